@@ -1,0 +1,1 @@
+"""What data must look like at each border, and what a breach means."""

@@ -1,0 +1,1 @@
+"""Order, fan-out, retries, settings and the `fedrec` command."""

@@ -1,0 +1,73 @@
+"""The `fedrec` command: finds a subcommand, runs it, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import click
+
+from models.errors import FedrecError
+
+# Name -> (module, one line of help). The help stands here so that `fedrec --help` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "data": ("flows.commands.data", "Fetch a public data set; partition interactions into silos."),
+    "train": ("flows.commands.train", "Train a federated recommender, or continue an interrupted job."),
+    "promote": ("flows.commands.promote", "Put a model version through the gates and make it champion."),
+    "rollback": ("flows.commands.rollback", "Give serving back to the champion before this one."),
+    "audit": (
+        "flows.commands.audit",
+        "Show who promoted what, when and on which evidence; verify the ledger.",
+    ),
+    "recommend": ("flows.commands.recommend", "Recommend items from the champion for a given history."),
+    "env": ("flows.commands.env", "Print the environment that fedrec gives to Prefect and MLflow."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when the group is."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fedrec")
+def cli() -> None:
+    """Federated recommender training that a company can schedule, audit and promote.
+
+    Everything is kept below the folder FEDREC_HOME (default: .fedrec in the checkout).
+
+    Exit codes: 0 done, 1 failed, 2 wrong input, 3 quorum not reached, 4 promotion refused,
+    5 contract violated, 6 ledger tampered with.
+    """
+
+
+def main() -> None:
+    """Run `fedrec`; an error of the `FedrecError` family ends it with a message and its exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        click.echo("fedrec: interrupted.", err=True)
+        sys.exit(130)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except FedrecError as error:
+        click.echo(f"fedrec: {error}", err=True)
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""The mathematics of fedrec: no clock, disk, network, environment or global random state."""

@@ -1,0 +1,1 @@
+"""Leak-free splits and ranking metrics that add across clients."""

@@ -1,0 +1,1 @@
+"""Models, updates, plans, merging: the algebra of a federated round."""

@@ -1,0 +1,66 @@
+"""The item catalogue: the one translation between item ids and array rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.errors import CatalogMismatch, InvalidInput
+
+
+@dataclass(frozen=True)
+class ItemCatalog:
+    """The items of a whole job, in row order.
+
+    Attributes:
+        ids: external item ids; the position of an id is its row in every item array.
+        digest: SHA-256 of the ids in order. Two parties with one digest number the items alike.
+    """
+
+    ids: tuple[str, ...]
+    digest: str
+    _index: pd.Index[Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, ids: Iterable[object]) -> ItemCatalog:
+        """The catalogue of these ids in this order.
+
+        Raises:
+            InvalidInput: there are none, or one occurs twice.
+        """
+        names = tuple(str(item_id) for item_id in ids)
+        if not names:
+            raise InvalidInput("An item catalogue needs at least one item, got none.")
+        index = pd.Index(names, dtype=object)
+        if index.has_duplicates:
+            twice = str(index[index.duplicated()][0])
+            raise InvalidInput(f"Item id {twice!r} occurs twice in the catalogue; ids must be unique.")
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        return cls(ids=names, digest=digest, _index=index)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows_of(self, item_ids: Sequence[object]) -> npt.NDArray[np.int32]:
+        """Array rows (n,) int32 of n item ids.
+
+        Raises:
+            CatalogMismatch: an id is not in the catalogue.
+        """
+        names = [str(item_id) for item_id in item_ids]
+        rows = self._index.get_indexer(pd.Index(names, dtype=object))
+        if (rows < 0).any():
+            unknown = names[int(np.argmax(rows < 0))]
+            raise CatalogMismatch(
+                f"Item id {unknown!r} is not in the catalogue of {len(self)} items "
+                f"(digest {self.digest[:12]}).",
+                next_step="Partition the data again so that catalogue and interactions agree.",
+                item_id=unknown,
+            )
+        return rows.astype(np.int32)

@@ -1,0 +1,108 @@
+"""What travels in a federation: the item side of a model, and differences of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+from models.evaluation.metric import Metric
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ItemArrays:
+    """One value for every item-side parameter of LightFM: parameters, differences or gradients.
+
+    Attributes:
+        embeddings: (items, dims).
+        biases: (items,).
+        embedding_accumulators: (items, dims), Adagrad's sums of squared gradients (Duchi et al. 2011).
+        bias_accumulators: (items,), the same for the biases.
+
+    All four have one dtype, and are made read-only.
+    """
+
+    embeddings: FloatArray
+    biases: FloatArray
+    embedding_accumulators: FloatArray
+    bias_accumulators: FloatArray
+
+    def __post_init__(self) -> None:
+        items, dims = self.embeddings.shape
+        expected = {
+            "embeddings": (items, dims),
+            "biases": (items,),
+            "embedding_accumulators": (items, dims),
+            "bias_accumulators": (items,),
+        }
+        for name, array in self.named():
+            if array.shape != expected[name]:
+                raise InvalidInput(
+                    f"Item array {name!r} has shape {array.shape}, "
+                    f"expected {expected[name]} beside {items} items of {dims} dims."
+                )
+            array.flags.writeable = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(items, dims)."""
+        items, dims = self.embeddings.shape
+        return items, dims
+
+    def named(self) -> Iterator[tuple[str, FloatArray]]:
+        """(name, array) of each array, in the fixed order of the fields."""
+        for one in fields(self):
+            yield one.name, getattr(self, one.name)
+
+    def map(self, function: Callable[..., FloatArray], *others: ItemArrays) -> ItemArrays:
+        """`function` applied to each array and the arrays of the same name of `others`."""
+        return ItemArrays(
+            **{name: function(array, *(getattr(o, name) for o in others)) for name, array in self.named()}
+        )
+
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return all(bool(np.isfinite(array).all()) for _, array in self.named())
+
+
+@dataclass(frozen=True)
+class GlobalModel:
+    """The model that all clients share: items only, never users.
+
+    Attributes:
+        round: number of merges behind it; 0 is the initial model.
+        catalog_digest: which catalogue numbers its rows.
+        items: the parameters, float32.
+    """
+
+    round: int
+    catalog_digest: str
+    items: ItemArrays
+
+
+@dataclass(frozen=True)
+class ClientUpdate:
+    """What one client contributes to one round: differences, never a model.
+
+    Attributes:
+        client_id: whose update it is.
+        base_round: round of the model that local training started from.
+        base_digest: SHA-256 of that model's artefact.
+        catalog_digest: which catalogue numbers the rows.
+        deltas: the contribution, as the merge rule's client half prepared it, float32.
+        n_interactions: training interactions that the client holds.
+        metrics: sums that describe the local training, free of anything about single users.
+    """
+
+    client_id: str
+    base_round: int
+    base_digest: str
+    catalog_digest: str
+    deltas: ItemArrays
+    n_interactions: int
+    metrics: Mapping[str, Metric] = field(default_factory=dict)

@@ -1,0 +1,137 @@
+"""What a round is meant to do, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from models.errors import InvalidInput, QuorumNotReached
+from models.evaluation.metric import Metric
+from models.federation.seeds import generator_for
+
+Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
+Stage = Literal["interactions", "training", "deadline", "update"]
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How a client trains LightFM (Kula 2015) within one round.
+
+    Attributes:
+        loss: LightFM's loss.
+        dims: latent dimensions.
+        learning_rate: Adagrad's initial step.
+        item_alpha, user_alpha: L2 penalties.
+        max_sampled: WARP's limit of negatives drawn for a positive.
+        kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
+        merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
+    """
+
+    loss: Loss = "warp"
+    dims: int = 32
+    learning_rate: float = 0.05
+    item_alpha: float = 0.0
+    user_alpha: float = 0.0
+    max_sampled: int = 10
+    kos_k: int = 5
+    kos_n: int = 10
+    merges_per_epoch: int = 1
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """What one round is to do. Pure data: the same job and round give the same plan.
+
+    Attributes:
+        round: number of the model that the round makes; it starts from `round - 1`.
+        seed: the job's seed.
+        cohort: ids of the clients asked, sorted.
+        quorum: the least number of accepted updates.
+        spec: how each client trains.
+    """
+
+    round: int
+    seed: int
+    cohort: tuple[str, ...]
+    quorum: int
+    spec: TrainSpec
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A client whose contribution a round went on without, and why."""
+
+    client_id: str
+    stage: Stage
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What came of a round.
+
+    Attributes:
+        round: which one.
+        accepted: ids of the clients in the merged model, sorted.
+        rejected: the others of the cohort.
+        metrics: sums over the accepted clients.
+    """
+
+    round: int
+    accepted: tuple[str, ...]
+    rejected: tuple[Rejection, ...]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+
+def plan_round(
+    round_: int,
+    *,
+    seed: int,
+    clients: Iterable[str],
+    cohort_share: float,
+    quorum_share: float,
+    spec: TrainSpec,
+) -> RoundPlan:
+    """The plan of a round: a cohort drawn without replacement, the same for the same seed and round.
+
+    Args:
+        round_: at least 1.
+        clients: ids of all clients, in any order.
+        cohort_share: share of the clients asked, in (0, 1]; rounded up.
+        quorum_share: share of the cohort that must deliver, in [0, 1]; rounded up, at least one client.
+
+    Raises:
+        InvalidInput: there are no clients.
+    """
+    everyone = sorted(clients)
+    if not everyone:
+        raise InvalidInput("A round needs at least one client, got none.")
+    size = math.ceil(cohort_share * len(everyone))
+    drawn = generator_for(seed, "cohort", round_).choice(len(everyone), size=size, replace=False)
+    cohort = tuple(everyone[i] for i in sorted(drawn.tolist()))
+    quorum = max(1, math.ceil(quorum_share * len(cohort)))
+    return RoundPlan(round=round_, seed=seed, cohort=cohort, quorum=quorum, spec=spec)
+
+
+def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[Rejection]) -> None:
+    """Nothing happens where enough clients delivered.
+
+    Raises:
+        QuorumNotReached: fewer than the plan's quorum did; it names the clients that did not, and why.
+    """
+    delivered = sorted(accepted)
+    if len(delivered) >= plan.quorum:
+        return
+    reasons = tuple(rejected)
+    missing = "; ".join(f"{r.client_id} ({r.stage}: {r.reason})" for r in reasons)
+    raise QuorumNotReached(
+        f"Round {plan.round} got {len(delivered)} usable updates of {len(plan.cohort)} clients asked, "
+        f"but its quorum is {plan.quorum}. Missing: {missing or 'none'}.",
+        next_step="Mend those clients and run the same command again; it continues from the last round.",
+        round=plan.round,
+        accepted=delivered,
+        rejected=reasons,
+        quorum=plan.quorum,
+    )

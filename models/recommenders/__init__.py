@@ -1,0 +1,1 @@
+"""Training and scoring of recommenders on one party's arrays."""

@@ -1,0 +1,1 @@
+"""The side effects of fedrec, one per file."""

@@ -1,0 +1,118 @@
+"""Models and updates as bytes: safetensors, whose reader can execute nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from models.errors import CorruptArtifact, FedrecError
+from models.evaluation.metric import Metric
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+
+_HEADER = "fedrec"
+
+
+def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
+    """Named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
+    # All facts share one metadata key, because safetensors writes several in no fixed order.
+    header = {_HEADER: json.dumps(facts, sort_keys=True, allow_nan=False)}
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
+
+
+def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and facts that `encode` wrote.
+
+    Args:
+        data: the file's bytes.
+        origin: what to call the file in an error.
+
+    Raises:
+        CorruptArtifact: the bytes are not such a file.
+    """
+    try:
+        arrays = load(data)
+        length = int.from_bytes(data[:8], "little")
+        facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifact(f"{origin} is not a fedrec safetensors file: {error}.") from error
+    return arrays, facts
+
+
+def encode_model(model: GlobalModel) -> bytes:
+    """A global model as bytes. The job is no part of them: equal models have equal hashes."""
+    facts = {"kind": "global_model", "round": model.round, "catalog_digest": model.catalog_digest}
+    return encode(dict(model.items.named()), facts)
+
+
+def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
+    """The global model that `encode_model` wrote.
+
+    Raises:
+        CorruptArtifact: the bytes are not a global model.
+    """
+    arrays, facts = _of_kind("global_model", data, origin)
+    with _Form(origin):
+        return GlobalModel(
+            round=facts["round"], catalog_digest=facts["catalog_digest"], items=ItemArrays(**arrays)
+        )
+
+
+def encode_update(update: ClientUpdate) -> bytes:
+    """A client's update as bytes."""
+    facts = {
+        "kind": "client_update",
+        "client_id": update.client_id,
+        "base_round": update.base_round,
+        "base_digest": update.base_digest,
+        "catalog_digest": update.catalog_digest,
+        "n_interactions": update.n_interactions,
+        "metrics": {name: [metric.total, metric.weight] for name, metric in update.metrics.items()},
+    }
+    return encode(dict(update.deltas.named()), facts)
+
+
+def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
+    """The update that `encode_update` wrote.
+
+    Raises:
+        CorruptArtifact: the bytes are not an update.
+    """
+    arrays, facts = _of_kind("client_update", data, origin)
+    with _Form(origin):
+        return ClientUpdate(
+            client_id=facts["client_id"],
+            base_round=facts["base_round"],
+            base_digest=facts["base_digest"],
+            catalog_digest=facts["catalog_digest"],
+            deltas=ItemArrays(**arrays),
+            n_interactions=facts["n_interactions"],
+            metrics={name: Metric(*pair) for name, pair in facts["metrics"].items()},
+        )
+
+
+def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    arrays, facts = decode(data, origin)
+    if facts.get("kind") != kind:
+        raise CorruptArtifact(f"{origin} holds a {facts.get('kind')!r}, expected a {kind!r}.")
+    return arrays, facts
+
+
+class _Form:
+    """Turns what a wrong set of arrays or facts raises into `CorruptArtifact`."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (KeyError, TypeError, ValueError, FedrecError)):
+            raise CorruptArtifact(
+                f"{self.origin} lacks a part or has one of a wrong form: {error}"
+            ) from error

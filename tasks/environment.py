@@ -1,0 +1,50 @@
+"""The environment that Prefect, MLflow and Great Expectations run in.
+
+Both read their settings when they are imported, so `apply` must come first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from tasks.home import Home, current_home
+
+
+def settings(home: Home) -> dict[str, str]:
+    """Environment variables that keep all state below `home` and all telemetry off."""
+    return {
+        "FEDREC_HOME": str(home.root),
+        # One thread per LightFM call: parallelism comes from clients, and one thread is reproducible.
+        "OMP_NUM_THREADS": "1",
+        "DO_NOT_TRACK": "1",
+        "TQDM_DISABLE": "1",
+        "MPLCONFIGDIR": str(home.root / "matplotlib"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PREFECT_HOME": str(home.prefect),
+        "PREFECT_PROFILES_PATH": str(home.prefect / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+# What a user may set otherwise: an own server, an own folder, an own log level.
+OVERRIDABLE = ("MLFLOW_TRACKING_URI", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
+
+
+def apply(environ: Mapping[str, str] | None = None) -> Home:
+    """The process environment holds `settings` of the current home, whose folder exists; returns the home."""
+    given = os.environ if environ is None else environ
+    home = current_home()
+    home.root.mkdir(parents=True, exist_ok=True)
+    home.mlflow.mkdir(exist_ok=True)
+    for name, value in settings(home).items():
+        os.environ[name] = given[name] if name in OVERRIDABLE and name in given else value
+    return home
