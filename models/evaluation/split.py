@@ -1,0 +1,197 @@
+"""Which interactions are held out, and which items they are ranked against: leave-one-out without leaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+from models.federation.seeds import seed_for
+
+IntArray = npt.NDArray[np.integer]
+Rows = npt.NDArray[np.int32]
+Keys = npt.NDArray[np.uint64]
+
+# One interaction to test on, one to validate on, and at least one to learn from.
+FEWEST_INTERACTIONS = 3
+PADDING = -1
+_CASES_AT_ONCE = 4096
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A client's interactions in three parts that share nothing; arrays are int32 and read-only.
+
+    Attributes:
+        train_users, train_items: (n_train,), what a model may learn from, sorted by user, then item.
+        validation_users, validation_items: (n_cases,), one case a user, sorted by user; for choices.
+        test_users, test_items: (n_cases,), the same users; for the figures that are reported.
+    """
+
+    train_users: Rows
+    train_items: Rows
+    validation_users: Rows
+    validation_items: Rows
+    test_users: Rows
+    test_items: Rows
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            getattr(self, one.name).flags.writeable = False
+
+
+def split_leave_one_out(
+    users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
+) -> Split:
+    """Each user's latest interaction is the test case, the one before is validation, the rest is training.
+
+    Interactions of one user at one time are taken in the order of the rows: the later row is the later
+    interaction. Apart from that the order of the rows is irrelevant. Without timestamps each user's order is
+    a random permutation that depends on the seed and that user's own rows only. Users with fewer than three
+    interactions keep all of them in training and are not evaluated.
+
+    Args:
+        users: (n,), user rows.
+        items: (n,), item rows.
+        timestamps: (n,), any unit, or None where the data have none.
+        n_users: number of users of the client.
+        seed: the split's seed; used only without timestamps.
+
+    Raises:
+        InvalidInput: the arrays differ in length, or a user row is out of range.
+    """
+    _require_pairs(users, items, n_users)
+    if timestamps is None:
+        order = np.lexsort((items, _pair_keys(users, items, seed), users))
+    else:
+        if len(timestamps) != len(users):
+            raise InvalidInput(f"Got {len(timestamps)} timestamps for {len(users)} interactions.")
+        order = np.lexsort((timestamps, users))
+    counts = np.bincount(users, minlength=n_users)
+    owner = users[order]
+    steps_from_last = np.cumsum(counts)[owner] - 1 - np.arange(len(order))
+    evaluated = counts[owner] >= FEWEST_INTERACTIONS
+    test = order[evaluated & (steps_from_last == 0)]
+    validation = order[evaluated & (steps_from_last == 1)]
+    train = order[~evaluated | (steps_from_last > 1)]
+    train = train[np.lexsort((items[train], users[train]))]
+    parts = (column[rows] for rows in (train, validation, test) for column in (users, items))
+    return Split(*(part.astype(np.int32) for part in parts))
+
+
+def sample_negatives(
+    case_users: IntArray,
+    users: IntArray,
+    items: IntArray,
+    n_items: int,
+    *,
+    n: int = 99,
+    seed: int,
+    client_id: str,
+    split_name: str,
+) -> Rows:
+    """(n_cases, n): for each case, items drawn uniformly without replacement among those its user never used.
+
+    A user with fewer than `n` such items gets all of them, and -1 in the remaining last columns. What a user
+    gets depends on seed, client, split name, the user's row and the user's own items, not on other users.
+
+    Args:
+        case_users: (n_cases,), the user row of each case; at most one case a user.
+        users: (n,), user rows of *all* interactions: training, validation and test.
+        items: (n,), item rows of the same interactions.
+        n_items: number of items of the catalogue.
+        n: number of negatives of a case.
+        seed: the job's seed.
+        client_id: whose users these are.
+        split_name: "validation" and "test" draw separately.
+
+    Raises:
+        InvalidInput: the arrays differ in length, or a row is out of range.
+    """
+    n_users = int(max(users.max(initial=-1), case_users.max(initial=-1))) + 1
+    _require_pairs(users, items, n_users)
+    if len(items) and not 0 <= items.min() <= items.max() < n_items:
+        raise InvalidInput(f"Item rows reach from {items.min()} to {items.max()}, expected 0..{n_items - 1}.")
+    gaps = _Gaps.of(users, items, n_users, n_items)
+    base = np.uint64(seed_for(seed, "negatives", client_id, split_name))
+    drawn = np.empty((len(case_users), n), dtype=np.int32)
+    for start in range(0, len(case_users), _CASES_AT_ONCE):
+        part = case_users[start : start + _CASES_AT_ONCE].astype(np.int64)
+        keys = _mixed(base + _GOLDEN * (part.astype(np.uint64) + np.uint64(1)))
+        positions = _draw_positions(keys, n_items - gaps.counts[part], n)
+        drawn[start : start + _CASES_AT_ONCE] = gaps.items_at(part, positions)
+    return drawn
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """The items that each user never used, addressable by position without listing them.
+
+    With a user's used items u_0 < u_1 < ..., the unused item at position p is p plus the number of j with
+    u_j - j <= p.
+    """
+
+    counts: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    thresholds: npt.NDArray[np.int64]
+    stride: int
+
+    @classmethod
+    def of(cls, users: IntArray, items: IntArray, n_users: int, n_items: int) -> _Gaps:
+        stride = n_items + 1
+        used = np.unique(users.astype(np.int64) * stride + items)
+        counts = np.bincount(used // stride, minlength=n_users)
+        first = np.cumsum(counts) - counts
+        # All users' thresholds stand in one ascending array: a user's own part begins at user * stride.
+        thresholds = used - (np.arange(len(used)) - np.repeat(first, counts))
+        return cls(counts, first, thresholds, stride)
+
+    def items_at(self, users: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> Rows:
+        """The items at (cases, n) positions of the (cases,) users; padding stays padding."""
+        place = users[:, np.newaxis] * self.stride + positions
+        below = np.searchsorted(self.thresholds, place, side="right") - self.first[users, np.newaxis]
+        return np.where(positions == PADDING, PADDING, positions + below).astype(np.int32)
+
+
+def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    """(cases, n): numbers below each case's size, distinct and uniform (Floyd's algorithm; Bentley 1987).
+
+    Step k of n considers j = size - n + k: it takes a random t in 0..j, or j itself where t is taken already.
+    Where a size is below n the first steps have a negative j; they become the padding of the last columns.
+    """
+    taken = np.full((n, len(keys)), PADDING, dtype=np.int64)
+    counters = _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
+    for step in range(n):
+        last = sizes - n + step
+        uniform = (_mixed(keys + counters[step]) >> np.uint64(11)) * 2.0**-53
+        choice = (uniform * (last + 1)).astype(np.int64)
+        choice = np.where((taken[:step] == choice).any(axis=0), last, choice)
+        taken[step] = np.where(last < 0, PADDING, choice)
+    return taken[::-1].T
+
+
+def _pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
+    """(n,): a random number for each (user, item), whatever else there is."""
+    base = np.uint64(seed_for(seed, "leave_one_out"))
+    user_keys = _mixed(base + _GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
+    return _mixed(user_keys + _GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
+
+
+def _mixed(state: Keys) -> Keys:
+    """SplitMix64's output function (Steele, Lea & Flood 2014): random numbers addressed by a counter.
+
+    A generator for each user would be as independent of the others, but costs 20 µs to set up.
+    """
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _require_pairs(users: IntArray, items: IntArray, n_users: int) -> None:
+    if len(users) != len(items):
+        raise InvalidInput(f"Got {len(items)} item rows for {len(users)} user rows.")
+    if len(users) and not 0 <= users.min() <= users.max() < n_users:
+        raise InvalidInput(f"User rows reach from {users.min()} to {users.max()}, expected 0..{n_users - 1}.")
