@@ -1,0 +1,63 @@
+"""The benefit of joining, from sums alone."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import InvalidInput
+from models.evaluation.benefit import Benefit, benefit_of, paired_difference
+from models.evaluation.metric import Metric
+
+
+def benefit(federated, alone) -> Benefit:
+    sums = paired_difference(np.array(federated, dtype=float), np.array(alone, dtype=float))
+    return benefit_of(sums["benefit"], sums["benefit_squared"])
+
+
+def test_three_cases_by_hand():
+    sums = paired_difference(np.array([1.0, 0.5, 0.0]), np.array([0.0, 0.5, 0.5]))
+    # Differences 1, 0, -0.5: sum 0.5, sum of squares 1.25.
+    assert sums == {"benefit": Metric(0.5, 3.0), "benefit_squared": Metric(1.25, 3.0)}
+    found = benefit_of(sums["benefit"], sums["benefit_squared"])
+    assert found.cases == 3
+    assert found.mean == pytest.approx(1 / 6)
+    # s² = (1.25 - 0.25 / 3) / 2 = 7/12; divided by the three cases 7/36.
+    assert found.standard_error == pytest.approx(math.sqrt(7) / 6)
+
+
+def test_with_one_case_the_error_is_unknown_and_with_none_the_mean_too():
+    assert benefit([1.0], [0.25]) == Benefit(0.75, None, 1)
+    nothing = benefit([], [])
+    assert math.isnan(nothing.mean)
+    assert (nothing.standard_error, nothing.cases) == (None, 0)
+
+
+def test_equal_differences_have_no_error_in_spite_of_rounding():
+    # 0.1 ten times: in floating point 10 * 0.01 may lie below 1.0² / 10.
+    found = benefit([0.1] * 10, [0.0] * 10)
+    assert found.standard_error == pytest.approx(0.0, abs=1e-9)
+    assert benefit_of(Metric(3.0, 3.0), Metric(3.0 - 1e-15, 3.0)).standard_error == 0.0
+
+
+def test_different_cases_are_refused():
+    with pytest.raises(InvalidInput, match="same cases twice"):
+        paired_difference(np.zeros(2), np.zeros(3))
+
+
+VALUES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20)
+
+
+@given(VALUES, VALUES)
+def test_the_sums_of_two_clients_are_those_of_their_union(one, other):
+    sums = [paired_difference(*np.array(part).T) for part in (one, other)]
+    together = benefit_of(*(sums[0][name] + sums[1][name] for name in ("benefit", "benefit_squared")))
+    differences = [federated - alone for federated, alone in one + other]
+    assert together.mean == pytest.approx(statistics.fmean(differences), abs=1e-12)
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    assert together.standard_error == pytest.approx(error, abs=1e-7)

@@ -1,0 +1,196 @@
+"""Leave-one-out: nothing is used twice, and nobody else's rows change what a user gets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import InvalidInput
+from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+
+SOME_PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), unique=True, min_size=1, max_size=40)
+
+
+def rows(values):
+    return np.array(values, dtype=np.int32)
+
+
+def pairs(users, items):
+    return list(zip(users.tolist(), items.tolist(), strict=True))
+
+
+def parts(split: Split):
+    return [
+        pairs(split.train_users, split.train_items),
+        pairs(split.validation_users, split.validation_items),
+        pairs(split.test_users, split.test_items),
+    ]
+
+
+def test_latest_is_test_and_the_one_before_is_validation():
+    users = rows([1, 0, 0, 1, 0, 1, 0])
+    items = rows([5, 1, 2, 6, 3, 7, 4])
+    times = np.array([30, 40, 10, 10, 30, 20, 20])
+    # User 0 in time: 2 (10), 4 (20), 3 (30), 1 (40). User 1: 6 (10), 7 (20), 5 (30).
+    assert parts(split_leave_one_out(users, items, times, 2, seed=0)) == [
+        [(0, 2), (0, 4), (1, 6)],
+        [(0, 3), (1, 7)],
+        [(0, 1), (1, 5)],
+    ]
+
+
+def test_at_one_time_the_later_row_is_the_later_interaction():
+    split = split_leave_one_out(rows([0, 0, 0]), rows([8, 2, 5]), np.array([1, 1, 1]), 1, seed=0)
+    assert parts(split) == [[(0, 8)], [(0, 2)], [(0, 5)]]
+
+
+def test_users_with_fewer_than_three_interactions_only_train():
+    # User 0 has two, user 1 none, user 2 three, user 3 one.
+    split = split_leave_one_out(
+        rows([0, 0, 2, 2, 2, 3]), rows([1, 2, 1, 2, 3, 9]), np.array([5, 6, 1, 2, 3, 7]), 5, seed=0
+    )
+    assert parts(split) == [[(0, 1), (0, 2), (2, 1), (3, 9)], [(2, 2)], [(2, 3)]]
+
+
+def test_no_interactions_at_all_is_an_empty_split():
+    split = split_leave_one_out(rows([]), rows([]), None, 0, seed=0)
+    assert parts(split) == [[], [], []]
+    assert split.train_users.dtype == split.test_items.dtype == np.int32
+
+
+def test_a_split_cannot_be_changed():
+    split = split_leave_one_out(rows([0, 0, 0]), rows([0, 1, 2]), None, 1, seed=0)
+    with pytest.raises(ValueError, match="read-only"):
+        split.train_items[0] = 7
+    with pytest.raises(FrozenInstanceError):
+        split.test_users = rows([])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "times", "message"),
+    [
+        ([0, 0], [1], None, "1 item rows for 2 user rows"),
+        ([0, 3], [1, 2], None, "from 0 to 3, expected 0..1"),
+        ([-1, 0], [1, 2], None, "from -1 to 0"),
+        ([0, 0], [1, 2], [9], "1 timestamps for 2 interactions"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(users, items, times, message):
+    with pytest.raises(InvalidInput, match=message):
+        split_leave_one_out(rows(users), rows(items), None if times is None else np.array(times), 2, seed=0)
+
+
+@given(data=SOME_PAIRS, timed=st.booleans(), order=st.randoms(), seed=st.integers(0, 2**32))
+def test_each_interaction_is_in_one_part_and_row_order_is_irrelevant(data, timed, order, seed):
+    when = {pair: (7 * pair[0] + 13 * pair[1]) % 101 for pair in data}  # no two of a user's at one time
+
+    def split_of(some):
+        users, items = (rows(column) for column in zip(*some, strict=True))
+        times = np.array([when[pair] for pair in some]) if timed else None
+        return split_leave_one_out(users, items, times, 5, seed)
+
+    split = parts(split_of(data))
+    assert sorted(split[0] + split[1] + split[2]) == sorted(data)
+    enough = sorted(user for user, n in Counter(user for user, _ in data).items() if n >= 3)
+    assert [user for user, _ in split[1]] == [user for user, _ in split[2]] == enough
+    shuffled = list(data)
+    order.shuffle(shuffled)
+    assert parts(split_of(shuffled)) == split
+
+
+def test_without_timestamps_the_held_out_item_is_uniform_and_follows_the_seed():
+    users, items = np.repeat(np.arange(3000), 4), np.tile([10, 20, 30, 40], 3000)
+    split = split_leave_one_out(users, items, None, 3000, seed=5)
+    counts = Counter(split.test_items.tolist())
+    # Each of 3000 users picks one of four: mean 750, standard deviation sqrt(3000 / 4 * 3 / 4) = 23.7.
+    assert all(abs(counts[item] - 750) < 5 * 24 for item in (10, 20, 30, 40))
+    again = split_leave_one_out(users, items, None, 3000, seed=5)
+    other = split_leave_one_out(users, items, None, 3000, seed=6)
+    assert (again.test_items == split.test_items).all()
+    assert (other.test_items != split.test_items).mean() > 0.5
+
+
+def test_without_timestamps_another_user_changes_nothing():
+    alone = split_leave_one_out(rows([2] * 6), rows(range(6)), None, 3, seed=1)
+    beside = split_leave_one_out(rows([0] * 9 + [2] * 6), rows([*range(9), *range(6)]), None, 3, seed=1)
+    assert pairs(alone.test_users, alone.test_items)[0] in pairs(beside.test_users, beside.test_items)
+
+
+def draw(case_users, data, n_items, n, *, seed=3, client_id="nurse", split_name="test"):
+    users, items = (rows(column) for column in zip(*data, strict=True)) if data else (rows([]), rows([]))
+    return sample_negatives(
+        rows(case_users), users, items, n_items, n=n, seed=seed, client_id=client_id, split_name=split_name
+    )
+
+
+def test_too_few_unused_items_are_all_given_and_the_rest_is_padding():
+    # User 0 used 1 and 3 of five items: 0, 2 and 4 remain. User 1 used all: nothing remains.
+    drawn = draw([0, 1], [(0, 3), (0, 1), *((1, item) for item in range(5))], n_items=5, n=4)
+    assert drawn.dtype == np.int32
+    assert sorted(drawn[0, :3].tolist()) == [0, 2, 4]
+    assert drawn[0, 3] == -1
+    assert drawn[1].tolist() == [-1] * 4
+
+
+def test_duplicate_interactions_count_once():
+    assert sorted(draw([0], [(0, 1), (0, 1)], n_items=3, n=2)[0].tolist()) == [0, 2]
+
+
+@settings(deadline=None)
+@given(data=SOME_PAIRS, n=st.integers(1, 12), seed=st.integers(0, 2**32))
+def test_negatives_are_distinct_items_that_the_user_never_used(data, n, seed):
+    drawn = draw(range(5), data, n_items=10, n=n, seed=seed)
+    for user in range(5):
+        used = {item for owner, item in data if owner == user}
+        given_items = [item for item in drawn[user].tolist() if item != -1]
+        assert len(given_items) == len(set(given_items)) == min(n, 10 - len(used))
+        assert not used & set(given_items)
+        assert set(given_items) <= set(range(10))
+
+
+def test_every_unused_item_is_equally_likely():
+    users = np.arange(20000)
+    drawn = sample_negatives(
+        users, np.repeat(users, 2), np.tile([3, 7], 20000), 12, n=4, seed=0, client_id="a", split_name="t"
+    )
+    counts = np.bincount(drawn.ravel(), minlength=12)
+    # Four of ten unused items: mean 8000, standard deviation sqrt(20000 * .4 * .6) = 69.
+    assert counts[3] == counts[7] == 0
+    assert np.abs(np.delete(counts, [3, 7]) - 8000).max() < 5 * 70
+
+
+def test_what_a_user_gets_depends_on_no_other_user():
+    alone = draw([4], [(4, 1), (4, 2)], n_items=1000, n=20)
+    crowd = draw([0, 2, 4], [(0, 5), (2, 1), (4, 1), (4, 2)], n_items=1000, n=20)
+    assert (crowd[2] == alone[0]).all()
+    assert (crowd[0] != crowd[2]).any()
+
+
+@pytest.mark.parametrize("scope", [{"seed": 4}, {"client_id": "artist"}, {"split_name": "validation"}])
+def test_seed_client_and_split_draw_separately(scope):
+    first = set(draw([0], [(0, 0)], n_items=10_000, n=50)[0].tolist())
+    second = set(draw([0], [(0, 0)], n_items=10_000, n=50, **scope)[0].tolist())
+    # 50 of 10,000 twice: 0.25 common items are to be expected.
+    assert len(first & second) < 5
+
+
+def test_many_cases_are_drawn_in_parts_that_fit_together():
+    users = np.arange(5000)
+    drawn = sample_negatives(users, users, users % 7, 50, n=3, seed=1, client_id="a", split_name="t")
+    tail = sample_negatives(users[4990:], users, users % 7, 50, n=3, seed=1, client_id="a", split_name="t")
+    assert (drawn[4990:] == tail).all()
+
+
+@pytest.mark.parametrize("item", [-1, 5])
+def test_an_item_outside_the_catalogue_is_refused(item):
+    with pytest.raises(InvalidInput, match=r"expected 0\.\.4"):
+        draw([0], [(0, item)], n_items=5, n=2)
+
+
+def test_no_cases_give_no_rows():
+    assert draw([], [], n_items=5, n=2).shape == (0, 2)
