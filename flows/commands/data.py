@@ -1,0 +1,143 @@
+"""`fedrec data`: fetch a public data set, and partition interactions into clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.output import emit, json_option
+
+if TYPE_CHECKING:
+    from tasks.dataset import Partition
+    from tasks.fetch import Fetched
+    from tasks.splits import Split
+
+_file = click.Path(path_type=Path)
+
+
+@click.group(name="data")
+def command() -> None:
+    """Fetch a public data set; partition interactions into silos."""
+
+
+@command.group()
+def fetch() -> None:
+    """Fetch a public data set, checked by its published checksum."""
+
+
+@fetch.command(name="ml-100k")
+@click.option("--out", type=_file, help="Folder to make.  [default: FEDREC_HOME/data/ml-100k-raw]")
+@click.option(
+    "--archive", type=_file, help="GroupLens' ml-100k.zip (or RecBole's wheel), downloaded by hand."
+)
+@json_option
+def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
+    """Fetch MovieLens-100K as interactions.csv, items.csv and users.csv.
+
+    From GroupLens, or where that is out of reach from the RecBole wheel, which ships the same data. Intact
+    files that are already there are kept.
+    """
+    from tasks.fetch import fetch_ml_100k
+    from tasks.home import current_home
+
+    folder = out or current_home().data / "ml-100k-raw"
+    fetched = fetch_ml_100k(folder, archive=archive, tell=lambda line: click.echo(line, err=True))
+    result = {
+        "folder": str(folder),
+        "source": fetched.source,
+        "downloaded": fetched.downloaded,
+        "files": dict(fetched.files),
+    }
+    emit(result, as_json=as_json, show=lambda: _show_fetched(fetched))
+
+
+@command.command()
+@click.option("--interactions", type=_file, required=True, help="user_id, item_id[, rating][, timestamp].")
+@click.option("--items", type=_file, help="item_id[, title] and further columns: the shared catalogue.")
+@click.option(
+    "--users", type=_file, help="user_id and further columns, for --by. It stays out of the partition."
+)
+@click.option("--by", "column", metavar="COLUMN", help="One client per value of this column.")
+@click.option("--by-user", is_flag=True, help="One client per user.")
+@click.option(
+    "--random", "clients", type=click.IntRange(min=1), metavar="N", help="Deal users into N clients."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
+@click.option("--out", type=_file, required=True, help="Folder to make.")
+@click.option("--force", is_flag=True, help="Replace the partition that is there.")
+@json_option
+def partition(
+    interactions: Path,
+    items: Path | None,
+    users: Path | None,
+    column: str | None,
+    by_user: bool,
+    clients: int | None,
+    seed: int,
+    out: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Partition interactions into one folder per client beside a shared item catalogue.
+
+    Files are CSV, TSV or Parquet, by their extension. COLUMN is looked up in the users file, then in the
+    interactions.
+    """
+    from tasks.partition import make_partition
+
+    split = _split(column, by_user, clients, seed)
+    made = make_partition(interactions, out, split, items=items, users=users, replace=force)
+    result = {
+        "folder": str(made.root),
+        "by": made.by,
+        "clients": [
+            {"id": each.id, "users": each.users, "interactions": each.interactions} for each in made.clients
+        ],
+        "users": sum(each.users for each in made.clients),
+        "items": len(made.catalog),
+        "interactions": sum(each.interactions for each in made.clients),
+        "catalog_digest": made.catalog.digest,
+        "digest": made.digest,
+    }
+    emit(result, as_json=as_json, show=lambda: _show_partition(made))
+
+
+def _split(column: str | None, by_user: bool, clients: int | None, seed: int) -> Split:
+    from tasks.splits import ByChance, ByColumn, ByUser
+
+    given = [column is not None, by_user, clients is not None]
+    if sum(given) != 1:
+        raise click.UsageError("Give exactly one of --by COLUMN, --by-user and --random N.")
+    if column is not None:
+        return ByColumn(column)
+    return ByUser() if clients is None else ByChance(clients, seed)
+
+
+def _show_fetched(fetched: Fetched) -> None:
+    folder = fetched.folder
+    if not fetched.downloaded:
+        click.echo(f"MovieLens-100K is already in {folder} and intact; nothing was downloaded.")
+    else:
+        click.echo(f"MovieLens-100K is in {folder}, from {fetched.source}.")
+    paths = {name: quote(str(folder / f"{name}.csv")) for name in ("interactions", "items", "users")}
+    click.echo("Next, one client per occupation:")
+    click.echo(f"  fedrec data partition --interactions {paths['interactions']} \\")
+    click.echo(f"    --items {paths['items']} --users {paths['users']} \\")
+    click.echo(f"    --by occupation --out {quote(str(folder.parent / 'ml-100k'))}")
+
+
+def _show_partition(made: Partition) -> None:
+    interactions = sum(each.interactions for each in made.clients)
+    users = sum(each.users for each in made.clients)
+    sizes = sorted(made.clients, key=lambda each: each.interactions)
+    click.echo(
+        f"{len(made.clients)} clients with {users:,} users and {interactions:,} interactions of "
+        f"{len(made.catalog):,} items are in {made.root}"
+    )
+    small, large = sizes[0], sizes[-1]
+    click.echo(f"smallest {small.id} ({small.interactions:,}), largest {large.id} ({large.interactions:,})")
+    click.echo(f"digest {made.digest}")
+    click.echo(f"Next: fedrec train --set data.dir={quote(str(made.root))}")
