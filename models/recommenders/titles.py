@@ -1,0 +1,136 @@
+"""Titles as people type them: without the year, with the article in front, in any case, in part."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from models.errors import InvalidInput
+
+_YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
+_ARTICLE_BEHIND = re.compile(
+    r"^(?P<rest>.+), (?P<article>the|a|an|la|le|les|il|el|los|las|der|die|das|l')$", re.I
+)
+_CANDIDATES = 5
+_SHORTEST_PART = 3
+
+
+@dataclass(frozen=True)
+class TitleIndex:
+    """Finds the row of an item from what a person typed.
+
+    Attributes:
+        item_ids, titles: in row order.
+    """
+
+    item_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    _ids: dict[str, int] = field(repr=False, compare=False)
+    _exact: dict[str, list[int]] = field(repr=False, compare=False)
+    _short: dict[str, list[int]] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, item_ids: Sequence[str], titles: Sequence[str]) -> TitleIndex:
+        """The index of items with these ids and titles, in row order."""
+        exact, short = defaultdict(list), defaultdict(list)
+        for row, title in enumerate(titles):
+            exact[_folded(title)].append(row)
+            for form in {shortened(title), _folded(_YEAR.sub("", title))}:
+                short[form].append(row)
+        return cls(
+            item_ids=tuple(item_ids),
+            titles=tuple(titles),
+            _ids={item_id: row for row, item_id in enumerate(item_ids)},
+            _exact=dict(exact),
+            _short=dict(short),
+        )
+
+    def rows_of(self, history: str) -> list[int]:
+        """Rows of the items in a comma-separated history, in the order given, each once.
+
+        A title may itself hold commas, so at each piece the longest run of pieces that names an item exactly
+        is taken first; only a piece that starts no exact name is looked for as a part of a title.
+
+        Raises:
+            InvalidInput: nothing was given, or a piece names no item or several.
+        """
+        pieces = [piece.strip() for piece in history.split(",")]
+        rows: list[int] = []
+        start = 0
+        while start < len(pieces):
+            if not pieces[start]:
+                start += 1
+                continue
+            end, row = self._longest_from(pieces, start)
+            rows.append(row)
+            start = end
+        if not rows:
+            raise InvalidInput("The history is empty; name at least one item, by title or by id.")
+        return list(dict.fromkeys(rows))
+
+    def _longest_from(self, pieces: Sequence[str], start: int) -> tuple[int, int]:
+        for end in range(len(pieces), start, -1):
+            found = self._named(", ".join(pieces[start:end]))
+            if found:
+                return end, self._only(", ".join(pieces[start:end]), found)
+        text = pieces[start]
+        return start + 1, self._only(text, self._containing(text))
+
+    def _named(self, text: str) -> list[int]:
+        """Rows whose id, title or shortened title is this text; the first kind that matches decides."""
+        if text in self._ids:
+            return [self._ids[text]]
+        folded = _folded(text)
+        return self._exact.get(folded) or self._short.get(folded) or self._short.get(shortened(text)) or []
+
+    def _containing(self, text: str) -> list[int]:
+        """Rows whose title begins with this text or, where none does, holds it."""
+        folded = _folded(text)
+        if len(folded) < _SHORTEST_PART:
+            return []
+        beginning = {row for form, rows in self._short.items() if form.startswith(folded) for row in rows}
+        return sorted(
+            beginning or {row for form, rows in self._short.items() if folded in form for row in rows}
+        )
+
+    def _only(self, text: str, rows: Sequence[int]) -> int:
+        if len(rows) == 1:
+            return rows[0]
+        close = [self._label(row) for row in (rows[:_CANDIDATES] if rows else self._close_to(text))]
+        listed = "; ".join(close)
+        what = f"{text!r} names {len(rows)} items" if rows else f"No item is called {text!r}"
+        raise InvalidInput(
+            f"{what} of the history.",
+            next_step=f"{'Use one of their full titles or ids' if rows else 'Did you mean'}: {listed}"
+            if close
+            else "Give a title or an id of the catalogue.",
+            text=text,
+            candidates=close,
+        )
+
+    def _close_to(self, text: str) -> list[int]:
+        forms = difflib.get_close_matches(shortened(text), self._short, n=_CANDIDATES, cutoff=0.5)
+        return list(dict.fromkeys(row for form in forms for row in self._short[form]))[:_CANDIDATES]
+
+    def _label(self, row: int) -> str:
+        return f"{self.titles[row]} [id {self.item_ids[row]}]"
+
+
+def shortened(title: str) -> str:
+    """A title in lower case and plain letters, without its year, its article in front.
+
+    "Usual Suspects, The (1995)" becomes "the usual suspects".
+    """
+    short = _YEAR.sub("", _folded(title))
+    moved = _ARTICLE_BEHIND.match(short)
+    return f"{moved['article']} {moved['rest']}" if moved else short
+
+
+def _folded(text: str) -> str:
+    """Lower case, no accents, single spaces."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(plain.casefold().split())
