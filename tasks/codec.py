@@ -21,7 +21,8 @@ def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
     """Named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
     # All facts share one metadata key, because safetensors writes several in no fixed order.
     header = {_HEADER: json.dumps(facts, sort_keys=True, allow_nan=False)}
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
+    data: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
+    return data
 
 
 def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -24,3 +25,22 @@ class Metric:
     def value(self) -> float:
         """The mean; NaN where there were no cases."""
         return self.total / self.weight if self.weight else float("nan")
+
+
+def total(parts: Iterable[Mapping[str, Metric]]) -> dict[str, Metric]:
+    """The sum over clients, metric by metric."""
+    sums: dict[str, Metric] = {}
+    for metrics in parts:
+        for name, metric in metrics.items():
+            sums[name] = sums.get(name, Metric(0.0, 0.0)) + metric
+    return sums
+
+
+def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float]]:
+    """Metrics as JSON values that still add."""
+    return {name: {"total": metric.total, "weight": metric.weight} for name, metric in metrics.items()}
+
+
+def values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The means of what `as_json` wrote, without those that had no case."""
+    return {name: each["total"] / each["weight"] for name, each in metrics.items() if each["weight"]}

@@ -106,3 +106,10 @@ class ClientUpdate:
     deltas: ItemArrays
     n_interactions: int
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+
+def relative_drift(new: ItemArrays, old: ItemArrays) -> float:
+    """How far the embeddings moved: Frobenius norm of the difference over the norm before; 0 from zeros."""
+    before = float(np.linalg.norm(old.embeddings.astype(np.float64)))
+    moved = float(np.linalg.norm(new.embeddings.astype(np.float64) - old.embeddings))
+    return moved / before if before else 0.0

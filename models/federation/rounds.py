@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
 
 from models.errors import InvalidInput, QuorumNotReached
 from models.evaluation.metric import Metric
@@ -30,14 +32,14 @@ class TrainSpec:
     """
 
     loss: Loss = "warp"
-    dims: int = 32
-    learning_rate: float = 0.05
-    item_alpha: float = 0.0
-    user_alpha: float = 0.0
-    max_sampled: int = 10
-    kos_k: int = 5
-    kos_n: int = 10
-    merges_per_epoch: int = 1
+    dims: Annotated[int, Ge(1)] = 32
+    learning_rate: Annotated[float, Gt(0)] = 0.05
+    item_alpha: Annotated[float, Ge(0)] = 0.0
+    user_alpha: Annotated[float, Ge(0)] = 0.0
+    max_sampled: Annotated[int, Ge(1)] = 10
+    kos_k: Annotated[int, Ge(1)] = 5
+    kos_n: Annotated[int, Ge(1)] = 10
+    merges_per_epoch: Annotated[int, Ge(1)] = 1
 
 
 @dataclass(frozen=True)

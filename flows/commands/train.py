@@ -1,0 +1,111 @@
+"""`fedrec train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.output import emit, json_option
+
+if TYPE_CHECKING:
+    from flows.progress import Event
+
+
+@click.command("train")
+@click.option(
+    "--config",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="YAML file; configs/ml-100k.yaml names and explains every key.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key, such as train.dims=64 or data.dir=DIR. Can be given several times.",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Train a federated recommender over all silos of a partition.
+
+    Every round is committed to disk, tracked in MLflow and registered as a model version. Interrupted at any
+    moment, the same command goes on from the last committed round. Exit code 3 says that a round missed its
+    quorum, 5 that a merged model broke its contract; the newest committed model stays in both cases.
+    """
+    from flows.config import load_config
+
+    config = load_config(path, overrides)
+    from tasks.environment import apply
+
+    apply()
+    from rich.console import Console
+
+    progress = Console(stderr=True)
+    with _Shown(progress) as shown:
+        shown.say("Starting Prefect's server and the job.")
+        from flows.progress import listening
+        from flows.train import run_locally
+
+        with listening(shown.event):
+            result = run_locally(config)
+    exit_code = result.pop("exit_code")
+    emit(result, as_json=as_json, show=lambda: _show(result))
+    if result["stop_reason"]:
+        progress.print(f"fedrec: {result['stop_reason']}", markup=False)
+    ctx.exit(exit_code)
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from flows.conclusion import open_next
+    from flows.summary import show_result
+
+    show_result(result, Console(), open_next=open_next(Path(result["report"])))
+
+
+class _Shown:
+    """Progress on a terminal as a bar, elsewhere as lines."""
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console
+        self._bar = Progress(
+            TextColumn("[progress.description]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rounds"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> _Shown:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """The line stands above the bar."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def event(self, event: Event) -> None:
+        """The bar or the lines show the event."""
+        if event.round is None:
+            self.say(event.text)
+            return
+        if not self._console.is_terminal:
+            self.say(f"Round {event.round}/{event.rounds}: {event.text}")
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=event.rounds)
+        self._bar.update(self._task, completed=event.round, description=event.text)

@@ -1,0 +1,184 @@
+"""The end of a job: comparisons on the test cases, the result, the report, and everything logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data_contracts.outcome import ContractOutcome
+from flows.job import Job
+from flows.progress import announce
+from models.errors import FedrecError
+from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
+from models.evaluation.metric import Metric, as_json, total, values
+from models.evaluation.ranking import METRICS
+from tasks.data_docs import build_data_docs
+from tasks.evaluate_client import Evaluation, compare_client
+from tasks.report import write_report
+from tasks.stopwatch import share_of_wall_time
+from tasks.timings import timings_of
+from tasks.train_centralised import train_centralised
+
+
+def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
+    """The job has a result, in its folder and in MLflow; returns it.
+
+    Args:
+        job: all its rounds are committed, or it was stopped.
+        stopped_by: why it was stopped before its last round; it can go on later.
+    """
+    compared: list[Evaluation] = []
+    pooled: dict[str, Metric] | None = None
+    if stopped_by is None:
+        announce("Comparing with each silo alone and with pooled training on the test cases.")
+        compared, pooled = _compare(job)
+    announce("Writing the report and the Data Docs.")
+    folder = job.journal.folder / "report"
+    with job.clock.measure("report"):
+        outcomes = [ContractOutcome.from_json(text) for text in job.journal.outcomes()]
+        build_data_docs(outcomes, folder / "data_docs")
+        result = _result(job, stopped_by, compared, pooled, outcomes)
+        write_report(result, folder / "report.html", open_next=open_next(folder))
+    result["timings"] = timings_of(job.clock, job.lightfm_s)
+    job.journal.conclude(result)
+    with job.clock.measure("tracking"):
+        _log(job, result, folder)
+    result["timings"] = timings_of(job.clock, job.lightfm_s)
+    return result
+
+
+def open_next(report: Path) -> list[str]:
+    """What to look at after a job whose report lies in this folder."""
+    return [
+        f"The job's report: {report / 'report.html'}",
+        "Every round, its contracts and its versions in MLflow's and Prefect's UIs: `make ui`",
+        "Put the newest version through the gates: `fedrec promote`",
+        'Ask the champion: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
+    ]
+
+
+def _compare(job: Job) -> tuple[list[Evaluation], dict[str, Metric] | None]:
+    """Every client's test metrics, and those of pooled training where it is allowed."""
+    evaluation = job.config.evaluation
+    epochs = max(1, job.config.federation.rounds // job.config.train.merges_per_epoch)
+    with job.clock.measure("comparison"):
+        central = None
+        if evaluation.pooling_allowed:
+            fit = tuple(client_id for client_id in job.client_ids if client_id not in job.unfit)
+            central = train_centralised.submit(job.context, fit, epochs)
+        round_ = job.rounds[-1]["round"]
+        asked = [
+            compare_client.submit(job.order(client_id, round_), epochs if evaluation.silo_only else 0)
+            for client_id in job.client_ids
+            if client_id not in job.unfit
+        ]
+        answers = [future.result(raise_on_failure=False) for future in asked]
+        pooled = central.result() if central else None
+    compared = [answer for answer in answers if isinstance(answer, Evaluation)]
+    baselines, evaluations = share_of_wall_time(
+        job.clock.seconds.pop("comparison"),
+        sum(each.alone_s for each in compared) + (pooled.seconds if pooled else 0.0),
+        sum(each.ended - each.started - each.alone_s for each in compared),
+    )
+    job.clock.add("baselines", baselines)
+    job.clock.add("evaluate", evaluations)
+    return compared, pooled.metrics if pooled else None
+
+
+def _result(
+    job: Job,
+    stopped_by: FedrecError | None,
+    compared: list[Evaluation],
+    pooled: dict[str, Metric] | None,
+    outcomes: list[ContractOutcome],
+) -> dict[str, Any]:
+    alone = total(each.alone for each in compared)
+    clients = job.partition.clients
+    return {
+        "job_id": job.journal.job_id,
+        "run_id": job.tracker.run_id,
+        "model_name": job.config.model_name,
+        "model_sha256": job.base.sha256,
+        "report": str(job.journal.folder / "report"),
+        "seed": job.config.seed,
+        "status": "stopped" if stopped_by else "finished",
+        "stop_reason": str(stopped_by) if stopped_by else None,
+        "config": job.config.model_dump(mode="json"),
+        "data": {
+            "digest": job.partition.digest,
+            "clients": len(clients),
+            "users": sum(client.users for client in clients),
+            "items": len(job.partition.catalog),
+            "interactions": sum(client.interactions for client in clients),
+        },
+        "rounds": [_round(job, manifest) for manifest in job.rounds[1:]],
+        "final": {
+            "federated": _values(total(each.metrics for each in compared)),
+            "centralised": _values(pooled),
+            "silo_only": _values(alone),
+        },
+        "clients": [_client(job, each) for each in compared],
+        "contracts": [
+            {
+                "contract": outcome.contract,
+                "subject": outcome.subject,
+                "passed": outcome.passed,
+                "summary": outcome.summary(),
+            }
+            for outcome in outcomes
+        ],
+        "timings": timings_of(job.clock, job.lightfm_s),
+    }
+
+
+def _values(metrics: dict[str, Metric] | None) -> dict[str, float] | None:
+    if not metrics:
+        return None
+    found = values(as_json(metrics))
+    return {name: found[name] for name in METRICS if name in found} or None
+
+
+def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
+    tracked = job.journal.tracked(manifest["round"]) or {}
+    return {
+        "round": manifest["round"],
+        "version": tracked.get("version"),
+        "accepted": manifest["accepted"],
+        "rejected": manifest["rejected"],
+        "metrics": tracked.get("metrics", {}),
+        "model_sha256": manifest["model_sha256"],
+        "seconds": tracked.get("seconds", {}),
+        "drift": manifest["drift"],
+        "update_bytes": manifest["update_bytes"],
+    }
+
+
+def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
+    client = job.partition.client(compared.client_id)
+    cases = next(iter(compared.metrics.values())).weight
+    benefit = None
+    if compared.benefit and cases:
+        benefit = benefit_of(compared.benefit[DIFFERENCE], compared.benefit[SQUARED_DIFFERENCE])
+    return {
+        "client_id": client.id,
+        "users": client.users,
+        "interactions": client.interactions,
+        "cases": int(cases),
+        "federated": _values(compared.metrics),
+        "silo_only": _values(compared.alone),
+        "benefit": benefit.mean if benefit else None,
+        "benefit_se": benefit.standard_error if benefit else None,
+    }
+
+
+def _log(job: Job, result: dict[str, Any], folder: Path) -> None:
+    metrics = {
+        f"test/{side}/{name}": value
+        for side, side_metrics in result["final"].items()
+        for name, value in (side_metrics or {}).items()
+    }
+    metrics |= {f"timings/{name}": value for name, value in result["timings"].items() if value is not None}
+    tables = {"clients/benefit.json": result["clients"], "contracts/outcomes.json": result["contracts"]}
+    job.tracker.log_result(metrics, job.rounds[-1]["round"], folder, tables)
+    job.tracker.log_json("result.json", result)
+    job.tracker.end("FINISHED" if result["status"] == "finished" else "KILLED")

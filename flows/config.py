@@ -1,0 +1,177 @@
+"""The configuration of a training job: typed, documented, and strict about what it does not know."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data_contracts.embeddings import EmbeddingLimits
+from data_contracts.interactions import InteractionLimits
+from data_contracts.updates import UpdateLimits
+from models.errors import InvalidConfig
+from models.federation.merge import MergeRuleName
+from models.federation.rounds import TrainSpec
+from tasks.home import current_home
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """Which data."""
+
+    dir: str = Field(description="Folder of a partition. $FEDREC_HOME stands for fedrec's home.")
+
+
+class FederationSection(Section):
+    """How the clients work together."""
+
+    rounds: int = Field(30, ge=1, description="Number of merges.")
+    merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
+    server_learning_rate: float = Field(
+        1.0, gt=0, description="Factor on the server's step of the sum rules."
+    )
+    cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
+    quorum_share: float = Field(0.5, ge=0, le=1, description="Share of the asked that must deliver.")
+    deadline_s: float = Field(300.0, gt=0, description="Seconds that a round waits for its clients.")
+
+
+class EvaluationSection(Section):
+    """What is measured, on held-out interactions."""
+
+    every: int = Field(5, ge=1, description="Rounds between evaluations on the validation cases.")
+    negatives: int = Field(99, ge=1, description="Sampled items that a held-out one is ranked against.")
+    seed: int = Field(0, ge=0, description="Of the sampled negatives; alike in all jobs that are compared.")
+    silo_only: bool = Field(True, description="Compare with each silo training alone.")
+    pooling_allowed: bool = Field(
+        False, description="Compare with LightFM on the pooled data; only where the data may be pooled."
+    )
+
+
+class ContractsSection(Section):
+    """Limits of the data contracts."""
+
+    interactions: InteractionLimits = InteractionLimits()
+    updates: UpdateLimits = UpdateLimits()
+    embeddings: EmbeddingLimits = EmbeddingLimits()
+
+
+class RunnerSection(Section):
+    """Where the clients' work runs. It changes no result."""
+
+    threads: int | None = Field(None, ge=1, description="Clients trained at once; all cores where empty.")
+
+
+class TrainingConfig(Section):
+    """Everything that decides what a training job does."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Of the job, lower case.")
+    model_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The registered model.")
+    seed: int = Field(1, ge=0, description="All randomness of the training comes from it.")
+    start_from: Literal["fresh", "champion"] = Field(
+        "fresh", description="A random model, or the champion and the users' embeddings that belong to it."
+    )
+    data: DataSection
+    train: TrainSpec = TrainSpec()
+    federation: FederationSection = FederationSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    contracts: ContractsSection = ContractsSection()
+    runner: RunnerSection = RunnerSection()
+
+    def deciding(self) -> dict[str, Any]:
+        """The part that decides the result, as JSON values: all but places and parallelism."""
+        return self.model_dump(mode="json", exclude={"runner": True, "data": {"dir"}})
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """The configuration in a YAML file, with overrides.
+
+    Args:
+        path: the file.
+        overrides: `key=value` with dotted keys, such as `train.dims=64`; values are YAML.
+
+    Raises:
+        InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidConfig(f"The configuration {path} cannot be read: {error}.") from error
+    if not isinstance(raw, dict):
+        raise InvalidConfig(
+            f"The configuration {path} holds a {type(raw).__name__}, expected keys and values."
+        )
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
+    """The configuration that these JSON values describe.
+
+    Args:
+        raw: nested keys and values.
+        origin: what to call them in an error.
+
+    Raises:
+        InvalidConfig: a key is unknown, or a value is out of range.
+    """
+    _refuse_unknown(raw, TrainingConfig, origin, "")
+    try:
+        config = TrainingConfig.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InvalidConfig(f"{origin}: {key}: {first['msg']}, got {first['input']!r}.", key=key) from error
+    # Paths are made absolute here, because a flow may run in another working directory.
+    os.environ.setdefault("FEDREC_HOME", str(current_home().root))
+    folder = Path(os.path.expandvars(config.data.dir)).expanduser().resolve()
+    return config.model_copy(update={"data": DataSection(dir=str(folder))})
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InvalidConfig(f"--set needs key=value, got {override!r}.", next_step="Try --set train.dims=64.")
+    *parents, last = key.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+        if not isinstance(raw, dict):
+            raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
+    try:
+        raw[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidConfig(f"--set {override}: the value is no YAML: {error}.", key=key) from error
+
+
+def _refuse_unknown(raw: object, kind: type, origin: str, prefix: str) -> None:
+    """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
+    if not isinstance(raw, Mapping):
+        return  # a wrong type is pydantic's to explain
+    known = _known_keys(kind)
+    for key, value in raw.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(known)}."
+            raise InvalidConfig(f"{origin}: unknown key {prefix}{key}.", next_step=hint, key=f"{prefix}{key}")
+        _refuse_unknown(value, known[key], origin, f"{prefix}{key}.")
+
+
+def _known_keys(kind: Any) -> dict[str, Any]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if is_dataclass(kind):
+        return {field.name: object for field in fields(kind)}
+    return {}

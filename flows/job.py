@@ -1,0 +1,173 @@
+"""A job under way: opened or resumed from its journal, and closed whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.config import TrainingConfig
+from flows.progress import announce
+from models.federation.merge import MergeRule, merge_rule
+from models.federation.rounds import Rejection
+from tasks.dataset import Partition, open_partition
+from tasks.exchange import ArtifactRef
+from tasks.home import Home, current_home
+from tasks.initial_model import InitialModel, fresh_model, model_of_champion
+from tasks.journal import Journal, artifact_of, fingerprint, held
+from tasks.orders import ClientOrder, JobContext
+from tasks.stopwatch import Stopwatch
+from tasks.tracking import Tracker, find_run, git_revision, open_run
+
+
+@dataclass
+class Job:
+    """What the steps of a job share.
+
+    Attributes:
+        home: where everything lies.
+        config: as given.
+        partition: the clients' data, of which a coordinator sees names and digests.
+        journal: the job's folder, held by this process.
+        tracker: the job's run in MLflow.
+        context: what all clients are told.
+        rounds: manifests of the committed rounds, from round 0 on.
+        unfit: clients whose data broke the interactions contract, by id, and why.
+        clock: where the time of this process went.
+        lightfm_s: CPU seconds inside LightFM so far, in this process.
+        resumed: whether an earlier process began this job.
+    """
+
+    home: Home
+    config: TrainingConfig
+    partition: Partition
+    journal: Journal
+    tracker: Tracker
+    context: JobContext
+    rounds: list[dict[str, Any]]
+    resumed: bool
+    unfit: dict[str, Rejection] = field(default_factory=dict)
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    lightfm_s: float = 0.0
+
+    @property
+    def rule(self) -> MergeRule:
+        """How this job merges."""
+        federation = self.config.federation
+        return merge_rule(federation.merge_rule, federation.server_learning_rate)
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        """All clients, sorted."""
+        return tuple(client.id for client in self.partition.clients)
+
+    @property
+    def base(self) -> ArtifactRef:
+        """The newest committed model."""
+        return artifact_of(self.rounds[-1])
+
+    def order(self, client_id: str, round_: int) -> ClientOrder:
+        """What a client is asked in a round that starts from, or looks at, the newest committed model."""
+        start = self.journal.starting_point(client_id, self.rounds)
+        return ClientOrder(self.context, client_id, round_, self.base, start)
+
+
+@contextlib.contextmanager
+def opened(config: TrainingConfig) -> Iterator[Job]:
+    """The unfinished job of this configuration and data, or a new one, for this process alone.
+
+    Raises:
+        NotFound, CorruptArtifact: the partition is missing or damaged.
+        JobBusy: another process is working on the job.
+    """
+    home, clock = current_home(), Stopwatch()
+    with clock.measure("startup"):
+        partition = open_partition(config.data.dir)
+        initial = _initial_model(home, config, partition)
+        opening = {
+            "config": config.model_dump(mode="json"),
+            "data_digest": partition.digest,
+            "git_revision": git_revision(),
+            "opened_at": _now(),
+            "starting_points": initial.starting_points,
+        }
+        key = fingerprint(config.deciding(), partition.digest, initial.sha256)
+    with held(home.jobs, config.name, key, opening) as journal:
+        with clock.measure("startup"):
+            job = _job(home, config, partition, journal, initial)
+        job.clock.add_all(clock)
+        try:
+            yield job
+        except BaseException:
+            job.tracker.end("FAILED")
+            raise
+
+
+def _job(
+    home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
+) -> Job:
+    context = JobContext(
+        job_id=journal.job_id,
+        seed=config.seed,
+        spec=config.train,
+        merge_rule=config.federation.merge_rule,
+        exchange_url=home.exchange.as_uri(),
+        data_dir=str(partition.root),
+        data_digest=partition.digest,
+        silos_dir=str(home.silos),
+        evaluation_seed=config.evaluation.seed,
+        negatives=config.evaluation.negatives,
+    )
+    rounds = journal.committed()
+    run_id = find_run(home, config.name, journal.job_id)
+    tags = {
+        "fedrec.data_digest": partition.digest,
+        "fedrec.catalog_digest": partition.catalog.digest,
+        "mlflow.source.git.commit": journal.opening["git_revision"],
+    }
+    tracker = open_run(home, config.name, journal.job_id, config.model_name, run_id, tags)
+    job = Job(home, config, partition, journal, tracker, context, rounds, resumed=run_id is not None)
+    if not rounds:
+        job.rounds = [_commit_round_0(job, initial)]
+    if journal.tracked(0) is None:
+        tracker.log_opening(config.model_dump(mode="json"), partition)
+        journal.note_tracked(0, {})
+    if job.resumed:
+        announce(f"Job {journal.job_id} continues after round {job.rounds[-1]['round']}.")
+    else:
+        announce(f"Job {journal.job_id} begins.")
+    return job
+
+
+def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
+    ref = job.context.exchange.put(f"{job.journal.job_id}/models", initial.data)
+    manifest = {
+        "format": 1,
+        "job_id": job.journal.job_id,
+        "round": 0,
+        "model_path": ref.path,
+        "model_sha256": ref.sha256,
+        "model_bytes": ref.size,
+        "base_sha256": None,
+        "catalog_digest": job.partition.catalog.digest,
+        "data_digest": job.partition.digest,
+        "accepted": [],
+        "rejected": [],
+        "contracts": {},
+        "training": {},
+        "committed_at": _now(),
+    }
+    job.journal.commit(manifest)
+    return manifest
+
+
+def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
+    if config.start_from == "champion":
+        return model_of_champion(home, config.model_name, partition.catalog, config.train, config.seed)
+    return fresh_model(partition.catalog, config.train, config.seed)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,204 @@
+"""One round: plan, fan out, wait, merge, check, commit; then evaluate and track what is committed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.futures import PrefectFuture, wait
+
+from data_contracts.outcome import ContractOutcome
+from flows.job import Job
+from flows.progress import announce
+from models.errors import ContractViolation
+from models.evaluation.metric import as_json, total, values
+from models.federation.rounds import Rejection, RoundPlan, plan_round
+from tasks.check_contracts import check_client, check_merged
+from tasks.evaluate_client import Evaluation, evaluate_client
+from tasks.journal import artifact_of
+from tasks.merge_round import Merged, merge_round
+from tasks.stopwatch import Stopwatch, busy_seconds
+from tasks.train_client import Delivery, train_client
+
+
+def check_silos(job: Job) -> None:
+    """Clients whose data break the interactions contract are known as unfit, and will be rejected."""
+    announce(f"Checking the data of {len(job.client_ids)} silos against the interactions contract.")
+    limits = job.config.contracts.interactions
+    with job.clock.measure("contracts"):
+        checks = {
+            client_id: check_client.submit(job.context, client_id, limits) for client_id in job.client_ids
+        }
+        for client_id, check in checks.items():
+            outcome = check.result(raise_on_failure=False)
+            if not isinstance(outcome, ContractOutcome):
+                job.unfit[client_id] = Rejection(client_id, "interactions", str(outcome))
+                continue
+            job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
+            if not outcome.passed:
+                job.unfit[client_id] = Rejection(client_id, "interactions", outcome.summary())
+
+
+def run_round(job: Job) -> None:
+    """One more round is committed, evaluated where due, and tracked.
+
+    Raises:
+        QuorumNotReached: too few usable updates; the previous model stays the newest.
+        ContractViolation: the merged model breaks its contract; likewise.
+    """
+    federation, clock = job.config.federation, Stopwatch()
+    plan = plan_round(
+        job.rounds[-1]["round"] + 1,
+        seed=job.config.seed,
+        clients=job.client_ids,
+        cohort_share=federation.cohort_share,
+        quorum_share=federation.quorum_share,
+        spec=job.config.train,
+    )
+    with clock.measure("fan_out"):
+        deliveries, missing = _train_cohort(job, plan)
+    clock.add("train", busy_seconds([(each.started, each.ended) for each in deliveries]))
+    job.lightfm_s += sum(each.lightfm_s for each in deliveries)
+    with clock.measure("merge"):
+        merged = merge_round(
+            job.context, plan, job.rule, job.base, deliveries, missing, job.config.contracts.updates
+        )
+    with clock.measure("contracts"):
+        checked = _check(job, plan, merged)
+    manifest = _manifest(job, plan, merged, checked)
+    job.journal.commit(manifest)
+    job.rounds.append(manifest)
+    follow_up(job, clock)
+
+
+def finish_tracking(job: Job) -> None:
+    """The newest committed round is tracked, also where a crash came between its commit and its tracking."""
+    newest = job.rounds[-1]["round"]
+    if job.journal.tracked(newest) is None:
+        follow_up(job, Stopwatch())
+
+
+def follow_up(job: Job, clock: Stopwatch) -> None:
+    """The newest committed round is evaluated where due, tracked, and noted as tracked."""
+    manifest, rounds = job.rounds[-1], job.config.federation.rounds
+    round_ = manifest["round"]
+    is_due = round_ % job.config.evaluation.every == 0 or round_ == rounds
+    with clock.measure("evaluate"):
+        evaluation = _evaluate(job, round_) if is_due else None
+    record = manifest | {"evaluation": evaluation}
+    metrics = {f"training/{name}": value for name, value in values(manifest["training"]).items()}
+    if evaluation:
+        metrics |= {f"validation/{name}": value for name, value in values(evaluation["metrics"]).items()}
+    shown = metrics | {
+        "clients/accepted": len(manifest["accepted"]),
+        "clients/rejected": len(manifest["rejected"]),
+        "update_bytes": manifest["update_bytes"],
+        "drift": manifest["drift"],
+        **{f"seconds/{activity}": seconds for activity, seconds in clock.seconds.items()},
+    }
+    with clock.measure("tracking"):
+        model = job.context.exchange.get(artifact_of(manifest))
+        version = job.tracker.log_round(record, model, shown, resumed=job.resumed)
+    seconds = {**clock.seconds, "total": clock.elapsed}
+    job.journal.note_tracked(
+        round_, {"version": version, "metrics": metrics, "evaluation": evaluation, "seconds": seconds}
+    )
+    job.context.exchange.remove(f"{job.journal.job_id}/updates")
+    job.clock.add_all(clock)
+    announce(_line(manifest, metrics), round_, rounds)
+
+
+def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
+    """What the cohort delivered before the deadline, and who delivered nothing and why."""
+    missing = [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
+    asked = {
+        client_id: train_client.submit(job.order(client_id, plan.round))
+        for client_id in plan.cohort
+        if client_id not in job.unfit
+    }
+    deadline_s = job.config.federation.deadline_s
+    done, _ = wait(list(asked.values()), timeout=deadline_s)
+    deliveries = []
+    for client_id, future in asked.items():
+        if future not in done:
+            missing.append(Rejection(client_id, "deadline", f"no update within {deadline_s:g} s"))
+            continue
+        answer = _answer(future)
+        if isinstance(answer, Delivery):
+            deliveries.append(answer)
+        else:
+            missing.append(Rejection(client_id, "training", answer))
+    return deliveries, missing
+
+
+def _answer(future: PrefectFuture[Delivery]) -> Delivery | str:
+    result = future.result(raise_on_failure=False)
+    if isinstance(result, Delivery):
+        return result
+    return f"{type(result).__name__}: {result}"
+
+
+def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
+    """The outcome of the embeddings contract, which holds.
+
+    Raises:
+        ContractViolation: it does not; that is tracked before it is raised.
+    """
+    outcome = check_merged(job.context, plan.round, merged.model, job.base, job.config.contracts.embeddings)
+    for each in (merged.outcome, outcome):
+        job.journal.add_outcome(f"round-{plan.round:06d}", each.contract, each.to_json())
+    if not outcome.passed:
+        job.tracker.log_breach(plan.round, outcome.subject, outcome.to_json())
+        raise ContractViolation(
+            f"The model of round {plan.round} was refused and the one of round {plan.round - 1} stays. "
+            f"{outcome.summary()}",
+            next_step="Look at the round's updates in the job's report, or loosen contracts.embeddings.",
+            round=plan.round,
+            outcome=outcome,
+        )
+    return outcome
+
+
+def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcome) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "job_id": job.journal.job_id,
+        "round": plan.round,
+        "model_path": merged.model.path,
+        "model_sha256": merged.model.sha256,
+        "model_bytes": merged.model.size,
+        "base_sha256": job.base.sha256,
+        "catalog_digest": job.partition.catalog.digest,
+        "data_digest": job.partition.digest,
+        "accepted": list(merged.accepted),
+        "rejected": [vars(rejection) for rejection in merged.rejected],
+        "contracts": {
+            "interactions": "breached" if job.unfit.keys() & set(plan.cohort) else "passed",
+            "updates": "passed" if merged.outcome.passed else "breached",
+            "embeddings": "passed" if checked.passed else "breached",
+        },
+        "training": as_json(merged.training),
+        "update_bytes": merged.update_bytes,
+        "drift": merged.drift,
+        "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def _evaluate(job: Job, round_: int) -> dict[str, Any]:
+    """Every client's sums over its validation cases, and their totals."""
+    asked = [evaluate_client.submit(job.order(client_id, round_)) for client_id in job.client_ids]
+    answers = [future.result(raise_on_failure=False) for future in asked]
+    found = {answer.client_id: answer.metrics for answer in answers if isinstance(answer, Evaluation)}
+    return {
+        "split": "validation",
+        "metrics": as_json(total(found.values())),
+        "clients": {client_id: as_json(metrics) for client_id, metrics in found.items()},
+    }
+
+
+def _line(manifest: dict[str, Any], metrics: dict[str, float]) -> str:
+    clients = f"{len(manifest['accepted'])} clients"
+    if manifest["rejected"]:
+        clients += f", {len(manifest['rejected'])} rejected"
+    quality = metrics.get("validation/ndcg@10")
+    return clients if quality is None else f"{clients}, validation NDCG@10 {quality:.4f}"

@@ -1,0 +1,56 @@
+"""Federated training as a Prefect flow."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.conclusion import conclude
+from flows.config import TrainingConfig, parse_config
+from flows.job import Job, opened
+from flows.rounds import check_silos, finish_tracking, run_round
+from models.errors import ContractViolation, QuorumNotReached
+
+
+@flow(
+    name="federated-training",
+    flow_run_name="{config.name}",
+    description="Trains one recommender over all silos, round after round, and registers every round.",
+    persist_result=False,
+    validate_parameters=True,
+)
+def federated_training(config: TrainingConfig) -> dict[str, Any]:
+    """All rounds of a job are committed, tracked and registered; returns the job's result.
+
+    A job that was interrupted is continued from its last committed round when the flow is run again with the
+    same configuration on the same data. A round that too few clients reach, or whose model breaks its
+    contract, ends the job cleanly with the previous model as the newest; `status` is then "stopped".
+
+    Args:
+        config: what to train on, how, and within which limits.
+    """
+    with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
+        try:
+            _run(job)
+        except (QuorumNotReached, ContractViolation) as stop:
+            return conclude(job, stopped_by=stop) | {"exit_code": stop.exit_code}
+        return conclude(job, stopped_by=None) | {"exit_code": 0}
+
+
+def run_locally(config: TrainingConfig) -> dict[str, Any]:
+    """`federated_training` in this process, with the configured number of threads."""
+    runner: Any = ThreadPoolTaskRunner(max_workers=config.runner.threads or os.cpu_count())
+    result: dict[str, Any] = federated_training.with_options(task_runner=runner)(config)
+    return result
+
+
+def _run(job: Job) -> None:
+    finish_tracking(job)
+    check_silos(job)
+    while job.rounds[-1]["round"] < job.config.federation.rounds:
+        run_round(job)
+
+

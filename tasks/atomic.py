@@ -1,0 +1,57 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """`path` holds `data`; a crash leaves the old content or the new, never a part.
+
+    Args:
+        durable: also survive a power cut, at the price of waiting for the disk.
+    """
+    with _temporary(path, data, durable) as temporary:
+        temporary.replace(path)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def create_exclusively(path: Path, data: bytes) -> None:
+    """`path` holds `data` and did not exist before.
+
+    Raises:
+        FileExistsError: it did; it is left as it was.
+    """
+    with _temporary(path, data, durable=True) as temporary:
+        # Unlike a rename, a link refuses to replace a file that another process made in the meantime.
+        os.link(temporary, path)
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""One client's evaluation on its own held-out data: sums leave, users' values stay."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from models.recommenders.fold_in import fold_in
+from prefect import task
+
+from models.evaluation.benefit import paired_difference
+from models.evaluation.metric import Metric
+from models.evaluation.ranking import HeldOutRanks, held_out_ranks, ndcg, ranking_metrics
+from models.federation.model import ItemArrays
+from models.recommenders.lightfm_training import train_alone
+from tasks.orders import ClientOrder
+from tasks.retries import CLIENT_TASK
+from tasks.silo import SiloData, starting_users
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A client's sums over its held-out cases.
+
+    Attributes:
+        client_id: whose.
+        metrics: of the federated model.
+        alone: of LightFM trained on this client's data only; empty where it was not asked for.
+        benefit: sums of the paired differences in NDCG@10, federated minus alone; empty likewise.
+        started, ended: of the work, on the clock of `time.perf_counter`.
+        alone_s: seconds that training and evaluating alone took.
+    """
+
+    client_id: str
+    metrics: dict[str, Metric]
+    alone: dict[str, Metric]
+    benefit: dict[str, Metric]
+    started: float
+    ended: float
+    alone_s: float
+
+
+@task(name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **CLIENT_TASK)
+def evaluate_client(order: ClientOrder) -> Evaluation:
+    """The federated model's metrics on the client's validation cases: what choices may look at."""
+    started = time.perf_counter()
+    metrics = ranking_metrics(_federated_ranks(order, order.data(), "validation"))
+    return Evaluation(order.client_id, metrics, {}, {}, started, time.perf_counter(), 0.0)
+
+
+@task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
+def compare_client(order: ClientOrder, alone_epochs: int) -> Evaluation:
+    """The federated model's metrics on the client's test cases, beside LightFM trained on its data alone.
+
+    Args:
+        order: the final model.
+        alone_epochs: epochs of the client's own training; 0 leaves the comparison out.
+    """
+    started = time.perf_counter()
+    data, job = order.data(), order.job
+    federated = _federated_ranks(order, data, "test")
+    alone: dict[str, Metric] = {}
+    benefit: dict[str, Metric] = {}
+    between = time.perf_counter()
+    if alone_epochs:
+        items, users = train_alone(
+            data.training, job.spec, epochs=alone_epochs, seed=job.seed, client_id=order.client_id
+        )
+        own = rank_cases(data, users.embeddings, items, "test")
+        alone = ranking_metrics(own)
+        benefit = paired_difference(ndcg(federated.full, 10), ndcg(own.full, 10))
+    ended = time.perf_counter()
+    return Evaluation(
+        order.client_id, ranking_metrics(federated), alone, benefit, started, ended, ended - between
+    )
+
+
+def rank_cases(
+    data: SiloData, user_embeddings: np.ndarray, items: ItemArrays, split_name: str
+) -> HeldOutRanks:
+    """The ranks of a client's validation or test cases under these embeddings."""
+    split = data.split
+    validation = split_name == "validation"
+    return held_out_ranks(
+        user_embeddings,
+        items.embeddings,
+        items.biases,
+        case_users=split.validation_users if validation else split.test_users,
+        case_items=split.validation_items if validation else split.test_items,
+        train_users=split.train_users,
+        train_items=split.train_items,
+        negatives=data.validation_negatives if validation else data.test_negatives,
+    )
+
+
+def _federated_ranks(order: ClientOrder, data: SiloData, split_name: str) -> HeldOutRanks:
+    items = order.model().items
+    return rank_cases(data, _user_embeddings(order, data, items), items, split_name)
+
+
+def _user_embeddings(order: ClientOrder, data: SiloData, items: ItemArrays) -> np.ndarray:
+    """The client's trained users; users of a client that never trained are folded in from their history."""
+    job = order.job
+    if order.start.job_id is not None:
+        users = starting_users(
+            order.silo, order.start, data, dims=job.spec.dims, seed=job.seed, client_id=order.client_id
+        )
+        return users.embeddings
+    starts = np.searchsorted(data.split.train_users, np.arange(len(data.user_ids) + 1))
+    return np.stack(
+        [
+            fold_in(data.split.train_items[first:last].tolist(), items.embeddings, items.biases)
+            for first, last in pairwise(starts)
+        ]
+    )

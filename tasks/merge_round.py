@@ -1,0 +1,120 @@
+"""Merging a round: deliveries are read, held against the update contract, and folded into the next model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_contracts.outcome import ContractOutcome
+from data_contracts.updates import UpdateLimits, check_updates, profile_update, rejected_clients
+from models.errors import FedrecError
+from models.evaluation.metric import Metric, total
+from models.federation.merge import MergeRule
+from models.federation.model import GlobalModel, relative_drift
+from models.federation.rounds import Rejection, RoundPlan, require_quorum
+from tasks.codec import decode_update, encode_model
+from tasks.exchange import ArtifactRef
+from tasks.orders import JobContext, fetch_model
+from tasks.train_client import Delivery
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge made.
+
+    Attributes:
+        model: where the next global model lies; it counts once its round is committed.
+        accepted: ids of the clients in it, sorted.
+        rejected: clients whose update was refused.
+        outcome: of the update contract.
+        training: sums over the accepted clients.
+        update_bytes: what came up from the accepted clients.
+        drift: how far the embeddings moved, relative to their norm before.
+    """
+
+    model: ArtifactRef
+    accepted: tuple[str, ...]
+    rejected: tuple[Rejection, ...]
+    outcome: ContractOutcome
+    training: dict[str, Metric]
+    update_bytes: int
+    drift: float
+
+
+@task(
+    name="merge-round", task_run_name="merge-round-{plan.round}", cache_policy=NO_CACHE, persist_result=False
+)
+def merge_round(
+    job: JobContext,
+    plan: RoundPlan,
+    rule: MergeRule,
+    base_ref: ArtifactRef,
+    deliveries: Sequence[Delivery],
+    missing: Sequence[Rejection],
+    limits: UpdateLimits,
+) -> Merged:
+    """The next global model is in the exchange, made of the updates that arrived and keep the contract.
+
+    Updates are read twice, once to be judged and once to be added, so that only one is in memory at a time.
+
+    Args:
+        job: where the updates lie.
+        plan: the round's cohort and quorum.
+        rule: how to merge.
+        base_ref: the model that the updates must start from.
+        deliveries: what arrived, in any order.
+        missing: clients that delivered nothing, and why.
+        limits: of the update contract.
+
+    Raises:
+        QuorumNotReached: too few usable updates.
+    """
+    base = fetch_model(job.exchange_url, base_ref)
+    arrived = sorted(deliveries, key=lambda delivery: delivery.client_id)
+    refused: dict[str, str] = {}
+    profiles = []
+    for delivery in arrived:
+        try:
+            profiles.append(_profile(job, delivery, base, base_ref))
+        except FedrecError as error:
+            refused[delivery.client_id] = str(error)
+    rejected = [*missing, *_rejections(refused)]
+    require_quorum(plan, [str(each["client_id"]) for each in profiles], rejected)
+    outcome = check_updates(pd.DataFrame(profiles), base, base_ref.sha256, limits, f"round-{plan.round}")
+    refused |= rejected_clients(outcome)
+    rejected = [*missing, *_rejections(refused)]
+    kept = [delivery for delivery in arrived if delivery.client_id not in refused]
+    require_quorum(plan, [delivery.client_id for delivery in kept], rejected)
+    state, training = rule.empty(base), dict[str, Metric]()
+    for delivery in kept:
+        update = decode_update(job.exchange.get(delivery.update), f"The update of {delivery.client_id}")
+        state = rule.add(state, base, update)
+        training = total((training, update.metrics))
+    model = rule.finish(state, base)
+    return Merged(
+        model=job.exchange.put(f"{job.job_id}/models", encode_model(model)),
+        accepted=state.clients,
+        rejected=tuple(sorted(rejected, key=lambda rejection: rejection.client_id)),
+        outcome=outcome,
+        training=training,
+        update_bytes=sum(delivery.update.size for delivery in kept),
+        drift=relative_drift(model.items, base.items),
+    )
+
+
+def _profile(
+    job: JobContext, delivery: Delivery, base: GlobalModel, base_ref: ArtifactRef
+) -> dict[str, object]:
+    origin = f"The update of {delivery.client_id}"
+    update = decode_update(job.exchange.get(delivery.update), origin)
+    if update.client_id != delivery.client_id:
+        raise FedrecError(f"{origin} names client {update.client_id!r} instead.")
+    return profile_update(update, base, base_ref.sha256)
+
+
+def _rejections(refused: dict[str, str]) -> list[Rejection]:
+    return [Rejection(client_id, "update", reason) for client_id, reason in refused.items()]

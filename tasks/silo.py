@@ -1,0 +1,181 @@
+"""A client's own side: its interactions, split once, and its users' embeddings, which never leave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import CorruptArtifact
+from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.recommenders.lightfm_training import TrainingSet, UserArrays, initial_users
+from tasks.atomic import write_atomically
+from tasks.codec import decode, encode
+from tasks.dataset import open_partition, read_interactions
+
+_KIND = "user_state"
+
+
+@dataclass(frozen=True)
+class SiloData:
+    """What a client trains and evaluates on.
+
+    Attributes:
+        user_ids: the client's users; the position of an id is its row in the client's user arrays.
+        split: training, validation and test cases by user and item row.
+        training: the training part, laid out for LightFM.
+        validation_negatives, test_negatives: (cases, negatives) item rows, -1 where there are fewer.
+    """
+
+    user_ids: tuple[str, ...]
+    split: Split
+    training: TrainingSet
+    validation_negatives: np.ndarray
+    test_negatives: np.ndarray
+
+
+# A client is asked once a round; reading and splitting its file each time would cost more than its training.
+# The bound keeps memory flat where one machine plays many clients.
+@lru_cache(maxsize=64)
+def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: int) -> SiloData:
+    """A client's data, split for leave-one-out evaluation.
+
+    Args:
+        data_dir: folder of the partition.
+        digest: the partition's digest, so that other data are never mistaken for these.
+        client_id: which client.
+        seed: the job's seed.
+        negatives: number of sampled negatives of a held-out case.
+
+    Raises:
+        CorruptArtifact: the data are not those that the job was opened with.
+        CatalogMismatch: an interaction is with an item that the catalogue does not have.
+    """
+    partition = open_partition(data_dir)
+    if partition.digest != digest:
+        raise CorruptArtifact(
+            f"The partition {data_dir} has digest {partition.digest[:12]}, but the job was opened with "
+            f"{digest[:12]}.",
+            next_step="Start a new job on the new data, or put the old data back.",
+        )
+    frame = read_interactions(partition.client(client_id))
+    user_ids = tuple(sorted(frame["user_id"].unique()))
+    row_of = {user_id: row for row, user_id in enumerate(user_ids)}
+    users = frame["user_id"].map(row_of).to_numpy(dtype=np.int32)
+    items = partition.catalog.rows_of(frame["item_id"].tolist())
+    times = frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None
+    split = split_leave_one_out(users, items, times, len(user_ids), seed)
+    shape = (len(user_ids), len(partition.catalog))
+    drawn = {
+        name: sample_negatives(
+            case_users,
+            users,
+            items,
+            shape[1],
+            n=negatives,
+            seed=seed,
+            client_id=client_id,
+            split_name=name,
+        )
+        for name, case_users in (("validation", split.validation_users), ("test", split.test_users))
+    }
+    return SiloData(
+        user_ids=user_ids,
+        split=split,
+        training=TrainingSet(split.train_users, split.train_items, shape),
+        validation_negatives=drawn["validation"],
+        test_negatives=drawn["test"],
+    )
+
+
+class UserStates:
+    """A client's user embeddings, one file for each round it trained in.
+
+    A round's result counts only once the coordinator has committed it, so a client never overwrites the state
+    it started from: a round that is run again starts from the same bytes.
+
+    Args:
+        silo: the client's own folder.
+        job_id: whose rounds these are.
+    """
+
+    def __init__(self, silo: Path, job_id: str) -> None:
+        self._silo = silo
+        self._folder = silo / "state" / job_id
+
+    def write(self, round_: int, users: UserArrays, user_ids: tuple[str, ...]) -> None:
+        """The state after `round_` is stored."""
+        arrays = {
+            "embeddings": users.embeddings,
+            "biases": users.biases,
+            "embedding_accumulators": users.embedding_accumulators,
+            "bias_accumulators": users.bias_accumulators,
+        }
+        facts = {"kind": _KIND, "round": round_, "user_ids": user_ids}
+        write_atomically(self._file(round_), encode(arrays, facts), durable=False)
+
+    def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:
+        """The state after `round_` and the users that its rows belong to.
+
+        Raises:
+            CorruptArtifact: there is none, or it is damaged.
+        """
+        path = self._file(round_)
+        if not path.exists():
+            raise CorruptArtifact(
+                f"The user embeddings of round {round_} are missing: {path}.",
+                next_step="Restore the silo's folder, or start a new job.",
+            )
+        arrays, facts = decode(path.read_bytes(), str(path))
+        if facts.get("kind") != _KIND:
+            raise CorruptArtifact(f"{path} holds a {facts.get('kind')!r}, expected a {_KIND!r}.")
+        return UserArrays(**arrays), tuple(facts["user_ids"])
+
+    def forget_before(self, round_: int) -> None:
+        """Only states of `round_` and later are left."""
+        for path in self._folder.glob("round-*.safetensors"):
+            if path < self._file(round_):
+                path.unlink(missing_ok=True)
+
+    def _file(self, round_: int) -> Path:
+        return self._folder / f"round-{round_:06d}.safetensors"
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """Which user embeddings a client starts from.
+
+    Attributes:
+        job_id: the job that made them; None for a client that never trained, whose users start at random.
+        round: the last round of that job in which the client was accepted.
+    """
+
+    job_id: str | None
+    round: int
+
+
+def starting_users(
+    silo: Path, start: StartingPoint, data: SiloData, *, dims: int, seed: int, client_id: str
+) -> UserArrays:
+    """The user arrays that a client starts a round from.
+
+    Users that are new since the state was written start as initial users do; users that left are dropped.
+
+    Raises:
+        CorruptArtifact: the state is missing or damaged.
+    """
+    if start.job_id is not None:
+        known, known_ids = UserStates(silo, start.job_id).read(start.round)
+        if known_ids == data.user_ids:
+            return known
+    fresh = initial_users(len(data.user_ids), dims, seed, client_id)
+    if start.job_id is None:
+        return fresh
+    row_of = {user_id: row for row, user_id in enumerate(known_ids)}
+    pairs = [(row, row_of[user_id]) for row, user_id in enumerate(data.user_ids) if user_id in row_of]
+    rows, known_rows = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    for one in fields(UserArrays):
+        getattr(fresh, one.name)[rows] = getattr(known, one.name)[known_rows]
+    return fresh

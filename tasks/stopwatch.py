@@ -1,0 +1,63 @@
+"""Where the wall time of a job goes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Stopwatch:
+    """Adds up wall seconds by activity, for one round or one job.
+
+    Attributes:
+        started: on the clock of `time.perf_counter`.
+        seconds: by activity.
+    """
+
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def measure(self, activity: str) -> Iterator[None]:
+        """The wall time inside the block counts for `activity`."""
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(activity, time.perf_counter() - before)
+
+    def add(self, activity: str, seconds: float) -> None:
+        """`seconds` more count for `activity`."""
+        self.seconds[activity] = self.seconds.get(activity, 0.0) + seconds
+
+    def add_all(self, other: Stopwatch) -> None:
+        """All of `other` counts here too."""
+        for activity, seconds in other.seconds.items():
+            self.add(activity, seconds)
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds since the start."""
+        return time.perf_counter() - self.started
+
+
+def busy_seconds(spans: list[tuple[float, float]]) -> float:
+    """Wall seconds during which at least one of the (start, end) spans was under way.
+
+    Clients overlap; the sum of their times would exceed the wall time they took.
+    """
+    busy, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        if end > until:
+            busy += end - max(start, until)
+            until = end
+    return busy
+
+
+def share_of_wall_time(wall: float, *busy: float) -> tuple[float, ...]:
+    """`wall` seconds divided in proportion to the thread seconds of kinds of work that ran at one time."""
+    together = sum(busy)
+    return tuple(wall * each / together if together else 0.0 for each in busy)

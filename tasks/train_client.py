@@ -1,0 +1,77 @@
+"""One client's local training in one round: model down, LightFM on the silo's data, update up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from prefect import task
+
+from models.evaluation.metric import Metric
+from models.federation.merge import merge_rule
+from models.federation.model import ClientUpdate
+from models.recommenders.lightfm_training import train_round
+from tasks.codec import encode_update
+from tasks.exchange import ArtifactRef
+from tasks.orders import ClientOrder
+from tasks.retries import CLIENT_TASK
+from tasks.silo import UserStates, starting_users
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A client's answer to an order.
+
+    Attributes:
+        client_id: who answers.
+        update: where its update lies.
+        started, ended: of the work, on the clock of `time.perf_counter`.
+        lightfm_s: CPU seconds inside LightFM.
+    """
+
+    client_id: str
+    update: ArtifactRef
+    started: float
+    ended: float
+    lightfm_s: float
+
+
+@task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)
+def train_client(order: ClientOrder) -> Delivery:
+    """The client's update lies in the exchange and its users' embeddings in its own folder.
+
+    Raises:
+        FedrecError: the data, the state or the training are not as they should be; trying again cannot help.
+        OSError: a file or the exchange could not be reached; tried again.
+    """
+    started = time.perf_counter()
+    job, data, base = order.job, order.data(), order.model()
+    users = starting_users(
+        order.silo, order.start, data, dims=job.spec.dims, seed=job.seed, client_id=order.client_id
+    )
+    before = time.thread_time()
+    trained, trained_users = train_round(
+        base.items,
+        users,
+        data.training,
+        job.spec,
+        seed=job.seed,
+        round_=order.round,
+        client_id=order.client_id,
+    )
+    lightfm_s = time.thread_time() - before
+    update = ClientUpdate(
+        client_id=order.client_id,
+        base_round=base.round,
+        base_digest=order.base.sha256,
+        catalog_digest=base.catalog_digest,
+        deltas=merge_rule(job.merge_rule).prepare(base.items, trained),
+        n_interactions=len(data.training),
+        metrics={"users": Metric(len(data.user_ids), 1)},
+    )
+    states = UserStates(order.silo, job.job_id)
+    states.forget_before(order.start.round)
+    states.write(order.round, trained_users, data.user_ids)
+    folder = f"{job.job_id}/updates/{order.round:06d}/{order.client_id}"
+    ref = job.exchange.put(folder, encode_update(update))
+    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
