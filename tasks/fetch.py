@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import URLError
 
 from models.errors import InvalidInput, SourceUnavailable
 from tasks.checksums import sha256_of
@@ -167,7 +168,8 @@ def _download(sources: Sources) -> bytes:
             data: bytes = response.read()
             return data
     except (OSError, HTTPException) as error:
-        raise _Failed(str(getattr(error, "reason", error))) from error
+        # The reason alone reads better, except where it lacks the HTTP status.
+        raise _Failed(str(error.reason if type(error) is URLError else error)) from error
 
 
 def _pip_download(sources: Sources) -> bytes:

@@ -58,12 +58,8 @@ class Table:
         missing = [name for name in names if name not in self.frame.columns]
         if missing:
             found = ", ".join(map(str, self.frame.columns))
-            refuse(
-                self.path,
-                f"the column {missing[0]!r} is missing; the columns are: {found}",
-                row=1,
-                header=True,
-            )
+            rule = f"the column {missing[0]!r} is missing; the columns are: {found}"
+            refuse(self.path, rule, row=None if self.first_row == 1 else 1)
 
     def text(self, name: str) -> pd.Series[str]:
         """A column of ids or names as text.
@@ -139,7 +135,7 @@ def _parquet(path: Path, data: bytes) -> pd.DataFrame:
 
 def _delimited(path: Path, data: bytes, kind: str) -> pd.DataFrame:
     _require_utf8(path, data)
-    # Trailing empty lines are no rows; empty lines elsewhere are refused as rows with too few values.
+    # Empty lines at the end are no rows; elsewhere they count, as rows of empty values.
     data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     quote: str | None = None if kind in _ATOMIC else '"'
     header, _, body = data.partition(b"\n")

@@ -1,0 +1,138 @@
+"""`fedrec data` as a user calls it: arguments, output, exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+INTERACTIONS = "user_id,item_id,rating,timestamp\nu1,a,4,10\nu2,b,5,20\nu1,b,3,30\n"
+ITEMS = "item_id,title\na,Alien\nb,Brazil\n"
+USERS = "user_id,work\nu1,nurse\nu2,pilot\n"
+FETCHED = {"interactions.csv": INTERACTIONS, "items.csv": ITEMS, "users.csv": USERS}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FETCHED.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def fedrec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"FEDREC_HOME": str(folder / "home")}
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "data", *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+
+def partition(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return fedrec(folder, "partition", "--interactions", "interactions.csv", "--out", "out", *arguments)
+
+
+def test_partition_prints_one_json_object(folder):
+    done = partition(folder, "--items", "items.csv", "--users", "users.csv", "--by", "work", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["clients"] == [
+        {"id": "nurse", "users": 1, "interactions": 2},
+        {"id": "pilot", "users": 1, "interactions": 1},
+    ]
+    assert (result["users"], result["items"], result["interactions"]) == (2, 2, 3)
+    manifest = json.loads((folder / "out" / "partition.json").read_text(encoding="utf-8"))
+    assert result["folder"] == str(folder / "out")
+    assert result["digest"] == manifest["digest"]
+    assert result["catalog_digest"] == manifest["catalog"]["digest"]
+
+
+def test_partition_tells_people_what_to_do_next(folder):
+    done = partition(folder, "--by-user")
+    assert done.returncode == 0, done.stderr
+    assert "2 clients with 2 users and 3 interactions of 2 items" in done.stdout
+    assert "smallest user-u2 (1), largest user-u1 (2)" in done.stdout
+    assert f"fedrec train --set data.dir={folder / 'out'}" in done.stdout
+
+
+def test_partition_at_random_with_a_seed(folder):
+    done = partition(folder, "--random", "2", "--seed", "3", "--json")
+    result = json.loads(done.stdout)
+    assert result["by"] == "random:2:seed=3"
+    assert [each["id"] for each in result["clients"]] == ["silo-01", "silo-02"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--by", "work", "--by-user"], ["--by-user", "--random", "2"]])
+def test_exactly_one_way_to_split(folder, arguments):
+    done = partition(folder, *arguments)
+    assert done.returncode == 2
+    assert "exactly one of --by COLUMN, --by-user and --random N" in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_no_clients_at_all(folder):
+    done = partition(folder, "--random", "0")
+    assert done.returncode == 2
+    assert "--random" in done.stderr
+
+
+def test_bad_input_is_one_message_and_exit_code_2(folder):
+    (folder / "interactions.csv").write_text(INTERACTIONS + "u1,b,1,1\n", encoding="utf-8")
+    done = partition(folder, "--by-user", "--json")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "interactions.csv, row 5: user 'u1' and item 'b' already stand together in row 4" in done.stderr
+    assert json.loads(done.stdout)["error"]["type"] == "InvalidInput"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FETCHED)
+
+
+def test_force_replaces_a_partition(folder):
+    assert partition(folder, "--by-user").returncode == 0
+    refused = partition(folder, "--random", "1")
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    done = partition(folder, "--random", "1", "--force", "--json")
+    assert [each["id"] for each in json.loads(done.stdout)["clients"]] == ["silo-01"]
+
+
+def test_fetch_keeps_intact_files_in_the_default_folder(folder):
+    raw = folder / "home" / "data" / "ml-100k-raw"
+    raw.mkdir(parents=True)
+    for name, text in FETCHED.items():
+        (raw / name).write_text(text, encoding="utf-8")
+    files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FETCHED.items()}
+    (raw / "source.json").write_text(json.dumps({"source": "a test", "files": files}), encoding="utf-8")
+    done = fedrec(folder, "fetch", "ml-100k", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "folder": str(raw),
+        "source": "a test",
+        "downloaded": False,
+        "files": files,
+    }
+    shown = fedrec(folder, "fetch", "ml-100k")
+    assert "intact; nothing was downloaded" in shown.stdout
+    assert f"--by occupation --out {raw.parent / 'ml-100k'}" in shown.stdout
+
+
+def test_fetch_from_a_wrong_archive(folder):
+    done = fedrec(folder, "fetch", "ml-100k", "--archive", "items.csv", "--out", "raw", "--json")
+    assert done.returncode == 2
+    assert "items.csv is neither the archive" in done.stderr
+    assert json.loads(done.stdout)["error"]["type"] == "InvalidInput"
+    assert not (folder / "raw").exists()
+
+
+def test_help_imports_nothing_heavy(folder):
+    code = (
+        "import sys; from click.testing import CliRunner; from flows.cli import cli\n"
+        "shown = CliRunner().invoke(cli, ['data', 'partition', '--help'])\n"
+        "assert shown.exit_code == 0 and '--by-user' in shown.output, shown.output\n"
+        "print(sorted({'pandas', 'numpy', 'pyarrow', 'prefect', 'mlflow'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
