@@ -246,6 +246,15 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
     )
 
 
+def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, str]:
+    """A version's tags.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    return dict(_version(client, model_name, version).tags)
+
+
 def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
     """A version with its manifest, model and items, all proved.
 

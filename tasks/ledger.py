@@ -1,0 +1,169 @@
+"""The decision ledger: a file of chained lines that is only ever appended to, mirrored in the registry.
+
+Each line is one entry of `models.promotion.chain`. The hash of a model's last entry also stands as a tag of
+the registered model, because a chain alone cannot tell that its tail was cut off. So the ledger is
+tamper-evident against whoever can write to one of the two places; it is no defence against both at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from models.errors import JobBusy, LedgerTampered
+from models.promotion import chain
+from models.promotion.chain import Entry
+from tasks.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HEAD_TAG = "fedrec.ledger.head"
+_LOCK_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class LedgerFile:
+    """What the file holds.
+
+    Attributes:
+        entries: the whole entries, in order, not yet verified as a chain.
+        torn: the bytes of a last line whose writing was interrupted; empty where there is none.
+    """
+
+    entries: list[Entry]
+    torn: bytes = b""
+
+
+@contextmanager
+def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Only this process decides about champions while the block runs.
+
+    Raises:
+        JobBusy: another process kept the lock for longer than the timeout.
+    """
+    home.ledger.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home.ledger.with_suffix(".lock"), timeout=timeout_s)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise JobBusy(
+            f"Another promotion or rollback held the lock {lock.lock_file} for {timeout_s:g} s.",
+            next_step="Wait until it is done, then run this command again.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read(home: Home) -> LedgerFile:
+    """The ledger's entries; none where there is no file yet.
+
+    Raises:
+        LedgerTampered: a whole line is not an entry.
+    """
+    if not home.ledger.exists():
+        return LedgerFile([])
+    *lines, torn = home.ledger.read_bytes().split(b"\n")
+    return LedgerFile([_parse(line, position) for position, line in enumerate(lines, start=1)], torn)
+
+
+def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
+    """The ledger's entries after every check that `verify` makes."""
+    found = read(home)
+    verify(found.entries, heads(client))
+    return found
+
+
+def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
+    """Nothing happens where the chain holds, every champion follows from a decision, and no tail is missing.
+
+    Args:
+        entries: the whole ledger.
+        mirrored: model -> its last entry as the registry remembers it, "seq:hash".
+
+    Raises:
+        LedgerTampered: names the first entry that does not hold or is missing.
+    """
+    chain.verify(entries)
+    for model_name in sorted({entry.body["model_name"] for entry in entries}):
+        chain.champions(entries, model_name)
+    for model_name, head in sorted(mirrored.items()):
+        seq, _, digest = head.partition(":")
+        position = int(seq) if seq.isdecimal() else 0
+        if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
+            raise LedgerTampered(
+                f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} with "
+                f"hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
+                next_step="Restore the ledger file from a copy, and ask who could write to it.",
+                position=min(position, len(entries) + 1),
+                model_name=model_name,
+            )
+
+
+def heads(client: MlflowClient) -> dict[str, str]:
+    """Model -> its last ledger entry as the registry remembers it, "seq:hash"."""
+    return {
+        model.name: model.tags[HEAD_TAG]
+        for model in client.search_registered_models()
+        if HEAD_TAG in model.tags
+    }
+
+
+def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
+    """The body is the ledger's last entry, on the disk, and the registry remembers it.
+
+    Only within `locked`. A torn last line is put aside into `torn.log` beside the ledger first: the command
+    that wrote it never went on to move an alias.
+    """
+    found = read(home)
+    path = home.ledger
+    if found.torn:
+        _put_aside(path, found.torn)
+    entry = chain.append(found.entries, body)
+    fresh = not path.exists()
+    with path.open("ab") as file:
+        file.write(entry.line().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if fresh:
+        _sync_folder(path.parent)
+    mirror(client, entry)
+    return entry
+
+
+def mirror(client: MlflowClient, entry: Entry) -> None:
+    """The registry remembers this entry as the last one about its model."""
+    client.set_registered_model_tag(entry.body["model_name"], HEAD_TAG, f"{entry.seq}:{entry.hash}")
+
+
+def _parse(line: bytes, position: int) -> Entry:
+    try:
+        return chain.parse(line.decode(), position)
+    except UnicodeDecodeError:
+        # Not decodable is not parsable: let the chain word the error.
+        return chain.parse("", position)
+
+
+def _put_aside(path: Path, torn: bytes) -> None:
+    with path.with_name("torn.log").open("ab") as aside:
+        aside.write(torn + b"\n")
+        os.fsync(aside.fileno())
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - len(torn))
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

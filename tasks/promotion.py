@@ -1,0 +1,166 @@
+"""The side effects of a promotion: gathering what gates judge, and moving the aliases that serving follows.
+
+The order is always: the decision is written, the aliases move, an `applied` entry follows. A crash in between
+leaves a pending decision, which the next command completes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import CatalogMismatch, CorruptArtifact, NotFound
+from models.promotion import chain
+from models.promotion.chain import Entry
+from models.promotion.decision import PromotionDecision, applied_body
+from models.promotion.evidence import RoundEvidence, Trial
+from models.recommenders.answer import Recommender
+from tasks import ledger, registry
+from tasks.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who serves a model, by the ledger.
+
+    Attributes:
+        champions: the stack of champions, the present one last.
+        repaired: what had to be put right first, in words.
+    """
+
+    champions: tuple[int, ...]
+    repaired: tuple[str, ...] = ()
+
+    @property
+    def champion(self) -> int | None:
+        """The present champion."""
+        return self.champions[-1] if self.champions else None
+
+    @property
+    def before(self) -> int | None:
+        """The champion that a rollback would return to."""
+        return self.champions[-2] if len(self.champions) > 1 else None
+
+
+def now() -> str:
+    """This moment as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
+    """Ledger, registry tag and aliases of a model agree; only within `tasks.ledger.locked`.
+
+    A pending decision is completed. Aliases that were moved past fedrec are put back, because only a
+    decision makes a champion.
+
+    Raises:
+        LedgerTampered: the ledger does not hold; nothing is touched then.
+    """
+    entries = ledger.read_verified(home, client).entries
+    repaired: list[str] = []
+    interrupted = chain.pending(entries, model_name)
+    if interrupted is not None:
+        apply(home, client, interrupted)
+        version = interrupted.body["candidate"]
+        repaired.append(f"completed the interrupted {interrupted.body['kind']} of version {version}")
+    entries = ledger.read(home).entries
+    for last in chain.about(entries, model_name)[-1:]:
+        ledger.mirror(client, last)
+    standing = Standing(chain.champions(entries, model_name))
+    repaired += _set_aliases(client, model_name, standing)
+    return Standing(standing.champions, tuple(repaired))
+
+
+def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
+    """The aliases stand as an accepted decision wants, and the ledger says so."""
+    body = decision.body
+    stack = chain.champions(ledger.read(home).entries, body["model_name"])
+    after = (*stack, body["candidate"]) if body["kind"] == "promotion" else stack[:-1]
+    _set_aliases(client, body["model_name"], Standing(after))
+    ledger.append(home, client, applied_body(body, decision.hash, now()))
+
+
+def record(home: Home, client: MlflowClient, decision: PromotionDecision) -> Entry:
+    """The decision stands in the ledger, and in effect where it was accepted."""
+    entry = ledger.append(home, client, decision.body())
+    if decision.accepted:
+        apply(home, client, entry)
+    return entry
+
+
+def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEvidence, Trial]:
+    """A version's facts, and what came of loading it and scoring three fixed histories.
+
+    An artefact that does not prove is evidence, too: what is known of it then comes from the registry's tags.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    tags = registry.tags_of(client, model_name, version)
+    try:
+        loaded = registry.load_version(client, model_name, version)
+        titles = [""] * len(loaded.items)
+        scores = Recommender.of(loaded.model(), loaded.items["item_id"].tolist(), titles).golden_scores()
+    except (CorruptArtifact, CatalogMismatch, NotFound, np.linalg.LinAlgError) as error:
+        return _from_tags(version, tags), Trial(error=str(error))
+    trial = Trial(
+        scores=scores.size, finite=int(np.isfinite(scores).sum()), distinct=int(np.unique(scores).size)
+    )
+    return RoundEvidence.of(version, loaded.manifest, tags["fedrec.manifest"]), trial
+
+
+def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
+    """The newest accepted decision about a version, or None."""
+    for entry in reversed(chain.about(ledger.read(home).entries, model_name)):
+        body = entry.body
+        if body["type"] == "decision" and body["candidate"] == version and body["accepted"]:
+            return entry
+    return None
+
+
+def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
+    """Where the aliases differ from the ledger, in words."""
+    found = registry.aliases(client, model_name)
+    wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
+    return [
+        f"alias {alias!r} names version {found.get(alias, 'none')}, but by the ledger it is "
+        f"{'none' if version is None else version}"
+        for alias, version in wanted.items()
+        if found.get(alias) != version
+    ]
+
+
+def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
+    """The two aliases follow the stack; returns what differed before."""
+    faults = alias_faults(client, model_name, standing)
+    if faults:
+        wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
+        for alias, version in wanted.items():
+            if version is None:
+                client.delete_registered_model_alias(model_name, alias)
+            else:
+                client.set_registered_model_alias(model_name, alias, str(version))
+    return faults
+
+
+def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:
+    """What the registry's tags alone say about a round; its evaluation is not proved, so it does not count."""
+    outcome = tags.get("fedrec.contracts", "unknown")
+    contracts: dict[str, Any] = {"all" if outcome == "passed" else "some": outcome}
+    return RoundEvidence(
+        version=version,
+        job_id=tags.get("fedrec.job", ""),
+        round=int(tags.get("fedrec.round", "-1")),
+        model_sha256=tags.get("fedrec.sha256", ""),
+        manifest_sha256=tags.get("fedrec.manifest", ""),
+        data_digest=tags.get("fedrec.data", ""),
+        catalog_digest=tags.get("fedrec.catalog", ""),
+        contracts=contracts,
+        evaluation=None,
+    )

@@ -1,0 +1,211 @@
+"""Each gate by hand arithmetic: what passes, what is refused, and what the verdict says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.errors import InvalidInput
+from models.evaluation.metric import Metric
+from models.promotion.evidence import Evaluation, RoundEvidence, Trial
+from models.promotion.gates import (
+    PromotionPolicy,
+    artefact_gate,
+    client_floor,
+    clients_gate,
+    contracts_gate,
+    judge,
+    quality_gate,
+)
+
+POLICY = PromotionPolicy()
+PASSED = {"interactions": "passed", "updates": "passed", "embeddings": "passed"}
+
+
+def evidence(version: int = 2, ndcg: float | None = 0.5, **clients: tuple[float, float]) -> RoundEvidence:
+    """A round whose NDCG@10 is `ndcg`, with the clients' hits and cases of LOO HR@10."""
+    evaluation = None
+    if ndcg is not None:
+        hits, cases = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
+        evaluation = Evaluation(
+            split="validation",
+            metrics={"ndcg@10": Metric(ndcg * 100, 100), "loo_hr@10": Metric(hits, cases)},
+            clients={client: {"loo_hr@10": Metric(*pair)} for client, pair in clients.items()},
+        )
+    return RoundEvidence(version, "job", 7, "s" * 64, "m" * 64, "d" * 64, "c" * 64, PASSED, evaluation)
+
+
+def test_evidence_is_read_from_a_manifest():
+    metrics = {"ndcg@10": {"total": 3.0, "weight": 4.0}}
+    manifest = {
+        "job_id": "job",
+        "round": 7,
+        "model_sha256": "s" * 64,
+        "data_digest": "d" * 64,
+        "catalog_digest": "c" * 64,
+        "contracts": PASSED,
+        "evaluation": {"split": "validation", "metrics": metrics, "clients": {"a": metrics}},
+    }
+    found = RoundEvidence.of(2, manifest, "m" * 64)
+
+    assert found.evaluation == Evaluation(
+        "validation", {"ndcg@10": Metric(3.0, 4.0)}, {"a": {"ndcg@10": Metric(3.0, 4.0)}}
+    )
+    assert found.identity() == {
+        "job_id": "job",
+        "round": 7,
+        "sha256": "s" * 64,
+        "manifest_sha256": "m" * 64,
+        "data_digest": "d" * 64,
+        "catalog_digest": "c" * 64,
+    }
+    assert RoundEvidence.of(2, manifest | {"evaluation": None}, "m").evaluation is None
+
+
+def test_contracts_pass_only_where_all_passed():
+    assert contracts_gate(evidence()).passed
+    breached = contracts_gate(replace(evidence(), contracts=PASSED | {"updates": "breached"}))
+    assert not breached.passed
+    assert "updates breached" in breached.observed
+    assert not contracts_gate(replace(evidence(), contracts={})).passed
+
+
+@pytest.mark.parametrize(
+    ("trial", "passed"),
+    [
+        (Trial(scores=12, finite=12, distinct=3), True),
+        (Trial(scores=12, finite=11, distinct=3), False),
+        (Trial(scores=12, finite=12, distinct=1), False),
+        (Trial(error="Its bytes were changed."), False),
+    ],
+)
+def test_an_artefact_must_load_and_tell_items_apart(trial, passed):
+    assert artefact_gate(trial).passed is passed
+
+
+def test_the_observed_error_is_the_artefact_verdict():
+    assert artefact_gate(Trial(error="Its bytes were changed.")).observed == "Its bytes were changed."
+
+
+@pytest.mark.parametrize(("ndcg", "passed"), [(0.5, True), (0.49, True), (0.4899, False), (0.6, True)])
+def test_quality_may_lack_two_percent_of_the_champion(ndcg, passed):
+    verdict = quality_gate(evidence(2, ndcg), evidence(1, 0.5), POLICY)
+
+    assert verdict.passed is passed
+    assert "against 0.5000 of version 1" in verdict.observed
+    assert "0.4900" in verdict.required
+
+
+def test_quality_without_a_champion_passes_and_says_so():
+    verdict = quality_gate(evidence(), None, POLICY)
+
+    assert verdict.passed
+    assert "no champion" in verdict.observed
+
+
+@pytest.mark.parametrize("gate", [quality_gate, clients_gate])
+def test_a_candidate_that_was_not_evaluated_is_refused(gate):
+    for champion in (None, evidence(1, a=(5, 10))):
+        verdict = gate(evidence(2, None), champion, POLICY)
+        assert not verdict.passed
+        assert "version 2 (round 7) was not evaluated; promote a round that was" in verdict.observed
+
+
+@pytest.mark.parametrize("gate", [quality_gate, clients_gate])
+def test_a_champion_that_was_not_evaluated_cannot_be_compared(gate):
+    verdict = gate(evidence(2, a=(5, 10)), evidence(1, None), POLICY)
+
+    assert not verdict.passed
+    assert "version 1 (round 7) was not evaluated" in verdict.observed
+
+
+def test_an_unknown_metric_is_named_beside_the_known_ones():
+    verdict = quality_gate(evidence(a=(5, 10)), None, PromotionPolicy(quality_metric="auc"))
+
+    assert not verdict.passed
+    assert verdict.observed == "version 2 has no value of 'auc'; it has: loo_hr@10, ndcg@10"
+
+
+def test_a_comparison_across_data_says_so():
+    other = replace(evidence(1, a=(50, 100)), data_digest="e" * 64)
+
+    for gate in (quality_gate, clients_gate):
+        assert "measured on other data" in gate(evidence(2, a=(50, 100)), other, POLICY).observed
+        assert "other data" not in gate(evidence(2, a=(50, 100)), evidence(1, a=(50, 100)), POLICY).observed
+
+
+def test_the_floor_of_a_client_by_hand():
+    # p = .5 of 100, d = .2: f = .4; error = sqrt(.25/100 + .24/100) = .07; floor = .4 - 2 * .07 = .26.
+    floor = client_floor(Metric(0, 100), Metric(50, 100), PromotionPolicy(z=2.0))
+
+    assert floor == pytest.approx(0.26)
+
+
+def test_a_single_case_never_refuses():
+    # p = 1 with no allowed share and no spread: only one case of ten may be lost.
+    strict = PromotionPolicy(max_client_drop=0.0)
+
+    assert client_floor(Metric(0, 10), Metric(10, 10), strict) == pytest.approx(0.9)
+    assert clients_gate(evidence(2, a=(9, 10)), evidence(1, a=(10, 10)), strict).passed
+    assert not clients_gate(evidence(2, a=(8, 10)), evidence(1, a=(10, 10)), strict).passed
+
+
+def test_a_client_that_fell_beyond_luck_is_named():
+    # Floor of "big": f = .4, error = .07, .4 - 1.645 * .07 = .2848.
+    champion = evidence(1, big=(50, 100), kept=(50, 100))
+    for hits, passed in ((29, True), (28, False)):
+        verdict = clients_gate(evidence(2, big=(hits, 100), kept=(50, 100)), champion, POLICY)
+        assert verdict.passed is passed
+    assert "big fell from 0.5000 to 0.2800 (floor 0.2849, 100 cases)" in verdict.observed
+    assert "kept" not in verdict.observed
+    assert "2 of 2 clients" in verdict.observed
+
+
+def test_a_client_of_a_few_users_cannot_fall_by_luck():
+    # p = .5 of 4: f = .4; error = sqrt(.25/4 + .24/4) = .35; .4 - 1.645 * .35 is below 0.
+    verdict = clients_gate(evidence(2, tiny=(0, 4)), evidence(1, tiny=(2, 4)), POLICY)
+
+    assert verdict.passed
+    assert "0 of 1 clients have enough cases" in verdict.observed
+
+
+def test_clients_that_only_one_round_knows_are_not_compared():
+    champion = evidence(1, left=(90, 100), stays=(50, 100), idle=(0, 0))
+    verdict = clients_gate(evidence(2, joins=(0, 100), stays=(50, 100), idle=(0, 0)), champion, POLICY)
+
+    assert verdict.passed
+    assert "1 of 1 clients" in verdict.observed
+
+
+def test_clients_without_a_champion_pass():
+    assert clients_gate(evidence(2, a=(5, 10)), None, POLICY).passed
+
+
+def test_equal_models_are_hardly_ever_refused_by_luck():
+    # 21 clients of 10 to 200 users whose true hit rate is .6 under both models, errors even independent.
+    rng, refused = np.random.default_rng(3), 0
+    sizes = np.linspace(10, 200, 21).astype(int)
+    for _ in range(200):
+        before, after = (
+            evidence(1, **{f"c{i:02d}": (float(rng.binomial(n, 0.6)), float(n)) for i, n in enumerate(sizes)})
+            for _ in range(2)
+        )
+        refused += not clients_gate(after, before, POLICY).passed
+    assert refused / 200 < 0.05
+
+
+def test_all_gates_are_asked_even_where_one_fails():
+    verdicts = judge(evidence(2, None), Trial(error="gone"), evidence(1, a=(5, 10)), POLICY)
+
+    assert [verdict.gate for verdict in verdicts] == ["contracts", "artefact", "quality", "clients"]
+    assert [verdict.passed for verdict in verdicts] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tolerance": 1.0}, {"max_client_drop": -0.1}, {"tolerance": float("nan")}]
+)
+def test_a_share_outside_its_range_is_refused(wrong):
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        PromotionPolicy(**wrong)
