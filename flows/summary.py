@@ -38,14 +38,17 @@ def show_result(result: Result, console: Console, open_next: Sequence[str] = ())
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
     rows = comparisons(result)
     if any(row.federated is not None for row in rows):
+        console.print()
         console.print(_comparison_table(rows))
         console.print()
     _show_benefits(result, console)
     _show_checks(result, console)
+    console.print()
     console.print(_time_table(result))
     console.print()
     _show_overhead(result, console)
     if open_next:
+        console.print()
         console.print("[bold]Open next[/bold]")
         for line in open_next:
             # Long lines are addresses and commands: they wrap in the terminal but stay one line for copying.
@@ -55,7 +58,11 @@ def show_result(result: Result, console: Console, open_next: Sequence[str] = ())
 def _comparison_table(rows: Sequence[Comparison]) -> Table:
     """Only the columns that the job has numbers for."""
     table = Table(
-        title="Test split, side by side", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False
+        title="Test split, side by side",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
     columns = [
         ("federated", [row.federated for row in rows], "{:.4f}"),
@@ -115,7 +122,11 @@ def _show_checks(result: Result, console: Console) -> None:
 def _time_table(result: Result) -> Table:
     total = result["timings"]["total_s"]
     table = Table(
-        title=f"Wall time: {total:.1f} s", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False
+        title=f"Wall time: {total:.1f} s",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
     table.add_column("stage")
     table.add_column("seconds", justify="right")

@@ -125,32 +125,6 @@ def ranking_metrics(ranks: HeldOutRanks) -> dict[str, Metric]:
     }
 
 
-def evaluate_client(
-    user_embeddings: FloatArray,
-    item_embeddings: FloatArray,
-    item_biases: FloatArray,
-    *,
-    case_users: IntArray,
-    case_items: IntArray,
-    train_users: IntArray,
-    train_items: IntArray,
-    negatives: IntArray,
-) -> dict[str, Metric]:
-    """`ranking_metrics` of `held_out_ranks`: a client's evaluation on its own held-out data."""
-    return ranking_metrics(
-        held_out_ranks(
-            user_embeddings,
-            item_embeddings,
-            item_biases,
-            case_users=case_users,
-            case_items=case_items,
-            train_users=train_users,
-            train_items=train_items,
-            negatives=negatives,
-        )
-    )
-
-
 def _pairs_of(users: IntArray, train_users: IntArray, train_items: IntArray) -> tuple[IntArray, IntArray]:
     """The training items of these users as (place in `users`, item) pairs."""
     first = np.searchsorted(train_users, users, side="left")

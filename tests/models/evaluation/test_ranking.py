@@ -13,7 +13,6 @@ from models.evaluation.metric import Metric
 from models.evaluation.ranking import (
     METRICS,
     HeldOutRanks,
-    evaluate_client,
     held_out_ranks,
     hits,
     ndcg,
@@ -27,6 +26,10 @@ USERS = np.array([[1.0], [-1.0]], dtype=np.float32)
 ITEMS = np.array([[5.0], [4.0], [3.0], [2.0], [1.0]], dtype=np.float32)
 BIASES = np.array([0.0, 0.0, 0.0, 0.0, 3.5], dtype=np.float32)
 # User 0: 5, 4, 3, 2, 4.5. User 1: -5, -4, -3, -2, 2.5.
+
+
+def metrics_of(users, items, biases, **arrays):
+    return ranking_metrics(held_out_ranks(users, items, biases, **arrays))
 
 
 def evaluation(**changes):
@@ -46,7 +49,7 @@ def test_two_users_and_five_items_by_hand():
     # User 1's target scores -2: only item 4 would stand before it, and that is masked.
     assert ranks.full.tolist() == [2, 0]
     assert ranks.sampled.tolist() == [2, 0]
-    metrics = evaluate_client(USERS, ITEMS, BIASES, **evaluation())
+    metrics = metrics_of(USERS, ITEMS, BIASES, **evaluation())
     assert tuple(metrics) == METRICS
     assert metrics["hr@10"] == metrics["recall@20"] == metrics["loo_hr@10"] == Metric(2.0, 2.0)
     # 1 / log2(2 + 2) + 1 / log2(0 + 2) = 0.5 + 1
@@ -113,7 +116,7 @@ def test_each_metric_takes_its_own_ranking_and_cutoff():
 
 def test_no_cases_weigh_nothing():
     nobody = evaluation(case_users=NONE, case_items=NONE, negatives=np.empty((0, 2), np.int32))
-    assert set(evaluate_client(USERS, ITEMS, BIASES, **nobody).values()) == {Metric(0.0, 0.0)}
+    assert set(metrics_of(USERS, ITEMS, BIASES, **nobody).values()) == {Metric(0.0, 0.0)}
 
 
 @st.composite
@@ -163,7 +166,7 @@ def test_a_perfect_scorer_gets_one_and_a_constant_one_the_last_rank(world):
     n_users, n_items = len(users), len(items)
     perfect = np.zeros((n_items, n_users), np.float32)
     perfect[arrays["case_items"], np.arange(n_users)] = 1
-    best = evaluate_client(np.eye(n_users, dtype=np.float32), perfect, np.zeros(n_items), **arrays)
+    best = metrics_of(np.eye(n_users, dtype=np.float32), perfect, np.zeros(n_items), **arrays)
     assert all(metric.value == 1 for metric in best.values())
     worst = held_out_ranks(users * 0, items, np.zeros(n_items), **arrays)
     assert (worst.full == n_items - 1 - np.bincount(arrays["train_users"], minlength=n_users)).all()

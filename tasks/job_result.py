@@ -1,0 +1,170 @@
+"""What a job's result says, as rows that the report and the terminal show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.evaluation.ranking import METRICS
+
+Result = Mapping[str, Any]
+
+# A normal interval: about 95 of 100 such intervals hold the true mean.
+INTERVAL_WIDTH = 1.96
+
+STAGES: dict[str, str] = {
+    "startup_s": "Start-up",
+    "train_s": "Training",
+    "merge_s": "Merging",
+    "contracts_s": "Contracts",
+    "tracking_s": "Tracking",
+    "evaluate_s": "Evaluation",
+    "baselines_s": "Baselines",
+    "report_s": "Report",
+    "orchestration_s": "Orchestration",
+}
+_OTHER = "Not accounted for"
+_WORTH_NAMING = 0.005
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric on the test split, side by side; None where it was not computed."""
+
+    metric: str
+    federated: float | None
+    silo_only: float | None
+    centralised: float | None
+
+    @property
+    def to_silo_only(self) -> float | None:
+        """Federated divided by silo-only: above 1 joining helps."""
+        return _ratio(self.federated, self.silo_only)
+
+    @property
+    def to_centralised(self) -> float | None:
+        """Federated divided by centralised: 1 means that nothing was lost by not pooling."""
+        return _ratio(self.federated, self.centralised)
+
+
+@dataclass(frozen=True)
+class ClientBenefit:
+    """What joining gave one client: the difference in NDCG@10, federated minus silo-only."""
+
+    client_id: str
+    cases: int
+    mean: float
+    standard_error: float | None
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of the 95% interval; None where a single case leaves it unknown."""
+        return None if self.standard_error is None else INTERVAL_WIDTH * self.standard_error
+
+    @property
+    def loses(self) -> bool:
+        """Whether the client's users are served worse than by its own data alone."""
+        return self.mean < 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval lies wholly on one side of zero."""
+        return self.margin is not None and abs(self.mean) > self.margin
+
+
+@dataclass(frozen=True)
+class TimeShare:
+    """Where a part of the wall time went."""
+
+    label: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class ContractTally:
+    """How often one contract was checked, and every time it was broken."""
+
+    contract: str
+    checked: int
+    broken: tuple[Mapping[str, Any], ...]
+
+    @property
+    def passed(self) -> int:
+        """How many checks found nothing."""
+        return self.checked - len(self.broken)
+
+
+def comparisons(result: Result) -> list[Comparison]:
+    """One row for each metric of the final evaluation, in the tables' order."""
+    final = result.get("final") or {}
+    sides = {side: final.get(side) or {} for side in ("federated", "silo_only", "centralised")}
+    return [
+        Comparison(name, **{side: values.get(name) for side, values in sides.items()}) for name in METRICS
+    ]
+
+
+def benefits(result: Result) -> list[ClientBenefit]:
+    """The clients whose benefit is known, from the greatest gain to the greatest loss."""
+    known = [
+        ClientBenefit(one["client_id"], one["cases"], one["benefit"], one["benefit_se"])
+        for one in result["clients"]
+        if one["benefit"] is not None
+    ]
+    return sorted(known, key=lambda one: (-one.mean, one.client_id))
+
+
+def time_shares(result: Result) -> list[TimeShare]:
+    """The stages of the job and what they took, with what is missing to the total as the last row."""
+    timings = result["timings"]
+    seconds = {label: timings.get(key) or 0.0 for key, label in STAGES.items()}
+    named = sum(seconds.values())
+    total = max(timings["total_s"], named)
+    if total - named > _WORTH_NAMING * total:
+        seconds[_OTHER] = total - named
+    return [TimeShare(label, one, one / total if total else 0.0) for label, one in seconds.items()]
+
+
+def contract_tallies(result: Result) -> list[ContractTally]:
+    """One row for each contract, in the order of their first check."""
+    by_contract: dict[str, list[Mapping[str, Any]]] = {}
+    for outcome in result["contracts"]:
+        by_contract.setdefault(outcome["contract"], []).append(outcome)
+    return [
+        ContractTally(name, len(outcomes), tuple(one for one in outcomes if not one["passed"]))
+        for name, outcomes in by_contract.items()
+    ]
+
+
+def rejections(result: Result) -> list[dict[str, Any]]:
+    """Every rejection of every round as {round, client_id, stage, reason}."""
+    return [{"round": one["round"], **rejected} for one in result["rounds"] for rejected in one["rejected"]]
+
+
+def verdict(result: Result) -> str:
+    """One sentence with the job's outcome: what federation reached, against what."""
+    if result["status"] != "finished":
+        return f"The job stopped: {result['stop_reason'] or 'no reason was recorded'}."
+    row = next(one for one in comparisons(result) if one.metric == "ndcg@10")
+    if row.federated is None:
+        return "The job finished; it was not evaluated on the test split."
+    against = []
+    if row.to_centralised is not None:
+        against.append(f"{row.to_centralised:.1%} of what pooling all data reaches")
+    if row.to_silo_only is not None:
+        against.append(f"{row.to_silo_only:.2f} times what the clients reach alone")
+    head = f"Federated training reached NDCG@10 of {row.federated:.4f}"
+    return f"{head}: {' and '.join(against)}." if against else f"{head}."
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes for people, in decimal units: 1500000 is 1.5 MB."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return value / base if value is not None and base else None

@@ -1,0 +1,314 @@
+"""The plots of the job report as SVG text; equal results give equal bytes.
+
+Figures are made through matplotlib's objects, without pyplot: nothing is shared with other threads but the
+settings, which a lock guards. Colours are those of Okabe & Ito, which stay apart for colour-blind readers;
+whatever matters is told by shape or text as well.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from tasks.job_result import ClientBenefit, TimeShare, in_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
+INK, FAINT = "#1f2933", "#d9dee3"
+STAGE_COLOURS: dict[str, str] = {
+    "Start-up": "#7b8794",
+    "Training": BLUE,
+    "Merging": GREEN,
+    "Contracts": ORANGE,
+    "Tracking": PURPLE,
+    "Evaluation": SKY,
+    "Baselines": "#F0E442",
+    "Report": "#3e4c59",
+    "Orchestration": VERMILION,
+    "Not accounted for": "#cbd2d9",
+}
+SHOWN_CLIENTS = 40
+SHOWN_ROUNDS = 60
+_WIDTH = 4.9  # inches: small enough for a phone to show the text at a readable size
+_SETTINGS: Any = {
+    "svg.hashsalt": "fedrec",
+    "svg.fonttype": "none",
+    "savefig.transparent": True,
+    "text.parse_math": False,  # a client may be called "$x$"
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "hatch.linewidth": 1.0,
+    "hatch.color": "white",
+}
+_lock = threading.Lock()
+
+
+def draw_all(
+    result: Mapping[str, Any], gains: Sequence[ClientBenefit], times: Sequence[TimeShare]
+) -> dict[str, str]:
+    """Every figure that the result has numbers for, by name, as an `<svg>` element."""
+    rounds = result["rounds"]
+    drawn: dict[str, str] = {}
+    with _lock, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Text stays text, drawn in the reader's fonts: what is missing from the font here does not matter.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        if rounds:
+            evaluated = any(one["metrics"].get("validation/ndcg@10") is not None for one in rounds)
+            drawn["convergence"] = _svg(
+                _draw_convergence(rounds, evaluated), "convergence", "Validation metrics and drift by round"
+            )
+            drawn["rounds"] = _svg(_draw_rounds(result), "rounds", "Contracts and clients by round")
+            drawn["seconds"] = _svg(_draw_seconds(rounds), "seconds", "Seconds of each round by stage")
+            drawn["bytes"] = _svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
+        if gains:
+            drawn["benefit"] = _svg(
+                _draw_benefit(gains), "benefit", "Benefit of joining by client, with intervals"
+            )
+        drawn["wall_time"] = _svg(_draw_wall_time(times), "wall", "Shares of the wall time by stage")
+    return drawn
+
+
+def shown_benefits(gains: Sequence[ClientBenefit]) -> list[ClientBenefit]:
+    """The clients that the figure has room for: all, or the two ends of the list."""
+    half = SHOWN_CLIENTS // 2
+    return list(gains) if len(gains) <= SHOWN_CLIENTS else [*gains[:half], *gains[-half:]]
+
+
+def _draw_convergence(rounds: Sequence[Mapping[str, Any]], evaluated: bool) -> Figure:
+    panels = [("validation/ndcg@10", "NDCG@10", BLUE, "o"), ("validation/hr@10", "HR@10", VERMILION, "s")]
+    figure, every = _panels(3 if evaluated else 1, height=1.45)
+    for axes, (name, title, colour, marker) in zip(every[:-1], panels, strict=False):
+        values = [(one["round"], one["metrics"].get(name)) for one in rounds]
+        points = [(number, value) for number, value in values if value is not None]
+        _draw_line(axes, points, colour, marker)
+        axes.set_title(f"{title} on validation")
+    drift = [(one["round"], one["drift"]) for one in rounds if one.get("drift") is not None]
+    _draw_line(every[-1], drift, "#52606d", "")
+    every[-1].set_title("Drift: how far the merged model moved")
+    every[-1].set_ylim(bottom=0)
+    every[-1].set_xlabel("round")
+    return figure
+
+
+def _draw_line(axes: Axes, points: Sequence[tuple[int, float]], colour: str, marker: str) -> None:
+    axes.plot(
+        [x for x, _ in points], [y for _, y in points], color=colour, marker=marker, markersize=4, lw=1.8
+    )
+    axes.margins(y=0.18)
+    axes.grid(axis="y", color=FAINT, lw=0.7)
+    if points:
+        axes.annotate(
+            f"{points[-1][1]:.3g}" if not marker else f"{points[-1][1]:.4f}",
+            points[-1],
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _draw_benefit(gains: Sequence[ClientBenefit]) -> Figure:
+    shown = shown_benefits(gains)
+    figure, (axes,) = _panels(1, height=0.55 + 0.235 * max(len(shown), 2))
+    for place, one in enumerate(shown):
+        axes.barh(
+            place,
+            one.mean,
+            height=0.72,
+            color=VERMILION if one.loses else BLUE,
+            hatch="////" if one.loses else None,
+            linewidth=0,
+        )
+        if one.margin is not None:
+            axes.errorbar(one.mean, place, xerr=one.margin, color=INK, lw=1, capsize=2.2, capthick=1)
+    axes.axvline(0, color=INK, lw=1)
+    axes.set_yticks(
+        range(len(shown)),
+        [f"{'▼ ' if one.loses else ''}{_short(one.client_id)} ({one.cases})" for one in shown],
+    )
+    for label, one in zip(axes.get_yticklabels(), shown, strict=True):
+        label.set_color(VERMILION if one.loses else INK)
+        label.set_fontweight("bold" if one.loses else "normal")
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=FAINT, lw=0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel("NDCG@10, federated minus silo-only")
+    return figure
+
+
+def _draw_rounds(result: Mapping[str, Any]) -> Figure:
+    """A grid: above, what the contracts said of each round; below, what became of each client in it."""
+    rounds = result["rounds"][-SHOWN_ROUNDS:]
+    place = {one["round"]: x for x, one in enumerate(rounds)}
+    good: list[tuple[float, float]] = []
+    bad: list[tuple[float, float]] = []
+    by_round = [one for one in result["contracts"] if _round_of(one["subject"]) in place]
+    names = list(dict.fromkeys(one["contract"] for one in by_round))
+    for one in by_round:
+        y = names.index(one["contract"])
+        (good if one["passed"] else bad).append((place[_round_of(one["subject"])], y))
+    clients = _shown_clients(result)
+    first = len(names) + 0.7 if names else 0
+    rows = {client_id: first + y for y, client_id in enumerate(clients)}
+    for one in rounds:
+        x = place[one["round"]]
+        good += [(x, rows[client_id]) for client_id in one["accepted"] if client_id in rows]
+        bad += [
+            (x, rows[rejected["client_id"]]) for rejected in one["rejected"] if rejected["client_id"] in rows
+        ]
+    figure, (axes,) = _panels(1, height=0.75 + 0.19 * (len(names) + len(clients) + 0.7))
+    size = min(34.0, 34.0 * (32 / max(len(rounds), 1)) ** 2)
+    _draw_marks(axes, good, "s", SKY, size)
+    _draw_marks(axes, bad, "X", VERMILION, size * 1.5)
+    axes.set_yticks([*range(len(names)), *rows.values()], [*names, *(_short(name) for name in clients)])
+    for y, label in enumerate(axes.get_yticklabels()):
+        label.set_fontweight("bold" if y < len(names) else "normal")
+    _number_rounds(axes, [one["round"] for one in rounds])
+    axes.set_ylim(first + len(clients) - 0.3, -0.7)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def _draw_marks(
+    axes: Axes, points: Sequence[tuple[float, float]], marker: str, colour: str, size: float
+) -> None:
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    axes.scatter(xs, ys, s=size, marker=marker, color=colour, linewidths=0)
+
+
+def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
+    figure, (axes,) = _panels(1, height=0.62)
+    left = 0.0
+    for one in times:
+        colour = STAGE_COLOURS[one.label]
+        axes.barh(0, one.seconds, left=left, color=colour, edgecolor="white", linewidth=1)
+        if one.share > 0.09:  # noqa: PLR2004 - narrower parts have no room for text
+            ink = INK if _is_light(colour) else "white"
+            axes.text(left + one.seconds / 2, 0, f"{one.share:.0%}", ha="center", va="center", color=ink)
+        left += one.seconds
+    axes.set_xlim(0, left or 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
+    return figure
+
+
+def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+    stages = {
+        "train": "Training",
+        "merge": "Merging",
+        "contracts": "Contracts",
+        "tracking": "Tracking",
+        "evaluate": "Evaluation",
+    }
+    figure, (axes,) = _panels(1, height=2.4)
+    numbers = range(len(rounds))
+    bottom = [0.0] * len(rounds)
+    for key, label in stages.items():
+        heights = [one["seconds"].get(key) or 0.0 for one in rounds]
+        axes.bar(numbers, heights, 0.85, bottom=bottom, color=STAGE_COLOURS[label], label=label)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    rest = [
+        max(0.0, (one["seconds"].get("total") or 0.0) - low) for one, low in zip(rounds, bottom, strict=True)
+    ]
+    axes.bar(numbers, rest, 0.85, bottom=bottom, color=STAGE_COLOURS["Not accounted for"], label="Rest")
+    _finish_bars(axes, rounds, "seconds")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_bytes(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+    figure, (axes,) = _panels(1, height=1.9)
+    axes.bar(range(len(rounds)), [one["update_bytes"] for one in rounds], 0.85, color=BLUE)
+    _finish_bars(axes, rounds, "")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def _finish_bars(axes: Axes, rounds: Sequence[Mapping[str, Any]], label: str) -> None:
+    axes.grid(axis="y", color=FAINT, lw=0.7)
+    _number_rounds(axes, [one["round"] for one in rounds])
+    axes.set_ylabel(label)
+
+
+def _number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
+    """The x axis counts places; every so many of them shows its round."""
+    step = max(1, -(-len(numbers) // 10))
+    axes.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
+    axes.set_xlim(-0.7, len(numbers) - 0.3)
+    axes.set_xlabel("round")
+
+
+def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(_WIDTH, height * count + 0.35), layout="constrained")
+    FigureCanvasSVG(figure)
+    every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    every[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    return figure, list(every)
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as one `<svg>` element that can stand in a page beside others."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    # Ids count from 1 in each figure, but must be unique in the page.
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
+
+
+def _shown_clients(result: Mapping[str, Any]) -> list[str]:
+    """All clients, or, where there is no room for all, those that were rejected."""
+    clients = [one["client_id"] for one in result["clients"]]
+    rejected = {one["client_id"] for each in result["rounds"] for one in each["rejected"]}
+    if not clients:
+        clients = sorted(rejected | {client_id for one in result["rounds"] for client_id in one["accepted"]})
+    if len(clients) > SHOWN_CLIENTS:
+        clients = [client_id for client_id in clients if client_id in rejected][:SHOWN_CLIENTS]
+    return clients
+
+
+def _round_of(subject: str) -> int:
+    """The round that a contract's subject names (`round-7`); -1 where it names a client."""
+    found = re.fullmatch(r"round-(\d+)", subject)
+    return int(found[1]) if found else -1
+
+
+def _short(name: str, length: int = 18) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _is_light(colour: str) -> bool:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue > 140  # noqa: PLR2004 - perceived brightness of 255
