@@ -20,13 +20,13 @@ class Breach:
     """One expectation that does not hold.
 
     Attributes:
-        expectation: the expectation's stable name in its suite, such as `item_is_known`.
+        expectation: the expectation's stable name in its suite, such as `item_known`.
         column: the column it speaks about; None where it speaks about the table.
         observed: what was met, for people.
         required: what was expected, for people.
         keys: which rows are in breach: client ids (updates), row numbers (interactions), item rows
-            (embeddings). Interactions and embeddings list the first 20; updates list every client, because each
-            of them is rejected.
+            (embeddings). Interactions and embeddings list the first 20; updates list every client,
+            because each of them is rejected.
         count: how many rows are in breach altogether; 0 where the breach is of the table as a whole.
     """
 
@@ -38,7 +38,7 @@ class Breach:
     count: int = 0
 
     def __str__(self) -> str:
-        text = f"{self.expectation}: expected {self.required}, got {self.observed}"
+        text = f"{self.expectation}: requires {self.required}, got {self.observed}"
         if not self.count:
             return text
         shown = ", ".join(self.keys[:_SHOWN_KEYS])

@@ -1,0 +1,49 @@
+"""The suites as Great Expectations stores them, kept under `data_contracts/suites/`.
+
+A changed contract shows as a changed file there. After a change on purpose, `python -m data_contracts.snapshots`
+writes the files anew; a test fails while they differ from the code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_contracts.embeddings import EmbeddingLimits, embedding_rules
+from data_contracts.interactions import OPTIONAL_COLUMNS, InteractionLimits, interaction_rules
+from data_contracts.outcome import ContractName
+from data_contracts.rule import Rule
+from data_contracts.updates import UpdateLimits, update_rules
+from data_contracts.validation import suite_json
+
+FOLDER = Path(__file__).parent / "suites"
+
+# What only a round can tell stands in the snapshots by these examples.
+_ROUND, _DIGEST, _ITEMS, _DIMS = 0, "0" * 64, 1682, 32
+
+
+def suites() -> dict[ContractName, dict[str, Any]]:
+    """The JSON of each contract's suite, with default limits and example values of a round."""
+    rules: dict[ContractName, tuple[Rule, ...]] = {
+        "interactions": interaction_rules(InteractionLimits(), OPTIONAL_COLUMNS),
+        "updates": update_rules(_ROUND, _DIGEST, _DIGEST, UpdateLimits()),
+        "embeddings": embedding_rules(_ITEMS, _DIMS, _DIGEST, EmbeddingLimits()),
+    }
+    return {contract: suite_json(contract, suite) for contract, suite in rules.items()}
+
+
+def as_text(suite: dict[str, Any]) -> str:
+    """A suite as the text of its file."""
+    return json.dumps(suite, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def main() -> None:
+    """Each suite's file holds what the code says."""
+    FOLDER.mkdir(exist_ok=True)
+    for contract, suite in suites().items():
+        (FOLDER / f"{contract}.json").write_text(as_text(suite), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
