@@ -97,6 +97,7 @@ def _result(
     return {
         "job_id": job.journal.job_id,
         "run_id": job.tracker.run_id,
+        "flow_run_id": job.flow_run_id,
         "model_name": job.config.model_name,
         "model_sha256": job.base.sha256,
         "report": str(job.journal.folder / "report"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from prefect.runtime import flow_run
 
 from flows.config import TrainingConfig
 from flows.progress import announce
@@ -59,6 +62,11 @@ class Job:
         return merge_rule(federation.merge_rule, federation.server_learning_rate)
 
     @property
+    def flow_run_id(self) -> str:
+        """The id of Prefect's flow run that works on this job."""
+        return str(flow_run.id)
+
+    @property
     def client_ids(self) -> tuple[str, ...]:
         """All clients, sorted."""
         return tuple(client.id for client in self.partition.clients)
@@ -84,6 +92,8 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
     """
     home, clock = current_home(), Stopwatch()
     with clock.measure("startup"):
+        # Takes seconds to import; here it counts as start-up and not as the first contract's time.
+        importlib.import_module("great_expectations")
         partition = open_partition(config.data.dir)
         initial = _initial_model(home, config, partition)
         opening = {
@@ -125,6 +135,7 @@ def _job(
     tags = {
         "fedrec.data_digest": partition.digest,
         "fedrec.catalog_digest": partition.catalog.digest,
+        "fedrec.flow_run": str(flow_run.id),
         "mlflow.source.git.commit": journal.opening["git_revision"],
     }
     tracker = open_run(home, config.name, journal.job_id, config.model_name, run_id, tags)

@@ -13,6 +13,8 @@ from flows.config import TrainingConfig, parse_config
 from flows.job import Job, opened
 from flows.rounds import check_silos, finish_tracking, run_round
 from models.errors import ContractViolation, QuorumNotReached
+from tasks.home import current_home
+from tasks.prefect_runs import end_orphaned_servers, mark_crashed, note_own_server, wait_until_recorded
 
 
 @flow(
@@ -33,6 +35,8 @@ def federated_training(config: TrainingConfig) -> dict[str, Any]:
         config: what to train on, how, and within which limits.
     """
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
+        note_own_server(job.home.prefect / "servers")
+        _take_over(job)
         try:
             _run(job)
         except (QuorumNotReached, ContractViolation) as stop:
@@ -42,9 +46,19 @@ def federated_training(config: TrainingConfig) -> dict[str, Any]:
 
 def run_locally(config: TrainingConfig) -> dict[str, Any]:
     """`federated_training` in this process, with the configured number of threads."""
+    servers = current_home().prefect / "servers"
+    end_orphaned_servers(servers)
     runner: Any = ThreadPoolTaskRunner(max_workers=config.runner.threads or os.cpu_count())
     result: dict[str, Any] = federated_training.with_options(task_runner=runner)(config)
+    wait_until_recorded(result["flow_run_id"])
     return result
+
+
+def _take_over(job: Job) -> None:
+    """This flow run works on the job; one that died on it before is ended in Prefect as well."""
+    before = job.journal.exchange_flow_run(job.flow_run_id)
+    if before is not None and job.resumed:
+        mark_crashed(before)
 
 
 def _run(job: Job) -> None:
@@ -52,5 +66,3 @@ def _run(job: Job) -> None:
     check_silos(job)
     while job.rounds[-1]["round"] < job.config.federation.rounds:
         run_round(job)
-
-

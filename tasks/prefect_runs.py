@@ -1,0 +1,94 @@
+"""Prefect's records of our runs: complete before its server stops, and true after a crash.
+
+Without `PREFECT_API_URL` Prefect starts a server of its own for the time of one command, as a child process.
+A killed command leaves that server behind, and its flow run RUNNING; the next command ends both.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+
+from tasks.atomic import write_atomically
+
+_SERVER = "prefect.server.api.server:create_app"
+_UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
+
+
+def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
+    """All task runs of the flow run stand in Prefect's database as ended, or the time is over.
+
+    Prefect records task runs behind the flow's back; stopping its server at once would lose the last ones.
+    """
+    give_up = time.monotonic() + timeout_s
+    of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
+    unended = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNENDED)))
+    quiet = 0
+    with get_client(sync_client=True) as client:
+        # Twice in a row, because an event may still be on its way to the server.
+        while quiet < 2 and time.monotonic() < give_up:  # noqa: PLR2004
+            found = client.read_task_runs(flow_run_filter=of_this_run, task_run_filter=unended, limit=1)
+            quiet = 0 if found else quiet + 1
+            time.sleep(0.3)
+
+
+def mark_crashed(flow_run_id: str) -> None:
+    """The flow run is CRASHED if Prefect still believes that it runs; its process is gone."""
+    with get_client(sync_client=True) as client:
+        try:
+            run = client.read_flow_run(UUID(flow_run_id))
+        except ObjectNotFound:
+            return  # another Prefect server than now
+        if run.state is not None and not run.state.is_final():
+            crashed: State = Crashed(
+                message="Its process ended without a word; a later run continued the job."
+            )
+            client.set_flow_run_state(run.id, crashed, force=True)
+
+
+def note_own_server(folder: Path) -> None:
+    """The server that Prefect started for this process is written down, to be ended after a crash."""
+    for child in psutil.Process().children():
+        if _is_server(child):
+            owner = {"pid": child.pid, "created": child.create_time()}
+            write_atomically(folder / f"{child.pid}.json", json.dumps(owner).encode(), durable=False)
+
+
+def end_orphaned_servers(folder: Path) -> None:
+    """No server runs any more whose command was killed; only processes that we wrote down are touched."""
+    for note in folder.glob("[0-9]*.json"):
+        written = json.loads(note.read_bytes())
+        try:
+            process = psutil.Process(written["pid"])
+            # A process id alone may have been given to somebody else since.
+            is_ours = process.create_time() == written["created"] and _is_server(process)
+            parent = process.parent()
+            if is_ours and parent is not None and parent.pid != 1:
+                continue  # its command is alive
+            if is_ours:
+                process.terminate()
+        except psutil.NoSuchProcess:
+            pass
+        note.unlink(missing_ok=True)
+
+
+def _is_server(process: psutil.Process) -> bool:
+    try:
+        return _SERVER in process.cmdline()
+    except psutil.Error:
+        return False

@@ -1,0 +1,69 @@
+"""Fixtures that several packages' tests share: a small federation's data, and one Prefect server a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.partition import make_partition
+from tasks.splits import ByColumn
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a home of its own, and none touches the checkout's."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("FEDREC_HOME", str(folder))
+    return folder
+
+
+def small_tables(folder: Path, *, users: int = 24, items: int = 40, seed: int = 7) -> dict[str, Path]:
+    """CSV files of a small world: users in three towns, each liking the items of its own taste most.
+
+    Args:
+        folder: where they are written.
+        users: number of users, dealt in turn to the towns "ash", "birch" and "cedar".
+        items: number of items, half of them of each taste.
+        seed: of everything random.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        taste = np.where(np.arange(items) % 2 == user % 2, 9.0, 1.0)
+        liked = random.choice(items, size=10, replace=False, p=taste / taste.sum())
+        rows += [(f"u{user:03d}", f"i{item:03d}", 1000 * user + k) for k, item in enumerate(liked)]
+    paths = {name: folder / f"{name}.csv" for name in ("interactions", "items", "users")}
+    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(paths["interactions"], index=False)
+    titles = [(f"i{item:03d}", f"Film {item:03d}") for item in range(items)]
+    pd.DataFrame(titles, columns=["item_id", "title"]).to_csv(paths["items"], index=False)
+    towns = [(f"u{user:03d}", ("ash", "birch", "cedar")[user % 3]) for user in range(users)]
+    pd.DataFrame(towns, columns=["user_id", "town"]).to_csv(paths["users"], index=False)
+    return paths
+
+
+@pytest.fixture
+def partition_dir(tmp_path: Path) -> Path:
+    """A partition of the small world into three clients: ash, birch and cedar."""
+    paths = small_tables(tmp_path / "tables")
+    out = tmp_path / "partition"
+    make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
+    return out
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server of this test session, on a free port and a database of its own."""
+    os.environ["FEDREC_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    from tasks.environment import apply
+
+    apply()
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
