@@ -77,8 +77,10 @@ def read(home: Home) -> LedgerFile:
 
 def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
     """The ledger's entries after every check that `verify` makes."""
+    # The registry is asked first: a command that appends meanwhile then only makes the file longer.
+    mirrored = heads(client)
     found = read(home)
-    verify(found.entries, heads(client))
+    verify(found.entries, mirrored)
     return found
 
 
@@ -100,8 +102,8 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
         position = int(seq) if seq.isdecimal() else 0
         if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
             raise LedgerTampered(
-                f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} with "
-                f"hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
+                f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
+                f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
                 next_step="Restore the ledger file from a copy, and ask who could write to it.",
                 position=min(position, len(entries) + 1),
                 model_name=model_name,

@@ -6,6 +6,7 @@ leaves a pending decision, which the next command completes first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def standing_of(entries: Sequence[Entry], model_name: str) -> Standing:
+    """Who serves a model once its pending decision, if there is one, is applied."""
+    stack = chain.champions(entries, model_name)
+    interrupted = chain.pending(entries, model_name)
+    return Standing(_after(stack, interrupted) if interrupted else stack)
+
+
 def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
     """Ledger, registry tag and aliases of a model agree; only within `tasks.ledger.locked`.
 
@@ -73,7 +81,8 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
     for last in chain.about(entries, model_name)[-1:]:
         ledger.mirror(client, last)
     standing = Standing(chain.champions(entries, model_name))
-    repaired += _set_aliases(client, model_name, standing)
+    if standing.champions:
+        repaired += [f"put back: {fault}" for fault in _set_aliases(client, model_name, standing)]
     return Standing(standing.champions, tuple(repaired))
 
 
@@ -81,8 +90,7 @@ def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
     """The aliases stand as an accepted decision wants, and the ledger says so."""
     body = decision.body
     stack = chain.champions(ledger.read(home).entries, body["model_name"])
-    after = (*stack, body["candidate"]) if body["kind"] == "promotion" else stack[:-1]
-    _set_aliases(client, body["model_name"], Standing(after))
+    _set_aliases(client, body["model_name"], Standing(_after(stack, decision)))
     ledger.append(home, client, applied_body(body, decision.hash, now()))
 
 
@@ -115,6 +123,17 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
     return RoundEvidence.of(version, loaded.manifest, tags["fedrec.manifest"]), trial
 
 
+def facts_of(client: MlflowClient, model_name: str, version: int) -> RoundEvidence:
+    """A version's facts from its proved manifest alone: a champion is compared with, never scored again.
+
+    Raises:
+        NotFound: there is no such version.
+        CorruptArtifact: its manifest is not what the registry promises.
+    """
+    manifest = registry.load_manifest(client, model_name, version)
+    return RoundEvidence.of(version, manifest, registry.manifest_digest(manifest))
+
+
 def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
     """The newest accepted decision about a version, or None."""
     for entry in reversed(chain.about(ledger.read(home).entries, model_name)):
@@ -136,6 +155,28 @@ def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> l
     ]
 
 
+def require_target(model_name: str, standing: Standing) -> int:
+    """The version that a rollback returns to.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if standing.before is not None:
+        return standing.before
+    held = f"version {standing.champion} is its first champion" if standing.champion else "it has no champion"
+    raise NotFound(
+        f"Model {model_name!r} cannot be rolled back: {held}.",
+        next_step="Promote another version with fedrec promote --version N.",
+        model_name=model_name,
+    )
+
+
+def _after(stack: tuple[int, ...], decision: Entry) -> tuple[int, ...]:
+    """The stack of champions once a decision is applied."""
+    promoted = decision.body["kind"] == "promotion"
+    return (*stack, decision.body["candidate"]) if promoted else stack[:-1]
+
+
 def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
     """The two aliases follow the stack; returns what differed before."""
     faults = alias_faults(client, model_name, standing)
@@ -150,7 +191,7 @@ def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> l
 
 
 def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:
-    """What the registry's tags alone say about a round; its evaluation is not proved, so it does not count."""
+    """What the registry's tags alone say about a round; an evaluation that is not proved does not count."""
     outcome = tags.get("fedrec.contracts", "unknown")
     contracts: dict[str, Any] = {"all" if outcome == "passed" else "some": outcome}
     return RoundEvidence(

@@ -184,6 +184,22 @@ def newest_evaluated(client: MlflowClient, model_name: str) -> int | None:
     return int(found[0].version) if found else None
 
 
+def require_evaluated(client: MlflowClient, model_name: str) -> int:
+    """The newest version whose round was evaluated.
+
+    Raises:
+        NotFound: there is none.
+    """
+    version = newest_evaluated(client, model_name)
+    if version is None:
+        raise NotFound(
+            f"No version of {model_name!r} was evaluated yet, so none can be compared with a champion.",
+            next_step="Let a training job run to its end, which is always evaluated.",
+            model_name=model_name,
+        )
+    return version
+
+
 def registered_models(client: MlflowClient) -> list[str]:
     """Names of the models that fedrec registered, sorted."""
     found = client.search_registered_models(f"tags.`{_KIND}` = '{_RECOMMENDER}'")
@@ -255,6 +271,16 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
     return dict(_version(client, model_name, version).tags)
 
 
+def load_manifest(client: MlflowClient, model_name: str, version: int) -> dict[str, Any]:
+    """A version's proved manifest.
+
+    Raises:
+        NotFound: there is no such version, or its manifest is missing.
+        CorruptArtifact: the manifest is not what the registry promises.
+    """
+    return _proved_manifest(_version(client, model_name, version), f"Version {version} of {model_name!r}")
+
+
 def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
     """A version with its manifest, model and items, all proved.
 
@@ -266,9 +292,7 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
     found = _version(client, model_name, version)
     tags = dict(found.tags)
     where = f"Version {version} of {model_name!r}"
-    if "fedrec.sha256" not in tags or "fedrec.manifest" not in tags:
-        raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
-    manifest = _manifest(_artifact(f"{found.source}/round.json"), tags["fedrec.manifest"], where)
+    manifest = _proved_manifest(found, where)
     data = _artifact(f"{found.source}/model.safetensors").read_bytes()
     actual = hashlib.sha256(data).hexdigest()
     for origin, promised in (("manifest", manifest["model_sha256"]), ("registry", tags["fedrec.sha256"])):
@@ -331,7 +355,10 @@ def _artifact(uri: str) -> Path:
     return path
 
 
-def _manifest(path: Path, promised: str, where: str) -> dict[str, Any]:
+def _proved_manifest(version: ModelVersion, where: str) -> dict[str, Any]:
+    if "fedrec.sha256" not in version.tags or "fedrec.manifest" not in version.tags:
+        raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
+    path, promised = _artifact(f"{version.source}/round.json"), version.tags["fedrec.manifest"]
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:

@@ -1,0 +1,145 @@
+"""Promotion and rollback as flows, so that Prefect can schedule them and offer them as a form.
+
+Every parameter is a plain JSON value. A refused promotion is a decision like another: its flow run ends well,
+in a state named "Refused".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from prefect import State, flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from models.errors import NotFound
+from models.promotion.chain import Entry
+from models.promotion.decision import PromotionDecision
+from models.promotion.gates import PromotionPolicy, artefact_gate, judge
+from tasks import environment, ledger, registry
+from tasks import promotion as shell
+
+settle = task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.settle)
+gather = task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather)
+record = task(name="record decision and move aliases", cache_policy=NO_CACHE)(shell.record)
+
+Outcome = dict[str, Any]
+
+
+@flow(name="promotion", validate_parameters=True)
+def promotion(
+    model_name: str | None = None,
+    version: int | None = None,
+    actor: str = "prefect",
+    reason: str = "",
+    tolerance: float = PromotionPolicy.tolerance,
+    max_client_drop: float = PromotionPolicy.max_client_drop,
+) -> Outcome | State[Outcome]:
+    """A version went through the gates; if all passed it is the champion, and the ledger says so either way.
+
+    Args:
+        model_name: a registered model; may be left out where there is only one.
+        version: the candidate; the newest evaluated one by default.
+        actor: who asks.
+        reason: why.
+        tolerance: share of the champion's quality that the candidate may lack.
+        max_client_drop: share of its champion's value that a client may lose.
+    """
+    home = environment.apply()
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
+    candidate = version or registry.require_evaluated(client, name)
+    with ledger.locked(home):
+        standing = settle(home, client, name)
+        if candidate == standing.champion:
+            return _already_champion(name, shell.decision_of(home, name, candidate), standing)
+        evidence, trial = gather(client, name, candidate)
+        champion = shell.facts_of(client, name, standing.champion) if standing.champion else None
+        decision = PromotionDecision(
+            kind="promotion",
+            model_name=name,
+            candidate=candidate,
+            incumbent=standing.champion,
+            verdicts=judge(evidence, trial, champion, policy),
+            actor=actor,
+            reason=reason,
+            decided_at=shell.now(),
+            evidence=evidence.identity(),
+            policy=asdict(policy),
+        )
+        entry = record(home, client, decision)
+    return _ended(entry, standing)
+
+
+@flow(name="rollback", validate_parameters=True)
+def rolling_back(
+    model_name: str | None = None, actor: str = "prefect", reason: str = ""
+) -> Outcome | State[Outcome]:
+    """The champion before this one serves again, if its artefact still loads and scores.
+
+    Args:
+        model_name: a registered model; may be left out where there is only one.
+        actor: who asks.
+        reason: why.
+
+    Raises:
+        NotFound: there is no champion before this one.
+    """
+    home = environment.apply()
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    with ledger.locked(home):
+        standing = settle(home, client, name)
+        target = shell.require_target(name, standing)
+        evidence, trial = gather(client, name, target)
+        decision = PromotionDecision(
+            kind="rollback",
+            model_name=name,
+            candidate=target,
+            incumbent=standing.champion,
+            verdicts=(artefact_gate(trial),),
+            actor=actor,
+            reason=reason,
+            decided_at=shell.now(),
+            evidence=evidence.identity(),
+            policy={},
+        )
+        entry = record(home, client, decision)
+    return _ended(entry, standing)
+
+
+def _ended(entry: Entry, standing: shell.Standing) -> Outcome | State[Outcome]:
+    outcome = _outcome(entry, standing)
+    if outcome["promoted"]:
+        return outcome
+    failed = ", ".join(verdict["gate"] for verdict in outcome["verdicts"] if not verdict["passed"])
+    return Completed(name="Refused", message=f"Gates that did not pass: {failed}.", data=outcome)
+
+
+def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
+    """What a command prints: the decision, and what stands since."""
+    body = entry.body
+    return {
+        "model_name": body["model_name"],
+        "kind": body["kind"],
+        "version": body["candidate"],
+        "promoted": body["accepted"],
+        "already_champion": False,
+        "previous": standing.champion,
+        "verdicts": body["verdicts"],
+        "decision_id": entry.hash,
+        "actor": body["actor"],
+        "reason": body["reason"],
+        "decided_at": body["decided_at"],
+        "evidence": body["evidence"],
+        "repaired": list(standing.repaired),
+    }
+
+
+def _already_champion(model_name: str, entry: Entry | None, standing: shell.Standing) -> Outcome:
+    """Nothing to decide, so nothing is written: the answer repeats the decision that made it champion."""
+    if entry is None:
+        raise NotFound(f"The champion of {model_name!r} has no decision in the ledger.")
+    return _outcome(entry, standing) | {"already_champion": True, "previous": standing.before}

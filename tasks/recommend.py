@@ -1,0 +1,66 @@
+"""An answer from a registered version: its proved bytes, one fold-in, and titles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from models.recommenders.answer import Recommender
+from models.recommenders.titles import TitleIndex
+from tasks import registry
+from tasks.home import Home
+from tasks.registry import RegisteredRound
+
+
+def recommender_of(found: RegisteredRound) -> Recommender:
+    """A recommender over a loaded version; an item without a title goes by its id.
+
+    Raises:
+        CorruptArtifact: the version's bytes are no model.
+        CatalogMismatch: the model numbers its rows otherwise than the items.
+    """
+    ids = [str(item_id) for item_id in found.items["item_id"]]
+    titles = found.items["title"].tolist() if "title" in found.items else [""] * len(ids)
+    named = [
+        title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
+    ]
+    return Recommender.of(found.model(), ids, named)
+
+
+def answer(
+    home: Home,
+    history: str,
+    k: int,
+    *,
+    model_name: str | None = None,
+    version: str = registry.CHAMPION,
+    exclude: str = "",
+) -> dict[str, Any]:
+    """The k best items for a history, as `fedrec recommend` prints them.
+
+    Args:
+        home: where the registry lies.
+        history: titles or ids, separated by commas.
+        k: how many.
+        model_name: needed only where several models are registered.
+        version: a version number or an alias.
+        exclude: further titles or ids that must not be recommended.
+
+    Raises:
+        NotFound: nothing is registered or promoted yet, or not that.
+        InvalidInput: a title is unknown or ambiguous.
+    """
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    found = registry.load_version(client, name, version)
+    recommender = recommender_of(found)
+    index = TitleIndex.of(recommender.item_ids, recommender.titles)
+    rows = index.rows_of(history)
+    excluded = index.rows_of(exclude) if exclude.strip(" ,") else []
+    return {
+        "model_name": name,
+        "version": found.version,
+        "model_sha256": found.sha256,
+        "history": [{"item_id": recommender.item_ids[row], "title": recommender.titles[row]} for row in rows],
+        "recommendations": [asdict(item) for item in recommender.recommend(rows, k, excluded)],
+    }
