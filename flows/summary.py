@@ -16,6 +16,7 @@ from tasks.job_result import (
     benefits,
     comparisons,
     contract_tallies,
+    overall_benefit,
     rejections,
     time_shares,
     verdict,
@@ -83,13 +84,15 @@ def _comparison_table(rows: Sequence[Comparison]) -> Table:
 
 def _show_benefits(result: Result, console: Console) -> None:
     gains = benefits(result)
-    if not gains:
+    overall = overall_benefit(gains)
+    if overall is None:
         return
+    margin = "" if overall.margin is None else f" ± {overall.margin:.4f}"
     losers = [one for one in reversed(gains) if one.loses]
     clear = sum(one.is_clear and not one.loses for one in gains)
     console.print(
-        f"[bold]Joining[/bold] helps {len(gains) - len(losers)} of {len(gains)} clients "
-        f"(NDCG@10 against their own data alone; {clear} beyond chance).",
+        f"[bold]Joining[/bold] changes NDCG@10 by {overall.mean:+.4f}{margin} over all {overall.cases} cases, "
+        f"and helps {len(gains) - len(losers)} of {len(gains)} clients ({clear} beyond chance).",
         highlight=False,
     )
     if losers:

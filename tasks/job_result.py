@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.evaluation.benefit import benefit_of
+from models.evaluation.metric import Metric
 from models.evaluation.ranking import METRICS
 
 Result = Mapping[str, Any]
@@ -113,6 +115,25 @@ def benefits(result: Result) -> list[ClientBenefit]:
         if one["benefit"] is not None
     ]
     return sorted(known, key=lambda one: (-one.mean, one.client_id))
+
+
+def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
+    """The benefit over all cases of these clients together; None without any.
+
+    A client's sums follow from what it told: sum = n * mean, and the sum of squares is
+    n * (n - 1) * error² + n * mean² with n cases.
+    """
+    if not gains:
+        return None
+    cases = float(sum(one.cases for one in gains))
+    squares = sum(
+        one.cases * ((one.cases - 1) * (one.standard_error or 0.0) ** 2 + one.mean**2) for one in gains
+    )
+    both = benefit_of(
+        Metric(sum(one.cases * one.mean for one in gains), cases),
+        Metric(squares, cases),
+    )
+    return ClientBenefit("all clients", both.cases, both.mean, both.standard_error)
 
 
 def time_shares(result: Result) -> list[TimeShare]:

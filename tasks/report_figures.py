@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from tasks.job_result import ClientBenefit, TimeShare, in_bytes
 
@@ -106,8 +106,11 @@ def _draw_convergence(rounds: Sequence[Mapping[str, Any]], evaluated: bool) -> F
         axes.set_title(f"{title} on validation")
     drift = [(one["round"], one["drift"]) for one in rounds if one.get("drift") is not None]
     _draw_line(every[-1], drift, "#52606d", "")
-    every[-1].set_title("Drift: how far the merged model moved")
-    every[-1].set_ylim(bottom=0)
+    every[-1].set_title("Drift: how far the merged model moved (logarithmic)")
+    # The first round leaves the random start and would flatten all others on a linear scale.
+    every[-1].set_yscale("log", nonpositive="mask")
+    every[-1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    every[-1].yaxis.set_minor_formatter(NullFormatter())
     every[-1].set_xlabel("round")
     return figure
 

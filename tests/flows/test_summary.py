@@ -74,7 +74,9 @@ def test_all_numbers_stand_within_the_columns(width):
 
 def test_gains_losses_contracts_and_rejections_have_a_line_each():
     text = shown(job(), width=200)
-    assert "helps 2 of 3 clients (NDCG@10 against their own data alone; 1 beyond chance)" in text
+    # 9 * 0.05 + 2 * 0.01 - 9 * 0.03 = 0.2 over 20 cases.
+    assert "NDCG@10 by +0.0100 ± " in text
+    assert "over all 20 cases, and helps 2 of 3 clients (1 beyond chance)" in text
     # Square brackets in names are text, not markup.
     assert "Served worse: [red]nurse (-0.0300)." in text
     assert "interactions 1/1, updates 1/2." in text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+from statistics import stdev
+
 import pytest
 
 from tasks.job_result import (
@@ -10,6 +13,7 @@ from tasks.job_result import (
     comparisons,
     contract_tallies,
     in_bytes,
+    overall_benefit,
     rejections,
     time_shares,
     verdict,
@@ -55,6 +59,25 @@ def test_clients_stand_from_the_greatest_gain_to_the_greatest_loss():
 def test_a_difference_is_clear_when_its_interval_leaves_out_zero(mean, error, loses, is_clear):
     one = ClientBenefit("a", 5, mean, error)
     assert (one.loses, one.is_clear) == (loses, is_clear)
+
+
+def test_the_benefit_over_all_cases_is_that_of_their_union():
+    # Client a: differences 0.1, 0.3 and 0.5; b: -0.1 and 0.1; c: 0.3, one case, whose error nobody knows.
+    cases = [[0.1, 0.3, 0.5], [-0.1, 0.1], [0.3]]
+    gains = [
+        ClientBenefit(
+            name,
+            len(values),
+            statistics.fmean(values),
+            stdev(values) / len(values) ** 0.5 if values[1:] else None,
+        )
+        for name, values in zip("abc", cases, strict=True)
+    ]
+    overall = overall_benefit(gains)
+    # The sum is 1.2 over six cases, the mean 0.2; the squares of the distances from it add to 0.22.
+    assert (overall.cases, overall.mean) == (6, pytest.approx(0.2))
+    assert overall.standard_error == pytest.approx((0.22 / 5 / 6) ** 0.5)
+    assert overall_benefit([]) is None
 
 
 def test_time_that_no_stage_claims_is_shown():

@@ -158,6 +158,8 @@ def test_the_numbers_are_those_of_the_result(text):
     assert cells(text, "ndcg@10") == ["0.0600", "0.0500", "0.0800", "1.200×", "0.750×"]
     assert "75.0% of what pooling all data reaches and 1.20 times what the clients reach alone" in text
     assert "<b>2 of 3</b>" in text
+    # Nine cases: 3 * 0.01 + 3 * 0.01 - 3 * 0.02 = 0.
+    assert "Over all 9 test cases together NDCG@10 changes by <b>+0.0000</b>" in text
     assert cells(text, "silo-2") == ["3", "40", "3", "0.0600", "0.0500", "−0.0200", "0.0040"]
     # Four rounds of three updates of 1000 bytes, one of them rejected.
     assert "11.0 kB in 11 updates" in text
