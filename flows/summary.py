@@ -91,8 +91,8 @@ def _show_benefits(result: Result, console: Console) -> None:
     losers = [one for one in reversed(gains) if one.loses]
     clear = sum(one.is_clear and not one.loses for one in gains)
     console.print(
-        f"[bold]Joining[/bold] changes NDCG@10 by {overall.mean:+.4f}{margin} over all {overall.cases} cases, "
-        f"and helps {len(gains) - len(losers)} of {len(gains)} clients ({clear} beyond chance).",
+        f"[bold]Joining[/bold] changes NDCG@10 by {overall.mean:+.4f}{margin} over all {overall.cases} "
+        f"cases, and helps {len(gains) - len(losers)} of {len(gains)} clients ({clear} beyond chance).",
         highlight=False,
     )
     if losers:
