@@ -16,8 +16,9 @@ from flows.progress import announce
 from models.federation.merge import MergeRule, merge_rule
 from models.federation.rounds import Rejection
 from tasks.dataset import Partition, open_partition
+from tasks.environment import apply
 from tasks.exchange import ArtifactRef
-from tasks.home import Home, current_home
+from tasks.home import Home
 from tasks.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.journal import Journal, artifact_of, fingerprint, held
 from tasks.orders import ClientOrder, JobContext
@@ -90,7 +91,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         NotFound, CorruptArtifact: the partition is missing or damaged.
         JobBusy: another process is working on the job.
     """
-    home, clock = current_home(), Stopwatch()
+    home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
         # Takes seconds to import; here it counts as start-up and not as the first contract's time.
         importlib.import_module("great_expectations")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +36,10 @@ def create_exclusively(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
+    # Not tempfile's: its files are for their owner's eyes alone, and these shall follow the umask.
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             if durable:
                 file.flush()

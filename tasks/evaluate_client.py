@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from models.recommenders.fold_in import fold_in
 from prefect import task
 
 from models.evaluation.benefit import paired_difference
 from models.evaluation.metric import Metric
 from models.evaluation.ranking import HeldOutRanks, held_out_ranks, ndcg, ranking_metrics
 from models.federation.model import ItemArrays
+from models.recommenders.fold_in import fold_in
 from models.recommenders.lightfm_training import train_alone
 from tasks.orders import ClientOrder
 from tasks.retries import CLIENT_TASK

@@ -114,6 +114,8 @@ class UserStates:
             "bias_accumulators": users.bias_accumulators,
         }
         facts = {"kind": _KIND, "round": round_, "user_ids": user_ids}
+        # Nobody but the silo's own account reads its users.
+        self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(self._file(round_), encode(arrays, facts), durable=False)
 
     def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:

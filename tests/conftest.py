@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share: a small federation's data, and one Prefect server a session."""
+"""Fixtures that several packages' tests share: a small federation's data, and one Prefect server."""
 
 from __future__ import annotations
 

@@ -1,0 +1,5 @@
+"""`python -m flows` is `fedrec`."""
+
+from flows.cli import main
+
+main()

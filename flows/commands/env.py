@@ -1,0 +1,22 @@
+"""`fedrec env`."""
+
+from __future__ import annotations
+
+import click
+
+from flows.output import emit, json_option
+
+
+@click.command("env")
+@json_option
+def command(as_json: bool) -> None:
+    """Print the environment that fedrec gives to Prefect and MLflow, one NAME=VALUE a line.
+
+    Servers and workers started with it see the same data as fedrec's own commands:
+    fedrec env > fedrec.env && honcho -e fedrec.env -f infra/Procfile.ui start
+    """
+    from tasks.environment import settings
+    from tasks.home import current_home
+
+    found = settings(current_home())
+    emit(found, as_json=as_json, show=lambda: click.echo("\n".join(f"{k}={v}" for k, v in found.items())))
