@@ -131,6 +131,7 @@ def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
         _put_aside(path, found.torn)
     entry = chain.append(found.entries, body)
     fresh = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.write(entry.line().encode() + b"\n")
         file.flush()

@@ -45,16 +45,15 @@ def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
 
 
 def evaluation_of(ndcg: float, clients: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Any]:
-    """An evaluation whose NDCG@10 over 100 cases is `ndcg`; clients as id -> (value, cases)."""
-    parts = clients if clients is not None else {"alpha": (ndcg, 60.0), "beta": (ndcg, 40.0)}
-    weights = sum(cases for _, cases in parts.values())
+    """An evaluation whose NDCG@10 is `ndcg`; clients as id -> (LOO HR@10, cases)."""
+    parts = clients if clients is not None else {"alpha": (0.6, 120.0), "beta": (0.6, 80.0)}
+    sums = {client: {"total": value * cases, "weight": cases} for client, (value, cases) in parts.items()}
+    cases = sum(one["weight"] for one in sums.values())
+    hits = {"total": sum(one["total"] for one in sums.values()), "weight": cases}
     return {
         "split": "validation",
-        "metrics": {"ndcg@10": {"total": ndcg * weights, "weight": weights}},
-        "clients": {
-            client: {"ndcg@10": {"total": value * cases, "weight": cases}}
-            for client, (value, cases) in parts.items()
-        },
+        "metrics": {"ndcg@10": {"total": ndcg * cases, "weight": cases}, "loo_hr@10": hits},
+        "clients": {client: {"loo_hr@10": one} for client, one in sums.items()},
     }
 
 
