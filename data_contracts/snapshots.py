@@ -1,7 +1,9 @@
 """The suites as Great Expectations stores them, kept under `data_contracts/suites/`.
 
-A changed contract shows as a changed file there. After a change on purpose, `python -m data_contracts.snapshots`
-writes the files anew; a test fails while they differ from the code.
+A changed contract shows as a changed file there, and a test fails while code and files differ. After a change
+on purpose, this command writes the files anew:
+
+    python -m data_contracts.snapshots
 """
 
 from __future__ import annotations

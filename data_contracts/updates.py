@@ -45,8 +45,8 @@ class UpdateLimits:
     """The limits of the updates contract.
 
     Attributes:
-        max_norm: the largest Frobenius norm of an update's embedding part, and of its bias part. Contributions
-            to `adagrad_sum` on MovieLens-100K reach 650; they grow with a client's interactions.
+        max_norm: the largest Frobenius norm of an update's embedding part, and of its bias part. On
+            MovieLens-100K contributions to `adagrad_sum` reach 650; they grow with a client's interactions.
         min_interactions: the fewest interactions behind an update.
     """
 

@@ -1,0 +1,201 @@
+"""The updates contract: what a profile says, and for each expectation profiles that break only it."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_contracts.updates import (
+    PROFILE_COLUMNS,
+    UpdateLimits,
+    check_updates,
+    profile_update,
+    rejected_clients,
+    update_rules,
+)
+from models.errors import ContractViolation
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+
+DIGEST, CATALOG = "d" * 64, "c" * 64
+
+
+def arrays(embeddings: Any, biases: Any, accumulators: Any = 0.0, dtype: str = "float32") -> ItemArrays:
+    embeddings = np.array(embeddings, dtype=dtype)
+    return ItemArrays(
+        embeddings,
+        np.array(biases, dtype=dtype),
+        np.full(embeddings.shape, accumulators, dtype=dtype),
+        np.full(len(embeddings), accumulators, dtype=dtype),
+    )
+
+
+BASE = GlobalModel(6, CATALOG, arrays([[1, 0], [0, 1], [1, 1]], [0, 0, 0], 1.0))
+DELTAS = arrays([[3, 0], [0, 4], [0, 0]], [0, 0, -2], 0.5)
+
+
+def update(client_id: str = "a", deltas: ItemArrays = DELTAS, **changes: Any) -> ClientUpdate:
+    return replace(ClientUpdate(client_id, 6, DIGEST, CATALOG, deltas, 100), **changes)
+
+
+def profiles(**changes: Any) -> pd.DataFrame:
+    """Three good profiles, the middle one with changes."""
+    frame = pd.DataFrame([profile_update(update(name), BASE, DIGEST) for name in ("a", "b", "c")])
+    for column, value in changes.items():
+        frame[column] = [value if row == 1 else old for row, old in enumerate(frame[column])]
+    return frame
+
+
+def test_a_profile_holds_the_updates_facts() -> None:
+    # The Frobenius norm of diag(3, 4) is 5.
+    assert profile_update(update(), BASE, DIGEST) == {
+        "client_id": "a",
+        "base_round": 6,
+        "base_digest": DIGEST,
+        "catalog_digest": CATALOG,
+        "n_interactions": 100,
+        "shape_ok": True,
+        "dtype_ok": True,
+        "finite": True,
+        "accumulators_nonnegative": True,
+        "embedding_norm": 5.0,
+        "bias_norm": 2.0,
+        "max_abs": 4.0,
+        "rows_touched": 3,
+    }
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_profile_of_values_that_are_not_finite_has_infinite_norms(bad: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        profile = profile_update(update(deltas=arrays([[bad, 0], [0, 4], [0, 0]], [0, 0, 0])), BASE, DIGEST)
+    assert profile["finite"] is False
+    assert profile["embedding_norm"] == profile["max_abs"] == np.inf
+    assert profile["bias_norm"] == 0.0
+
+
+def test_a_norm_is_taken_in_float64() -> None:
+    # 1e30 squared exceeds float32, not float64.
+    profile = profile_update(update(deltas=arrays([[1e30, 0], [0, 0], [0, 0]], [0, 0, 0])), BASE, DIGEST)
+    assert profile["embedding_norm"] == pytest.approx(1e30)
+
+
+def test_a_profile_of_another_shape_or_type_says_so() -> None:
+    smaller = profile_update(update(deltas=arrays([[1.0]], [0])), BASE, DIGEST)
+    assert (smaller["shape_ok"], smaller["dtype_ok"]) == (False, True)
+    for dtype in ("float64", "int32", "bool"):
+        other = profile_update(
+            update(deltas=arrays(DELTAS.embeddings, DELTAS.biases, dtype=dtype)), BASE, DIGEST
+        )
+        assert (other["shape_ok"], other["dtype_ok"]) == (True, False)
+    nonsense = profile_update(update(deltas=arrays([["x", "y"]] * 3, ["z"] * 3, "w", "U1")), BASE, DIGEST)
+    assert (nonsense["finite"], nonsense["dtype_ok"]) == (False, False)
+
+
+def test_a_profile_of_no_items_is_no_error() -> None:
+    profile = profile_update(update(deltas=arrays(np.zeros((0, 2)), [])), BASE, DIGEST)
+    assert (profile["shape_ok"], profile["embedding_norm"], profile["max_abs"]) == (False, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("value", ["100", None, 1.5, True, 2**80, [1]])
+def test_a_count_that_is_no_whole_number_is_minus_one(value: object) -> None:
+    profile = profile_update(update(n_interactions=value, base_round=value), BASE, DIGEST)
+    assert (profile["n_interactions"], profile["base_round"]) == (-1, -1)
+
+
+def test_a_shrinking_accumulator_is_seen() -> None:
+    shrinking = replace(DELTAS, bias_accumulators=np.array([0, -1e-6, 0], dtype=np.float32))
+    assert profile_update(update(deltas=shrinking), BASE, DIGEST)["accumulators_nonnegative"] is False
+
+
+# Expectation -> (profiles that break only it, the clients in breach).
+BREACHES = {
+    "any_update": (profiles().iloc[:0], ()),
+    "client_once": (profiles(client_id="c"), ("c", "c")),
+    "base_round_matches": (profiles(base_round=5), ("b",)),
+    "base_digest_matches": (profiles(base_digest="e" * 64), ("b",)),
+    "catalog_matches": (profiles(catalog_digest="e" * 64), ("b",)),
+    "shape_matches": (profiles(shape_ok=False), ("b",)),
+    "dtype_matches": (profiles(dtype_ok=False), ("b",)),
+    "values_finite": (profiles(finite=False), ("b",)),
+    "accumulators_grow": (profiles(accumulators_nonnegative=False), ("b",)),
+    "enough_interactions": (profiles(n_interactions=0), ("b",)),
+    "embedding_norm_in_range": (profiles(embedding_norm=np.inf), ("b",)),
+    "bias_norm_in_range": (profiles(bias_norm=1e6), ("b",)),
+}
+
+
+def test_good_updates_pass_every_expectation() -> None:
+    outcome = check_updates(profiles(), BASE, DIGEST)
+    assert (outcome.contract, outcome.subject, outcome.passed) == ("updates", "round-7", True)
+    assert outcome.evaluated == len(BREACHES) == len(outcome.result["results"])
+    assert rejected_clients(outcome) == {}
+
+
+def test_every_expectation_has_profiles_that_break_it() -> None:
+    assert [rule.name for rule in update_rules(6, DIGEST, CATALOG, UpdateLimits())] == list(BREACHES)
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_profiles_break_exactly_one_expectation(name: str) -> None:
+    frame, clients = BREACHES[name]
+    outcome = check_updates(frame, BASE, DIGEST, subject="round-x")
+    assert [breach.expectation for breach in outcome.breaches] == [name]
+    assert outcome.breaches[0].keys == clients
+    assert outcome.breaches[0].count == len(clients)
+    assert not outcome.passed
+    assert outcome.subject == "round-x"
+    if clients:
+        assert list(rejected_clients(outcome)) == sorted(set(clients))
+
+
+def test_reasons_name_every_rule_that_a_client_breaks() -> None:
+    frame = profiles(embedding_norm=np.inf, finite=False)
+    frame.loc[2, "base_round"] = 4
+    reasons = rejected_clients(check_updates(frame, BASE, DIGEST, UpdateLimits(max_norm=10.0)))
+    assert reasons == {
+        "b": "The update breaks its contract, which requires finite values only; "
+        "an embedding norm between 0 and 10 (got inf).",
+        "c": "The update breaks its contract, which requires base round 6 (got 4).",
+    }
+
+
+def test_of_many_clients_every_one_is_rejected() -> None:
+    frame = pd.DataFrame([profile_update(update(f"c{i:03}"), BASE, DIGEST) for i in range(60)])
+    outcome = check_updates(frame.assign(finite=False), BASE, DIGEST)
+    assert len(rejected_clients(outcome)) == len(outcome.breaches[0].keys) == 60
+
+
+def test_limits_are_inclusive() -> None:
+    assert check_updates(profiles(), BASE, DIGEST, UpdateLimits(max_norm=5.0, min_interactions=100)).passed
+    names = [
+        b.expectation
+        for b in check_updates(
+            profiles(), BASE, DIGEST, UpdateLimits(max_norm=1.9, min_interactions=101)
+        ).breaches
+    ]
+    assert names == ["enough_interactions", "embedding_norm_in_range", "bias_norm_in_range"]
+
+
+def test_a_breach_without_a_client_is_an_error_not_an_empty_rejection() -> None:
+    with pytest.raises(ContractViolation, match="broken as a whole: any_update: requires at least 1 row"):
+        rejected_clients(check_updates(profiles().iloc[:0], BASE, DIGEST))
+
+
+@pytest.mark.parametrize("column", PROFILE_COLUMNS)
+def test_a_missing_value_is_never_a_pass(column: str) -> None:
+    with pytest.raises(ContractViolation, match=column):
+        check_updates(profiles(**{column: None}), BASE, DIGEST)
+
+
+def test_a_missing_column_is_never_a_pass() -> None:
+    with pytest.raises(ContractViolation, match="column finite is missing"):
+        check_updates(profiles().drop(columns="finite"), BASE, DIGEST)
+
+
+def test_a_column_of_mixed_types_is_never_a_pass() -> None:
+    with pytest.raises(ContractViolation, match="rule enough_interactions failed"):
+        check_updates(profiles(n_interactions="many"), BASE, DIGEST)
