@@ -137,4 +137,5 @@ def test_setting_a_field_renews_an_expectations_configuration() -> None:
     assert expectation.configuration is expectation.configuration
     expectation.max_value = 2.0
     assert expectation.configuration.kwargs == {"column": "x", "max_value": 2.0}
-    assert ExpectValuesBetween(column="y").configuration.kwargs == {"column": "y"}
+    other = ExpectValuesBetween(column="y", min_value=3.0)
+    assert other.configuration.kwargs == {"column": "y", "min_value": 3.0}
