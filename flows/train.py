@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.conclusion import conclude
@@ -24,12 +25,13 @@ from tasks.prefect_runs import end_orphaned_servers, mark_crashed, note_own_serv
     persist_result=False,
     validate_parameters=True,
 )
-def federated_training(config: TrainingConfig) -> dict[str, Any]:
+def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[str, Any]]:
     """All rounds of a job are committed, tracked and registered; returns the job's result.
 
     A job that was interrupted is continued from its last committed round when the flow is run again with the
     same configuration on the same data. A round that too few clients reach, or whose model breaks its
-    contract, ends the job cleanly with the previous model as the newest; `status` is then "stopped".
+    contract, ends the job cleanly with the previous model as the newest; the flow run's state is then named
+    "Stopped".
 
     Args:
         config: what to train on, how, and within which limits.
@@ -40,7 +42,8 @@ def federated_training(config: TrainingConfig) -> dict[str, Any]:
         try:
             _run(job)
         except (QuorumNotReached, ContractViolation) as stop:
-            return conclude(job, stopped_by=stop) | {"exit_code": stop.exit_code}
+            result = conclude(job, stopped_by=stop) | {"exit_code": stop.exit_code}
+            return Completed(name="Stopped", message=str(stop), data=result)
         return conclude(job, stopped_by=None) | {"exit_code": 0}
 
 
