@@ -147,7 +147,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raise InvalidConfig(f"--set needs key=value, got {override!r}.", next_step="Try --set train.dims=64.")
     *parents, last = key.split(".")
     for parent in parents:
-        raw = raw.setdefault(parent, {})
+        # A section whose keys are all commented out is empty in YAML.
+        raw[parent] = {} if raw.get(parent) is None else raw[parent]
+        raw = raw[parent]
         if not isinstance(raw, dict):
             raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
     try:
