@@ -95,10 +95,12 @@ def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("decided at", "kind", "version", "before", "outcome", "actor", "reason", box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    for heading in ("decided (UTC)", "kind", "version", "before", "outcome", "actor", "reason"):
+        table.add_column(heading, no_wrap=heading not in ("outcome", "actor", "reason"), overflow="fold")
     for decision in decisions:
         row = (
-            decision["decided_at"],
+            decision["decided_at"][:16].replace("T", " "),
             decision["kind"],
             str(decision["version"]),
             str(decision["previous"] or "-"),

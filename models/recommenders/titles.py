@@ -32,21 +32,24 @@ class TitleIndex:
     _ids: dict[str, int] = field(repr=False, compare=False)
     _exact: dict[str, list[int]] = field(repr=False, compare=False)
     _short: dict[str, list[int]] = field(repr=False, compare=False)
+    _bare: dict[str, list[int]] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, item_ids: Sequence[str], titles: Sequence[str]) -> TitleIndex:
         """The index of items with these ids and titles, in row order."""
-        exact, short = defaultdict(list), defaultdict(list)
+        exact, short, bare = defaultdict(list), defaultdict(list), defaultdict(list)
         for row, title in enumerate(titles):
             exact[_folded(title)].append(row)
             for form in {shortened(title), _folded(_YEAR.sub("", title))}:
                 short[form].append(row)
+            bare[_without_article(title)].append(row)
         return cls(
             item_ids=tuple(item_ids),
             titles=tuple(titles),
             _ids={item_id: row for row, item_id in enumerate(item_ids)},
             _exact=dict(exact),
             _short=dict(short),
+            _bare=dict(bare),
         )
 
     def rows_of(self, history: str) -> list[int]:
@@ -69,7 +72,7 @@ class TitleIndex:
             rows.append(row)
             start = end
         if not rows:
-            raise InvalidInput("The history is empty; name at least one item, by title or by id.")
+            raise InvalidInput("No items are given; name at least one, by title or by id.")
         return list(dict.fromkeys(rows))
 
     def _longest_from(self, pieces: Sequence[str], start: int) -> tuple[int, int]:
@@ -81,11 +84,19 @@ class TitleIndex:
         return start + 1, self._only(text, self._containing(text))
 
     def _named(self, text: str) -> list[int]:
-        """Rows whose id, title or shortened title is this text; the first kind that matches decides."""
+        """Rows whose id, title, short title or title without article this is; the first kind decides."""
         if text in self._ids:
             return [self._ids[text]]
         folded = _folded(text)
-        return self._exact.get(folded) or self._short.get(folded) or self._short.get(shortened(text)) or []
+        for forms, form in (
+            (self._exact, folded),
+            (self._short, folded),
+            (self._short, shortened(text)),
+            (self._bare, folded),
+        ):
+            if form in forms:
+                return forms[form]
+        return []
 
     def _containing(self, text: str) -> list[int]:
         """Rows whose title begins with this text or, where none does, holds it."""
@@ -102,9 +113,9 @@ class TitleIndex:
             return rows[0]
         close = [self._label(row) for row in (rows[:_CANDIDATES] if rows else self._close_to(text))]
         listed = "; ".join(close)
-        what = f"{text!r} names {len(rows)} items" if rows else f"No item is called {text!r}"
+        what = f"names {len(rows)} items" if rows else "is no item's title or id"
         raise InvalidInput(
-            f"{what} of the history.",
+            f"In the given items, {text!r} {what}.",
             next_step=f"{'Use one of their full titles or ids' if rows else 'Did you mean'}: {listed}"
             if close
             else "Give a title or an id of the catalogue.",
@@ -128,6 +139,12 @@ def shortened(title: str) -> str:
     short = _YEAR.sub("", _folded(title))
     moved = _ARTICLE_BEHIND.match(short)
     return f"{moved['article']} {moved['rest']}" if moved else short
+
+
+def _without_article(title: str) -> str:
+    short = _YEAR.sub("", _folded(title))
+    moved = _ARTICLE_BEHIND.match(short)
+    return moved["rest"] if moved else short
 
 
 def _folded(text: str) -> str:
