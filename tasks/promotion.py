@@ -21,6 +21,7 @@ from models.promotion.evidence import RoundEvidence, Trial
 from models.recommenders.answer import Recommender
 from tasks import ledger, registry
 from tasks.home import Home
+from tasks.registered_round import manifest_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -131,7 +132,7 @@ def facts_of(client: MlflowClient, model_name: str, version: int) -> RoundEviden
         CorruptArtifact: its manifest is not what the registry promises.
     """
     manifest = registry.load_manifest(client, model_name, version)
-    return RoundEvidence.of(version, manifest, registry.manifest_digest(manifest))
+    return RoundEvidence.of(version, manifest, manifest_digest(manifest))
 
 
 def decision_of(home: Home, model_name: str, version: int) -> Entry | None:

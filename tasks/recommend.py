@@ -9,7 +9,7 @@ from models.recommenders.answer import Recommender
 from models.recommenders.titles import TitleIndex
 from tasks import registry
 from tasks.home import Home
-from tasks.registry import RegisteredRound
+from tasks.registered_round import RegisteredRound
 
 
 def recommender_of(found: RegisteredRound) -> Recommender:

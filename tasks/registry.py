@@ -1,4 +1,4 @@
-"""The model registry: one MLflow model version per committed round, read back only when its bytes are proved.
+"""The model registry: one MLflow model version per committed round.
 
 A version holds no pickle and no MLflow flavour: its source is the round's artefact folder with
 `model.safetensors` and `round.json`; the item titles lie once per run in `catalog/items.parquet`.
@@ -6,23 +6,15 @@ A version holds no pickle and no MLflow flavour: its source is the round's artef
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
-import pandas as pd
-
-from models.errors import CatalogMismatch, CorruptArtifact, NotFound
-from models.federation.catalog import ItemCatalog
-from models.federation.model import GlobalModel
-from tasks.codec import decode_model
+from models.errors import NotFound
 from tasks.environment import settings
 from tasks.home import Home
+from tasks.registered_round import RegisteredRound, manifest_digest, read_manifest, read_round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,47 +24,6 @@ CHAMPION = "champion"
 PREVIOUS = "previous"
 _KIND = "fedrec.kind"
 _RECOMMENDER = "recommender"
-
-
-@dataclass(frozen=True)
-class RegisteredRound:
-    """A registry version whose bytes were compared with the SHA-256 that round and registry promise.
-
-    Attributes:
-        version: number in the registry.
-        manifest: the round's `round.json`.
-        model_bytes: the model as `tasks.codec.encode_model` wrote it.
-        items: the catalogue in row order, with at least `item_id`.
-        tags: the version's tags in the registry.
-    """
-
-    version: int
-    manifest: dict[str, Any]
-    model_bytes: bytes
-    items: pd.DataFrame
-    tags: dict[str, str]
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the model's bytes."""
-        return str(self.manifest["model_sha256"])
-
-    def model(self) -> GlobalModel:
-        """The decoded model.
-
-        Raises:
-            CorruptArtifact: the bytes are no global model.
-            CatalogMismatch: it numbers its rows by another catalogue than `items`.
-        """
-        model = decode_model(self.model_bytes, f"The model of version {self.version}")
-        digest = ItemCatalog.of(self.items["item_id"]).digest
-        if model.catalog_digest != digest or model.items.shape[0] != len(self.items):
-            raise CatalogMismatch(
-                f"The model of version {self.version} has {model.items.shape[0]} rows of catalogue "
-                f"{model.catalog_digest[:12]}, but its run's items are {len(self.items)} of {digest[:12]}.",
-                version=self.version,
-            )
-        return model
 
 
 def client(home: Home) -> MlflowClient:
@@ -157,12 +108,6 @@ def version_tags(manifest: Mapping[str, Any]) -> dict[str, str]:
             # MLflow allows no "@" in the key of a tag.
             tags[f"fedrec.metric.{name.replace('@', '_at_')}"] = f"{metric['total'] / metric['weight']:.6f}"
     return tags
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content, whatever its layout in the file."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_version(client: MlflowClient, model_name: str, job_id: str, round: int) -> int | None:
@@ -278,7 +223,8 @@ def load_manifest(client: MlflowClient, model_name: str, version: int) -> dict[s
         NotFound: there is no such version, or its manifest is missing.
         CorruptArtifact: the manifest is not what the registry promises.
     """
-    return _proved_manifest(_version(client, model_name, version), f"Version {version} of {model_name!r}")
+    found = _version(client, model_name, version)
+    return read_manifest(found.source, dict(found.tags), f"Version {version} of {model_name!r}")
 
 
 def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
@@ -286,33 +232,14 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
 
     Raises:
         NotFound: there is no such version or alias, or an artefact of it is missing.
-        CorruptArtifact: model or manifest are not what their SHA-256 promises.
+        CorruptArtifact: manifest, model or items are not what their SHA-256 promises.
     """
     version = resolve_version(client, model_name, version_or_alias)
     found = _version(client, model_name, version)
-    tags = dict(found.tags)
-    where = f"Version {version} of {model_name!r}"
-    manifest = _proved_manifest(found, where)
-    data = _artifact(f"{found.source}/model.safetensors").read_bytes()
-    actual = hashlib.sha256(data).hexdigest()
-    for origin, promised in (("manifest", manifest["model_sha256"]), ("registry", tags["fedrec.sha256"])):
-        if actual != promised:
-            raise CorruptArtifact(
-                f"{where}: its model has SHA-256 {actual}, but its {origin} promises {promised}.",
-                next_step="Restore the artefact from a copy, or use another version.",
-                version=version,
-                actual=actual,
-                promised=promised,
-            )
-    items = pd.read_parquet(_artifact(f"{_run_artifacts(client, found)}/catalog/items.parquet"))
-    digest = ItemCatalog.of(items["item_id"]).digest
-    if digest != manifest["catalog_digest"]:
-        raise CorruptArtifact(
-            f"{where}: its run's items have digest {digest}, but its manifest promises "
-            f"{manifest['catalog_digest']}.",
-            version=version,
-        )
-    return RegisteredRound(version=version, manifest=manifest, model_bytes=data, items=items, tags=tags)
+    run_artifacts = client.get_run(found.run_id).info.artifact_uri
+    return read_round(
+        version, found.source, run_artifacts, dict(found.tags), f"Version {version} of {model_name!r}"
+    )
 
 
 def _tracking_uri(home: Home) -> str:
@@ -335,41 +262,3 @@ def _version(client: MlflowClient, model_name: str, version: int) -> ModelVersio
         raise NotFound(
             f"Model {model_name!r} has no version {version}.", model_name=model_name, version=version
         ) from error
-
-
-def _run_artifacts(client: MlflowClient, version: ModelVersion) -> str:
-    return str(client.get_run(version.run_id).info.artifact_uri)
-
-
-def _artifact(uri: str) -> Path:
-    """The local file of an artefact, downloaded only where it is not local."""
-    parsed = urlparse(uri)
-    if parsed.scheme in ("", "file"):
-        path = Path(unquote(parsed.path) if parsed.scheme else uri)
-    else:
-        from mlflow.artifacts import download_artifacts
-
-        path = Path(download_artifacts(artifact_uri=uri))
-    if not path.is_file():
-        raise NotFound(f"Artefact {uri} is missing.", uri=uri)
-    return path
-
-
-def _proved_manifest(version: ModelVersion, where: str) -> dict[str, Any]:
-    if "fedrec.sha256" not in version.tags or "fedrec.manifest" not in version.tags:
-        raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
-    path, promised = _artifact(f"{version.source}/round.json"), version.tags["fedrec.manifest"]
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=str(path)) from error
-    actual = manifest_digest(manifest)
-    if actual != promised:
-        raise CorruptArtifact(
-            f"{where}: its manifest {path} has digest {actual}, but its registry tag promises {promised}; "
-            "it was changed after the round.",
-            path=str(path),
-            actual=actual,
-            promised=promised,
-        )
-    return manifest

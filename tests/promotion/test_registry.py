@@ -13,6 +13,7 @@ import pytest
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from tasks import registry
 from tasks.home import Home
+from tasks.registered_round import RegisteredRound
 
 
 def test_a_round_is_a_version_with_all_its_tags(world, evaluated):
@@ -179,7 +180,7 @@ def test_items_of_another_catalogue_are_refused(world):
 def test_a_model_of_another_catalogue_is_refused(world):
     version = world.register(1, None)
     loaded = registry.load_version(world.client, "movies", version)
-    shuffled = registry.RegisteredRound(
+    shuffled = RegisteredRound(
         version, loaded.manifest, loaded.model_bytes, loaded.items.iloc[::-1], loaded.tags
     )
 
