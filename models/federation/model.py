@@ -33,6 +33,10 @@ class ItemArrays:
     bias_accumulators: FloatArray
 
     def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2:  # noqa: PLR2004
+            raise InvalidInput(
+                f"Item array 'embeddings' has shape {self.embeddings.shape}, expected (items, dims)."
+            )
         items, dims = self.embeddings.shape
         expected = {
             "embeddings": (items, dims),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
@@ -110,10 +111,10 @@ def plan_round(
     everyone = sorted(clients)
     if not everyone:
         raise InvalidInput("A round needs at least one client, got none.")
-    size = math.ceil(cohort_share * len(everyone))
+    size = _share_of(len(everyone), cohort_share)
     drawn = generator_for(seed, "cohort", round_).choice(len(everyone), size=size, replace=False)
     cohort = tuple(everyone[i] for i in sorted(drawn.tolist()))
-    quorum = max(1, math.ceil(quorum_share * len(cohort)))
+    quorum = max(1, _share_of(len(cohort), quorum_share))
     return RoundPlan(round=round_, seed=seed, cohort=cohort, quorum=quorum, spec=spec)
 
 
@@ -137,3 +138,8 @@ def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[
         rejected=reasons,
         quorum=plan.quorum,
     )
+
+
+def _share_of(count: int, share: float) -> int:
+    # In decimals, as the share was written: as floats 0.07 * 100 is above 7 and would round up to 8.
+    return math.ceil(Fraction(str(share)) * count)

@@ -1,0 +1,71 @@
+"""Item arrays: their shapes belong together, they are read-only, and they know what moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.errors import InvalidInput
+from models.federation.model import ItemArrays, relative_drift
+
+SHAPES = {"embeddings": (3, 2), "biases": (3,), "embedding_accumulators": (3, 2), "bias_accumulators": (3,)}
+
+
+def arrays(value: float = 0.0, **changes: tuple[int, ...]) -> ItemArrays:
+    return ItemArrays(
+        **{name: np.full(shape, value, dtype=np.float32) for name, shape in (SHAPES | changes).items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("biases", (2,)),
+        ("biases", (3, 1)),
+        ("embedding_accumulators", (2, 3)),
+        ("bias_accumulators", (4,)),
+    ],
+)
+def test_arrays_of_shapes_that_do_not_fit_are_refused_by_name(name, shape):
+    with pytest.raises(InvalidInput, match=f"'{name}' has shape"):
+        arrays(**{name: shape})
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2, 1)])
+def test_embeddings_have_two_axes(shape):
+    with pytest.raises(InvalidInput, match="'embeddings' has shape"):
+        arrays(embeddings=shape)
+
+
+def test_arrays_are_read_only_and_in_a_fixed_order():
+    some = arrays()
+    assert some.shape == (3, 2)
+    assert [name for name, _ in some.named()] == list(SHAPES)
+    for _, array in some.named():
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 1
+
+
+def test_map_pairs_arrays_by_name():
+    summed = arrays(1.0).map(lambda a, b, c: a + b * c, arrays(2.0), arrays(3.0))
+    assert all((array == 7.0).all() for _, array in summed.named())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_single_value_that_is_not_finite_is_found(name, value):
+    values = {each: np.zeros(shape, dtype=np.float32) for each, shape in SHAPES.items()}
+    values[name].flat[-1] = value
+    assert arrays().is_finite()
+    assert not ItemArrays(**values).is_finite()
+
+
+def test_drift_is_the_relative_frobenius_norm():
+    def with_embeddings(rows):
+        return ItemArrays(np.array(rows, np.float32), np.zeros(2), np.zeros((2, 2)), np.zeros(2))
+
+    # From norm 5 a step of norm 1: a fifth.
+    old, new = with_embeddings([[3, 0], [0, 4]]), with_embeddings([[3, 0], [1, 4]])
+    assert relative_drift(new, old) == pytest.approx(0.2)
+    assert relative_drift(old, old) == 0.0
+    assert relative_drift(new, with_embeddings([[0, 0], [0, 0]])) == 0.0

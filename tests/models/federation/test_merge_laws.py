@@ -1,0 +1,196 @@
+"""Laws that every merge rule obeys, each one function over all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
+from models.federation.merge import MergeRule, MergeRuleName, merge_rule
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+
+ITEMS, DIMS = 3, 2
+SHAPES = {
+    "embeddings": (ITEMS, DIMS),
+    "biases": (ITEMS,),
+    "embedding_accumulators": (ITEMS, DIMS),
+    "bias_accumulators": (ITEMS,),
+}
+every_rule = pytest.mark.parametrize(
+    "rule", [merge_rule(name) for name in get_args(MergeRuleName)], ids=get_args(MergeRuleName)
+)
+
+
+def item_arrays(parameters: tuple[float, float], accumulators: tuple[float, float]) -> st.SearchStrategy:
+    def floats(name: str) -> st.SearchStrategy[np.ndarray]:
+        low, high = accumulators if "accumulators" in name else parameters
+        return npst.arrays(np.float32, SHAPES[name], elements=st.floats(low, high, width=32))
+
+    return st.fixed_dictionaries({name: floats(name) for name in SHAPES}).map(lambda a: ItemArrays(**a))
+
+
+BASES = item_arrays((-2, 2), (1, 8)).map(lambda items: GlobalModel(4, "cat", items))
+# What training adds: parameters move either way, accumulators only grow.
+MOVES = item_arrays((-1, 1), (0, 4))
+CLIENTS = st.lists(st.tuples(MOVES, st.integers(1, 1000)), min_size=1, max_size=4)
+
+
+def trained(base: GlobalModel, move: ItemArrays) -> ItemArrays:
+    return base.items.map(lambda old, step: old + step, move)
+
+
+def update_of(
+    rule: MergeRule, base: GlobalModel, move: ItemArrays, interactions: int = 1, client_id: str = "a"
+) -> ClientUpdate:
+    deltas = rule.prepare(base.items, trained(base, move))
+    return ClientUpdate(client_id, base.round, "base", base.catalog_digest, deltas, interactions)
+
+
+def updates_of(rule: MergeRule, base: GlobalModel, clients) -> list[ClientUpdate]:
+    return [
+        update_of(rule, base, move, interactions, f"client-{number}")
+        for number, (move, interactions) in enumerate(clients)
+    ]
+
+
+def merged(rule: MergeRule, base: GlobalModel, updates: Iterable[ClientUpdate]) -> GlobalModel:
+    state = rule.empty(base)
+    for update in updates:
+        state = rule.add(state, base, update)
+    return rule.finish(state, base)
+
+
+def as_bytes(model: GlobalModel) -> bytes:
+    return b"".join(array.tobytes() for _, array in model.items.named())
+
+
+def assert_close(one: ItemArrays, other: ItemArrays, tolerance: float = 1e-5) -> None:
+    for (name, a), (_, b) in zip(one.named(), other.named(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@every_rule
+@settings(max_examples=25)
+@given(base=BASES, clients=CLIENTS, random=st.randoms(use_true_random=False))
+def test_the_order_of_arrival_does_not_change_a_byte(rule, base, clients, random):
+    updates = updates_of(rule, base, clients)
+    arrived = random.sample(updates, len(updates))
+    by_client = sorted(arrived, key=lambda update: update.client_id)
+    assert as_bytes(merged(rule, base, by_client)) == as_bytes(merged(rule, base, updates))
+
+
+@every_rule
+@settings(max_examples=10)
+@given(base=BASES, moves=st.tuples(MOVES, MOVES))
+def test_a_client_out_of_order_or_twice_is_refused(rule, base, moves):
+    first, second = (update_of(rule, base, move, 1, name) for move, name in zip(moves, "ab", strict=True))
+    state = rule.add(rule.empty(base), base, second)
+    for update in (first, second):
+        with pytest.raises(InvalidInput, match=f"'{update.client_id}' came after 'b'"):
+            rule.add(state, base, update)
+    assert state.clients == ("b",)
+
+
+@every_rule
+@settings(max_examples=25)
+@given(base=BASES, n=st.integers(1, 4))
+def test_clients_that_moved_nothing_move_nothing(rule, base, n):
+    still = base.items.map(np.zeros_like)
+    model = merged(rule, base, updates_of(rule, base, [(still, 5)] * n))
+    assert model.round == base.round + 1
+    for (_, new), (_, old) in zip(model.items.named(), base.items.named(), strict=True):
+        assert np.array_equal(new, old)
+
+
+@every_rule
+@settings(max_examples=25)
+@given(base=BASES, move=MOVES, interactions=st.integers(1, 1000))
+def test_a_client_alone_gives_its_own_trained_model(rule, base, move, interactions):
+    model = merged(rule, base, [update_of(rule, base, move, interactions)])
+    assert_close(model.items, trained(base, move))
+
+
+@every_rule
+@settings(max_examples=25)
+@given(base=BASES, clients=CLIENTS, factor=st.integers(2, 1000))
+def test_only_the_ratios_of_the_weights_count(rule, base, clients, factor):
+    updates = updates_of(rule, base, clients)
+    heavier = [replace(update, n_interactions=update.n_interactions * factor) for update in updates]
+    assert_close(merged(rule, base, heavier).items, merged(rule, base, updates).items)
+
+
+@every_rule
+@settings(max_examples=25)
+@given(base=BASES, clients=CLIENTS)
+def test_equal_clients_agree_with_each_of_them_under_a_mean(rule, base, clients):
+    # Under a mean copies of one client are that client; under a sum each copy takes its own step.
+    move, interactions = clients[0]
+    copies = len(clients)
+    model = merged(rule, base, updates_of(rule, base, [(move, interactions)] * copies))
+    grown = 1 if rule in (merge_rule("mean"), merge_rule("weighted_mean")) else copies
+    accumulators = base.items.embedding_accumulators + grown * move.embedding_accumulators
+    np.testing.assert_allclose(model.items.embedding_accumulators, accumulators, rtol=1e-5)
+
+
+@every_rule
+def test_a_stale_update_is_refused(rule):
+    base = a_base()
+    for round_ in (base.round - 1, base.round + 1):
+        update = replace(update_of(rule, base, base.items), base_round=round_)
+        with pytest.raises(StaleUpdate, match=f"starts from round {round_}, expected round 4"):
+            rule.add(rule.empty(base), base, update)
+
+
+@every_rule
+def test_an_update_of_another_catalogue_is_refused(rule):
+    base = a_base()
+    update = replace(update_of(rule, base, base.items), catalog_digest="dog")
+    with pytest.raises(CatalogMismatch, match="'a' numbers items by catalogue dog, expected cat"):
+        rule.add(rule.empty(base), base, update)
+
+
+@every_rule
+def test_no_update_at_all_is_refused(rule):
+    base = a_base()
+    with pytest.raises(InvalidInput, match="Round 5 has no update to merge"):
+        rule.finish(rule.empty(base), base)
+
+
+@every_rule
+def test_clients_without_interactions_have_no_weight_where_interactions_are_weights(rule):
+    base = a_base()
+    update = update_of(rule, base, base.items, interactions=0)
+    state = rule.add(rule.empty(base), base, update)
+    if rule == merge_rule("weighted_mean"):
+        with pytest.raises(InvalidInput, match=r"weights of the 1 updates of round 5 sum to 0\.0"):
+            rule.finish(state, base)
+    else:
+        assert_close(rule.finish(state, base).items, trained(base, base.items))
+
+
+@settings(max_examples=100)
+@given(base=BASES, clients=CLIENTS, rate=st.sampled_from([1.0, 0.5]))
+def test_adagrad_sum_is_the_formula(base, clients, rate):
+    rule = merge_rule("adagrad_sum", rate)
+    model = merged(rule, base, updates_of(rule, base, clients)).items
+    for weights, sums in (("embeddings", "embedding_accumulators"), ("biases", "bias_accumulators")):
+        # w + rate * sum(d_i * sqrt(G + dG_i)) / sqrt(G + sum(dG_i)), with what training really made in f32.
+        w, g = (getattr(base.items, name).astype(np.float64) for name in (weights, sums))
+        ends = [trained(base, move) for move, _ in clients]
+        steps = [getattr(end, weights) - w for end in ends]
+        growths = [getattr(end, sums) - g for end in ends]
+        numerator = sum(d * np.sqrt(g + dg) for d, dg in zip(steps, growths, strict=True))
+        expected = w + rate * numerator / np.sqrt(g + sum(growths))
+        np.testing.assert_allclose(getattr(model, weights), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(getattr(model, sums), g + sum(growths), rtol=1e-6)
+
+
+def a_base() -> GlobalModel:
+    return GlobalModel(4, "cat", ItemArrays(**{name: np.ones(s, np.float32) for name, s in SHAPES.items()}))

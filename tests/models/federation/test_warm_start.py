@@ -1,0 +1,32 @@
+"""Carrying a model over to a catalogue that lost, gained and moved items."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.federation.catalog import ItemCatalog
+from models.federation.model import ItemArrays
+from models.federation.warm_start import carry_over
+
+
+def arrays(first_column: list[float]) -> ItemArrays:
+    column = np.array(first_column, dtype=np.float32)
+    pairs = np.stack([column, -column], axis=1)
+    return ItemArrays(pairs, column * 10, pairs * 100, column * 1000)
+
+
+def test_known_items_keep_their_values_and_new_ones_start_fresh():
+    known, catalog = ItemCatalog.of("abc"), ItemCatalog.of("cxa")
+    model = carry_over(arrays([1, 2, 3]), known, arrays([7, 8, 9]), catalog)
+    # c was row 2 with 3, x is new with the fresh row's 8, a was row 0 with 1; b is gone.
+    expected = arrays([3, 8, 1])
+    assert (model.round, model.catalog_digest) == (0, catalog.digest)
+    for (_, got), (_, want) in zip(model.items.named(), expected.named(), strict=True):
+        assert np.array_equal(got, want)
+        assert got.dtype == np.float32
+
+
+def test_nothing_in_common_is_a_fresh_model():
+    fresh = arrays([7, 8])
+    model = carry_over(arrays([1]), ItemCatalog.of("a"), fresh, ItemCatalog.of("xy"))
+    assert np.array_equal(model.items.embeddings, fresh.embeddings)
