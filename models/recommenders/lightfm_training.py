@@ -157,7 +157,7 @@ def train_alone(
         learning_rate=spec.learning_rate,
         item_alpha=spec.item_alpha,
         user_alpha=spec.user_alpha,
-        max_sampled=spec.max_sampled,
+        max_sampled=_max_sampled(spec, data.shape[1]),
         k=spec.kos_k,
         n=spec.kos_n,
         random_state=seed_for(seed, "alone", client_id) % 2**32,
@@ -203,7 +203,7 @@ def _run(
         spec.learning_rate,
         _RHO,
         _EPSILON,
-        spec.max_sampled,
+        _max_sampled(spec, n_items),
     )
     rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha)
     rows, columns = data.users[chosen], data.items[chosen]
@@ -257,6 +257,11 @@ def _run(
         1,
         random_state,
     )
+
+
+def _max_sampled(spec: TrainSpec, n_items: int) -> int:
+    # WARP k-OS weighs a negative found at draw s by log(floor((items - 1) / s)), minus infinity for later ones.
+    return max(1, min(spec.max_sampled, n_items - 1)) if spec.loss == "warp-kos" else spec.max_sampled
 
 
 def _with_momentum(arrays: list[FloatArray]) -> tuple[FloatArray, ...]:
