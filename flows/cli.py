@@ -57,9 +57,8 @@ def cli() -> None:
 def main() -> None:
     """Run `fedrec`; an error of the `FedrecError` family ends it with a message and its exit code."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Outside its standalone mode click hands back what a command gave to `ctx.exit`.
+        code = cli(standalone_mode=False)
     except click.Abort:
         click.echo("fedrec: interrupted.", err=True)
         sys.exit(130)
@@ -71,3 +70,4 @@ def main() -> None:
         if "--json" in sys.argv:
             click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
         sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -6,7 +6,6 @@ Both read their settings when they are imported, so `apply` must come first.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from tasks.home import Home, current_home
 
@@ -43,12 +42,15 @@ def settings(home: Home) -> dict[str, str]:
 OVERRIDABLE = ("MLFLOW_TRACKING_URI", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
 
 
-def apply(environ: Mapping[str, str] | None = None) -> Home:
+_applied: dict[str, str] = {}
+
+
+def apply() -> Home:
     """The process environment holds `settings` of the current home, whose folder exists; returns the home."""
-    given = os.environ if environ is None else environ
     home = current_home()
-    home.root.mkdir(parents=True, exist_ok=True)
-    home.mlflow.mkdir(exist_ok=True)
+    home.mlflow.mkdir(parents=True, exist_ok=True)
     for name, value in settings(home).items():
-        os.environ[name] = given[name] if name in OVERRIDABLE and name in given else value
+        # What an earlier call set for another home is not the user's wish.
+        if name not in OVERRIDABLE or os.environ.get(name, value) == _applied.get(name, value):
+            os.environ[name] = _applied[name] = value
     return home
