@@ -260,7 +260,7 @@ def _run(
 
 
 def _max_sampled(spec: TrainSpec, n_items: int) -> int:
-    # WARP k-OS weighs a negative found at draw s by log(floor((items - 1) / s)), minus infinity for late ones.
+    # WARP k-OS weighs a negative found at draw s by log(floor((items - 1) / s)): minus infinity for late ones
     return max(1, min(spec.max_sampled, n_items - 1)) if spec.loss == "warp-kos" else spec.max_sampled
 
 
