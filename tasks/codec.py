@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,10 @@ def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, A
         arrays = load(data)
         length = int.from_bytes(data[:8], "little")
         facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        if not isinstance(facts, dict):
+            raise TypeError(f"its facts are a {type(facts).__name__}")
+    # RecursionError: JSON nested thousands of levels deep.
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptArtifact(f"{origin} is not a fedrec safetensors file: {error}.") from error
     return arrays, facts
 
@@ -92,8 +96,16 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             catalog_digest=facts["catalog_digest"],
             deltas=ItemArrays(**arrays),
             n_interactions=facts["n_interactions"],
-            metrics={name: Metric(*pair) for name, pair in facts["metrics"].items()},
+            metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
         )
+
+
+def _metric(total: object, weight: object) -> Metric:
+    numbers = [float(value) for value in (total, weight) if isinstance(value, int | float)]
+    # Python's JSON reads NaN and infinities, which nothing after a merge could write down again.
+    if len(numbers) != 2 or not all(math.isfinite(value) for value in numbers):  # noqa: PLR2004
+        raise ValueError(f"a metric of {total!r} over {weight!r}")
+    return Metric(*numbers)
 
 
 def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -113,7 +125,7 @@ class _Form:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (KeyError, TypeError, ValueError, FedrecError)):
+        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OverflowError, FedrecError)):
             raise CorruptArtifact(
                 f"{self.origin} lacks a part or has one of a wrong form: {error}"
             ) from error

@@ -42,11 +42,11 @@ class Exchange:
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
-        """`data` is stored below `folder`; storing equal bytes again changes nothing."""
+        """`data` is stored below `folder`; equal bytes change nothing, or mend a damaged object."""
         digest = hashlib.sha256(data).hexdigest()
         ref = ArtifactRef(path=f"{folder}/{digest}.safetensors", sha256=digest, size=len(data))
         target = self._at(ref.path)
-        if not self._files.exists(target):
+        if not self._holds(ref):
             self._files.makedirs(self._at(folder), exist_ok=True)
             # A reader never sees a part: the object appears under its name only when it is whole.
             temporary = f"{target}.{uuid.uuid4().hex}.part"
@@ -79,6 +79,13 @@ class Exchange:
         """Nothing is left below `folder`."""
         if self._files.exists(self._at(folder)):
             self._files.rm(self._at(folder), recursive=True)
+
+    def _holds(self, ref: ArtifactRef) -> bool:
+        try:
+            self.get(ref)
+        except CorruptArtifact:
+            return False
+        return True
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"

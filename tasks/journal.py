@@ -174,8 +174,8 @@ def _unfinished(jobs: Path, prefix: str) -> Journal | None:
 
 
 def _opened(jobs: Path, prefix: str, opening: Mapping[str, Any]) -> Journal:
-    # Numbers go up, so the newest job of a key is the last one.
-    number = len(_journals(jobs, prefix)) + 1
+    # Numbers go up, also where older jobs were deleted, so the newest job of a key is the last one.
+    number = max((_number(journal) for journal in _journals(jobs, prefix)), default=0) + 1
     journal = Journal(jobs / f"{prefix}-{number}")
     create_exclusively(journal.folder / "job.json", _json(opening))
     return journal
@@ -183,7 +183,12 @@ def _opened(jobs: Path, prefix: str, opening: Mapping[str, Any]) -> Journal:
 
 def _journals(jobs: Path, prefix: str) -> list[Journal]:
     found = [Journal(path.parent) for path in jobs.glob(f"{prefix}-*/job.json")]
-    return sorted(found, key=lambda journal: int(journal.job_id.rpartition("-")[2]))
+    # A copy that someone made beside a job, such as `...-1-old`, is no job.
+    return sorted((each for each in found if each.job_id.removeprefix(f"{prefix}-").isdecimal()), key=_number)
+
+
+def _number(journal: Journal) -> int:
+    return int(journal.job_id.rpartition("-")[2])
 
 
 def _json(value: Any) -> bytes:

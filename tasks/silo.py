@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -113,7 +115,7 @@ class UserStates:
             "embedding_accumulators": users.embedding_accumulators,
             "bias_accumulators": users.bias_accumulators,
         }
-        facts = {"kind": _KIND, "round": round_, "user_ids": user_ids}
+        facts = {"kind": _KIND, "round": round_, "user_ids": user_ids, "sha256": _digest(arrays)}
         # Nobody but the silo's own account reads its users.
         self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(self._file(round_), encode(arrays, facts), durable=False)
@@ -133,6 +135,11 @@ class UserStates:
         arrays, facts = decode(path.read_bytes(), str(path))
         if facts.get("kind") != _KIND:
             raise CorruptArtifact(f"{path} holds a {facts.get('kind')!r}, expected a {_KIND!r}.")
+        if facts.get("sha256") != _digest(arrays):
+            raise CorruptArtifact(
+                f"{path} is damaged: its arrays are not those that were written.",
+                next_step="Restore the silo's folder, or start a new job.",
+            )
         return UserArrays(**arrays), tuple(facts["user_ids"])
 
     def forget_before(self, round_: int) -> None:
@@ -181,3 +188,12 @@ def starting_users(
     for one in fields(UserArrays):
         getattr(fresh, one.name)[rows] = getattr(known, one.name)[known_rows]
     return fresh
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    # Nobody else knows the hash of a private file, so it carries its own.
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
