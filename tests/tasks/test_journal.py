@@ -179,9 +179,6 @@ def test_what_follows_a_commit_is_noted_beside_it(jobs):
     journal.note_tracked(0, {"version": 3})
     journal.note_tracked(0, {"version": 4})
     assert journal.tracked(0) == {"version": 4}
-    assert journal.exchange_flow_run("run-1") is None
-    assert journal.exchange_flow_run("run-2") == "run-1"
-    assert journal.exchange_flow_run("run-3") == "run-2"
     for subject in ("birch", "ash"):
         journal.add_outcome(subject, "interactions", f'"{subject}"')
     assert journal.outcomes() == ['"ash"', '"birch"']

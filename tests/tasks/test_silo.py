@@ -1,4 +1,4 @@
-"""A client's own side: its data are split without leaks, and its users' embeddings survive rounds and crashes."""
+"""A client's own side: data split without leaks, and user embeddings that survive rounds and crashes."""
 
 from __future__ import annotations
 
