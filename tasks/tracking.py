@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from models.evaluation.metric import values
@@ -69,6 +70,10 @@ class Tracker:
         from mlflow.entities import Metric as RunMetric
 
         round_ = int(manifest["round"])
+        # The version comes last: where it stands, everything else does, and stays as it was registered.
+        version = find_version(self.client, self.model_name, manifest["job_id"], round_) if resumed else None
+        if version is not None:
+            return version
         timestamp = int(datetime.fromisoformat(manifest["committed_at"]).timestamp() * 1000)
         batch = [RunMetric(_metric_name(name), value, timestamp, round_) for name, value in metrics.items()]
         self.client.log_batch(self.run_id, metrics=batch)
@@ -78,14 +83,7 @@ class Tracker:
             (Path(local) / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
             self.client.log_artifacts(self.run_id, local, folder)
         if manifest["evaluation"]:
-            self.client.log_table(
-                self.run_id,
-                _client_table(manifest["evaluation"]["clients"]),
-                f"clients/round-{round_:04d}.json",
-            )
-        version = find_version(self.client, self.model_name, manifest["job_id"], round_) if resumed else None
-        if version is not None:
-            return version
+            self._table(_client_table(manifest["evaluation"]["clients"]), f"clients/round-{round_:04d}.json")
         uri = f"{self.client.get_run(self.run_id).info.artifact_uri}/{folder}"
         return register_round(self.client, self.model_name, self.run_id, uri, manifest)
 
@@ -110,8 +108,18 @@ class Tracker:
         )
         for name, rows in tables.items():
             if rows:
-                self.client.log_table(self.run_id, _columns(rows), name)
+                self._table(_columns(rows), name)
         self.client.log_artifacts(self.run_id, str(folder))
+
+    def _table(self, columns: dict[str, list[Any]], name: str) -> None:
+        """The run's table of this name holds these columns, whatever an earlier try wrote there."""
+        folder = name.rpartition("/")[0]
+        if name not in [artifact.path for artifact in self.client.list_artifacts(self.run_id, folder)]:
+            self.client.log_table(self.run_id, columns, name)
+            return
+        # `log_table` would append to the table that is there.
+        text = pd.DataFrame(columns).to_json(orient="split", index=False, date_format="iso")
+        self.client.log_text(self.run_id, text, name)
 
     def log_json(self, name: str, value: Mapping[str, Any]) -> None:
         """The run has an artefact of this name with this content."""
