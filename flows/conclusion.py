@@ -17,7 +17,7 @@ from tasks.evaluate_client import Evaluation, compare_client
 from tasks.report import write_report
 from tasks.stopwatch import share_of_wall_time
 from tasks.timings import timings_of
-from tasks.train_centralised import train_centralised
+from tasks.train_centralised import Pooled, train_centralised
 
 
 def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
@@ -40,10 +40,11 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
         result = _result(job, stopped_by, compared, pooled, outcomes)
         write_report(result, folder / "report.html", open_next=open_next(folder))
     result["timings"] = timings_of(job.clock, job.lightfm_s)
-    job.journal.conclude(result)
     with job.clock.measure("tracking"):
         _log(job, result, folder)
     result["timings"] = timings_of(job.clock, job.lightfm_s)
+    # Last, because a job with a result is over: interrupted before, the same command concludes it again.
+    job.journal.conclude(result)
     return result
 
 
@@ -64,17 +65,19 @@ def _compare(job: Job) -> tuple[list[Evaluation], dict[str, Metric] | None]:
     with job.clock.measure("comparison"):
         central = None
         if evaluation.pooling_allowed:
-            fit = tuple(client_id for client_id in job.client_ids if client_id not in job.unfit)
-            central = train_centralised.submit(job.context, fit, epochs)
+            central = train_centralised.submit(job.context, job.reachable, epochs)
         round_ = job.rounds[-1]["round"]
-        asked = [
-            compare_client.submit(job.order(client_id, round_), epochs if evaluation.silo_only else 0)
-            for client_id in job.client_ids
-            if client_id not in job.unfit
-        ]
-        answers = [future.result(raise_on_failure=False) for future in asked]
-        pooled = central.result() if central else None
-    compared = [answer for answer in answers if isinstance(answer, Evaluation)]
+        asked = {
+            client_id: compare_client.submit(
+                job.order(client_id, round_), epochs if evaluation.silo_only else 0
+            )
+            for client_id in job.reachable
+        }
+        answers = job.answers(asked)
+        # A client whose data became unreadable since they were checked costs this baseline, not the job.
+        pooled = central.result(raise_on_failure=False) if central else None
+    compared = [answer for answer in answers.values() if isinstance(answer, Evaluation)]
+    pooled = pooled if isinstance(pooled, Pooled) else None
     baselines, evaluations = share_of_wall_time(
         job.clock.seconds.pop("comparison"),
         sum(each.alone_s for each in compared) + (pooled.seconds if pooled else 0.0),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows.config import TrainingConfig
 from flows.progress import announce
+from flows.waiting import Late, answers
 from models.federation.merge import MergeRule, merge_rule
 from models.federation.rounds import Rejection
 from tasks.dataset import Partition, open_partition
@@ -39,6 +41,7 @@ class Job:
         context: what all clients are told.
         rounds: manifests of the committed rounds, from round 0 on.
         unfit: clients whose data broke the interactions contract, by id, and why.
+        late: the newest answer that was missed, by client.
         clock: where the time of this process went.
         lightfm_s: CPU seconds inside LightFM so far, in this process.
         resumed: whether an earlier process began this job.
@@ -53,6 +56,7 @@ class Job:
     rounds: list[dict[str, Any]]
     resumed: bool
     unfit: dict[str, Rejection] = field(default_factory=dict)
+    late: dict[str, Late] = field(default_factory=dict)
     clock: Stopwatch = field(default_factory=Stopwatch)
     lightfm_s: float = 0.0
 
@@ -76,6 +80,22 @@ class Job:
     def base(self) -> ArtifactRef:
         """The newest committed model."""
         return artifact_of(self.rounds[-1])
+
+    @property
+    def at_work(self) -> frozenset[str]:
+        """Clients that are still busy with what they were asked in an earlier step."""
+        return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """Clients that can be asked now, sorted."""
+        return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
+
+    def answers(self, asked: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
+        """What each client answered before the deadline; `flows.waiting.answers` says how."""
+        found = answers(asked, self.config.federation.deadline_s)
+        self.late |= {client_id: each for client_id, each in found.items() if isinstance(each, Late)}
+        return found
 
     def order(self, client_id: str, round_: int) -> ClientOrder:
         """What a client is asked in a round that starts from, or looks at, the newest committed model."""
@@ -108,7 +128,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
     with held(home.jobs, config.name, key, opening) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
-        job.clock.add_all(clock)
+        job.clock = clock
         try:
             yield job
         except BaseException:

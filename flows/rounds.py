@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
-
-from prefect.futures import PrefectFuture, wait
 
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
 from flows.progress import announce
+from flows.waiting import Late
 from models.errors import ContractViolation
 from models.evaluation.metric import as_json, total, values
 from models.federation.rounds import Rejection, RoundPlan, plan_round
@@ -29,8 +29,12 @@ def check_silos(job: Job) -> None:
         checks = {
             client_id: check_client.submit(job.context, client_id, limits) for client_id in job.client_ids
         }
-        for client_id, check in checks.items():
-            outcome = check.result(raise_on_failure=False)
+        for client_id, outcome in job.answers(checks).items():
+            if isinstance(outcome, Late):
+                job.unfit[client_id] = Rejection(
+                    client_id, "deadline", f"{outcome} when its data were checked"
+                )
+                continue
             if not isinstance(outcome, ContractOutcome):
                 job.unfit[client_id] = Rejection(client_id, "interactions", str(outcome))
                 continue
@@ -75,11 +79,17 @@ def finish_tracking(job: Job) -> None:
     """The newest committed round is tracked, also where a crash came between its commit and its tracking."""
     newest = job.rounds[-1]["round"]
     if job.journal.tracked(newest) is None:
-        follow_up(job, Stopwatch())
+        follow_up(job, Stopwatch(), again=True)
 
 
-def follow_up(job: Job, clock: Stopwatch) -> None:
-    """The newest committed round is evaluated where due, tracked, and noted as tracked."""
+def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
+    """The newest committed round is evaluated where due, tracked, and noted as tracked.
+
+    Args:
+        job: whose round.
+        clock: where the round's time went.
+        again: whether a crash interrupted an earlier try, whose times are lost or logged already.
+    """
     manifest, rounds = job.rounds[-1], job.config.federation.rounds
     round_ = manifest["round"]
     is_due = round_ % job.config.evaluation.every == 0 or round_ == rounds
@@ -94,7 +104,7 @@ def follow_up(job: Job, clock: Stopwatch) -> None:
         "clients/rejected": len(manifest["rejected"]),
         "update_bytes": manifest["update_bytes"],
         "drift": manifest["drift"],
-        **{f"seconds/{activity}": seconds for activity, seconds in clock.seconds.items()},
+        **{f"seconds/{name}": seconds for name, seconds in clock.seconds.items() if not again},
     }
     with clock.measure("tracking"):
         model = job.context.exchange.get(artifact_of(manifest))
@@ -103,7 +113,9 @@ def follow_up(job: Job, clock: Stopwatch) -> None:
     job.journal.note_tracked(
         round_, {"version": version, "metrics": metrics, "evaluation": evaluation, "seconds": seconds}
     )
-    job.context.exchange.remove(f"{job.journal.job_id}/updates")
+    # A late client may be writing there; what is left goes with the next round's.
+    with contextlib.suppress(OSError):
+        job.context.exchange.remove(f"{job.journal.job_id}/updates")
     job.clock.add_all(clock)
     announce(_line(manifest, metrics), round_, rounds)
 
@@ -111,31 +123,25 @@ def follow_up(job: Job, clock: Stopwatch) -> None:
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
     """What the cohort delivered before the deadline, and who delivered nothing and why."""
     missing = [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
+    missing += [
+        Rejection(client_id, "deadline", "still at work on what it was asked before")
+        for client_id in sorted(job.at_work.intersection(plan.cohort))
+    ]
+    kept_out = {rejection.client_id for rejection in missing}
     asked = {
         client_id: train_client.submit(job.order(client_id, plan.round))
         for client_id in plan.cohort
-        if client_id not in job.unfit
+        if client_id not in kept_out
     }
-    deadline_s = job.config.federation.deadline_s
-    done, _ = wait(list(asked.values()), timeout=deadline_s)
     deliveries = []
-    for client_id, future in asked.items():
-        if future not in done:
-            missing.append(Rejection(client_id, "deadline", f"no update within {deadline_s:g} s"))
-            continue
-        answer = _answer(future)
+    for client_id, answer in job.answers(asked).items():
         if isinstance(answer, Delivery):
             deliveries.append(answer)
+        elif isinstance(answer, Late):
+            missing.append(Rejection(client_id, "deadline", str(answer)))
         else:
-            missing.append(Rejection(client_id, "training", answer))
+            missing.append(Rejection(client_id, "training", f"{type(answer).__name__}: {answer}"))
     return deliveries, missing
-
-
-def _answer(future: PrefectFuture[Delivery]) -> Delivery | str:
-    result = future.result(raise_on_failure=False)
-    if isinstance(result, Delivery):
-        return result
-    return f"{type(result).__name__}: {result}"
 
 
 def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
@@ -186,9 +192,9 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
 
 def _evaluate(job: Job, round_: int) -> dict[str, Any]:
     """Every client's sums over its validation cases, and their totals."""
-    asked = [evaluate_client.submit(job.order(client_id, round_)) for client_id in job.client_ids]
-    answers = [future.result(raise_on_failure=False) for future in asked]
-    found = {answer.client_id: answer.metrics for answer in answers if isinstance(answer, Evaluation)}
+    asked = {client_id: evaluate_client.submit(job.order(client_id, round_)) for client_id in job.reachable}
+    answers = job.answers(asked)
+    found = {client_id: each.metrics for client_id, each in answers.items() if isinstance(each, Evaluation)}
     return {
         "split": "validation",
         "metrics": as_json(total(found.values())),

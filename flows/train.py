@@ -6,16 +6,25 @@ import os
 from typing import Any
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 from prefect.states import Completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.conclusion import conclude
 from flows.config import TrainingConfig, parse_config
 from flows.job import Job, opened
 from flows.rounds import check_silos, finish_tracking, run_round
+from flows.waiting import ImpatientThreads
 from models.errors import ContractViolation, QuorumNotReached
+from tasks.dataset import open_partition
 from tasks.home import current_home
-from tasks.prefect_runs import end_orphaned_servers, mark_crashed, note_own_server, wait_until_recorded
+from tasks.prefect_logs import report_own_errors_once
+from tasks.prefect_runs import (
+    end_orphaned_runs,
+    end_orphaned_servers,
+    note_own_run,
+    note_own_server,
+    wait_until_recorded,
+)
 
 
 @flow(
@@ -36,9 +45,11 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
     Args:
         config: what to train on, how, and within which limits.
     """
+    notes = current_home().prefect
+    note_own_server(notes / "servers")
+    note_own_run(notes / "flow_runs", str(flow_run.id))
+    end_orphaned_runs(notes / "flow_runs")
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
-        note_own_server(job.home.prefect / "servers")
-        _take_over(job)
         try:
             _run(job)
         except (QuorumNotReached, ContractViolation) as stop:
@@ -49,19 +60,14 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
 
 def run_locally(config: TrainingConfig) -> dict[str, Any]:
     """`federated_training` in this process, with the configured number of threads."""
+    open_partition(config.data.dir)  # what is not there is said before a server is started for it
     servers = current_home().prefect / "servers"
+    report_own_errors_once()
     end_orphaned_servers(servers)
-    runner: Any = ThreadPoolTaskRunner(max_workers=config.runner.threads or os.cpu_count())
-    result: dict[str, Any] = federated_training.with_options(task_runner=runner)(config)
+    runner: Any = ImpatientThreads(max_workers=config.runner.threads or os.cpu_count())
+    result: Any = federated_training.with_options(task_runner=runner)(config)
     wait_until_recorded(result["flow_run_id"])
-    return result
-
-
-def _take_over(job: Job) -> None:
-    """This flow run works on the job; one that died on it before is ended in Prefect as well."""
-    before = job.journal.exchange_flow_run(job.flow_run_id)
-    if before is not None and job.resumed:
-        mark_crashed(before)
+    return dict(result)
 
 
 def _run(job: Job) -> None:

@@ -95,13 +95,6 @@ class Journal:
         path = self.folder / "tracked" / _ROUND.format(round_)
         return _read(path) if path.exists() else None
 
-    def exchange_flow_run(self, flow_run_id: str) -> str | None:
-        """The flow run that works on the job is written down; returns the one before, if there was one."""
-        path = self.folder / "flow_run.json"
-        before: str | None = _read(path)["id"] if path.exists() else None
-        write_atomically(path, _json({"id": flow_run_id}), durable=False)
-        return before
-
     def add_outcome(self, subject: str, contract: str, text: str) -> None:
         """The JSON of a contract's outcome is kept, for Data Docs at the end of the job."""
         write_atomically(
