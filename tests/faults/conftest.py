@@ -1,0 +1,224 @@
+"""A small federation on which things go wrong, and the one checker of what must come of it.
+
+The checker's reference is a bare loop over the functions of `models/`: no Prefect, journal, exchange, MLflow
+or thread. It leaves out the same clients in the same rounds, so the job's models must have the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.config import TrainingConfig, parse_config
+from models.evaluation.split import split_leave_one_out
+from models.federation.catalog import ItemCatalog
+from models.federation.merge import merge_rule
+from models.federation.model import ClientUpdate, GlobalModel
+from models.federation.rounds import plan_round
+from models.recommenders.lightfm_training import TrainingSet, initial_items, initial_users, train_round
+from tasks.codec import encode_model
+from tasks.home import Home
+from tasks.journal import Journal
+
+# Round -> client -> the stage at which it was lost.
+Lost = Mapping[int, Mapping[str, str]]
+
+
+def reference(config: TrainingConfig, partition: Path, lost: Lost) -> list[str]:
+    """SHA-256 of the model after each round, when these clients are left out of these rounds."""
+    catalog = ItemCatalog.of(pd.read_parquet(partition / "items.parquet")["item_id"])
+    data, users = {}, {}
+    for folder in sorted((partition / "clients").iterdir()):
+        if all(folder.name in lost.get(round_, {}) for round_ in range(1, config.federation.rounds + 1)):
+            data[folder.name] = None  # never seen, so its file need not be readable
+            continue
+        frame = pd.read_parquet(folder / "interactions.parquet")
+        ids = sorted(frame["user_id"].unique())
+        rows = np.array([ids.index(user_id) for user_id in frame["user_id"]], dtype=np.int32)
+        items = catalog.rows_of(frame["item_id"].tolist())
+        split = split_leave_one_out(
+            rows, items, frame["timestamp"].to_numpy(), len(ids), config.evaluation.seed
+        )
+        data[folder.name] = TrainingSet(split.train_users, split.train_items, (len(ids), len(catalog)))
+        users[folder.name] = initial_users(len(ids), config.train.dims, config.seed, folder.name)
+    model = GlobalModel(0, catalog.digest, initial_items(len(catalog), config.train.dims, config.seed))
+    hashes = [hashlib.sha256(encode_model(model)).hexdigest()]
+    rule = merge_rule(config.federation.merge_rule, config.federation.server_learning_rate)
+    for round_ in range(1, config.federation.rounds + 1):
+        plan = plan_round(
+            round_,
+            seed=config.seed,
+            clients=data,
+            cohort_share=config.federation.cohort_share,
+            quorum_share=0.0,
+            spec=config.train,
+        )
+        state = rule.empty(model)
+        for client_id in plan.cohort:
+            if client_id in lost.get(round_, {}):
+                continue
+            trained, users[client_id] = train_round(
+                model.items,
+                users[client_id],
+                data[client_id],
+                config.train,
+                seed=config.seed,
+                round_=round_,
+                client_id=client_id,
+            )
+            deltas = rule.prepare(model.items, trained)
+            interactions = len(data[client_id])
+            update = ClientUpdate(client_id, model.round, hashes[-1], catalog.digest, deltas, interactions)
+            state = rule.add(state, model, update)
+        model = rule.finish(state, model)
+        hashes.append(hashlib.sha256(encode_model(model)).hexdigest())
+    return hashes
+
+
+@dataclass
+class Federation:
+    """Three silos and a coordinator in a home of their own."""
+
+    home: Home
+    partition: Path
+    name: str
+
+    def config(self, **sections: Any) -> TrainingConfig:
+        """A small job; `sections` override its defaults section by section."""
+        raw: dict[str, Any] = {
+            "name": self.name,
+            "model_name": self.name,
+            "data": {"dir": str(self.partition)},
+            "train": {"dims": 4},
+            "federation": {"rounds": 3},
+            "evaluation": {"negatives": 9, "every": 1, "silo_only": False},
+            "runner": {"threads": 2},
+        }
+        for name, section in sections.items():
+            raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
+        return parse_config(raw, "the test")
+
+    def run(self, config: TrainingConfig) -> dict[str, Any]:
+        """The job in this process, against the session's Prefect server."""
+        from flows.train import run_locally
+
+        return run_locally(config)
+
+    def client_file(self, client_id: str) -> Path:
+        return self.partition / "clients" / client_id / "interactions.parquet"
+
+    def journal(self, result: Mapping[str, Any]) -> Journal:
+        return Journal(self.home.jobs / result["job_id"])
+
+    def check(self, config: TrainingConfig, result: dict[str, Any], lost: Lost, tries: int = 1) -> None:
+        """The job ended as a fault-free one with the same survivors does, everything once, nothing running.
+
+        Args:
+            config: of the job.
+            result: of its last try.
+            lost: the clients that had to be left out, by round.
+            tries: number of flow runs that worked on the job.
+        """
+        rounds = len(result["rounds"])
+        assert result["status"] == ("finished" if rounds == config.federation.rounds else "stopped")
+        hashes = reference(config, self.partition, lost)[: rounds + 1]
+        assert [each["model_sha256"] for each in result["rounds"]] == hashes[1:]
+        assert result["model_sha256"] == hashes[-1]
+        found = {
+            each["round"]: {rejection["client_id"]: rejection["stage"] for rejection in each["rejected"]}
+            for each in result["rounds"]
+        }
+        assert {round_: rejected for round_, rejected in found.items() if rejected} == {
+            round_: dict(clients) for round_, clients in lost.items() if clients and round_ <= rounds
+        }
+        assert all(rejection["reason"] for each in result["rounds"] for rejection in each["rejected"])
+        self._check_journal(result, hashes)
+        self._check_mlflow(result, hashes)
+        self._check_prefect(result, tries)
+
+    def _check_journal(self, result: dict[str, Any], hashes: list[str]) -> None:
+        journal = self.journal(result)
+        assert [manifest["model_sha256"] for manifest in journal.committed()] == hashes
+        assert all(journal.tracked(round_) is not None for round_ in range(len(hashes)))
+        assert len(list(self.home.jobs.glob("*/job.json"))) == 1
+        assert journal.result() == {k: v for k, v in result.items() if k != "exit_code"}
+        assert not [path for path in self.home.jobs.rglob(".*.json.*") if path.is_file()]
+
+    def _check_mlflow(self, result: dict[str, Any], hashes: list[str]) -> None:
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient()
+        versions = client.search_model_versions(f"name = '{self.name}'")
+        tags = sorted((int(each.tags["fedrec.round"]), each.tags["fedrec.sha256"]) for each in versions)
+        assert tags == list(enumerate(hashes))[1:]
+        assert {each["round"]: each["version"] for each in result["rounds"]} == {
+            int(each.tags["fedrec.round"]): int(each.version) for each in versions
+        }
+        (run,) = client.search_runs([client.get_experiment_by_name(self.name).experiment_id])
+        assert run.info.status == ("FINISHED" if result["status"] == "finished" else "KILLED")
+        assert run.info.run_id == result["run_id"]
+        for name in run.data.metrics:
+            if name.startswith(("training/", "validation/", "clients/", "drift", "update_bytes", "seconds/")):
+                steps = Counter(point.step for point in client.get_metric_history(run.info.run_id, name))
+                assert set(steps.values()) == {1}, (name, steps)
+        for artifact in client.list_artifacts(run.info.run_id, "clients"):
+            table = pd.read_json(client.download_artifacts(run.info.run_id, artifact.path), orient="split")
+            assert table["client_id"].is_unique, artifact.path
+
+    def _check_prefect(self, result: dict[str, Any], tries: int) -> None:
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+        from tasks.prefect_runs import _unended_tasks
+
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[self.name]))
+            )
+            states = Counter(run.state.type.value for run in runs)
+            assert states["COMPLETED"] >= 1
+            assert states == {"COMPLETED": states["COMPLETED"], **_only(CRASHED=tries - states["COMPLETED"])}
+            assert str(max(runs, key=lambda run: run.start_time).id) == result["flow_run_id"]
+            for run in runs:
+                if run.state.type.value == "CRASHED":
+                    assert client.read_task_runs(**_unended_tasks(str(run.id))) == []
+
+
+def _only(**counts: int) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+@pytest.fixture(scope="session")
+def mlflow_schema(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it: making one takes seconds, copying it none."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def federation(
+    home: Path,
+    partition_dir: Path,
+    mlflow_schema: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Federation:
+    """A fresh home and partition."""
+    folders = Home(home)
+    folders.mlflow.mkdir(parents=True)
+    shutil.copy(mlflow_schema, folders.mlflow / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folders.mlflow / 'mlflow.db'}")
+    digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    return Federation(folders, partition_dir, f"faults-{digest}")

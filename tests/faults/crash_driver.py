@@ -1,0 +1,78 @@
+"""Runs one job again and again, each time in a process of its own that kills itself at a given point.
+
+Reads crash points from stdin, one JSON object a line, and answers each with one line: how the process ended.
+The imports are made once and shared by fork, because they take longer than the job.
+
+A crash point is {"target": "module:name.name", "when": "before" or "after", "call": n}: SIGKILL around the
+n-th call of that function; or {"after_s": seconds}.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import Any
+
+
+def kill_at(point: dict[str, Any]) -> None:
+    """This process dies without a word when it gets to `point`."""
+    if "after_s" in point:
+        timer = threading.Timer(point["after_s"], os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
+        return
+    module, _, path = point["target"].partition(":")
+    *parents, name = path.split(".")
+    owner: Any = importlib.import_module(module)
+    for parent in parents:
+        owner = getattr(owner, parent)
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    @functools.wraps(function if callable(function) and not hasattr(function, "fn") else function.fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        is_it = next(calls) == point["call"]
+        if is_it and point["when"] == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if is_it:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def main() -> None:
+    from tasks.environment import apply
+
+    apply()
+    import great_expectations  # noqa: F401
+    import mlflow.tracking  # noqa: F401
+
+    from flows.config import parse_config
+    from flows.train import run_locally
+
+    config = parse_config(json.loads(sys.argv[1]), "the driver")
+    print("ready", flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                kill_at(json.loads(line))
+                run_locally(config)
+            except BaseException:  # noqa: BLE001
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
