@@ -51,6 +51,6 @@ def apply() -> Home:
     home.mlflow.mkdir(parents=True, exist_ok=True)
     for name, value in settings(home).items():
         # What an earlier call set for another home is not the user's wish.
-        if name not in OVERRIDABLE or os.environ.get(name, value) == _applied.get(name, value):
+        if name not in OVERRIDABLE or os.environ.get(name) in (None, _applied.get(name, value)):
             os.environ[name] = _applied[name] = value
     return home
