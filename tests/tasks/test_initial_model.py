@@ -126,7 +126,7 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
 
 
 def test_a_champion_of_other_dims_is_refused(champion):
-    with pytest.raises(InvalidConfig, match="has 4 dims, but train.dims is 8") as caught:
+    with pytest.raises(InvalidConfig, match=r"has 4 dims, but train\.dims is 8") as caught:
         model_of_champion(champion, "movies", KNOWN, TrainSpec(dims=8), 7)
     assert caught.value.key == "train.dims"
 
