@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
+from flows.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from models.federation.merge import MergeRuleName
 from models.federation.rounds import TrainSpec
-from tasks.home import current_home
 
 Share = Annotated[float, Field(gt=0, le=1)]
-
-
-class Section(BaseModel):
-    """A part of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataSection(Section):
@@ -105,14 +96,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
     Raises:
         InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidConfig(f"The configuration {path} cannot be read: {error}.") from error
-    if not isinstance(raw, dict):
-        raise InvalidConfig(
-            f"The configuration {path} holds a {type(raw).__name__}, expected keys and values."
-        )
+    raw = read_yaml(path, "The configuration")
     for override in overrides:
         _apply(raw, override)
     return parse_config(raw, str(path))
@@ -128,16 +112,8 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     Raises:
         InvalidConfig: a key is unknown, or a value is out of range.
     """
-    _refuse_unknown(raw, TrainingConfig, origin, "")
-    try:
-        config = TrainingConfig.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InvalidConfig(f"{origin}: {key}: {first['msg']}, got {first['input']!r}.", key=key) from error
-    # Paths are made absolute here, because a flow may run in another working directory.
-    os.environ.setdefault("FEDREC_HOME", str(current_home().root))
-    folder = Path(os.path.expandvars(config.data.dir)).expanduser().resolve()
+    config = validated(TrainingConfig, raw, origin)
+    folder = absolute_folder(config.data.dir)
     return config.model_copy(update={"data": DataSection(dir=str(folder))})
 
 
@@ -156,24 +132,3 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raw[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidConfig(f"--set {override}: the value is no YAML: {error}.", key=key) from error
-
-
-def _refuse_unknown(raw: object, kind: type, origin: str, prefix: str) -> None:
-    """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
-    if not isinstance(raw, Mapping):
-        return  # a wrong type is pydantic's to explain
-    known = _known_keys(kind)
-    for key, value in raw.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(known)}."
-            raise InvalidConfig(f"{origin}: unknown key {prefix}{key}.", next_step=hint, key=f"{prefix}{key}")
-        _refuse_unknown(value, known[key], origin, f"{prefix}{key}.")
-
-
-def _known_keys(kind: Any) -> dict[str, Any]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return {name: field.annotation for name, field in kind.model_fields.items()}
-    if is_dataclass(kind):
-        return {field.name: object for field in fields(kind)}
-    return {}
