@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from models.errors import NotFound
-from models.promotion.chain import Entry
+from models.ledger.chain import Entry
 from models.promotion.decision import PromotionDecision
 from models.promotion.gates import PromotionPolicy, artefact_gate, judge
 from tasks import environment, ledger, registry

@@ -63,7 +63,15 @@ class DivergedUpdate(FedrecError):
 
 
 class StaleUpdate(FedrecError):
-    """An update was made from another model than the round's base model."""
+    """An update or answer was made for another job or round, or from another base model."""
+
+
+class ForgedAnswer(FedrecError):
+    """An answer does not prove that the silo it names gave it."""
+
+
+class EgressRefused(FedrecError):
+    """A silo's policy does not let this leave."""
 
 
 class ContractViolation(FedrecError):
@@ -93,6 +101,6 @@ class NotFound(FedrecError):
 
 
 class LedgerTampered(FedrecError):
-    """An entry of the decision ledger does not follow from the entries before it."""
+    """An entry of a ledger does not follow from the entries before it."""
 
     exit_code = 6

@@ -1,24 +1,21 @@
 """The decision ledger: a file of chained lines that is only ever appended to, mirrored in the registry.
 
-Each line is one entry of `models.promotion.chain`. The hash of a model's last entry also stands as a tag of
+Each line is one entry of `models.ledger.chain`. The hash of a model's last entry also stands as a tag of
 the registered model, because a chain alone cannot tell that its tail was cut off. So the ledger is
 tamper-evident against whoever can write to one of the two places; it is no defence against both at once.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
-from models.errors import JobBusy, LedgerTampered
-from models.promotion import chain
-from models.promotion.chain import Entry
+from models.errors import LedgerTampered
+from models.ledger import chain
+from models.ledger.chain import Entry
+from models.promotion.champions import LEDGER, champions
+from tasks.chained_file import ChainedFile, LedgerFile
 from tasks.home import Home
 
 if TYPE_CHECKING:
@@ -28,39 +25,13 @@ HEAD_TAG = "fedrec.ledger.head"
 _LOCK_TIMEOUT_S = 30.0
 
 
-@dataclass(frozen=True)
-class LedgerFile:
-    """What the file holds.
-
-    Attributes:
-        entries: the whole entries, in order, not yet verified as a chain.
-        torn: the bytes of a last line whose writing was interrupted; empty where there is none.
-    """
-
-    entries: list[Entry]
-    torn: bytes = b""
-
-
-@contextmanager
-def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
+def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
     """Only this process decides about champions while the block runs.
 
     Raises:
         JobBusy: another process kept the lock for longer than the timeout.
     """
-    home.ledger.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home.ledger.with_suffix(".lock"), timeout=timeout_s)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise JobBusy(
-            f"Another promotion or rollback held the lock {lock.lock_file} for {timeout_s:g} s.",
-            next_step="Wait until it is done, then run this command again.",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return _file(home).locked(timeout_s)
 
 
 def read(home: Home) -> LedgerFile:
@@ -69,10 +40,7 @@ def read(home: Home) -> LedgerFile:
     Raises:
         LedgerTampered: a whole line is not an entry.
     """
-    if not home.ledger.exists():
-        return LedgerFile([])
-    *lines, torn = home.ledger.read_bytes().split(b"\n")
-    return LedgerFile([_parse(line, position) for position, line in enumerate(lines, start=1)], torn)
+    return _file(home).read()
 
 
 def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
@@ -94,9 +62,9 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
     Raises:
         LedgerTampered: names the first entry that does not hold or is missing.
     """
-    chain.verify(entries)
+    chain.verify(entries, ledger=LEDGER)
     for model_name in sorted({entry.body["model_name"] for entry in entries}):
-        chain.champions(entries, model_name)
+        champions(entries, model_name)
     for model_name, head in sorted(mirrored.items()):
         seq, _, digest = head.partition(":")
         position = int(seq) if seq.isdecimal() else 0
@@ -125,19 +93,8 @@ def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
     Only within `locked`. A torn last line is put aside into `torn.log` beside the ledger first: the command
     that wrote it never went on to move an alias.
     """
-    found = read(home)
-    path = home.ledger
-    if found.torn:
-        _put_aside(path, found.torn)
-    entry = chain.append(found.entries, body)
-    fresh = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write(entry.line().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if fresh:
-        _sync_folder(path.parent)
+    home.ledger.parent.mkdir(parents=True, exist_ok=True)
+    entry = _file(home).append(body)
     mirror(client, entry)
     return entry
 
@@ -147,26 +104,5 @@ def mirror(client: MlflowClient, entry: Entry) -> None:
     client.set_registered_model_tag(entry.body["model_name"], HEAD_TAG, f"{entry.seq}:{entry.hash}")
 
 
-def _parse(line: bytes, position: int) -> Entry:
-    try:
-        return chain.parse(line.decode(), position)
-    except UnicodeDecodeError:
-        # Not decodable is not parsable: let the chain word the error.
-        return chain.parse("", position)
-
-
-def _put_aside(path: Path, torn: bytes) -> None:
-    with path.with_name("torn.log").open("ab") as aside:
-        aside.write(torn + b"\n")
-        os.fsync(aside.fileno())
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - len(torn))
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _file(home: Home) -> ChainedFile:
+    return ChainedFile(home.ledger, ledger=LEDGER, writer="promotion or rollback")

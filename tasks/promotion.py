@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
-from models.promotion import chain
-from models.promotion.chain import Entry
+from models.ledger.chain import Entry
+from models.promotion.champions import about, champions, pending
 from models.promotion.decision import PromotionDecision, applied_body
 from models.promotion.evidence import RoundEvidence, Trial
 from models.recommenders.answer import Recommender
@@ -57,8 +57,8 @@ def now() -> str:
 
 def standing_of(entries: Sequence[Entry], model_name: str) -> Standing:
     """Who serves a model once its pending decision, if there is one, is applied."""
-    stack = chain.champions(entries, model_name)
-    interrupted = chain.pending(entries, model_name)
+    stack = champions(entries, model_name)
+    interrupted = pending(entries, model_name)
     return Standing(_after(stack, interrupted) if interrupted else stack)
 
 
@@ -73,15 +73,15 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
     """
     entries = ledger.read_verified(home, client).entries
     repaired: list[str] = []
-    interrupted = chain.pending(entries, model_name)
+    interrupted = pending(entries, model_name)
     if interrupted is not None:
         apply(home, client, interrupted)
         version = interrupted.body["candidate"]
         repaired.append(f"completed the interrupted {interrupted.body['kind']} of version {version}")
     entries = ledger.read(home).entries
-    for last in chain.about(entries, model_name)[-1:]:
+    for last in about(entries, model_name)[-1:]:
         ledger.mirror(client, last)
-    standing = Standing(chain.champions(entries, model_name))
+    standing = Standing(champions(entries, model_name))
     if standing.champions:
         repaired += [f"put back: {fault}" for fault in _set_aliases(client, model_name, standing)]
     return Standing(standing.champions, tuple(repaired))
@@ -90,7 +90,7 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
 def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
     """The aliases stand as an accepted decision wants, and the ledger says so."""
     body = decision.body
-    stack = chain.champions(ledger.read(home).entries, body["model_name"])
+    stack = champions(ledger.read(home).entries, body["model_name"])
     _set_aliases(client, body["model_name"], Standing(_after(stack, decision)))
     ledger.append(home, client, applied_body(body, decision.hash, now()))
 
@@ -137,7 +137,7 @@ def facts_of(client: MlflowClient, model_name: str, version: int) -> RoundEviden
 
 def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
     """The newest accepted decision about a version, or None."""
-    for entry in reversed(chain.about(ledger.read(home).entries, model_name)):
+    for entry in reversed(about(ledger.read(home).entries, model_name)):
         body = entry.body
         if body["type"] == "decision" and body["candidate"] == version and body["accepted"]:
             return entry

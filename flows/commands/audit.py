@@ -10,8 +10,8 @@ import click
 from flows.commands.promote import model_option
 from flows.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
-from models.promotion import chain
-from models.promotion.chain import Entry
+from models.ledger.chain import Entry
+from models.promotion.champions import about, champions, pending
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
-    entries = chain.about(ledger.read_verified(home, client).entries, name)
+    entries = about(ledger.read_verified(home, client).entries, name)
     chosen = [decision for decision in _decisions(entries) if version in (None, decision["version"])]
     if version is not None and not chosen:
         raise NotFound(
@@ -48,7 +48,7 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
             model_name=name,
             version=version,
         )
-    stack = chain.champions(entries, name)
+    stack = champions(entries, name)
     result = {"model_name": name, "champion": stack[-1] if stack else None, "decisions": chosen}
     emit(result, as_json=as_json, show=lambda: _show(result, detailed=version is not None))
 
@@ -165,9 +165,9 @@ def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> lis
     interrupted: list[str] = []
     faults: list[str] = []
     for name in registry.registered_models(client):
-        pending = chain.pending(entries, name)
-        if pending:
-            interrupted.append(f"{pending.body['kind']} of version {pending.body['candidate']} of {name}")
+        decision = pending(entries, name)
+        if decision:
+            interrupted.append(f"{decision.body['kind']} of version {decision.body['candidate']} of {name}")
         else:
             faults += [f"{name}: {fault}" for fault in alias_faults(client, name, standing_of(entries, name))]
     if faults:

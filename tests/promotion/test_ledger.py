@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from models.errors import JobBusy, LedgerTampered, NotFound
-from models.promotion import chain
+from models.ledger import chain
 from models.promotion.decision import PromotionDecision
 from models.promotion.gates import GateVerdict
 from tasks import ledger, promotion, registry

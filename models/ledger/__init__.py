@@ -1,0 +1,1 @@
+"""Ledgers: chains of entries in which every later edit shows."""
