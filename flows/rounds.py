@@ -125,7 +125,7 @@ def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejec
     missing = [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
     missing += [
         Rejection(client_id, "deadline", "still at work on what it was asked before")
-        for client_id in sorted(job.at_work.intersection(plan.cohort))
+        for client_id in sorted(job.at_work.intersection(plan.cohort) - job.unfit.keys())
     ]
     kept_out = {rejection.client_id for rejection in missing}
     asked = {

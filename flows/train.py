@@ -21,6 +21,7 @@ from tasks.prefect_logs import report_own_errors_once
 from tasks.prefect_runs import (
     end_orphaned_runs,
     end_orphaned_servers,
+    give_up_tasks,
     note_own_run,
     note_own_server,
     wait_until_recorded,
@@ -51,11 +52,9 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
     end_orphaned_runs(notes / "flow_runs")
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
         try:
-            _run(job)
-        except (QuorumNotReached, ContractViolation) as stop:
-            result = conclude(job, stopped_by=stop) | {"exit_code": stop.exit_code}
-            return Completed(name="Stopped", message=str(stop), data=result)
-        return conclude(job, stopped_by=None) | {"exit_code": 0}
+            return _result(job)
+        finally:
+            give_up_tasks(job.late[client_id].task_run_id for client_id in job.at_work)
 
 
 def run_locally(config: TrainingConfig) -> dict[str, Any]:
@@ -68,6 +67,15 @@ def run_locally(config: TrainingConfig) -> dict[str, Any]:
     result: Any = federated_training.with_options(task_runner=runner)(config)
     wait_until_recorded(result["flow_run_id"])
     return dict(result)
+
+
+def _result(job: Job) -> dict[str, Any] | State[dict[str, Any]]:
+    try:
+        _run(job)
+    except (QuorumNotReached, ContractViolation) as stop:
+        result = conclude(job, stopped_by=stop) | {"exit_code": stop.exit_code}
+        return Completed(name="Stopped", message=str(stop), data=result)
+    return conclude(job, stopped_by=None) | {"exit_code": 0}
 
 
 def _run(job: Job) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
+from uuid import UUID
 
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -16,17 +18,18 @@ class Late:
 
     Attributes:
         reason: for people.
-        future: of its answer.
+        task_run_id: of what it was asked.
+        ended: set when it answers after all.
     """
 
     reason: str
-    future: PrefectFuture[Any]
+    task_run_id: UUID
+    ended: Event
 
     @property
     def is_at_work(self) -> bool:
         """Whether it still is; it occupies one of the runner's threads as long."""
-        self.future.wait(timeout=0)
-        return not self.future.state.is_final()
+        return not self.ended.is_set()
 
     def __str__(self) -> str:
         return self.reason
@@ -43,9 +46,15 @@ def answers(asked: Mapping[str, PrefectFuture[Any]], deadline_s: float) -> dict[
     return {
         client_id: future.result(raise_on_failure=False)
         if future in done
-        else Late(f"no answer within {deadline_s:g} s", future)
+        else _late(f"no answer within {deadline_s:g} s", future)
         for client_id, future in asked.items()
     }
+
+
+def _late(reason: str, future: PrefectFuture[Any]) -> Late:
+    late = Late(reason, future.task_run_id, Event())
+    future.add_done_callback(lambda _: late.ended.set())
+    return late
 
 
 class ImpatientThreads(ThreadPoolTaskRunner[Any]):

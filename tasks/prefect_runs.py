@@ -6,8 +6,10 @@ A killed command leaves that server behind, and its flow run RUNNING; the next c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +25,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
 from tasks.atomic import write_atomically
 
@@ -44,6 +46,15 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
             found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
             quiet = 0 if found else quiet + 1
             time.sleep(0.3)
+
+
+def give_up_tasks(task_run_ids: Iterable[UUID]) -> None:
+    """Task runs that never answered, and are not waited for, are CANCELLED in Prefect's records."""
+    left: State = Cancelled(message="It missed its deadline and was left behind.")
+    with get_client(sync_client=True) as client:
+        for task_run_id in task_run_ids:
+            with contextlib.suppress(ObjectNotFound):
+                client.set_task_run_state(task_run_id, left, force=True)
 
 
 def note_own_run(folder: Path, flow_run_id: str) -> None:
