@@ -182,6 +182,14 @@ def test_users_are_aligned_by_id_when_some_come_and_some_go(tmp_path, partition_
         assert np.array_equal(got[:5], getattr(fresh, each.name)[:5])
 
 
+def test_as_many_users_as_before_need_not_be_the_same_users(tmp_path, partition_dir):
+    ids = silo_of(partition_dir).user_ids
+    # One left from the front and one came at the end, so every row is another user's.
+    found = started(tmp_path, partition_dir, users_of(99, 0, 1, 2, 3, 4, 5, 6), ("left", *ids[:7]))
+    assert found.biases[:7].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert np.array_equal(found.embeddings[7], initial_users(8, DIMS, 7, "ash").embeddings[7])
+
+
 def test_where_every_user_left_all_start_at_random(tmp_path, partition_dir):
     assert_same(started(tmp_path, partition_dir, users_of(1), ("left",)), initial_users(8, DIMS, 7, "ash"))
 

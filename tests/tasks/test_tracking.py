@@ -212,6 +212,7 @@ def test_a_job_does_not_end_its_own_run(mlflow_home):
         tracker = opened(mlflow_home, journal.job_id)
     assert opened(mlflow_home, journal.job_id, tracker.run_id).run_id == tracker.run_id
     assert status(tracker) == "RUNNING"
+    assert tracker.client.get_run(tracker.run_id).info.end_time is None
 
 
 def test_the_revision_is_a_commit_or_unknown(monkeypatch, tmp_path):
