@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,12 @@ from tasks.journal import Journal
 Lost = Mapping[int, Mapping[str, str]]
 
 
-def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) -> list[str]:
-    """SHA-256 of the model after each of `rounds` rounds, when these clients are left out of these rounds."""
+def sha256(model: GlobalModel) -> str:
+    return hashlib.sha256(encode_model(model)).hexdigest()
+
+
+def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) -> list[GlobalModel]:
+    """The models of rounds 0 to `rounds`, when these clients are left out of these rounds."""
     catalog = ItemCatalog.of(pd.read_parquet(partition / "items.parquet")["item_id"])
     data, users = {}, {}
     for folder in sorted((partition / "clients").iterdir()):
@@ -51,7 +56,7 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
         data[folder.name] = TrainingSet(split.train_users, split.train_items, (len(ids), len(catalog)))
         users[folder.name] = initial_users(len(ids), config.train.dims, config.seed, folder.name)
     model = GlobalModel(0, catalog.digest, initial_items(len(catalog), config.train.dims, config.seed))
-    hashes = [hashlib.sha256(encode_model(model)).hexdigest()]
+    models = [model]
     rule = merge_rule(config.federation.merge_rule, config.federation.server_learning_rate)
     for round_ in range(1, rounds + 1):
         plan = plan_round(
@@ -77,11 +82,11 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
             )
             deltas = rule.prepare(model.items, trained)
             interactions = len(data[client_id])
-            update = ClientUpdate(client_id, model.round, hashes[-1], catalog.digest, deltas, interactions)
+            update = ClientUpdate(client_id, model.round, "", catalog.digest, deltas, interactions)
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
-        hashes.append(hashlib.sha256(encode_model(model)).hexdigest())
-    return hashes
+        models.append(model)
+    return models
 
 
 @dataclass
@@ -119,13 +124,17 @@ class Federation:
     def journal(self, result: Mapping[str, Any]) -> Journal:
         return Journal(self.home.jobs / result["job_id"])
 
+    def reference(self, config: TrainingConfig, lost: Lost, rounds: int) -> list[GlobalModel]:
+        """The models that the checker expects."""
+        return reference(config, self.partition, lost, rounds)
+
     def check(
         self,
         config: TrainingConfig,
         result: dict[str, Any],
         lost: Lost,
         *,
-        tries: int = 1,
+        states: Mapping[str, int] | None = MappingProxyType({"COMPLETED": 1}),
         rounds: int | None = None,
     ) -> None:
         """The job ended as a fault-free one with the same survivors does, everything once, nothing running.
@@ -134,13 +143,14 @@ class Federation:
             config: of the job.
             result: of its last try.
             lost: the clients that had to be left out, by round.
-            tries: number of flow runs that worked on the job.
+            states: the states of the flow runs that worked on the job, and how many each; None for any that
+                are final.
             rounds: number of rounds that had to be committed; all where nothing is said.
         """
         rounds = config.federation.rounds if rounds is None else rounds
         assert result["status"] == ("finished" if rounds == config.federation.rounds else "stopped")
         assert [each["round"] for each in result["rounds"]] == list(range(1, rounds + 1))
-        hashes = reference(config, self.partition, lost, rounds)
+        hashes = [sha256(model) for model in self.reference(config, lost, rounds)]
         assert [each["model_sha256"] for each in result["rounds"]] == hashes[1:]
         assert result["model_sha256"] == hashes[-1]
         for each in result["rounds"]:
@@ -155,7 +165,7 @@ class Federation:
         assert all(rejection["reason"] for each in result["rounds"] for rejection in each["rejected"])
         self._check_journal(result, hashes)
         self._check_mlflow(result, hashes)
-        self._check_prefect(result, tries)
+        self._check_prefect(result, states)
 
     def _check_journal(self, result: dict[str, Any], hashes: list[str]) -> None:
         journal = self.journal(result)
@@ -186,7 +196,7 @@ class Federation:
             table = pd.read_json(client.download_artifacts(run.info.run_id, artifact.path), orient="split")
             assert table["client_id"].is_unique, artifact.path
 
-    def _check_prefect(self, result: dict[str, Any], tries: int) -> None:
+    def _check_prefect(self, result: dict[str, Any], states: Mapping[str, int] | None) -> None:
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
@@ -196,16 +206,13 @@ class Federation:
             runs = client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[self.name]))
             )
-            states = Counter(run.state.type.value for run in runs)
-            assert states["COMPLETED"] >= 1
-            assert states == {"COMPLETED": states["COMPLETED"], **_only(CRASHED=tries - states["COMPLETED"])}
-            assert str(max(runs, key=lambda run: run.start_time).id) == result["flow_run_id"]
+            found = Counter(run.state.type.value for run in runs)
+            assert states is None or dict(found) == dict(states)
+            (last,) = [run for run in runs if str(run.id) == result["flow_run_id"]]
+            assert last.state.is_completed()
             for run in runs:
+                assert run.state.is_final()
                 assert client.read_task_runs(**_unended_tasks(str(run.id))) == []
-
-
-def _only(**counts: int) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count}
 
 
 @pytest.fixture(scope="session")
