@@ -13,7 +13,7 @@ from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
 from models.evaluation.metric import Metric, as_json, total, values
 from models.evaluation.ranking import METRICS
 from tasks.data_docs import build_data_docs
-from tasks.evaluate_client import Evaluation, compare_client
+from tasks.evaluate_client import Evaluation
 from tasks.report import write_report
 from tasks.stopwatch import share_of_wall_time
 from tasks.timings import timings_of
@@ -66,14 +66,7 @@ def _compare(job: Job) -> tuple[list[Evaluation], dict[str, Metric] | None]:
         central = None
         if evaluation.pooling_allowed:
             central = train_centralised.submit(job.context, job.reachable, epochs)
-        round_ = job.rounds[-1]["round"]
-        asked = {
-            client_id: compare_client.submit(
-                job.order(client_id, round_), epochs if evaluation.silo_only else 0
-            )
-            for client_id in job.reachable
-        }
-        answers = job.answers(asked)
+        answers = job.ask("compare", job.reachable, alone_epochs=epochs if evaluation.silo_only else 0)
         # A client whose data became unreadable since they were checked costs this baseline, not the job.
         pooled = central.result(raise_on_failure=False) if central else None
     compared = [answer for answer in answers.values() if isinstance(answer, Evaluation)]

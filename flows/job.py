@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows.config import TrainingConfig
+from flows.local_threads import LocalThreads
 from flows.progress import announce
-from flows.waiting import Late, answers
+from flows.runner import Late, Runner
 from models.federation.merge import MergeRule, merge_rule
 from models.federation.rounds import Rejection
+from tasks.check_contracts import Checked
 from tasks.dataset import Partition, open_partition
 from tasks.environment import apply
 from tasks.exchange import ArtifactRef
@@ -24,6 +25,7 @@ from tasks.home import Home
 from tasks.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.journal import Journal, artifact_of, fingerprint, held
 from tasks.orders import ClientOrder, JobContext
+from tasks.steps import Step
 from tasks.stopwatch import Stopwatch
 from tasks.tracking import Tracker, find_run, git_revision, open_run
 
@@ -41,10 +43,12 @@ class Job:
         context: what all clients are told.
         rounds: manifests of the committed rounds, from round 0 on.
         unfit: clients whose data broke the interactions contract, by id, and why.
+        checked: what the clients said of their data, by client.
         late: the newest answer that was missed, by client.
         clock: where the time of this process went.
         lightfm_s: CPU seconds inside LightFM so far, in this process.
         resumed: whether an earlier process began this job.
+        runner: where the clients' work runs.
     """
 
     home: Home
@@ -55,7 +59,9 @@ class Job:
     context: JobContext
     rounds: list[dict[str, Any]]
     resumed: bool
+    runner: Runner
     unfit: dict[str, Rejection] = field(default_factory=dict)
+    checked: dict[str, Checked] = field(default_factory=dict)
     late: dict[str, Late] = field(default_factory=dict)
     clock: Stopwatch = field(default_factory=Stopwatch)
     lightfm_s: float = 0.0
@@ -91,16 +97,18 @@ class Job:
         """Clients that can be asked now, sorted."""
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
-    def answers(self, asked: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
-        """What each client answered before the deadline; `flows.waiting.answers` says how."""
-        found = answers(asked, self.config.federation.deadline_s)
-        self.late |= {client_id: each for client_id, each in found.items() if isinstance(each, Late)}
+    def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
+        """What each client answered before the deadline; `flows.runner.Runner.ask` says how."""
+        orders = {client_id: self._order(step, client_id) for client_id in client_ids}
+        found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
+        self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}
         return found
 
-    def order(self, client_id: str, round_: int) -> ClientOrder:
-        """What a client is asked in a round that starts from, or looks at, the newest committed model."""
+    def _order(self, step: Step, client_id: str) -> ClientOrder:
+        """A step that starts from, or looks at, the newest committed model; training makes the next one."""
         start = self.journal.starting_point(client_id, self.rounds)
-        return ClientOrder(self.context, client_id, round_, self.base, start)
+        newest = self.rounds[-1]["round"]
+        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
 
 
 @contextlib.contextmanager
@@ -160,7 +168,7 @@ def _job(
         "mlflow.source.git.commit": journal.opening["git_revision"],
     }
     tracker = open_run(home, config.name, journal.job_id, config.model_name, run_id, tags)
-    job = Job(home, config, partition, journal, tracker, context, rounds, resumed=run_id is not None)
+    job = Job(home, config, partition, journal, tracker, context, rounds, run_id is not None, LocalThreads())
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
     if journal.tracked(0) is None:

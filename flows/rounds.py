@@ -9,38 +9,35 @@ from typing import Any
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
 from flows.progress import announce
-from flows.waiting import Late
 from models.errors import ContractViolation
 from models.evaluation.metric import as_json, total, values
 from models.federation.rounds import Rejection, RoundPlan, plan_round
-from tasks.check_contracts import check_client, check_merged
-from tasks.evaluate_client import Evaluation, evaluate_client
+from tasks.check_contracts import Checked, check_merged
+from tasks.evaluate_client import Evaluation
 from tasks.journal import artifact_of
 from tasks.merge_round import Merged, merge_round
 from tasks.stopwatch import Stopwatch, busy_seconds
-from tasks.train_client import Delivery, train_client
+from tasks.train_client import Delivery
 
 
 def check_silos(job: Job) -> None:
     """Clients whose data break the interactions contract are known as unfit, and will be rejected."""
     announce(f"Checking the data of {len(job.client_ids)} silos against the interactions contract.")
-    limits = job.config.contracts.interactions
     with job.clock.measure("contracts"):
-        checks = {
-            client_id: check_client.submit(job.context, client_id, limits) for client_id in job.client_ids
-        }
-        for client_id, outcome in job.answers(checks).items():
-            if isinstance(outcome, Late):
+        limits = job.config.contracts.interactions
+        for client_id, answer in job.ask("check", job.client_ids, limits=limits).items():
+            if isinstance(answer, Checked):
+                outcome = answer.outcome
+                job.checked[client_id] = answer
+                job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
+                if not outcome.passed:
+                    job.unfit[client_id] = Rejection(client_id, "interactions", outcome.summary())
+            elif isinstance(answer, Exception):
+                job.unfit[client_id] = Rejection(client_id, "interactions", str(answer))
+            else:
                 job.unfit[client_id] = Rejection(
-                    client_id, "deadline", f"{outcome} when its data were checked"
+                    client_id, "deadline", f"{answer} when its data were checked"
                 )
-                continue
-            if not isinstance(outcome, ContractOutcome):
-                job.unfit[client_id] = Rejection(client_id, "interactions", str(outcome))
-                continue
-            job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
-            if not outcome.passed:
-                job.unfit[client_id] = Rejection(client_id, "interactions", outcome.summary())
 
 
 def run_round(job: Job) -> None:
@@ -94,7 +91,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     round_ = manifest["round"]
     is_due = round_ % job.config.evaluation.every == 0 or round_ == rounds
     with clock.measure("evaluate"):
-        evaluation = _evaluate(job, round_) if is_due else None
+        evaluation = _evaluate(job) if is_due else None
     record = manifest | {"evaluation": evaluation}
     metrics = {f"training/{name}": value for name, value in values(manifest["training"]).items()}
     if evaluation:
@@ -128,19 +125,15 @@ def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejec
         for client_id in sorted(job.at_work.intersection(plan.cohort) - job.unfit.keys())
     ]
     kept_out = {rejection.client_id for rejection in missing}
-    asked = {
-        client_id: train_client.submit(job.order(client_id, plan.round))
-        for client_id in plan.cohort
-        if client_id not in kept_out
-    }
+    asked = [client_id for client_id in plan.cohort if client_id not in kept_out]
     deliveries = []
-    for client_id, answer in job.answers(asked).items():
+    for client_id, answer in job.ask("train", asked).items():
         if isinstance(answer, Delivery):
             deliveries.append(answer)
-        elif isinstance(answer, Late):
-            missing.append(Rejection(client_id, "deadline", str(answer)))
-        else:
+        elif isinstance(answer, Exception):
             missing.append(Rejection(client_id, "training", f"{type(answer).__name__}: {answer}"))
+        else:
+            missing.append(Rejection(client_id, "deadline", str(answer)))
     return deliveries, missing
 
 
@@ -190,10 +183,9 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
     }
 
 
-def _evaluate(job: Job, round_: int) -> dict[str, Any]:
+def _evaluate(job: Job) -> dict[str, Any]:
     """Every client's sums over its validation cases, and their totals."""
-    asked = {client_id: evaluate_client.submit(job.order(client_id, round_)) for client_id in job.reachable}
-    answers = job.answers(asked)
+    answers = job.ask("evaluate", job.reachable)
     found = {client_id: each.metrics for client_id, each in answers.items() if isinstance(each, Evaluation)}
     return {
         "split": "validation",

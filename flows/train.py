@@ -12,8 +12,8 @@ from prefect.states import Completed
 from flows.conclusion import conclude
 from flows.config import TrainingConfig, parse_config
 from flows.job import Job, opened
+from flows.local_threads import ImpatientThreads
 from flows.rounds import check_silos, finish_tracking, run_round
-from flows.waiting import ImpatientThreads
 from models.errors import ContractViolation, QuorumNotReached
 from tasks.dataset import open_partition
 from tasks.home import current_home
@@ -21,7 +21,6 @@ from tasks.prefect_logs import report_own_errors_once
 from tasks.prefect_runs import (
     end_orphaned_runs,
     end_orphaned_servers,
-    give_up_tasks,
     note_own_run,
     note_own_server,
     wait_until_recorded,
@@ -54,7 +53,7 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
         try:
             return _result(job)
         finally:
-            give_up_tasks(job.late[client_id].task_run_id for client_id in job.at_work)
+            job.runner.give_up(job.late[client_id] for client_id in job.at_work)
 
 
 def run_locally(config: TrainingConfig) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -10,25 +12,42 @@ from data_contracts.interactions import InteractionLimits, check_interactions
 from data_contracts.outcome import ContractOutcome
 from tasks.dataset import open_partition, read_interactions
 from tasks.exchange import ArtifactRef
-from tasks.orders import JobContext, fetch_model
+from tasks.orders import ClientOrder, JobContext, fetch_model
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a client says of its data, without showing them.
+
+    Attributes:
+        outcome: of the interactions contract.
+        users, interactions: how many there are.
+        digest: SHA-256 of the data.
+    """
+
+    outcome: ContractOutcome
+    users: int
+    interactions: int
+    digest: str
 
 
 @task(
     name="check-interactions",
-    task_run_name="check-interactions-{client_id}",
+    task_run_name="check-interactions-{order.client_id}",
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def check_client(job: JobContext, client_id: str, limits: InteractionLimits) -> ContractOutcome:
+def check_client(order: ClientOrder, limits: InteractionLimits) -> Checked:
     """The outcome of the interactions contract for one client's data, found where the data are.
 
     Raises:
         CorruptArtifact: the data are missing or changed.
         ContractViolation: the contract could not be evaluated.
     """
-    partition = open_partition(job.data_dir)
-    frame = read_interactions(partition.client(client_id))
-    return check_interactions(frame, partition.catalog, client_id, limits)
+    partition = open_partition(order.job.data_dir)
+    client = partition.client(order.client_id)
+    outcome = check_interactions(read_interactions(client), partition.catalog, client.id, limits)
+    return Checked(outcome, client.users, client.interactions, client.sha256)
 
 
 @task(

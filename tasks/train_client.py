@@ -45,6 +45,14 @@ def train_client(order: ClientOrder) -> Delivery:
         OSError: a file or the exchange could not be reached; tried again.
     """
     started = time.perf_counter()
+    data, lightfm_s = trained_update(order)
+    folder = f"{order.job.job_id}/updates/{order.round:06d}/{order.client_id}"
+    ref = order.job.exchange.put(folder, data)
+    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
+
+
+def trained_update(order: ClientOrder) -> tuple[bytes, float]:
+    """The client's update as bytes and the CPU seconds inside LightFM; its users' embeddings are stored."""
     job, data, base = order.job, order.data(), order.model()
     users = starting_users(
         order.silo, order.start, data, dims=job.spec.dims, seed=job.seed, client_id=order.client_id
@@ -72,6 +80,4 @@ def train_client(order: ClientOrder) -> Delivery:
     states = UserStates(order.silo, job.job_id)
     states.forget_before(order.start.round)
     states.write(order.round, trained_users, data.user_ids)
-    folder = f"{job.job_id}/updates/{order.round:06d}/{order.client_id}"
-    ref = job.exchange.put(folder, encode_update(update))
-    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
+    return encode_update(update), lightfm_s
