@@ -1,0 +1,193 @@
+"""The training flow on a small federation: what it returns, what it leaves behind, and that it repeats."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.config import TrainingConfig, parse_config
+from tasks.home import Home
+from tasks.journal import Journal
+
+METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
+CLIENTS = ["ash", "birch", "cedar"]
+
+
+@pytest.fixture(scope="module")
+def schema(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it: making one takes seconds, copying it none."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def enter(tmp_path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that makes a fresh home and moves there."""
+
+    def entered(name: str) -> Home:
+        home = Home(tmp_path / name)
+        home.mlflow.mkdir(parents=True)
+        shutil.copy(schema, home.mlflow / "mlflow.db")
+        monkeypatch.setenv("FEDREC_HOME", str(home.root))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home.mlflow / 'mlflow.db'}")
+        return home
+
+    return entered
+
+
+def small(partition: Path, **sections: Any) -> TrainingConfig:
+    raw: dict[str, Any] = {
+        "name": "small",
+        "model_name": "small-model",
+        "data": {"dir": str(partition)},
+        "train": {"dims": 4},
+        "federation": {"rounds": 1},
+        "evaluation": {"negatives": 9, "silo_only": False},
+    }
+    for name, section in sections.items():
+        raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
+    return parse_config(raw, "the test")
+
+
+def run(config: TrainingConfig) -> dict[str, Any]:
+    from flows.train import run_locally
+
+    return run_locally(config)
+
+
+def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    home = enter("home")
+    config = small(
+        partition_dir,
+        federation={"rounds": 3},
+        evaluation={"silo_only": True, "pooling_allowed": True, "every": 2},
+    )
+    began = time.perf_counter()
+    result = run(config)
+    took = time.perf_counter() - began
+
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["status"] == "finished"
+    assert [each["round"] for each in result["rounds"]] == [1, 2, 3]
+    assert [each["version"] for each in result["rounds"]] == [1, 2, 3]
+    assert all(each["accepted"] == CLIENTS and each["rejected"] == [] for each in result["rounds"])
+    assert all(isinstance(each["metrics"], dict) for each in result["rounds"])
+    # Validation is due in round 2 and at the end.
+    assert ["validation/ndcg@10" in each["metrics"] for each in result["rounds"]] == [False, True, True]
+    assert result["model_sha256"] == result["rounds"][-1]["model_sha256"]
+    assert set(result["final"]) == {"federated", "centralised", "silo_only"}
+    for side in result["final"].values():
+        assert set(side) == METRICS
+        assert all(0.0 <= value <= 1.0 for value in side.values())
+    assert [each["client_id"] for each in result["clients"]] == CLIENTS
+
+    timings = result["timings"]
+    parts = ("startup", "train", "merge", "contracts", "tracking", "evaluate", "baselines", "report")
+    assert sum(timings[f"{part}_s"] for part in (*parts, "orchestration")) == pytest.approx(
+        timings["total_s"], abs=0.01
+    )
+    assert all(timings[f"{part}_s"] >= 0 for part in (*parts, "orchestration"))
+    assert timings["total_s"] - timings["startup_s"] < took
+
+    client = MlflowClient()
+    (one,) = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert one.info.run_id == result["run_id"]
+    assert one.info.status == "FINISHED"
+    assert one.data.params["train.dims"] == "4"
+    assert len(one.inputs.dataset_inputs) == len(CLIENTS)
+    final = result["final"]["federated"]
+    assert one.data.metrics["test/federated/ndcg_at_10"] == pytest.approx(final["ndcg@10"])
+    steps = client.get_metric_history(result["run_id"], "drift")
+    assert [(point.step, point.value) for point in steps] == [
+        (each["round"], each["drift"]) for each in result["rounds"]
+    ]
+    versions = client.search_model_versions("name = 'small-model'")
+    assert {int(each.version): each.tags["fedrec.sha256"] for each in versions} == {
+        each["version"]: each["model_sha256"] for each in result["rounds"]
+    }
+    for each in versions:
+        assert each.tags["fedrec.job"] == result["job_id"]
+        assert each.tags["fedrec.round"] == str(each.version)
+        assert each.tags["fedrec.contracts"] == "passed"
+        assert each.run_id == result["run_id"]
+
+    passed = {(each["contract"], each["subject"]) for each in result["contracts"] if each["passed"]}
+    assert passed == {
+        *(("interactions", client_id) for client_id in CLIENTS),
+        *((contract, f"round-{round_}") for contract in ("updates", "embeddings") for round_ in (1, 2, 3)),
+    }
+    for name in ("report.html", "data_docs/index.html"):
+        assert (home.jobs / result["job_id"] / "report" / name).stat().st_size > 0
+        assert Path(client.download_artifacts(result["run_id"], name)).stat().st_size > 0
+    logged = json.loads(Path(client.download_artifacts(result["run_id"], "result.json")).read_text())
+    assert logged["model_sha256"] == result["model_sha256"]
+    journal = Journal(home.jobs / result["job_id"])
+    assert journal.result() == {name: value for name, value in result.items() if name != "exit_code"}
+    assert not list(home.exchange.glob("*/updates"))
+
+
+def test_one_seed_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> None:
+    """Whatever the threads, the home and the place of the data."""
+    enter("one")
+    config = small(partition_dir, federation={"rounds": 2, "cohort_share": 0.6}, seed=5)
+    one = run(config.model_copy(update={"runner": config.runner.model_copy(update={"threads": 1})}))
+    # Two of three clients (0.6 of 3, rounded up) are asked.
+    assert [len(each["accepted"]) for each in one["rounds"]] == [2, 2]
+    assert all(each["rejected"] == [] for each in one["rounds"])
+
+    enter("two")
+    shutil.copytree(partition_dir, tmp_path / "copy")
+    moved = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"dir": str(tmp_path / "copy")}),
+            "runner": config.runner.model_copy(update={"threads": 4}),
+        }
+    )
+    two = run(moved)
+    assert [each["model_sha256"] for each in two["rounds"]] == [
+        each["model_sha256"] for each in one["rounds"]
+    ]
+    other = run(config.model_copy(update={"seed": 6}))
+    assert other["model_sha256"] != one["model_sha256"]
+
+
+def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:
+    """A job that starts from the champion starts from its very model and from the users that belong to it."""
+    from mlflow.tracking import MlflowClient
+
+    home = enter("home")
+    first = run(small(partition_dir, federation={"rounds": 2}, evaluation={"every": 1}))
+    MlflowClient().set_registered_model_alias("small-model", "champion", "2")
+    second = run(small(partition_dir, start_from="champion"))
+    assert second["job_id"] != first["job_id"]
+    opening = Journal(home.jobs / second["job_id"]).opening
+    assert opening["starting_points"] == {
+        client_id: {"job_id": first["job_id"], "round": 2} for client_id in CLIENTS
+    }
+    assert second["rounds"][0]["rejected"] == []
+    # An embedding that has been trained for two rounds moves less than one that begins at random.
+    assert second["rounds"][0]["drift"] < first["rounds"][0]["drift"]
+    assert second["rounds"][0]["version"] == 3
+
+
+@pytest.mark.parametrize(
+    ("loss", "rule"),
+    [("bpr", "sum"), ("logistic", "mean"), ("warp-kos", "weighted_mean")],
+)
+def test_losses_and_merge_rules(enter: Any, partition_dir: Path, loss: str, rule: str) -> None:
+    enter("home")
+    result = run(small(partition_dir, train={"loss": loss}, federation={"merge_rule": rule}))
+    assert result["exit_code"] == 0
+    assert result["rounds"][0]["accepted"] == CLIENTS
+    assert result["rounds"][0]["drift"] > 0
+    assert set(result["final"]["federated"]) == METRICS
