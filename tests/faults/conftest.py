@@ -147,6 +147,13 @@ class Federation:
                 are final.
             rounds: number of rounds that had to be committed; all where nothing is said.
         """
+        self.check_files(config, result, lost, rounds=rounds)
+        self._check_prefect(result, states)
+
+    def check_files(
+        self, config: TrainingConfig, result: dict[str, Any], lost: Lost, *, rounds: int | None = None
+    ) -> None:
+        """What `check` says, apart from Prefect's records."""
         rounds = config.federation.rounds if rounds is None else rounds
         assert result["status"] == ("finished" if rounds == config.federation.rounds else "stopped")
         assert [each["round"] for each in result["rounds"]] == list(range(1, rounds + 1))
@@ -165,7 +172,6 @@ class Federation:
         assert all(rejection["reason"] for each in result["rounds"] for rejection in each["rejected"])
         self._check_journal(result, hashes)
         self._check_mlflow(result, hashes)
-        self._check_prefect(result, states)
 
     def _check_journal(self, result: dict[str, Any], hashes: list[str]) -> None:
         journal = self.journal(result)

@@ -1,0 +1,89 @@
+"""`fedrec train` as it is typed: one JSON object on stdout, one clear message on stderr, an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+GOOD = {
+    "name": "typed",
+    "model_name": "typed",
+    "train": {"dims": 4},
+    "federation": {"rounds": 1, "quorum_share": 1.0},
+    "evaluation": {"negatives": 9, "silo_only": False},
+}
+
+
+def fedrec(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("fedrec")
+    return subprocess.run(
+        [str(program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=270,
+        check=False,
+        env={**os.environ, "FEDREC_HOME": str(home), **environment},
+        cwd=home.parent,
+    )
+
+
+def written(folder: Path, config: dict[str, Any] | str) -> str:
+    path = folder / "job.yaml"
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "code", "message"),
+    [
+        (GOOD | {"data": {"dir": "nowhere"}}, [], 1, "nowhere is no partition: the folder does not exist"),
+        (GOOD | {"data": {"dir": "x"}}, ["--set", "train.dim=3"], 2, "Did you mean train.dims?"),
+        ("name: [unclosed", [], 2, "cannot be read"),
+    ],
+)
+def test_wrong_input(
+    home: Path, tmp_path: Path, config: Any, overrides: list[str], code: int, message: str
+) -> None:
+    done = fedrec(home, "train", "--config", written(tmp_path, config), *overrides, "--json")
+    assert done.returncode == code
+    lines = [line for line in done.stderr.splitlines() if line.startswith("fedrec: ")]
+    assert len(lines) == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["error"]["message"] in done.stderr
+
+
+def test_a_file_that_is_not_there(home: Path, tmp_path: Path) -> None:
+    done = fedrec(home, "train", "--config", str(tmp_path / "absent.yaml"))
+    assert done.returncode == 2
+    assert "absent.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_missed_quorum(home: Path, tmp_path: Path, partition_dir: Path, prefect_server: None) -> None:
+    """Exit code 3, the result all the same, and no stack trace of what was refused on purpose."""
+    from prefect.settings import PREFECT_API_URL
+
+    (partition_dir / "clients" / "birch" / "interactions.parquet").unlink()
+    path = written(tmp_path, GOOD | {"data": {"dir": str(partition_dir)}})
+    done = fedrec(
+        home,
+        *("train", "--config", path, "--json"),
+        PREFECT_API_URL=str(PREFECT_API_URL.value()),
+        MLFLOW_TRACKING_URI="",
+    )
+    assert done.returncode == 3, done.stderr
+    result = json.loads(done.stdout)
+    assert result["status"] == "stopped"
+    assert result["rounds"] == []
+    assert "birch" in result["stop_reason"]
+    assert result["stop_reason"] in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
