@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 
 import click
 
+from flows.lazy_group import LazyGroup
 from models.errors import FedrecError
 
 # Name -> (module, one line of help). The help stands here so that `fedrec --help` imports no command.
@@ -21,28 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show who promoted what, when and on which evidence; verify the ledger.",
     ),
     "recommend": ("flows.commands.recommend", "Recommend items from the champion for a given history."),
+    "silo": ("flows.commands.silo", "Take part in a federation, beside a silo's own data."),
+    "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),
     "env": ("flows.commands.env", "Print the environment that fedrec gives to Prefect and MLflow."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when the group is."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fedrec")
 def cli() -> None:
     """Federated recommender training that a company can schedule, audit and promote.

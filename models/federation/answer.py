@@ -1,0 +1,168 @@
+"""What a silo answers to the coordinator, and the exact bytes that it signs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from models.errors import ForgedAnswer, InvalidInput, StaleUpdate
+from models.ledger.chain import canonical
+
+FORMAT = "fedrec.answer/1"
+_TYPES: dict[str, type] = {
+    "base_sha256": str,
+    "body": dict,
+    "format": str,
+    "job_id": str,
+    "kind": str,
+    "public_key_id": str,
+    "round": int,
+    "signature": str,
+    "signed_at": str,
+    "silo": str,
+}
+_NEXT_STEPS = {
+    "format": "Run the same version of fedrec on silo and coordinator.",
+    "key": "If the silo enrolled anew, let the coordinator run fedrec trust NAME FILE --force.",
+    "signature": "Ask who can write to the silo's part of the exchange.",
+    "silo": "Ask the silo's owner which name it runs under.",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an answer must be an answer to.
+
+    Attributes:
+        silo: who was asked.
+        kind: for what, such as "train".
+        job_id, round: in which round of which job.
+        base_sha256: SHA-256 of the model that the answer starts from.
+    """
+
+    silo: str
+    kind: str
+    job_id: str
+    round: int
+    base_sha256: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """An answer with everything that its signature covers.
+
+    Attributes:
+        question: what it answers.
+        body: the answer, as JSON values.
+        signed_at: by the silo's clock, ISO 8601 in UTC; for people, because clocks may be wrong.
+        public_key_id: names the key that signs.
+    """
+
+    question: Question
+    body: Mapping[str, Any]
+    signed_at: str
+    public_key_id: str
+
+    def to_sign(self) -> bytes:
+        """What the signature is made over: canonical JSON, so that equal envelopes have equal bytes.
+
+        Raises:
+            InvalidInput: the body cannot be written as JSON.
+        """
+        return _encoded(self._facts())
+
+    def signed(self, signature: bytes) -> bytes:
+        """The envelope with its signature, as it travels."""
+        return _encoded({**self._facts(), "signature": signature.hex()})
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            **vars(self.question),
+            "body": self.body,
+            "signed_at": self.signed_at,
+            "public_key_id": self.public_key_id,
+        }
+
+
+def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
+    """The envelope and the signature that `Envelope.signed` wrote; the signature is not verified yet.
+
+    Args:
+        data: from anybody.
+        silo: whose answer it should be, for errors.
+
+    Raises:
+        ForgedAnswer: the bytes are not exactly such an envelope.
+    """
+    try:
+        found = json.loads(data.decode())
+    # RecursionError: JSON nested thousands of levels deep.
+    except (ValueError, RecursionError) as error:
+        raise forged(silo, "form", f"is not JSON: {error}") from error
+    if isinstance(found, dict) and "signature" not in found:
+        raise forged(silo, "signature", "is not signed")
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _TYPES:
+        raise forged(silo, "form", "lacks a part, or has one too many or of another type")
+    if found["format"] != FORMAT:
+        raise forged(silo, "format", f"is in format {found['format']!r}, expected {FORMAT!r}")
+    envelope = Envelope(
+        question=Question(**{one.name: found[one.name] for one in fields(Question)}),
+        body=found["body"],
+        signed_at=found["signed_at"],
+        public_key_id=found["public_key_id"],
+    )
+    try:
+        signature = bytes.fromhex(found["signature"])
+        same = envelope.signed(signature) == data
+    except (ValueError, InvalidInput) as error:
+        raise forged(silo, "form", f"cannot be written again as it came: {error}") from error
+    # Otherwise one answer would have many forms, of which only one was signed.
+    if not same:
+        raise forged(silo, "form", "is not in the form in which answers are written")
+    return envelope, signature
+
+
+def require_answers(given: Question, asked: Question) -> None:
+    """Nothing happens where a verified answer is one to the question that was asked.
+
+    Raises:
+        ForgedAnswer: it speaks for another silo than the one whose key signed it.
+        StaleUpdate: it answers another kind of question, or one of another job, round or base model; it is
+            late, or somebody sent it again.
+    """
+    if given.silo != asked.silo:
+        raise forged(asked.silo, "silo", f"is signed with its key, but speaks for silo {given.silo!r}")
+    for part in ("kind", "job_id", "round", "base_sha256"):
+        got, expected = getattr(given, part), getattr(asked, part)
+        if got != expected:
+            raise StaleUpdate(
+                f"The answer of silo {asked.silo!r} is to {part} {got!r}, expected {expected!r} "
+                f"(job {asked.job_id}, round {asked.round}); it is late or was sent again.",
+                part=part,
+                silo=asked.silo,
+            )
+
+
+def forged(silo: str, part: str, fault: str) -> ForgedAnswer:
+    """The error that says why an answer is not accepted as the silo's.
+
+    Args:
+        silo: whose answer it should be.
+        part: what is wrong: "size", "form", "format", "signature", "key" or "silo".
+        fault: the same in words that follow "The answer of silo ...".
+    """
+    return ForgedAnswer(
+        f"The answer of silo {silo!r} {fault}.", next_step=_NEXT_STEPS.get(part, ""), part=part, silo=silo
+    )
+
+
+def _encoded(facts: Mapping[str, Any]) -> bytes:
+    try:
+        text = canonical(facts)
+        # Keys that are no strings become strings, and may then sort differently.
+        return canonical(json.loads(text)).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidInput(f"An answer cannot be written as JSON: {error}.") from error
