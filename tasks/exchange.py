@@ -6,13 +6,19 @@ so that neither side has to trust the storage between them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import fsspec
 
 from models.errors import CorruptArtifact
+
+# Object stores: a written object appears at once and whole, no folder has to be made, and a rename would be a
+# copy. Everywhere else an object is written under a temporary name and renamed.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "memory"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,11 @@ class Exchange:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._files, self._root = fsspec.core.url_to_fs(url)
+        # Listings are not kept: they would hide what another machine has written since.
+        self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        protocol = self._files.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._stores_whole_objects = not names.isdisjoint(_OBJECT_STORES)
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
         """`data` is stored below `folder`; equal bytes change nothing, or mend a damaged object."""
@@ -47,11 +57,14 @@ class Exchange:
         ref = ArtifactRef(path=f"{folder}/{digest}.safetensors", sha256=digest, size=len(data))
         target = self._at(ref.path)
         if not self._holds(ref):
-            self._files.makedirs(self._at(folder), exist_ok=True)
             # A reader never sees a part: the object appears under its name only when it is whole.
-            temporary = f"{target}.{uuid.uuid4().hex}.part"
-            self._files.pipe_file(temporary, data)
-            self._files.mv(temporary, target)
+            if self._stores_whole_objects:
+                self._files.pipe_file(target, data)
+            else:
+                self._files.makedirs(self._at(folder), exist_ok=True)
+                with self._temporary(target) as temporary:
+                    self._files.pipe_file(temporary, data)
+                    self._files.mv(temporary, target)
         return ref
 
     def get(self, ref: ArtifactRef) -> bytes:
@@ -75,15 +88,45 @@ class Exchange:
             )
         return data
 
+    def listed(self, folder: str, at_most: int = 20) -> list[ArtifactRef]:
+        """The objects that lie in `folder` now, by name; of other files there nothing is said.
+
+        Args:
+            folder: below the root.
+            at_most: more than that are not even looked at, because anybody may write there.
+        """
+        try:
+            found = self._files.ls(self._at(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        refs = []
+        for entry in sorted(found, key=lambda each: str(each["name"]))[:at_most]:
+            name, dot, ending = str(entry["name"]).rpartition("/")[2].partition(".")
+            if dot and ending == "safetensors" and entry["type"] == "file":
+                refs.append(ArtifactRef(f"{folder}/{name}.{ending}", name, int(entry["size"])))
+        return refs
+
     def remove(self, folder: str) -> None:
         """Nothing is left below `folder`."""
         if self._files.exists(self._at(folder)):
             self._files.rm(self._at(folder), recursive=True)
 
+    @contextlib.contextmanager
+    def _temporary(self, target: str) -> Iterator[str]:
+        """A name beside `target`; where the block fails, as on a full disk, nothing is left there."""
+        name = f"{target}.{uuid.uuid4().hex}.part"
+        try:
+            yield name
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._files.rm_file(name)
+            raise
+
     def _holds(self, ref: ArtifactRef) -> bool:
         try:
             self.get(ref)
-        except CorruptArtifact:
+        # An account that may write but neither read nor list is told nothing about what is there.
+        except (CorruptArtifact, PermissionError):
             return False
         return True
 

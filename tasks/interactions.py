@@ -64,20 +64,29 @@ def check_interactions(table: Table) -> Interactions:
 
 
 def check_items(table: Table, interactions: Interactions, source: Table) -> pd.DataFrame:
+    """The catalogue (see `check_catalog`), in which every item of the interactions is listed.
+
+    Raises:
+        InvalidInput: item_id is missing, empty or repeated, or an item of the interactions is not listed.
+    """
+    catalog = check_catalog(table)
+    unknown = pd.Index(catalog["item_id"]).get_indexer(interactions.items) < 0
+    if unknown.any():
+        code = first(unknown)
+        at = first(interactions.item_codes == code)
+        source.refuse(at, f"item {interactions.items[code]!r} is not in the items file {table.path}")
+    return catalog
+
+
+def check_catalog(table: Table) -> pd.DataFrame:
     """The catalogue: item_id and title (text), then the table's further columns, in the table's order.
 
     A title that is missing or empty is the item's id.
 
     Raises:
-        InvalidInput: item_id is missing, empty or repeated, or an item of the interactions is not listed.
+        InvalidInput: item_id is missing, empty or repeated.
     """
-    ids = _unique(table, "item_id")
-    unknown = pd.Index(ids).get_indexer(interactions.items) < 0
-    if unknown.any():
-        code = first(unknown)
-        at = first(interactions.item_codes == code)
-        source.refuse(at, f"item {interactions.items[code]!r} is not in the items file {table.path}")
-    titles = ids
+    titles = ids = _unique(table, "item_id")
     if "title" in table.frame.columns:
         given = table.frame["title"]
         titles = given.astype("str").where(given.notna() & (given.astype("str").str.strip() != ""), ids)

@@ -54,11 +54,34 @@ def make_partition(
     catalog = _catalog(checked, items_table, source)
     clients = assign_clients(split, checked, source, users_table)
     tables = {"interactions": source, "items": items_table, "users": users_table}
+    sources = {name: table.sha256 for name, table in tables.items() if table}
+    return write_partition(out, catalog, checked, clients, by=str(split), sources=sources)
+
+
+def write_partition(
+    out: Path,
+    catalog: pd.DataFrame,
+    checked: Interactions,
+    clients: pd.Series[str],
+    *,
+    by: str,
+    sources: dict[str, str],
+) -> Partition:
+    """`out` holds the partition of checked rows, whole or not at all; what was there is replaced.
+
+    Args:
+        out: the folder to make.
+        catalog: item_id, title and further columns, as `check_catalog` gives them.
+        checked: the interactions.
+        clients: the client id of each of `checked.users`, in their order.
+        by: how the clients were made.
+        sources: SHA-256 of what the rows came from, by name.
+    """
     with build_folder(out) as folder:
         manifest = {
             "format": FORMAT,
-            "by": str(split),
-            "sources": {name: table.sha256 for name, table in tables.items() if table},
+            "by": by,
+            "sources": sources,
             "catalog": _write_catalog(folder, catalog),
             "clients": _write_clients(folder, checked, clients),
         }

@@ -30,13 +30,13 @@ class Table:
     """A file's rows.
 
     Attributes:
-        path: the file.
-        sha256: of its bytes.
+        path: the file, or in words where the rows come from.
+        sha256: of the file's bytes.
         frame: its rows in order; every column is text when it came from a text file.
         first_row: what a reader would call the first row of `frame`: 2 below a header, else 1.
     """
 
-    path: Path
+    path: Path | str
     sha256: str
     frame: pd.DataFrame
     first_row: int
@@ -85,7 +85,9 @@ class Table:
         return values
 
 
-def refuse(path: Path, rule: str, *, row: int | None = None, next_step: str = "", **facts: Any) -> NoReturn:
+def refuse(
+    path: Path | str, rule: str, *, row: int | None = None, next_step: str = "", **facts: Any
+) -> NoReturn:
     """Raises the one error for bad input: which file, which row (from 1), which rule."""
     where = str(path) if row is None else f"{path}, row {row}"
     raise InvalidInput(f"{where}: {rule}.", next_step=next_step, file=path, row=row, rule=rule, **facts)

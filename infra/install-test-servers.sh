@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the servers that the tests start, where that may be done unasked: on Debian or Ubuntu, as root, and only
+# what is missing. Everywhere else it says what is missing and succeeds; the tests that need it are then skipped.
+set -eu
+
+postgres_is_there() {
+    command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
+}
+
+if postgres_is_there; then
+    exit 0
+fi
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "PostgreSQL's server programs (initdb, pg_ctl) are missing: tests that need them will be skipped." >&2
+    exit 0
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# The programs alone: a cluster of its own would start at once and take port 5432.
+apt-get install -y -qq --no-install-recommends postgresql-common
+mkdir -p /etc/postgresql-common
+settings=/etc/postgresql-common/createcluster.conf
+touch "$settings"
+sed -i '/^ *#* *create_main_cluster/d' "$settings"
+echo 'create_main_cluster = false' >>"$settings"
+apt-get install -y -qq --no-install-recommends postgresql
+postgres_is_there

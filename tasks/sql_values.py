@@ -1,0 +1,83 @@
+"""Turns what a database's driver returns into columns of text and numbers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NoReturn
+from uuid import UUID
+
+import pyarrow as pa
+
+_NONE = type(None)
+_1970 = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_SECOND = dt.timedelta(seconds=1)
+
+Refuse = Callable[[int, str], NoReturn]
+
+
+def converted(name: str, values: Sequence[Any], refuse: Refuse) -> pa.Array:
+    """The values (n,) of one of the four columns as an array.
+
+    Args:
+        name: user_id, item_id, rating or timestamp.
+        values: as the driver gives them; None for NULL.
+        refuse: called with a position in `values` and the rule that it breaks; raises.
+
+    Returns:
+        Ids as text. Ratings as float64, timestamps as whole seconds since 1970 (UTC); text where the database
+        has text there, to be parsed like a file's.
+    """
+    kinds = set(map(type, values))
+    if name in ("user_id", "item_id"):
+        return _ids(name, values, kinds, refuse)
+    if kinds <= {str, _NONE}:
+        return pa.array(values, pa.string())
+    number = _seconds if name == "timestamp" else _rating
+    numbers = [None if value is None else number(name, value, at, refuse) for at, value in enumerate(values)]
+    if any(isinstance(each, str) for each in numbers):
+        return pa.array([None if each is None else str(each) for each in numbers], pa.string())
+    return pa.array(numbers, pa.float64())
+
+
+def _ids(name: str, values: Sequence[Any], kinds: set[type], refuse: Refuse) -> pa.Array:
+    if kinds <= {str, _NONE}:
+        return pa.array(values, pa.string())
+    return pa.array([_id(name, value, at, refuse) for at, value in enumerate(values)], pa.string())
+
+
+def _id(name: str, value: Any, at: int, refuse: Refuse) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float | Decimal):
+        # As in a file: a number is an id only when it is whole, and is written without a point.
+        if not math.isfinite(value) or value != int(value):
+            refuse(at, f"{name} {value} is neither text nor a whole number")
+        return str(int(value))
+    if isinstance(value, bool) or not isinstance(value, int | UUID):
+        refuse(at, f"{name} is a {type(value).__name__}, expected text or a whole number")
+    return str(value)
+
+
+def _rating(name: str, value: Any, at: int, refuse: Refuse) -> float | str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        refuse(at, f"{name} is a {type(value).__name__}, expected a number")
+    return float(value)
+
+
+def _seconds(name: str, value: Any, at: int, refuse: Refuse) -> float | str:
+    if isinstance(value, dt.datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        # Whole numbers throughout, because a float has no room for microseconds of far years.
+        return float((aware - _1970) // _SECOND)
+    if isinstance(value, dt.date):
+        return float((dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC) - _1970) // _SECOND)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        refuse(at, f"{name} is a {type(value).__name__}, expected seconds since 1970 or a date")
+    return float(value)
