@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -81,3 +82,17 @@ def test_a_reference_that_lies_is_refused(exchange):
     for lie in (replace(ref, size=4), replace(ref, sha256="0" * 64), replace(ref, path="job/none")):
         with pytest.raises(CorruptArtifact):
             exchange.get(lie)
+
+
+def test_an_object_that_cannot_be_written_leaves_nothing(local, tmp_path):
+    """As on a full disk: the system ends the write in the middle."""
+    kept = local.put("job/models", b"model")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            local.put("job/models", bytes(2_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert stored(tmp_path) == [tmp_path / "x" / kept.path]
+    assert len(local.get(local.put("job/models", bytes(2_000_000)))) == 2_000_000
