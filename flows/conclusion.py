@@ -89,7 +89,6 @@ def _result(
     outcomes: list[ContractOutcome],
 ) -> dict[str, Any]:
     alone = total(each.alone for each in compared)
-    clients = job.partition.clients
     return {
         "job_id": job.journal.job_id,
         "run_id": job.tracker.run_id,
@@ -103,10 +102,10 @@ def _result(
         "config": job.config.model_dump(mode="json"),
         "data": {
             "digest": job.partition.digest,
-            "clients": len(clients),
-            "users": sum(client.users for client in clients),
+            "clients": len(job.client_ids),
+            "users": sum(checked.users for checked in job.checked.values()),
             "items": len(job.partition.catalog),
-            "interactions": sum(client.interactions for client in clients),
+            "interactions": sum(checked.interactions for checked in job.checked.values()),
         },
         "rounds": [_round(job, manifest) for manifest in job.rounds[1:]],
         "final": {
@@ -151,13 +150,13 @@ def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
-    client = job.partition.client(compared.client_id)
+    client = job.checked[compared.client_id]
     cases = next(iter(compared.metrics.values())).weight
     benefit = None
     if compared.benefit and cases:
         benefit = benefit_of(compared.benefit[DIFFERENCE], compared.benefit[SQUARED_DIFFERENCE])
     return {
-        "client_id": client.id,
+        "client_id": compared.client_id,
         "users": client.users,
         "interactions": client.interactions,
         "cases": int(cases),

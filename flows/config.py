@@ -23,7 +23,10 @@ Share = Annotated[float, Field(gt=0, le=1)]
 class DataSection(Section):
     """Which data."""
 
-    dir: str = Field(description="Folder of a partition. $FEDREC_HOME stands for fedrec's home.")
+    dir: str | None = Field(None, description="Folder of a partition. $FEDREC_HOME stands for fedrec's home.")
+    items: str | None = Field(
+        None, description="The item catalogue, where the clients are silos and the data are with them."
+    )
 
 
 class FederationSection(Section):
@@ -62,7 +65,15 @@ class ContractsSection(Section):
 class RunnerSection(Section):
     """Where the clients' work runs. It changes no result."""
 
+    kind: Literal["threads", "silos"] = Field(
+        "threads", description="Threads of this process, or silos with workers of their own."
+    )
     threads: int | None = Field(None, ge=1, description="Clients trained at once; all cores where empty.")
+    silos: tuple[str, ...] = Field((), description="Names of the silos that take part.")
+    exchange: str | None = Field(
+        None, description="URL of the folder shared with the silos; below FEDREC_HOME where empty."
+    )
+    poll_s: float = Field(0.5, gt=0, description="Seconds between two looks at the silos' progress.")
 
 
 class TrainingConfig(Section):
@@ -83,7 +94,7 @@ class TrainingConfig(Section):
 
     def deciding(self) -> dict[str, Any]:
         """The part that decides the result, as JSON values: all but places and parallelism."""
-        return self.model_dump(mode="json", exclude={"runner": True, "data": {"dir"}})
+        return self.model_dump(mode="json", exclude={"runner": True, "data": True})
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
@@ -113,8 +124,22 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
         InvalidConfig: a key is unknown, or a value is out of range.
     """
     config = validated(TrainingConfig, raw, origin)
-    folder = absolute_folder(config.data.dir)
-    return config.model_copy(update={"data": DataSection(dir=str(folder))})
+    wanted, other = ("items", "dir") if config.runner.kind == "silos" else ("dir", "items")
+    path = getattr(config.data, wanted)
+    if path is None or getattr(config.data, other) is not None:
+        raise InvalidConfig(
+            f"{origin}: with runner.kind {config.runner.kind!r} the data are named by data.{wanted} alone.",
+            next_step=f"Set data.{wanted}, and leave data.{other} out.",
+            key=f"data.{wanted}",
+        )
+    if config.runner.kind == "silos" and config.evaluation.pooling_allowed:
+        raise InvalidConfig(
+            f"{origin}: evaluation.pooling_allowed needs the data in one place, but runner.kind is 'silos'.",
+            next_step="Set evaluation.pooling_allowed to false.",
+            key="evaluation.pooling_allowed",
+        )
+    absolute = str(absolute_folder(path))
+    return config.model_copy(update={"data": DataSection.model_validate({wanted: absolute})})
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from prefect.runtime import flow_run
@@ -14,6 +15,7 @@ from prefect.runtime import flow_run
 from flows.config import TrainingConfig
 from flows.local_threads import LocalThreads
 from flows.progress import announce
+from flows.remote_silos import RemoteSilos
 from flows.runner import Late, Runner
 from models.federation.merge import MergeRule, merge_rule
 from models.federation.rounds import Rejection
@@ -24,10 +26,12 @@ from tasks.exchange import ArtifactRef
 from tasks.home import Home
 from tasks.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.journal import Journal, artifact_of, fingerprint, held
+from tasks.membership import open_membership
 from tasks.orders import ClientOrder, JobContext
 from tasks.steps import Step
 from tasks.stopwatch import Stopwatch
 from tasks.tracking import Tracker, find_run, git_revision, open_run
+from tasks.trust_store import TrustStore
 
 
 @dataclass
@@ -111,6 +115,17 @@ class Job:
         return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
 
 
+def open_data(home: Home, config: TrainingConfig) -> Partition:
+    """The data as the coordinator sees them: a partition here, or names of silos elsewhere.
+
+    Raises:
+        NotFound, CorruptArtifact, InvalidInput: they are missing, damaged, or break a rule.
+    """
+    if config.runner.kind == "silos":
+        return open_membership(home, Path(str(config.data.items)), config.runner.silos)
+    return open_partition(str(config.data.dir))
+
+
 @contextlib.contextmanager
 def opened(config: TrainingConfig) -> Iterator[Job]:
     """The unfinished job of this configuration and data, or a new one, for this process alone.
@@ -123,7 +138,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
     with clock.measure("startup"):
         # Takes seconds to import; here it counts as start-up and not as the first contract's time.
         importlib.import_module("great_expectations")
-        partition = open_partition(config.data.dir)
+        partition = open_data(home, config)
         initial = _initial_model(home, config, partition)
         opening = {
             "config": config.model_dump(mode="json"),
@@ -152,7 +167,7 @@ def _job(
         seed=config.seed,
         spec=config.train,
         merge_rule=config.federation.merge_rule,
-        exchange_url=home.exchange.as_uri(),
+        exchange_url=config.runner.exchange or home.exchange.as_uri(),
         data_dir=str(partition.root),
         data_digest=partition.digest,
         silos_dir=str(home.silos),
@@ -168,7 +183,17 @@ def _job(
         "mlflow.source.git.commit": journal.opening["git_revision"],
     }
     tracker = open_run(home, config.name, journal.job_id, config.model_name, run_id, tags)
-    job = Job(home, config, partition, journal, tracker, context, rounds, run_id is not None, LocalThreads())
+    job = Job(
+        home,
+        config,
+        partition,
+        journal,
+        tracker,
+        context,
+        rounds,
+        run_id is not None,
+        _runner(home, config, context, partition),
+    )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
     if journal.tracked(0) is None:
@@ -179,6 +204,13 @@ def _job(
     else:
         announce(f"Job {journal.job_id} begins.")
     return job
+
+
+def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
+    if config.runner.kind == "threads":
+        return LocalThreads()
+    items = context.exchange.put(f"{context.job_id}/catalog", partition.items_path.read_bytes())
+    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s)
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:

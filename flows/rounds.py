@@ -38,6 +38,8 @@ def check_silos(job: Job) -> None:
                 job.unfit[client_id] = Rejection(
                     client_id, "deadline", f"{answer} when its data were checked"
                 )
+        places = {client.id: client.path.as_uri() for client in job.partition.clients}
+        job.tracker.log_lineage({name: (each.digest, places[name]) for name, each in job.checked.items()})
 
 
 def run_round(job: Job) -> None:

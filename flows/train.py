@@ -11,11 +11,10 @@ from prefect.states import Completed
 
 from flows.conclusion import conclude
 from flows.config import TrainingConfig, parse_config
-from flows.job import Job, opened
+from flows.job import Job, open_data, opened
 from flows.local_threads import ImpatientThreads
 from flows.rounds import check_silos, finish_tracking, run_round
 from models.errors import ContractViolation, QuorumNotReached
-from tasks.dataset import open_partition
 from tasks.home import current_home
 from tasks.prefect_logs import report_own_errors_once
 from tasks.prefect_runs import (
@@ -58,7 +57,7 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
 
 def run_locally(config: TrainingConfig) -> dict[str, Any]:
     """`federated_training` in this process, with the configured number of threads."""
-    open_partition(config.data.dir)  # what is not there is said before a server is started for it
+    open_data(current_home(), config)  # what is not there is said before a server is started for it
     servers = current_home().prefect / "servers"
     report_own_errors_once()
     end_orphaned_servers(servers)

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from data_contracts.outcome import ContractOutcome
 from data_contracts.updates import UpdateLimits, check_updates, profile_update, rejected_clients
-from models.errors import FedrecError
+from models.errors import FedrecError, InvalidInput
 from models.evaluation.metric import Metric, total
 from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, relative_drift
@@ -20,6 +20,9 @@ from tasks.codec import decode_update, encode_model
 from tasks.exchange import ArtifactRef
 from tasks.orders import JobContext, fetch_model
 from tasks.train_client import Delivery
+
+# Room for the facts and metrics beside the arrays.
+_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ def _profile(
     job: JobContext, delivery: Delivery, base: GlobalModel, base_ref: ArtifactRef
 ) -> dict[str, object]:
     origin = f"The update of {delivery.client_id}"
+    # An update has the arrays of a model; more is refused before it is read.
+    if delivery.update.size > base_ref.size + _HEADER_BYTES:
+        raise InvalidInput(f"{origin} has {delivery.update.size} bytes, but a model has {base_ref.size}.")
     update = decode_update(job.exchange.get(delivery.update), origin)
     if update.client_id != delivery.client_id:
         raise FedrecError(f"{origin} names client {update.client_id!r} instead.")

@@ -22,6 +22,16 @@ Step = Literal["check", "train", "evaluate", "compare"]
 Answer = Checked | Delivery | Evaluation
 
 
+def updates_folder(silo: str, job_id: str, round_: int) -> str:
+    """Where a silo puts its update of a round, below the exchange's root."""
+    return f"silos/{silo}/{job_id}/updates/{round_:06d}"
+
+
+def answers_folder(silo: str, job_id: str, round_: int, step: Step) -> str:
+    """Where a silo puts its signed answer to a step of a round."""
+    return f"silos/{silo}/{job_id}/answers/{round_:06d}-{step}"
+
+
 @dataclass(frozen=True)
 class StepOrder:
     """One step asked of one client.
@@ -29,7 +39,8 @@ class StepOrder:
     Attributes:
         step: what to do.
         order: on which round and model.
-        arguments: what the step takes besides: `limits` (check) or `alone_epochs` (compare), as JSON values.
+        arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
+            job's catalogue (check), or `alone_epochs` (compare).
     """
 
     step: Step

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,17 +45,24 @@ class Tracker:
         self.model_name = model_name
 
     def log_opening(self, config: Mapping[str, Any], partition: Partition) -> None:
-        """Configuration, data lineage and item catalogue stand in the run."""
+        """Configuration and item catalogue stand in the run."""
         from mlflow.entities import Param
 
         parameters = [Param(name, str(value)[:500]) for name, value in flattened(config)]
         self.client.log_batch(self.run_id, params=parameters)
         self.client.log_dict(self.run_id, dict(config), "config.yaml")
-        self.client.log_inputs(self.run_id, datasets=_lineage(partition))
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "items.parquet"
             copy.write_bytes(partition.items_path.read_bytes())
             self.client.log_artifact(self.run_id, str(copy), "catalog")
+
+    def log_lineage(self, data: Mapping[str, tuple[str, str]]) -> None:
+        """What was trained on stands in the run: one dataset a client, known by its digest alone.
+
+        Args:
+            data: client id -> (SHA-256 of its data, where they lie).
+        """
+        self.client.log_inputs(self.run_id, datasets=_lineage(data))
 
     def log_round(
         self, manifest: Mapping[str, Any], model: bytes, metrics: Mapping[str, float], *, resumed: bool
@@ -147,7 +155,7 @@ def open_run(
     """
     client = registry_client(home)
     experiment_id = _experiment(client, home, experiment)
-    _end_orphans(client, home, experiment_id, job_id)
+    end_orphans(client, home, [experiment_id], job_id)
     if run_id is None:
         described = {_JOB_TAG: job_id, "mlflow.user": getpass.getuser(), **tags}
         run_id = client.create_run(experiment_id, run_name=job_id, tags=described).info.run_id
@@ -165,6 +173,33 @@ def find_run(home: Home, experiment: str, job_id: str) -> str | None:
         return None
     runs = client.search_runs([found.experiment_id], f"tags.`{_JOB_TAG}` = '{job_id}'", max_results=1)
     return str(runs[0].info.run_id) if runs else None
+
+
+def end_orphans(
+    client: MlflowClient, home: Home, experiment_ids: Sequence[str] | None = None, own_job: str | None = None
+) -> list[str]:
+    """The runs of jobs whose process is gone are KILLED; returns the ids of those jobs.
+
+    Only runs of jobs of this home are looked at: another home's processes cannot be seen from here.
+
+    Args:
+        client: of the tracking server.
+        home: where the jobs lie.
+        experiment_ids: where to look; in all experiments by default.
+        own_job: of this process, which is left alone.
+    """
+    if experiment_ids is None:
+        experiment_ids = [each.experiment_id for each in client.search_experiments()]
+    ended = []
+    for run in client.search_runs(list(experiment_ids), "attributes.status = 'RUNNING'", run_view_type=1):
+        job_id = run.data.tags.get(_JOB_TAG)
+        if job_id in (None, own_job) or not (home.jobs / job_id).exists():
+            continue
+        # The lock of a living process cannot be had.
+        with contextlib.suppress(Timeout), FileLock(home.jobs / job_id / ".lock").acquire(timeout=0):
+            client.set_terminated(run.info.run_id, "KILLED")
+            ended.append(str(job_id))
+    return sorted(ended)
 
 
 def git_revision() -> str:
@@ -202,31 +237,15 @@ def _experiment(client: MlflowClient, home: Home, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 
 
-def _end_orphans(client: MlflowClient, home: Home, experiment_id: str, own_job: str) -> None:
-    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", run_view_type=1)
-    for run in running:
-        job_id = run.data.tags.get(_JOB_TAG)
-        if job_id in (None, own_job) or not (home.jobs / job_id).exists():
-            continue
-        lock = FileLock(home.jobs / job_id / ".lock")
-        try:
-            with lock.acquire(timeout=0):
-                client.set_terminated(run.info.run_id, "KILLED")
-        except Timeout:
-            continue  # its process is alive
-
-
-def _lineage(partition: Partition) -> list[Any]:
-    """One dataset a client: the coordinator knows what was trained on without having seen it."""
+def _lineage(data: Mapping[str, tuple[str, str]]) -> list[Any]:
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
     from mlflow.entities import DatasetInput, InputTag
 
     inputs = []
-    for client in partition.clients:
-        dataset = MetaDataset(
-            LocalArtifactDatasetSource(client.path.as_uri()), name=client.id, digest=client.sha256[:32]
-        )
+    for client_id, (sha256, place) in data.items():
+        # MLflow keeps at most 36 characters of a digest.
+        dataset = MetaDataset(LocalArtifactDatasetSource(place), name=client_id, digest=sha256[:32])
         inputs.append(
             DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
         )

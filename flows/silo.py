@@ -1,0 +1,36 @@
+"""What a silo does for the coordinator, as a flow that its own worker runs beside its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from flows.silo_settings import load_silo_settings
+from tasks.environment import apply
+from tasks.silo_work import Silo, work
+from tasks.steps import StepOrder
+
+
+@flow(
+    name="silo-step",
+    flow_run_name="{asked[order][client_id]}-{asked[step]}-round-{asked[order][round]}",
+    persist_result=False,
+)
+def silo_step(asked: dict[str, Any]) -> None:
+    """One step is done beside the silo's data, and its signed answer lies in the exchange.
+
+    Args:
+        asked: the coordinator's order, as `tasks.steps.StepOrder` writes it.
+    """
+    home = apply()
+    settings = load_silo_settings()
+    silo = Silo(
+        home=home,
+        name=settings.name,
+        exchange_url=settings.exchange,
+        source=settings.data_source(),
+        policy=settings.policy,
+        min_users=settings.policy.min_users,
+    )
+    work(silo, StepOrder.of_json(asked))

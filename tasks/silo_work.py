@@ -1,0 +1,119 @@
+"""A silo's work on one order of the coordinator, from the order to the signed answer in the exchange."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from models.errors import EgressRefused
+from models.federation.answer import Question
+from tasks.answers import answer as sealed
+from tasks.check_contracts import check_client
+from tasks.dataset import Partition, open_partition
+from tasks.egress import EgressLedger
+from tasks.evaluate_client import compare_client, evaluate_client
+from tasks.exchange import ArtifactRef, Exchange
+from tasks.guarded_exchange import Border, GuardedExchange, Policy
+from tasks.home import Home
+from tasks.keys import load_key
+from tasks.orders import ClientOrder
+from tasks.silo_source import Source
+from tasks.snapshot import take_snapshot
+from tasks.steps import Answer, StepOrder, answer_as_json, answers_folder, updates_folder
+from tasks.train_client import Delivery, trained_update
+
+
+@dataclass(frozen=True)
+class Silo:
+    """A silo as its owner set it up.
+
+    Attributes:
+        home: its own folder.
+        name: the client id.
+        exchange_url: the folder shared with the coordinator.
+        source: where its interactions lie.
+        policy: what may leave it.
+        min_users: with fewer users nothing about them leaves.
+    """
+
+    home: Home
+    name: str
+    exchange_url: str
+    source: Source
+    policy: Policy
+    min_users: int
+
+
+def work(silo: Silo, asked: StepOrder) -> None:
+    """The step is done and its signed answer lies in the exchange.
+
+    The silo keeps to its own places and data, whatever the order says of places.
+
+    Raises:
+        EgressRefused: the order is for another silo, or its answer must not leave.
+        FedrecError: the step cannot be done; trying again cannot help.
+    """
+    order = asked.order
+    if order.client_id != silo.name:
+        raise EgressRefused(f"Silo {silo.name!r} was given an order for {order.client_id!r}.")
+    snapshot = _snapshot(silo, asked)
+    _require_users(silo, asked, snapshot)
+    job = replace(
+        order.job,
+        exchange_url=silo.exchange_url,
+        data_dir=str(snapshot.root),
+        data_digest=snapshot.digest,
+        silos_dir=str(silo.home.silos),
+    )
+    order = replace(order, job=job)
+    border = Border(EgressLedger(silo.home), silo.policy, silo.name, job.job_id, order.round)
+    exchange = GuardedExchange(silo.exchange_url, border)
+    answer = _perform(replace(asked, order=order), exchange)
+    question = Question(silo.name, asked.step, job.job_id, order.round, order.base.sha256)
+    data = sealed(question, answer_as_json(answer), load_key(silo.home))
+    exchange.put(answers_folder(silo.name, job.job_id, order.round, asked.step), data)
+
+
+def _snapshot(silo: Silo, asked: StepOrder) -> Partition:
+    """The job's snapshot; taken when the job checks the silo, and never changed after."""
+    folder = silo.home.root / "snapshots" / asked.order.job.job_id
+    if asked.step != "check":
+        return open_partition(folder)
+    items = Exchange(silo.exchange_url).get(ArtifactRef(**asked.arguments["items"]))
+    with tempfile.TemporaryDirectory() as own:
+        catalog = Path(own) / "items.parquet"
+        catalog.write_bytes(items)
+        return take_snapshot(silo.source, catalog, silo.name, folder)
+
+
+def _require_users(silo: Silo, asked: StepOrder, snapshot: Partition) -> None:
+    users = snapshot.client(silo.name).users
+    if asked.step != "check" and users < silo.min_users:
+        raise EgressRefused(
+            f"Silo {silo.name!r} has {users} users; its policy lets nothing about fewer than "
+            f"{silo.min_users} leave.",
+            silo=silo.name,
+        )
+
+
+def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
+    order = asked.order
+    if asked.step == "check":
+        return check_client.fn(order, asked.limits)
+    if asked.step == "train":
+        return _train(order, exchange)
+    if asked.step == "evaluate":
+        return evaluate_client.fn(order)
+    return compare_client.fn(order, asked.arguments["alone_epochs"])
+
+
+def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
+    started = time.perf_counter()
+    data, lightfm_s = trained_update(order)
+    # An update of an earlier round was merged or refused by now; nobody reads it any more.
+    for earlier in range(max(1, order.round - 2), order.round):
+        exchange.remove(updates_folder(order.client_id, order.job.job_id, earlier))
+    ref = exchange.put(updates_folder(order.client_id, order.job.job_id, order.round), data)
+    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
