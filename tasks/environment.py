@@ -29,10 +29,10 @@ def settings(home: Home) -> dict[str, str]:
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_LOGGING_LEVEL": "ERROR",
-        # Thousands of short task runs a job: written in batches they leave the processor to the training.
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+        # Thousands of short task runs a job: written in batches they leave the processor to the training. The
+        # interval must be whole seconds: the server takes 0.5 as 0 and then spins.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         "GX_ANALYTICS_ENABLED": "false",
     }
