@@ -45,8 +45,8 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
         config: what to train on, how, and within which limits.
     """
     notes = current_home().prefect
-    note_own_server(notes / "servers")
     note_own_run(notes / "flow_runs", str(flow_run.id))
+    note_own_server(notes / "servers")
     end_orphaned_runs(notes / "flow_runs")
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
         try:

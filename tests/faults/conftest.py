@@ -134,7 +134,7 @@ class Federation:
         result: dict[str, Any],
         lost: Lost,
         *,
-        states: Mapping[str, int] | None = MappingProxyType({"COMPLETED": 1}),
+        states: Mapping[str, int] = MappingProxyType({"COMPLETED": 1}),
         rounds: int | None = None,
     ) -> None:
         """The job ended as a fault-free one with the same survivors does, everything once, nothing running.
@@ -143,8 +143,7 @@ class Federation:
             config: of the job.
             result: of its last try.
             lost: the clients that had to be left out, by round.
-            states: the states of the flow runs that worked on the job, and how many each; None for any that
-                are final.
+            states: the states of the flow runs that worked on the job, and how many each.
             rounds: number of rounds that had to be committed; all where nothing is said.
         """
         self.check_files(config, result, lost, rounds=rounds)
@@ -202,7 +201,7 @@ class Federation:
             table = pd.read_json(client.download_artifacts(run.info.run_id, artifact.path), orient="split")
             assert table["client_id"].is_unique, artifact.path
 
-    def _check_prefect(self, result: dict[str, Any], states: Mapping[str, int] | None) -> None:
+    def _check_prefect(self, result: dict[str, Any], states: Mapping[str, int]) -> None:
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
@@ -213,7 +212,7 @@ class Federation:
                 flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[self.name]))
             )
             found = Counter(run.state.type.value for run in runs)
-            assert states is None or dict(found) == dict(states)
+            assert dict(found) == dict(states)
             (last,) = [run for run in runs if str(run.id) == result["flow_run_id"]]
             assert last.state.is_completed()
             for run in runs:

@@ -4,7 +4,7 @@ Reads crash points from stdin, one JSON object a line, and answers each with one
 The imports are made once and shared by fork, because they take longer than the job.
 
 A crash point is {"target": "module:name.name", "when": "before" or "after", "call": n}: SIGKILL around the
-n-th call of that function; or {"after_s": seconds}.
+n-th call of that function, or with "after_s" so many seconds after it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,6 @@ from typing import Any
 
 def kill_at(point: dict[str, Any]) -> None:
     """This process dies without a word when it gets to `point`."""
-    if "after_s" in point:
-        timer = threading.Timer(point["after_s"], os.kill, (os.getpid(), signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
-        return
     module, _, path = point["target"].partition(":")
     *parents, name = path.split(".")
     owner: Any = importlib.import_module(module)
@@ -42,10 +37,19 @@ def kill_at(point: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         result = function(*args, **kwargs)
         if is_it:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die(point.get("after_s", 0.0))
         return result
 
     setattr(owner, name, wrapped)
+
+
+def die(after_s: float) -> None:
+    """SIGKILL now, or while the process goes on with whatever it does then."""
+    if not after_s:
+        os.kill(os.getpid(), signal.SIGKILL)
+    timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
 
 
 def main() -> None:
