@@ -40,6 +40,7 @@ quickstart: $(INSTALLED) data ## Train over 21 silos, promote the model, ask it 
 	@echo "Next: make ui shows every round in MLflow and Prefect; the report's path stands above."
 
 test: $(INSTALLED) ## Run the whole suite, with full branch coverage of models/
+	@sh infra/install-test-servers.sh
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
 check: $(INSTALLED) ## Check format, lint, types and architecture

@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.runner import Late
-from models.errors import FedrecError, ForgedAnswer, NotFound
+from models.errors import FedrecError, ForgedAnswer, NotFound, SiloFailed
 from models.federation.answer import Question
 from tasks.answers import MAX_ANSWER_BYTES, open_sealed
 from tasks.exchange import ArtifactRef, Exchange
@@ -29,10 +29,6 @@ from tasks.orders import ClientOrder
 from tasks.steps import Answer, Step, StepOrder, answer_of_json, answers_folder, updates_folder
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
-
-
-class SiloFailed(FedrecError):
-    """A silo's own run of a step failed; what the silo's Prefect says of it is all that is known."""
 
 
 class LateSilo(Late):

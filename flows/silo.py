@@ -7,8 +7,9 @@ from typing import Any
 from prefect import flow
 
 from flows.silo_settings import load_silo_settings
+from models.errors import SiloFailed
 from tasks.environment import apply
-from tasks.silo_work import Silo, work
+from tasks.silo_work import Silo, note_failure, work
 from tasks.steps import StepOrder
 
 
@@ -24,13 +25,20 @@ def silo_step(asked: dict[str, Any]) -> None:
         asked: the coordinator's order, as `tasks.steps.StepOrder` writes it.
     """
     home = apply()
-    settings = load_silo_settings()
-    silo = Silo(
-        home=home,
-        name=settings.name,
-        exchange_url=settings.exchange,
-        source=settings.data_source(),
-        policy=settings.policy,
-        min_users=settings.policy.min_users,
-    )
-    work(silo, StepOrder.of_json(asked))
+    try:
+        settings = load_silo_settings()
+        silo = Silo(
+            home=home,
+            name=settings.name,
+            exchange_url=settings.exchange,
+            source=settings.data_source(),
+            policy=settings.policy,
+            min_users=settings.policy.min_users,
+        )
+        work(silo, StepOrder.of_json(asked))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave
+        # What an error says may name users and items, and Prefect would carry it to the coordinator.
+        note_failure(home, error)
+        raise SiloFailed(
+            f"{type(error).__name__}; the silo's own log says more.", error=type(error).__name__
+        ) from None

@@ -80,6 +80,10 @@ class ContractViolation(FedrecError):
     exit_code = 5
 
 
+class SiloFailed(FedrecError):
+    """A silo could not do a step; why stands in the silo's own log, because it may speak of its data."""
+
+
 class QuorumNotReached(FedrecError):
     """Too few clients of a cohort delivered a usable update."""
 

@@ -41,11 +41,11 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
     give_up = time.monotonic() + timeout_s
     quiet = 0
     with get_client(sync_client=True) as client:
-        # Twice in a row, because an event may still be on its way to the server.
+        # Twice in a row, because the server writes task runs down once a second.
         while quiet < 2 and time.monotonic() < give_up:  # noqa: PLR2004
             found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
             quiet = 0 if found else quiet + 1
-            time.sleep(0.3)
+            time.sleep(0.6)
 
 
 def give_up_tasks(task_run_ids: Iterable[UUID]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from models.errors import EgressRefused
@@ -74,6 +76,14 @@ def work(silo: Silo, asked: StepOrder) -> None:
     question = Question(silo.name, asked.step, job.job_id, order.round, order.base.sha256)
     data = sealed(question, answer_as_json(answer), load_key(silo.home))
     exchange.put(answers_folder(silo.name, job.job_id, order.round, asked.step), data)
+
+
+def note_failure(home: Home, error: Exception) -> None:
+    """The silo's own log says what went wrong; nobody else is told more than the kind of error."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    with (home.root / "silo.log").open("a", encoding="utf-8") as log:
+        log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n")
+        log.writelines(traceback.format_exception(error))
 
 
 def _snapshot(silo: Silo, asked: StepOrder) -> Partition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -18,6 +19,7 @@ from tasks.orders import ClientOrder, JobContext
 from tasks.silo import StartingPoint
 from tasks.train_client import Delivery
 
+JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 Step = Literal["check", "train", "evaluate", "compare"]
 Answer = Checked | Delivery | Evaluation
 
@@ -65,6 +67,8 @@ class StepOrder:
                 raise InvalidInput(
                     f"A silo was asked for {value['step']!r}, expected one of {get_args(Step)}."
                 )
+            if not JOB_ID.fullmatch(job["job_id"]):
+                raise InvalidInput(f"{job['job_id']!r} is no job's id; a silo names folders by it.")
             context = JobContext(**{**job, "spec": TrainSpec(**job["spec"])})
             return cls(
                 step=value["step"],

@@ -14,6 +14,9 @@ from tasks.partition import make_partition
 from tasks.splits import ByColumn
 
 
+pytest_plugins = ["tests.servers.postgres", "tests.servers.object_store"]
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a home of its own, and none touches the checkout's."""

@@ -35,6 +35,8 @@ def command(name: str | None, settings: Path | None) -> None:
     os.environ |= {
         SETTINGS_VARIABLE: str(path),
         "PREFECT_API_URL": silo.prefect_api_url,
+        # Logs stay here: what they say may speak of the data.
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
         # A round waits for the slowest silo to notice its order.
         "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "1"),
     }
