@@ -6,17 +6,19 @@ in a state named "Refused".
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
+from flows.approval import Answer, ask
 from models.errors import NotFound
 from models.ledger.chain import Entry
 from models.promotion.decision import PromotionDecision
-from models.promotion.gates import PromotionPolicy, artefact_gate, judge
+from models.promotion.evidence import RoundEvidence
+from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
 from tasks import environment, ledger, registry
 from tasks import promotion as shell
 
@@ -27,6 +29,18 @@ record = task(name="record decision and move aliases", cache_policy=NO_CACHE)(sh
 Outcome = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """What the gates said of a candidate that is not the champion."""
+
+    evidence: RoundEvidence
+    verdicts: tuple[GateVerdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+
 @flow(name="promotion", validate_parameters=True)
 def promotion(
     model_name: str | None = None,
@@ -35,6 +49,8 @@ def promotion(
     reason: str = "",
     tolerance: float = PromotionPolicy.tolerance,
     max_client_drop: float = PromotionPolicy.max_client_drop,
+    require_approval: bool = False,
+    approval_hours: float = 24.0,
 ) -> Outcome | State[Outcome]:
     """A version went through the gates; if all passed it is the champion, and the ledger says so either way.
 
@@ -45,32 +61,53 @@ def promotion(
         reason: why.
         tolerance: share of the champion's quality that the candidate may lack.
         max_client_drop: share of its champion's value that a client may lose.
+        require_approval: pause once the gates have passed, until a person has decided in Prefect's UI; the
+            ledger then names that person in place of the actor, and the note in place of the reason.
+        approval_hours: how long to wait for that person; afterwards the candidate is refused.
     """
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
     policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
     candidate = version or registry.require_evaluated(client, name)
+    answer: Answer | None = None
+    if require_approval:
+        # Nothing is locked while a person thinks; the gates are asked again afterwards.
+        with ledger.locked(home):
+            standing = settle(home, client, name)
+            judged = _judged(client, name, candidate, standing, policy)
+        if judged is not None and judged.passed:
+            answer = ask(name, candidate, standing.champion, judged.verdicts, approval_hours)
     with ledger.locked(home):
         standing = settle(home, client, name)
-        if candidate == standing.champion:
+        judged = _judged(client, name, candidate, standing, policy)
+        if judged is None:
             return _already_champion(name, shell.decision_of(home, name, candidate), standing)
-        evidence, trial = gather(client, name, candidate)
-        champion = shell.facts_of(client, name, standing.champion) if standing.champion else None
         decision = PromotionDecision(
             kind="promotion",
             model_name=name,
             candidate=candidate,
             incumbent=standing.champion,
-            verdicts=judge(evidence, trial, champion, policy),
-            actor=actor,
-            reason=reason,
+            verdicts=judged.verdicts + ((answer.verdict,) if answer else ()),
+            actor=answer.actor or actor if answer else actor,
+            reason=answer.note or reason if answer else reason,
             decided_at=shell.now(),
-            evidence=evidence.identity(),
+            evidence=judged.evidence.identity(),
             policy=asdict(policy),
         )
         entry = record(home, client, decision)
     return _ended(entry, standing)
+
+
+def _judged(
+    client: Any, name: str, candidate: int, standing: shell.Standing, policy: PromotionPolicy
+) -> _Judged | None:
+    """What the gates say now; None where the candidate is the champion."""
+    if candidate == standing.champion:
+        return None
+    evidence, trial = gather(client, name, candidate)
+    champion = shell.facts_of(client, name, standing.champion) if standing.champion else None
+    return _Judged(evidence, judge(evidence, trial, champion, policy))
 
 
 @flow(name="rollback", validate_parameters=True)

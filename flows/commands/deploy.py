@@ -1,0 +1,155 @@
+"""`fedrec deploy`: Prefect has the deployments that prefect.yaml declares, and says what that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.output import emit, json_option
+from models.errors import FedrecError, InvalidConfig
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from flows.deployment_file import DeploymentFile
+    from tasks.prefect_deploy import Deployment
+
+
+@click.command("deploy")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Where deployments are declared. Default: the checkout's prefect.yaml.",
+)
+@click.option("--api-url", metavar="URL", help="Prefect's API. Default: PREFECT_API_URL.")
+@click.option("--adopt", is_flag=True, help="Take over deployments of the same names that others made.")
+@json_option
+def command(dry_run: bool, path: Path | None, api_url: str | None, adopt: bool, as_json: bool) -> None:
+    """Make Prefect's deployments those of prefect.yaml, and one for each trusted silo.
+
+    Everything is checked before anything is touched. Missing work pools are made, deployments are created or
+    updated, those that were removed from the file are removed, and an automation is set up that calls runs
+    CRASHED whose process is gone. What fedrec did not make is left alone. Deploying again changes nothing.
+    """
+    from tasks import environment
+
+    home = environment.apply()
+    click.echo("Checking the deployments and asking Prefect, some seconds.", err=True)
+    from flows.deployment_file import read_deployment_file
+    from flows.deployments import silo_deployment
+    from tasks.prefect_deploy import connected
+    from tasks.trust_store import TrustStore
+
+    path = path or Path(__file__).resolve().parents[2] / "prefect.yaml"
+    silos = sorted(TrustStore(home).keys())
+    file = read_deployment_file(path, [silo_deployment(name) for name in silos])
+    with connected(api_url) as client:
+        outcome, shown = _deploy(client, file, dry_run=dry_run, adopt=adopt)
+    emit(outcome, as_json=as_json, show=lambda: click.echo("\n".join(shown)))
+    for each in outcome["failed"]:
+        click.echo(f"fedrec: {each['deployment']}: {each['message']}", err=True)
+    if outcome["failed"] and not dry_run:
+        raise SystemExit(FedrecError.exit_code)
+
+
+def _deploy(
+    client: SyncPrefectClient, file: DeploymentFile, *, dry_run: bool, adopt: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """What was changed, or would be: as JSON values, and as lines for people."""
+    from flows.deployments import mark_of, marked, plan, refuse_foreign
+    from tasks import prefect_deploy as prefect
+
+    declared = [marked(each, file.project) for each in file.deployments]
+    pools = prefect.read_pools(client)
+    _check_job_variables(declared, pools, prefect.new_pool_variables())
+    missing = sorted({each.work_pool for each in declared} - pools.keys())
+    mark = mark_of(file.project)
+    planned = plan(declared, prefect.read_deployments(client), mark, adopt=adopt)
+    crashes = prefect.crash_detection(mark)
+    known, same = prefect.find_automation(client, crashes)
+    changed = [] if same else [{"name": crashes.name, "change": "create" if known is None else "update"}]
+
+    failed: list[tuple[str, Exception]] = [*refuse_foreign(planned.foreign)]
+    if not dry_run:
+        failed += _tried(missing, lambda name: prefect.create_pool(client, name))
+        puts = {
+            each.full_name: each for each in (*planned.create, *(one.deployment for one in planned.update))
+        }
+        failed += _tried(puts, lambda name: prefect.put_deployment(client, puts[name]))
+        failed += _tried(planned.prune, lambda name: prefect.remove_deployment(client, planned.prune[name]))
+        if changed:
+            failed += _tried([crashes.name], lambda _: prefect.put_automation(client, crashes))
+    broken = {name for name, _ in failed}
+    outcome = {
+        "dry_run": dry_run,
+        "created": [each.full_name for each in planned.create if each.full_name not in broken],
+        "updated": [
+            {
+                "deployment": each.deployment.full_name,
+                "differences": [
+                    {"field": one.field, "before": one.before, "after": one.after} for one in each.differences
+                ],
+            }
+            for each in planned.update
+            if each.deployment.full_name not in broken
+        ],
+        "pruned": [name for name in planned.prune if name not in broken],
+        "unchanged": list(planned.unchanged),
+        "pools": [name for name in missing if name not in broken],
+        "automations": [each for each in changed if each["name"] not in broken],
+        "failed": [
+            {"deployment": name, "type": type(error).__name__, "message": prefect.reason_of(error)}
+            for name, error in failed
+        ],
+    }
+    return outcome, _lines(outcome)
+
+
+def _check_job_variables(
+    declared: Iterable[Deployment], pools: Mapping[str, tuple[str, ...]], default: tuple[str, ...]
+) -> None:
+    """Raises `InvalidConfig` where a pool takes no such variable, which Prefect would ignore."""
+    from difflib import get_close_matches
+
+    for each in declared:
+        known = pools.get(each.work_pool, default)
+        for name in each.job_variables:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                raise InvalidConfig(
+                    f"{each.full_name}: the work pool {each.work_pool} takes no job variable {name!r}.",
+                    next_step=f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(known)}.",
+                    deployment=each.full_name,
+                )
+
+
+def _tried(names: Iterable[str], step: Callable[[str], object]) -> list[tuple[str, Exception]]:
+    """The step was taken for each name; returns those it failed for, and why."""
+    failed: list[tuple[str, Exception]] = []
+    for name in names:
+        try:
+            step(name)
+        # Whatever goes wrong with one is told at the end, and keeps nobody else from being deployed.
+        except Exception as error:  # noqa: BLE001
+            failed.append((name, error))
+    return failed
+
+
+def _lines(outcome: Mapping[str, Any]) -> list[str]:
+    would = "would be " if outcome["dry_run"] else ""
+    lines = [f"{would}created    work pool {name}" for name in outcome["pools"]]
+    lines += [f"{would}created    {name}" for name in outcome["created"]]
+    for each in outcome["updated"]:
+        lines.append(f"{would}updated    {each['deployment']}")
+        for one in each["differences"]:
+            values = "" if one["before"] is one["after"] is None else f": {one['before']} -> {one['after']}"
+            lines.append(f"    {one['field']}{values}")
+    lines += [f"{would}removed    {name}" for name in outcome["pruned"]]
+    lines += [f"{would}{each['change']}d    automation {each['name']}" for each in outcome["automations"]]
+    lines += [f"unchanged  {name}" for name in outcome["unchanged"]]
+    return lines

@@ -1,0 +1,147 @@
+"""Housekeeping on a real home: what died has ended, and what nobody needs is gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from tasks import registry
+from tasks.environment import settings
+from tasks.exchange import ArtifactRef, Exchange
+from tasks.home import Home
+from tasks.journal import Journal, held
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    for name, value in settings(Home(home)).items():
+        monkeypatch.setenv(name, value)
+    (home / "mlflow").mkdir(parents=True)
+    yield Home(home)
+
+
+def finished_job(place: Home, name: str, day: int, untracked: int | None = None) -> list[ArtifactRef]:
+    """A job of rounds 0 to 2 that has ended, with a report; returns its models in the exchange."""
+    exchange = Exchange(place.exchange.as_uri())
+    opening = {"opened_at": f"2026-11-{day:02d}T00:00:00+00:00", "starting_points": {}}
+    models = []
+    with held(place.jobs, name, "k" * 8, opening) as journal:
+        for round_ in range(3):
+            ref = exchange.put(f"{journal.job_id}/models", f"{name} {round_}".encode())
+            models.append(ref)
+            journal.commit(
+                {
+                    "round": round_,
+                    "model_path": ref.path,
+                    "model_sha256": ref.sha256,
+                    "model_bytes": ref.size,
+                }
+            )
+            if round_ != untracked:
+                journal.note_tracked(round_, {})
+        (journal.folder / "report").mkdir()
+        (journal.folder / "report" / "report.html").write_text("<p>report</p>")
+        journal.conclude({"status": "finished"})
+    return models
+
+
+def kept(place: Home, models: list[ArtifactRef]) -> list[bool]:
+    return [(place.exchange / model.path).exists() for model in models]
+
+
+def serve(place: Home, model: ArtifactRef) -> None:
+    """The model is the champion."""
+    client = registry.client(place)
+    registry.ensure_registered_model(client, "movies")
+    manifest: dict[str, Any] = {
+        "job_id": "job",
+        "round": 1,
+        "model_sha256": model.sha256,
+        "catalog_digest": "c",
+        "data_digest": "d",
+        "contracts": {},
+        "evaluation": None,
+    }
+    run = client.create_run(client.create_experiment("movies", artifact_location="file:///nowhere"))
+    version = registry.register_round(client, "movies", run.info.run_id, "file:///nowhere", manifest)
+    client.set_registered_model_alias("movies", "champion", str(version))
+    client.set_terminated(run.info.run_id)
+
+
+def test_finished_jobs_keep_what_is_needed(place: Home) -> None:
+    from flows.housekeeping import housekeeping
+
+    old = finished_job(place, "old", day=1)
+    middle = finished_job(place, "middle", day=2, untracked=1)
+    # Its report is newer although its name sorts first.
+    new = finished_job(place, "a-new", day=3)
+    serve(place, old[0])
+    with held(place.jobs, "stopped", "k" * 8, {"opened_at": "2026-10-01", "starting_points": {}}) as journal:
+        (journal.folder / "report").mkdir()
+        journal.conclude({"status": "stopped"})
+
+    outcome = housekeeping(keep_jobs=1)
+
+    # The champion, the last models, and one that MLflow does not have yet.
+    assert kept(place, old) == [True, False, True]
+    assert kept(place, middle) == [False, True, True]
+    assert kept(place, new) == [False, False, True]
+    assert outcome["models_removed"] == 4
+    assert outcome["reports_removed"] == ["old-kkkkkkkk-1", "middle-kkkkkkkk-1"]
+    reports = {path.parent.name for path in place.jobs.glob("*/report")}
+    assert reports == {"a-new-kkkkkkkk-1", "stopped-kkkkkkkk-1"}
+    assert len(Journal(place.jobs / "old-kkkkkkkk-1").committed()) == 3
+
+    again = housekeeping(keep_jobs=1)
+    assert (again["models_removed"], again["reports_removed"]) == (0, [])
+
+
+def test_what_died_has_ended_and_what_lives_goes_on(place: Home) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    from flows.housekeeping import housekeeping
+    from flows.promote import promotion
+
+    client = registry.client(place)
+    experiment = client.create_experiment("x", artifact_location="file:///nowhere")
+    runs = {}
+    for job_id in ("dead-1", "alive-1", "elsewhere-1"):
+        runs[job_id] = client.create_run(experiment, tags={"fedrec.job": job_id}).info.run_id
+    (place.jobs / "dead-1").mkdir(parents=True)
+    (place.jobs / "alive-1").mkdir()
+    with get_client(sync_client=True) as prefect:
+        flow_run = prefect.create_flow_run(promotion)
+        prefect.set_flow_run_state(flow_run.id, Running())
+        notes = place.prefect / "flow_runs"
+        notes.mkdir(parents=True)
+        # No process of this number began at that time.
+        (notes / f"{flow_run.id}.json").write_text(json.dumps({"pid": 1, "created": 0.0}))
+
+        with FileLock(place.jobs / "alive-1" / ".lock"):
+            outcome = housekeeping()
+
+        assert prefect.read_flow_run(flow_run.id).state.name == "Crashed"
+    assert outcome["killed_jobs"] == ["dead-1"]
+    assert outcome["crashed_flow_runs"] == [str(flow_run.id)]
+    status = {job_id: client.get_run(run_id).info.status for job_id, run_id in runs.items()}
+    assert status == {"dead-1": "KILLED", "alive-1": "RUNNING", "elsewhere-1": "RUNNING"}
+
+
+def test_an_empty_home_needs_nothing(place: Home) -> None:
+    from flows.housekeeping import housekeeping
+
+    assert housekeeping() == {
+        "killed_jobs": [],
+        "crashed_flow_runs": [],
+        "ended_servers": [],
+        "models_removed": 0,
+        "reports_removed": [],
+    }
