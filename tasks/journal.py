@@ -115,8 +115,10 @@ class Journal:
         for manifest in reversed(rounds):
             if client_id in manifest["accepted"]:
                 return StartingPoint(self.job_id, manifest["round"])
-        start: dict[str, Any] = self.opening["starting_points"].get(client_id, {})
-        return StartingPoint(start.get("job_id"), start.get("round", 0))
+        start: dict[str, Any] | None = self.opening["starting_points"].get(client_id)
+        return (
+            StartingPoint(start["job_id"], start["round"], exact=False) if start else StartingPoint(None, 0)
+        )
 
     def _round(self, round_: int) -> Path:
         return self.folder / "rounds" / _ROUND.format(round_)

@@ -142,6 +142,11 @@ class UserStates:
             )
         return UserArrays(**arrays), tuple(facts["user_ids"])
 
+    def nearest(self, round_: int) -> int | None:
+        """The round nearest to `round_` whose state is there, the later of two; None where there is none."""
+        found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
+        return min(found, key=lambda each: (abs(each - round_), -each), default=None)
+
     def forget_before(self, round_: int) -> None:
         """Only states of `round_` and later are left."""
         for path in self._folder.glob("round-*.safetensors"):
@@ -159,10 +164,14 @@ class StartingPoint:
     Attributes:
         job_id: the job that made them; None for a client that never trained, whose users start at random.
         round: the last round of that job in which the client was accepted.
+        exact: whether no other round will do. A job goes on from exactly the state it committed; one that
+            starts from an earlier job's model takes what is left of that job, because a client keeps the
+            newest states only.
     """
 
     job_id: str | None
     round: int
+    exact: bool = True
 
 
 def starting_users(
@@ -175,13 +184,14 @@ def starting_users(
     Raises:
         CorruptArtifact: the state is missing or damaged.
     """
-    if start.job_id is not None:
-        known, known_ids = UserStates(silo, start.job_id).read(start.round)
-        if known_ids == data.user_ids:
-            return known
+    states = UserStates(silo, start.job_id) if start.job_id is not None else None
+    round_ = start.round if states is None or start.exact else states.nearest(start.round)
     fresh = initial_users(len(data.user_ids), dims, seed, client_id)
-    if start.job_id is None:
+    if states is None or round_ is None:
         return fresh
+    known, known_ids = states.read(round_)
+    if known_ids == data.user_ids:
+        return known
     row_of = {user_id: row for row, user_id in enumerate(known_ids)}
     pairs = [(row, row_of[user_id]) for row, user_id in enumerate(data.user_ids) if user_id in row_of]
     rows, known_rows = np.array(pairs, dtype=np.intp).reshape(-1, 2).T

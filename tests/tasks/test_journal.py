@@ -169,7 +169,7 @@ def test_a_client_starts_from_the_last_round_that_took_it_in(jobs):
     assert journal.starting_point("birch", rounds[:2]) == StartingPoint(own, 1)
     assert journal.starting_point("ash", rounds) == StartingPoint(own, 1)
     # Before its first round ash goes on from the job that this one started from; cedar never trained.
-    assert journal.starting_point("ash", rounds[:1]) == StartingPoint("old-1", 12)
+    assert journal.starting_point("ash", rounds[:1]) == StartingPoint("old-1", 12, exact=False)
     assert journal.starting_point("cedar", rounds) == StartingPoint(None, 0)
 
 

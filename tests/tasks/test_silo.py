@@ -199,3 +199,20 @@ def test_a_missing_state_is_an_error_and_not_a_fresh_start(tmp_path, partition_d
         starting_users(
             tmp_path, StartingPoint("job-1", 4), silo_of(partition_dir), dims=DIMS, seed=7, client_id="ash"
         )
+
+
+def test_a_later_job_starts_from_what_an_earlier_one_left(tmp_path, partition_dir):
+    data = silo_of(partition_dir)
+    states = UserStates(tmp_path, "job-1")
+    for round_, first in ((3, 30), (8, 80)):
+        states.write(round_, users_of(*range(first, first + 8)), data.user_ids)
+
+    def from_round(round_: int, job_id: str = "job-1") -> UserArrays:
+        start = StartingPoint(job_id, round_, exact=False)
+        return starting_users(tmp_path, start, data, dims=DIMS, seed=7, client_id="ash")
+
+    assert_same(from_round(3), users_of(*range(30, 38)))
+    assert_same(from_round(5), users_of(*range(30, 38)))
+    assert_same(from_round(6), users_of(*range(80, 88)))
+    assert_same(from_round(30), users_of(*range(80, 88)))
+    assert_same(from_round(3, job_id="job-0"), initial_users(8, DIMS, 7, "ash"))
