@@ -13,7 +13,6 @@ import pytest
 from tasks.partition import make_partition
 from tasks.splits import ByColumn
 
-
 pytest_plugins = ["tests.servers.postgres", "tests.servers.object_store"]
 
 

@@ -82,7 +82,7 @@ class TestUnknownKeys:
         assert error.value.exit_code == 2
 
     def test_like_nothing_known_list_what_is_known(self) -> None:
-        with pytest.raises(InvalidConfig, match="Known keys: .*merge_rule") as error:
+        with pytest.raises(InvalidConfig, match=r"Known keys: .*merge_rule") as error:
             parse_config(nested("federation.zzz", 1), "file")
         assert error.value.key == "federation.zzz"
 
