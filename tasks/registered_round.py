@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,13 +67,17 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_manifest(source: str, tags: Mapping[str, str], where: str) -> dict[str, Any]:
+def read_manifest(
+    source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
+) -> dict[str, Any]:
     """The `round.json` of a version's artefact folder, compared with the registry's tag.
 
     Args:
         source: URI of the artefact folder.
         tags: the version's tags.
         where: what to call the version in an error.
+        tracking_uri: of the server that serves artefacts of the scheme mlflow-artifacts; None for MLflow's own
+            setting.
 
     Raises:
         NotFound: the file is missing.
@@ -79,17 +85,17 @@ def read_manifest(source: str, tags: Mapping[str, str], where: str) -> dict[str,
     """
     if "fedrec.sha256" not in tags or "fedrec.manifest" not in tags:
         raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
-    path, promised = _artifact(f"{source}/round.json"), tags["fedrec.manifest"]
+    path, promised = f"{source}/round.json", tags["fedrec.manifest"]
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        manifest: dict[str, Any] = json.loads(_read(path, tracking_uri))
     except ValueError as error:
-        raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=str(path)) from error
+        raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=path) from error
     actual = manifest_digest(manifest)
     if actual != promised:
         raise CorruptArtifact(
             f"{where}: its manifest {path} has digest {actual}, but its registry tag promises {promised}; "
             "it was changed after the round.",
-            path=str(path),
+            path=path,
             actual=actual,
             promised=promised,
         )
@@ -97,7 +103,12 @@ def read_manifest(source: str, tags: Mapping[str, str], where: str) -> dict[str,
 
 
 def read_round(
-    version: int, source: str, run_artifacts: str, tags: Mapping[str, str], where: str
+    version: int,
+    source: str,
+    run_artifacts: str,
+    tags: Mapping[str, str],
+    where: str,
+    tracking_uri: str | None = None,
 ) -> RegisteredRound:
     """A version's manifest, model and items, all proved.
 
@@ -107,13 +118,14 @@ def read_round(
         run_artifacts: URI of the run's artefacts, where the items lie.
         tags: the version's tags.
         where: what to call the version in an error.
+        tracking_uri: as in `read_manifest`.
 
     Raises:
         NotFound: an artefact is missing.
         CorruptArtifact: manifest, model or items are not what their SHA-256 promises.
     """
-    manifest = read_manifest(source, tags, where)
-    data = _artifact(f"{source}/model.safetensors").read_bytes()
+    manifest = read_manifest(source, tags, where, tracking_uri)
+    data = _read(f"{source}/model.safetensors", tracking_uri)
     actual = hashlib.sha256(data).hexdigest()
     for origin, promised in (("manifest", manifest["model_sha256"]), ("registry", tags["fedrec.sha256"])):
         if actual != promised:
@@ -124,7 +136,7 @@ def read_round(
                 actual=actual,
                 promised=promised,
             )
-    items = pd.read_parquet(_artifact(f"{run_artifacts}/catalog/items.parquet"))
+    items = pd.read_parquet(io.BytesIO(_read(f"{run_artifacts}/catalog/items.parquet", tracking_uri)))
     digest = ItemCatalog.of(items["item_id"]).digest
     if digest != manifest["catalog_digest"]:
         raise CorruptArtifact(
@@ -135,15 +147,30 @@ def read_round(
     return RegisteredRound(version=version, manifest=manifest, model_bytes=data, items=items, tags=dict(tags))
 
 
-def _artifact(uri: str) -> Path:
-    """The local file of an artefact, downloaded only where it is not local."""
+def _read(uri: str, tracking_uri: str | None) -> bytes:
+    """An artefact's bytes, from its file where it is local and through MLflow elsewhere."""
     parsed = urlparse(uri)
-    if parsed.scheme in ("", "file"):
-        path = Path(unquote(parsed.path) if parsed.scheme else uri)
-    else:
-        from mlflow.artifacts import download_artifacts
-
-        path = Path(download_artifacts(artifact_uri=uri))
+    if parsed.scheme not in ("", "file"):
+        return _download(uri, tracking_uri)
+    path = Path(unquote(parsed.path) if parsed.scheme else uri)
     if not path.is_file():
         raise NotFound(f"Artefact {uri} is missing.", uri=uri)
-    return path
+    return path.read_bytes()
+
+
+def _download(uri: str, tracking_uri: str | None) -> bytes:
+    from mlflow.artifacts import download_artifacts, list_artifacts
+    from mlflow.exceptions import MlflowException
+
+    # MLflow leaves a folder behind unless it is given one.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
+        except MlflowException as error:
+            # It wraps a missing file and an unreachable store alike; only the store itself knows which it was.
+            parent, _, name = uri.rpartition("/")
+            there = list_artifacts(artifact_uri=parent, tracking_uri=tracking_uri)
+            if name in [each.path.rpartition("/")[2] for each in there]:
+                raise
+            raise NotFound(f"Artefact {uri} is missing.", uri=uri) from error
+        return Path(found).read_bytes()

@@ -224,7 +224,8 @@ def load_manifest(client: MlflowClient, model_name: str, version: int) -> dict[s
         CorruptArtifact: the manifest is not what the registry promises.
     """
     found = _version(client, model_name, version)
-    return read_manifest(found.source, dict(found.tags), f"Version {version} of {model_name!r}")
+    where = f"Version {version} of {model_name!r}"
+    return read_manifest(found.source, dict(found.tags), where, client.tracking_uri)
 
 
 def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
@@ -237,9 +238,8 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
     version = resolve_version(client, model_name, version_or_alias)
     found = _version(client, model_name, version)
     run_artifacts = client.get_run(found.run_id).info.artifact_uri
-    return read_round(
-        version, found.source, run_artifacts, dict(found.tags), f"Version {version} of {model_name!r}"
-    )
+    where = f"Version {version} of {model_name!r}"
+    return read_round(version, found.source, run_artifacts, dict(found.tags), where, client.tracking_uri)
 
 
 def _tracking_uri(home: Home) -> str:

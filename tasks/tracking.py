@@ -233,6 +233,9 @@ def _experiment(client: MlflowClient, home: Home, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
+    if client.tracking_uri.startswith(("http://", "https://")):
+        # The server says where artefacts lie: by default it passes them on, and nobody else needs the folder.
+        return str(client.create_experiment(name))
     # Without a location artefacts of a bare database land in the working directory.
     return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 

@@ -1,0 +1,106 @@
+"""A job, its promotion and a recommendation against a real MLflow server that passes artefacts on itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.config import parse_config
+from models.errors import CorruptArtifact, NotFound
+from tasks import registry
+from tasks.environment import settings
+from tasks.home import Home
+from tasks.recommend import answer
+from tests.servers.free_port import free_port
+
+
+@pytest.fixture
+def served(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder where a server keeps artefacts; the environment names the server by HTTP alone."""
+    folder, port = tmp_path / "server", free_port()
+    folder.mkdir()
+    environ = os.environ | settings(Home(home))
+    environ.pop("MLFLOW_TRACKING_URI")
+    command = [str(Path(sys.executable).parent / "mlflow"), "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+            yield folder / "artifacts"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
+                return
+        except OSError:
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+
+
+def trained(partition_dir: Path) -> dict[str, Any]:
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from flows.train import federated_training
+
+    raw = {
+        "name": "films",
+        "model_name": "movies",
+        "data": {"dir": str(partition_dir)},
+        "train": {"dims": 4},
+        "federation": {"rounds": 2},
+        "evaluation": {"every": 1, "negatives": 9, "silo_only": False},
+    }
+    runner: Any = ThreadPoolTaskRunner(max_workers=2)
+    return dict(federated_training.with_options(task_runner=runner)(parse_config(raw, "the test")))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home, partition_dir):
+    from flows.promote import promotion
+
+    result = trained(partition_dir)
+    assert result["status"] == "finished"
+    registered = registry.open_registry(Home(home))
+    assert registered.tracking_uri.startswith("http://127.0.0.1:")
+    run = registered.get_run(registry._version(registered, "movies", 2).run_id)
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert run.info.status == "FINISHED"
+
+    # Every byte went through the server: this home has no folder of artefacts, and what is read is what was made.
+    assert not (Home(home).mlflow / "artifacts").exists()
+    files = {path.relative_to(served).as_posix() for path in served.rglob("*.safetensors")}
+    names = {name.split("/artifacts/")[1] for name in files}
+    assert names >= {"rounds/0001/model.safetensors", "rounds/0002/model.safetensors"}
+
+    decided = promotion(model_name="movies", actor="test", reason="over http")
+    assert decided["promoted"], decided
+    found = answer(Home(home), "Film 000,Film 002", 3)
+    assert found["model_sha256"] == result["model_sha256"]
+    assert len(found["recommendations"]) == 3
+
+    champion = registry.load_version(registered, "movies", "champion")
+    model = next(path for path in served.rglob(f"{champion.manifest['round']:04d}/model.safetensors"))
+    intact = model.read_bytes()
+    model.write_bytes(bytes([intact[0] ^ 1]) + intact[1:])
+    with pytest.raises(CorruptArtifact, match="manifest promises"):
+        registry.load_version(registered, "movies", "champion")
+    model.unlink()
+    with pytest.raises(NotFound, match=r"model\.safetensors is missing"):
+        registry.load_version(registered, "movies", "champion")
