@@ -30,6 +30,8 @@ from prefect.states import Cancelled, Crashed
 from tasks.atomic import write_atomically
 
 _SERVER = "prefect.server.api.server:create_app"
+# The server writes task runs down once a second (`tasks.environment`).
+_WRITTEN_DOWN_S = 1.2
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
 
 
@@ -41,11 +43,11 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
     give_up = time.monotonic() + timeout_s
     quiet = 0
     with get_client(sync_client=True) as client:
-        # Twice in a row, because the server writes task runs down once a second.
+        # Twice in a row, because an event may still wait to be written down.
         while quiet < 2 and time.monotonic() < give_up:  # noqa: PLR2004
             found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
             quiet = 0 if found else quiet + 1
-            time.sleep(0.6)
+            time.sleep(_WRITTEN_DOWN_S / 2)
 
 
 def give_up_tasks(task_run_ids: Iterable[UUID]) -> None:
@@ -98,6 +100,8 @@ def _mark_crashed(flow_run_id: str) -> None:
             return  # another Prefect server than now
         if run.state is None or run.state.is_final():
             return
+        # What its tasks did last may not be written down yet, and would come after what is said here.
+        time.sleep(_WRITTEN_DOWN_S)
         crashed: State = Crashed(message="Its process ended without a word; a later run continued the job.")
         for task_run in client.read_task_runs(**_unended_tasks(flow_run_id)):
             client.set_task_run_state(task_run.id, crashed, force=True)
