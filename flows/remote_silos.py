@@ -123,6 +123,9 @@ class RemoteSilos:
             return self._verified(step, order)
         except FedrecError as error:
             return error
+        except OSError as error:
+            # Its part of the exchange cannot be read: that costs the silo its round, and nobody else's.
+            return SiloFailed(f"The answer of silo {order.client_id!r} to {step!r} cannot be read: {error}")
 
     def _verified(self, step: Step, order: ClientOrder) -> Answer:
         """The silo's answer to this very order.
@@ -160,9 +163,9 @@ def _within_own_folder(answer: Answer, order: ClientOrder) -> Answer:
     """
     if isinstance(answer, Delivery):
         folder = updates_folder(order.client_id, order.job.job_id, order.round)
-        if answer.update.path.rpartition("/")[0] != folder:
+        if answer.update.path != f"{folder}/{answer.update.sha256}.safetensors":
             raise ForgedAnswer(
-                f"Silo {order.client_id!r} names {answer.update.path} as its update, "
+                f"Silo {order.client_id!r} names {answer.update.path!r} as its update, "
                 f"expected one in {folder}."
             )
     return answer

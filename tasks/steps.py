@@ -19,6 +19,7 @@ from tasks.orders import ClientOrder, JobContext
 from tasks.silo import StartingPoint
 from tasks.train_client import Delivery
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 Step = Literal["check", "train", "evaluate", "compare"]
 Answer = Checked | Delivery | Evaluation
@@ -67,8 +68,11 @@ class StepOrder:
                 raise InvalidInput(
                     f"A silo was asked for {value['step']!r}, expected one of {get_args(Step)}."
                 )
-            if not JOB_ID.fullmatch(job["job_id"]):
-                raise InvalidInput(f"{job['job_id']!r} is no job's id; a silo names folders by it.")
+            earlier = order["start"]["job_id"]
+            for job_id in (job["job_id"], *(() if earlier is None else (earlier,))):
+                if not JOB_ID.fullmatch(job_id):
+                    raise InvalidInput(f"{job_id!r} is no job's id; a silo names folders by it.")
+            _count(order["round"])
             context = JobContext(**{**job, "spec": TrainSpec(**job["spec"])})
             return cls(
                 step=value["step"],
@@ -81,7 +85,7 @@ class StepOrder:
                 ),
                 arguments=dict(value["arguments"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"A silo's order lacks a part or has an unknown one: {error}.") from error
 
     @property
@@ -129,17 +133,36 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
     try:
         if step == "check":
             outcome = ContractOutcome.from_json(body["outcome"])
-            return Checked(outcome, int(body["users"]), int(body["interactions"]), str(body["digest"]))
-        started = received - float(body["seconds"])
+            return Checked(outcome, _count(body["users"]), _count(body["interactions"]), str(body["digest"]))
+        started = received - _number(body["seconds"])
         if step == "train":
             update = ArtifactRef(**body["update"])
-            return Delivery(client_id, update, started, received, float(body["lightfm_s"]))
+            _count(update.size)
+            if not SHA256.fullmatch(update.sha256):
+                raise ValueError(f"{update.sha256!r} is no SHA-256")
+            return Delivery(client_id, update, started, received, _number(body["lightfm_s"]))
         metrics, alone, benefit = (
-            {name: Metric(float(pair["total"]), float(pair["weight"])) for name, pair in body[part].items()}
+            {
+                name: Metric(_number(pair["total"]), _number(pair["weight"]))
+                for name, pair in body[part].items()
+            }
             for part in ("metrics", "alone", "benefit")
         )
-        return Evaluation(client_id, metrics, alone, benefit, started, received, float(body["alone_s"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Evaluation(client_id, metrics, alone, benefit, started, received, _number(body["alone_s"]))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(
             f"The answer of {client_id!r} to {step!r} lacks a part or has one of a wrong form: {error}."
         ) from error
+
+
+def _number(value: Any) -> float:
+    # float() alone would take the text "nan".
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -40,10 +39,8 @@ def command(name: str | None, settings: Path | None) -> None:
         # A round waits for the slowest silo to notice its order.
         "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "1"),
     }
-    prefect = shutil.which("prefect", path=str(Path(sys.executable).parent)) or "prefect"
     click.echo(f"Silo {silo.name} serves from {home.root}; stop it with Ctrl-C.", err=True)
     pool = f"silo-{silo.name}"
     # This process becomes the worker: one process to watch, to stop, and to restart.
-    os.execv(  # noqa: S606
-        prefect, [prefect, "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
-    )
+    worker = ["-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
+    os.execv(sys.executable, [sys.executable, *worker])  # noqa: S606
