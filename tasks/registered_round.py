@@ -76,8 +76,8 @@ def read_manifest(
         source: URI of the artefact folder.
         tags: the version's tags.
         where: what to call the version in an error.
-        tracking_uri: of the server that serves artefacts of the scheme mlflow-artifacts; None for MLflow's own
-            setting.
+        tracking_uri: of the server that passes on artefacts of the scheme mlflow-artifacts; None for what
+            MLflow's own settings say.
 
     Raises:
         NotFound: the file is missing.
@@ -167,7 +167,7 @@ def _download(uri: str, tracking_uri: str | None) -> bytes:
         try:
             found = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
         except MlflowException as error:
-            # It wraps a missing file and an unreachable store alike; only the store itself knows which it was.
+            # It wraps a missing file and an unreachable store alike; the store knows which it was.
             parent, _, name = uri.rpartition("/")
             there = list_artifacts(artifact_uri=parent, tracking_uri=tracking_uri)
             if name in [each.path.rpartition("/")[2] for each in there]:

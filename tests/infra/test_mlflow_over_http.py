@@ -83,7 +83,7 @@ def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home,
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     assert run.info.status == "FINISHED"
 
-    # Every byte went through the server: this home has no folder of artefacts, and what is read is what was made.
+    # Every byte went through the server: this home has no folder of artefacts.
     assert not (Home(home).mlflow / "artifacts").exists()
     files = {path.relative_to(served).as_posix() for path in served.rglob("*.safetensors")}
     names = {name.split("/artifacts/")[1] for name in files}

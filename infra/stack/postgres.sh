@@ -1,0 +1,59 @@
+#!/bin/sh
+# Runs a PostgreSQL server in the foreground, on 127.0.0.1:$POSTGRES_PORT, with its data below $STACK/postgres, which
+# it makes on first use with the password in $STACK/pgpass. As root it runs under the account postgres.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=$STACK/postgres
+# Debian keeps the programs out of PATH, in one folder per version.
+programs=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+if [ -z "$programs" ]; then
+    initdb=$(command -v initdb) || {
+        echo "PostgreSQL's initdb is missing; infra/install-test-servers.sh installs it on Debian." >&2
+        exit 1
+    }
+    programs=$(dirname "$initdb")
+fi
+
+mkdir -p "$folder"
+chmod 700 "$folder"
+run=
+if [ "$(id -u)" -eq 0 ]; then
+    run="setpriv --reuid=postgres --regid=postgres --init-groups"
+    chown postgres "$folder"
+    if ! $run test -x "$folder"; then
+        echo "The account postgres cannot reach $folder: let it pass the folders above, or choose another FEDREC_HOME." >&2
+        exit 1
+    fi
+fi
+cd "$folder"
+
+if [ ! -d data ]; then
+    $run rm -rf data.new
+    cut -d: -f5 "$STACK/pgpass" | $run sh -c 'umask 077 && cat >password'
+    $run "$programs/initdb" --pgdata data.new --username fedrec --pwfile password --auth scram-sha-256 \
+        --encoding UTF8 --no-locale >/dev/null
+    $run rm password
+    $run "$programs/postgres" --single -D data.new postgres <"$here/databases.sql" >/dev/null
+    # Complete or not there at all.
+    $run mv data.new data
+fi
+
+$run "$programs/postgres" -D data -p "$POSTGRES_PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+    -c shared_buffers=64MB -c log_min_messages=fatal &
+server=$!
+
+# First it waits for its clients, which are stopped too; then it ends their connections, before honcho kills it.
+stop() {
+    trap '' TERM INT
+    kill -TERM "$server" 2>/dev/null || exit 0
+    for _ in 1 2 3 4 5 6; do
+        sleep 0.5
+        kill -0 "$server" 2>/dev/null || exit 0
+    done
+    kill -INT "$server" 2>/dev/null || exit 0
+    wait "$server" || true
+    exit 0
+}
+trap stop TERM INT
+wait "$server"

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Makes the folders of a federation on one machine below $STACK, from INTERACTIONS and ITEMS, tables as
+# `fedrec data partition` takes them: prepare.sh INTERACTIONS ITEMS. What is there already stays; settings are
+# written anew, because ports may have changed.
+set -eu
+umask 022
+
+interactions=$1 items=$2
+mkdir -p "$STACK/coordinator"
+chmod 700 "$STACK/coordinator"
+
+if [ ! -f "$STACK/pgpass" ]; then
+    password=$(python -c 'import secrets; print(secrets.token_urlsafe(24))')
+    (umask 077 && echo "127.0.0.1:*:*:fedrec:$password" >"$STACK/pgpass")
+fi
+
+# Each silo gets its part and the coordinator the catalogue; nobody keeps the whole.
+if [ ! -f "$STACK/coordinator/items.parquet" ]; then
+    parts=$STACK/parts
+    fedrec data partition --interactions "$interactions" --items "$items" --random 3 --out "$parts" --force
+    for name in silo-01 silo-02 silo-03; do
+        home=$STACK/silos/$name
+        mkdir -p "$home/source"
+        chmod 700 "$home"
+        mv "$parts/clients/$name/interactions.parquet" "$home/source/"
+    done
+    mv "$parts/items.parquet" "$STACK/coordinator/"
+    rm -r "$parts"
+fi
+
+for name in silo-01 silo-02 silo-03; do
+    home=$STACK/silos/$name
+    cat >"$home/silo.yaml" <<END
+# Written by infra/stack/prepare.sh at each start; infra/silo.example.yaml explains every key.
+name: $name
+prefect_api_url: http://127.0.0.1:$PREFECT_PORT/api
+exchange: "file://$STACK/coordinator/exchange"
+source:
+  folder: "\$FEDREC_HOME/source"
+END
+    if [ ! -f "$home/keys/public.pem" ]; then
+        FEDREC_HOME=$home fedrec silo enrol --name "$name" >/dev/null
+    fi
+    FEDREC_HOME=$STACK/coordinator fedrec trust "$name" "$home/keys/public.pem" >/dev/null
+done

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Brings up a whole federation on this machine below FEDREC_HOME/stack and keeps it up until SIGINT or SIGTERM:
+# up.sh INTERACTIONS ITEMS. Ports may be set as POSTGRES_PORT, PREFECT_PORT and MLFLOW_PORT.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+export STACK="$FEDREC_HOME/stack"
+export POSTGRES_PORT="${POSTGRES_PORT:-5433}" PREFECT_PORT="${PREFECT_PORT:-4200}" MLFLOW_PORT="${MLFLOW_PORT:-5000}"
+unset FEDREC_HOME PREFECT_API_URL MLFLOW_TRACKING_URI
+
+mkdir -p "$STACK"
+sh "$here/prepare.sh" "$1" "$2"
+
+prefect=http://127.0.0.1:$PREFECT_PORT mlflow=http://127.0.0.1:$MLFLOW_PORT
+cat <<END
+Prefect: $prefect   MLflow: $mlflow   Ctrl-C stops everything.
+Once the coordinator's worker is up, train over the three silos from Prefect (deployment demo), or with:
+  FEDREC_HOME=$STACK/coordinator PREFECT_API_URL=$prefect/api MLFLOW_TRACKING_URI=$mlflow \\
+    .venv/bin/fedrec train --config infra/stack/demo.yaml
+END
+exec honcho -e /dev/null -f "$here/../Procfile.stack" start
