@@ -1,0 +1,374 @@
+"""Asking silos through a real Prefect server: what counts as an answer, and what becomes of all else.
+
+The silo's worker is a thread that picks up scheduled runs, as Prefect's own does, and misbehaves on demand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from models.errors import ForgedAnswer, InvalidInput, NotFound, SiloFailed, StaleUpdate
+from models.federation.answer import Question
+from models.federation.model import GlobalModel
+from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm_training import initial_items
+from tasks.answers import MAX_ANSWER_BYTES, answer
+from tasks.codec import encode_model
+from tasks.dataset import open_partition
+from tasks.evaluate_client import Evaluation
+from tasks.exchange import Exchange
+from tasks.home import Home
+from tasks.keys import SiloKey, make_key
+from tasks.orders import ClientOrder, JobContext
+from tasks.silo import StartingPoint
+from tasks.silo_source import FolderSource
+from tasks.silo_work import Silo, work
+from tasks.snapshot import take_snapshot
+from tasks.steps import Step, StepOrder, answers_folder, updates_folder
+from tasks.train_client import Delivery, train_client
+from tasks.trust_store import TrustStore
+
+JOB = "job-1"
+IN_TIME, TOO_SHORT = 30.0, 2.0
+Behaviour = Callable[["Shop", StepOrder], None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    may_leave: tuple[str, ...] = ("check", "update", "evaluation")
+    max_update_bytes: int = 100_000
+
+
+@dataclass
+class Shop:
+    """A silo, its worker, and what the coordinator has to ask it.
+
+    Attributes:
+        silo: as its owner set it up.
+        key: its own.
+        context: what the coordinator tells all clients.
+        partition_dir: the same data as a local partition, whose client is "ash".
+        remote: the runner under test.
+        exchange: of both.
+        behave: what its worker does with an order.
+        has_worker: whether anybody picks up its runs.
+        begun: runs that were picked up.
+    """
+
+    silo: Silo
+    key: SiloKey
+    context: JobContext
+    partition_dir: Path
+    remote: Any
+    exchange: Exchange
+    behave: Behaviour = lambda shop, asked: work(shop.silo, asked)
+    has_worker: bool = True
+    begun: list[UUID] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.silo.name
+
+    def order(self, round_: int = 1, base_round: int | None = None) -> ClientOrder:
+        catalog = open_partition(self.partition_dir).catalog
+        base = round_ - 1 if base_round is None else base_round
+        model = GlobalModel(base, catalog.digest, initial_items(len(catalog), 4, 100 + base))
+        ref = self.exchange.put(f"{JOB}/models", encode_model(model))
+        return ClientOrder(self.context, self.name, round_, ref, StartingPoint(None, 0))
+
+    def ask(self, step: Step, order: ClientOrder, deadline_s: float = IN_TIME) -> Any:
+        return self.remote.ask(step, {self.name: order}, deadline_s)[self.name]
+
+    def leave(self, order: ClientOrder, body: dict[str, Any], **changes: Any) -> None:
+        """A signed answer to "train" lies where the coordinator looks, with parts of the question changed."""
+        question = Question(self.name, "train", JOB, order.round, order.base.sha256)
+        data = answer(replace(question, **changes), body, self.key)
+        self.exchange.put(answers_folder(self.name, JOB, order.round, "train"), data)
+
+
+def serve(shop: Shop, deployment_id: UUID, stop: threading.Event) -> None:
+    """Runs of the deployment are picked up, done, and ended as a worker ends them."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.states import Completed, Failed, Running
+
+    mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+    with get_client(sync_client=True) as client:
+        while not stop.wait(0.1):
+            for run in client.read_flow_runs(deployment_filter=mine):
+                if not shop.has_worker or not run.state.is_scheduled():
+                    continue
+                shop.begun.append(run.id)
+                client.set_flow_run_state(run.id, Running(), force=True)
+                try:
+                    shop.behave(shop, StepOrder.of_json(run.parameters["asked"]))
+                    state: Any = Completed()
+                except Exception as error:  # noqa: BLE001
+                    state = Failed(message=type(error).__name__)
+                with suppress(Exception):
+                    client.set_flow_run_state(run.id, state, force=True)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[Shop]:
+    from prefect.client.orchestration import get_client
+
+    from flows.remote_silos import RemoteSilos
+    from flows.silo import silo_step
+
+    # Prefect's server is the whole session's; each test has a silo of its own.
+    name = "ash-" + hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
+    partition = open_partition(partition_dir)
+    exchange = Exchange((tmp_path / "exchange").as_uri())
+    (tmp_path / "data").mkdir()
+    pd.read_parquet(partition.client("ash").path).to_csv(tmp_path / "data" / "sales.csv", index=False)
+    silo = Silo(
+        Home(tmp_path / "silo"), name, exchange.url, FolderSource(tmp_path / "data"), Rules(), min_users=1
+    )
+    take_snapshot(silo.source, partition.items_path, name, silo.home.root / "snapshots" / JOB)
+    key = make_key(silo.home)
+    trust = TrustStore(Home(tmp_path / "coordinator"))
+    trust.trust(name, key.public)
+    context = JobContext(
+        job_id=JOB,
+        seed=7,
+        spec=TrainSpec(dims=4),
+        merge_rule="adagrad_sum",
+        exchange_url=exchange.url,
+        data_dir="/nowhere",
+        data_digest="",
+        silos_dir="/nowhere",
+        evaluation_seed=5,
+        negatives=20,
+    )
+    items = exchange.put(f"{JOB}/catalog", partition.items_path.read_bytes())
+    remote = RemoteSilos(exchange, trust, items, poll_s=0.1)
+    with get_client(sync_client=True) as client:
+        deployment_id = client.create_deployment(client.create_flow(silo_step), name=name)
+    shop = Shop(silo, key, context, partition_dir, remote, exchange)
+    stop = threading.Event()
+    worker = threading.Thread(target=serve, args=(shop, deployment_id, stop))
+    worker.start()
+    yield shop
+    stop.set()
+    worker.join(20)
+
+
+def test_a_silo_s_update_is_that_of_a_local_client_of_its_name(shop: Shop) -> None:
+    order = shop.order()
+    delivery = shop.ask("train", order)
+    assert isinstance(delivery, Delivery)
+    snapshot = open_partition(shop.silo.home.root / "snapshots" / JOB)
+    job = replace(
+        shop.context,
+        data_dir=str(snapshot.root),
+        data_digest=snapshot.digest,
+        silos_dir=str(shop.silo.home.root / "again"),
+    )
+    local = train_client.fn(replace(order, job=job))
+    assert delivery.update.sha256 == local.update.sha256
+    assert delivery.update.path.startswith(f"silos/{shop.name}/{JOB}/updates/000001/")
+    assert delivery.ended > delivery.started
+    evaluation = shop.ask("evaluate", replace(order, base=shop.order(2).base))
+    assert isinstance(evaluation, Evaluation)
+    assert evaluation.metrics["ndcg@10"].weight == 8
+
+
+def test_what_another_key_signed_is_forged(shop: Shop) -> None:
+    stranger = SiloKey(Ed25519PrivateKey.generate(), Path("none"))
+
+    def impostor(shop: Shop, asked: StepOrder) -> None:
+        forger = Shop(shop.silo, stranger, shop.context, shop.partition_dir, shop.remote, shop.exchange)
+        forger.leave(asked.order, body_of(shop, asked.order))
+
+    shop.behave = impostor
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, ForgedAnswer)
+    assert error.part == "key"
+
+
+def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[str, Any]:
+    """A body that would be accepted."""
+    ref = shop.exchange.put(folder or updates_folder(shop.name, JOB, order.round), b"update")
+    return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1}
+
+
+def test_the_body_of_these_tests_is_good_but_for_what_they_change(shop: Shop) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order))
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("base_sha256", "0" * 64), ("round", 2), ("job_id", "job-0"), ("kind", "evaluate")],
+)
+def test_an_answer_to_another_question_is_stale(shop: Shop, part: str, value: Any) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order), **{part: value})
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, StaleUpdate)
+    assert error.part == part
+
+
+def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
+    first, second = shop.order(1), shop.order(2)
+    assert isinstance(shop.ask("train", first), Delivery)
+
+    def replay(shop: Shop, asked: StepOrder) -> None:
+        (old,) = shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train"))
+        shop.exchange.put(answers_folder(shop.name, JOB, 2, "train"), shop.exchange.get(old))
+
+    shop.behave = replay
+    error = shop.ask("train", second)
+    assert isinstance(error, StaleUpdate)
+    assert error.part == "round"
+
+
+def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> None:
+    def both(shop: Shop, asked: StepOrder) -> None:
+        for number in range(5):
+            shop.exchange.put(answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
+        work(shop.silo, asked)
+
+    shop.behave = both
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+
+
+def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
+    folder = answers_folder(shop.name, JOB, 1, "train")
+    shop.behave = lambda shop, asked: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, ForgedAnswer)
+    assert f"has {MAX_ANSWER_BYTES + 1} bytes" in str(error)
+
+
+@pytest.mark.parametrize("folder", [f"silos/birch/{JOB}/updates/000001", f"{JOB}/models"])
+def test_a_silo_names_no_other_s_update(shop: Shop, folder: str) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order, folder))
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, ForgedAnswer)
+    assert f"silos/{shop.name}/{JOB}/updates/000001" in str(error)
+
+
+def test_a_path_that_leads_out_of_the_folder_is_refused(shop: Shop) -> None:
+    def climb(shop: Shop, asked: StepOrder) -> None:
+        body = body_of(shop, asked.order)
+        shop.leave(asked.order, body | {"update": body["update"] | {"path": body["update"]["path"] + "/.."}})
+
+    shop.behave = climb
+    assert isinstance(shop.ask("train", shop.order()), ForgedAnswer)
+
+
+def test_a_signed_answer_of_a_wrong_form_is_refused(shop: Shop) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, {"update": {"path": 5, "sha256": 5, "size": 5}})
+    assert isinstance(shop.ask("train", shop.order()), InvalidInput)
+
+
+def test_an_answer_that_cannot_be_read_costs_the_silo_its_round_only(shop: Shop) -> None:
+    def blocked(shop: Shop, asked: StepOrder) -> None:
+        answers = (Path(shop.exchange.url.removeprefix("file://")) / "silos" / shop.name / JOB) / "answers"
+        answers.parent.mkdir(parents=True)
+        answers.write_text("a file where a folder should be")
+
+    shop.behave = blocked
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, SiloFailed)
+    assert "cannot be read" in str(error)
+
+
+def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("the coordinator's")
+
+    def linked(shop: Shop, asked: StepOrder) -> None:
+        folder = Path(shop.exchange.url.removeprefix("file://")) / answers_folder(shop.name, JOB, 1, "train")
+        folder.mkdir(parents=True)
+        (folder / f"{'a' * 64}.safetensors").symlink_to(tmp_path / "private")
+
+    shop.behave = linked
+    assert isinstance(shop.ask("train", shop.order()), NotFound)
+
+
+def test_a_run_that_ends_without_an_answer_is_none(shop: Shop) -> None:
+    shop.behave = lambda shop, asked: None
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, NotFound)
+    assert "left no answer" in str(error)
+
+
+def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
+    shop.silo = replace(shop.silo, min_users=1000)
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, SiloFailed)
+    assert str(error).endswith("'train': Failed: EgressRefused")
+    assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train")) == []
+
+
+def test_a_silo_nobody_trusts_or_deployed_is_not_waited_for(shop: Shop) -> None:
+    began = time.monotonic()
+    stranger = replace(shop.order(), client_id="stranger")
+    assert isinstance(shop.remote.ask("train", {"stranger": stranger}, IN_TIME)["stranger"], NotFound)
+    trust = shop.remote._trust
+    trust.trust("undeployed", Ed25519PrivateKey.generate().public_key())
+    undeployed = replace(shop.order(), client_id="undeployed")
+    answers = shop.remote.ask("train", {"undeployed": undeployed, shop.name: shop.order()}, IN_TIME)
+    assert isinstance(answers["undeployed"], Exception)
+    assert isinstance(answers[shop.name], Delivery)
+    assert time.monotonic() - began < IN_TIME
+
+
+def test_a_step_that_no_worker_began_is_called_off_and_can_be_asked_anew(shop: Shop) -> None:
+    shop.has_worker = False
+    late = shop.ask("train", shop.order(), TOO_SHORT)
+    assert str(late) == "no answer within 2 s; its worker did not begin"
+    assert not late.is_at_work
+    shop.has_worker = True
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+    # The run that was called off was not begun after all.
+    assert len(shop.begun) == 1
+    assert late.flow_run_id not in shop.begun
+
+
+def test_a_late_answer_is_ignored(shop: Shop) -> None:
+    go_on = threading.Event()
+
+    def slow(shop: Shop, asked: StepOrder) -> None:
+        go_on.wait(IN_TIME)
+        work(shop.silo, asked)
+
+    shop.behave = slow
+    late = shop.ask("train", shop.order(1), TOO_SHORT)
+    assert str(late) == "no answer within 2 s"
+    assert late.is_at_work
+    go_on.set()
+    give_up = time.monotonic() + IN_TIME
+    while late.is_at_work and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert not late.is_at_work
+    assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train"))
+    # The next round starts from a model that another silo's update made; the late answer is to another.
+    delivery = shop.ask("train", shop.order(2))
+    assert isinstance(delivery, Delivery)
+    assert "/000002/" in delivery.update.path
+
+
+def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
+    from flows.remote_silos import _runs
+
+    go_on = threading.Event()
+    shop.behave = lambda shop, asked: (go_on.wait(IN_TIME), None)[1]
+    late = shop.ask("train", shop.order(), TOO_SHORT)
+    shop.remote.give_up([late])
+    state = _runs([late.flow_run_id])[late.flow_run_id].state
+    assert state.is_cancelling()
+    go_on.set()
