@@ -140,4 +140,4 @@ def _show_partition(made: Partition) -> None:
     small, large = sizes[0], sizes[-1]
     click.echo(f"smallest {small.id} ({small.interactions:,}), largest {large.id} ({large.interactions:,})")
     click.echo(f"digest {made.digest}")
-    click.echo(f"Next: fedrec train --set data.dir={quote(str(made.root))}")
+    click.echo(f"Next: fedrec train --config configs/ml-100k.yaml --set data.dir={quote(str(made.root))}")
