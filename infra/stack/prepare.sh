@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the folders of a federation on one machine below $STACK, from INTERACTIONS and ITEMS, tables as
-# `fedrec data partition` takes them: prepare.sh INTERACTIONS ITEMS. What is there already stays; settings are
-# written anew, because ports may have changed.
+# `fedrec data partition` takes them: prepare.sh INTERACTIONS ITEMS. What is there already stays; the silos' settings
+# are written anew, because ports may have changed.
 set -eu
 umask 022
 
@@ -33,8 +33,8 @@ for name in silo-01 silo-02 silo-03; do
     cat >"$home/silo.yaml" <<END
 # Written by infra/stack/prepare.sh at each start; infra/silo.example.yaml explains every key.
 name: $name
-prefect_api_url: http://127.0.0.1:$PREFECT_PORT/api
-exchange: "file://$STACK/coordinator/exchange"
+prefect_api_url: ${SILO_PREFECT_API_URL:-http://127.0.0.1:$PREFECT_PORT/api}
+exchange: "${SILO_EXCHANGE:-file://$STACK/coordinator/exchange}"
 source:
   folder: "\$FEDREC_HOME/source"
 END

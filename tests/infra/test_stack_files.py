@@ -1,0 +1,180 @@
+"""What stands below infra/ holds together: Procfile and compose file start the same services, without secrets."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.config import load_config, parse_config
+from flows.deployment_file import read_deployment_file
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+COMPOSE: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (INFRA / "Dockerfile").read_text()
+SILOS = ["silo-01", "silo-02", "silo-03"]
+# The programs' own settings may differ in nothing but addresses.
+ADDRESSES = {
+    "127.0.0.1": "HOST",
+    "0.0.0.0": "HOST",  # noqa: S104
+    "$PREFECT_PORT": "PORT",
+    "$MLFLOW_PORT": "PORT",
+    "4200": "PORT",
+    "5000": "PORT",
+}
+
+
+def procfile() -> dict[str, tuple[set[str], list[str]]]:
+    """Service -> (names of its environment, its command without what waits for others)."""
+    found = {}
+    for line in (INFRA / "Procfile.stack").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        name, _, command = line.partition(": ")
+        words = shlex.split(command)
+        own = words[: words.index("exec")]
+        after = words[words.index("--") + 1 :] if "--" in words else words[words.index("exec") + 1 :]
+        found[name] = ({word.partition("=")[0] for word in own}, after)
+    return found
+
+
+def neutral(words: list[str]) -> list[str]:
+    return [ADDRESSES.get(word, word) for word in words]
+
+
+def test_both_ways_start_the_same_services():
+    assert set(procfile()) == set(SERVICES)
+    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "coordinator", *SILOS}
+
+
+@pytest.mark.parametrize("name", ["prefect", "mlflow", "coordinator", *SILOS])
+def test_a_service_is_the_same_in_both(name):
+    variables, command = procfile()[name]
+    assert neutral(command) == neutral(SERVICES[name]["command"])
+    # A password comes from a file here and from the environment there; MLflow is known by other names there.
+    others = set(SERVICES[name]["environment"]) - {"MLFLOW_SERVER_ALLOWED_HOSTS"}
+    assert variables == {"PGPASSFILE" if each == "PGPASSWORD" else each for each in others}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_pinned_watched_and_waited_for(name):
+    service = SERVICES[name]
+    assert re.fullmatch(r"[a-z]+:\d+\.\d+[\w.-]*", service["image"])
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert all(each["condition"] == "service_healthy" for each in service.get("depends_on", {}).values())
+    assert set(service.get("depends_on", {})) <= set(SERVICES)
+    # Nobody but this machine reaches a port.
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    for volume in service["volumes"]:
+        source = volume.rpartition("}")[0] or volume.partition(":")[0]
+        if source.startswith("./"):
+            assert (INFRA / source).exists()
+        elif not source.startswith("${"):
+            assert source in COMPOSE["volumes"]
+
+
+def test_health_checks_and_addresses_name_ports_that_are_served():
+    for name in ("prefect", "mlflow"):
+        port = SERVICES[name]["command"][SERVICES[name]["command"].index("--port") + 1]
+        assert f"127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
+        assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+        assert any(f"//{name}:{port}" in value for value in SERVICES["coordinator"]["environment"].values())
+    assert "mlflow:5000" in SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
+
+
+def test_no_two_silos_share_more_than_the_exchange():
+    for name in SILOS:
+        own, exchange = SERVICES[name]["volumes"]
+        assert own.endswith(f"}}/silos/{name}:/data")
+        assert exchange == "exchange:/data/exchange"
+    assert not {"PGPASSWORD", "MLFLOW_TRACKING_URI"} & set(SERVICES["silo-01"]["environment"])
+
+
+def test_no_file_holds_a_secret():
+    example = dict(
+        line.split("=", 1)
+        for line in (INFRA / "compose.env.example").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    text = (INFRA / "compose.yaml").read_text()
+    assert example == dict.fromkeys(re.findall(r"\$\{(\w+):\?", text), "")
+    for service in SERVICES.values():
+        for name, value in service["environment"].items():
+            assert "PASSWORD" not in name or str(value).startswith("${"), name
+            assert not re.search(r"://[^/@]*:[^/@]*@", str(value)), name
+    assert (INFRA / ".gitignore").read_text().split() == ["compose.env"]
+
+
+def test_the_image_is_pinned_locked_and_runs_as_nobody_special():
+    instructions = re.sub(r"\\\n", " ", DOCKERFILE)
+    bases = re.findall(r"^FROM (\S+)", instructions, re.MULTILINE)
+    assert len(bases) == 2
+    assert all(re.fullmatch(r"python:3\.1[123]\.\d+-slim-\w+", base) for base in bases)
+    assert "--require-hashes" in instructions
+    final = instructions.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER (?!0$|root$)\d+$", final, re.MULTILINE)
+    assert final.index("\nUSER ") < final.index("\nENTRYPOINT ")
+    for line in re.findall(r"^COPY (?!--from)(.*)", instructions, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in line.split()[:-1]), line
+    assert not re.search(r"^(ADD|ARG|ENV) .*(PASSWORD|SECRET|TOKEN)", instructions, re.MULTILINE)
+
+
+def test_docker_sees_everything_that_the_image_copies_and_no_data():
+    ignored = (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    let_in = {line[1:] for line in ignored if line.startswith("!")}
+    copied = set()
+    for line in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.MULTILINE):
+        copied |= set(line.split()[:-1])
+    assert copied == let_in
+
+
+def test_the_stack_s_job_and_deployments_are_valid(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
+    job = load_config(INFRA / "stack" / "demo.yaml", ())
+    assert list(job.runner.silos) == SILOS
+    deployed = read_deployment_file(INFRA / "stack" / "prefect.yaml", [])
+    [training] = [each for each in deployed.deployments if each.flow_name == "federated-training"]
+    assert parse_config(training.parameters["config"], "the deployment") == job
+    assert {each.work_pool for each in deployed.deployments} == {"fedrec"}
+    assert "--pool fedrec " in (INFRA / "Procfile.stack").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.rglob("*.sh")), ids=lambda path: path.name)
+def test_a_script_is_plain_sh_and_stops_at_errors(path):
+    text = path.read_text()
+    assert text.startswith("#!/bin/sh\n")
+    assert "\nset -eu\n" in text
+    for shell in filter(shutil.which, ("sh", "bash")):
+        assert subprocess.run([shell, "-n", str(path)], check=False).returncode == 0
+
+
+def test_the_excerpts_for_kubernetes_are_valid_yaml():
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    template, silo, ingress = (
+        yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    )
+    variables = set(template["variables"]["properties"])
+    used = set(re.findall(r"\{\{ (\w+) \}\}", yaml.safe_dump(template["job_configuration"])))
+    assert used == variables
+    assert template["job_configuration"]["job_manifest"]["kind"] == "Job"
+    for pod in (
+        template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"],
+        silo["spec"]["template"]["spec"],
+    ):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        [container] = pod["containers"]
+        volumes = {each["name"] for each in pod["volumes"]}
+        claims = {each["metadata"]["name"] for each in silo["spec"].get("volumeClaimTemplates", [])}
+        assert {each["name"] for each in container["volumeMounts"]} <= volumes | claims
+    assert silo["spec"]["replicas"] == 1
+    assert silo["spec"]["selector"]["matchLabels"] == silo["spec"]["template"]["metadata"]["labels"]
+    assert ingress["spec"]["tls"][0]["hosts"] == [ingress["spec"]["rules"][0]["host"]]
