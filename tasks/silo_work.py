@@ -5,14 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from data_contracts.outcome import ContractOutcome
 from models.errors import EgressRefused
 from models.federation.answer import Question
 from tasks.answers import answer as sealed
-from tasks.check_contracts import check_client
+from tasks.check_contracts import Checked, check_client
 from tasks.dataset import Partition, open_partition
 from tasks.egress import EgressLedger
 from tasks.evaluate_client import compare_client, evaluate_client
@@ -73,6 +76,10 @@ def work(silo: Silo, asked: StepOrder) -> None:
     border = Border(EgressLedger(silo.home), silo.policy, silo.name, job.job_id, order.round)
     exchange = GuardedExchange(silo.exchange_url, border)
     answer = _perform(replace(asked, order=order), exchange)
+    if isinstance(answer, Checked):
+        if not answer.outcome.passed:
+            _note(silo.home, answer.outcome.summary() + "\n")
+        answer = replace(answer, outcome=without_values(answer.outcome))
     question = Question(silo.name, asked.step, job.job_id, order.round, order.base.sha256)
     data = sealed(question, answer_as_json(answer), load_key(silo.home))
     exchange.put(answers_folder(silo.name, job.job_id, order.round, asked.step), data)
@@ -80,10 +87,37 @@ def work(silo: Silo, asked: StepOrder) -> None:
 
 def note_failure(home: Home, error: Exception) -> None:
     """The silo's own log says what went wrong; nobody else is told more than the kind of error."""
+    _note(home, "".join(traceback.format_exception(error)))
+
+
+def without_values(outcome: ContractOutcome) -> ContractOutcome:
+    """The outcome with which rules are broken and by how many rows, but with no value that breaks them.
+
+    A value may be a user's id, or an item that a user bought.
+    """
+    breaches = tuple(
+        replace(each, observed=f"{each.count} rows otherwise, which the silo's log shows")
+        if each.count
+        else each
+        for each in outcome.breaches
+    )
+    return replace(outcome, breaches=breaches, result=_without_lists(outcome.result))
+
+
+def _without_lists(value: Any) -> Any:
+    # Great Expectations keeps values under names such as partial_unexpected_list; counts are no lists.
+    if isinstance(value, Mapping):
+        return {
+            name: [] if "unexpected" in name and isinstance(inner, list) else _without_lists(inner)
+            for name, inner in value.items()
+        }
+    return [_without_lists(each) for each in value] if isinstance(value, list) else value
+
+
+def _note(home: Home, text: str) -> None:
     home.root.mkdir(parents=True, exist_ok=True)
     with (home.root / "silo.log").open("a", encoding="utf-8") as log:
-        log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n")
-        log.writelines(traceback.format_exception(error))
+        log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{text}")
 
 
 def _snapshot(silo: Silo, asked: StepOrder) -> Partition:

@@ -155,6 +155,25 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     assert not any(b"u000" in path.read_bytes() for path in world.left)
 
 
+def test_a_breach_is_told_without_the_values_that_break_the_rule(world: World) -> None:
+    sales = world.silo.home.root.parent / "shop" / "sales.csv"
+    rows = pd.read_csv(sales)
+    rows.loc[2, "item_id"] = "an-item-that-only-we-sell"
+    rows.to_csv(sales, index=False)
+    # The snapshot keeps them: it is the contract that refuses them.
+    answer = world.do("check", world.order("check", 0))
+
+    assert not answer.outcome.passed
+    broken = {each.expectation: each for each in answer.outcome.breaches}
+    assert broken["item_known"].count == 1
+    assert broken["item_known"].keys == ("2",)
+    (left,) = world.left
+    users = set(rows["user_id"])
+    assert not [each for each in (*users, "only-we-sell") if each.encode() in left.read_bytes()]
+    log = (world.silo.home.root / "silo.log").read_text()
+    assert "an-item-that-only-we-sell" in log
+
+
 def test_the_ledger_holds_exactly_what_lies_in_the_exchange(checked: World) -> None:
     checked.do("train", checked.order("train"))
     checked.do("evaluate", checked.order("evaluate"))
