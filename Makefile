@@ -11,10 +11,10 @@ RAW := $(FEDREC_HOME)/data/ml-100k-raw
 PARTITION := $(FEDREC_HOME)/data/ml-100k
 
 .DEFAULT_GOAL := help
-.PHONY: help install data quickstart test check format ui bench lock clean
+.PHONY: help install data quickstart test e2e check format ui stack bench lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Create .venv and install the locked dependencies
 
@@ -43,6 +43,9 @@ test: $(INSTALLED) ## Run the whole suite, with full branch coverage of models/
 	@sh infra/install-test-servers.sh
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
+e2e: $(INSTALLED) ## Train over silos under Unix accounts of their own (as root), minutes
+	$(BIN)/pytest tests/e2e
+
 check: $(INSTALLED) ## Check format, lint, types and architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -58,6 +61,10 @@ ui: $(INSTALLED) ## Open MLflow's and Prefect's UIs on this FEDREC_HOME (Ctrl-C 
 	@$(BIN)/fedrec env > $(FEDREC_HOME)/ui.env
 	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}   Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -e $(FEDREC_HOME)/ui.env -f infra/Procfile.ui start
+
+stack: $(INSTALLED) data ## Bring up PostgreSQL, Prefect, MLflow and three silos on MovieLens-100K (Ctrl-C stops all)
+	@sh infra/install-test-servers.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh infra/stack/up.sh $(RAW)/interactions.csv $(RAW)/items.csv
 
 bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead beside a bare loop
 	$(BIN)/python benchmarks/main_job.py --seeds 1 2 3

@@ -4,7 +4,9 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-export STACK="$FEDREC_HOME/stack"
+mkdir -p "${FEDREC_HOME:?names no folder}"
+STACK=$(cd "$FEDREC_HOME" && pwd)/stack
+export STACK
 export POSTGRES_PORT="${POSTGRES_PORT:-5433}" PREFECT_PORT="${PREFECT_PORT:-4200}" MLFLOW_PORT="${MLFLOW_PORT:-5000}"
 unset FEDREC_HOME PREFECT_API_URL MLFLOW_TRACKING_URI
 

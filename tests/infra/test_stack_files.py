@@ -1,4 +1,4 @@
-"""What stands below infra/ holds together: Procfile and compose file start the same services, without secrets."""
+"""What stands below infra/ holds together: Procfile and compose file start the same services."""
 
 from __future__ import annotations
 

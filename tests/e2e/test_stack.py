@@ -1,0 +1,177 @@
+"""What `make stack` runs: everything comes up, trains, goes down without a trace, and comes up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import small_tables
+from tests.servers.free_port import free_port
+from tests.servers.postgres import PostgresMissing, find_programs
+
+ROOT = Path(__file__).parents[2]
+POOLS = ["fedrec", "silo-silo-01", "silo-silo-02", "silo-silo-03"]
+PATIENCE_S = 240
+
+
+@dataclass
+class Stack:
+    """A federation on this machine, up or down."""
+
+    folder: Path
+    ports: dict[str, int] = field(
+        default_factory=lambda: {name: free_port() for name in ("POSTGRES", "PREFECT", "MLFLOW")}
+    )
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def up(self) -> float:
+        """All workers answer; returns the seconds that took."""
+        began = time.monotonic()
+        keep = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "MLFLOW"))
+        }
+        environ = keep | {f"{name}_PORT": str(port) for name, port in self.ports.items()}
+        environ["FEDREC_HOME"] = str(self.folder / "home")
+        environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        tables = [str(self.folder / "tables" / f"{name}.csv") for name in ("interactions", "items")]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["sh", "infra/stack/up.sh", *tables],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        while not all(self.online(pool) for pool in POOLS):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() - began < PATIENCE_S, self.log.read_text()
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+    def online(self, pool: str) -> bool:
+        """A worker that was started in this process's life serves the pool."""
+        try:
+            workers = self.prefect(f"work_pools/{pool}/workers/filter", {})
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        started = psutil.Process(self.process.pid).create_time() if self.process else 0.0
+        return any(_epoch(each["last_heartbeat_time"]) > started for each in workers)
+
+    def down(self, number: signal.Signals) -> float:
+        """No process of the stack is left; returns the seconds that took."""
+        assert self.process is not None
+        everybody = self.processes()
+        began = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(30)
+        _, left = psutil.wait_procs(everybody, timeout=5)
+        assert not left, self.log.read_text()
+        self.process = None
+        return time.monotonic() - began
+
+    def processes(self) -> list[psutil.Process]:
+        root = psutil.Process(self.process.pid) if self.process else None
+        return [] if root is None else [root, *root.children(recursive=True)]
+
+    def prefect(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return _json(f"http://127.0.0.1:{self.ports['PREFECT']}/api/{path}", body)
+
+    def mlflow(self, path: str) -> Any:
+        return _json(f"http://127.0.0.1:{self.ports['MLFLOW']}/api/2.0/mlflow/{path}")
+
+
+def _json(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own address
+        return json.load(answer)
+
+
+def _epoch(moment: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    try:
+        find_programs()
+    except PostgresMissing as missing:
+        pytest.skip(str(missing))
+    # Not below pytest's own temporary folder, which the account postgres could not pass.
+    folder = Path(tempfile.mkdtemp(prefix="fedrec-stack-"))
+    folder.chmod(0o755)
+    small_tables(folder / "tables")
+    one = Stack(folder)
+    yield one
+    for process in one.processes():
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def trained(stack: Stack) -> str:
+    """A run of the deployment has ended; returns how."""
+    [training] = stack.prefect("deployments/filter", {"deployments": {"tags": {"all_": ["training"]}}})
+    config = training["parameters"]["config"] | {
+        "train": {"dims": 4},
+        "federation": {"rounds": 1},
+        "evaluation": {"negatives": 9, "silo_only": False},
+    }
+    run = stack.prefect(
+        f"deployments/{training['id']}/create_flow_run",
+        {"parameters": {"config": config}, "state": {"type": "SCHEDULED"}},
+    )
+    began = time.monotonic()
+    while True:
+        state = stack.prefect(f"flow_runs/{run['id']}")["state"]["type"]
+        if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            return str(state)
+        assert time.monotonic() - began < PATIENCE_S, stack.log.read_text()
+        time.sleep(1)
+
+
+@pytest.mark.timeout(900)
+def test_the_stack_comes_up_trains_goes_down_and_comes_up_again(stack: Stack) -> None:
+    up_s = stack.up()
+    memory = sum(process.memory_full_info().pss for process in stack.processes())
+    assert trained(stack) == "COMPLETED", stack.log.read_text()
+    [version] = stack.mlflow("model-versions/search")["model_versions"]
+    assert version["source"].startswith("mlflow-artifacts:/")
+    down_s = stack.down(signal.SIGTERM)
+
+    # PostgreSQL has ended in order, and each silo kept its own account of what left.
+    home = stack.folder / "home" / "stack"
+    assert (home / "postgres" / "data" / "PG_VERSION").is_file()
+    assert not (home / "postgres" / "data" / "postmaster.pid").exists()
+    for name in ("silo-01", "silo-02", "silo-03"):
+        assert (home / "silos" / name / "egress.jsonl").stat().st_size > 0
+        assert (home / "silos" / name).stat().st_mode & 0o077 == 0
+    assert (home / "pgpass").stat().st_mode & 0o077 == 0
+
+    again_s = stack.up()
+    assert stack.mlflow("model-versions/search")["model_versions"] == [version]
+    assert len(stack.prefect("work_pools/filter", {})) == len(POOLS)
+    stack.down(signal.SIGINT)
+    print(f"up {up_s:.0f} s, {memory / 1e6:.0f} MB, down {down_s:.1f} s, up again {again_s:.0f} s")
