@@ -64,7 +64,7 @@ ui: $(INSTALLED) ## Open MLflow's and Prefect's UIs on this FEDREC_HOME (Ctrl-C 
 
 stack: $(INSTALLED) data ## Bring up PostgreSQL, Prefect, MLflow and three silos on MovieLens-100K (Ctrl-C stops all)
 	@sh infra/install-test-servers.sh
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh infra/stack/up.sh $(RAW)/interactions.csv $(RAW)/items.csv
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec sh infra/stack/up.sh $(RAW)/interactions.csv $(RAW)/items.csv
 
 bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead beside a bare loop
 	$(BIN)/python benchmarks/main_job.py --seeds 1 2 3

@@ -178,3 +178,10 @@ def test_the_excerpts_for_kubernetes_are_valid_yaml():
     assert silo["spec"]["replicas"] == 1
     assert silo["spec"]["selector"]["matchLabels"] == silo["spec"]["template"]["metadata"]["labels"]
     assert ingress["spec"]["tls"][0]["hosts"] == [ingress["spec"]["rules"][0]["host"]]
+
+
+def test_make_s_child_is_the_stack_itself():
+    # Make hands SIGTERM to its child alone: a shell between would die and leave everything running.
+    recipe = (ROOT / "Makefile").read_text().partition("\nstack:")[2].partition("\n\n")[0]
+    assert re.search(r'^\t@PATH="[^"]+" exec sh infra/stack/up\.sh ', recipe, re.MULTILINE)
+    assert (INFRA / "stack" / "up.sh").read_text().splitlines()[-1].startswith("exec honcho ")
