@@ -1,0 +1,162 @@
+"""Three silos under three Unix accounts: nobody reads another's folder, and the model is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import CHECKOUT, HUB, SILOS, Stack, until
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Iterator[dict[str, Any]]:
+    """The same job with threads of one process, which sees all data."""
+    home = tmp_path_factory.mktemp("local")
+    config = home / "job.yaml"
+    raw = {
+        "name": "local",
+        "model_name": "local",
+        "train": {"dims": 4},
+        "federation": {"rounds": 2},
+        "evaluation": {"every": 2, "negatives": 9},
+        "data": {"dir": str(folders / "tables" / "partition")},
+    }
+    config.write_text(yaml.safe_dump(raw))
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "train", "--config", str(config), "--json"],
+        env={**os.environ, "FEDREC_HOME": str(home / "home")},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    yield json.loads(done.stdout)
+
+
+def finished(stack: Stack, name: str, seconds: float = 400) -> dict[str, Any]:
+    """The result of the job of this name, once it has one."""
+
+    def result() -> dict[str, Any] | None:
+        jobs = list(stack.home(HUB).jobs.glob(f"{name}-*"))
+        return stack.journal(name).result() if jobs else None
+
+    found: dict[str, Any] = until(result, f"job {name} ends", seconds)
+    return found
+
+
+def may(stack: Stack, party: str, code: str) -> bool:
+    """Whether the party's account is allowed to do this."""
+    done = subprocess.run(
+        [stack.python, "-c", f"import pathlib, os\n{code}"],
+        **stack.as_party(party),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 or "PermissionError" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def test_every_party_is_alone_in_its_folder(stack: Stack) -> None:
+    for owner in (HUB, *SILOS):
+        for reader in (HUB, *SILOS):
+            for folder in (stack.root / owner, stack.home(owner).root):
+                assert may(stack, reader, f"os.listdir({str(folder)!r})") is (reader == owner)
+    for silo in SILOS:
+        assert may(stack, silo, f"open({str(stack.root / silo / 'data/sales.csv')!r}).read()")
+        assert not may(stack, HUB, f"open({str(stack.root / silo / 'data/sales.csv')!r}).read()")
+        assert not may(stack, HUB, f"open({str(stack.home(silo).root / 'keys/private.pem')!r}).read()")
+        for writer in (HUB, *SILOS):
+            probe = (
+                f"p = pathlib.Path({str(stack.exchange / 'silos' / silo / 'probe')!r}); p.touch(); p.unlink()"
+            )
+            assert may(stack, writer, probe) is (writer == silo)
+        assert not may(stack, silo, f"pathlib.Path({str(stack.exchange / 'probe')!r}).touch()")
+
+
+def test_a_run_that_ops_start_gives_the_local_model(stack: Stack, local: dict[str, Any]) -> None:
+    done = stack.run(HUB, "deployment", "run", "federated-training/manual", module="prefect")
+    assert done.returncode == 0, done.stderr
+    result = finished(stack, "manual")
+
+    assert result["status"] == "finished"
+    assert [each["accepted"] for each in result["rounds"]] == [list(SILOS)] * 2
+    assert [each["model_sha256"] for each in result["rounds"]] == [
+        each["model_sha256"] for each in local["rounds"]
+    ]
+    assert result["final"]["federated"] == local["final"]["federated"]
+    for each in result["rounds"]:
+        print({name: round(value, 3) for name, value in each["seconds"].items()})
+
+    for silo in SILOS:
+        egress = stack.json_of(silo, "silo", "egress", "--job", result["job_id"], "--verify")
+        assert egress["verified"] is True
+        assert egress["refused"] == []
+        left = [(row["round"], row["what"]) for row in egress["sent"]]
+        assert sorted(left) == [
+            *((0, "check"), (1, "client_update"), (1, "train"), (2, "client_update")),
+            *((2, "compare"), (2, "evaluate"), (2, "train")),
+        ]
+        files = list((stack.exchange / "silos" / silo).rglob("*.safetensors"))
+        written = {
+            json.loads(line)["body"]["sha256"]
+            for line in (stack.home(silo).root / "egress.jsonl").read_text().splitlines()
+        }
+        assert {file.stem for file in files} <= written
+    # No user's id is in the exchange, nor in the coordinator's journals and databases.
+    user_id = re.compile(rb"(?<![\\\\0-9a-zA-Z])u0[0-2][0-9](?![0-9a-zA-Z])")
+    kept = [path for path in stack.home(HUB).root.rglob("*") if path.suffix in {".json", ".db"}]
+    assert any(path.name == "prefect.db" for path in kept)
+    for path in [*kept, *(path for path in stack.exchange.rglob("*") if path.is_file())]:
+        assert not user_id.search(path.read_bytes()), path
+
+
+@pytest.mark.xfail(
+    version("sqlalchemy") >= "2.1",
+    reason="With SQLAlchemy 2.1, Prefect 3.8.8 cannot insert the runs of a schedule; needs sqlalchemy<2.1.",
+    run=False,
+)
+def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
+    stack.deploy("often", stack.config("often"), cron="* * * * *")
+    try:
+        result = finished(stack, "often")
+    finally:
+        # Otherwise the next minute brings the next job.
+        stack.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
+    assert result["model_sha256"] == local["model_sha256"]
+
+
+def test_a_job_goes_on_without_a_silo_that_was_killed_between_rounds(stack: Stack) -> None:
+    config = stack.config("killed", federation={"rounds": 2, "deadline_s": 40})
+    stack.deploy("killed", config)
+    done = stack.run(HUB, "deployment", "run", "federated-training/killed", module="prefect")
+    assert done.returncode == 0, done.stderr
+    jobs = stack.home(HUB).jobs
+    until(lambda: list(jobs.glob("killed-*/rounds/000001.json")), "round 1 is committed", 300)
+    stack.stop("worker-cedar", signal.SIGKILL)
+    try:
+        result = finished(stack, "killed")
+    finally:
+        stack.serve("cedar")
+
+    assert result["status"] == "finished"
+    first, second = result["rounds"]
+    assert first["accepted"] == list(SILOS)
+    assert second["accepted"] == ["ash", "birch"]
+    (rejection,) = second["rejected"]
+    assert (rejection["client_id"], rejection["stage"]) == ("cedar", "deadline")
