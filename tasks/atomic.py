@@ -18,7 +18,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     with _temporary(path, data, durable) as temporary:
         temporary.replace(path)
     if durable:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def create_exclusively(path: Path, data: bytes) -> None:
@@ -30,7 +30,7 @@ def create_exclusively(path: Path, data: bytes) -> None:
     with _temporary(path, data, durable=True) as temporary:
         # Unlike a rename, a link refuses to replace a file that another process made in the meantime.
         os.link(temporary, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -49,7 +49,8 @@ def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Names that were made or changed in the folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from models.errors import JobBusy, LedgerTampered
 from models.ledger import chain
 from models.ledger.chain import Entry
+from tasks.atomic import sync_folder
 
 _LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.01
@@ -102,7 +103,7 @@ class ChainedFile:
             file.flush()
             os.fsync(file.fileno())
         if fresh:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         return entry
 
     def _tail(self) -> tuple[Entry | None, bytes]:
@@ -149,11 +150,3 @@ def _last_lines(file: BinaryIO) -> list[bytes]:
         blocks.insert(0, file.read(end - start))
         breaks += blocks[0].count(b"\n")
     return b"".join(blocks).split(b"\n")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
