@@ -71,7 +71,7 @@ bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead b
 
 lock: ## Resolve requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --quiet --output-file requirements.lock
+		--no-annotate --no-header --no-strip-extras --quiet --output-file requirements.lock
 
 clean: ## Remove the environment and caches, but no data
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
