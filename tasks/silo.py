@@ -186,12 +186,12 @@ def starting_users(
     """
     states = UserStates(silo, start.job_id) if start.job_id is not None else None
     round_ = start.round if states is None or start.exact else states.nearest(start.round)
-    fresh = initial_users(len(data.user_ids), dims, seed, client_id)
     if states is None or round_ is None:
-        return fresh
+        return initial_users(len(data.user_ids), dims, seed, client_id)
     known, known_ids = states.read(round_)
     if known_ids == data.user_ids:
         return known
+    fresh = initial_users(len(data.user_ids), dims, seed, client_id)
     row_of = {user_id: row for row, user_id in enumerate(known_ids)}
     pairs = [(row, row_of[user_id]) for row, user_id in enumerate(data.user_ids) if user_id in row_of]
     rows, known_rows = np.array(pairs, dtype=np.intp).reshape(-1, 2).T

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class Tracker:
             self.client.log_artifacts(self.run_id, local, folder)
         if manifest["evaluation"]:
             self._table(_client_table(manifest["evaluation"]["clients"]), f"clients/round-{round_:04d}.json")
-        uri = f"{self.client.get_run(self.run_id).info.artifact_uri}/{folder}"
+        uri = f"{self._artifacts}/{folder}"
         return register_round(self.client, self.model_name, self.run_id, uri, manifest)
 
     def log_breach(self, round_: int, subject: str, text: str) -> None:
@@ -118,6 +119,11 @@ class Tracker:
             if rows:
                 self._table(_columns(rows), name)
         self.client.log_artifacts(self.run_id, str(folder))
+
+    @cached_property
+    def _artifacts(self) -> str:
+        """Where the run's artefacts lie. Asked once: with a run MLflow loads all its metrics, ever more."""
+        return str(self.client.get_run(self.run_id).info.artifact_uri)
 
     def _table(self, columns: dict[str, list[Any]], name: str) -> None:
         """The run's table of this name holds these columns, whatever an earlier try wrote there."""
