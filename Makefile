@@ -21,6 +21,8 @@ install: $(INSTALLED) ## Create .venv and install the locked dependencies
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] < (3, 14) else "fedrec needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	@# Older ones take a locked package that is also wanted with extras for one that is not locked.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=24,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
@@ -71,7 +73,7 @@ bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead b
 
 lock: ## Resolve requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --no-strip-extras --quiet --output-file requirements.lock
+		--no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## Remove the environment and caches, but no data
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
