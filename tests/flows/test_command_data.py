@@ -54,7 +54,7 @@ def test_partition_tells_people_what_to_do_next(folder):
     assert done.returncode == 0, done.stderr
     assert "2 clients with 2 users and 3 interactions of 2 items" in done.stdout
     assert "smallest user-u2 (1), largest user-u1 (2)" in done.stdout
-    assert f"fedrec train --set data.dir={folder / 'out'}" in done.stdout
+    assert f"fedrec train --config configs/ml-100k.yaml --set data.dir={folder / 'out'}" in done.stdout
 
 
 def test_partition_at_random_with_a_seed(folder):
