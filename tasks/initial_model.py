@@ -15,7 +15,7 @@ from models.recommenders.lightfm_training import initial_items
 from tasks.codec import encode_model
 from tasks.home import Home
 from tasks.journal import Journal
-from tasks.registry import CHAMPION, load_version, open_registry
+from tasks.registry import CHAMPION, load_version, open_registry, resolve_model_name
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def model_of_champion(
         NotFound: there is no champion.
         InvalidConfig: it has other dimensions than the job.
     """
-    champion = load_version(open_registry(home), model_name, CHAMPION)
+    registry = open_registry(home)
+    champion = load_version(registry, resolve_model_name(registry, model_name), CHAMPION)
     known = champion.model()
     if known.items.shape[1] != spec.dims:
         raise InvalidConfig(

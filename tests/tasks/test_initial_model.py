@@ -131,6 +131,12 @@ def test_a_champion_of_other_dims_is_refused(champion):
     assert caught.value.key == "train.dims"
 
 
-def test_without_a_champion_there_is_nothing_to_start_from(home):
-    with pytest.raises(NotFound):
+def test_without_a_registry_there_is_nothing_to_start_from(home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(NotFound, match="registered"):
         model_of_champion(Home(home), "movies", KNOWN, SPEC, 7)
+
+
+def test_without_the_model_there_is_nothing_to_start_from(mlflow_home):
+    with pytest.raises(NotFound, match="registered"):
+        model_of_champion(mlflow_home, "movies", KNOWN, SPEC, 7)
