@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
 from models.errors import InvalidInput, QuorumNotReached
-from models.evaluation.metric import Metric
 from models.federation.seeds import generator_for
 
 Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
@@ -69,23 +68,6 @@ class Rejection:
     client_id: str
     stage: Stage
     reason: str
-
-
-@dataclass(frozen=True)
-class RoundResult:
-    """What came of a round.
-
-    Attributes:
-        round: which one.
-        accepted: ids of the clients in the merged model, sorted.
-        rejected: the others of the cohort.
-        metrics: sums over the accepted clients.
-    """
-
-    round: int
-    accepted: tuple[str, ...]
-    rejected: tuple[Rejection, ...]
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
 def plan_round(
