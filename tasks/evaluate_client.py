@@ -13,7 +13,7 @@ from models.evaluation.benefit import paired_difference
 from models.evaluation.metric import Metric
 from models.evaluation.ranking import HeldOutRanks, held_out_ranks, ndcg, ranking_metrics
 from models.federation.model import ItemArrays
-from models.recommenders.fold_in import fold_in
+from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.lightfm_training import train_alone
 from tasks.orders import ClientOrder
 from tasks.retries import CLIENT_TASK
@@ -109,9 +109,7 @@ def _user_embeddings(order: ClientOrder, data: SiloData, items: ItemArrays) -> n
         )
         return users.embeddings
     starts = np.searchsorted(data.split.train_users, np.arange(len(data.user_ids) + 1))
+    side = ItemSide.of(items.embeddings, items.biases)
     return np.stack(
-        [
-            fold_in(data.split.train_items[first:last].tolist(), items.embeddings, items.biases)
-            for first, last in pairwise(starts)
-        ]
+        [fold_in(data.split.train_items[first:last], side).vector for first, last in pairwise(starts)]
     )

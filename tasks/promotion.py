@@ -115,7 +115,9 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
     try:
         loaded = registry.load_version(client, model_name, version)
         titles = [""] * len(loaded.items)
-        scores = Recommender.of(loaded.model(), loaded.items["item_id"].tolist(), titles).golden_scores()
+        scores = Recommender.of(
+            loaded.model().items, loaded.items["item_id"].tolist(), titles
+        ).golden_scores()
     except (CorruptArtifact, CatalogMismatch, NotFound, np.linalg.LinAlgError) as error:
         return _from_tags(version, tags), Trial(error=str(error))
     trial = Trial(

@@ -24,7 +24,7 @@ def recommender_of(found: RegisteredRound) -> Recommender:
     named = [
         title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
     ]
-    return Recommender.of(found.model(), ids, named)
+    return Recommender.of(found.model().items, ids, named)
 
 
 def answer(

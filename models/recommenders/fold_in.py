@@ -12,6 +12,7 @@ from models.errors import InvalidInput
 from models.federation.model import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
+Rows = Sequence[int] | npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -41,63 +42,108 @@ class FoldIn:
             )
 
 
+@dataclass(frozen=True)
+class ItemSide:
+    """Item embeddings and biases, with what every fold-in needs of them and depends on no history.
+
+    Attributes:
+        embeddings: Y, (items, dims).
+        biases: b, (items,).
+        gram: Y'Y, (dims, dims) float64.
+        bias_pull: Y'(b - mean of b), (dims,) float64.
+        bias_mean: mean of b.
+    """
+
+    embeddings: FloatArray
+    biases: FloatArray
+    gram: Float64Array
+    bias_pull: Float64Array
+    bias_mean: float
+
+    @classmethod
+    def of(cls, embeddings: FloatArray, biases: FloatArray) -> ItemSide:
+        """The item side of these embeddings (items, dims) and biases (items,)."""
+        wide = embeddings.astype(np.float64)
+        mean = float(np.mean(biases, dtype=np.float64))
+        return cls(
+            embeddings=embeddings,
+            biases=biases,
+            gram=np.asarray(wide.T @ wide, dtype=np.float64),
+            bias_pull=np.asarray(wide.T @ (biases.astype(np.float64) - mean), dtype=np.float64),
+            bias_mean=mean,
+        )
+
+    def __len__(self) -> int:
+        return int(self.embeddings.shape[0])
+
+    def scores(self, user: Float64Array) -> FloatArray:
+        """The scores (items,) of all items for a user vector (dims,), in the embeddings' precision."""
+        # A vector of another precision would have numpy copy all embeddings first.
+        return np.asarray(self.embeddings @ user.astype(self.embeddings.dtype) + self.biases)
+
+
+@dataclass(frozen=True)
+class FoldedUser:
+    """A user vector, and what each item of the history has to do with it.
+
+    Attributes:
+        general: (dims,) the part that a user without a history would have.
+        parts: (history, dims), what each item of the history adds to it.
+    """
+
+    general: Float64Array
+    parts: Float64Array
+
+    @property
+    def vector(self) -> Float64Array:
+        """The user vector (dims,): the sum of all parts."""
+        return np.asarray(self.general + self.parts.sum(axis=0), dtype=np.float64)
+
+
 def fold_in(
-    history_rows: Sequence[int] | npt.NDArray[np.integer],
-    item_embeddings: FloatArray,
-    item_biases: FloatArray,
-    how: FoldIn | None = None,
-    gram: Float64Array | None = None,
-) -> Float64Array:
-    """The user vector (dims,) float64 that explains a history best, given fixed items.
+    history_rows: Rows, side: ItemSide, how: FoldIn | None = None, weights: Sequence[float] | None = None
+) -> FoldedUser:
+    """The user vector that explains a history best, given fixed items.
 
     One user step of implicit ALS (Hu, Koren and Volinsky 2008, eq. 4) with the item bias inside the residual:
-    with the weights c_i = w for every item and 1 for the seen ones, targets t_i = `target` for seen items and
-    0 for others, and biases b_i around their mean,
+    with the confidences c_i = w for unseen items and those of `weights` for seen ones, targets t_i = `target`
+    for seen items and 0 for others, and biases b_i around their mean,
 
         x = ( Y' C Y + regularisation I )^-1  Y' C (t - b)
 
     Biases are taken around their mean, so that a shift of all biases, which ranks nothing otherwise, changes
-    nothing.
+    nothing. The right side is a sum over items and the left side is the same for all of them, so x is a sum
+    over items, too: that is what `FoldedUser.parts` holds.
 
     Args:
         history_rows: rows of the seen items, without duplicates; may be empty.
-        item_embeddings: Y, (items, dims).
-        item_biases: b, (items,).
+        side: the items.
         how: target, regularisation and weights.
-        gram: `gram_of(item_embeddings)`, where it is known already.
+        weights: confidence in each seen item, more than 0; 1 where nothing is said.
 
     Raises:
-        InvalidInput: a row is not one of the items.
+        InvalidInput: a row is not one of the items, or a weight is not positive.
     """
     how = how or FoldIn()
     rows = np.asarray(history_rows, dtype=np.int64)
-    items, dims = item_embeddings.shape
+    items, dims = side.embeddings.shape
     if rows.size and (rows.min() < 0 or rows.max() >= items):
         raise InvalidInput(f"A history row lies outside the {items} items: {rows.tolist()}.")
-    weight = min(1.0, how.unseen_weight / items)
-    biases = item_biases.astype(np.float64) - float(np.mean(item_biases, dtype=np.float64))
-    seen = item_embeddings[rows].astype(np.float64)
-    everywhere = gram_of(item_embeddings) if gram is None else gram
-    left = weight * everywhere + (1.0 - weight) * (seen.T @ seen) + how.regularisation * np.eye(dims)
-    # Every item asks for -b with weight w; a seen one asks for target - b with weight 1 instead.
-    right = -weight * (item_embeddings.T @ biases) + seen.T @ (how.target - (1.0 - weight) * biases[rows])
-    return np.asarray(np.linalg.solve(left, right), dtype=np.float64)
+    confidence = np.ones(rows.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    if confidence.shape != rows.shape or not np.all((confidence > 0.0) & np.isfinite(confidence)):
+        raise InvalidInput("A history needs one positive, finite weight for each of its items.")
+    unseen = min(1.0, how.unseen_weight / items)
+    seen = side.embeddings[rows].astype(np.float64)
+    left = unseen * side.gram + (seen.T * (confidence - unseen)) @ seen + how.regularisation * np.eye(dims)
+    # Every item asks for -b with the weight of the unseen; a seen one asks for target - b with its own.
+    biases = side.biases[rows].astype(np.float64) - side.bias_mean
+    asked = confidence * (how.target - biases) + unseen * biases
+    right = np.column_stack([-unseen * side.bias_pull, seen.T * asked])
+    solved = np.linalg.solve(left, right)
+    return FoldedUser(general=solved[:, 0], parts=np.ascontiguousarray(solved[:, 1:].T))
 
 
-def gram_of(item_embeddings: FloatArray) -> Float64Array:
-    """Y'Y (dims, dims) in float64."""
-    wide = item_embeddings.astype(np.float64)
-    return np.asarray(wide.T @ wide, dtype=np.float64)
-
-
-def scores_of(user: Float64Array, item_embeddings: FloatArray, item_biases: FloatArray) -> Float64Array:
-    """The scores (items,) float64 of all items for a user vector (dims,)."""
-    return np.asarray(item_embeddings @ user + item_biases, dtype=np.float64)
-
-
-def top_k(
-    scores: Float64Array, k: int, exclude: Sequence[int] | npt.NDArray[np.integer] = ()
-) -> npt.NDArray[np.int64]:
+def top_k(scores: FloatArray, k: int, exclude: Rows = ()) -> npt.NDArray[np.int64]:
     """Rows of the k highest scores, highest first; among equal scores the lower row comes first.
 
     Args:
@@ -110,12 +156,14 @@ def top_k(
     """
     if k < 1:
         raise InvalidInput(f"The number of recommendations k must be at least 1, got {k}.")
-    left = np.ones(scores.shape[0], dtype=bool)
-    left[np.asarray(exclude, dtype=np.int64)] = False
-    rows = np.flatnonzero(left)
-    if k < rows.size:
-        # The k-th score is a threshold; all rows that reach it are kept, so that ties are cut by row.
-        threshold = np.partition(scores[rows], rows.size - k)[rows.size - k]
-        rows = rows[scores[rows] >= threshold]
-    order = np.lexsort((rows, -scores[rows]))
+    gone = np.unique(np.asarray(exclude, dtype=np.int64))
+    left = scores.copy()
+    left[gone] = -np.inf
+    k = min(k, left.size - gone.size)
+    if k == 0:
+        return np.empty(0, dtype=np.int64)
+    # The k-th score is a threshold; all rows that reach it are kept, so that ties are cut by row.
+    threshold = np.partition(left, left.size - k)[left.size - k]
+    rows = np.flatnonzero(left >= threshold)
+    order = np.lexsort((rows, -left[rows]))
     return rows[order][:k]

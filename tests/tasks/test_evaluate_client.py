@@ -11,7 +11,7 @@ import pytest
 from models.evaluation.metric import Metric
 from models.federation.model import GlobalModel, ItemArrays
 from models.federation.rounds import TrainSpec
-from models.recommenders.fold_in import fold_in
+from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.lightfm_training import train_alone
 from tasks.codec import encode_model
 from tasks.dataset import open_partition
@@ -98,7 +98,10 @@ def test_users_of_a_client_that_never_trained_are_folded_in(order):
     items, split = order.model().items, order.data().split
     users = np.stack(
         [
-            fold_in(split.train_items[split.train_users == user].tolist(), items.embeddings, items.biases)
+            fold_in(
+                split.train_items[split.train_users == user].tolist(),
+                ItemSide.of(items.embeddings, items.biases),
+            ).vector
             for user in range(8)
         ]
     )

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput
-from models.federation.model import GlobalModel, ItemArrays
+from models.federation.model import ItemArrays
 from models.recommenders.answer import Recommender
-from models.recommenders.fold_in import FoldIn, fold_in, gram_of, scores_of, top_k
+from models.recommenders.fold_in import FoldIn, ItemSide, fold_in, top_k
 
 
 def test_one_item_of_one_dim_by_hand():
@@ -18,9 +18,12 @@ def test_one_item_of_one_dim_by_hand():
     # Left: 0.25 * 2^2 (unseen) + 1 * 1^2 (seen) + 3 = 5.
     # Right: 1 * 1 * (4 - 1) (seen) + 0.25 * 2 * (0 + 1) (unseen) = 3.5.
     how = FoldIn(target=4.0, regularisation=3.0, unseen_weight=0.5)
-    user = fold_in([0], np.array([[1.0], [2.0]]), np.array([3.0, 1.0]), how)
+    user = fold_in([0], ItemSide.of(np.array([[1.0], [2.0]]), np.array([3.0, 1.0])), how)
 
-    assert user == pytest.approx([0.7])
+    assert user.vector == pytest.approx([0.7])
+    # Without the seen item's 1 * (4 - 1) and with -0.25 * 1 for it as an unseen one: right 0.25, left 5.
+    assert user.general == pytest.approx([0.25 / 5])
+    assert user.parts == pytest.approx(np.array([[3.25 / 5]]))
 
 
 def test_it_is_the_weighted_ridge_regression_of_targets_on_items():
@@ -35,25 +38,47 @@ def test_it_is_the_weighted_ridge_regression_of_targets_on_items():
     answer = np.concatenate([targets * np.sqrt(weights), np.zeros(6)])
     expected = np.linalg.lstsq(stacked, answer, rcond=None)[0]
 
-    assert fold_in(seen, items, biases) == pytest.approx(expected)
-    assert fold_in(seen, items, biases, gram=gram_of(items)) == pytest.approx(expected)
+    assert fold_in(seen, ItemSide.of(items, biases)).vector == pytest.approx(expected)
+
+
+def test_a_weight_is_an_item_s_weight_in_that_regression():
+    rng = np.random.default_rng(6)
+    items, biases = rng.normal(size=(30, 4)), rng.normal(size=30)
+    seen, given = [2, 9, 21], [0.5, 3.0, 1.0]
+    weights = np.full(30, 5.0 / 30)
+    weights[seen] = given
+    targets = np.where(np.isin(np.arange(30), seen), 4.0, 0.0) - (biases - biases.mean())
+    stacked = np.vstack([items * np.sqrt(weights)[:, None], np.sqrt(10.0) * np.eye(4)])
+    answer = np.concatenate([targets * np.sqrt(weights), np.zeros(4)])
+    expected = np.linalg.lstsq(stacked, answer, rcond=None)[0]
+
+    assert fold_in(seen, ItemSide.of(items, biases), weights=given).vector == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")], [1.0, float("inf")]]
+)
+def test_weights_must_be_positive_and_one_for_each_item(weights):
+    with pytest.raises(InvalidInput, match="positive, finite weight"):
+        fold_in([0, 1], ItemSide.of(np.eye(3), np.zeros(3)), weights=weights)
 
 
 def test_a_shift_of_all_biases_changes_nothing():
     rng = np.random.default_rng(1)
     items, biases = rng.normal(size=(9, 3)), rng.normal(size=9)
 
-    assert fold_in([2], items, biases + 7.0) == pytest.approx(fold_in([2], items, biases))
+    shifted = fold_in([2], ItemSide.of(items, biases + 7.0)).vector
+    assert shifted == pytest.approx(fold_in([2], ItemSide.of(items, biases)).vector)
 
 
 def test_an_empty_history_and_equal_biases_leave_the_user_at_zero():
-    assert fold_in([], np.eye(3), np.full(3, 2.0)).tolist() == [0.0, 0.0, 0.0]
+    assert fold_in([], ItemSide.of(np.eye(3), np.full(3, 2.0))).vector.tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("row", [-1, 3])
 def test_a_row_outside_the_items_is_refused(row):
     with pytest.raises(InvalidInput, match="outside the 3 items"):
-        fold_in([0, row], np.eye(3), np.zeros(3))
+        fold_in([0, row], ItemSide.of(np.eye(3), np.zeros(3)))
 
 
 @pytest.mark.parametrize("wrong", [{"regularisation": 0.0}, {"unseen_weight": -1.0}])
@@ -63,9 +88,9 @@ def test_settings_without_a_unique_solution_are_refused(wrong):
 
 
 def test_scores_are_products_plus_biases():
-    scores = scores_of(np.array([2.0, 1.0]), np.array([[1.0, 0.0], [0.0, 3.0]]), np.array([0.5, -1.0]))
+    side = ItemSide.of(np.array([[1.0, 0.0], [0.0, 3.0]]), np.array([0.5, -1.0]))
 
-    assert scores.tolist() == [2.5, 2.0]
+    assert side.scores(np.array([2.0, 1.0])).tolist() == [2.5, 2.0]
 
 
 def test_the_highest_scores_come_first_and_ties_go_by_row():
@@ -99,8 +124,7 @@ def checkerboard() -> Recommender:
         embedding_accumulators=zeros,
         bias_accumulators=np.zeros(8, dtype=np.float32),
     )
-    model = GlobalModel(round=1, catalog_digest="c", items=items)
-    return Recommender.of(model, [f"i{row}" for row in range(8)], [f"Item {row}" for row in range(8)])
+    return Recommender.of(items, [f"i{row}" for row in range(8)], [f"Item {row}" for row in range(8)])
 
 
 @pytest.mark.parametrize(("history", "same_block"), [([0, 2], ["i4", "i6"]), ([5, 3], ["i1", "i7"])])
@@ -130,4 +154,49 @@ def test_golden_scores_cover_three_histories():
 
 def test_ids_and_titles_must_fit_the_rows():
     with pytest.raises(InvalidInput, match="model of 8 items"):
-        Recommender.of(checkerboard().model, ["i0"], ["Item 0"])
+        Recommender.of(checkerboard().side, ["i0"], ["Item 0"])
+
+
+def test_only_allowed_items_are_recommended():
+    allowed = np.arange(8) % 2 == 1
+
+    answer = checkerboard().recommend([0, 1], 8, exclude=[3], allowed=allowed)
+
+    assert sorted(one.item_id for one in answer) == ["i5", "i7"]
+
+
+def test_a_diverse_answer_reaches_the_other_block():
+    plain = checkerboard().recommend([0], 3)
+    diverse = checkerboard().recommend([0], 3, diversity=0.7)
+
+    assert [one.item_id for one in plain] == ["i2", "i4", "i6"]
+    assert diverse[0].item_id == "i2"
+    assert {"i1", "i3", "i5", "i7"} & {one.item_id for one in diverse}
+
+
+def test_reasons_name_the_item_of_the_same_block():
+    answer = checkerboard().recommend([0, 1], 4, reasons=1)
+
+    for one in answer:
+        same_block = 0 if int(one.item_id[1]) % 2 == 0 else 1
+        assert one.because[0].row == same_block
+        assert sum(reason.share for reason in one.because) == pytest.approx(1.0)
+
+
+def test_an_empty_history_gets_what_is_popular():
+    assert [one.item_id for one in checkerboard().recommend([], 4)] == ["i1", "i3", "i5", "i7"]
+
+
+def test_similar_items_point_the_same_way():
+    answer = checkerboard().similar(2, 4)
+
+    assert [one.item_id for one in answer[:3]] == ["i0", "i4", "i6"]
+    assert answer[0].similarity == pytest.approx(1.0)
+    # (1, .1) and (.1, 1): cosine .2 / 1.01.
+    assert answer[3].similarity == pytest.approx(0.2 / 1.01)
+
+
+def test_an_item_at_zero_is_like_no_other():
+    side = ItemSide.of(np.array([[0.0, 0.0], [1.0, 0.0]]), np.zeros(2))
+
+    assert Recommender.of(side, ["a", "b"], ["A", "B"]).similar(0, 1)[0].similarity == 0.0

@@ -1,0 +1,130 @@
+"""Item features, such as genres and years: to filter answers by, and to place items without training."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+from models.errors import InvalidInput
+
+_NOT_FEATURES = ("item_id", "title")
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """The features of a catalogue's items.
+
+    Attributes:
+        items: how many items there are.
+        labels: column -> label -> (n,) sorted rows of the items that carry it. A cell may hold several,
+            separated by "|" where the column uses that, by spaces otherwise.
+        numbers: column -> (items,) float64, NaN where unknown.
+    """
+
+    items: int
+    labels: Mapping[str, Mapping[str, npt.NDArray[np.int64]]]
+    numbers: Mapping[str, npt.NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, catalog: pd.DataFrame) -> ItemFeatures:
+        """The features in a catalogue's columns, all but ids and titles, in row order."""
+        labels, numbers = {}, {}
+        for name in catalog.columns:
+            if name in _NOT_FEATURES:
+                continue
+            column = catalog[name]
+            if pd.api.types.is_numeric_dtype(column):
+                numbers[str(name)] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            else:
+                labels[str(name)] = _labels(column)
+        return cls(len(catalog), labels, numbers)
+
+    def having(self, wanted: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+        """(items,) whether an item meets every condition.
+
+        Args:
+            wanted: column -> a list of labels, of which an item must carry one, or for a column of numbers
+                {"min": a, "max": b}, both inclusive, one of which may be left out.
+
+        Raises:
+            InvalidInput: there is no such column or label, or the condition does not suit the column.
+        """
+        allowed = np.ones(self.items, dtype=bool)
+        for column, condition in wanted.items():
+            if column in self.labels:
+                allowed &= self._carrying(column, condition)
+            elif column in self.numbers:
+                allowed &= self._within(column, condition)
+            else:
+                known = ", ".join(sorted([*self.labels, *self.numbers])) or "none"
+                raise InvalidInput(f"Items have no feature {column!r}; there are: {known}.", feature=column)
+        return allowed
+
+    def matrix(self) -> sp.csr_matrix:
+        """(items, features) of 0 and 1: one column a label, and one for each tenth of a column of numbers."""
+        columns = [rows for by_label in self.labels.values() for _, rows in sorted(by_label.items())]
+        for numbers in self.numbers.values():
+            columns += _bins(numbers)
+        lengths = [len(rows) for rows in columns]
+        rows = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
+        places = np.repeat(np.arange(len(columns)), lengths)
+        return sp.csr_matrix((np.ones(len(rows)), (rows, places)), shape=(self.items, len(columns)))
+
+    def _carrying(self, column: str, condition: Any) -> npt.NDArray[np.bool_]:
+        is_list = isinstance(condition, Sequence) and not isinstance(condition, str)
+        if not is_list or not condition or not all(isinstance(label, str) for label in condition):
+            raise InvalidInput(
+                f"Feature {column!r} takes a list of labels, got {condition!r}.", feature=column
+            )
+        found = np.zeros(self.items, dtype=bool)
+        for label in condition:
+            if label not in self.labels[column]:
+                raise InvalidInput(
+                    f"No item has the {column} {label!r}.",
+                    next_step=f"There are: {', '.join(sorted(self.labels[column]))}.",
+                    feature=column,
+                )
+            found[self.labels[column][label]] = True
+        return found
+
+    def _within(self, column: str, condition: Any) -> npt.NDArray[np.bool_]:
+        bounds = dict(condition) if isinstance(condition, Mapping) else {}
+        numeric = all(
+            isinstance(each, int | float) and not isinstance(each, bool) for each in bounds.values()
+        )
+        if not bounds or not numeric or not bounds.keys() <= {"min", "max"}:
+            raise InvalidInput(
+                f'Feature {column!r} takes {{"min": a, "max": b}}, got {condition!r}.', feature=column
+            )
+        numbers = self.numbers[column]
+        # Comparisons with NaN are false: what is unknown meets no condition.
+        low, high = bounds.get("min", -np.inf), bounds.get("max", np.inf)
+        return np.asarray((numbers >= low) & (numbers <= high), dtype=np.bool_)
+
+
+def _labels(column: pd.Series[Any]) -> dict[str, npt.NDArray[np.int64]]:
+    cells = ["" if pd.isna(cell) else str(cell) for cell in column]
+    separator = "|" if any("|" in cell for cell in cells) else None
+    found = defaultdict(list)
+    for row, cell in enumerate(cells):
+        for label in dict.fromkeys(part.strip() for part in cell.split(separator)):
+            if label:
+                found[label].append(row)
+    return {label: np.array(rows, dtype=np.int64) for label, rows in found.items()}
+
+
+def _bins(numbers: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int64]]:
+    known = np.flatnonzero(~np.isnan(numbers))
+    if known.size == 0:
+        return []
+    edges = np.unique(np.quantile(numbers[known], np.linspace(0.0, 1.0, _BINS + 1)[1:-1]))
+    places = np.searchsorted(edges, numbers[known], side="right")
+    return [known[places == place] for place in range(len(edges) + 1)]
