@@ -17,7 +17,8 @@ import pandas as pd
 from data_contracts.outcome import ContractOutcome
 from data_contracts.rule import Rule, between, max_between, mean_between, one_of, row_count
 from data_contracts.validation import validate
-from models.federation.model import FloatArray, GlobalModel, ItemArrays
+from models.federation.arrays import FloatArray
+from models.federation.model import GlobalModel, ItemArrays
 
 # Where LightFM starts Adagrad's sums of squared gradients: an item above it has been trained.
 INITIAL_ACCUMULATOR = 1.0

@@ -27,12 +27,14 @@ class Split:
 
     Attributes:
         train_users, train_items: (n_train,), what a model may learn from, sorted by user, then item.
+        train_places: (n_train,), the place of each in its user's history, 0 being the earliest.
         validation_users, validation_items: (n_cases,), one case a user, sorted by user; for choices.
         test_users, test_items: (n_cases,), the same users; for the figures that are reported.
     """
 
     train_users: Rows
     train_items: Rows
+    train_places: Rows
     validation_users: Rows
     validation_items: Rows
     test_users: Rows
@@ -78,8 +80,11 @@ def split_leave_one_out(
     validation = order[evaluated & (steps_from_last == 1)]
     train = order[~evaluated | (steps_from_last > 1)]
     train = train[np.lexsort((items[train], users[train]))]
-    parts = (column[rows] for rows in (train, validation, test) for column in (users, items))
-    return Split(*(part.astype(np.int32) for part in parts))
+    places = np.empty(len(order), dtype=np.int32)
+    places[order] = counts[owner] - 1 - steps_from_last
+    held_out = (column[rows] for rows in (validation, test) for column in (users, items))
+    columns = (users[train], items[train], places[train], *held_out)
+    return Split(*(column.astype(np.int32) for column in columns))
 
 
 def sample_negatives(

@@ -14,24 +14,13 @@ from typing import Literal
 import numpy as np
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
-from models.federation.model import ClientUpdate, FloatArray, GlobalModel, ItemArrays
+from models.federation.arrays import FloatArray, RunningSum
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 
 MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean"]
 
 
-@dataclass(frozen=True)
-class MergeState:
-    """A running sum in float64.
-
-    Attributes:
-        total: weighted sum of the contributions so far.
-        weight: sum of their weights.
-        clients: ids added, in order.
-    """
-
-    total: ItemArrays
-    weight: float
-    clients: tuple[str, ...]
+MergeState = RunningSum[ItemArrays]
 
 
 class MergeRule(ABC):
@@ -51,25 +40,16 @@ class MergeRule(ABC):
 
     def empty(self, base: GlobalModel) -> MergeState:
         """The sum of no updates."""
-        zeros = base.items.map(lambda array: np.zeros(array.shape, dtype=np.float64))
-        return MergeState(total=zeros, weight=0.0, clients=())
+        return RunningSum.zero(base.items)
 
     def add(self, state: MergeState, base: GlobalModel, update: ClientUpdate) -> MergeState:
         """The sum with one more update.
-
-        Updates must come in ascending order of client id: floating-point sums depend on their order, and a
-        fixed order makes the result independent of the order of arrival.
 
         Raises:
             InvalidInput: out of order, or a client twice.
             StaleUpdate: the update was made from another round.
             CatalogMismatch: its rows are numbered by another catalogue.
         """
-        if state.clients and update.client_id <= state.clients[-1]:
-            raise InvalidInput(
-                f"Updates must be added in ascending order of client id, each once: "
-                f"{update.client_id!r} came after {state.clients[-1]!r}."
-            )
         if update.base_round != base.round:
             raise StaleUpdate(
                 f"The update of client {update.client_id!r} starts from round {update.base_round}, "
@@ -80,12 +60,7 @@ class MergeRule(ABC):
                 f"The update of client {update.client_id!r} numbers items by catalogue "
                 f"{update.catalog_digest[:12]}, expected {base.catalog_digest[:12]}."
             )
-        weight = self.weight(update)
-        return MergeState(
-            total=state.total.map(lambda total, delta: total + weight * _f64(delta), update.deltas),
-            weight=state.weight + weight,
-            clients=(*state.clients, update.client_id),
-        )
+        return state.plus(update.client_id, update.deltas, self.weight(update))
 
     def finish(self, state: MergeState, base: GlobalModel) -> GlobalModel:
         """The next global model (float32).

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.evaluation.metric import Metric
-
-FloatArray = npt.NDArray[np.floating]
+from models.federation.arrays import ArrayGroup, FloatArray
 
 
 @dataclass(frozen=True)
-class ItemArrays:
+class ItemArrays(ArrayGroup):
     """One value for every item-side parameter of LightFM: parameters, differences or gradients.
 
     Attributes:
@@ -24,7 +22,7 @@ class ItemArrays:
         embedding_accumulators: (items, dims), Adagrad's sums of squared gradients (Duchi et al. 2011).
         bias_accumulators: (items,), the same for the biases.
 
-    All four have one dtype, and are made read-only.
+    All four have one dtype.
     """
 
     embeddings: FloatArray
@@ -50,28 +48,13 @@ class ItemArrays:
                     f"Item array {name!r} has shape {array.shape}, "
                     f"expected {expected[name]} beside {items} items of {dims} dims."
                 )
-            array.flags.writeable = False
+        super().__post_init__()
 
     @property
     def shape(self) -> tuple[int, int]:
         """(items, dims)."""
         items, dims = self.embeddings.shape
         return items, dims
-
-    def named(self) -> Iterator[tuple[str, FloatArray]]:
-        """(name, array) of each array, in the fixed order of the fields."""
-        for one in fields(self):
-            yield one.name, getattr(self, one.name)
-
-    def map(self, function: Callable[..., FloatArray], *others: ItemArrays) -> ItemArrays:
-        """`function` applied to each array and the arrays of the same name of `others`."""
-        return ItemArrays(
-            **{name: function(array, *(getattr(o, name) for o in others)) for name, array in self.named()}
-        )
-
-    def is_finite(self) -> bool:
-        """Whether no value is NaN or infinite."""
-        return all(bool(np.isfinite(array).all()) for _, array in self.named())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.federation.model import FloatArray, ItemArrays
+from models.federation.arrays import FloatArray
+from models.federation.model import ItemArrays
 from models.recommenders.diversity import diversified
 from models.recommenders.fold_in import FoldIn, ItemSide, Rows, fold_in, top_k
 from models.recommenders.reasons import Reason, reasons_for

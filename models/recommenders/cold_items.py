@@ -7,7 +7,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from models.errors import InvalidInput
-from models.federation.model import FloatArray
+from models.federation.arrays import FloatArray
 
 _REGULARISATION = 10.0
 

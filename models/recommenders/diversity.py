@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.federation.model import FloatArray
+from models.federation.arrays import FloatArray
 
 
 def diversified(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.federation.model import FloatArray
+from models.federation.arrays import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 Rows = Sequence[int] | npt.NDArray[np.integer]

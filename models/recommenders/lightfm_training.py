@@ -18,7 +18,8 @@ from lightfm import LightFM
 from lightfm._lightfm_fast import CSRMatrix, FastLightFM, fit_bpr, fit_logistic, fit_warp, fit_warp_kos
 
 from models.errors import DivergedUpdate, InvalidInput
-from models.federation.model import FloatArray, ItemArrays
+from models.federation.arrays import FloatArray
+from models.federation.model import ItemArrays
 from models.federation.rounds import TrainSpec
 from models.federation.seeds import generator_for, seed_for
 

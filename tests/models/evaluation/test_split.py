@@ -44,6 +44,16 @@ def test_latest_is_test_and_the_one_before_is_validation():
     ]
 
 
+def test_training_interactions_know_their_place_in_time():
+    users = rows([1, 0, 0, 1, 0, 1, 0, 0])
+    items = rows([5, 1, 2, 6, 3, 7, 4, 0])
+    times = np.array([30, 40, 20, 10, 30, 20, 10, 25])
+    # User 0 in time: 4 (10), 2 (20), 0 (25), then the held-out ones. User 1: 6 (10).
+    split = split_leave_one_out(users, items, times, 2, seed=0)
+    places = zip(split.train_users, split.train_items, split.train_places, strict=True)
+    assert [tuple(map(int, each)) for each in places] == [(0, 0, 2), (0, 2, 1), (0, 4, 0), (1, 6, 0)]
+
+
 def test_at_one_time_the_later_row_is_the_later_interaction():
     split = split_leave_one_out(rows([0, 0, 0]), rows([8, 2, 5]), np.array([1, 1, 1]), 1, seed=0)
     assert parts(split) == [[(0, 8)], [(0, 2)], [(0, 5)]]

@@ -1,0 +1,82 @@
+"""Groups of named arrays: what travels in a federation, and the sum of it over clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Generic, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class ArrayGroup:
+    """What a frozen dataclass is whose fields are all arrays: these are made read-only."""
+
+    def __post_init__(self) -> None:
+        for _, array in self.named():
+            array.flags.writeable = False
+
+    def named(self) -> Iterator[tuple[str, FloatArray]]:
+        """(name, array) of each array, in the fixed order of the fields."""
+        for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            yield one.name, getattr(self, one.name)
+
+    def map(self, function: Callable[..., FloatArray], *others: Self) -> Self:
+        """`function` applied to each array and the arrays of the same name of `others`."""
+        return type(self)(
+            **{name: function(array, *(getattr(o, name) for o in others)) for name, array in self.named()}
+        )
+
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return all(bool(np.isfinite(array).all()) for _, array in self.named())
+
+
+Group = TypeVar("Group", bound=ArrayGroup)
+
+
+@dataclass(frozen=True)
+class RunningSum(Generic[Group]):
+    """A sum over clients in float64, of which there is only one contribution in memory besides.
+
+    Attributes:
+        total: weighted sum of the contributions so far.
+        weight: sum of their weights.
+        clients: ids added, in order.
+    """
+
+    total: Group
+    weight: float
+    clients: tuple[str, ...]
+
+    @classmethod
+    def zero(cls, like: Group) -> RunningSum[Group]:
+        """The sum of nothing, with arrays of these shapes."""
+        return cls(like.map(lambda array: np.zeros(array.shape, dtype=np.float64)), 0.0, ())
+
+    def plus(self, client_id: str, contribution: Group, weight: float = 1.0) -> RunningSum[Group]:
+        """The sum with one more client.
+
+        Clients must come in ascending order: floating-point sums depend on their order, and a fixed order
+        makes the result independent of the order of arrival.
+
+        Raises:
+            InvalidInput: out of order, or a client twice.
+        """
+        if self.clients and client_id <= self.clients[-1]:
+            raise InvalidInput(
+                f"Updates must be added in ascending order of client id, each once: "
+                f"{client_id!r} came after {self.clients[-1]!r}."
+            )
+        return RunningSum(
+            total=self.total.map(
+                lambda total, array: total + np.multiply(array, weight, dtype=np.float64), contribution
+            ),
+            weight=self.weight + weight,
+            clients=(*self.clients, client_id),
+        )

@@ -1,0 +1,85 @@
+"""The histories of a client's users: which items each of them used, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from models.errors import InvalidInput
+
+IntArray = npt.NDArray[np.integer]
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What the users of one client did, user by user and oldest first within each user.
+
+    Attributes:
+        items: (n,) int64 item rows.
+        starts: (users + 1,) int64; user u's items are `items[starts[u]:starts[u + 1]]`.
+        n_items: number of items of the catalogue.
+    """
+
+    items: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    n_items: int
+
+    @classmethod
+    def of(cls, users: IntArray, items: IntArray, places: IntArray, shape: tuple[int, int]) -> Histories:
+        """The histories in these interactions.
+
+        Args:
+            users, items: (n,) user and item rows, in any order.
+            places: (n,) the place of each interaction among its user's, the earliest lowest.
+            shape: (users, items) of the client's matrix.
+
+        Raises:
+            InvalidInput: a row is out of range, or a pair of user and item occurs twice.
+        """
+        n_users, n_items = shape
+        for name, rows, size in (("User", users, n_users), ("Item", items, n_items)):
+            if len(rows) and not 0 <= rows.min() <= rows.max() < size:
+                raise InvalidInput(
+                    f"{name} rows reach from {rows.min()} to {rows.max()}, expected 0..{size - 1}."
+                )
+        keys = users.astype(np.int64) * n_items + items
+        if len(np.unique(keys)) != len(keys):
+            raise InvalidInput("A history holds an item twice; pairs of user and item must be unique.")
+        order = np.lexsort((places, users))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=n_users))])
+        return cls(items[order].astype(np.int64), starts.astype(np.int64), n_items)
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Histories]) -> Histories:
+        """The histories of several clients' users together, in the order of the clients."""
+        lengths = np.concatenate([np.diff(part.starts) for part in parts])
+        return cls(
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([[0], np.cumsum(lengths)]),
+            parts[0].n_items,
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Each user's items, oldest first."""
+        for first, last in pairwise(self.starts):
+            yield self.items[first:last]
+
+    @property
+    def steps_back(self) -> npt.NDArray[np.int64]:
+        """(n,) how many items of the same user came after each: 0 for the latest."""
+        ends: npt.NDArray[np.int64] = np.repeat(self.starts[1:], np.diff(self.starts))
+        return ends - 1 - np.arange(len(self.items))
+
+    def matrix(self, weights: Float64Array | None = None) -> sp.csr_matrix[np.float64]:
+        """(users, items): the weight of each used item, 1 where nothing is said; 0 elsewhere."""
+        values = np.ones(len(self.items)) if weights is None else weights
+        return sp.csr_matrix((values, self.items, self.starts), shape=(len(self), self.n_items))

@@ -1,0 +1,211 @@
+"""Families whose statistics add: federated they are what they are centralised, for any clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from models.errors import InvalidInput
+from models.federation.arrays import ArrayGroup, RunningSum
+from models.recommenders import ease, ials, next_item
+from models.recommenders.histories import Histories
+from models.recommenders.symmetric import symmetric, triangle
+
+USERS, ITEMS = 60, 25
+IALS = ials.IalsSpec(dims=5, regularisation=0.05, unobserved_weight=0.2, frequency_exponent=0.7)
+EASE = ease.EaseSpec(regularisation=8.0)
+NEXT = next_item.NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
+
+
+def interactions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(users, items, places): every user used 3 to 12 items, in a random order."""
+    random = np.random.default_rng(3)
+    users, items, places = [], [], []
+    for user in range(USERS):
+        used = random.choice(ITEMS, size=random.integers(3, 13), replace=False)
+        users += [user] * len(used)
+        items += used.tolist()
+        places += list(range(len(used)))
+    return np.array(users), np.array(items), np.array(places)
+
+
+def client(chosen: np.ndarray) -> Histories:
+    """The histories of these users."""
+    users, items, places = interactions()
+    row_of = np.full(USERS, -1)
+    row_of[chosen] = np.arange(len(chosen))
+    kept = row_of[users] >= 0
+    return Histories.of(row_of[users[kept]], items[kept], places[kept], (len(chosen), ITEMS))
+
+
+CENTRAL = [client(np.arange(USERS))]
+SILOS = [client(np.arange(first, USERS, 4)) for first in range(4)]
+ONE_USER_CLIENTS = [client(np.array([user])) for user in range(USERS)]
+
+
+def summed(zero: ArrayGroup, parts: list[ArrayGroup]) -> ArrayGroup:
+    running = RunningSum.zero(zero)
+    for number, part in enumerate(parts):
+        running = running.plus(f"client-{number:03}", part)
+    return running.total
+
+
+def ials_scores(clients: list[Histories]) -> np.ndarray:
+    model = ials.initial_factors(ITEMS, IALS, seed=1)
+    for _ in range(5):
+        parts = [ials.statistics(model, each, IALS) for each in clients]
+        model = ials.solve(summed(ials.IalsStatistics.zero(ITEMS, IALS), parts), IALS)
+    return ials.scores(model, CENTRAL[0], IALS)
+
+
+def ease_scores(clients: list[Histories]) -> np.ndarray:
+    total = summed(ease.EaseStatistics.zero(ITEMS), [ease.statistics(each) for each in clients])
+    return ease.scores(ease.solve(total, ITEMS, EASE), CENTRAL[0])
+
+
+def next_item_scores(clients: list[Histories]) -> np.ndarray:
+    parts = [next_item.statistics(each, NEXT) for each in clients]
+    total = summed(next_item.NextItemStatistics.zero(ITEMS), parts)
+    return next_item.scores(next_item.solve(total, ITEMS, NEXT), CENTRAL[0], NEXT)
+
+
+@dataclass
+class Family:
+    """A family's scores from statistics of clients, and from the formula on the pooled matrix."""
+
+    federated: Callable[[list[Histories]], np.ndarray]
+    by_formula: Callable[[], np.ndarray]
+
+
+def ials_by_formula() -> np.ndarray:
+    """Alternating least squares with the whole weighted loss written out, in float64."""
+    used = CENTRAL[0].matrix().toarray()
+    items = ials.initial_factors(ITEMS, IALS, seed=1).embeddings.astype(np.float64)
+
+    def solved(pairs: np.ndarray, other: np.ndarray) -> np.ndarray:
+        rows = []
+        for row in pairs:
+            # A used pair has weight 1 for target 1, and like all pairs the small weight for target 0.
+            weights = row + IALS.unobserved_weight
+            ridge = IALS.regularisation * weights.sum() ** IALS.frequency_exponent
+            left = other.T @ np.diag(weights) @ other + ridge * np.eye(IALS.dims)
+            rows.append(np.linalg.inv(left) @ other.T @ row)
+        return np.array(rows)
+
+    for _ in range(5):
+        users = solved(used, items)
+        items = solved(used.T, users)
+    return solved(used, items) @ items.T
+
+
+def ease_by_formula() -> np.ndarray:
+    """Column by column, ridge regression of an item on all others."""
+    used = CENTRAL[0].matrix().toarray()
+    weights = np.zeros((ITEMS, ITEMS))
+    for item in range(ITEMS):
+        others = np.delete(np.arange(ITEMS), item)
+        rest = used[:, others]
+        left = rest.T @ rest + EASE.regularisation * np.eye(ITEMS - 1)
+        weights[others, item] = np.linalg.solve(left, rest.T @ used[:, item])
+    return used @ weights
+
+
+def next_item_by_formula() -> np.ndarray:
+    """Ridge regression on one written-out row for each place of each history."""
+    memories, targets, last = [], [], []
+    for history in CENTRAL[0]:
+        for place in range(len(history) + 1):
+            memory = np.zeros(ITEMS)
+            for before in range(place):
+                memory[history[before]] = (place - before) ** -NEXT.forgetting
+            if place == len(history):
+                last.append(memory)
+            else:
+                memories.append(memory)
+                targets.append(np.eye(ITEMS)[history[place]])
+    z, y = np.array(memories), np.array(targets)
+    ridge = NEXT.regularisation * np.eye(ITEMS) + NEXT.dropout * np.diag((z**2).sum(axis=0))
+    return np.array(last) @ np.linalg.inv(z.T @ z + ridge) @ z.T @ y
+
+
+FAMILIES = {
+    "ials": Family(ials_scores, ials_by_formula),
+    "ease": Family(ease_scores, ease_by_formula),
+    "next_item": Family(next_item_scores, next_item_by_formula),
+}
+every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+
+
+@every_family
+@pytest.mark.parametrize("clients", [CENTRAL, SILOS, ONE_USER_CLIENTS], ids=["central", "silos", "users"])
+def test_any_federation_scores_as_the_formula_on_pooled_data(family, clients):
+    np.testing.assert_allclose(family.federated(clients), family.by_formula(), rtol=1e-4, atol=1e-6)
+
+
+@every_family
+def test_the_same_clients_give_the_same_bytes(family):
+    assert family.federated(SILOS).tobytes() == family.federated(SILOS).tobytes()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ials.statistics(ials.initial_factors(ITEMS, IALS, seed=1), SILOS[0], IALS),
+        ease.statistics(SILOS[0]),
+        next_item.statistics(SILOS[0], NEXT),
+    ],
+    ids=FAMILIES,
+)
+def test_statistics_are_float32_finite_and_of_the_shape_of_zero(part):
+    zeros = {
+        ials.IalsStatistics: lambda: ials.IalsStatistics.zero(ITEMS, IALS),
+        ease.EaseStatistics: lambda: ease.EaseStatistics.zero(ITEMS),
+        next_item.NextItemStatistics: lambda: next_item.NextItemStatistics.zero(ITEMS),
+    }[type(part)]()
+    assert part.is_finite()
+    for (name, array), (_, zero) in zip(part.named(), zeros.named(), strict=True):
+        assert (array.dtype, array.shape) == (np.float32, zero.shape), name
+        assert not zero.any()
+
+
+def test_each_step_of_ials_lowers_its_loss():
+    used = CENTRAL[0].matrix().toarray()
+
+    def loss(model: ials.ItemFactors) -> float:
+        users = ials.user_embeddings(model, CENTRAL[0], IALS)
+        items = model.embeddings.astype(np.float64)
+        scores = users @ items.T
+        shares = [
+            (used + IALS.unobserved_weight).sum(axis=axis) ** IALS.frequency_exponent for axis in (1, 0)
+        ]
+        penalty = shares[0] @ (users**2).sum(axis=1) + shares[1] @ (items**2).sum(axis=1)
+        fit = (used * (1 - scores) ** 2).sum() + IALS.unobserved_weight * (scores**2).sum()
+        return float(fit + IALS.regularisation * penalty)
+
+    model = ials.initial_factors(ITEMS, IALS, seed=1)
+    losses = [loss(model)]
+    for _ in range(6):
+        model = ials.solve(ials.statistics(model, CENTRAL[0], IALS), IALS)
+        losses.append(loss(model))
+    assert all(later < earlier for earlier, later in pairwise(losses))
+
+
+def test_the_running_sum_refuses_clients_out_of_order():
+    part = ease.statistics(SILOS[0])
+    running = RunningSum.zero(part).plus("b", part)
+    for client_id in ("a", "b"):
+        with pytest.raises(InvalidInput, match="ascending order"):
+            running.plus(client_id, part)
+
+
+def test_a_triangle_becomes_the_same_symmetric_matrix():
+    square = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]])
+    assert triangle(square).tolist() == [1, 2, 3, 4, 5, 6]
+    assert symmetric(triangle(np.stack([square, 2 * square])), 3).tolist() == [
+        square.tolist(),
+        (2 * square).tolist(),
+    ]
