@@ -1,8 +1,8 @@
 """A linear model of the next item, whose statistics are sums over users: one round, without loss.
 
-After each item of a history the next one is predicted from all before it, by ridge regression. Let z_t be what
-is remembered before place t, z_t[i] = k^-e where item i was used k places before, and y_t mark the item used at
-t. The weights are
+After each item of a history the next one is predicted from all before it, by ridge regression. Let z_t be
+what is remembered before place t, z_t[i] = k^-e where item i was used k places before, and let y_t mark the
+item used at t. The weights are
 
     B = ( sum z_t z_t' + l I + p diag(sum z_t z_t') )^-1  sum z_t y_t'
 
