@@ -43,7 +43,8 @@ quickstart: $(INSTALLED) data ## Train over 21 silos, promote the model, ask it 
 
 test: $(INSTALLED) ## Run the whole suite, with full branch coverage of models/
 	@sh infra/install-test-servers.sh
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	@# In order of the files, because the slow ones come early; each file's servers are those of one process.
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
 
 e2e: $(INSTALLED) ## Train over silos under Unix accounts of their own (as root), minutes
 	$(BIN)/pytest tests/e2e
