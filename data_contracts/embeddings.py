@@ -18,10 +18,9 @@ from data_contracts.outcome import ContractOutcome
 from data_contracts.rule import Rule, between, max_between, mean_between, one_of, row_count
 from data_contracts.validation import validate
 from models.federation.arrays import FloatArray
-from models.federation.model import GlobalModel, ItemArrays
+from models.federation.model import GlobalModel, ItemModel
 
-# Where LightFM starts Adagrad's sums of squared gradients: an item above it has been trained.
-INITIAL_ACCUMULATOR = 1.0
+Float64Array = npt.NDArray[np.float64]
 
 # Stands for a ratio that has no finite value.
 _BEYOND_MEASURE = 1e30
@@ -110,56 +109,52 @@ def profile_embeddings(model: GlobalModel, previous: GlobalModel, row_quantile: 
     """One row per item of `model`: row, dims, catalog_digest, finite, norm, bias, accumulators_kept, covered,
     and the model's relative_drift and row_drift_quantile, alike in every row.
 
-    Norms and biases are float64, and missing in a row that is not finite.
+    Norms and biases are float64, and missing in a row that is not finite. The norm is missing, too, where a
+    vector of zeros means that nobody's data spoke of the item, and there is no drift from a model of nothing
+    but such items.
     """
     items, dims = model.items.shape
     with np.errstate(all="ignore"):
-        new = model.items.map(lambda array: array.astype(np.float64))
-        old = _like(previous.items, new)
-        finite = _finite_rows(new)
-        moved = np.where(finite, _norms(new.embeddings - old.embeddings), 0.0)
-        shrunk = (new.embedding_accumulators < old.embedding_accumulators).any(axis=1) | (
-            new.bias_accumulators < old.bias_accumulators
-        )
+        new = _sides(model.items)
+        old = [_common(array, before) for array, before in zip(new, _sides(previous.items), strict=True)]
+        vectors, biases, accumulators = new
+        finite = np.isfinite(np.column_stack(new)).all(axis=1)
+        moved = np.where(finite, _norms(vectors - old[0]), 0.0)
+        norms = _norms(vectors)
+        known = finite & ~((norms == 0.0) & model.items.ZERO_IS_UNTRAINED)
+        before = _frobenius(_norms(old[0]))
+        first = before == 0.0 and model.items.ZERO_IS_UNTRAINED
+        touched = model.items.trained | (vectors != old[0]).any(axis=1) | (biases != old[1]).any(axis=1)
         profile = {
             "row": np.arange(items),
             "dims": dims,
             "catalog_digest": model.catalog_digest,
             "finite": finite,
-            "norm": np.where(finite, _norms(new.embeddings), np.nan),
-            "bias": np.where(finite, new.biases, np.nan),
-            "accumulators_kept": ~(shrunk & finite),
-            "relative_drift": _ratio(_frobenius(moved), _frobenius(_norms(old.embeddings))),
+            "norm": np.where(known, norms, np.nan),
+            "bias": np.where(finite, biases[:, 0], np.nan),
+            "accumulators_kept": ~((accumulators < old[2]).any(axis=1) & finite),
+            "relative_drift": 0.0 if first else _ratio(_frobenius(moved), before),
             "row_drift_quantile": float(np.quantile(moved, row_quantile)) if items else 0.0,
-            "covered": (_touched(new, old) & finite).astype(np.float64),
+            "covered": (touched & finite).astype(np.float64),
         }
     return pd.DataFrame(profile)
 
 
-def _like(previous: ItemArrays, new: ItemArrays) -> ItemArrays:
-    """`previous` where both have an entry and `new` elsewhere, so that only common entries differ."""
-
-    def common(array: FloatArray, old: FloatArray) -> FloatArray:
-        shared = tuple(slice(0, min(sizes)) for sizes in zip(array.shape, old.shape, strict=True))
-        result = array.copy()
-        result[shared] = old[shared]
-        return result
-
-    return new.map(common, previous)
+def _sides(items: ItemModel) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Vectors (items, dims), biases (items, 1) and accumulators (items, n)."""
+    return (
+        items.vectors.astype(np.float64),
+        items.biases.astype(np.float64)[:, np.newaxis],
+        items.accumulators.astype(np.float64),
+    )
 
 
-def _finite_rows(items: ItemArrays) -> npt.NDArray[np.bool_]:
-    rows = np.isfinite(items.biases) & np.isfinite(items.bias_accumulators)
-    both = np.isfinite(items.embeddings) & np.isfinite(items.embedding_accumulators)
-    return rows & both.all(axis=1)
-
-
-def _touched(new: ItemArrays, old: ItemArrays) -> npt.NDArray[np.bool_]:
-    """Which items moved in this round or, as their accumulators tell, in an earlier one."""
-    ever = (new.embedding_accumulators > INITIAL_ACCUMULATOR).any(axis=1)
-    moved = (new.embeddings != old.embeddings).any(axis=1) | (new.biases != old.biases)
-    touched: npt.NDArray[np.bool_] = ever | moved | (new.bias_accumulators > INITIAL_ACCUMULATOR)
-    return touched
+def _common(array: Float64Array, old: Float64Array) -> Float64Array:
+    """`old` where both have an entry and `array` elsewhere, so that only common entries differ."""
+    shared = tuple(slice(0, min(sizes)) for sizes in zip(array.shape, old.shape, strict=True))
+    result = array.copy()
+    result[shared] = old[shared]
+    return result
 
 
 def _norms(rows: FloatArray) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ All updates of a round are profiled one by one, as they are read, and validated 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from data_contracts.outcome import Breach, ContractOutcome
 from data_contracts.rule import Rule, between, one_of, row_count, unique
 from data_contracts.validation import not_evaluated, validate
 from models.errors import ContractViolation
+from models.federation.arrays import ArrayGroup
 from models.federation.model import ClientUpdate, GlobalModel
 
 PROFILE_COLUMNS = (
@@ -33,8 +34,6 @@ PROFILE_COLUMNS = (
     "accumulators_nonnegative",
     "embedding_norm",
     "bias_norm",
-    "max_abs",
-    "rows_touched",
 )
 
 _LARGEST_INT = 2**62
@@ -45,7 +44,7 @@ class UpdateLimits:
     """The limits of the updates contract.
 
     Attributes:
-        max_norm: the largest Frobenius norm of an update's embedding part, and of its bias part. On
+        max_norm: the largest norm of an update's arrays with several axes, and of those with one. On
             MovieLens-100K contributions to `adagrad_sum` reach 650; they grow with a client's interactions.
         min_interactions: the fewest interactions behind an update.
     """
@@ -54,37 +53,40 @@ class UpdateLimits:
     min_interactions: int = 1
 
 
-def profile_update(update: ClientUpdate, base: GlobalModel, base_digest: str) -> dict[str, object]:
+def profile_update(
+    update: ClientUpdate, base: GlobalModel, base_digest: str, form: ArrayGroup | None = None
+) -> dict[str, object]:
     """One row of plain scalars that describes an update; never an error, whatever the update holds.
 
     Args:
         update: a client's update.
         base: the model of the round it should start from.
         base_digest: SHA-256 of that model's artefact; kept for the round's own check.
+        form: arrays of the shapes expected; those of the base where the update holds differences of it.
 
     Returns:
-        A value for each of `PROFILE_COLUMNS`. Norms are float64, and infinite where values are not finite;
-        whole numbers of a wrong type or size are -1; `rows_touched` counts items with any nonzero change.
+        A value for each of `PROFILE_COLUMNS`. Norms are float64, and infinite where values are not finite:
+        `embedding_norm` of the arrays with several axes and `bias_norm` of those with one, without the sums
+        that only grow. Whole numbers of a wrong type or size are -1.
     """
-    deltas = update.deltas
+    deltas, expected = update.deltas, base.items if form is None else form
     with np.errstate(all="ignore"):
         arrays = {name: _f64(array) for name, array in deltas.named()}
-        embeddings, biases = arrays["embeddings"], arrays["biases"]
-        accumulators = (arrays["embedding_accumulators"], arrays["bias_accumulators"])
+        growing = [arrays[name] for name in deltas.GROWING]
+        # Where everything counts something, the counts are what is measured.
+        moving = [array for name, array in arrays.items() if name not in deltas.GROWING] or growing
         return {
             "client_id": str(update.client_id),
             "base_round": _int(update.base_round),
             "base_digest": str(update.base_digest),
             "catalog_digest": str(update.catalog_digest),
             "n_interactions": _int(update.n_interactions),
-            "shape_ok": deltas.shape == base.items.shape,
+            "shape_ok": _shapes(deltas) == _shapes(expected),
             "dtype_ok": all(array.dtype == np.float32 for _, array in deltas.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
-            "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in accumulators),
-            "embedding_norm": _norm(embeddings),
-            "bias_norm": _norm(biases),
-            "max_abs": max(_or_inf(float(np.abs(array).max(initial=0.0))) for array in (embeddings, biases)),
-            "rows_touched": int(((embeddings != 0.0).any(axis=1) | (biases != 0.0)).sum()),
+            "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in growing),
+            "embedding_norm": _norm(array for array in moving if array.ndim > 1),
+            "bias_norm": _norm(array for array in moving if array.ndim == 1),
         }
 
 
@@ -107,7 +109,7 @@ def update_rules(
             "accumulators_grow",
             "accumulators_nonnegative",
             [True],
-            "sums of squared gradients that do not shrink",
+            "counts and sums of squares that do not shrink",
         ),
         between(
             "enough_interactions", "n_interactions", limits.min_interactions, None, "an interaction count"
@@ -190,8 +192,12 @@ def _f64(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _norm(array: npt.NDArray[np.float64]) -> float:
-    return _or_inf(float(np.sqrt(np.square(array).sum())))
+def _norm(arrays: Iterable[npt.NDArray[np.float64]]) -> float:
+    return _or_inf(float(np.sqrt(sum(np.square(array).sum() for array in arrays))))
+
+
+def _shapes(arrays: ArrayGroup) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.named()}
 
 
 def _or_inf(value: float) -> float:

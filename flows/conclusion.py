@@ -61,12 +61,12 @@ def open_next(report: Path) -> list[str]:
 def _compare(job: Job) -> tuple[list[Evaluation], dict[str, Metric] | None]:
     """Every client's test metrics, and those of pooled training where it is allowed."""
     evaluation = job.config.evaluation
-    epochs = max(1, job.config.federation.rounds // job.config.train.merges_per_epoch)
+    rounds = job.config.federation.rounds
     with job.clock.measure("comparison"):
         central = None
         if evaluation.pooling_allowed:
-            central = train_centralised.submit(job.context, job.reachable, epochs)
-        answers = job.ask("compare", job.reachable, alone_epochs=epochs if evaluation.silo_only else 0)
+            central = train_centralised.submit(job.context, job.reachable, rounds)
+        answers = job.ask("compare", job.reachable, alone_rounds=rounds if evaluation.silo_only else 0)
         # A client whose data became unreadable since they were checked costs this baseline, not the job.
         pooled = central.result(raise_on_failure=False) if central else None
     compared = [answer for answer in answers.values() if isinstance(answer, Evaluation)]

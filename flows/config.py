@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
@@ -16,6 +16,7 @@ from flows.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from models.federation.merge import MergeRuleName
 from models.federation.rounds import TrainSpec
+from models.recommenders.specs import FamilySpec
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -86,11 +87,19 @@ class TrainingConfig(Section):
         "fresh", description="A random model, or the champion and the users' embeddings that belong to it."
     )
     data: DataSection
-    train: TrainSpec = TrainSpec()
+    train: FamilySpec = Field(
+        TrainSpec(), discriminator="family", description="The family of recommenders, and how it is trained."
+    )
     federation: FederationSection = FederationSection()
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lightfm_by_default(cls, values: Any) -> Any:
+        train = values.get("train") if isinstance(values, dict) else None
+        return {**values, "train": {"family": "lightfm", **train}} if isinstance(train, dict) else values
 
     def deciding(self) -> dict[str, Any]:
         """The part that decides the result, as JSON values: all but places and parallelism."""
@@ -131,6 +140,12 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
             f"{origin}: with runner.kind {config.runner.kind!r} the data are named by data.{wanted} alone.",
             next_step=f"Set data.{wanted}, and leave data.{other} out.",
             key=f"data.{wanted}",
+        )
+    if config.start_from == "champion" and not isinstance(config.train, TrainSpec):
+        raise InvalidConfig(
+            f"{origin}: start_from 'champion' is for LightFM; {config.train.family!r} learns all from the data.",
+            next_step="Set start_from: fresh.",
+            key="start_from",
         )
     if config.runner.kind == "silos" and config.evaluation.pooling_allowed:
         raise InvalidConfig(

@@ -17,8 +17,9 @@ from flows.local_threads import LocalThreads
 from flows.progress import announce
 from flows.remote_silos import RemoteSilos
 from flows.runner import Late, Runner
-from models.federation.merge import MergeRule, merge_rule
-from models.federation.rounds import Rejection
+from models.federation.merge import MergeRule
+from models.federation.rounds import Rejection, TrainSpec
+from models.recommenders.families import Family, family_of
 from tasks.check_contracts import Checked
 from tasks.dataset import Partition, open_partition
 from tasks.environment import apply
@@ -81,8 +82,7 @@ class Job:
     @property
     def rule(self) -> MergeRule:
         """How this job merges."""
-        federation = self.config.federation
-        return merge_rule(federation.merge_rule, federation.server_learning_rate)
+        return _family(self.config).rule()
 
     @property
     def flow_run_id(self) -> str:
@@ -244,9 +244,14 @@ def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
 
 
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
-    if config.start_from == "champion":
+    if config.start_from == "champion" and isinstance(config.train, TrainSpec):
         return model_of_champion(home, config.model_name, partition.catalog, config.train, config.seed)
-    return fresh_model(partition.catalog, config.train, config.seed)
+    return fresh_model(partition.catalog, _family(config), config.seed)
+
+
+def _family(config: TrainingConfig) -> Family:
+    federation = config.federation
+    return family_of(config.train, federation.merge_rule, federation.server_learning_rate)
 
 
 def _now() -> str:

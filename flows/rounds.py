@@ -56,7 +56,6 @@ def run_round(job: Job) -> None:
         clients=job.client_ids,
         cohort_share=federation.cohort_share,
         quorum_share=federation.quorum_share,
-        spec=job.config.train,
     )
     with clock.measure("fan_out"):
         deliveries, missing = _train_cohort(job, plan)

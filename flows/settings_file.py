@@ -96,7 +96,7 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
     """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
     if not isinstance(raw, Mapping):
         return  # a wrong type is pydantic's to explain
-    known = _known_keys(kind)
+    known = _known_keys(kind, raw)
     for key, value in raw.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -105,10 +105,11 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
         _refuse_unknown(value, known[key], origin, f"{prefix}{key}.")
 
 
-def _known_keys(kind: Any) -> dict[str, Any]:
+def _known_keys(kind: Any, raw: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return {name: field.annotation for name, field in kind.model_fields.items()}
     if is_dataclass(kind):
         return {field.name: object for field in fields(kind)}
-    # A section that may be absent is a union of its type and None.
-    return next((keys for each in get_args(kind) if (keys := _known_keys(each))), {})
+    # A section that may be absent is a union of its type and None; one of several kinds names its family.
+    kinds = sorted(get_args(kind), key=lambda each: getattr(each, "family", None) != raw.get("family"))
+    return next((keys for each in kinds if (keys := _known_keys(each, raw))), {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -13,9 +13,23 @@ from safetensors.numpy import load, save
 
 from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.metric import Metric
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.federation.arrays import ArrayGroup
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.recommenders.ease import EaseStatistics
+from models.recommenders.ials import IalsStatistics, ItemFactors
+from models.recommenders.item_weights import ItemWeights
+from models.recommenders.next_item import NextItemStatistics
 
 _HEADER = "fedrec"
+# Arrays are told apart by their names.
+_MODELS: tuple[type[ItemModel], ...] = (ItemArrays, ItemFactors, ItemWeights)
+_CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
+    ItemArrays,
+    IalsStatistics,
+    EaseStatistics,
+    NextItemStatistics,
+)
+_Group = TypeVar("_Group", bound=ArrayGroup)
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
@@ -63,7 +77,7 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
     arrays, facts = _of_kind("global_model", data, origin)
     with _Form(origin):
         return GlobalModel(
-            round=facts["round"], catalog_digest=facts["catalog_digest"], items=ItemArrays(**arrays)
+            round=facts["round"], catalog_digest=facts["catalog_digest"], items=_group(arrays, _MODELS)
         )
 
 
@@ -94,10 +108,17 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             base_round=facts["base_round"],
             base_digest=facts["base_digest"],
             catalog_digest=facts["catalog_digest"],
-            deltas=ItemArrays(**arrays),
+            deltas=_group(arrays, _CONTRIBUTIONS),
             n_interactions=facts["n_interactions"],
             metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
         )
+
+
+def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) -> _Group:
+    for kind in kinds:
+        if kind.AXES.keys() == arrays.keys():
+            return kind(**arrays)
+    raise ValueError(f"its arrays are {', '.join(sorted(arrays)) or 'none'}")
 
 
 def _metric(total: object, weight: object) -> Metric:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
 from prefect import task
 
 from models.evaluation.benefit import paired_difference
 from models.evaluation.metric import Metric
-from models.evaluation.ranking import HeldOutRanks, held_out_ranks, ndcg, ranking_metrics
-from models.federation.model import ItemArrays
-from models.recommenders.fold_in import ItemSide, fold_in
-from models.recommenders.lightfm_training import train_alone
+from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks, ndcg, ranking_metrics
 from tasks.orders import ClientOrder
 from tasks.retries import CLIENT_TASK
-from tasks.silo import SiloData, starting_users
+from tasks.silo import SiloData
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Evaluation:
     Attributes:
         client_id: whose.
         metrics: of the federated model.
-        alone: of LightFM trained on this client's data only; empty where it was not asked for.
+        alone: of a model trained on this client's data only; empty where it was not asked for.
         benefit: sums of the paired differences in NDCG@10, federated minus alone; empty likewise.
         started, ended: of the work, on the clock of `time.perf_counter`.
         alone_s: seconds that training and evaluating alone took.
@@ -51,12 +46,12 @@ def evaluate_client(order: ClientOrder) -> Evaluation:
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
-def compare_client(order: ClientOrder, alone_epochs: int) -> Evaluation:
-    """The federated model's metrics on the client's test cases, beside LightFM trained on its data alone.
+def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
+    """The federated model's metrics on the client's test cases, beside a model of its data alone.
 
     Args:
         order: the final model.
-        alone_epochs: epochs of the client's own training; 0 leaves the comparison out.
+        alone_rounds: the client trains alone as much as in so many rounds; 0 leaves the comparison out.
     """
     started = time.perf_counter()
     data, job = order.data(), order.job
@@ -64,11 +59,9 @@ def compare_client(order: ClientOrder, alone_epochs: int) -> Evaluation:
     alone: dict[str, Metric] = {}
     benefit: dict[str, Metric] = {}
     between = time.perf_counter()
-    if alone_epochs:
-        items, users = train_alone(
-            data.training, job.spec, epochs=alone_epochs, seed=job.seed, client_id=order.client_id
-        )
-        own = rank_cases(data, users.embeddings, items, "test")
+    if alone_rounds:
+        scores = job.family.alone(data, rounds=alone_rounds, seed=job.seed, client_id=order.client_id)
+        own = rank_cases(data, scores, "test")
         alone = ranking_metrics(own)
         benefit = paired_difference(ndcg(federated.full, 10), ndcg(own.full, 10))
     ended = time.perf_counter()
@@ -77,16 +70,13 @@ def compare_client(order: ClientOrder, alone_epochs: int) -> Evaluation:
     )
 
 
-def rank_cases(
-    data: SiloData, user_embeddings: np.ndarray, items: ItemArrays, split_name: str
-) -> HeldOutRanks:
-    """The ranks of a client's validation or test cases under these embeddings."""
+def rank_cases(data: SiloData, scores: Scores, split_name: str) -> HeldOutRanks:
+    """The ranks of a client's validation or test cases by the scores of its users."""
     split = data.split
     validation = split_name == "validation"
     return held_out_ranks(
-        user_embeddings,
-        items.embeddings,
-        items.biases,
+        scores,
+        data.histories.n_items,
         case_users=split.validation_users if validation else split.test_users,
         case_items=split.validation_items if validation else split.test_items,
         train_users=split.train_users,
@@ -96,20 +86,7 @@ def rank_cases(
 
 
 def _federated_ranks(order: ClientOrder, data: SiloData, split_name: str) -> HeldOutRanks:
-    items = order.model().items
-    return rank_cases(data, _user_embeddings(order, data, items), items, split_name)
-
-
-def _user_embeddings(order: ClientOrder, data: SiloData, items: ItemArrays) -> np.ndarray:
-    """The client's trained users; users of a client that never trained are folded in from their history."""
-    job = order.job
-    if order.start.job_id is not None:
-        users = starting_users(
-            order.silo, order.start, data, dims=job.spec.dims, seed=job.seed, client_id=order.client_id
-        )
-        return users.embeddings
-    starts = np.searchsorted(data.split.train_users, np.arange(len(data.user_ids) + 1))
-    side = ItemSide.of(items.embeddings, items.biases)
-    return np.stack(
-        [fold_in(data.split.train_items[first:last], side).vector for first, last in pairwise(starts)]
-    )
+    family = order.job.family
+    # Users of a client that never trained are known by their histories only.
+    users = order.users(data) if family.keeps_users and order.start.job_id is not None else None
+    return rank_cases(data, family.scores(order.model().items, users, data), split_name)

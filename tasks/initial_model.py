@@ -8,9 +8,10 @@ from typing import Any
 
 from models.errors import InvalidConfig
 from models.federation.catalog import ItemCatalog
-from models.federation.model import GlobalModel
+from models.federation.model import GlobalModel, ItemArrays
 from models.federation.rounds import TrainSpec
 from models.federation.warm_start import carry_over
+from models.recommenders.families import Family
 from models.recommenders.lightfm_training import initial_items
 from tasks.codec import encode_model
 from tasks.home import Home
@@ -37,9 +38,9 @@ class InitialModel:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def fresh_model(catalog: ItemCatalog, spec: TrainSpec, seed: int) -> InitialModel:
-    """A random model."""
-    items = initial_items(len(catalog), spec.dims, seed)
+def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel:
+    """The model that the family starts from."""
+    items = family.initial(len(catalog), seed)
     return InitialModel(encode_model(GlobalModel(0, catalog.digest, items)), {})
 
 
@@ -55,6 +56,12 @@ def model_of_champion(
     registry = open_registry(home)
     champion = load_version(registry, resolve_model_name(registry, model_name), CHAMPION)
     known = champion.model()
+    if not isinstance(known.items, ItemArrays):
+        raise InvalidConfig(
+            "The champion was not trained by LightFM, and nothing but that can be gone on from.",
+            next_step="Set start_from: fresh.",
+            key="start_from",
+        )
     if known.items.shape[1] != spec.dims:
         raise InvalidConfig(
             f"The champion has {known.items.shape[1]} dims, but train.dims is {spec.dims}.",

@@ -13,6 +13,7 @@ from data_contracts.outcome import ContractOutcome
 from data_contracts.updates import UpdateLimits, check_updates, profile_update, rejected_clients
 from models.errors import FedrecError, InvalidInput
 from models.evaluation.metric import Metric, total
+from models.federation.arrays import ArrayGroup
 from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, relative_drift
 from models.federation.rounds import Rejection, RoundPlan, require_quorum
@@ -77,12 +78,13 @@ def merge_round(
         QuorumNotReached: too few usable updates.
     """
     base = fetch_model(job.exchange_url, base_ref)
+    form = rule.zero(base.items)
     arrived = sorted(deliveries, key=lambda delivery: delivery.client_id)
     refused: dict[str, str] = {}
     profiles = []
     for delivery in arrived:
         try:
-            profiles.append(_profile(job, delivery, base, base_ref))
+            profiles.append(_profile(job, delivery, base, base_ref, form))
         except FedrecError as error:
             refused[delivery.client_id] = str(error)
     rejected = [*missing, *_rejections(refused)]
@@ -110,16 +112,17 @@ def merge_round(
 
 
 def _profile(
-    job: JobContext, delivery: Delivery, base: GlobalModel, base_ref: ArtifactRef
+    job: JobContext, delivery: Delivery, base: GlobalModel, base_ref: ArtifactRef, form: ArrayGroup
 ) -> dict[str, object]:
     origin = f"The update of {delivery.client_id}"
-    # An update has the arrays of a model; more is refused before it is read.
-    if delivery.update.size > base_ref.size + _HEADER_BYTES:
-        raise InvalidInput(f"{origin} has {delivery.update.size} bytes, but a model has {base_ref.size}.")
+    # More than the arrays that are expected is refused before it is read.
+    expected = sum(array.nbytes for _, array in form.named())
+    if delivery.update.size > expected + _HEADER_BYTES:
+        raise InvalidInput(f"{origin} has {delivery.update.size} bytes, but its arrays have {expected}.")
     update = decode_update(job.exchange.get(delivery.update), origin)
     if update.client_id != delivery.client_id:
         raise FedrecError(f"{origin} names client {update.client_id!r} instead.")
-    return profile_update(update, base, base_ref.sha256)
+    return profile_update(update, base, base_ref.sha256, form)
 
 
 def _rejections(refused: dict[str, str]) -> list[Rejection]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from models.federation.merge import MergeRuleName
 from models.federation.model import GlobalModel
-from models.federation.rounds import TrainSpec
+from models.recommenders.families import Family, family_of
+from models.recommenders.lightfm_training import UserArrays
+from models.recommenders.specs import FamilySpec
 from tasks.codec import decode_model
 from tasks.exchange import ArtifactRef, Exchange
-from tasks.silo import SiloData, StartingPoint, load_silo
+from tasks.silo import SiloData, StartingPoint, load_silo, starting_users
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class JobContext:
         job_id: which job.
         seed: the job's seed, for training.
         spec: how to train.
-        merge_rule: whose client half prepares an update.
+        merge_rule: whose client half prepares an update of LightFM's.
         exchange_url: where models come from and updates go to.
         data_dir, data_digest: the partition that holds the client's data.
         silos_dir: parent of the clients' private folders.
@@ -32,7 +34,7 @@ class JobContext:
 
     job_id: str
     seed: int
-    spec: TrainSpec
+    spec: FamilySpec
     merge_rule: MergeRuleName
     exchange_url: str
     data_dir: str
@@ -40,6 +42,11 @@ class JobContext:
     silos_dir: str
     evaluation_seed: int
     negatives: int
+
+    @property
+    def family(self) -> Family:
+        """The client half of how to train."""
+        return family_of(self.spec, self.merge_rule)
 
     @property
     def exchange(self) -> Exchange:
@@ -74,6 +81,17 @@ class ClientOrder:
         """The client's data."""
         job = self.job
         return load_silo(job.data_dir, job.data_digest, self.client_id, job.evaluation_seed, job.negatives)
+
+    def users(self, data: SiloData) -> UserArrays:
+        """The client's user arrays to start from.
+
+        Raises:
+            CorruptArtifact: the state is missing or damaged.
+        """
+        dims = self.model().items.shape[1]
+        return starting_users(
+            self.silo, self.start, data, dims=dims, seed=self.job.seed, client_id=self.client_id
+        )
 
     def model(self) -> GlobalModel:
         """The global model, verified."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.errors import CorruptArtifact
 from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import TrainingSet, UserArrays, initial_users
 from tasks.atomic import write_atomically
 from tasks.codec import decode, encode
@@ -28,12 +29,14 @@ class SiloData:
         user_ids: the client's users; the position of an id is its row in the client's user arrays.
         split: training, validation and test cases by user and item row.
         training: the training part, laid out for LightFM.
+        histories: the same, laid out for families that learn from histories.
         validation_negatives, test_negatives: (cases, negatives) item rows, -1 where there are fewer.
     """
 
     user_ids: tuple[str, ...]
     split: Split
     training: TrainingSet
+    histories: Histories
     validation_negatives: np.ndarray
     test_negatives: np.ndarray
 
@@ -87,6 +90,7 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         user_ids=user_ids,
         split=split,
         training=TrainingSet(split.train_users, split.train_items, shape),
+        histories=Histories.of(split.train_users, split.train_items, split.train_places, shape),
         validation_negatives=drawn["validation"],
         test_negatives=drawn["test"],
     )

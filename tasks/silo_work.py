@@ -150,7 +150,7 @@ def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
         return _train(order, exchange)
     if asked.step == "evaluate":
         return evaluate_client.fn(order)
-    return compare_client.fn(order, asked.arguments["alone_epochs"])
+    return compare_client.fn(order, asked.arguments["alone_rounds"])
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:

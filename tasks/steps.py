@@ -11,7 +11,7 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import InvalidInput
 from models.evaluation.metric import Metric, as_json
-from models.federation.rounds import TrainSpec
+from models.recommenders.specs import spec_of
 from tasks.check_contracts import Checked
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef
@@ -43,7 +43,7 @@ class StepOrder:
         step: what to do.
         order: on which round and model.
         arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
-            job's catalogue (check), or `alone_epochs` (compare).
+            job's catalogue (check), or `alone_rounds` (compare).
     """
 
     step: Step
@@ -73,7 +73,7 @@ class StepOrder:
                 if not JOB_ID.fullmatch(job_id):
                     raise InvalidInput(f"{job_id!r} is no job's id; a silo names folders by it.")
             _count(order["round"])
-            context = JobContext(**{**job, "spec": TrainSpec(**job["spec"])})
+            context = JobContext(**{**job, "spec": spec_of(job["spec"])})
             return cls(
                 step=value["step"],
                 order=ClientOrder(

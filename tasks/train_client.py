@@ -1,4 +1,4 @@
-"""One client's local training in one round: model down, LightFM on the silo's data, update up."""
+"""One client's local training in one round: model down, training on the silo's data, update up."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from prefect import task
 
 from models.evaluation.metric import Metric
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate
-from models.recommenders.lightfm_training import train_round
 from tasks.codec import encode_update
 from tasks.exchange import ArtifactRef
 from tasks.orders import ClientOrder
 from tasks.retries import CLIENT_TASK
-from tasks.silo import UserStates, starting_users
+from tasks.silo import UserStates
 
 
 @dataclass(frozen=True)
@@ -52,32 +50,25 @@ def train_client(order: ClientOrder) -> Delivery:
 
 
 def trained_update(order: ClientOrder) -> tuple[bytes, float]:
-    """The client's update as bytes and the CPU seconds inside LightFM; its users' embeddings are stored."""
+    """The client's update as bytes and the CPU seconds of training; its users' embeddings are stored."""
     job, data, base = order.job, order.data(), order.model()
-    users = starting_users(
-        order.silo, order.start, data, dims=job.spec.dims, seed=job.seed, client_id=order.client_id
-    )
+    users = order.users(data) if job.family.keeps_users else None
     before = time.thread_time()
-    trained, trained_users = train_round(
-        base.items,
-        users,
-        data.training,
-        job.spec,
-        seed=job.seed,
-        round_=order.round,
-        client_id=order.client_id,
+    contribution, trained_users = job.family.train(
+        base.items, users, data, seed=job.seed, round_=order.round, client_id=order.client_id
     )
-    lightfm_s = time.thread_time() - before
+    training_s = time.thread_time() - before
     update = ClientUpdate(
         client_id=order.client_id,
         base_round=base.round,
         base_digest=order.base.sha256,
         catalog_digest=base.catalog_digest,
-        deltas=merge_rule(job.merge_rule).prepare(base.items, trained),
+        deltas=contribution,
         n_interactions=len(data.training),
         metrics={"users": Metric(len(data.user_ids), 1)},
     )
-    states = UserStates(order.silo, job.job_id)
-    states.forget_before(order.start.round)
-    states.write(order.round, trained_users, data.user_ids)
-    return encode_update(update), lightfm_s
+    if trained_users is not None:
+        states = UserStates(order.silo, job.job_id)
+        states.forget_before(order.start.round)
+        states.write(order.round, trained_users, data.user_ids)
+    return encode_update(update), training_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from models.evaluation.split import PADDING, IntArray
 
 Ranks = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating]
+# User rows (n,) -> their scores (n, items), higher is better.
+Scores = Callable[[IntArray], FloatArray]
 
 # In the order in which tables show them.
 METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
@@ -55,10 +58,23 @@ def rank_of_target(
     return ranks
 
 
+def product_scores(
+    user_embeddings: FloatArray, item_embeddings: FloatArray, item_biases: FloatArray
+) -> Scores:
+    """The products of users (users, dims) and items (items, dims), plus the items' biases (items,).
+
+    A user's bias moves all of that user's scores alike, so it cannot change a rank and is not asked for.
+    """
+
+    def scores(users: IntArray) -> FloatArray:
+        return np.asarray(user_embeddings[users] @ item_embeddings.T + item_biases)
+
+    return scores
+
+
 def held_out_ranks(
-    user_embeddings: FloatArray,
-    item_embeddings: FloatArray,
-    item_biases: FloatArray,
+    scores: Scores,
+    n_items: int,
     *,
     case_users: IntArray,
     case_items: IntArray,
@@ -69,28 +85,25 @@ def held_out_ranks(
 ) -> HeldOutRanks:
     """The ranks of a client's held-out items; only training items are masked.
 
-    A user's bias moves all of that user's scores alike, so it cannot change a rank and is not asked for.
-
     Args:
-        user_embeddings: (users, dims).
-        item_embeddings: (items, dims).
-        item_biases: (items,).
+        scores: of the client's users.
+        n_items: number of items.
         case_users, case_items: (n_cases,), the held-out interactions.
         train_users, train_items: (n_train,), sorted by user, as in `Split`.
         negatives: (n_cases, n), as drawn by `sample_negatives`; -1 is padding.
         users_at_once: how many cases are scored together, fewer where there are very many items.
     """
-    step = max(1, min(users_at_once, _SCORES_AT_ONCE // len(item_biases)))
+    step = max(1, min(users_at_once, _SCORES_AT_ONCE // n_items))
     full, sampled = np.empty(len(case_users), np.int64), np.empty(len(case_users), np.int64)
     for start in range(0, len(case_users), step):
         part = slice(start, start + step)
         users, target = case_users[part], case_items[part]
         with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite rank last
-            scores = user_embeddings[users] @ item_embeddings.T + item_biases
-        full[part] = rank_of_target(scores, target, *_pairs_of(users, train_users, train_items))
+            found = scores(users)
+        full[part] = rank_of_target(found, target, *_pairs_of(users, train_users, train_items))
         # The target as one more column after its negatives; padding reads some score and is masked.
         rivals = np.concatenate([negatives[part], target[:, np.newaxis]], axis=1)
-        few = np.take_along_axis(scores, rivals.astype(np.int64), axis=1)
+        few = np.take_along_axis(found, rivals.astype(np.int64), axis=1)
         last = np.full(len(target), negatives.shape[1])
         sampled[part] = rank_of_target(few, last, *np.nonzero(rivals == PADDING))
     return HeldOutRanks(full, sampled)

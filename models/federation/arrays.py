@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,28 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class ArrayGroup:
-    """What a frozen dataclass is whose fields are all arrays: these are made read-only."""
+    """What a frozen dataclass is whose fields are all arrays: these are made read-only.
+
+    Attributes:
+        AXES: the axes of each array, such as "items dims"; axes of one name have one size.
+        GROWING: names of the arrays that are counts or sums of squares, and so never below zero.
+    """
+
+    AXES: ClassVar[Mapping[str, str]]
+    GROWING: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        for _, array in self.named():
+        sizes: dict[str, int] = {}
+        for name, array in self.named():
+            axes = self.AXES[name].split()
+            if array.ndim != len(axes) or any(
+                sizes.setdefault(axis, size) != size for axis, size in zip(axes, array.shape, strict=True)
+            ):
+                known = ", ".join(f"{size} {axis}" for axis, size in sizes.items())
+                raise InvalidInput(
+                    f"Array {name!r} has shape {array.shape}, expected ({', '.join(axes)})"
+                    f"{f' beside {known}' if known else ''}."
+                )
             array.flags.writeable = False
 
     def named(self) -> Iterator[tuple[str, FloatArray]]:

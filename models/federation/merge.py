@@ -1,48 +1,51 @@
 """Merge rules: how the updates of a round become the next global model.
 
 Every rule is a sum over clients followed by one step on the server, so that secure aggregation, which reveals
-nothing but a sum, can carry any of them. A rule has a client half (`prepare`) and a server half
-(`empty / add / finish`); the server half holds one running sum and never two updates at once.
+nothing but a sum, can carry any of them. The server half of a rule (`empty / add / finish`) holds one running
+sum and never two updates at once; the rules for differences have a client half, too (`prepare`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
-from models.federation.arrays import FloatArray, RunningSum
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.federation.arrays import ArrayGroup, FloatArray, RunningSum
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 
 MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean"]
 
 
-MergeState = RunningSum[ItemArrays]
+Model = TypeVar("Model", bound=ItemModel)
+Contribution = TypeVar("Contribution", bound=ArrayGroup)
 
 
-class MergeRule(ABC):
-    """A way to merge. Subclasses say how a contribution is prepared, weighted and applied."""
+class MergeRule(ABC, Generic[Model, Contribution]):
+    """A way to merge. Subclasses say what a contribution looks like, and how it is weighted and applied."""
 
-    def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
-        """The contribution (float32) of a client that trained `base` into `trained`: their difference."""
-        return trained.map(lambda new, old: (_f64(new) - _f64(old)).astype(np.float32), base)
+    @abstractmethod
+    def zero(self, base: Model) -> Contribution:
+        """Arrays (float32) of the form that a contribution has, and of any values."""
 
     def weight(self, update: ClientUpdate) -> float:
         """The weight of an update in the sum."""
         return 1.0
 
     @abstractmethod
-    def step(self, base: ItemArrays, state: MergeState) -> ItemArrays:
-        """The parameters (float64) after the server's step from `base` (float64) by the sum in `state`."""
+    def step(self, base: Model, state: RunningSum[Contribution]) -> Model:
+        """The parameters after the server's step from `base` (float64) by the sum in `state` (float64)."""
 
-    def empty(self, base: GlobalModel) -> MergeState:
+    def empty(self, base: GlobalModel) -> RunningSum[Contribution]:
         """The sum of no updates."""
-        return RunningSum.zero(base.items)
+        return RunningSum.zero(self.zero(base.items))  # type: ignore[arg-type]  # a job has models of one kind
 
-    def add(self, state: MergeState, base: GlobalModel, update: ClientUpdate) -> MergeState:
+    def add(
+        self, state: RunningSum[Contribution], base: GlobalModel, update: ClientUpdate
+    ) -> RunningSum[Contribution]:
         """The sum with one more update.
 
         Raises:
@@ -60,9 +63,9 @@ class MergeRule(ABC):
                 f"The update of client {update.client_id!r} numbers items by catalogue "
                 f"{update.catalog_digest[:12]}, expected {base.catalog_digest[:12]}."
             )
-        return state.plus(update.client_id, update.deltas, self.weight(update))
+        return state.plus(update.client_id, update.deltas, self.weight(update))  # type: ignore[arg-type]
 
-    def finish(self, state: MergeState, base: GlobalModel) -> GlobalModel:
+    def finish(self, state: RunningSum[Contribution], base: GlobalModel) -> GlobalModel:
         """The next global model (float32).
 
         Raises:
@@ -75,7 +78,7 @@ class MergeRule(ABC):
                 f"The weights of the {len(state.clients)} updates of round {base.round + 1} sum to "
                 f"{state.weight}; a mean needs a positive sum."
             )
-        stepped = self.step(base.items.map(_f64), state)
+        stepped = self.step(base.items.map(_f64), state)  # type: ignore[arg-type]
         return GlobalModel(
             round=base.round + 1,
             catalog_digest=base.catalog_digest,
@@ -83,8 +86,19 @@ class MergeRule(ABC):
         )
 
 
+class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
+    """A rule for LightFM, whose contributions are differences of what it trained."""
+
+    def zero(self, base: ItemArrays) -> ItemArrays:
+        return base
+
+    def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
+        """The contribution (float32) of a client that trained `base` into `trained`: their difference."""
+        return trained.map(lambda new, old: (_f64(new) - _f64(old)).astype(np.float32), base)
+
+
 @dataclass(frozen=True)
-class Sum(MergeRule):
+class Sum(DeltaRule):
     """Sum of deltas, for parameters and Adagrad accumulators alike.
 
     Attributes:
@@ -93,7 +107,7 @@ class Sum(MergeRule):
 
     server_learning_rate: float = 1.0
 
-    def step(self, base: ItemArrays, state: MergeState) -> ItemArrays:
+    def step(self, base: ItemArrays, state: RunningSum[ItemArrays]) -> ItemArrays:
         rate, total = self.server_learning_rate, state.total
         return ItemArrays(
             embeddings=base.embeddings + rate * total.embeddings,
@@ -104,7 +118,7 @@ class Sum(MergeRule):
 
 
 @dataclass(frozen=True)
-class AdagradSum(MergeRule):
+class AdagradSum(DeltaRule):
     """Sum of gradients under one federated Adagrad state.
 
     A client's Adagrad (Duchi et al. 2011, eq. 1) sees only its own squared gradients, so the plain sum of the
@@ -129,7 +143,7 @@ class AdagradSum(MergeRule):
             bias_accumulators=delta.bias_accumulators,
         )
 
-    def step(self, base: ItemArrays, state: MergeState) -> ItemArrays:
+    def step(self, base: ItemArrays, state: RunningSum[ItemArrays]) -> ItemArrays:
         rate, total = self.server_learning_rate, state.total
         embedding_accumulators = base.embedding_accumulators + total.embedding_accumulators
         bias_accumulators = base.bias_accumulators + total.bias_accumulators
@@ -142,10 +156,10 @@ class AdagradSum(MergeRule):
 
 
 @dataclass(frozen=True)
-class Mean(MergeRule):
+class Mean(DeltaRule):
     """Mean of the clients' models (McMahan et al. 2017), each client counting alike."""
 
-    def step(self, base: ItemArrays, state: MergeState) -> ItemArrays:
+    def step(self, base: ItemArrays, state: RunningSum[ItemArrays]) -> ItemArrays:
         return base.map(lambda old, total: old + total / state.weight, state.total)
 
 
@@ -157,9 +171,9 @@ class WeightedMean(Mean):
         return float(update.n_interactions)
 
 
-def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> MergeRule:
+def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> DeltaRule:
     """The merge rule of this name."""
-    rules: dict[MergeRuleName, MergeRule] = {
+    rules: dict[MergeRuleName, DeltaRule] = {
         "adagrad_sum": AdagradSum(server_learning_rate),
         "sum": Sum(server_learning_rate),
         "mean": Mean(),

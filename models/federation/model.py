@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from models.errors import InvalidInput
 from models.evaluation.metric import Metric
 from models.federation.arrays import ArrayGroup, FloatArray
 
+# Where LightFM starts Adagrad's sums of squared gradients: an item above it has been trained.
+INITIAL_ACCUMULATOR = 1.0
+
+
+class ItemModel(ArrayGroup):
+    """The parameters that all clients share: of items, never of users.
+
+    Attributes:
+        ZERO_IS_UNTRAINED: whether an item that no client's data speak of has a vector of zeros.
+    """
+
+    ZERO_IS_UNTRAINED: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def vectors(self) -> FloatArray:
+        """(items, width): what is known of each item."""
+
+    @property
+    def biases(self) -> FloatArray:
+        """(items,): what lifts an item for everybody."""
+        return np.zeros(len(self.vectors), dtype=self.vectors.dtype)
+
+    @property
+    def accumulators(self) -> FloatArray:
+        """(items, n): sums that only grow from round to round; n may be 0."""
+        return np.zeros((len(self.vectors), 0), dtype=self.vectors.dtype)
+
+    @property
+    def trained(self) -> npt.NDArray[np.bool_]:
+        """(items,): whether any client's data have spoken of the item."""
+        return np.asarray((self.vectors != 0.0).any(axis=1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(items, width)."""
+        items, width = self.vectors.shape
+        return items, width
+
 
 @dataclass(frozen=True)
-class ItemArrays(ArrayGroup):
+class ItemArrays(ItemModel):
     """One value for every item-side parameter of LightFM: parameters, differences or gradients.
 
     Attributes:
@@ -25,36 +66,34 @@ class ItemArrays(ArrayGroup):
     All four have one dtype.
     """
 
+    AXES: ClassVar[Mapping[str, str]] = {
+        "embeddings": "items dims",
+        "biases": "items",
+        "embedding_accumulators": "items dims",
+        "bias_accumulators": "items",
+    }
+    GROWING: ClassVar[frozenset[str]] = frozenset({"embedding_accumulators", "bias_accumulators"})
+    ZERO_IS_UNTRAINED: ClassVar[bool] = False
+
     embeddings: FloatArray
     biases: FloatArray
     embedding_accumulators: FloatArray
     bias_accumulators: FloatArray
 
-    def __post_init__(self) -> None:
-        if self.embeddings.ndim != 2:  # noqa: PLR2004
-            raise InvalidInput(
-                f"Item array 'embeddings' has shape {self.embeddings.shape}, expected (items, dims)."
-            )
-        items, dims = self.embeddings.shape
-        expected = {
-            "embeddings": (items, dims),
-            "biases": (items,),
-            "embedding_accumulators": (items, dims),
-            "bias_accumulators": (items,),
-        }
-        for name, array in self.named():
-            if array.shape != expected[name]:
-                raise InvalidInput(
-                    f"Item array {name!r} has shape {array.shape}, "
-                    f"expected {expected[name]} beside {items} items of {dims} dims."
-                )
-        super().__post_init__()
+    @property
+    def vectors(self) -> FloatArray:
+        """(items, dims): the embeddings."""
+        return self.embeddings
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(items, dims)."""
-        items, dims = self.embeddings.shape
-        return items, dims
+    def accumulators(self) -> FloatArray:
+        """(items, dims + 1): of the embeddings and the bias."""
+        return np.column_stack([self.embedding_accumulators, self.bias_accumulators])
+
+    @property
+    def trained(self) -> npt.NDArray[np.bool_]:
+        """(items,): whether a gradient has ever reached the item."""
+        return np.asarray((self.accumulators > INITIAL_ACCUMULATOR).any(axis=1))
 
 
 @dataclass(frozen=True)
@@ -69,19 +108,19 @@ class GlobalModel:
 
     round: int
     catalog_digest: str
-    items: ItemArrays
+    items: ItemModel
 
 
 @dataclass(frozen=True)
 class ClientUpdate:
-    """What one client contributes to one round: differences, never a model.
+    """What one client contributes to one round: a summand, never a model.
 
     Attributes:
         client_id: whose update it is.
         base_round: round of the model that local training started from.
         base_digest: SHA-256 of that model's artefact.
         catalog_digest: which catalogue numbers the rows.
-        deltas: the contribution, as the merge rule's client half prepared it, float32.
+        deltas: the contribution to the sum, float32: differences, or statistics that add.
         n_interactions: training interactions that the client holds.
         metrics: sums that describe the local training, free of anything about single users.
     """
@@ -90,13 +129,13 @@ class ClientUpdate:
     base_round: int
     base_digest: str
     catalog_digest: str
-    deltas: ItemArrays
+    deltas: ArrayGroup
     n_interactions: int
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
-def relative_drift(new: ItemArrays, old: ItemArrays) -> float:
-    """How far the embeddings moved: Frobenius norm of the difference over the norm before; 0 from zeros."""
-    before = float(np.linalg.norm(old.embeddings.astype(np.float64)))
-    moved = float(np.linalg.norm(new.embeddings.astype(np.float64) - old.embeddings))
+def relative_drift(new: ItemModel, old: ItemModel) -> float:
+    """How far the item vectors moved: Frobenius norm of the difference over the norm before; 0 from zeros."""
+    before = float(np.linalg.norm(old.vectors.astype(np.float64)))
+    moved = float(np.linalg.norm(new.vectors.astype(np.float64) - old.vectors))
     return moved / before if before else 0.0

@@ -29,6 +29,7 @@ class TrainSpec:
         max_sampled: WARP's limit of negatives drawn for a positive.
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
         merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
+        family: names this way to train.
     """
 
     loss: Loss = "warp"
@@ -40,6 +41,7 @@ class TrainSpec:
     kos_k: Annotated[int, Ge(1)] = 5
     kos_n: Annotated[int, Ge(1)] = 10
     merges_per_epoch: Annotated[int, Ge(1)] = 1
+    family: Literal["lightfm"] = "lightfm"
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,12 @@ class RoundPlan:
         seed: the job's seed.
         cohort: ids of the clients asked, sorted.
         quorum: the least number of accepted updates.
-        spec: how each client trains.
     """
 
     round: int
     seed: int
     cohort: tuple[str, ...]
     quorum: int
-    spec: TrainSpec
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ def plan_round(
     clients: Iterable[str],
     cohort_share: float,
     quorum_share: float,
-    spec: TrainSpec,
 ) -> RoundPlan:
     """The plan of a round: a cohort drawn without replacement, the same for the same seed and round.
 
@@ -97,7 +96,7 @@ def plan_round(
     drawn = generator_for(seed, "cohort", round_).choice(len(everyone), size=size, replace=False)
     cohort = tuple(everyone[i] for i in sorted(drawn.tolist()))
     quorum = max(1, _share_of(len(cohort), quorum_share))
-    return RoundPlan(round=round_, seed=seed, cohort=cohort, quorum=quorum, spec=spec)
+    return RoundPlan(round=round_, seed=seed, cohort=cohort, quorum=quorum)
 
 
 def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[Rejection]) -> None:

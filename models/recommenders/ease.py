@@ -10,15 +10,16 @@ X'X counts how many users used both of two items, so each client adds up its own
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from annotated_types import Gt
 
 from models.federation.arrays import ArrayGroup, FloatArray
 from models.recommenders.histories import Histories
+from models.recommenders.item_weights import ItemWeights
 from models.recommenders.symmetric import symmetric, triangle, triangle_size
 
 
@@ -28,20 +29,11 @@ class EaseSpec:
 
     Attributes:
         regularisation: l above.
+        family: names this way to train.
     """
 
     regularisation: Annotated[float, Gt(0)] = 300.0
-
-
-@dataclass(frozen=True)
-class ItemWeights(ArrayGroup):
-    """The shared model of item-to-item recommenders.
-
-    Attributes:
-        weights: (items, items) float32; how much the item of a row speaks for the item of a column.
-    """
-
-    weights: FloatArray
+    family: Literal["ease"] = "ease"
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,9 @@ class EaseStatistics(ArrayGroup):
     Attributes:
         gram: (triangle of items,) float32, X'X; whole numbers, and so exact below 2**24 users.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {"gram": "triangle"}
+    GROWING: ClassVar[frozenset[str]] = frozenset({"gram"})
 
     gram: FloatArray
 
@@ -72,9 +67,4 @@ def solve(total: EaseStatistics, n_items: int, spec: EaseSpec) -> ItemWeights:
     inverse = np.linalg.inv(gram + spec.regularisation * np.eye(n_items))
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    return ItemWeights(weights.astype(np.float32))
-
-
-def scores(model: ItemWeights, histories: Histories) -> npt.NDArray[np.float64]:
-    """(users, items): X B."""
-    return np.asarray(histories.matrix() @ model.weights.astype(np.float64))
+    return ItemWeights.of(weights, forgetting=0.0)

@@ -15,14 +15,16 @@ and all of its sums run over users: each client adds up its own, the server adds
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 
 from models.federation.arrays import ArrayGroup, FloatArray
+from models.federation.model import ItemModel
 from models.federation.seeds import generator_for
 from models.recommenders.histories import Histories
 from models.recommenders.symmetric import symmetric, triangle, triangle_size
@@ -39,23 +41,34 @@ class IalsSpec:
         regularisation: l above.
         unobserved_weight: a above, the weight of any pair beside the 1 of a used one.
         frequency_exponent: v above; 0 regularises all alike, 1 in proportion to what each takes part in.
+        family: names this way to train.
     """
 
     dims: Annotated[int, Ge(1)] = 64
     regularisation: Annotated[float, Gt(0)] = 0.01
     unobserved_weight: Annotated[float, Gt(0)] = 0.3
     frequency_exponent: Annotated[float, Ge(0)] = 1.0
+    family: Literal["ials"] = "ials"
 
 
 @dataclass(frozen=True)
-class ItemFactors(ArrayGroup):
-    """The shared model.
+class ItemFactors(ItemModel):
+    """The shared model. A user's vector follows from it and the user's history alone.
 
     Attributes:
         embeddings: (items, dims) float32.
+        user_step: (3,) float32: a, l and v above, by which a history becomes a user's vector.
     """
 
+    AXES: ClassVar[Mapping[str, str]] = {"embeddings": "items dims", "user_step": "settings"}
+
     embeddings: FloatArray
+    user_step: FloatArray
+
+    @property
+    def vectors(self) -> FloatArray:
+        """(items, dims): the embeddings."""
+        return self.embeddings
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,15 @@ class IalsStatistics(ArrayGroup):
         user_gram: (triangle of dims,), sum of w w' over all users.
         users: (1,), their number.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "item_grams": "items triangle",
+        "item_targets": "items dims",
+        "item_users": "items",
+        "user_gram": "triangle",
+        "users": "one",
+    }
+    GROWING: ClassVar[frozenset[str]] = frozenset({"item_users", "users"})
 
     item_grams: FloatArray
     item_targets: FloatArray
@@ -87,30 +109,26 @@ class IalsStatistics(ArrayGroup):
 def initial_factors(n_items: int, spec: IalsSpec, seed: int) -> ItemFactors:
     """Normal item vectors whose lengths are about 0.1, as in Rendle et al. 2022, section 4.5."""
     drawn = generator_for(seed, "items").normal(0.0, 0.1 / np.sqrt(spec.dims), (n_items, spec.dims))
-    return ItemFactors(drawn.astype(np.float32))
+    return _factors(drawn, spec)
 
 
-def user_embeddings(model: ItemFactors, histories: Histories, spec: IalsSpec) -> Float64Array:
+def user_embeddings(model: ItemFactors, histories: Histories) -> Float64Array:
     """(users, dims): the vector of each user that minimises the loss for fixed items."""
     items = model.embeddings.astype(np.float64)
-    everything = spec.unobserved_weight * (items.T @ items)
-    users = np.empty((len(histories), spec.dims))
+    weight, regularisation, exponent = (float(value) for value in model.user_step)
+    everything = weight * (items.T @ items)
+    users = np.empty((len(histories), items.shape[1]))
     for row, used in enumerate(histories):
         own = items[used]
-        ridge = _ridge(spec, len(used), histories.n_items)
-        left = own.T @ own + everything + ridge * np.eye(spec.dims)
+        ridge = regularisation * (len(used) + weight * histories.n_items) ** exponent
+        left = own.T @ own + everything + ridge * np.eye(items.shape[1])
         users[row] = np.linalg.solve(left, own.sum(axis=0))
     return users
 
 
-def scores(model: ItemFactors, histories: Histories, spec: IalsSpec) -> Float64Array:
-    """(users, items): the product of both vectors."""
-    return user_embeddings(model, histories, spec) @ model.embeddings.T.astype(np.float64)
-
-
 def statistics(model: ItemFactors, histories: Histories, spec: IalsSpec) -> IalsStatistics:
     """The client half of a round: the sums over these users that the item step needs."""
-    users = user_embeddings(model, histories, spec)
+    users = user_embeddings(model, histories)
     by_item = histories.matrix().tocsc()
     by_item.sort_indices()
     counts = np.diff(by_item.indptr)
@@ -139,12 +157,13 @@ def solve(total: IalsStatistics, spec: IalsSpec) -> ItemFactors:
     everything = spec.unobserved_weight * symmetric(total.user_gram, spec.dims)
     items = np.empty((len(total.item_users), spec.dims))
     for row, (gram, target) in enumerate(zip(total.item_grams, total.item_targets, strict=True)):
-        ridge = _ridge(spec, float(total.item_users[row]), float(total.users[0]))
+        weight = float(total.item_users[row]) + spec.unobserved_weight * float(total.users[0])
+        ridge = spec.regularisation * weight**spec.frequency_exponent
         left = symmetric(gram, spec.dims) + everything + ridge * np.eye(spec.dims)
         items[row] = np.linalg.solve(left, target)
-    return ItemFactors(items.astype(np.float32))
+    return _factors(items, spec)
 
 
-def _ridge(spec: IalsSpec, used: float, others: float) -> float:
-    weight = used + spec.unobserved_weight * others
-    return float(spec.regularisation * weight**spec.frequency_exponent)
+def _factors(embeddings: Float64Array, spec: IalsSpec) -> ItemFactors:
+    user_step = (spec.unobserved_weight, spec.regularisation, spec.frequency_exponent)
+    return ItemFactors(embeddings.astype(np.float32), np.array(user_step, dtype=np.float32))

@@ -15,16 +15,17 @@ probability p / (1 + p) amounts to.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 
 from models.federation.arrays import ArrayGroup, FloatArray
-from models.recommenders.ease import ItemWeights
 from models.recommenders.histories import Histories
+from models.recommenders.item_weights import ItemWeights, remembered
 from models.recommenders.symmetric import symmetric, triangle, triangle_size
 
 Float64Array = npt.NDArray[np.float64]
@@ -38,11 +39,13 @@ class NextItemSpec:
         forgetting: e above; 0 remembers all items alike.
         regularisation: l above.
         dropout: p above.
+        family: names this way to train.
     """
 
     forgetting: Annotated[float, Ge(0)] = 0.75
     regularisation: Annotated[float, Gt(0)] = 500.0
     dropout: Annotated[float, Ge(0)] = 1.0
+    family: Literal["next_item"] = "next_item"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class NextItemStatistics(ArrayGroup):
         memory_gram: (triangle of items,), sum of z z'.
         transitions: (items, items), sum of z y'.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {"memory_gram": "triangle", "transitions": "items items"}
+    GROWING: ClassVar[frozenset[str]] = frozenset({"memory_gram", "transitions"})
 
     memory_gram: FloatArray
     transitions: FloatArray
@@ -83,17 +89,11 @@ def solve(total: NextItemStatistics, n_items: int, spec: NextItemSpec) -> ItemWe
     left = symmetric(total.memory_gram, n_items)
     left[np.diag_indices(n_items)] *= 1.0 + spec.dropout
     left[np.diag_indices(n_items)] += spec.regularisation
-    return ItemWeights(np.linalg.solve(left, total.transitions).astype(np.float32))
-
-
-def scores(model: ItemWeights, histories: Histories, spec: NextItemSpec) -> Float64Array:
-    """(users, items): z'B for what comes after the whole of each history."""
-    remembered = histories.matrix(np.power(histories.steps_back + 1.0, -spec.forgetting))
-    return np.asarray(remembered @ model.weights.astype(np.float64))
+    return ItemWeights.of(np.linalg.solve(left, total.transitions), spec.forgetting)
 
 
 def _memories(length: int, spec: NextItemSpec) -> Float64Array:
     """(length, length): row t holds what place t remembers of each place of the same history."""
     places = np.arange(length)
     back = places[:, np.newaxis] - places
-    return np.where(back > 0, np.maximum(back, 1.0) ** -spec.forgetting, 0.0)
+    return np.where(back > 0, remembered(np.maximum(back, 1) - 1, spec.forgetting), 0.0)

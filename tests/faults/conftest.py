@@ -65,7 +65,6 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
             clients=data,
             cohort_share=config.federation.cohort_share,
             quorum_share=0.0,
-            spec=config.train,
         )
         state = rule.empty(model)
         for client_id in plan.cohort:

@@ -188,7 +188,7 @@ def test_figures_are_those_of_a_local_client(checked: World) -> None:
     train_client.fn(train)
     order = checked.order("evaluate", 1, StartingPoint("job-1", 1))
     assert checked.do("evaluate", order).metrics == evaluate_client.fn(order).metrics
-    mine, local = checked.do("compare", order, alone_epochs=2), compare_client.fn(order, 2)
+    mine, local = checked.do("compare", order, alone_rounds=2), compare_client.fn(order, 2)
     assert (mine.metrics, mine.alone, mine.benefit) == (local.metrics, local.alone, local.benefit)
     assert mine.alone
 
@@ -231,7 +231,7 @@ def test_an_update_that_is_too_large_does_not_leave(checked: World) -> None:
 def test_nothing_about_too_few_users_leaves(checked: World, step: Step) -> None:
     silo = replace(checked.silo, min_users=9)
     with pytest.raises(EgressRefused, match="8 users"):
-        work(silo, checked.asked(step, checked.order(step), alone_epochs=1))
+        work(silo, checked.asked(step, checked.order(step), alone_rounds=1))
     assert checked.left == []
     work(replace(silo, min_users=8), checked.asked("train", checked.order("train")))
     assert len(checked.left) == 2

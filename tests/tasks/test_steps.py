@@ -55,7 +55,7 @@ def through_json(value: Any) -> Any:
         StepOrder("train", ORDER),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder(
-            "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_epochs": 5}
+            "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_rounds": 5}
         ),
         StepOrder("check", ORDER, {"limits": asdict(LIMITS), **ITEMS}),
     ],

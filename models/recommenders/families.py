@@ -1,0 +1,315 @@
+"""The families of recommenders that a federation can train, each with a client half and a server half.
+
+A family says what a client contributes to a round, how the sum of it becomes the next model, and what a model
+answers to a user. Jobs, contracts, registry and gates know no more of it than this interface.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from models.errors import InvalidInput
+from models.evaluation.ranking import Scores, product_scores
+from models.federation.arrays import ArrayGroup, RunningSum
+from models.federation.merge import MergeRule, MergeRuleName, merge_rule
+from models.federation.model import ItemArrays, ItemModel
+from models.federation.rounds import TrainSpec
+from models.recommenders import ease, ials, item_weights, next_item
+from models.recommenders.fold_in import ItemSide, fold_in
+from models.recommenders.histories import Histories
+from models.recommenders.lightfm_training import (
+    TrainingSet,
+    UserArrays,
+    initial_items,
+    train_alone,
+    train_round,
+)
+from models.recommenders.specs import FamilySpec
+
+
+class LocalData(Protocol):
+    """What a client trains on, in the two forms that families read."""
+
+    @property
+    def training(self) -> TrainingSet:
+        """The training positives."""
+
+    @property
+    def histories(self) -> Histories:
+        """The same, user by user and oldest first."""
+
+
+class Family(ABC):
+    """How clients train and how the server merges.
+
+    Attributes:
+        keeps_users: whether a client keeps trained users between rounds.
+    """
+
+    keeps_users: ClassVar[bool] = False
+
+    @abstractmethod
+    def initial(self, n_items: int, seed: int) -> ItemModel:
+        """The model of round 0."""
+
+    @abstractmethod
+    def rule(self) -> MergeRule:  # type: ignore[type-arg]  # each family has its own kinds of arrays
+        """The server half."""
+
+    @abstractmethod
+    def train(
+        self,
+        base: ItemModel,
+        users: UserArrays | None,
+        data: LocalData,
+        *,
+        seed: int,
+        round_: int,
+        client_id: str,
+    ) -> tuple[ArrayGroup, UserArrays | None]:
+        """The client half: the contribution to a round (float32), and the users where they are kept.
+
+        Raises:
+            DivergedUpdate: a trained value is NaN or infinite.
+            InvalidInput: the base model is another family's.
+        """
+
+    @abstractmethod
+    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+        """What the family learns from these data alone, without any federation, in as much training."""
+
+    def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
+        """What a model answers to a client's users; to users that were never trained, by their histories."""
+        return history_scores(items, data.histories)
+
+
+@dataclass(frozen=True)
+class LightFMFamily(Family):
+    """LightFM, whose users are trained with the items and stay with their client.
+
+    Attributes:
+        spec: how a client trains.
+        merge_rule: how differences become the next model.
+        server_learning_rate: factor on the server's step.
+    """
+
+    keeps_users: ClassVar[bool] = True
+
+    spec: TrainSpec
+    merge_rule: MergeRuleName
+    server_learning_rate: float
+
+    def initial(self, n_items: int, seed: int) -> ItemArrays:
+        return initial_items(n_items, self.spec.dims, seed)
+
+    def rule(self) -> MergeRule[ItemArrays, ItemArrays]:
+        return merge_rule(self.merge_rule, self.server_learning_rate)
+
+    def train(
+        self,
+        base: ItemModel,
+        users: UserArrays | None,
+        data: LocalData,
+        *,
+        seed: int,
+        round_: int,
+        client_id: str,
+    ) -> tuple[ArrayGroup, UserArrays | None]:
+        if users is None:
+            raise InvalidInput(f"Client {client_id!r} trains LightFM without its users.")
+        items = require(base, ItemArrays)
+        trained, trained_users = train_round(
+            items, users, data.training, self.spec, seed=seed, round_=round_, client_id=client_id
+        )
+        rule = merge_rule(self.merge_rule, self.server_learning_rate)
+        return rule.prepare(items, trained), trained_users
+
+    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+        epochs = max(1, rounds // self.spec.merges_per_epoch)
+        items, users = train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
+        return self.scores(items, users, data)
+
+    def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
+        if users is None:
+            return super().scores(items, users, data)
+        return product_scores(users.embeddings, items.vectors, items.biases)
+
+
+Model = TypeVar("Model", bound=ItemModel)
+Statistics = TypeVar("Statistics", bound=ArrayGroup)
+
+
+@dataclass(frozen=True)
+class SolvedSum(MergeRule[Model, Statistics]):
+    """The next model is the solution for the sum of the clients' statistics.
+
+    Attributes:
+        family: knows the statistics and solves for them.
+    """
+
+    family: AdditiveFamily[Model, Statistics]
+
+    def zero(self, base: Model) -> Statistics:
+        return self.family.nothing(len(base.vectors))
+
+    def step(self, base: Model, state: RunningSum[Statistics]) -> Model:
+        return self.family.solve(state.total, len(base.vectors))
+
+
+class AdditiveFamily(Family, Generic[Model, Statistics]):
+    """A family whose statistics are sums over users, so that federated it is what it is centralised."""
+
+    kind: ClassVar[type[ItemModel]]
+
+    @abstractmethod
+    def nothing(self, n_items: int) -> Statistics:
+        """The statistics of no users."""
+
+    @abstractmethod
+    def statistics(self, base: Model, histories: Histories) -> Statistics:
+        """The statistics (float32) of these users."""
+
+    @abstractmethod
+    def solve(self, total: Statistics, n_items: int) -> Model:
+        """The model for the statistics (float64) of all users."""
+
+    def rule(self) -> SolvedSum[Model, Statistics]:
+        return SolvedSum(self)
+
+    def train(
+        self,
+        base: ItemModel,
+        users: UserArrays | None,
+        data: LocalData,
+        *,
+        seed: int,
+        round_: int,
+        client_id: str,
+    ) -> tuple[ArrayGroup, UserArrays | None]:
+        require(base, self.kind)
+        return self.statistics(base, data.histories), None  # type: ignore[arg-type]  # required above
+
+    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+        n_items = data.histories.n_items
+        model = self.initial(n_items, seed)
+        for _ in range(rounds):
+            own = self.statistics(model, data.histories)  # type: ignore[arg-type]  # the initial one is of its kind
+            model = self.solve(own.map(lambda array: array.astype(np.float64)), n_items)
+        return self.scores(model, None, data)
+
+
+@dataclass(frozen=True)
+class IalsFamily(AdditiveFamily[ials.ItemFactors, ials.IalsStatistics]):
+    """Implicit ALS: one alternation a round."""
+
+    kind: ClassVar[type[ItemModel]] = ials.ItemFactors
+
+    spec: ials.IalsSpec
+
+    def initial(self, n_items: int, seed: int) -> ials.ItemFactors:
+        return ials.initial_factors(n_items, self.spec, seed)
+
+    def nothing(self, n_items: int) -> ials.IalsStatistics:
+        return ials.IalsStatistics.zero(n_items, self.spec)
+
+    def statistics(self, base: ials.ItemFactors, histories: Histories) -> ials.IalsStatistics:
+        return ials.statistics(base, histories, self.spec)
+
+    def solve(self, total: ials.IalsStatistics, n_items: int) -> ials.ItemFactors:
+        return ials.solve(total, self.spec)
+
+
+@dataclass(frozen=True)
+class EaseFamily(AdditiveFamily[item_weights.ItemWeights, ease.EaseStatistics]):
+    """EASE: all is said after one round."""
+
+    kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
+
+    spec: ease.EaseSpec
+
+    def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
+        return item_weights.ItemWeights.zero(n_items)
+
+    def nothing(self, n_items: int) -> ease.EaseStatistics:
+        return ease.EaseStatistics.zero(n_items)
+
+    def statistics(self, base: item_weights.ItemWeights, histories: Histories) -> ease.EaseStatistics:
+        return ease.statistics(histories)
+
+    def solve(self, total: ease.EaseStatistics, n_items: int) -> item_weights.ItemWeights:
+        return ease.solve(total, n_items, self.spec)
+
+
+@dataclass(frozen=True)
+class NextItemFamily(AdditiveFamily[item_weights.ItemWeights, next_item.NextItemStatistics]):
+    """The next-item model: all is said after one round."""
+
+    kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
+
+    spec: next_item.NextItemSpec
+
+    def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
+        return item_weights.ItemWeights.zero(n_items)
+
+    def nothing(self, n_items: int) -> next_item.NextItemStatistics:
+        return next_item.NextItemStatistics.zero(n_items)
+
+    def statistics(
+        self, base: item_weights.ItemWeights, histories: Histories
+    ) -> next_item.NextItemStatistics:
+        return next_item.statistics(histories, self.spec)
+
+    def solve(self, total: next_item.NextItemStatistics, n_items: int) -> item_weights.ItemWeights:
+        return next_item.solve(total, n_items, self.spec)
+
+
+def family_of(
+    spec: FamilySpec, merge_rule: MergeRuleName = "adagrad_sum", server_learning_rate: float = 1.0
+) -> Family:
+    """The family that trains as `spec` says; rule and rate are those of LightFM's differences."""
+    match spec:
+        case ials.IalsSpec():
+            return IalsFamily(spec)
+        case ease.EaseSpec():
+            return EaseFamily(spec)
+        case next_item.NextItemSpec():
+            return NextItemFamily(spec)
+        case TrainSpec():
+            return LightFMFamily(spec, merge_rule, server_learning_rate)
+
+
+def history_scores(items: ItemModel, histories: Histories) -> Scores:
+    """What a model answers to users of whom nothing but the history is known.
+
+    Raises:
+        InvalidInput: nobody knows how this kind of model answers.
+    """
+    match items:
+        case item_weights.ItemWeights():
+            return lambda users: item_weights.scores(items, histories, users)
+        case ials.ItemFactors():
+            return product_scores(ials.user_embeddings(items, histories), items.embeddings, items.biases)
+        case _:
+            side = ItemSide.of(require(items, ItemArrays).embeddings, items.biases)
+            users = np.stack([fold_in(used, side).vector for used in histories])
+            return product_scores(users, side.embeddings, side.biases)
+
+
+Kind = TypeVar("Kind", bound=ItemModel)
+
+
+def require(items: ItemModel, kind: type[Kind]) -> Kind:
+    """The model, which is one of this kind.
+
+    Raises:
+        InvalidInput: it is another family's.
+    """
+    if not isinstance(items, kind):
+        raise InvalidInput(
+            f"The model holds {type(items).__name__}, expected {kind.__name__}: it is another family's."
+        )
+    return items

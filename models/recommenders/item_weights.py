@@ -1,0 +1,67 @@
+"""Linear models from items to items: what a history remembers, times weights.
+
+EASE and the next-item model differ in how the weights come about and in what is remembered; both answer alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.federation.arrays import FloatArray
+from models.federation.model import ItemModel
+from models.recommenders.histories import Histories
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ItemWeights(ItemModel):
+    """The shared model: one matrix of weights for each way to remember.
+
+    Attributes:
+        weights: (memories, items, items) float32; how much the item of a row speaks for that of a column.
+        forgetting: (memories,) float32; an item used k places before is remembered as k^-forgetting,
+            so that 0 remembers all items alike.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {"weights": "memories items items", "forgetting": "memories"}
+
+    weights: FloatArray
+    forgetting: FloatArray
+
+    @classmethod
+    def of(cls, weights: npt.NDArray[np.floating], forgetting: float) -> ItemWeights:
+        """The model of one memory: (items, items) weights."""
+        return cls(weights.astype(np.float32)[np.newaxis], np.array([forgetting], dtype=np.float32))
+
+    @classmethod
+    def zero(cls, n_items: int, memories: int = 1) -> ItemWeights:
+        """The model that has learned nothing."""
+        return cls(
+            np.zeros((memories, n_items, n_items), dtype=np.float32), np.zeros(memories, dtype=np.float32)
+        )
+
+    @property
+    def vectors(self) -> FloatArray:
+        """(items, memories * items): what each item speaks for."""
+        memories, items, _ = self.weights.shape
+        return np.asarray(self.weights.transpose(1, 0, 2).reshape(items, memories * items))
+
+
+def remembered(steps_back: npt.NDArray[np.integer], forgetting: float) -> Float64Array:
+    """(n,): the weight of items after which `steps_back` (n,) others were used; 1 for the latest."""
+    return np.asarray(np.power(steps_back + 1.0, -forgetting))
+
+
+def scores(model: ItemWeights, histories: Histories, users: npt.NDArray[np.integer]) -> Float64Array:
+    """(users, items): what these users' histories speak for, summed over the memories."""
+    found = np.zeros((len(users), histories.n_items))
+    for weights, forgetting in zip(model.weights, model.forgetting.tolist(), strict=True):
+        memory = histories.matrix(remembered(histories.steps_back, forgetting))
+        found += memory[users] @ weights.astype(np.float64)
+    return found
