@@ -15,6 +15,8 @@ Float64Array = npt.NDArray[np.float64]
 Rows = Sequence[int] | npt.NDArray[np.integer]
 _POPULARITY_POWER = 0.5
 _ITEMS_AT_ONCE = 1 << 16
+# Into so many blocks the scores are cut at least, to find the best of them.
+_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
@@ -141,28 +143,26 @@ def fold_in(
     return FoldedUser(parts=(apart @ side.axes * stretch) @ side.axes.T)
 
 
-def top_k(scores: FloatArray, k: int, exclude: Rows = ()) -> npt.NDArray[np.int64]:
+def top_k(
+    scores: FloatArray, k: int, exclude: Rows = (), allowed: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.int64]:
     """Rows of the k highest scores, highest first; among equal scores the lower row comes first.
 
     Args:
         scores: (items,), finite.
         k: at least 1; fewer rows come back where fewer are left.
         exclude: rows that must not appear.
+        allowed: (items,) which rows may appear; all where nothing is said.
 
     Raises:
         InvalidInput: k is less than 1.
     """
     if k < 1:
         raise InvalidInput(f"The number of recommendations k must be at least 1, got {k}.")
-    gone = np.unique(np.asarray(exclude, dtype=np.int64))
-    left = scores.copy()
-    left[gone] = -np.inf
-    k = min(k, left.size - gone.size)
-    if k == 0:
-        return np.empty(0, dtype=np.int64)
-    # The k-th score is a threshold; all rows that reach it are kept, so that ties are cut by row.
-    threshold = np.partition(left, left.size - k)[left.size - k]
-    rows = np.flatnonzero(left >= threshold)
+    left = scores.copy() if allowed is None else np.where(allowed, scores, -np.inf)
+    left[np.asarray(exclude, dtype=np.int64)] = -np.inf
+    # All rows that reach the threshold are kept, so that ties are cut by row.
+    rows = np.flatnonzero((left >= _threshold(left, k)) & (left > -np.inf))
     order = np.lexsort((rows, -left[rows]))
     return rows[order][:k]
 
@@ -178,3 +178,18 @@ def _moments(embeddings: FloatArray, shares: Float64Array) -> tuple[Float64Array
         mean += weighted.sum(axis=1)
         square += weighted @ wide
     return mean, square - np.outer(mean, mean)
+
+
+def _threshold(scores: FloatArray, k: int) -> float:
+    """A score that at least k items reach, and few others do; -inf where there are fewer than k.
+
+    The maxima of disjoint blocks are scores of different items, so the k-th highest maximum is reached by at
+    least k of them. It is found without moving the scores about, as a partition of all of them would.
+    """
+    blocks = max(k, _BLOCKS)
+    height = scores.size // blocks
+    # Fewer items than blocks: each is one of its own.
+    maxima = scores[: height * blocks].reshape(height, blocks).max(axis=0) if height else scores
+    if maxima.size < k:
+        return -np.inf
+    return float(np.partition(maxima, maxima.size - k)[maxima.size - k])

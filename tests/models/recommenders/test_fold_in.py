@@ -179,7 +179,7 @@ def test_golden_scores_cover_three_histories():
 
 def test_ids_and_titles_must_fit_the_rows():
     with pytest.raises(InvalidInput, match="model of 8 items"):
-        Recommender.of(checkerboard().side, ["i0"], ["Item 0"])
+        Recommender.of(checkerboard().scorer.side, ["i0"], ["Item 0"])
 
 
 def test_only_allowed_items_are_recommended():
@@ -225,3 +225,14 @@ def test_an_item_at_zero_is_like_no_other():
     side = ItemSide.of(np.array([[0.0, 0.0], [1.0, 0.0]]), np.zeros(2))
 
     assert Recommender.of(side, ["a", "b"], ["A", "B"]).similar(0, 1)[0].similarity == 0.0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 1500), st.integers(1, 3000))
+def test_top_k_of_many_items_is_the_head_of_a_stable_sort(seed, k, items):
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 50, items).astype(np.float32)
+    allowed = random.random(items) < 0.5
+
+    left = [row for row in range(items) if allowed[row] and row != 0]
+    expected = sorted(left, key=lambda row: (-scores[row], row))[:k]
+    assert top_k(scores, k, exclude=[0], allowed=allowed).tolist() == expected
