@@ -11,7 +11,7 @@ from models.errors import CorruptArtifact, InvalidInput
 from models.recommenders.answer import Recommender
 from tasks.bundle import MANIFEST, Labels, open_bundle, write_bundle
 from tasks.packed_strings import open_strings, write_strings
-from tests.serving.conftest import ITEMS, facts, factors, ids, labels, put_bundle, titles
+from tests.serving.conftest import ITEMS, factors, facts, ids, labels, put_bundle, titles
 
 
 def test_a_bundle_answers_as_its_model(tmp_path):

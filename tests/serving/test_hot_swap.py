@@ -18,8 +18,8 @@ from tasks import ledger, registry
 from tasks import promotion as shell
 from tasks.recommend import recommender_of
 from tests.promotion.conftest import World
-from tests.serving.conftest import running
 from tests.servers.free_port import free_port
+from tests.serving.conftest import running
 
 MOVES = 50
 VERSIONS = 6
