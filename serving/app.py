@@ -26,6 +26,7 @@ from serving.problems import Problem, not_ready, of_validation, unprocessable
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Slot
+from tasks.pointer import nudge_path
 
 STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")
@@ -93,6 +94,11 @@ class Service:
             "challenger": pair.challenger.model if pair.challenger else None,
         }
         return _json(content)
+
+    async def refresh(self) -> Response:
+        """Has the publisher look at the registry at once; for a webhook, whose body is not read."""
+        nudge_path(self._settings.root).touch()
+        return _json({"status": "told"}, 202)
 
     async def health(self) -> Response:
         """Whether the process lives."""
@@ -170,6 +176,14 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     )
     add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422, 503))
     add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts, 503))
+    add(
+        "/v1/refresh",
+        "POST",
+        service.refresh,
+        "model",
+        status_code=202,
+        responses=replies(schema.Status, done=202),
+    )
     add("/healthz", "GET", service.health, "process", responses=replies(schema.Status))
     add("/readyz", "GET", service.readiness, "process", responses=replies(schema.Status, 503))
     add("/metrics", "GET", service.metrics, "process", responses=replies(None))
@@ -221,5 +235,5 @@ def _reply(request: Request, served: Served, content: dict[str, Any]) -> Respons
     return _json({"model": served.model, **content})
 
 
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")

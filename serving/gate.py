@@ -138,7 +138,7 @@ class Gate:
         route = scope.get("route")
         endpoint = getattr(route, "path", "") or scope.get("endpoint_name", "other")
         metrics.answered(endpoint, status, seconds)
-        if self._settings.access_log:
+        if self._settings.access_log and endpoint not in _NEVER_LIMITED:
             facts: dict[str, Any] = {"method": scope["method"], "endpoint": endpoint, "status": status}
             version = scope.get("model_version")
             if version is not None:

@@ -56,6 +56,11 @@ def swap_failed() -> None:
     _alarm.labels("bundle").set(1)
 
 
+def publisher_failed(failed: bool) -> None:
+    """Whether the publisher could not publish what the registry names."""
+    _alarm.labels("publisher").set(failed)
+
+
 def exposition() -> bytes:
     """All numbers in Prometheus' text format."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -32,7 +32,7 @@ def body(kind: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def replies(kind: type[BaseModel] | None, *statuses: int) -> dict[int | str, dict[str, Any]]:
+def replies(kind: type[BaseModel] | None, *statuses: int, done: int = 200) -> dict[int | str, dict[str, Any]]:
     """A reply of this form or, for None, of text; and problems."""
     form: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     if kind is not None:
@@ -41,7 +41,7 @@ def replies(kind: type[BaseModel] | None, *statuses: int) -> dict[int | str, dic
     # The gate may answer with these anywhere.
     every = sorted({*statuses, 401, 429, 503})
     return {
-        200: {"description": "Done.", "content": form},
+        done: {"description": "Done.", "content": form},
         **{status: {"description": _WHY[status], "content": problem} for status in every},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from models.errors import FedrecError
 from serving import log, metrics
 from serving.problems import not_ready
 from serving.served import Served
-from tasks.pointer import Target, pointer_path, read_pointer
+from tasks.pointer import Target, pointer_path, publisher_path, read_pointer
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Slot:
         """Until cancelled, what the pointer names is loaded beside what answers, and takes its place."""
         while True:
             await self.look()
+            self._hear_publisher()
             await asyncio.sleep(self._poll)
 
     async def look(self) -> None:
@@ -92,6 +94,14 @@ class Slot:
             return None
         # Every pointer is a new file, so that two within one tick of the clock differ, too.
         return found.st_ino, found.st_mtime_ns
+
+    def _hear_publisher(self) -> None:
+        """The alarm is on while the publisher cannot publish what the registry names."""
+        try:
+            failed = bool(json.loads(publisher_path(self._folder).read_bytes())["error"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        metrics.publisher_failed(failed)
 
     def _loaded(self) -> Pair | None:
         pointer = read_pointer(self._folder)

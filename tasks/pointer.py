@@ -54,6 +54,16 @@ def pointer_path(folder: Path) -> Path:
     return folder / "current.json"
 
 
+def nudge_path(folder: Path) -> Path:
+    """Touched by whoever wants the publisher to look at the registry now."""
+    return folder / "nudge"
+
+
+def publisher_path(folder: Path) -> Path:
+    """Where the publisher writes what it could not publish, and why."""
+    return folder / "publisher.json"
+
+
 def write_pointer(folder: Path, pointer: Pointer) -> None:
     """The folder's pointer is this one; a reader sees the old or the new, never a part."""
 
