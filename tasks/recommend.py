@@ -6,6 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from models.recommenders.answer import Recommender
+from models.recommenders.cold_items import placed_by_features
+from models.recommenders.features import ItemFeatures
+from models.recommenders.fold_in import ItemSide
 from models.recommenders.titles import TitleIndex
 from tasks import registry
 from tasks.home import Home
@@ -24,7 +27,19 @@ def recommender_of(found: RegisteredRound) -> Recommender:
     named = [
         title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
     ]
-    return Recommender.of(found.model().items, ids, named)
+    return Recommender.of(_placed(found), ids, named)
+
+
+def _placed(found: RegisteredRound) -> ItemSide:
+    """The model's items; those that no gradient ever reached lie where their features place them."""
+    items = found.model().items
+    # Adagrad's sums begin at 1 and only grow.
+    trained = (items.embedding_accumulators != 1.0).any(axis=1) | (items.bias_accumulators != 1.0)
+    embeddings, biases = items.embeddings, items.biases
+    if trained.any() and not trained.all():
+        features = ItemFeatures.of(found.items).matrix()
+        embeddings, biases = placed_by_features(embeddings, biases, trained, features)
+    return ItemSide.of(embeddings, biases)
 
 
 def answer(

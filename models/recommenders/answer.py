@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,9 @@ from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
 from models.federation.model import ItemArrays
 from models.recommenders.diversity import diversified
-from models.recommenders.fold_in import FoldIn, ItemSide, Rows, fold_in, top_k
-from models.recommenders.reasons import Reason, reasons_for
+from models.recommenders.fold_in import FoldIn, ItemSide, top_k
+from models.recommenders.reasons import Reason
+from models.recommenders.scorer import Factors, Scorer
 
 # Candidates that a diverse answer chooses from, for each item that it holds.
 _CANDIDATES_EACH = 10
@@ -54,18 +54,23 @@ class Similar:
 
 @dataclass(frozen=True)
 class Recommender:
-    """Answers histories by fold-in; equal questions get equal answers.
+    """Answers histories; equal questions get equal answers.
 
     Attributes:
-        side: the promoted item arrays.
+        scorer: the promoted model.
         item_ids, titles: in row order.
-        how: the fold-in's settings.
     """
 
-    side: ItemSide
+    scorer: Scorer
     item_ids: Sequence[str]
     titles: Sequence[str]
-    how: FoldIn
+
+    def __post_init__(self) -> None:
+        if not len(self.item_ids) == len(self.titles) == len(self.scorer):
+            raise InvalidInput(
+                f"A model of {len(self.scorer)} items needs as many ids and titles, "
+                f"got {len(self.item_ids)} and {len(self.titles)}."
+            )
 
     @classmethod
     def of(
@@ -75,22 +80,17 @@ class Recommender:
         titles: Sequence[str],
         how: FoldIn | None = None,
     ) -> Recommender:
-        """A recommender over these items.
+        """A recommender that folds histories in between these items.
 
         Raises:
             InvalidInput: there is not one id and one title per row.
         """
         side = items if isinstance(items, ItemSide) else ItemSide.of(items.embeddings, items.biases)
-        if not len(item_ids) == len(titles) == len(side):
-            raise InvalidInput(
-                f"A model of {len(side)} items needs as many ids and titles, "
-                f"got {len(item_ids)} and {len(titles)}."
-            )
-        return cls(side, item_ids, titles, how or FoldIn())
+        return cls(Factors.of(side, how), item_ids, titles)
 
-    def scores(self, history_rows: Rows) -> FloatArray:
+    def scores(self, history_rows: Sequence[int]) -> FloatArray:
         """The scores (items,) of all items for a history."""
-        return self.side.scores(fold_in(history_rows, self.side, self.how).vector)
+        return self.scorer.score(history_rows).scores
 
     def recommend(
         self,
@@ -114,50 +114,33 @@ class Recommender:
             diversity: from 0, the best scores, to 1, the most different items among the candidates.
             reasons: how many reasons each item comes with, at most.
         """
-        user = fold_in(history_rows, self.side, self.how, weights)
-        scores = self.side.scores(user.vector)
-        out: Rows = [*history_rows, *exclude]
-        if allowed is not None:
-            out = np.concatenate([np.asarray(out, dtype=np.int64), np.flatnonzero(~allowed)])
-        rows = top_k(scores, k * _CANDIDATES_EACH if diversity else k, out)
+        scored = self.scorer.score(history_rows, weights)
+        candidates = k * _CANDIDATES_EACH if diversity else k
+        rows = top_k(scored.scores, candidates, [*history_rows, *exclude], allowed)
         if diversity:
-            rows = diversified(rows, scores[rows], self._directions(rows), k, diversity)
-        why = reasons_for(rows, list(history_rows), user, self.side, self._mean, reasons) if reasons else None
+            rows = diversified(rows, scored.scores[rows], self.scorer.directions(rows), k, diversity)
+        why = scored.reasons(rows, reasons) if reasons else None
+        ranked = zip(rows.tolist(), scored.scores[rows].tolist(), strict=True)
         return [
             Recommendation(
                 rank=place + 1,
                 item_id=self.item_ids[row],
                 title=self.titles[row],
-                score=float(scores[row]),
+                score=score,
                 because=why[place] if why else (),
             )
-            for place, row in enumerate(rows.tolist())
+            for place, (row, score) in enumerate(ranked)
         ]
 
     def similar(self, row: int, k: int) -> list[Similar]:
-        """The k items whose embeddings point most nearly in the direction of this one's."""
-        embedding = self.side.embeddings[row]
-        cosines = self.side.embeddings @ embedding / self._norms / self._norms[row]
+        """The k items that are most like this one."""
+        similarities = self.scorer.similarities(row)
         return [
-            Similar(self.item_ids[other], self.titles[other], float(np.clip(cosines[other], -1.0, 1.0)))
-            for other in top_k(cosines, k, [row]).tolist()
+            Similar(self.item_ids[other], self.titles[other], float(similarities[other]))
+            for other in top_k(similarities, k, [row]).tolist()
         ]
 
     def golden_scores(self) -> FloatArray:
         """The scores of all items for three fixed histories: the first row, the middle one, and both."""
         middle = len(self.item_ids) // 2
         return np.concatenate([self.scores(rows) for rows in ([0], [middle], sorted({0, middle}))])
-
-    def _directions(self, rows: Rows) -> FloatArray:
-        return np.asarray(self.side.embeddings[rows] / self._norms[rows, None])
-
-    @cached_property
-    def _norms(self) -> FloatArray:
-        """Lengths (items,) of the embeddings; 1 where one is zero, which points nowhere."""
-        norms = np.sqrt(np.einsum("ij,ij->i", self.side.embeddings, self.side.embeddings))
-        return np.asarray(np.where(norms > 0.0, norms, np.ones_like(norms)))
-
-    @cached_property
-    def _mean(self) -> npt.NDArray[np.float64]:
-        """The mean (dims,) of all embeddings."""
-        return np.asarray(self.side.embeddings.mean(axis=0, dtype=np.float64))

@@ -39,8 +39,8 @@ class TitleIndex:
         """The index of items with these ids and titles, in row order."""
         exact, short, bare = defaultdict(list), defaultdict(list), defaultdict(list)
         for row, title in enumerate(titles):
-            exact[_folded(title)].append(row)
-            for form in {shortened(title), _folded(_YEAR.sub("", title))}:
+            exact[folded(title)].append(row)
+            for form in {shortened(title), folded(_YEAR.sub("", title))}:
                 short[form].append(row)
             bare[_without_article(title)].append(row)
         return cls(
@@ -87,12 +87,12 @@ class TitleIndex:
         """Rows whose id, title, short title or title without article this is; the first kind decides."""
         if text in self._ids:
             return [self._ids[text]]
-        folded = _folded(text)
+        plain = folded(text)
         for forms, form in (
-            (self._exact, folded),
-            (self._short, folded),
+            (self._exact, plain),
+            (self._short, plain),
             (self._short, shortened(text)),
-            (self._bare, folded),
+            (self._bare, plain),
         ):
             if form in forms:
                 return forms[form]
@@ -100,12 +100,12 @@ class TitleIndex:
 
     def _containing(self, text: str) -> list[int]:
         """Rows whose title begins with this text or, where none does, holds it."""
-        folded = _folded(text)
-        if len(folded) < _SHORTEST_PART:
+        plain = folded(text)
+        if len(plain) < _SHORTEST_PART:
             return []
-        beginning = {row for form, rows in self._short.items() if form.startswith(folded) for row in rows}
+        beginning = {row for form, rows in self._short.items() if form.startswith(plain) for row in rows}
         return sorted(
-            beginning or {row for form, rows in self._short.items() if folded in form for row in rows}
+            beginning or {row for form, rows in self._short.items() if plain in form for row in rows}
         )
 
     def _only(self, text: str, rows: Sequence[int]) -> int:
@@ -136,18 +136,18 @@ def shortened(title: str) -> str:
 
     "Usual Suspects, The (1995)" becomes "the usual suspects".
     """
-    short = _YEAR.sub("", _folded(title))
+    short = _YEAR.sub("", folded(title))
     moved = _ARTICLE_BEHIND.match(short)
     return f"{moved['article']} {moved['rest']}" if moved else short
 
 
 def _without_article(title: str) -> str:
-    short = _YEAR.sub("", _folded(title))
+    short = _YEAR.sub("", folded(title))
     moved = _ARTICLE_BEHIND.match(short)
     return moved["rest"] if moved else short
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Lower case, no accents, single spaces."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(plain.casefold().split())

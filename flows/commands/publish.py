@@ -1,0 +1,65 @@
+"""`fedrec publish`: what the registry's aliases name is what serving processes answer from."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any
+
+import click
+
+from flows.commands.promote import model_option
+from flows.output import emit, json_option
+
+
+@click.command("publish")
+@model_option
+@click.option("--watch", "watching", is_flag=True, help="Go on, and publish each new champion.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: between two looks at the registry.",
+)
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@json_option
+def command(
+    model_name: str | None, watching: bool, interval: float, until_stdin_closes: bool, as_json: bool
+) -> None:
+    """Publish the champion to serving processes that share this FEDREC_HOME.
+
+    The version is proved and laid out below FEDREC_HOME/serving as files that are mapped into memory; then a
+    pointer moves to it, which the processes follow within a second. A version with the alias "challenger" is
+    published beside it. `fedrec serve` starts this command with --watch by itself.
+    """
+    from tasks import environment, registry
+
+    home = environment.apply()
+    if watching:
+        from tasks.watch import watch
+
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if until_stdin_closes:
+            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+        watch(home, model_name, interval, stop, lambda text: click.echo(f"publisher: {text}", err=True))
+        return
+    from tasks.publish import publish
+
+    client = registry.open_registry(home)
+    pointer = publish(home, client, registry.resolve_model_name(client, model_name))
+    result: dict[str, Any] = {
+        "champion": pointer.champion.bundle,
+        "challenger": pointer.challenger.bundle if pointer.challenger else None,
+    }
+    emit(result, as_json=as_json, show=lambda: click.echo(f"Published {result['champion']}."))
+
+
+def _wait_for_end(stop: threading.Event) -> None:
+    """Whoever started this process holds the other end, and lets go of it by ending, in whatever way."""
+    sys.stdin.buffer.read()
+    stop.set()

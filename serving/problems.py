@@ -1,0 +1,78 @@
+"""Errors as clients see them: `application/problem+json` of RFC 9457."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """What ends a request with an error.
+
+    Args:
+        status: of HTTP.
+        kind: a stable name in kebab case, for programs.
+        detail: what is wrong and what to do, for people.
+        errors: where a body or query is wrong, as {"where", "what"}.
+        headers: further ones.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.errors, self.headers = errors, headers
+
+    def response(self) -> Response:
+        """The reply."""
+        content: dict[str, Any] = {
+            "type": f"urn:fedrec:problem:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            content["errors"] = self.errors
+        return Response(orjson.dumps(content), self.status, dict(self.headers or {}), media_type=MEDIA_TYPE)
+
+
+def of_validation(error: ValidationError) -> Problem:
+    """400 for what is no JSON, 422 for JSON of another form; repeats nothing of what was sent."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Problem(
+            400, "bad-json", f"The body is not JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}."
+        )
+    return unprocessable(
+        [{"where": ".".join(map(str, each["loc"])) or "body", "what": each["msg"]} for each in found]
+    )
+
+
+def unprocessable(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """422 with these errors; the first also stands in the detail."""
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Problem(422, "invalid-request", f"{first['where']}: {first['what']}{more}.", errors[:20])
+
+
+def not_ready() -> Problem:
+    """503: no model is loaded."""
+    return Problem(
+        503,
+        "no-model",
+        "No model is loaded yet. Promote one with fedrec promote, and let fedrec publish --watch run.",
+        headers={"retry-after": "2"},
+    )

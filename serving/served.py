@@ -1,0 +1,180 @@
+"""A model that answers: an opened bundle with the indices that requests need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.recommenders.answer import Recommendation
+from models.recommenders.reasons import Reason
+from models.recommenders.titles import folded
+from serving.problems import Problem, unprocessable
+from serving.schema import Question, Seen
+from tasks.bundle import Bundle, open_bundle
+from tasks.pointer import Target
+
+_REASONS = 3
+# More matches than this are not ranked: whoever types one letter wants to type on.
+_MOST_MATCHES = 2_000
+_SHOWN = 5
+# Above this size an answer takes milliseconds, which other requests need not wait for.
+_SLOW = 5_000_000
+
+
+@dataclass(frozen=True)
+class Served:
+    """One version, ready to answer.
+
+    Attributes:
+        target: where it came from.
+        bundle: the opened model.
+        model: what every reply says of it.
+        rows: item id -> row.
+        labels: feature -> its number.
+    """
+
+    target: Target
+    bundle: Bundle
+    model: Mapping[str, Any]
+    rows: Mapping[str, int]
+    labels: Mapping[str, int]
+
+    @classmethod
+    def load(cls, folder: Path, target: Target) -> Served:
+        """The version that a pointer names, all of it proved.
+
+        Raises:
+            CorruptArtifact: see `open_bundle`.
+        """
+        bundle = open_bundle(folder / target.bundle, target.manifest_sha256)
+        facts = bundle.facts
+        return cls(
+            target=target,
+            bundle=bundle,
+            model={name: facts[name] for name in ("version", "round", "sha256")},
+            rows={item_id: row for row, item_id in enumerate(bundle.recommender.item_ids)},
+            labels={name: number for number, name in enumerate(bundle.labels.names)},
+        )
+
+    @property
+    def version(self) -> int:
+        """Its number in the registry."""
+        return int(self.model["version"])
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether answers should be worked out beside the event loop."""
+        return len(self.rows) * int(self.bundle.facts["dims"]) > _SLOW
+
+    def recommend(self, question: Question) -> list[dict[str, Any]]:
+        """The recommendations of an answer.
+
+        Raises:
+            Problem: an item or feature of the question is unknown.
+        """
+        weights = self._weights(question.history)
+        history = list(weights)
+        found = self.bundle.recommender.recommend(
+            history,
+            question.k,
+            [self._row(item_id, "exclude") for item_id in question.exclude],
+            weights=list(weights.values()),
+            allowed=self._allowed(question.features),
+            diversity=question.diversity,
+            reasons=_REASONS if history else 0,
+        )
+        return [self._plain(one) for one in found]
+
+    def row(self, item_id: str) -> int:
+        """The row of an item that a path names.
+
+        Raises:
+            Problem: 404, there is none.
+        """
+        if item_id not in self.rows:
+            raise Problem(404, "unknown-item", f"The model knows no item {item_id[:100]!r}.")
+        return self.rows[item_id]
+
+    def similar(self, row: int, k: int) -> list[dict[str, Any]]:
+        """The k items most like the one in this row."""
+        return [vars(one) for one in self.bundle.recommender.similar(row, k)]
+
+    def search(self, query: str, limit: int) -> list[dict[str, Any]]:
+        """Items whose title begins with the query, then those with a word that does, then any that hold it.
+
+        Where items match alike, those come first that the model holds for more popular.
+        """
+        text = folded(query)
+        rows = dict.fromkeys([self.rows[query]] if query in self.rows else [])
+        for before in (b"\n", b" ", b""):
+            if len(rows) < limit and (text or before == b"\n"):
+                rows |= dict.fromkeys(self._matching(before + text.encode()))
+        return [self._item(row) for row in list(rows)[:limit]]
+
+    def _matching(self, text: bytes) -> list[int]:
+        found: dict[int, None] = {}
+        for match in re.finditer(re.escape(text), self.bundle.search.texts):
+            # A match at the border of two titles begins in the first.
+            found[self.bundle.search.at(match.start())] = None
+            if len(found) >= _MOST_MATCHES:
+                break
+        order = self.bundle.recommender.scorer.score([]).scores
+        return sorted(found, key=lambda row: -order[row])
+
+    def _item(self, row: int) -> dict[str, Any]:
+        recommender = self.bundle.recommender
+        return {
+            "item_id": recommender.item_ids[row],
+            "title": recommender.titles[row],
+            "features": self.bundle.labels.of_item(row),
+        }
+
+    def _weights(self, history: Sequence[Seen]) -> dict[int, float]:
+        """Row -> weight, in the order of the history."""
+        weights: dict[int, float] = {}
+        for seen in history:
+            row = self._row(seen.item_id, "history")
+            weights[row] = weights.get(row, 0.0) + seen.weight
+        return weights
+
+    def _row(self, item_id: str, where: str) -> int:
+        try:
+            return self.rows[item_id]
+        except KeyError:
+            raise unprocessable(
+                [{"where": where, "what": f"the model knows no item {item_id[:100]!r}"}]
+            ) from None
+
+    def _allowed(self, features: Sequence[str]) -> npt.NDArray[np.bool_] | None:
+        if not features:
+            return None
+        unknown = [name for name in features if name not in self.labels]
+        if unknown:
+            column = unknown[0].partition(":")[0]
+            alike = [name for name in self.labels if name.startswith(f"{column}:")] or list(self.labels)
+            some = ", ".join(alike[:_SHOWN]) or "none"
+            what = f"no item has the feature {unknown[0][:100]!r}; there are, for example: {some}"
+            raise unprocessable([{"where": "features", "what": what}])
+        return self.bundle.labels.having_any([self.labels[name] for name in features])
+
+    def _plain(self, one: Recommendation) -> dict[str, Any]:
+        return {
+            "item_id": one.item_id,
+            "title": one.title,
+            "score": one.score,
+            "reasons": [self._reason(reason) for reason in one.because],
+        }
+
+    def _reason(self, reason: Reason) -> dict[str, Any]:
+        recommender = self.bundle.recommender
+        if reason.row is not None:
+            item_id, title = recommender.item_ids[reason.row], recommender.titles[reason.row]
+            return {"kind": "history", "item_id": item_id, "title": title, "share": reason.share}
+        kind = "other" if reason.kind == "others" else reason.kind
+        return {"kind": kind, "item_id": None, "title": kind, "share": reason.share}

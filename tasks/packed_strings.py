@@ -1,0 +1,90 @@
+"""Strings in two memory-mapped files: the texts one after another, and where each of them begins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import CorruptArtifact
+
+
+class PackedStrings(Sequence[str]):
+    """A list of strings that costs no memory of its own, and is shared between processes that map it.
+
+    `texts` is a view of all strings as bytes, to be searched at once.
+
+    Args:
+        texts: (bytes,) UTF-8 of all strings, one after another.
+        starts: (n + 1,) where each begins; the last is where all end.
+    """
+
+    def __init__(self, texts: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> None:
+        # A view of plain bytes also where there are none, which numpy's own is not.
+        self.texts = texts.data if texts.size else memoryview(b"")
+        self._starts = starts
+
+    def at(self, byte: int) -> int:
+        """The place of the string that holds this byte of all texts."""
+        return int(np.searchsorted(self._starts, byte, side="right")) - 1
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        row = place % len(self)
+        return str(self.texts[self._starts[row] : self._starts[row + 1]], "utf-8")
+
+    def __iter__(self) -> Iterator[str]:
+        # One decoding for all is many times faster than one each.
+        text = str(self.texts, "utf-8")
+        if len(text) == len(self.texts):
+            starts = self._starts.tolist()
+            return (text[begin:end] for begin, end in itertools.pairwise(starts))
+        return (self[place] for place in range(len(self)))
+
+
+def write_strings(folder: Path, name: str, strings: Iterable[str]) -> None:
+    """`NAME.texts.npy` and `NAME.starts.npy` in the folder hold the strings."""
+    encoded = [each.encode() for each in strings]
+    starts = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(each) for each in encoded], out=starts[1:])
+    np.save(folder / f"{name}.texts.npy", np.frombuffer(b"".join(encoded), dtype=np.uint8))
+    np.save(folder / f"{name}.starts.npy", starts)
+
+
+def open_strings(folder: Path, name: str) -> PackedStrings:
+    """The strings that `write_strings` wrote.
+
+    Raises:
+        CorruptArtifact: the two files do not belong together.
+        OSError, ValueError: a file is missing or no array.
+    """
+    texts = np.load(folder / f"{name}.texts.npy", mmap_mode="r", allow_pickle=False)
+    starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r", allow_pickle=False)
+    well = (
+        texts.dtype == np.uint8
+        and starts.dtype == np.int64
+        and texts.ndim == starts.ndim == 1
+        and starts.size > 0
+        and starts[0] == 0
+        and starts[-1] == texts.size
+        and bool((np.diff(starts) >= 0).all())
+    )
+    if not well:
+        raise CorruptArtifact(f"{folder / name}: texts and starts do not belong together.")
+    return PackedStrings(texts, starts)

@@ -1,0 +1,126 @@
+"""Promotions and rollbacks under load: no request fails, and every reply is of one version throughout."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from models.promotion.decision import PromotionDecision
+from models.promotion.gates import GateVerdict
+from models.recommenders.answer import Recommender
+from tasks import ledger, registry
+from tasks import promotion as shell
+from tasks.recommend import recommender_of
+from tests.promotion.conftest import World
+from tests.servers.free_port import free_port
+from tests.serving.conftest import running
+
+MOVES = 50
+VERSIONS = 6
+QUESTION = {"history": [{"item_id": "50"}], "k": 3}
+
+
+@dataclass
+class Load:
+    """Clients that ask without a pause until stopped, each over one connection."""
+
+    port: int
+    replies: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        body = json.dumps(QUESTION)
+        while not self.stop.is_set():
+            try:
+                connection.request("POST", "/v1/recommendations", body, {"content-type": "application/json"})
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                return
+            if response.status == 200:
+                self.replies.append(json.loads(content))
+            else:
+                self.failures.append(content.decode())
+            # Some hundred requests a second each: the promotions need the processors, too.
+            time.sleep(0.002)
+
+
+def decide(world: World, kind: str, version: int) -> None:
+    """A decision as the flows take it, without Prefect around it."""
+    with ledger.locked(world.home):
+        standing = shell.settle(world.home, world.client, "movies")
+        evidence, _ = shell.gather(world.client, "movies", version)
+        decision = PromotionDecision(
+            kind=kind,  # type: ignore[arg-type]
+            model_name="movies",
+            candidate=version,
+            incumbent=standing.champion,
+            verdicts=(GateVerdict("artefact", True, "loads", "loads"),),
+            actor="test",
+            reason="",
+            decided_at=shell.now(),
+            evidence=evidence.identity(),
+            policy={},
+        )
+        shell.record(world.home, world.client, decision)
+
+
+def expected_scores(world: World, version: int) -> list[tuple[str, float]]:
+    recommender: Recommender = recommender_of(registry.load_version(world.client, "movies", version))
+    row = list(recommender.item_ids).index("50")
+    return [(one.item_id, one.score) for one in recommender.recommend([row], 3)]
+
+
+@pytest.mark.timeout(280)
+def test_fifty_promotions_and_rollbacks_under_load(world, evaluated, tmp_path):
+    for round_ in range(1, VERSIONS + 1):
+        world.register(round_, evaluated(0.3))
+    decide(world, "promotion", 1)
+    port = free_port()
+    command = ["-m", "flows", "serve", "--port", str(port), "--rate", "0", "--quiet"]
+    with running(command, port, tmp_path / "log", {"FEDREC_HOME": str(world.home.root)}) as server:
+        server.wait_until(server.is_ready)
+        load = Load(port)
+        clients = [threading.Thread(target=load.run) for _ in range(3)]
+        for client in clients:
+            client.start()
+        stack = [1]
+        for move in range(MOVES):
+            if move % 5 in (2, 4):
+                stack.pop()
+                decide(world, "rollback", stack[-1])
+            else:
+                stack.append(stack[-1] % VERSIONS + 1)
+                decide(world, "promotion", stack[-1])
+            assert server.ask("POST", "/v1/refresh", {"any": "webhook"})[0] == 202
+            server.wait_until(lambda: server.get("/v1/model")["version"] == stack[-1])
+        load.stop.set()
+        for client in clients:
+            client.join()
+        assert server.metric('fedrec_serving_swaps_total{result="done"}') >= MOVES
+        assert server.metric('fedrec_serving_swaps_total{result="refused"}') == 0
+        decided = server.get("/v1/model")
+
+    assert load.failures == []
+    assert len(load.replies) > MOVES * 10
+    seen = {reply["model"]["version"] for reply in load.replies}
+    assert seen == set(range(1, VERSIONS + 1))
+    tags = {version: registry.tags_of(world.client, "movies", version) for version in seen}
+    scores = {version: expected_scores(world, version) for version in seen}
+    for reply in load.replies:
+        version = reply["model"]["version"]
+        assert reply["model"]["sha256"] == tags[version]["fedrec.sha256"]
+        assert str(reply["model"]["round"]) == tags[version]["fedrec.round"]
+        found = [(one["item_id"], one["score"]) for one in reply["recommendations"]]
+        assert found == [(item, pytest.approx(score, abs=1e-6)) for item, score in scores[version]]
+    # A rollback leads back to the files of before, but the decision is the newest one.
+    assert decided["ledger_entry"] == ledger.read(world.home).entries[-2].hash
