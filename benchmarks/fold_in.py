@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from models.evaluation.ranking import held_out_ranks, ndcg
+from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import TrainSpec
@@ -156,9 +156,8 @@ def quality(world: World, cases: str, items: ItemArrays, users: np.ndarray) -> n
     """(cases,) NDCG@10 among all items that a user has not trained on."""
     case_users, case_items = world.cases[cases]
     ranks = held_out_ranks(
-        users,
-        items.embeddings,
-        items.biases,
+        product_scores(users, items.embeddings, items.biases),
+        len(items.biases),
         case_users=case_users,
         case_items=case_items,
         train_users=world.users,

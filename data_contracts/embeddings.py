@@ -144,7 +144,7 @@ def _sides(items: ItemModel) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Vectors (items, dims), biases (items, 1) and accumulators (items, n)."""
     return (
         items.vectors.astype(np.float64),
-        items.biases.astype(np.float64)[:, np.newaxis],
+        items.item_biases.astype(np.float64)[:, np.newaxis],
         items.accumulators.astype(np.float64),
     )
 

@@ -143,7 +143,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
         )
     if config.start_from == "champion" and not isinstance(config.train, TrainSpec):
         raise InvalidConfig(
-            f"{origin}: start_from 'champion' is for LightFM; {config.train.family!r} learns all from the data.",
+            f"{origin}: start_from 'champion' is for LightFM; {config.train.family!r} begins anew.",
             next_step="Set start_from: fresh.",
             key="start_from",
         )

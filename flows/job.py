@@ -82,7 +82,7 @@ class Job:
     lightfm_s: float = 0.0
 
     @property
-    def rule(self) -> MergeRule:
+    def rule(self) -> MergeRule[Any, Any]:
         """How this job merges."""
         return _family(self.config).rule()
 

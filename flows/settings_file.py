@@ -65,7 +65,7 @@ def validated(
         return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = _key(raw, first["loc"])
         hidden = key.split(".", maxsplit=1)[0] in private
         got = "" if hidden else f", got {first['input']!r}"
         what = f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}."
@@ -90,6 +90,17 @@ def _why(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 at offset {error.start}"
     return " ".join(str(error).split())
+
+
+def _key(raw: Any, loc: tuple[int | str, ...]) -> str:
+    """The dotted key of an error's place, without the family that pydantic puts into it."""
+    parts = []
+    for part in loc:
+        if isinstance(raw, Mapping) and part not in raw and part == raw.get("family", "lightfm"):
+            continue
+        parts.append(str(part))
+        raw = raw.get(part) if isinstance(raw, Mapping) else None
+    return ".".join(parts)
 
 
 def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:

@@ -146,7 +146,7 @@ def _show_overhead(result: Result, console: Console) -> None:
     timings = result["timings"]
     if timings.get("overhead_ratio") is not None:
         console.print(
-            f"LightFM alone takes {timings['lightfm_s']:.1f} s in a bare loop: "
+            f"In a bare loop training takes {timings['lightfm_s']:.1f} s: "
             f"after start-up the job took {timings['overhead_ratio']:.2f} times that.",
             highlight=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from prefect import task
@@ -55,7 +56,7 @@ class Merged:
 def merge_round(
     job: JobContext,
     plan: RoundPlan,
-    rule: MergeRule,
+    rule: MergeRule[Any, Any],
     base_ref: ArtifactRef,
     deliveries: Sequence[Delivery],
     missing: Sequence[Rejection],

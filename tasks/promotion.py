@@ -18,9 +18,9 @@ from models.ledger.chain import Entry
 from models.promotion.champions import about, champions, pending
 from models.promotion.decision import PromotionDecision, applied_body
 from models.promotion.evidence import RoundEvidence, Trial
-from models.recommenders.answer import Recommender
 from tasks import ledger, registry
 from tasks.home import Home
+from tasks.recommend import recommender_of
 from tasks.registered_round import manifest_digest
 
 if TYPE_CHECKING:
@@ -114,10 +114,7 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
     tags = registry.tags_of(client, model_name, version)
     try:
         loaded = registry.load_version(client, model_name, version)
-        titles = [""] * len(loaded.items)
-        scores = Recommender.of(
-            loaded.model().items, loaded.items["item_id"].tolist(), titles
-        ).golden_scores()
+        scores = recommender_of(loaded).golden_scores()
     except (CorruptArtifact, CatalogMismatch, NotFound, np.linalg.LinAlgError) as error:
         return _from_tags(version, tags), Trial(error=str(error))
     trial = Trial(

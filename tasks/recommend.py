@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from models.federation.model import ItemArrays
+from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.answer import Recommender
 from models.recommenders.cold_items import placed_by_features
+from models.recommenders.families import require
 from models.recommenders.features import ItemFeatures
 from models.recommenders.fold_in import ItemSide
+from models.recommenders.ials import ItemFactors
+from models.recommenders.item_weights import ItemWeights
+from models.recommenders.scorer import Factors, Scorer
 from models.recommenders.titles import TitleIndex
 from tasks import registry
 from tasks.home import Home
@@ -27,15 +33,23 @@ def recommender_of(found: RegisteredRound) -> Recommender:
     named = [
         title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
     ]
-    return Recommender.of(_placed(found), ids, named)
+    return Recommender(_scorer(found), ids, named)
 
 
-def _placed(found: RegisteredRound) -> ItemSide:
-    """The model's items; those that no gradient ever reached lie where their features place them."""
+def _scorer(found: RegisteredRound) -> Scorer:
     items = found.model().items
-    # Adagrad's sums begin at 1 and only grow.
-    trained = (items.embedding_accumulators != 1.0).any(axis=1) | (items.bias_accumulators != 1.0)
-    embeddings, biases = items.embeddings, items.biases
+    match items:
+        case ItemFactors():
+            return FactorScorer.of(items)
+        case ItemWeights():
+            return WeightsScorer.of(items)
+        case _:
+            return Factors.of(_placed(require(items, ItemArrays), found))
+
+
+def _placed(items: ItemArrays, found: RegisteredRound) -> ItemSide:
+    """LightFM's items; those that no gradient ever reached lie where their features place them."""
+    trained, embeddings, biases = items.trained, items.embeddings, items.biases
     if trained.any() and not trained.all():
         features = ItemFeatures.of(found.items).matrix()
         embeddings, biases = placed_by_features(embeddings, biases, trained, features)

@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from tasks.partition import make_partition
 from tasks.splits import ByColumn
+
+# How long an example takes says something of the machine's load, and nothing of the code.
+settings.register_profile("fedrec", deadline=None)
+settings.load_profile("fedrec")
 
 pytest_plugins = ["tests.servers.postgres", "tests.servers.object_store"]
 

@@ -32,7 +32,7 @@ class ItemModel(ArrayGroup):
         """(items, width): what is known of each item."""
 
     @property
-    def biases(self) -> FloatArray:
+    def item_biases(self) -> FloatArray:
         """(items,): what lifts an item for everybody."""
         return np.zeros(len(self.vectors), dtype=self.vectors.dtype)
 
@@ -84,6 +84,11 @@ class ItemArrays(ItemModel):
     def vectors(self) -> FloatArray:
         """(items, dims): the embeddings."""
         return self.embeddings
+
+    @property
+    def item_biases(self) -> FloatArray:
+        """(items,): the biases."""
+        return self.biases
 
     @property
     def accumulators(self) -> FloatArray:

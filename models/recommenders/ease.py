@@ -67,4 +67,4 @@ def solve(total: EaseStatistics, n_items: int, spec: EaseSpec) -> ItemWeights:
     inverse = np.linalg.inv(gram + spec.regularisation * np.eye(n_items))
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    return ItemWeights.of(weights, forgetting=0.0)
+    return ItemWeights.of(weights, 0.0, popularity=np.diag(gram))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Family(ABC):
         """The model of round 0."""
 
     @abstractmethod
-    def rule(self) -> MergeRule:  # type: ignore[type-arg]  # each family has its own kinds of arrays
+    def rule(self) -> MergeRule[Any, Any]:
         """The server half."""
 
     @abstractmethod
@@ -136,7 +136,7 @@ class LightFMFamily(Family):
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
         if users is None:
             return super().scores(items, users, data)
-        return product_scores(users.embeddings, items.vectors, items.biases)
+        return product_scores(users.embeddings, items.vectors, items.item_biases)
 
 
 Model = TypeVar("Model", bound=ItemModel)
@@ -278,7 +278,7 @@ def family_of(
             return EaseFamily(spec)
         case next_item.NextItemSpec():
             return NextItemFamily(spec)
-        case TrainSpec():
+        case _:
             return LightFMFamily(spec, merge_rule, server_learning_rate)
 
 
@@ -292,9 +292,10 @@ def history_scores(items: ItemModel, histories: Histories) -> Scores:
         case item_weights.ItemWeights():
             return lambda users: item_weights.scores(items, histories, users)
         case ials.ItemFactors():
-            return product_scores(ials.user_embeddings(items, histories), items.embeddings, items.biases)
+            return product_scores(ials.user_embeddings(items, histories), items.embeddings, items.item_biases)
         case _:
-            side = ItemSide.of(require(items, ItemArrays).embeddings, items.biases)
+            arrays = require(items, ItemArrays)
+            side = ItemSide.of(arrays.embeddings, arrays.biases)
             users = np.stack([fold_in(used, side).vector for used in histories])
             return product_scores(users, side.embeddings, side.biases)
 

@@ -58,12 +58,18 @@ class ItemFactors(ItemModel):
     Attributes:
         embeddings: (items, dims) float32.
         user_step: (3,) float32: a, l and v above, by which a history becomes a user's vector.
+        popularity: (items,) float32, how many users used an item; orders the items for nobody in particular.
     """
 
-    AXES: ClassVar[Mapping[str, str]] = {"embeddings": "items dims", "user_step": "settings"}
+    AXES: ClassVar[Mapping[str, str]] = {
+        "embeddings": "items dims",
+        "user_step": "settings",
+        "popularity": "items",
+    }
 
     embeddings: FloatArray
     user_step: FloatArray
+    popularity: FloatArray
 
     @property
     def vectors(self) -> FloatArray:
@@ -109,21 +115,50 @@ class IalsStatistics(ArrayGroup):
 def initial_factors(n_items: int, spec: IalsSpec, seed: int) -> ItemFactors:
     """Normal item vectors whose lengths are about 0.1, as in Rendle et al. 2022, section 4.5."""
     drawn = generator_for(seed, "items").normal(0.0, 0.1 / np.sqrt(spec.dims), (n_items, spec.dims))
-    return _factors(drawn, spec)
+    return _factors(drawn, spec, np.zeros(n_items))
+
+
+@dataclass(frozen=True)
+class UserStep:
+    """Fixed items, and what the vector of every user needs of them.
+
+    Attributes:
+        items: (items, dims) float64.
+        everything: a sum_i h_i h_i', (dims, dims).
+        weight, regularisation, exponent: a, l and v above.
+    """
+
+    items: Float64Array
+    everything: Float64Array
+    weight: float
+    regularisation: float
+    exponent: float
+
+    @classmethod
+    def of(cls, model: ItemFactors) -> UserStep:
+        """The step for the items of this model."""
+        items = model.embeddings.astype(np.float64)
+        weight, regularisation, exponent = model.user_step.tolist()
+        return cls(items, weight * (items.T @ items), weight, regularisation, exponent)
+
+    def parts(self, used: npt.NDArray[np.integer], weights: Float64Array | None = None) -> Float64Array:
+        """(used, dims): what each used item adds to the vector of its user that minimises the loss.
+
+        Args:
+            used: rows of the used items.
+            weights: (used,) of these pairs in the loss; 1 where nothing is said.
+        """
+        own = self.items[used]
+        counted = np.ones(len(used)) if weights is None else weights
+        ridge = self.regularisation * (counted.sum() + self.weight * len(self.items)) ** self.exponent
+        left = (own.T * counted) @ own + self.everything + ridge * np.eye(self.items.shape[1])
+        return np.asarray(np.linalg.solve(left, own.T * counted).T)
 
 
 def user_embeddings(model: ItemFactors, histories: Histories) -> Float64Array:
     """(users, dims): the vector of each user that minimises the loss for fixed items."""
-    items = model.embeddings.astype(np.float64)
-    weight, regularisation, exponent = (float(value) for value in model.user_step)
-    everything = weight * (items.T @ items)
-    users = np.empty((len(histories), items.shape[1]))
-    for row, used in enumerate(histories):
-        own = items[used]
-        ridge = regularisation * (len(used) + weight * histories.n_items) ** exponent
-        left = own.T @ own + everything + ridge * np.eye(items.shape[1])
-        users[row] = np.linalg.solve(left, own.sum(axis=0))
-    return users
+    step = UserStep.of(model)
+    return np.stack([step.parts(used).sum(axis=0) for used in histories])
 
 
 def statistics(model: ItemFactors, histories: Histories, spec: IalsSpec) -> IalsStatistics:
@@ -161,9 +196,11 @@ def solve(total: IalsStatistics, spec: IalsSpec) -> ItemFactors:
         ridge = spec.regularisation * weight**spec.frequency_exponent
         left = symmetric(gram, spec.dims) + everything + ridge * np.eye(spec.dims)
         items[row] = np.linalg.solve(left, target)
-    return _factors(items, spec)
+    return _factors(items, spec, total.item_users)
 
 
-def _factors(embeddings: Float64Array, spec: IalsSpec) -> ItemFactors:
+def _factors(embeddings: Float64Array, spec: IalsSpec, popularity: FloatArray) -> ItemFactors:
     user_step = (spec.unobserved_weight, spec.regularisation, spec.frequency_exponent)
-    return ItemFactors(embeddings.astype(np.float32), np.array(user_step, dtype=np.float32))
+    return ItemFactors(
+        embeddings.astype(np.float32), np.array(user_step, dtype=np.float32), popularity.astype(np.float32)
+    )

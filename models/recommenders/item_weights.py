@@ -1,6 +1,7 @@
 """Linear models from items to items: what a history remembers, times weights.
 
-EASE and the next-item model differ in how the weights come about and in what is remembered; both answer alike.
+EASE and the next-item model differ in how the weights come about and in what is remembered; both answer
+alike.
 """
 
 from __future__ import annotations
@@ -27,24 +28,32 @@ class ItemWeights(ItemModel):
         weights: (memories, items, items) float32; how much the item of a row speaks for that of a column.
         forgetting: (memories,) float32; an item used k places before is remembered as k^-forgetting,
             so that 0 remembers all items alike.
+        popularity: (items,) float32, how often an item was used; orders the items for nobody in particular.
     """
 
-    AXES: ClassVar[Mapping[str, str]] = {"weights": "memories items items", "forgetting": "memories"}
+    AXES: ClassVar[Mapping[str, str]] = {
+        "weights": "memories items items",
+        "forgetting": "memories",
+        "popularity": "items",
+    }
 
     weights: FloatArray
     forgetting: FloatArray
+    popularity: FloatArray
 
     @classmethod
-    def of(cls, weights: npt.NDArray[np.floating], forgetting: float) -> ItemWeights:
+    def of(cls, weights: npt.NDArray[np.floating], forgetting: float, popularity: FloatArray) -> ItemWeights:
         """The model of one memory: (items, items) weights."""
-        return cls(weights.astype(np.float32)[np.newaxis], np.array([forgetting], dtype=np.float32))
+        return cls(
+            weights.astype(np.float32)[np.newaxis],
+            np.array([forgetting], dtype=np.float32),
+            popularity.astype(np.float32),
+        )
 
     @classmethod
-    def zero(cls, n_items: int, memories: int = 1) -> ItemWeights:
+    def zero(cls, n_items: int) -> ItemWeights:
         """The model that has learned nothing."""
-        return cls(
-            np.zeros((memories, n_items, n_items), dtype=np.float32), np.zeros(memories, dtype=np.float32)
-        )
+        return cls.of(np.zeros((n_items, n_items)), 0.0, np.zeros(n_items))
 
     @property
     def vectors(self) -> FloatArray:

@@ -89,7 +89,9 @@ def solve(total: NextItemStatistics, n_items: int, spec: NextItemSpec) -> ItemWe
     left = symmetric(total.memory_gram, n_items)
     left[np.diag_indices(n_items)] *= 1.0 + spec.dropout
     left[np.diag_indices(n_items)] += spec.regularisation
-    return ItemWeights.of(np.linalg.solve(left, total.transitions), spec.forgetting)
+    # What a history begins with follows nothing, so these counts leave it out.
+    weights = np.linalg.solve(left, total.transitions)
+    return ItemWeights.of(weights, spec.forgetting, popularity=total.transitions.sum(axis=0))
 
 
 def _memories(length: int, spec: NextItemSpec) -> Float64Array:

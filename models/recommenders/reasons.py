@@ -51,10 +51,17 @@ def reasons_for(
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
     lifts = np.column_stack([above @ user.parts.T, popularity])
-    return [_reasons(list(history_rows), lift, most) for lift in lifts]
+    return [shares_of(lift, history_rows, most) for lift in lifts]
 
 
-def _reasons(history_rows: list[int], lift: Float64Array, most: int) -> tuple[Reason, ...]:
+def shares_of(lift: Float64Array, history_rows: Sequence[int], most: int) -> tuple[Reason, ...]:
+    """What speaks for one item, the strongest first, with shares that add up to 1.
+
+    Args:
+        lift: (history + 1,), what each item of the history adds to the score, and last what popularity does.
+        history_rows: (history,) their rows.
+        most: at most so many reasons are named; the rest are one, "others".
+    """
     for_it = np.maximum(lift, 0.0)
     total = float(for_it.sum())
     if not total:

@@ -8,6 +8,7 @@ import pytest
 
 from data_contracts.embeddings import EmbeddingLimits, check_embeddings, embedding_rules, profile_embeddings
 from models.federation.model import GlobalModel, ItemArrays
+from models.recommenders.item_weights import ItemWeights
 
 CATALOG = "c" * 64
 LIMITS = EmbeddingLimits(
@@ -165,3 +166,18 @@ def test_default_limits_refuse_emptied_and_exploded_models(ruined: np.ndarray, n
 def test_an_empty_model_breaks_the_row_count() -> None:
     outcome = check_embeddings(model(2, np.zeros((0, 2))), PREVIOUS, LIMITS)
     assert "row_count_matches" in [breach.expectation for breach in outcome.breaches]
+
+
+def test_items_that_nobody_used_break_no_rule_in_a_model_that_begins_with_nothing() -> None:
+    weights = np.zeros((4, 4))
+    weights[0, 1] = weights[1, 0] = 0.5
+    nothing = GlobalModel(0, CATALOG, ItemWeights.zero(4))
+    solved = GlobalModel(1, CATALOG, ItemWeights.of(weights, 0.0, np.array([1, 1, 0, 0])))
+    assert check_embeddings(solved, nothing).passed
+    profile = profile_embeddings(solved, nothing, 0.9)
+    assert profile["covered"].tolist() == [1, 1, 0, 0]
+    assert profile["norm"].isna().tolist() == [False, False, True, True]
+    assert profile["relative_drift"].tolist() == [0.0] * 4
+    # Later rounds have something to move from.
+    again = GlobalModel(2, CATALOG, ItemWeights.of(2 * weights, 0.0, np.array([1, 1, 0, 0])))
+    assert profile_embeddings(again, solved, 0.9)["relative_drift"].tolist() == pytest.approx([1.0] * 4)

@@ -18,6 +18,8 @@ from data_contracts.updates import (
 )
 from models.errors import ContractViolation
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.recommenders.ease import EaseStatistics
+from models.recommenders.item_weights import ItemWeights
 
 DIGEST, CATALOG = "d" * 64, "c" * 64
 
@@ -62,8 +64,6 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "accumulators_nonnegative": True,
         "embedding_norm": 5.0,
         "bias_norm": 2.0,
-        "max_abs": 4.0,
-        "rows_touched": 3,
     }
 
 
@@ -73,7 +73,7 @@ def test_a_profile_of_values_that_are_not_finite_has_infinite_norms(bad: float) 
         warnings.simplefilter("error")
         profile = profile_update(update(deltas=arrays([[bad, 0], [0, 4], [0, 0]], [0, 0, 0])), BASE, DIGEST)
     assert profile["finite"] is False
-    assert profile["embedding_norm"] == profile["max_abs"] == np.inf
+    assert profile["embedding_norm"] == np.inf
     assert profile["bias_norm"] == 0.0
 
 
@@ -97,7 +97,7 @@ def test_a_profile_of_another_shape_or_type_says_so() -> None:
 
 def test_a_profile_of_no_items_is_no_error() -> None:
     profile = profile_update(update(deltas=arrays(np.zeros((0, 2)), [])), BASE, DIGEST)
-    assert (profile["shape_ok"], profile["embedding_norm"], profile["max_abs"]) == (False, 0.0, 0.0)
+    assert (profile["shape_ok"], profile["embedding_norm"]) == (False, 0.0)
 
 
 @pytest.mark.parametrize("value", ["100", None, 1.5, True, 2**80, [1]])
@@ -199,3 +199,15 @@ def test_a_missing_column_is_never_a_pass() -> None:
 def test_a_column_of_mixed_types_is_never_a_pass() -> None:
     with pytest.raises(ContractViolation, match="rule enough_interactions failed"):
         check_updates(profiles(n_interactions="many"), BASE, DIGEST)
+
+
+def test_statistics_are_held_against_the_form_that_is_expected_of_them() -> None:
+    base = GlobalModel(6, CATALOG, ItemWeights.zero(3))
+    form, good = EaseStatistics.zero(3), EaseStatistics(np.array([3, 0, 0, 4, 0, 0], dtype=np.float32))
+    profile = profile_update(update(deltas=good), base, DIGEST, form)
+    assert (profile["shape_ok"], profile["accumulators_nonnegative"]) == (True, True)
+    assert profile["bias_norm"] == 5.0
+    shrunk = EaseStatistics(np.array([3, -1, 0, 4, 0, 0], dtype=np.float32))
+    assert profile_update(update(deltas=shrunk), base, DIGEST, form)["accumulators_nonnegative"] is False
+    assert profile_update(update(deltas=EaseStatistics.zero(2)), base, DIGEST, form)["shape_ok"] is False
+    assert profile_update(update(), base, DIGEST, form)["shape_ok"] is False  # of another family

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from pydantic import BaseModel
 
 from flows.config import TrainingConfig, load_config, parse_config
 from models.errors import InvalidConfig
+from models.federation.rounds import TrainSpec
+from models.recommenders.ials import IalsSpec
+from models.recommenders.next_item import NextItemSpec
 
 DEMO = Path(__file__).parents[2] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
@@ -40,6 +44,8 @@ def leaves_of_model(kind: Any, prefix: str = "") -> set[str]:
     """Every dotted key that the type knows, found from its declaration."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         parts = {name: field.annotation for name, field in kind.model_fields.items()}
+        if parts.get("train"):
+            parts["train"] = TrainSpec  # the family that is not named is LightFM
     elif dataclasses.is_dataclass(kind):
         parts = {field.name: None for field in dataclasses.fields(kind)}
     else:
@@ -202,6 +208,33 @@ class TestOverrides:
         with pytest.raises(InvalidConfig, match="the value is no YAML") as error:
             self.load(tmp_path, "seed=[1")
         assert error.value.key == "seed"
+
+
+class TestFamilies:
+    def test_are_chosen_by_name_with_keys_of_their_own(self) -> None:
+        config = parse_config({**NEEDED, "train": {"family": "ials", "dims": 8}}, "file")
+        assert config.train == IalsSpec(dims=8)
+        assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
+
+    def test_one_that_does_not_exist_is_refused(self) -> None:
+        with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item'"):
+            parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
+
+    def test_a_key_of_another_family_is_unknown(self) -> None:
+        with pytest.raises(InvalidConfig, match=r"unknown key train\.dims"):
+            parse_config({**NEEDED, "train": {"family": "ease", "dims": 8}}, "file")
+
+    def test_a_value_out_of_range_names_the_key_without_the_family(self) -> None:
+        with pytest.raises(InvalidConfig) as caught:
+            parse_config({**NEEDED, "train": {"family": "ease", "regularisation": 0}}, "file")
+        assert caught.value.facts["key"] == "train.regularisation"
+
+    def test_only_lightfm_goes_on_from_a_champion(self) -> None:
+        with pytest.raises(InvalidConfig, match="'ease' begins anew"):
+            parse_config({**NEEDED, "start_from": "champion", "train": {"family": "ease"}}, "file")
+
+    def test_the_other_demo_is_valid(self) -> None:
+        assert load_config(DEMO.with_name("ml-100k-next-item.yaml")).train == NextItemSpec()
 
 
 class TestPlaces:

@@ -16,7 +16,7 @@ ASKED = {
         "job": {
             "job_id": "job-1",
             "seed": 7,
-            "spec": {"dims": 4},
+            "spec": {"dims": 4, "family": "lightfm"},
             "merge_rule": "adagrad_sum",
             "exchange_url": "file:///nowhere",
             "data_dir": "/nowhere",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,12 @@ from hypothesis.extra import numpy as npst
 
 from models.errors import CorruptArtifact
 from models.evaluation.metric import Metric
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.federation.arrays import ArrayGroup
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.recommenders.ease import EaseStatistics
+from models.recommenders.ials import IalsSpec, IalsStatistics, initial_factors
+from models.recommenders.item_weights import ItemWeights
+from models.recommenders.next_item import NextItemStatistics
 from tasks.codec import decode, decode_model, decode_update, encode, encode_model, encode_update
 
 
@@ -231,3 +237,29 @@ def file_with(facts: str) -> bytes:
 def raw_file(header: dict[str, Any], body: bytes) -> bytes:
     head = json.dumps(header).encode()
     return struct.pack("<Q", len(head)) + head + body
+
+
+ITEM_MODELS = [
+    initial_factors(3, IalsSpec(dims=2), seed=1),
+    ItemWeights.of(np.arange(9.0).reshape(3, 3), 0.5, np.arange(3)),
+]
+STATISTICS = [
+    IalsStatistics.zero(3, IalsSpec(dims=2)),
+    EaseStatistics.zero(3),
+    NextItemStatistics.zero(3),
+]
+
+
+@pytest.mark.parametrize("items", ITEM_MODELS, ids=lambda items: type(items).__name__)
+def test_a_model_of_any_family_comes_back(items: ItemModel) -> None:
+    decoded = decode_model(encode_model(GlobalModel(2, "cat", items)))
+    assert (type(decoded.items), bits(decoded.items)) == (type(items), bits(items))
+
+
+@pytest.mark.parametrize("part", STATISTICS, ids=lambda part: type(part).__name__)
+def test_statistics_of_any_family_come_back_and_are_no_model(part: ArrayGroup) -> None:
+    data = encode_update(replace(an_update(), deltas=part))
+    assert (type(decode_update(data).deltas), bits(decode_update(data).deltas)) == (type(part), bits(part))
+    facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
+    with pytest.raises(CorruptArtifact, match="its arrays are"):
+        decode_model(encode(dict(part.named()), facts))

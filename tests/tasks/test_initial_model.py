@@ -16,6 +16,7 @@ from models.errors import InvalidConfig, NotFound
 from models.federation.catalog import ItemCatalog
 from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
+from models.recommenders.families import family_of
 from models.recommenders.lightfm_training import initial_items
 from tasks import registry
 from tasks.codec import decode_model, encode_model
@@ -29,13 +30,14 @@ KNOWN = ItemCatalog.of(["a", "b", "c"])
 
 
 def test_a_fresh_model_depends_on_items_dims_and_seed_alone():
-    model = fresh_model(KNOWN, SPEC, 7)
+    lightfm, wider = family_of(SPEC), family_of(TrainSpec(dims=5))
+    model = fresh_model(KNOWN, lightfm, 7)
     decoded = decode_model(model.data)
     assert (decoded.round, decoded.catalog_digest, decoded.items.shape) == (0, KNOWN.digest, (3, 4))
     assert model.sha256 == hashlib.sha256(model.data).hexdigest()
     assert model.starting_points == {}
-    assert fresh_model(KNOWN, SPEC, 7) == model
-    others = [(ItemCatalog.of("abd"), SPEC, 7), (KNOWN, TrainSpec(dims=5), 7), (KNOWN, SPEC, 8)]
+    assert fresh_model(KNOWN, lightfm, 7) == model
+    others = [(ItemCatalog.of("abd"), lightfm, 7), (KNOWN, wider, 7), (KNOWN, lightfm, 8)]
     assert all(fresh_model(*other).sha256 != model.sha256 for other in others)
 
 

@@ -58,7 +58,7 @@ class World:
         return Delivery(client_id, self.job.exchange.put(f"job-1/updates/4/{client_id}", data), 0.0, 1.0, 0.5)
 
     def merge(self, deliveries, *, quorum: int = 1, missing=(), rule="adagrad_sum", **limits) -> Merged:
-        plan = RoundPlan(round=4, seed=7, cohort=CLIENTS, quorum=quorum, spec=TrainSpec())
+        plan = RoundPlan(round=4, seed=7, cohort=CLIENTS, quorum=quorum)
         return merge_round.fn(
             self.job,
             plan,

@@ -16,6 +16,7 @@ from models.evaluation.ranking import (
     held_out_ranks,
     hits,
     ndcg,
+    product_scores,
     rank_of_target,
     ranking_metrics,
 )
@@ -29,7 +30,7 @@ BIASES = np.array([0.0, 0.0, 0.0, 0.0, 3.5], dtype=np.float32)
 
 
 def metrics_of(users, items, biases, **arrays):
-    return ranking_metrics(held_out_ranks(users, items, biases, **arrays))
+    return ranking_metrics(held_out_ranks(product_scores(users, items, biases), len(biases), **arrays))
 
 
 def evaluation(**changes):
@@ -44,7 +45,7 @@ def evaluation(**changes):
 
 
 def test_two_users_and_five_items_by_hand():
-    ranks = held_out_ranks(USERS, ITEMS, BIASES, **evaluation())
+    ranks = held_out_ranks(product_scores(USERS, ITEMS, BIASES), len(BIASES), **evaluation())
     # User 0's target scores 3: items 1 (4) and 4 (4.5) stand before it; item 0 (5) is masked as training.
     # User 1's target scores -2: only item 4 would stand before it, and that is masked.
     assert ranks.full.tolist() == [2, 0]
@@ -57,7 +58,9 @@ def test_two_users_and_five_items_by_hand():
 
 
 def test_without_training_items_the_masked_ones_count():
-    ranks = held_out_ranks(USERS, ITEMS, BIASES, **evaluation(train_users=NONE, train_items=NONE))
+    ranks = held_out_ranks(
+        product_scores(USERS, ITEMS, BIASES), len(BIASES), **evaluation(train_users=NONE, train_items=NONE)
+    )
     assert ranks.full.tolist() == [3, 1]
 
 
@@ -83,7 +86,7 @@ def test_a_score_that_is_not_finite_counts_against_the_model(scores, rank):
 
 def test_a_diverged_model_ranks_last_and_does_not_warn(recwarn):
     broken = np.array([[math.inf], [math.nan]], dtype=np.float32)
-    ranks = held_out_ranks(broken, ITEMS * 0, BIASES, **evaluation())
+    ranks = held_out_ranks(product_scores(broken, ITEMS * 0, BIASES), len(BIASES), **evaluation())
     assert ranks.full.tolist() == [2, 3]
     assert ranks.sampled.tolist() == [2, 1]
     assert not recwarn.list
@@ -149,7 +152,7 @@ def worlds(draw):
 @given(worlds())
 def test_ranks_are_those_of_a_plain_loop(world):
     users, items, biases, arrays = world
-    ranks = held_out_ranks(users, items, biases, **arrays)
+    ranks = held_out_ranks(product_scores(users, items, biases), len(biases), **arrays)
     trained = set(zip(arrays["train_users"].tolist(), arrays["train_items"].tolist(), strict=True))
     for user, target in enumerate(arrays["case_items"].tolist()):
         score = [float(users[user] @ items[item] + biases[item]) for item in range(len(items))]
@@ -168,7 +171,7 @@ def test_a_perfect_scorer_gets_one_and_a_constant_one_the_last_rank(world):
     perfect[arrays["case_items"], np.arange(n_users)] = 1
     best = metrics_of(np.eye(n_users, dtype=np.float32), perfect, np.zeros(n_items), **arrays)
     assert all(metric.value == 1 for metric in best.values())
-    worst = held_out_ranks(users * 0, items, np.zeros(n_items), **arrays)
+    worst = held_out_ranks(product_scores(users * 0, items, np.zeros(n_items)), n_items, **arrays)
     assert (worst.full == n_items - 1 - np.bincount(arrays["train_users"], minlength=n_users)).all()
     assert (worst.sampled == (arrays["negatives"] != -1).sum(axis=1)).all()
 
@@ -180,7 +183,9 @@ def test_order_and_number_of_users_at_once_are_irrelevant(world, order, at_once)
     shuffled = list(range(len(users)))
     order.shuffle(shuffled)
     moved = {name: arrays[name][shuffled] for name in ("case_users", "case_items", "negatives")}
-    ranks = held_out_ranks(users, items, biases, **arrays)
-    again = held_out_ranks(users, items, biases, **(arrays | moved), users_at_once=at_once)
+    ranks = held_out_ranks(product_scores(users, items, biases), len(biases), **arrays)
+    again = held_out_ranks(
+        product_scores(users, items, biases), len(biases), **(arrays | moved), users_at_once=at_once
+    )
     assert (again.full == ranks.full[shuffled]).all()
     assert (again.sampled == ranks.sampled[shuffled]).all()

@@ -11,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput, QuorumNotReached
-from models.federation.rounds import Rejection, RoundPlan, TrainSpec, plan_round, require_quorum
+from models.federation.rounds import Rejection, RoundPlan, plan_round, require_quorum
 
 CLIENTS = st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=40, unique=True)
 SHARES = st.integers(1, 100).map(lambda percent: percent / 100)
 
 
 def plan(round_: int = 1, *, clients=("a", "b", "c", "d"), cohort=1.0, quorum=0.5, seed=7) -> RoundPlan:
-    return plan_round(
-        round_, seed=seed, clients=clients, cohort_share=cohort, quorum_share=quorum, spec=TrainSpec()
-    )
+    return plan_round(round_, seed=seed, clients=clients, cohort_share=cohort, quorum_share=quorum)
 
 
 @given(CLIENTS, SHARES, st.integers(1, 50), st.randoms(use_true_random=False))

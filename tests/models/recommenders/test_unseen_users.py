@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.evaluation.ranking import held_out_ranks, ndcg
+from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ItemArrays
 from models.federation.rounds import TrainSpec
 from models.recommenders.fold_in import ItemSide, fold_in
@@ -46,9 +46,8 @@ def train(world: World, users: np.ndarray) -> tuple[ItemArrays, np.ndarray]:
 def quality(world: World, users: np.ndarray, vectors: np.ndarray, items: ItemArrays) -> float:
     """Mean NDCG@10 of these users' held-out items among all that they have not trained on."""
     ranks = held_out_ranks(
-        vectors,
-        items.embeddings,
-        items.biases,
+        product_scores(vectors, items.embeddings, items.biases),
+        ITEMS,
         case_users=np.repeat(users, HELD_OUT),
         case_items=world.held_out[users].ravel(),
         train_users=np.repeat(np.arange(USERS), HISTORY),

@@ -1,0 +1,143 @@
+"""Scorers of the families whose statistics add: what each item of a history says, summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+from models.federation.arrays import FloatArray
+from models.recommenders.fold_in import Float64Array, Rows
+from models.recommenders.ials import ItemFactors, UserStep
+from models.recommenders.item_weights import ItemWeights, remembered
+from models.recommenders.reasons import Reason, shares_of
+
+
+@dataclass(frozen=True)
+class SummedScores:
+    """See `models.recommenders.scorer.Scored`.
+
+    Attributes:
+        scores: (items,).
+        history_rows: what they were scored for.
+        summands: (history, items), what each item of the history adds.
+    """
+
+    scores: FloatArray
+    history_rows: list[int]
+    summands: Float64Array
+
+    def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
+        """Each summand is taken relative to its mean over the items, since what lifts all explains none."""
+        above = self.summands[:, np.asarray(rows)] - self.summands.mean(axis=1, keepdims=True)
+        return [shares_of(np.append(lift, 0.0), self.history_rows, most) for lift in above.T]
+
+
+@dataclass(frozen=True)
+class FactorScorer:
+    """iALS: a user's vector is a sum over the history, and so are the scores.
+
+    Attributes:
+        model: the items.
+        step: from a history to a user's vector.
+        units: (items, dims) the embeddings, of length 1 where they are not zero.
+    """
+
+    model: ItemFactors
+    step: UserStep
+    units: Float64Array
+
+    @classmethod
+    def of(cls, model: ItemFactors) -> FactorScorer:
+        """A scorer over these items."""
+        return cls(model, UserStep.of(model), _units(model.embeddings))
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def score(self, history_rows: Sequence[int], weights: Sequence[float] | None = None) -> SummedScores:
+        """See `models.recommenders.scorer.Scorer`."""
+        rows, counted = _checked(history_rows, weights, len(self))
+        summands = self.step.parts(rows, counted) @ self.step.items.T
+        return _summed(summands, rows, self.model.popularity)
+
+    def similarities(self, row: int) -> FloatArray:
+        """The cosines (items,) of all embeddings with this one."""
+        return np.asarray(np.clip(self.units @ self.units[row], -1.0, 1.0))
+
+    def directions(self, rows: Rows) -> FloatArray:
+        """The embeddings (rows, dims), of length 1."""
+        return np.asarray(self.units[rows])
+
+
+@dataclass(frozen=True)
+class WeightsScorer:
+    """Item-to-item weights: what is remembered of each item of a history, times its weights.
+
+    A history's items come oldest first.
+
+    Attributes:
+        model: the weights.
+        lengths: (items,) of the items' columns; 1 where one is zero.
+    """
+
+    model: ItemWeights
+    lengths: Float64Array
+
+    @classmethod
+    def of(cls, model: ItemWeights) -> WeightsScorer:
+        """A scorer over these weights."""
+        squares = np.einsum("mij,mij->j", model.weights, model.weights, dtype=np.float64)
+        return cls(model, np.where(squares > 0.0, np.sqrt(squares), 1.0))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def score(self, history_rows: Sequence[int], weights: Sequence[float] | None = None) -> SummedScores:
+        """See `models.recommenders.scorer.Scorer`."""
+        rows, counted = _checked(history_rows, weights, len(self))
+        steps_back = np.arange(len(rows))[::-1]
+        summands = np.zeros((len(rows), len(self)))
+        for own, forgetting in zip(self.model.weights, self.model.forgetting.tolist(), strict=True):
+            memory = remembered(steps_back, forgetting) * counted
+            summands += memory[:, np.newaxis] * own[rows]
+        return _summed(summands, rows, self.model.popularity)
+
+    def similarities(self, row: int) -> FloatArray:
+        """The cosines (items,) of what speaks for each item with what speaks for this one."""
+        products = np.zeros(len(self))
+        for own in self.model.weights:
+            products += own.T @ own[:, row].astype(np.float64)
+        return np.asarray(np.clip(products / self.lengths / self.lengths[row], -1.0, 1.0))
+
+    def directions(self, rows: Rows) -> FloatArray:
+        """What speaks for these items (rows, memories * items), of length 1."""
+        columns = np.concatenate([own[:, rows].T for own in self.model.weights], axis=1)
+        return np.asarray(columns / self.lengths[rows, np.newaxis])
+
+
+def _summed(summands: Float64Array, rows: npt.NDArray[np.int64], popularity: FloatArray) -> SummedScores:
+    # A history that says nothing gets what people like.
+    scores = summands.sum(axis=0) if len(rows) else popularity.astype(np.float64)
+    return SummedScores(scores, rows.tolist(), summands)
+
+
+def _checked(
+    history_rows: Sequence[int], weights: Sequence[float] | None, items: int
+) -> tuple[npt.NDArray[np.int64], Float64Array]:
+    rows = np.asarray(history_rows, dtype=np.int64)
+    if rows.size and (rows.min() < 0 or rows.max() >= items):
+        raise InvalidInput(f"A history row lies outside the {items} items: {rows.tolist()}.")
+    counted = np.ones(rows.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    if counted.shape != rows.shape or not np.all((counted > 0.0) & np.isfinite(counted)):
+        raise InvalidInput("A history needs one positive, finite weight for each of its items.")
+    return rows, counted
+
+
+def _units(vectors: FloatArray) -> Float64Array:
+    wide = vectors.astype(np.float64)
+    lengths = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
+    return np.asarray(wide / np.where(lengths > 0.0, lengths, 1.0))
