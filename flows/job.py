@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from flows.runner import Late, Runner
 from models.federation.merge import MergeRule, merge_rule
 from models.federation.rounds import Rejection
 from tasks.check_contracts import Checked
-from tasks.dataset import Partition, open_partition
+from tasks.dataset import Partition, open_partition, read_items
 from tasks.environment import apply
 from tasks.exchange import ArtifactRef
 from tasks.home import Home
 from tasks.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.journal import Journal, artifact_of, fingerprint, held
 from tasks.membership import open_membership
+from tasks.mlflow_model import model_files
 from tasks.orders import ClientOrder, JobContext
 from tasks.steps import Step
 from tasks.stopwatch import Stopwatch
@@ -83,6 +85,11 @@ class Job:
         """How this job merges."""
         federation = self.config.federation
         return merge_rule(federation.merge_rule, federation.server_learning_rate)
+
+    @cached_property
+    def model_files(self) -> dict[str, bytes]:
+        """What makes every round of this job a model that MLflow's own scorers load."""
+        return model_files(read_items(self.partition))
 
     @property
     def flow_run_id(self) -> str:

@@ -107,7 +107,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     }
     with clock.measure("tracking"):
         model = job.context.exchange.get(artifact_of(manifest))
-        version = job.tracker.log_round(record, model, shown, resumed=job.resumed)
+        version = job.tracker.log_round(record, model, shown, resumed=job.resumed, beside=job.model_files)
     seconds = {**clock.seconds, "total": clock.elapsed}
     job.journal.note_tracked(
         round_, {"version": version, "metrics": metrics, "evaluation": evaluation, "seconds": seconds}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,9 @@ def write_bundle(
     arrays: dict[str, npt.NDArray[Any]] = {
         "embeddings": np.ascontiguousarray(side.embeddings),
         "biases": side.biases,
-        "gram": side.gram,
-        "bias_pull": side.bias_pull,
+        "popular_mean": side.mean,
+        "axes": side.axes,
+        "variances": side.variances,
         "norms": factors.norms,
         "mean": factors.mean,
         "item_starts": labels.item_starts,
@@ -135,11 +136,7 @@ def write_bundle(
         manifest = {
             "format": FORMAT,
             "family": FACTORS,
-            "fold_in": {
-                "target": factors.how.target,
-                "regularisation": factors.how.regularisation,
-                "unseen_weight": factors.how.unseen_weight,
-            },
+            "fold_in": asdict(factors.how),
             "bias_mean": side.bias_mean,
             "facts": dict(facts),
             "golden": golden,
@@ -215,9 +212,10 @@ def _factors(folder: Path, manifest: Mapping[str, Any], items: int) -> Factors:
     side = ItemSide(
         embeddings=_array(folder, "embeddings", (items, dims)),
         biases=_array(folder, "biases", (items,)),
-        gram=_array(folder, "gram", (dims, dims)),
-        bias_pull=_array(folder, "bias_pull", (dims,)),
         bias_mean=float(manifest["bias_mean"]),
+        mean=_array(folder, "popular_mean", (dims,)),
+        axes=_array(folder, "axes", (dims, dims)),
+        variances=_array(folder, "variances", (dims,)),
     )
     return Factors(
         side=side,

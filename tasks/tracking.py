@@ -66,7 +66,13 @@ class Tracker:
         self.client.log_inputs(self.run_id, datasets=_lineage(data))
 
     def log_round(
-        self, manifest: Mapping[str, Any], model: bytes, metrics: Mapping[str, float], *, resumed: bool
+        self,
+        manifest: Mapping[str, Any],
+        model: bytes,
+        metrics: Mapping[str, float],
+        *,
+        resumed: bool,
+        beside: Mapping[str, bytes] | None = None,
     ) -> int:
         """The round's metrics, artefacts and registry version are there; returns the version.
 
@@ -75,6 +81,7 @@ class Tracker:
             model: the model's bytes.
             metrics: single numbers for MLflow's charts.
             resumed: whether an earlier try may have got part of the way.
+            beside: name -> content of further files of the version, see `tasks.mlflow_model`.
         """
         from mlflow.entities import Metric as RunMetric
 
@@ -90,6 +97,8 @@ class Tracker:
         with tempfile.TemporaryDirectory() as local:
             (Path(local) / "model.safetensors").write_bytes(model)
             (Path(local) / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            for name, content in (beside or {}).items():
+                (Path(local) / name).write_bytes(content)
             self.client.log_artifacts(self.run_id, local, folder)
         if manifest["evaluation"]:
             self._table(_client_table(manifest["evaluation"]["clients"]), f"clients/round-{round_:04d}.json")

@@ -36,9 +36,9 @@ def reasons_for(
 ) -> list[tuple[Reason, ...]]:
     """For each recommended row what speaks for it, the strongest first, with shares that add up to 1.
 
-    A score is a sum: the item's bias, its product with the general part of the user vector, and its product
-    with the part of each item of the history. Each is taken relative to the average item, since what lifts
-    all items alike explains none. What speaks against the item has no share.
+    A score is a sum: the item's bias, and its product with the part of each item of the history. Each is
+    taken relative to the average item, since what lifts all items alike explains none. What speaks against
+    the item has no share.
 
     Args:
         rows: (k,) of the recommended items.
@@ -49,8 +49,7 @@ def reasons_for(
         most: at most so many reasons are named for an item; the rest are one, "others".
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
-    biases = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
-    popularity = above @ user.general + biases
+    popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
     lifts = np.column_stack([above @ user.parts.T, popularity])
     return [_reasons(list(history_rows), lift, most) for lift in lifts]
 

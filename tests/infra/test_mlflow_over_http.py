@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from flows.config import parse_config
@@ -71,6 +72,18 @@ def trained(partition_dir: Path) -> dict[str, Any]:
     return dict(federated_training.with_options(task_runner=runner)(parse_config(raw, "the test")))
 
 
+def assert_mlflow_answers_alike(found: dict[str, Any]) -> None:
+    """The champion, loaded by nothing but MLflow, recommends what `fedrec recommend` does."""
+    import mlflow
+
+    model = mlflow.pyfunc.load_model("models:/movies@champion")
+    history = [item["item_id"] for item in found["history"]]
+    (told,) = model.predict(pd.DataFrame({"history": [history]}), params={"k": 3}).to_dict("records")
+    assert told["item_ids"] == [item["item_id"] for item in found["recommendations"]]
+    assert told["titles"] == [item["title"] for item in found["recommendations"]]
+    assert told["scores"] == pytest.approx([item["score"] for item in found["recommendations"]], abs=1e-5)
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home, partition_dir):
     from flows.promote import promotion
@@ -94,6 +107,7 @@ def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home,
     found = answer(Home(home), "Film 000,Film 002", 3)
     assert found["model_sha256"] == result["model_sha256"]
     assert len(found["recommendations"]) == 3
+    assert_mlflow_answers_alike(found)
 
     champion = registry.load_version(registered, "movies", "champion")
     model = next(path for path in served.rglob(f"{champion.manifest['round']:04d}/model.safetensors"))

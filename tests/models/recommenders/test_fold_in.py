@@ -1,4 +1,4 @@
-"""Fold-in against hand arithmetic, an independent dense solution, and a world whose answer is known."""
+"""Fold-in against hand arithmetic, its definition differentiated, and a world whose answer is known."""
 
 from __future__ import annotations
 
@@ -14,45 +14,70 @@ from models.recommenders.fold_in import FoldIn, ItemSide, fold_in, top_k
 
 
 def test_one_item_of_one_dim_by_hand():
-    # Weights: w = 0.5 / 2 = 0.25 everywhere and 1 for the seen item; biases around their mean: +1 and -1.
-    # Left: 0.25 * 2^2 (unseen) + 1 * 1^2 (seen) + 3 = 5.
-    # Right: 1 * 1 * (4 - 1) (seen) + 0.25 * 2 * (0 + 1) (unseen) = 3.5.
-    how = FoldIn(target=4.0, regularisation=3.0, unseen_weight=0.5)
-    user = fold_in([0], ItemSide.of(np.array([[1.0], [2.0]]), np.array([3.0, 1.0])), how)
+    # exp(b / 2): 1 and 3, so the popularities are 1/4 and 3/4, the mean is 1.75 and the variance 3/16.
+    side = ItemSide.of(np.array([[1.0], [2.0]]), np.array([0.0, 2 * np.log(3.0)]))
+    user = fold_in([0], side, FoldIn(regularisation=1.3125))
 
-    assert user.vector == pytest.approx([0.7])
-    # Without the seen item's 1 * (4 - 1) and with -0.25 * 1 for it as an unseen one: right 0.25, left 5.
-    assert user.general == pytest.approx([0.25 / 5])
-    assert user.parts == pytest.approx(np.array([[3.25 / 5]]))
+    assert side.mean == pytest.approx([1.75])
+    assert side.variances == pytest.approx([3 / 16])
+    # (1 - 1.75) / (3/16 + 1.3125)
+    assert user.vector == pytest.approx([-0.5])
 
 
-def test_it_is_the_weighted_ridge_regression_of_targets_on_items():
+def log_posterior(x, items, popularity, seen, counts, precision):
+    """Of the multinomial model that `fold_in` names, term by term."""
+    scores = items @ x + np.log(popularity)
+    log_shares = scores - np.log(np.exp(scores).sum())
+    return float(counts @ log_shares[seen] - precision / 2 * (x @ x))
+
+
+@pytest.mark.parametrize("counts", [[1.0, 1.0, 1.0], [0.5, 3.0, 1.0]])
+def test_it_is_a_newton_step_of_the_log_posterior(counts):
     rng = np.random.default_rng(5)
-    items, biases = rng.normal(size=(40, 6)), rng.normal(size=40)
-    seen = [3, 17, 30]
-    # Independent: ordinary least squares on rows scaled by the root of their weight, and penalty rows.
-    weights = np.full(40, 5.0 / 40)
-    weights[seen] = 1.0
-    targets = np.where(np.isin(np.arange(40), seen), 4.0, 0.0) - (biases - biases.mean())
-    stacked = np.vstack([items * np.sqrt(weights)[:, None], np.sqrt(10.0) * np.eye(6)])
-    answer = np.concatenate([targets * np.sqrt(weights), np.zeros(6)])
-    expected = np.linalg.lstsq(stacked, answer, rcond=None)[0]
-
-    assert fold_in(seen, ItemSide.of(items, biases)).vector == pytest.approx(expected)
-
-
-def test_a_weight_is_an_item_s_weight_in_that_regression():
-    rng = np.random.default_rng(6)
     items, biases = rng.normal(size=(30, 4)), rng.normal(size=30)
-    seen, given = [2, 9, 21], [0.5, 3.0, 1.0]
-    weights = np.full(30, 5.0 / 30)
-    weights[seen] = given
-    targets = np.where(np.isin(np.arange(30), seen), 4.0, 0.0) - (biases - biases.mean())
-    stacked = np.vstack([items * np.sqrt(weights)[:, None], np.sqrt(10.0) * np.eye(4)])
-    answer = np.concatenate([targets * np.sqrt(weights), np.zeros(4)])
-    expected = np.linalg.lstsq(stacked, answer, rcond=None)[0]
+    seen = [2, 9, 21]
+    popularity = np.exp(biases / 2) / np.exp(biases / 2).sum()
 
-    assert fold_in(seen, ItemSide.of(items, biases), weights=given).vector == pytest.approx(expected)
+    def value(x):
+        return log_posterior(x, items, popularity, seen, np.array(counts), 3.0)
+
+    # Independent: gradient and Hessian at zero by central differences.
+    step, axes = 1e-3, np.eye(4)
+    gradient = np.array([(value(step * a) - value(-step * a)) / (2 * step) for a in axes])
+    hessian = np.array(
+        [
+            [
+                sum(s * t * value(step * (s * a + t * c)) for s in (1, -1) for t in (1, -1)) / (4 * step**2)
+                for c in axes
+            ]
+            for a in axes
+        ]
+    )
+    expected = -np.linalg.solve(hessian, gradient)
+
+    user = fold_in(seen, ItemSide.of(items, biases), weights=counts)
+    assert user.vector == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_item_s_part_does_not_depend_on_the_other_items():
+    rng = np.random.default_rng(8)
+    side = ItemSide.of(rng.normal(size=(9, 3)), rng.normal(size=9))
+
+    one, other = fold_in([4, 1], side).parts, fold_in([7, 4], side).parts
+    assert one[0] == pytest.approx(other[1])
+
+
+def test_more_items_than_are_read_at_once_are_all_counted(monkeypatch):
+    rng = np.random.default_rng(6)
+    items, biases = rng.normal(size=(70, 3)), rng.normal(size=70)
+    popularity = np.exp(biases / 2) / np.exp(biases / 2).sum()
+    monkeypatch.setattr("models.recommenders.fold_in._ITEMS_AT_ONCE", 32)
+
+    side = ItemSide.of(items, biases)
+
+    assert side.mean == pytest.approx(popularity @ items)
+    covariance = np.cov(items, rowvar=False, aweights=popularity, ddof=0)
+    assert side.axes * side.variances @ side.axes.T == pytest.approx(covariance)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +96,8 @@ def test_a_shift_of_all_biases_changes_nothing():
     assert shifted == pytest.approx(fold_in([2], ItemSide.of(items, biases)).vector)
 
 
-def test_an_empty_history_and_equal_biases_leave_the_user_at_zero():
-    assert fold_in([], ItemSide.of(np.eye(3), np.full(3, 2.0))).vector.tolist() == [0.0, 0.0, 0.0]
+def test_an_empty_history_leaves_the_user_at_zero():
+    assert fold_in([], ItemSide.of(np.eye(3), np.arange(3.0))).vector.tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("row", [-1, 3])
@@ -81,10 +106,10 @@ def test_a_row_outside_the_items_is_refused(row):
         fold_in([0, row], ItemSide.of(np.eye(3), np.zeros(3)))
 
 
-@pytest.mark.parametrize("wrong", [{"regularisation": 0.0}, {"unseen_weight": -1.0}])
-def test_settings_without_a_unique_solution_are_refused(wrong):
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan")])
+def test_a_prior_without_a_unique_answer_is_refused(wrong):
     with pytest.raises(InvalidInput, match="positive regularisation"):
-        FoldIn(**wrong)
+        FoldIn(regularisation=wrong)
 
 
 def test_scores_are_products_plus_biases():

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from models.recommenders.fold_in import FoldedUser, ItemSide, fold_in
 from models.recommenders.reasons import Reason, reasons_for
 
-# Four items of two dims, mean embedding (1, 1), biases 0.
-SIDE = ItemSide.of(np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [0.0, 0.0]]), np.zeros(4))
+# Four items of two dims, mean embedding (1, 1), biases 1, 0, 0 and -1 around their mean 0.
+SIDE = ItemSide.of(
+    np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [0.0, 0.0]]), np.array([1.0, 0.0, 0.0, -1.0])
+)
 MEAN = np.array([1.0, 1.0])
 
 
 def test_shares_by_hand():
-    # Row 0 lies (1, -1) above the mean. History row 1 lifts it by 3, row 3 by -2, and popularity by 1.
-    user = FoldedUser(general=np.array([1.0, 0.0]), parts=np.array([[3.0, 0.0], [0.0, 2.0]]))
+    # Row 0 lies (1, -1) above the mean. History row 1 lifts it by 3, row 3 by -2, and its bias by 1.
+    user = FoldedUser(parts=np.array([[3.0, 0.0], [0.0, 2.0]]))
 
     ((first, second),) = reasons_for([0], [1, 3], user, SIDE, MEAN, most=3)
 
@@ -26,7 +28,7 @@ def test_shares_by_hand():
 
 
 def test_what_is_not_named_is_one_share():
-    user = FoldedUser(general=np.array([2.0, 0.0]), parts=np.array([[5.0, 0.0], [1.0, 0.0]]))
+    user = FoldedUser(parts=np.array([[5.0, 0.0], [2.0, 0.0]]))
 
     ((named, others),) = reasons_for([0], [1, 3], user, SIDE, MEAN, most=1)
 
@@ -35,9 +37,10 @@ def test_what_is_not_named_is_one_share():
 
 
 def test_an_item_that_nothing_lifts_is_only_what_is_left():
-    user = FoldedUser(general=np.array([-1.0, 0.0]), parts=np.array([[-1.0, 0.0]]))
+    # Row 3 lies (-1, -1) above the mean, and its bias is the lowest.
+    user = FoldedUser(parts=np.array([[1.0, 0.0]]))
 
-    assert reasons_for([0], [1], user, SIDE, MEAN, most=3) == [(Reason(None, "popularity", 1.0),)]
+    assert reasons_for([3], [1], user, SIDE, MEAN, most=3) == [(Reason(None, "popularity", 1.0),)]
 
 
 def test_a_bias_is_popularity():

@@ -1,0 +1,115 @@
+"""A registered round as an MLflow model from code: what `mlflow models serve` and `load_model` run.
+
+This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
+stands alone: it imports nothing of fedrec and reads no pickle, and repeats the fold-in of
+`models.recommenders.fold_in`, to which a test holds it equal. It is never imported by fedrec itself.
+
+One row of the input is one question: a `history` of item ids, and where wanted as many `weights` and further
+ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and `scores`, the best first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+from safetensors.numpy import load
+
+_POPULARITY_POWER = 0.5
+_REGULARISATION = 3.0
+_K = 10
+
+
+class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
+    """Answers histories by fold-in."""
+
+    def load_context(self, context: Any) -> None:
+        """The artefacts are read.
+
+        Raises:
+            ValueError: the model is not the one that the round's manifest promises.
+        """
+        data = Path(context.artifacts["model"]).read_bytes()
+        promised = json.loads(Path(context.artifacts["manifest"]).read_bytes())["model_sha256"]
+        actual = hashlib.sha256(data).hexdigest()
+        if actual != promised:
+            raise ValueError(f"The model has SHA-256 {actual}, but its round.json promises {promised}.")
+        arrays = load(data)
+        items = pd.read_parquet(context.artifacts["items"])
+        self._ids, self._titles = items["item_id"].to_numpy(), items["title"].to_numpy()
+        self._rows = {item_id: row for row, item_id in enumerate(self._ids)}
+        self._embeddings, self._biases = arrays["embeddings"], arrays["biases"]
+        shares = np.exp(_POPULARITY_POWER * (self._biases.astype(np.float64) - self._biases.max()))
+        shares /= shares.sum()
+        wide = self._embeddings.astype(np.float64)
+        self._mean = shares @ wide
+        self._covariance = (wide.T * shares) @ wide - np.outer(self._mean, self._mean)
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """The best `k` (a parameter, 10 by default) items for each history.
+
+        Raises:
+            ValueError: an item is unknown, a weight is missing or not positive, or k is less than 1.
+        """
+        k = int((params or {}).get("k", _K))
+        if k < 1:
+            raise ValueError(f"The number of recommendations k must be at least 1, got {k}.")
+        return pd.DataFrame(
+            [
+                self._answer(
+                    k, _listed(row.get("history")), _listed(row.get("weights")), _listed(row.get("exclude"))
+                )
+                for row in model_input.to_dict("records")
+            ]
+        )
+
+    def _answer(
+        self, k: int, history: Sequence[str], weights: Sequence[float], exclude: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        counts: dict[int, float] = {}
+        if weights and len(weights) != len(history):
+            raise ValueError(f"A history of {len(history)} items has {len(weights)} weights.")
+        for item_id, weight in zip(history, weights or [1.0] * len(history), strict=True):
+            if not 0.0 < weight < np.inf:
+                raise ValueError(f"The weight of item {item_id!r} must be positive and finite, got {weight}.")
+            counts[self._row(item_id)] = counts.get(self._row(item_id), 0.0) + weight
+        rows = list(counts)
+        scores = self._embeddings @ self._user(rows, list(counts.values())).astype(self._embeddings.dtype)
+        scores = scores + self._biases
+        left = np.ones(len(scores), dtype=bool)
+        left[[*rows, *(self._row(item_id) for item_id in exclude)]] = False
+        candidates = np.flatnonzero(left)
+        best = candidates[np.lexsort((candidates, -scores[candidates]))][:k]
+        return {
+            "item_ids": self._ids[best].tolist(),
+            "titles": self._titles[best].tolist(),
+            "scores": scores[best].astype(float).tolist(),
+        }
+
+    def _user(self, rows: list[int], weights: list[float]) -> np.ndarray:
+        counts = np.array(weights)
+        left = counts.sum() * self._covariance + _REGULARISATION * np.eye(len(self._mean))
+        solved: np.ndarray = np.linalg.solve(left, counts @ (self._embeddings[rows] - self._mean))
+        return solved
+
+    def _row(self, item_id: str) -> int:
+        if item_id not in self._rows:
+            raise ValueError(f"The model knows no item {str(item_id)[:100]!r}.")
+        return self._rows[item_id]
+
+
+def _listed(cell: Any) -> list[Any]:
+    """A list, of an array or of nothing: a missing optional column, or a missing value in it."""
+    return [] if cell is None or np.ndim(cell) == 0 else list(cell)
+
+
+set_model(FoldInScorer())
