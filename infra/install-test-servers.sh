@@ -7,24 +7,31 @@ postgres_is_there() {
     command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
 
-if postgres_is_there; then
+if postgres_is_there && command -v wrk >/dev/null 2>&1; then
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "PostgreSQL's server programs (initdb, pg_ctl) are missing: tests that need them will be skipped." >&2
+    postgres_is_there ||
+        echo "PostgreSQL's server programs (initdb, pg_ctl) are missing: tests that need them will be skipped." >&2
+    command -v wrk >/dev/null 2>&1 ||
+        echo "The load generator wrk is missing: its test will be skipped." >&2
     exit 0
 fi
 
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq || true
+
 install_postgres() {
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq &&
-        # The programs alone: a cluster of its own would start at once and take port 5432.
-        apt-get install -y -qq --no-install-recommends postgresql-common &&
+    # The programs alone: a cluster of its own would start at once and take port 5432.
+    apt-get install -y -qq --no-install-recommends postgresql-common &&
         mkdir -p /etc/postgresql-common &&
         echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf &&
         apt-get install -y -qq --no-install-recommends postgresql
 }
 
-if ! install_postgres || ! postgres_is_there; then
+if ! postgres_is_there && { ! install_postgres || ! postgres_is_there; }; then
     echo "PostgreSQL could not be installed: tests that need it will be skipped." >&2
+fi
+if ! command -v wrk >/dev/null 2>&1 && ! apt-get install -y -qq --no-install-recommends wrk; then
+    echo "The load generator wrk could not be installed: its test will be skipped." >&2
 fi
