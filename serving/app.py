@@ -187,7 +187,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         responses=replies(schema.Answers, 400, 404, 408, 413, 415, 422),
     )
     add(
-        "/v1/items/{item_id}/similar",
+        "/v1/items/{item_id:path}/similar",  # an id may hold a slash
         "GET",
         service.similar,
         "items",
@@ -251,7 +251,10 @@ async def _written(challenge: Challenge) -> None:
     """What is counted is written down now and then."""
     while True:
         await asyncio.sleep(1.0)
-        await challenge.write()
+        try:
+            await challenge.write()
+        except OSError as error:
+            log.write("error", "counts not written", error=str(error))
 
 
 def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.federation.arrays import FloatArray
 from models.recommenders.answer import Recommendation
 from models.recommenders.reasons import Reason
 from models.recommenders.titles import folded
@@ -116,6 +118,11 @@ class Served:
                 rows |= dict.fromkeys(self._matching(before + text.encode()))
         return [self._item(row) for row in list(rows)[:limit]]
 
+    @cached_property
+    def _popularity(self) -> FloatArray:
+        """The scores (items,) without a history."""
+        return self.bundle.recommender.scores([])
+
     def _matching(self, text: bytes) -> list[int]:
         found: dict[int, None] = {}
         for match in re.finditer(re.escape(text), self.bundle.search.texts):
@@ -123,8 +130,7 @@ class Served:
             found[self.bundle.search.at(match.start())] = None
             if len(found) >= _MOST_MATCHES:
                 break
-        order = self.bundle.recommender.scorer.score([]).scores
-        return sorted(found, key=lambda row: -order[row])
+        return sorted(found, key=lambda row: -self._popularity[row])
 
     def _item(self, row: int) -> dict[str, Any]:
         recommender = self.bundle.recommender

@@ -71,11 +71,11 @@ class Slot:
             return
         try:
             pair = await asyncio.to_thread(self._loaded)
-        except FedrecError as error:
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, what answers goes on
             if self._stamped() == stamp:
                 self._stamp = stamp
                 metrics.swap_failed()
-                log.write("error", "swap refused", error=str(error))
+                log.write("error", "swap refused", error=repr(error))
             # Otherwise the pointer moved on meanwhile, and the bundle may be gone with reason.
             return
         self._stamp = stamp
