@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("flows.commands.score", "Recommend items to all users of a file, as one Parquet file."),
     "publish": ("flows.commands.publish", "Publish the champion to the serving processes, or keep doing so."),
     "serve": ("flows.commands.serve", "Serve the champion's recommendations over HTTP."),
+    "bench": ("flows.commands.bench", "Measure the serving process on this machine."),
     "deploy": ("flows.commands.deploy", "Make Prefect's deployments those of prefect.yaml."),
     "silo": ("flows.commands.silo", "Take part in a federation, beside a silo's own data."),
     "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),

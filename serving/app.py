@@ -157,7 +157,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         service.recommend,
         "recommendations",
         openapi_extra=body(schema.Question),
-        responses=replies(schema.Answer, 400, 408, 413, 415, 422, 503),
+        responses=replies(schema.Answer, 400, 404, 408, 413, 415, 422),
     )
     add(
         "/v1/recommendations/batch",
@@ -165,17 +165,17 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         service.recommend_batch,
         "recommendations",
         openapi_extra=body(schema.Questions),
-        responses=replies(schema.Answers, 400, 408, 413, 415, 422, 503),
+        responses=replies(schema.Answers, 400, 404, 408, 413, 415, 422),
     )
     add(
         "/v1/items/{item_id}/similar",
         "GET",
         service.similar,
         "items",
-        responses=replies(schema.SimilarItems, 404, 422, 503),
+        responses=replies(schema.SimilarItems, 404, 422),
     )
-    add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422, 503))
-    add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts, 503))
+    add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422))
+    add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts))
     add(
         "/v1/refresh",
         "POST",
@@ -185,7 +185,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         responses=replies(schema.Status, done=202),
     )
     add("/healthz", "GET", service.health, "process", responses=replies(schema.Status))
-    add("/readyz", "GET", service.readiness, "process", responses=replies(schema.Status, 503))
+    add("/readyz", "GET", service.readiness, "process", responses=replies(schema.Status))
     add("/metrics", "GET", service.metrics, "process", responses=replies(None))
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.recommenders.answer import Recommendation
 from models.recommenders.reasons import Reason
 from models.recommenders.titles import folded
-from serving.problems import Problem, unprocessable
+from serving.problems import Problem
 from serving.schema import Question, Seen
 from tasks.bundle import Bundle, open_bundle
 from tasks.pointer import Target
@@ -23,6 +23,7 @@ _REASONS = 3
 # More matches than this are not ranked: whoever types one letter wants to type on.
 _MOST_MATCHES = 2_000
 _SHOWN = 5
+_QUOTED = 100
 # Above this size an answer takes milliseconds, which other requests need not wait for.
 _SLOW = 5_000_000
 
@@ -76,7 +77,7 @@ class Served:
         """The recommendations of an answer.
 
         Raises:
-            Problem: an item or feature of the question is unknown.
+            Problem: 404, an item or feature of the question is unknown.
         """
         weights = self._weights(question.history)
         history = list(weights)
@@ -97,9 +98,7 @@ class Served:
         Raises:
             Problem: 404, there is none.
         """
-        if item_id not in self.rows:
-            raise Problem(404, "unknown-item", f"The model knows no item {item_id[:100]!r}.")
-        return self.rows[item_id]
+        return self._row(item_id, "item_id")
 
     def similar(self, row: int, k: int) -> list[dict[str, Any]]:
         """The k items most like the one in this row."""
@@ -147,9 +146,7 @@ class Served:
         try:
             return self.rows[item_id]
         except KeyError:
-            raise unprocessable(
-                [{"where": where, "what": f"the model knows no item {item_id[:100]!r}"}]
-            ) from None
+            raise _unknown_item(item_id, where) from None
 
     def _allowed(self, features: Sequence[str]) -> npt.NDArray[np.bool_] | None:
         if not features:
@@ -159,8 +156,8 @@ class Served:
             column = unknown[0].partition(":")[0]
             alike = [name for name in self.labels if name.startswith(f"{column}:")] or list(self.labels)
             some = ", ".join(alike[:_SHOWN]) or "none"
-            what = f"no item has the feature {unknown[0][:100]!r}; there are, for example: {some}"
-            raise unprocessable([{"where": "features", "what": what}])
+            what = f"no item has the feature {unknown[0][:_QUOTED]!r}; there are, for example: {some}"
+            raise Problem(404, "unknown-feature", f"features: {what}.", [{"where": "features", "what": what}])
         return self.bundle.labels.having_any([self.labels[name] for name in features])
 
     def _plain(self, one: Recommendation) -> dict[str, Any]:
@@ -178,3 +175,8 @@ class Served:
             return {"kind": "history", "item_id": item_id, "title": title, "share": reason.share}
         kind = "other" if reason.kind == "others" else reason.kind
         return {"kind": kind, "item_id": None, "title": kind, "share": reason.share}
+
+
+def _unknown_item(item_id: str, where: str) -> Problem:
+    what = f"the model knows no item {item_id[:_QUOTED]!r}"
+    return Problem(404, "unknown-item", f"{where}: {what}.", [{"where": where, "what": what}])
