@@ -4,6 +4,7 @@
 const K = 10;
 const MATCHES = 8;
 const PAUSE_MS = 120; // between the last key and the search
+const RETRY_MS = 1000; // where the service is not ready yet, or too busy
 
 const element = (id) => document.getElementById(id);
 const [search, matches, chosenList, recommendations] = ["search", "matches", "chosen", "recommendations"].map(element);
@@ -37,6 +38,7 @@ async function ask(kind, path, body) {
     const found = await reply.json();
     if (!reply.ok) {
       element("token-form").hidden = reply.status !== 401;
+      if (reply.status === 503) setTimeout(refresh, RETRY_MS);
       throw new Error(found.detail ?? `The service answered with status ${reply.status}.`);
     }
     element("token-form").hidden = true;
@@ -212,7 +214,7 @@ function recommended(item) {
   return line;
 }
 
-const KINDS = { popularity: "its popularity", other: "your other titles" };
+const KINDS = { popularity: "its popularity", other: "everything else" };
 
 function reason({ kind, title, share }) {
   const bar = node("div");
@@ -222,7 +224,8 @@ function reason({ kind, title, share }) {
   filled.style.width = `${100 * share}%`; // through the object model, which the policy allows
   bar.append(filled);
   const line = node("li");
-  line.append(bar, node("span", `${Math.round(100 * share)} % ${KINDS[kind] ?? title}`));
+  const percent = share < 0.01 ? "under 1" : Math.round(100 * share);
+  line.append(bar, node("span", `${percent} % ${KINDS[kind] ?? title}`));
   return line;
 }
 

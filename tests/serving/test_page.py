@@ -58,6 +58,13 @@ def titles_of(answer: list[dict[str, Any]]) -> list[str]:
     return [item["title"] for item in answer]
 
 
+def reason(told: dict[str, Any]) -> str:
+    """A reason as people read it."""
+    names = {"popularity": "its popularity", "other": "everything else"}
+    percent = "under 1" if told["share"] < 0.01 else str(round(100 * told["share"]))
+    return f"{percent} % {names.get(told['kind'], told['title'])}"
+
+
 def test_it_begins_with_what_is_popular(opened, server):
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
     assert titles(opened) == titles_of(told(server))
@@ -72,12 +79,8 @@ def test_recommendations_follow_what_is_chosen_and_say_why(opened, server):
     expect(opened.get_by_role("heading", name="For you")).to_be_visible()
     answer = told(server, "i12", "i31")
     assert titles(opened) == titles_of(answer)
-    names = {"popularity": "its popularity", "other": "your other titles"}
     for line, item in zip(recommended(opened).all(), answer, strict=True):
-        assert line.locator(".reasons li").all_inner_texts() == [
-            f"{round(100 * reason['share'])} % {names.get(reason['kind'], reason['title'])}"
-            for reason in item["reasons"]
-        ]
+        assert line.locator(".reasons li").all_inner_texts() == [reason(each) for each in item["reasons"]]
 
     opened.get_by_role("button", name="Remove Film 012, The (1912)").click()
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 1 title.")
@@ -287,6 +290,16 @@ def test_it_asks_for_a_token_where_the_service_does(page, tmp_path):
         expect(recommended(page)).to_have_count(10)
         expect(page.get_by_role("alert")).to_be_hidden()
         expect(page.get_by_label("This service asks for a token")).to_be_hidden()
+
+
+def test_it_waits_for_a_service_that_is_not_ready_yet(page, tmp_path):
+    with serving(tmp_path, tmp_path / "log") as server:
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        expect(page.get_by_role("alert")).to_contain_text("No model")
+
+        write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
+        expect(recommended(page)).to_have_count(10)
+        expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_service_that_is_gone_is_said_to_be(page, tmp_path: Path):
