@@ -7,13 +7,13 @@ postgres_is_there() {
     command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
 
+wrk_is_there() {
+    command -v wrk >/dev/null 2>&1
+}
+
 chromium_is_there() {
     command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
         command -v google-chrome >/dev/null 2>&1
-}
-
-may_install() {
-    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1
 }
 
 install() {
@@ -21,29 +21,36 @@ install() {
 }
 
 install_postgres() {
-    apt-get update -qq &&
-        # The programs alone: a cluster of its own would start at once and take port 5432.
-        install postgresql-common &&
+    # The programs alone: a cluster of its own would start at once and take port 5432.
+    install postgresql-common &&
         mkdir -p /etc/postgresql-common &&
         echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf &&
         install postgresql
 }
 
-install_chromium() {
-    apt-get update -qq && install chromium
+install_wrk() {
+    install wrk
 }
 
-if ! postgres_is_there; then
-    if ! may_install; then
-        echo "PostgreSQL's server programs (initdb, pg_ctl) are missing: tests that need them will be skipped." >&2
-    elif ! install_postgres || ! postgres_is_there; then
-        echo "PostgreSQL could not be installed: tests that need it will be skipped." >&2
+install_chromium() {
+    install chromium
+}
+
+# The program is there, or it is said which tests will be skipped.
+need() {
+    if "$1_is_there"; then
+        return
     fi
-fi
-if ! chromium_is_there; then
-    if ! may_install; then
-        echo "Chromium is missing: the tests of the page will be skipped." >&2
-    elif ! install_chromium || ! chromium_is_there; then
-        echo "Chromium could not be installed: the tests of the page will be skipped." >&2
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+        [ -n "${updated-}" ] || apt-get update -qq || true
+        updated=yes
+        if "install_$1" && "$1_is_there"; then
+            return
+        fi
     fi
-fi
+    echo "$2 not there: tests that need it will be skipped." >&2
+}
+
+need postgres "PostgreSQL's server programs (initdb, pg_ctl) are"
+need wrk "The load generator wrk is"
+need chromium "The browser Chromium is"

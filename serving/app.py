@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -20,6 +21,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp
 
 from serving import log, metrics, schema
+from serving.challenge import Challenge
 from serving.gate import Gate, body_of
 from serving.openapi import body, described, replies
 from serving.problems import Problem, not_ready, of_validation, unprocessable
@@ -38,16 +40,22 @@ class Service:
     Args:
         settings: limits and folder.
         slot: what answers.
+        challenge: what counts, and lets the challenger answer.
     """
 
-    def __init__(self, settings: Settings, slot: Slot) -> None:
-        self._settings, self._slot = settings, slot
+    def __init__(self, settings: Settings, slot: Slot, challenge: Challenge) -> None:
+        self._settings, self._slot, self._challenge = settings, slot, challenge
 
     async def recommend(self, request: Request) -> Response:
         """The best items for a history."""
-        question = _parsed(schema.QUESTION, await body_of(request, self._settings))
-        served = self._slot.pair.champion
+        data = await body_of(request, self._settings)
+        question = _parsed(schema.QUESTION, data)
+        pair = self._slot.pair
+        served = self._challenge.choose(pair, data)
+        begun = time.perf_counter()
         found = await _worked_out(served, served.recommend, question)
+        self._challenge.answered(served)
+        self._challenge.shadow(pair, served, data, question, found, time.perf_counter() - begun)
         return _reply(request, served, {"recommendations": found})
 
     async def recommend_batch(self, request: Request) -> Response:
@@ -58,7 +66,9 @@ class Service:
         def answers() -> list[dict[str, Any]]:
             return [{"recommendations": served.recommend(question)} for question in questions]
 
-        return _reply(request, served, {"answers": await run_in_threadpool(answers)})
+        found = await run_in_threadpool(answers)
+        self._challenge.answered(served, len(found))
+        return _reply(request, served, {"answers": found})
 
     async def similar(
         self,
@@ -95,6 +105,12 @@ class Service:
         }
         return _json(content)
 
+    async def feedback(self, request: Request) -> Response:
+        """Counts that a recommended item was chosen; who chose it is neither asked nor kept."""
+        sent = _parsed(schema.FEEDBACK, await body_of(request, self._settings))
+        self._challenge.hit(sent.version, sent.item_id, self._slot.pair)
+        return _json({"status": "counted"}, 202)
+
     async def refresh(self) -> Response:
         """Has the publisher look at the registry at once; for a webhook, whose body is not read."""
         nudge_path(self._settings.root).touch()
@@ -118,13 +134,16 @@ class Service:
 def create_app(settings: Settings) -> ASGIApp:
     """The whole application, with its watch over the pointer."""
     slot = Slot(settings.root, settings.poll)
+    challenge = Challenge(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await slot.look()
-        watch = asyncio.create_task(slot.watch())
+        tasks = [asyncio.create_task(slot.watch()), asyncio.create_task(_written(challenge))]
         yield
-        watch.cancel()
+        for task in tasks:
+            task.cancel()
+        await challenge.write()
 
     app = FastAPI(
         title="fedrec",
@@ -135,7 +154,7 @@ def create_app(settings: Settings) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    _add_routes(app, Service(settings, slot))
+    _add_routes(app, Service(settings, slot, challenge))
     _add_page(app)
     _add_handlers(app)
     described(app, asks_for_token=bool(settings.token))
@@ -177,6 +196,15 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422))
     add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts))
     add(
+        "/v1/feedback",
+        "POST",
+        service.feedback,
+        "recommendations",
+        status_code=202,
+        openapi_extra=body(schema.Feedback),
+        responses=replies(schema.Status, 400, 404, 408, 413, 415, 422, done=202),
+    )
+    add(
         "/v1/refresh",
         "POST",
         service.refresh,
@@ -217,6 +245,13 @@ def _add_handlers(app: FastAPI) -> None:
     async def unexpected(_: Request, found: Exception) -> Response:
         log.write("error", "unexpected", error=repr(found)[:500])
         return Problem(500, "unexpected", "The service failed; its log says why.").response()
+
+
+async def _written(challenge: Challenge) -> None:
+    """What is counted is written down now and then."""
+    while True:
+        await asyncio.sleep(1.0)
+        await challenge.write()
 
 
 def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:

@@ -22,6 +22,11 @@ _seconds = Histogram(
 )
 _swaps = Counter("fedrec_serving_swaps", "Models that took over, or were refused.", ["result"])
 _version = Gauge("fedrec_serving_model_version", "Version that answers.", multiprocess_mode="livemostrecent")
+_hits = Counter("fedrec_serving_hits", "Recommended items that were chosen.", ["version"])
+_shadows = Counter("fedrec_serving_shadows", "Questions that the challenger was asked, too.")
+_overlap = Counter(
+    "fedrec_serving_shadow_overlap", "Sum over these of the share of items that both recommended."
+)
 _alarm = Gauge(
     "fedrec_serving_alarm",
     "1 while what was published last cannot be served.",
@@ -54,6 +59,17 @@ def swap_failed() -> None:
     """A version was refused, and the one before it stays."""
     _swaps.labels("refused").inc()
     _alarm.labels("bundle").set(1)
+
+
+def hit(version: int) -> None:
+    """A recommended item was chosen."""
+    _hits.labels(str(version)).inc()
+
+
+def shadowed(overlap: float) -> None:
+    """The challenger answered, too."""
+    _shadows.inc()
+    _overlap.inc(overlap)
 
 
 def publisher_failed(failed: bool) -> None:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from flows.commands.promote import model_option
 from flows.output import emit, json_option
+
+
+def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that may roll back."""
+    drop = click.option(
+        "--max-drop",
+        type=click.FloatRange(0, 1, max_open=True),
+        help="Roll back where the champion's hit rate, by /v1/feedback, lies further than this share below "
+        "that of the champion before, beyond chance. Default: never.",
+    )
+    answers = click.option(
+        "--min-answers",
+        type=click.IntRange(min=1),
+        default=500,
+        show_default=True,
+        help="With --max-drop: judge only after so many answers of both.",
+    )
+    return drop(answers(function))
 
 
 @click.command("publish")
@@ -24,10 +44,17 @@ from flows.output import emit, json_option
     metavar="SECONDS",
     help="With --watch: between two looks at the registry.",
 )
+@drop_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 @json_option
 def command(
-    model_name: str | None, watching: bool, interval: float, until_stdin_closes: bool, as_json: bool
+    model_name: str | None,
+    watching: bool,
+    interval: float,
+    max_drop: float | None,
+    min_answers: int,
+    until_stdin_closes: bool,
+    as_json: bool,
 ) -> None:
     """Publish the champion to serving processes that share this FEDREC_HOME.
 
@@ -39,6 +66,7 @@ def command(
 
     home = environment.apply()
     if watching:
+        from models.promotion.live import DropPolicy
         from tasks.watch import watch
 
         stop = threading.Event()
@@ -46,7 +74,16 @@ def command(
             signal.signal(number, lambda *_: stop.set())
         if until_stdin_closes:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
-        watch(home, model_name, interval, stop, lambda text: click.echo(f"publisher: {text}", err=True))
+        policy = None if max_drop is None else DropPolicy(max_drop=max_drop, min_answers=min_answers)
+        watch(
+            home,
+            model_name,
+            interval,
+            stop,
+            lambda text: click.echo(f"publisher: {text}", err=True),
+            policy,
+            _roll_back,
+        )
         return
     from tasks.publish import publish
 
@@ -57,6 +94,15 @@ def command(
         "challenger": pointer.challenger.bundle if pointer.challenger else None,
     }
     emit(result, as_json=as_json, show=lambda: click.echo(f"Published {result['champion']}."))
+
+
+def _roll_back(model_name: str, reason: str) -> bool:
+    """`fedrec rollback` in a process of its own, because Prefect takes its time and its memory."""
+    named = ["--model", model_name, "--actor", "fedrec publish", "--reason", reason]
+    done = subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-m", "flows", "rollback", *named], stdin=subprocess.DEVNULL, check=False
+    )
+    return done.returncode == 0
 
 
 def _wait_for_end(stop: threading.Event) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from flows.commands.promote import model_option
+from flows.commands.publish import drop_options
 from models.errors import InvalidInput
 
 TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
@@ -47,6 +48,7 @@ TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
 )
+@drop_options
 @click.option("--no-publish", is_flag=True, help="Start no publisher: fedrec publish --watch runs elsewhere.")
 @click.option("--quiet", is_flag=True, help="Log no line for each request.")
 @model_option
@@ -58,6 +60,8 @@ def command(
     shadow: float,
     canary: float,
     token_file: Path | None,
+    max_drop: float | None,
+    min_answers: int,
     no_publish: bool,
     quiet: bool,
     model_name: str | None,
@@ -90,7 +94,9 @@ def command(
         "access_log": not quiet,
     }
     if not no_publish:
-        _start_publisher(model_name)
+        named = ["--model", model_name] if model_name else []
+        judged = [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
+        _start_publisher([*named, *judged])
     os.environ.pop(TOKEN_VARIABLE, None)
     # The package is not imported here, because commands and service stand side by side.
     os.environ["FEDREC_SERVE_SETTINGS"] = json.dumps(settings)
@@ -100,12 +106,11 @@ def command(
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
 
 
-def _start_publisher(model_name: str | None) -> None:
+def _start_publisher(options: list[str]) -> None:
     """A publisher that ends with this process, or with what this process becomes."""
     its_end, our_end = os.pipe()
     os.set_inheritable(our_end, True)
-    named = ["--model", model_name] if model_name else []
-    arguments = ["-m", "flows", "publish", "--watch", "--until-stdin-closes", *named]
+    arguments = ["-m", "flows", "publish", "--watch", "--until-stdin-closes", *options]
     # In a group of its own: a Ctrl-C in the terminal ends the service, and that ends the publisher.
     subprocess.Popen(  # noqa: S603  # our own command
         [sys.executable, *arguments],
