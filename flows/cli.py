@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show who promoted what, when and on which evidence; verify the ledger.",
     ),
     "recommend": ("flows.commands.recommend", "Recommend items from the champion for a given history."),
+    "score": ("flows.commands.score", "Recommend items to all users of a file, as one Parquet file."),
     "publish": ("flows.commands.publish", "Publish the champion to the serving processes, or keep doing so."),
     "serve": ("flows.commands.serve", "Serve the champion's recommendations over HTTP."),
     "bench": ("flows.commands.bench", "Measure the serving process on this machine."),

@@ -13,7 +13,7 @@ import pytest
 from tasks.partition import make_partition
 from tasks.splits import ByColumn
 
-pytest_plugins = ["tests.servers.postgres", "tests.servers.object_store"]
+pytest_plugins = ["tests.servers.browser", "tests.servers.postgres", "tests.servers.object_store"]
 
 
 @pytest.fixture(autouse=True)
