@@ -58,6 +58,14 @@ class Service:
         self._challenge.shadow(pair, served, data, question, found, time.perf_counter() - begun)
         return _reply(request, served, {"recommendations": found})
 
+    async def recommend_to_user(self, request: Request, user_id: str) -> Response:
+        """The best items for a user of this silo, by the user's own embedding where there is one."""
+        question = _parsed(schema.QUESTION, await body_of(request, self._settings))
+        served = self._slot.pair.champion
+        source, found = await _worked_out(served, served.recommend_to, user_id, question)
+        self._challenge.answered(served)
+        return _reply(request, served, {"recommendations": found, "answered_from": source})
+
     async def recommend_batch(self, request: Request) -> Response:
         """The best items for several histories, all from one version."""
         questions = _parsed(schema.QUESTIONS, await body_of(request, self._settings)).requests
@@ -154,7 +162,7 @@ def create_app(settings: Settings) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    _add_routes(app, Service(settings, slot, challenge))
+    _add_routes(app, Service(settings, slot, challenge), local_users=settings.local_users)
     _add_page(app)
     _add_handlers(app)
     described(app, asks_for_token=bool(settings.token))
@@ -166,7 +174,7 @@ def from_environment() -> ASGIApp:
     return create_app(Settings.from_environment())
 
 
-def _add_routes(app: FastAPI, service: Service) -> None:
+def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
     def add(path: str, method: str, endpoint: Callable[..., Any], tag: str, **more: Any) -> None:
         app.add_api_route(path, endpoint, methods=[method], tags=[tag], response_class=Response, **more)
 
@@ -193,6 +201,15 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         "items",
         responses=replies(schema.SimilarItems, 404, 422),
     )
+    if local_users:
+        add(
+            "/v1/users/{user_id:path}/recommendations",
+            "POST",
+            service.recommend_to_user,
+            "recommendations",
+            openapi_extra=body(schema.Question),
+            responses=replies(schema.UserAnswer, 400, 404, 408, 413, 415, 422),
+        )
     add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422))
     add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts))
     add(

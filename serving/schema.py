@@ -130,6 +130,15 @@ class Answer(BaseModel):
     recommendations: list[Recommendation]
 
 
+class UserAnswer(Answer):
+    """Recommendations for a user of this silo."""
+
+    answered_from: Literal["embedding", "stored history", "history"] = Field(
+        description="The user's own trained embedding; the history that the silo has of a user without one; "
+        "or the history in the request, of a user that the silo does not know."
+    )
+
+
 class BatchAnswer(BaseModel):
     """Recommendations only."""
 

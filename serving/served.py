@@ -19,7 +19,8 @@ from models.recommenders.titles import folded
 from serving.problems import Problem
 from serving.schema import Question, Seen
 from tasks.bundle import Bundle, open_bundle
-from tasks.pointer import Target
+from tasks.pointer import Target, users_folder
+from tasks.users_bundle import LocalUsers, open_users
 
 _REASONS = 3
 # More matches than this are not ranked: whoever types one letter wants to type on.
@@ -40,6 +41,7 @@ class Served:
         model: what every reply says of it.
         rows: item id -> row.
         labels: feature -> its number.
+        users: of the silo that this service stands in.
     """
 
     target: Target
@@ -47,22 +49,28 @@ class Served:
     model: Mapping[str, Any]
     rows: Mapping[str, int]
     labels: Mapping[str, int]
+    users: LocalUsers | None = None
 
     @classmethod
     def load(cls, folder: Path, target: Target) -> Served:
         """The version that a pointer names, all of it proved.
 
         Raises:
-            CorruptArtifact: see `open_bundle`.
+            CorruptArtifact: see `open_bundle` and `open_users`.
         """
         bundle = open_bundle(folder / target.bundle, target.manifest_sha256)
         facts = bundle.facts
+        users = None
+        if target.users_sha256:
+            shape = (int(facts["items"]), int(facts["dims"]))
+            users = open_users(users_folder(folder, target.bundle), target.users_sha256, shape)
         return cls(
             target=target,
             bundle=bundle,
             model={name: facts[name] for name in ("version", "round", "sha256")},
             rows={item_id: row for row, item_id in enumerate(bundle.recommender.item_ids)},
             labels={name: number for number, name in enumerate(bundle.labels.names)},
+            users=users,
         )
 
     @property
@@ -81,16 +89,42 @@ class Served:
         Raises:
             Problem: 404, an item or feature of the question is unknown.
         """
-        weights = self._weights(question.history)
+        return self._answer(question, self._weights(question.history))
+
+    def recommend_to(self, user_id: str, question: Question) -> tuple[str, list[dict[str, Any]]]:
+        """The recommendations for a user of this silo, and what they were worked out from.
+
+        Of a user that the silo knows, items of the question's history are left out and otherwise not heard.
+
+        Raises:
+            Problem: 404, an item or feature of the question is unknown.
+        """
+        asked = self._weights(question.history)
+        user = self.users.find(user_id) if self.users else None
+        if user is None:
+            return "history", self._answer(question, asked)
+        stored = dict.fromkeys(user.history, 1.0)
+        answer = self._answer(question, stored, vector=user.vector, exclude=list(asked))
+        return "stored history" if user.vector is None else "embedding", answer
+
+    def _answer(
+        self,
+        question: Question,
+        weights: Mapping[int, float],
+        *,
+        vector: npt.NDArray[np.float64] | None = None,
+        exclude: Sequence[int] = (),
+    ) -> list[dict[str, Any]]:
         history = list(weights)
         found = self.bundle.recommender.recommend(
             history,
             question.k,
-            [self._row(item_id, "exclude") for item_id in question.exclude],
+            [*exclude, *(self._row(item_id, "exclude") for item_id in question.exclude)],
             weights=list(weights.values()),
             allowed=self._allowed(question.features),
             diversity=question.diversity,
             reasons=_REASONS if history else 0,
+            vector=vector,
         )
         return [self._plain(one) for one in found]
 

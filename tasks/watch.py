@@ -15,7 +15,7 @@ from tasks.atomic import write_atomically
 from tasks.home import Home
 from tasks.oversight import log_comparison, reason_to_roll_back
 from tasks.pointer import Pointer, nudge_path, publisher_path, serving_folder
-from tasks.publish import publish
+from tasks.publish import LayOutUsers, publish
 from tasks.tallies import Tallies, read_tallies
 
 _LOOK_FOR_NUDGE_S = 0.2
@@ -29,6 +29,7 @@ def watch(
     tell: Callable[[str], None],
     policy: DropPolicy | None = None,
     roll_back: Callable[[str, str], bool] | None = None,
+    users: LayOutUsers | None = None,
 ) -> None:
     """Until `stop` is set, the champion is published; a failure is told, written down, and tried again.
 
@@ -40,8 +41,9 @@ def watch(
         tell: is given a sentence whenever something changes.
         policy: when a champion has fallen too far below the one before it; None for never.
         roll_back: gives serving back, for a model's name and a reason; whether that worked.
+        users: see `tasks.publish.publish`.
     """
-    overseer = _Overseer(home, model_name, tell, policy, roll_back)
+    overseer = _Overseer(home, model_name, tell, policy, roll_back, users)
     last: tuple[Pointer | None, str] | None = None
     while not stop.is_set():
         nudged = _nudged(home)
@@ -70,9 +72,10 @@ class _Overseer:
         tell: Callable[[str], None],
         policy: DropPolicy | None,
         roll_back: Callable[[str, str], bool] | None,
+        users: LayOutUsers | None,
     ) -> None:
         self._home, self._model_name, self._tell = home, model_name, tell
-        self._policy, self._roll_back = policy, roll_back
+        self._policy, self._roll_back, self._users = policy, roll_back, users
         self._client: Any = None
         self._undone: Pointer | None = None
 
@@ -80,7 +83,7 @@ class _Overseer:
         """The registry's champion is published; one that has dropped gives way to the one before it."""
         self._client = self._client or registry.open_registry(self._home)
         name = registry.resolve_model_name(self._client, self._model_name)
-        pointer = publish(self._home, self._client, name)
+        pointer = publish(self._home, self._client, name, self._users)
         tallies = read_tallies(serving_folder(self._home))
         log_comparison(self._client, name, pointer, tallies)
         reason = self._reason(name, pointer, tallies)
@@ -91,7 +94,7 @@ class _Overseer:
         self._tell(f"rolling back {pointer.champion.bundle}: {reason}")
         if not self._roll_back(name, reason):
             raise FedrecError(f"The rollback of {pointer.champion.bundle} failed: {reason}.")
-        return publish(self._home, self._client, name)
+        return publish(self._home, self._client, name, self._users)
 
     def _reason(self, name: str, pointer: Pointer, tallies: Tallies) -> str | None:
         if self._policy is None or pointer == self._undone:

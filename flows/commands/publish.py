@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -46,6 +48,8 @@ def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @drop_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@click.option("--silo", hidden=True, help="Lay this silo's own users out, too.")
+@click.option("--data", type=click.Path(path_type=Path), hidden=True, help="With --silo: where they lie.")
 @json_option
 def command(
     model_name: str | None,
@@ -54,6 +58,8 @@ def command(
     max_drop: float | None,
     min_answers: int,
     until_stdin_closes: bool,
+    silo: str | None,
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Publish the champion to serving processes that share this FEDREC_HOME.
@@ -65,6 +71,11 @@ def command(
     from tasks import environment, registry
 
     home = environment.apply()
+    users = None
+    if silo is not None:
+        from tasks.local_users import lay_out_users
+
+        users = partial(lay_out_users, home, silo, data)
     if watching:
         from models.promotion.live import DropPolicy
         from tasks.watch import watch
@@ -83,12 +94,13 @@ def command(
             lambda text: click.echo(f"publisher: {text}", err=True),
             policy,
             _roll_back,
+            users,
         )
         return
     from tasks.publish import publish
 
     client = registry.open_registry(home)
-    pointer = publish(home, client, registry.resolve_model_name(client, model_name))
+    pointer = publish(home, client, registry.resolve_model_name(client, model_name), users)
     result: dict[str, Any] = {
         "champion": pointer.champion.bundle,
         "challenger": pointer.challenger.bundle if pointer.challenger else None,

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -72,11 +72,36 @@ def command(
     a restart and without a failed request. The page is at /, the description of all endpoints at
     /openapi.json, numbers for Prometheus at /metrics.
     """
+    publisher = None
+    if not no_publish:
+        named = ["--model", model_name] if model_name else []
+        judged = [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
+        publisher = [*named, *judged]
+    become_service(
+        host, port, workers, rate, token_file, publisher, shadow=shadow, canary=canary, access_log=not quiet
+    )
+
+
+def become_service(
+    host: str,
+    port: int,
+    workers: int,
+    rate: float,
+    token_file: Path | None,
+    publisher: list[str] | None,
+    **further: Any,
+) -> NoReturn:
+    """This process becomes the service: one process to watch and to stop.
+
+    Args:
+        host, port, workers, rate, token_file: the options of these names.
+        publisher: options of a publisher to start beside it; None for no publisher.
+        further: of `serving.settings.Settings`.
+    """
     from tasks.environment import apply
     from tasks.pointer import serving_folder
 
-    home = apply()
-    folder = serving_folder(home)
+    folder = serving_folder(apply())
     folder.mkdir(parents=True, exist_ok=True)
     token = _token(token_file)
     if not token and host not in ("127.0.0.1", "::1", "localhost"):
@@ -84,25 +109,14 @@ def command(
             f"fedrec: {host} can be reached from elsewhere and no token is asked for; see --token-file.",
             err=True,
         )
-    settings: dict[str, Any] = {
-        "folder": str(folder),
-        "token": token,
-        "rate": rate,
-        "burst": 2 * rate,
-        "shadow": shadow,
-        "canary": canary,
-        "access_log": not quiet,
-    }
-    if not no_publish:
-        named = ["--model", model_name] if model_name else []
-        judged = [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
-        _start_publisher([*named, *judged])
+    settings = {"folder": str(folder), "token": token, "rate": rate, "burst": 2 * rate, **further}
+    if publisher is not None:
+        _start_publisher(publisher)
     os.environ.pop(TOKEN_VARIABLE, None)
     # The package is not imported here, because commands and service stand side by side.
     os.environ["FEDREC_SERVE_SETTINGS"] = json.dumps(settings)
     click.echo(f"Serving at http://{host}:{port}; stop with Ctrl-C.", err=True)
     serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
-    # This process becomes the service: one process to watch and to stop.
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
 
 

@@ -46,18 +46,20 @@ def reasons_for(
         user: the user vector in parts.
         side: the items.
         mean_embedding: (dims,) of all items.
-        most: at most so many reasons are named for an item; the rest are one, "others".
+        most: at most so many reasons are named for an item; the rest are one, "others", together with what
+            no item of the history explains.
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
     for_it = np.maximum(np.column_stack([above @ user.parts.T, popularity]), 0.0)
-    totals = for_it.sum(axis=1)
+    unnamed = np.zeros(len(above)) if user.rest is None else np.maximum(above @ user.rest, 0.0)
+    totals = for_it.sum(axis=1) + unnamed
     shares = for_it / np.where(totals > 0.0, totals, 1.0)[:, np.newaxis]
     order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
     named = zip(
         order.tolist(),
         np.take_along_axis(shares, order, axis=1).tolist(),
-        np.count_nonzero(shares, axis=1).tolist(),
+        (np.count_nonzero(shares, axis=1) + (unnamed > 0.0)).tolist(),
         strict=True,
     )
     return [_reasons(list(history_rows), places, largest, count) for places, largest, count in named]

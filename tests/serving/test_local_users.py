@@ -1,0 +1,214 @@
+"""`fedrec silo serve`: known users are answered from their own embeddings, which stay in the silo."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import CatalogMismatch, CorruptArtifact, NotFound
+from models.recommenders.answer import Recommender
+from models.recommenders.lightfm_training import UserArrays
+from tasks import registry
+from tasks.local_users import lay_out_users
+from tasks.partition import make_partition
+from tasks.pointer import read_pointer, serving_folder, users_folder
+from tasks.publish import publish
+from tasks.recommend import recommender_of
+from tasks.silo import UserStates
+from tasks.splits import ByColumn
+from tasks.users_bundle import open_users
+from tests.promotion.conftest import EMBEDDINGS, ITEMS
+from tests.servers.free_port import free_port
+from tests.serving.conftest import Server, running
+
+IDS = ITEMS["item_id"].tolist()
+HISTORIES = {"bob": ["12"], "eve": ["50", "1"], "zoë": ["100"]}
+# Eve is new since the training: the silo has a history of her and no embedding.
+TRAINED = {"bob": [4.0, -1.0], "gone": [9.0, 9.0], "zoë": [0.5, 3.0]}
+
+
+@dataclass
+class Silo:
+    """A silo's own folders beside a registry with a champion."""
+
+    world: Any
+    partition: Path
+
+    @property
+    def recommender(self) -> Recommender:
+        return recommender_of(registry.load_version(self.world.client, self.world.model_name, 1))
+
+    def tags(self, version: int = 1) -> dict[str, str]:
+        return registry.tags_of(self.world.client, self.world.model_name, version)
+
+    def lay_out(self, target: Path, silo: str = "ash", data: Path | None = None) -> str:
+        return lay_out_users(self.world.home, silo, data, target, self.tags())
+
+
+@pytest.fixture
+def silo(world: Any, tmp_path: Path) -> Silo:
+    world.register(1, None)
+    world.client.set_registered_model_alias(world.model_name, "champion", "1")
+    partition = world.home.root / "snapshots" / world.job_id
+    make_snapshot(tmp_path, partition, ITEMS)
+    write_state(world, round_=1)
+    return Silo(world, partition)
+
+
+def make_snapshot(tables: Path, out: Path, items: pd.DataFrame) -> None:
+    rows = [(user, item, "ash") for user, history in HISTORIES.items() for item in history]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "town"]).to_csv(tables / "rows.csv", index=False)
+    items.to_csv(tables / "items.csv", index=False)
+    make_partition(tables / "rows.csv", out, ByColumn("town"), items=tables / "items.csv")
+
+
+def write_state(world: Any, round_: int) -> None:
+    vectors = np.array(list(TRAINED.values()), dtype=np.float32)
+    ones = np.ones(len(TRAINED), dtype=np.float32)
+    arrays = UserArrays(vectors, ones, np.ones_like(vectors), ones)
+    UserStates(world.home.silos / "ash", world.job_id).write(round_, arrays, tuple(TRAINED))
+
+
+def test_histories_and_embeddings_of_the_silo_are_laid_out_for_its_account_alone(silo, tmp_path):
+    target = tmp_path / "users" / "1-x"
+
+    users = open_users(target, silo.lay_out(target), (4, 2))
+
+    bob, eve = users.find("bob"), users.find("eve")
+    assert bob is not None and eve is not None
+    assert (bob.history, eve.history) == ([IDS.index("12")], [IDS.index("50"), IDS.index("1")])
+    assert bob.vector is not None and bob.vector.tolist() == TRAINED["bob"]
+    assert eve.vector is None
+    assert users.find("gone") is None
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    assert stat.S_IMODE(target.parent.stat().st_mode) == 0o700
+
+
+def test_a_state_of_another_round_serves_where_the_own_one_is_gone(silo, tmp_path):
+    (silo.world.home.silos / "ash" / "state" / "job-a" / "round-000001.safetensors").unlink()
+    write_state(silo.world, round_=7)
+
+    users = open_users(tmp_path / "u", silo.lay_out(tmp_path / "u"), (4, 2))
+
+    assert users.is_trained.tolist() == [True, False, True]
+
+
+def test_a_silo_that_took_no_part_has_histories_only(silo, tmp_path):
+    (silo.world.home.silos / "ash" / "state" / "job-a" / "round-000001.safetensors").unlink()
+
+    users = open_users(tmp_path / "u", silo.lay_out(tmp_path / "u"), (4, 2))
+
+    zoe = users.find("zoë")
+    assert zoe is not None and zoe.vector is None
+    assert zoe.history == [IDS.index("100")]
+
+
+def test_data_that_are_missing_or_of_other_items_are_refused(silo, tmp_path):
+    other = tmp_path / "other"
+    make_snapshot(tmp_path, other, ITEMS[::-1])
+    with pytest.raises(CatalogMismatch, match="the champion knows those of"):
+        silo.lay_out(tmp_path / "u", data=other)
+    with pytest.raises(NotFound, match="no client 'birch'"):
+        silo.lay_out(tmp_path / "u", silo="birch")
+    silo.partition.rename(tmp_path / "moved")
+    with pytest.raises(NotFound, match=r"no snapshot of job 'job-a'.*--data FOLDER"):
+        silo.lay_out(tmp_path / "u")
+    assert not (tmp_path / "u").exists()
+    assert silo.lay_out(tmp_path / "u", data=tmp_path / "moved")
+
+
+@pytest.mark.parametrize("name", ["embeddings.npy", "items.npy", "user_ids.texts.npy", "users.json"])
+def test_a_changed_file_is_found(silo, tmp_path, name):
+    digest = silo.lay_out(tmp_path / "u")
+    data = (tmp_path / "u" / name).read_bytes()
+    (tmp_path / "u" / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    with pytest.raises(CorruptArtifact, match="cannot be opened"):
+        open_users(tmp_path / "u", digest, (4, 2))
+
+
+def test_users_of_another_model_do_not_fit(silo, tmp_path):
+    digest = silo.lay_out(tmp_path / "u")
+
+    for shape in ((4, 3), (3, 2)):
+        with pytest.raises(CorruptArtifact, match="do not fit a model of"):
+            open_users(tmp_path / "u", digest, shape)
+
+
+@pytest.fixture
+def server(silo: Silo, tmp_path: Path) -> Iterator[Server]:
+    port = free_port()
+    command = ["-m", "flows", "silo", "serve", "--silo", "ash", "--port", str(port)]
+    with running(command, port, tmp_path / "log") as found:
+        found.wait_until(found.is_ready)
+        yield found
+
+
+def ask(server: Server, user_id: str, **question: Any) -> dict[str, Any]:
+    status, content, _ = server.ask("POST", f"/v1/users/{user_id}/recommendations", question)
+    assert status == 200, content
+    return dict(content)
+
+
+def scores(answer: dict[str, Any]) -> dict[str, float]:
+    return {item["item_id"]: item["score"] for item in answer["recommendations"]}
+
+
+def test_users_are_answered_by_what_the_silo_has_of_them(silo, server):
+    bob = ask(server, "bob")
+    assert bob["answered_from"] == "embedding"
+    # Item 12 is bob's already; biases are 0 but for the first item, whose is round / 1000.
+    products = EMBEDDINGS @ np.array(TRAINED["bob"])
+    assert scores(bob) == pytest.approx({"1": products[0] + 0.001, "50": products[1], "100": products[3]})
+    assert list(scores(bob)) == ["1", "50", "100"]
+    assert bob["model"]["version"] == 1
+    for item in bob["recommendations"]:
+        assert sum(reason["share"] for reason in item["reasons"]) == pytest.approx(1.0)
+
+    zoe = ask(server, "zo%C3%AB", k=1, history=[{"item_id": "12"}])
+    assert list(scores(zoe)) == ["1"]
+    assert zoe["answered_from"] == "embedding"
+
+    eve = ask(server, "eve")
+    rows = [IDS.index("50"), IDS.index("1")]
+    expected = {one.item_id: one.score for one in silo.recommender.recommend(rows, 10)}
+    assert eve["answered_from"] == "stored history"
+    assert scores(eve) == pytest.approx(expected)
+
+    # An id may hold anything, even what separates paths.
+    assert ask(server, "a%2Fb")["answered_from"] == "history"
+    stranger = ask(server, "nobody", history=[{"item_id": "12"}])
+    assert stranger["answered_from"] == "history"
+    plain = server.recommend(history=[{"item_id": "12"}])
+    assert stranger["recommendations"] == plain["recommendations"]
+
+    status, problem, _ = server.ask("POST", "/v1/users/bob/recommendations", {"exclude": ["no such"]})
+    assert (status, problem["type"]) == (404, "urn:fedrec:problem:unknown-item")
+    assert "/v1/users/{user_id}/recommendations" in server.get("/openapi.json")["paths"]
+    # Not even the log of requests says who was asked about.
+    assert "bob" not in server.log.read_text()
+
+
+def test_a_service_outside_a_silo_knows_no_users(silo, tmp_path):
+    pointer = publish(silo.world.home, silo.world.client, silo.world.model_name)
+    folder = serving_folder(silo.world.home)
+    assert pointer.champion.users_sha256 == ""
+    assert not (folder / "users").exists()
+
+    # The same version is published again where users come to it.
+    with_users = publish(
+        silo.world.home,
+        silo.world.client,
+        silo.world.model_name,
+        lambda target, tags: lay_out_users(silo.world.home, "ash", None, target, tags),
+    )
+    assert read_pointer(folder) == with_users
+    assert users_folder(folder, with_users.champion.bundle).is_dir()
+    assert with_users.champion.users_sha256
