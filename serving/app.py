@@ -141,7 +141,7 @@ class Service:
 
 def create_app(settings: Settings) -> ASGIApp:
     """The whole application, with its watch over the pointer."""
-    slot = Slot(settings.root, settings.poll)
+    slot = Slot(settings.root, settings.poll, needs_users=settings.local_users)
     challenge = Challenge(settings)
 
     @contextlib.asynccontextmanager

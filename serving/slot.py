@@ -34,10 +34,11 @@ class Slot:
     Args:
         folder: of the pointer and the bundles.
         poll: seconds between two looks at the pointer.
+        needs_users: whether a version answers only together with a silo's own users.
     """
 
-    def __init__(self, folder: Path, poll: float) -> None:
-        self._folder, self._poll = folder, poll
+    def __init__(self, folder: Path, poll: float, needs_users: bool = False) -> None:
+        self._folder, self._poll, self._needs_users = folder, poll, needs_users
         self._stamp: tuple[int, int] | None = None
         self._pair: Pair | None = None
 
@@ -105,7 +106,7 @@ class Slot:
 
     def _loaded(self) -> Pair | None:
         pointer = read_pointer(self._folder)
-        if pointer is None:
+        if pointer is None or (self._needs_users and not pointer.champion.users_sha256):
             return None
         champion = self._served(pointer.champion)
         challenger = None

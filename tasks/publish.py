@@ -90,8 +90,14 @@ def _target(
         name,
         digest,
         decision_facts(decision_of(home, model_name, version)),
-        users(users_folder(folder, name), tags) if users else "",
+        users(users_folder(folder, name), tags) if users else _users_beside(name, served),
     )
+
+
+def _users_beside(bundle: str, served: Pointer | None) -> str:
+    """What the pointer says of the users beside a bundle, which another publisher laid out."""
+    known = (served.champion, served.challenger) if served else ()
+    return next((target.users_sha256 for target in known if target and target.bundle == bundle), "")
 
 
 def _present(bundle: Path, served: Pointer | None) -> str | None:

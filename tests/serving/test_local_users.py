@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from models.recommenders.lightfm_training import UserArrays
 from tasks import registry
 from tasks.local_users import lay_out_users
 from tasks.partition import make_partition
-from tasks.pointer import read_pointer, serving_folder, users_folder
+from tasks.pointer import Pointer, read_pointer, serving_folder
 from tasks.publish import publish
 from tasks.recommend import recommender_of
 from tasks.silo import UserStates
@@ -26,7 +26,7 @@ from tasks.splits import ByColumn
 from tasks.users_bundle import open_users
 from tests.promotion.conftest import EMBEDDINGS, ITEMS
 from tests.servers.free_port import free_port
-from tests.serving.conftest import Server, running
+from tests.serving.conftest import Server, running, serving
 
 IDS = ITEMS["item_id"].tolist()
 HISTORIES = {"bob": ["12"], "eve": ["50", "1"], "zoë": ["100"]}
@@ -196,19 +196,32 @@ def test_users_are_answered_by_what_the_silo_has_of_them(silo, server):
     assert "bob" not in server.log.read_text()
 
 
-def test_a_service_outside_a_silo_knows_no_users(silo, tmp_path):
-    pointer = publish(silo.world.home, silo.world.client, silo.world.model_name)
+def publish_with_users(silo: Silo) -> Pointer:
+    def users(target: Path, tags: Mapping[str, str]) -> str:
+        return lay_out_users(silo.world.home, "ash", None, target, tags)
+
+    return publish(silo.world.home, silo.world.client, silo.world.model_name, users)
+
+
+def test_a_version_is_published_again_where_users_come_to_it(silo):
     folder = serving_folder(silo.world.home)
-    assert pointer.champion.users_sha256 == ""
+    plain = publish(silo.world.home, silo.world.client, silo.world.model_name)
+    assert plain.champion.users_sha256 == ""
     assert not (folder / "users").exists()
 
-    # The same version is published again where users come to it.
-    with_users = publish(
-        silo.world.home,
-        silo.world.client,
-        silo.world.model_name,
-        lambda target, tags: lay_out_users(silo.world.home, "ash", None, target, tags),
-    )
-    assert read_pointer(folder) == with_users
-    assert users_folder(folder, with_users.champion.bundle).is_dir()
-    assert with_users.champion.users_sha256
+    found = publish_with_users(silo)
+    assert read_pointer(folder) == found
+    assert found.champion.users_sha256
+    # Neither this publisher nor one that knows no users takes them away again.
+    assert publish_with_users(silo) == found
+    assert publish(silo.world.home, silo.world.client, silo.world.model_name) == found
+
+
+def test_inside_a_silo_nobody_is_answered_before_its_users_are_there(silo, tmp_path):
+    publish(silo.world.home, silo.world.client, silo.world.model_name)
+    with serving(serving_folder(silo.world.home), tmp_path / "log", local_users=True) as server:
+        assert server.ask("POST", "/v1/users/bob/recommendations", {})[0] == 503
+
+        publish_with_users(silo)
+        server.wait_until(server.is_ready)
+        assert ask(server, "bob")["answered_from"] == "embedding"
