@@ -34,6 +34,11 @@ _alarm = Gauge(
     multiprocess_mode="livemax",
 )
 _alarm.labels("bundle").set(0)
+_publisher_age = Gauge(
+    "fedrec_serving_publisher_age_seconds",
+    "Since the publisher looked at the registry last.",
+    multiprocess_mode="livemostrecent",
+)
 _cache: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
 
@@ -75,6 +80,11 @@ def shadowed(overlap: float) -> None:
 def publisher_failed(failed: bool) -> None:
     """Whether the publisher could not publish what the registry names."""
     _alarm.labels("publisher").set(failed)
+
+
+def publisher_seen(seconds: float) -> None:
+    """How long ago the publisher looked at the registry."""
+    _publisher_age.set(seconds)
 
 
 def exposition() -> bytes:

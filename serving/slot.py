@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +99,10 @@ class Slot:
 
     def _hear_publisher(self) -> None:
         """The alarm is on while the publisher cannot publish what the registry names."""
+        path = publisher_path(self._folder)
         try:
-            failed = bool(json.loads(publisher_path(self._folder).read_bytes())["error"])
+            metrics.publisher_seen(max(0.0, time.time() - path.stat().st_mtime))
+            failed = bool(json.loads(path.read_bytes())["error"])
         except (OSError, ValueError, KeyError, TypeError):
             return
         metrics.publisher_failed(failed)

@@ -59,6 +59,8 @@ def watch(
             last = (pointer, error)
             _write_down(home, error)
             tell(error or f"published {pointer.champion.bundle if pointer else ''}")
+        # Its age tells serving processes whether anybody still follows the registry.
+        publisher_path(serving_folder(home)).touch()
         _wait(home, interval, nudged, stop)
 
 
