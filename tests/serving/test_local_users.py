@@ -238,3 +238,17 @@ def test_schemathesis_finds_nothing_inside_a_silo(server, tmp_path):
 
     assert found.returncode == 0, found.stdout
     assert "No issues found" in found.stdout
+
+
+def test_a_silo_without_a_registry_is_told_to_name_one(home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "silo", "serve", "--silo", "ash"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Set MLFLOW_TRACKING_URI to the coordinator's MLflow" in done.stderr
