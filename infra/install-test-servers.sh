@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the servers that the tests start, where that may be done unasked: on Debian or Ubuntu, as root, and only
+# Installs the programs that the tests start, where that may be done unasked: on Debian or Ubuntu, as root, and only
 # what is missing. Everywhere else it says what is missing and succeeds; the tests that need it are then skipped.
 set -eu
 
@@ -7,24 +7,50 @@ postgres_is_there() {
     command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
 
-if postgres_is_there; then
-    exit 0
-fi
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "PostgreSQL's server programs (initdb, pg_ctl) are missing: tests that need them will be skipped." >&2
-    exit 0
-fi
-
-install_postgres() {
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq &&
-        # The programs alone: a cluster of its own would start at once and take port 5432.
-        apt-get install -y -qq --no-install-recommends postgresql-common &&
-        mkdir -p /etc/postgresql-common &&
-        echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf &&
-        apt-get install -y -qq --no-install-recommends postgresql
+wrk_is_there() {
+    command -v wrk >/dev/null 2>&1
 }
 
-if ! install_postgres || ! postgres_is_there; then
-    echo "PostgreSQL could not be installed: tests that need it will be skipped." >&2
-fi
+chromium_is_there() {
+    command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
+        command -v google-chrome >/dev/null 2>&1
+}
+
+install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+install_postgres() {
+    # The programs alone: a cluster of its own would start at once and take port 5432.
+    install postgresql-common &&
+        mkdir -p /etc/postgresql-common &&
+        echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf &&
+        install postgresql
+}
+
+install_wrk() {
+    install wrk
+}
+
+install_chromium() {
+    install chromium
+}
+
+# The program is there, or it is said which tests will be skipped.
+need() {
+    if "$1_is_there"; then
+        return
+    fi
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+        [ -n "${updated-}" ] || apt-get update -qq || true
+        updated=yes
+        if "install_$1" && "$1_is_there"; then
+            return
+        fi
+    fi
+    echo "$2 not there: tests that need it will be skipped." >&2
+}
+
+need postgres "PostgreSQL's server programs (initdb, pg_ctl) are"
+need wrk "The load generator wrk is"
+need chromium "The browser Chromium is"

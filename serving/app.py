@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -20,6 +21,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp
 
 from serving import log, metrics, schema
+from serving.challenge import Challenge
 from serving.gate import Gate, body_of
 from serving.openapi import body, described, replies
 from serving.problems import Problem, not_ready, of_validation, unprocessable
@@ -38,17 +40,31 @@ class Service:
     Args:
         settings: limits and folder.
         slot: what answers.
+        challenge: what counts, and lets the challenger answer.
     """
 
-    def __init__(self, settings: Settings, slot: Slot) -> None:
-        self._settings, self._slot = settings, slot
+    def __init__(self, settings: Settings, slot: Slot, challenge: Challenge) -> None:
+        self._settings, self._slot, self._challenge = settings, slot, challenge
 
     async def recommend(self, request: Request) -> Response:
         """The best items for a history."""
+        data = await body_of(request, self._settings)
+        question = _parsed(schema.QUESTION, data)
+        pair = self._slot.pair
+        served = self._challenge.choose(pair, data)
+        begun = time.perf_counter()
+        found = await _worked_out(served, served.recommend, question)
+        self._challenge.answered(served)
+        self._challenge.shadow(pair, served, data, question, found, time.perf_counter() - begun)
+        return _reply(request, served, {"recommendations": found})
+
+    async def recommend_to_user(self, request: Request, user_id: str) -> Response:
+        """The best items for a user of this silo, by the user's own embedding where there is one."""
         question = _parsed(schema.QUESTION, await body_of(request, self._settings))
         served = self._slot.pair.champion
-        found = await _worked_out(served, served.recommend, question)
-        return _reply(request, served, {"recommendations": found})
+        source, found = await _worked_out(served, served.recommend_to, user_id, question)
+        self._challenge.answered(served)
+        return _reply(request, served, {"recommendations": found, "answered_from": source})
 
     async def recommend_batch(self, request: Request) -> Response:
         """The best items for several histories, all from one version."""
@@ -58,7 +74,9 @@ class Service:
         def answers() -> list[dict[str, Any]]:
             return [{"recommendations": served.recommend(question)} for question in questions]
 
-        return _reply(request, served, {"answers": await run_in_threadpool(answers)})
+        found = await run_in_threadpool(answers)
+        self._challenge.answered(served, len(found))
+        return _reply(request, served, {"answers": found})
 
     async def similar(
         self,
@@ -95,6 +113,12 @@ class Service:
         }
         return _json(content)
 
+    async def feedback(self, request: Request) -> Response:
+        """Counts that a recommended item was chosen; who chose it is neither asked nor kept."""
+        sent = _parsed(schema.FEEDBACK, await body_of(request, self._settings))
+        self._challenge.hit(sent.version, sent.item_id, self._slot.pair)
+        return _json({"status": "counted"}, 202)
+
     async def refresh(self) -> Response:
         """Has the publisher look at the registry at once; for a webhook, whose body is not read."""
         nudge_path(self._settings.root).touch()
@@ -117,14 +141,17 @@ class Service:
 
 def create_app(settings: Settings) -> ASGIApp:
     """The whole application, with its watch over the pointer."""
-    slot = Slot(settings.root, settings.poll)
+    slot = Slot(settings.root, settings.poll, needs_users=settings.local_users)
+    challenge = Challenge(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await slot.look()
-        watch = asyncio.create_task(slot.watch())
+        tasks = [asyncio.create_task(slot.watch()), asyncio.create_task(_written(challenge))]
         yield
-        watch.cancel()
+        for task in tasks:
+            task.cancel()
+        await challenge.write()
 
     app = FastAPI(
         title="fedrec",
@@ -135,7 +162,7 @@ def create_app(settings: Settings) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    _add_routes(app, Service(settings, slot))
+    _add_routes(app, Service(settings, slot, challenge), local_users=settings.local_users)
     _add_page(app)
     _add_handlers(app)
     described(app, asks_for_token=bool(settings.token))
@@ -147,7 +174,7 @@ def from_environment() -> ASGIApp:
     return create_app(Settings.from_environment())
 
 
-def _add_routes(app: FastAPI, service: Service) -> None:
+def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
     def add(path: str, method: str, endpoint: Callable[..., Any], tag: str, **more: Any) -> None:
         app.add_api_route(path, endpoint, methods=[method], tags=[tag], response_class=Response, **more)
 
@@ -157,7 +184,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         service.recommend,
         "recommendations",
         openapi_extra=body(schema.Question),
-        responses=replies(schema.Answer, 400, 408, 413, 415, 422, 503),
+        responses=replies(schema.Answer, 400, 404, 408, 413, 415, 422),
     )
     add(
         "/v1/recommendations/batch",
@@ -165,17 +192,35 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         service.recommend_batch,
         "recommendations",
         openapi_extra=body(schema.Questions),
-        responses=replies(schema.Answers, 400, 408, 413, 415, 422, 503),
+        responses=replies(schema.Answers, 400, 404, 408, 413, 415, 422),
     )
     add(
-        "/v1/items/{item_id}/similar",
+        "/v1/items/{item_id:path}/similar",  # an id may hold a slash
         "GET",
         service.similar,
         "items",
-        responses=replies(schema.SimilarItems, 404, 422, 503),
+        responses=replies(schema.SimilarItems, 404, 422),
     )
-    add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422, 503))
-    add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts, 503))
+    if local_users:
+        add(
+            "/v1/users/{user_id:path}/recommendations",
+            "POST",
+            service.recommend_to_user,
+            "recommendations",
+            openapi_extra=body(schema.Question),
+            responses=replies(schema.UserAnswer, 400, 404, 408, 413, 415, 422),
+        )
+    add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422))
+    add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts))
+    add(
+        "/v1/feedback",
+        "POST",
+        service.feedback,
+        "recommendations",
+        status_code=202,
+        openapi_extra=body(schema.Feedback),
+        responses=replies(schema.Status, 400, 404, 408, 413, 415, 422, done=202),
+    )
     add(
         "/v1/refresh",
         "POST",
@@ -185,7 +230,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         responses=replies(schema.Status, done=202),
     )
     add("/healthz", "GET", service.health, "process", responses=replies(schema.Status))
-    add("/readyz", "GET", service.readiness, "process", responses=replies(schema.Status, 503))
+    add("/readyz", "GET", service.readiness, "process", responses=replies(schema.Status))
     add("/metrics", "GET", service.metrics, "process", responses=replies(None))
 
 
@@ -217,6 +262,16 @@ def _add_handlers(app: FastAPI) -> None:
     async def unexpected(_: Request, found: Exception) -> Response:
         log.write("error", "unexpected", error=repr(found)[:500])
         return Problem(500, "unexpected", "The service failed; its log says why.").response()
+
+
+async def _written(challenge: Challenge) -> None:
+    """What is counted is written down now and then."""
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            await challenge.write()
+        except OSError as error:
+            log.write("error", "counts not written", error=str(error))
 
 
 def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:

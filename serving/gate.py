@@ -136,7 +136,7 @@ class Gate:
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         # The template, not the path: a path may name an item.
         route = scope.get("route")
-        endpoint = getattr(route, "path", "") or scope.get("endpoint_name", "other")
+        endpoint = getattr(route, "path_format", "") or scope.get("endpoint_name", "other")
         metrics.answered(endpoint, status, seconds)
         if self._settings.access_log and endpoint not in _NEVER_LIMITED:
             facts: dict[str, Any] = {"method": scope["method"], "endpoint": endpoint, "status": status}

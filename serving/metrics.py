@@ -22,6 +22,11 @@ _seconds = Histogram(
 )
 _swaps = Counter("fedrec_serving_swaps", "Models that took over, or were refused.", ["result"])
 _version = Gauge("fedrec_serving_model_version", "Version that answers.", multiprocess_mode="livemostrecent")
+_hits = Counter("fedrec_serving_hits", "Recommended items that were chosen.", ["version"])
+_shadows = Counter("fedrec_serving_shadows", "Questions that the challenger was asked, too.")
+_overlap = Counter(
+    "fedrec_serving_shadow_overlap", "Sum over these of the share of items that both recommended."
+)
 _alarm = Gauge(
     "fedrec_serving_alarm",
     "1 while what was published last cannot be served.",
@@ -29,6 +34,11 @@ _alarm = Gauge(
     multiprocess_mode="livemax",
 )
 _alarm.labels("bundle").set(0)
+_publisher_age = Gauge(
+    "fedrec_serving_publisher_age_seconds",
+    "Since the publisher looked at the registry last.",
+    multiprocess_mode="livemostrecent",
+)
 _cache: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
 
@@ -56,9 +66,25 @@ def swap_failed() -> None:
     _alarm.labels("bundle").set(1)
 
 
+def hit(version: int) -> None:
+    """A recommended item was chosen."""
+    _hits.labels(str(version)).inc()
+
+
+def shadowed(overlap: float) -> None:
+    """The challenger answered, too."""
+    _shadows.inc()
+    _overlap.inc(overlap)
+
+
 def publisher_failed(failed: bool) -> None:
     """Whether the publisher could not publish what the registry names."""
     _alarm.labels("publisher").set(failed)
+
+
+def publisher_seen(seconds: float) -> None:
+    """How long ago the publisher looked at the registry."""
+    _publisher_age.set(seconds)
 
 
 def exposition() -> bytes:

@@ -15,11 +15,11 @@ from serving.problems import MEDIA_TYPE
 _WHY = {
     400: "The body is not JSON.",
     401: "The token is missing or wrong.",
-    404: "There is no such item.",
+    404: "There is no such item or feature.",
     408: "The body took too long.",
     413: "The body is too large.",
     415: "The body is not said to be JSON.",
-    422: "The request is not of the form it must have, or names unknown items or features.",
+    422: "The request is not of the form it must have.",
     429: "The address asks too often; Retry-After says when to come back.",
     503: "No model is loaded yet, or the process has too much to do.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 MAX_HISTORY = 1_000
 MAX_EXCLUDED = 5_000
@@ -12,6 +12,12 @@ MAX_FEATURES = 50
 MAX_K = 100
 MAX_BATCH = 100
 MAX_QUERY = 200
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 3.0 is as good an integer as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 ItemId = Annotated[str, Field(min_length=1, max_length=500)]
 _QUESTION: dict[str, Any] = {
@@ -56,7 +62,9 @@ class Question(_Sent):
     history: Annotated[list[Seen], Field(max_length=MAX_HISTORY)] = Field(
         default=[], description="Items that the user liked; popular items come back where it is empty."
     )
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = Field(default=10, description="How many recommendations.")
+    k: Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_whole)] = Field(
+        default=10, description="How many recommendations."
+    )
     exclude: Annotated[list[ItemId], Field(max_length=MAX_EXCLUDED)] = Field(
         default=[], description="Items not to recommend, beside those of the history."
     )
@@ -81,7 +89,7 @@ class Feedback(_Sent):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_FEEDBACK]})
 
-    version: Annotated[int, Field(ge=1, lt=2**31)]
+    version: Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_whole)]
     item_id: ItemId
 
 
@@ -120,6 +128,15 @@ class Answer(BaseModel):
 
     model: Model
     recommendations: list[Recommendation]
+
+
+class UserAnswer(Answer):
+    """Recommendations for a user of this silo."""
+
+    answered_from: Literal["embedding", "stored history", "history"] = Field(
+        description="The user's own trained embedding; the history that the silo has of a user without one; "
+        "or the history in the request, of a user that the silo does not know."
+    )
 
 
 class BatchAnswer(BaseModel):

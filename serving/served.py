@@ -5,24 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.federation.arrays import FloatArray
 from models.recommenders.answer import Recommendation
 from models.recommenders.reasons import Reason
 from models.recommenders.titles import folded
-from serving.problems import Problem, unprocessable
+from serving.problems import Problem
 from serving.schema import Question, Seen
 from tasks.bundle import Bundle, open_bundle
-from tasks.pointer import Target
+from tasks.pointer import Target, users_folder
+from tasks.users_bundle import LocalUsers, open_users
 
 _REASONS = 3
 # More matches than this are not ranked: whoever types one letter wants to type on.
 _MOST_MATCHES = 2_000
 _SHOWN = 5
+_QUOTED = 100
 # Above this size an answer takes milliseconds, which other requests need not wait for.
 _SLOW = 5_000_000
 
@@ -37,6 +41,7 @@ class Served:
         model: what every reply says of it.
         rows: item id -> row.
         labels: feature -> its number.
+        users: of the silo that this service stands in.
     """
 
     target: Target
@@ -44,22 +49,28 @@ class Served:
     model: Mapping[str, Any]
     rows: Mapping[str, int]
     labels: Mapping[str, int]
+    users: LocalUsers | None = None
 
     @classmethod
     def load(cls, folder: Path, target: Target) -> Served:
         """The version that a pointer names, all of it proved.
 
         Raises:
-            CorruptArtifact: see `open_bundle`.
+            CorruptArtifact: see `open_bundle` and `open_users`.
         """
         bundle = open_bundle(folder / target.bundle, target.manifest_sha256)
         facts = bundle.facts
+        users = None
+        if target.users_sha256:
+            shape = (int(facts["items"]), int(facts["dims"]))
+            users = open_users(users_folder(folder, target.bundle), target.users_sha256, shape)
         return cls(
             target=target,
             bundle=bundle,
             model={name: facts[name] for name in ("version", "round", "sha256")},
             rows={item_id: row for row, item_id in enumerate(bundle.recommender.item_ids)},
             labels={name: number for number, name in enumerate(bundle.labels.names)},
+            users=users,
         )
 
     @property
@@ -76,18 +87,44 @@ class Served:
         """The recommendations of an answer.
 
         Raises:
-            Problem: an item or feature of the question is unknown.
+            Problem: 404, an item or feature of the question is unknown.
         """
-        weights = self._weights(question.history)
+        return self._answer(question, self._weights(question.history))
+
+    def recommend_to(self, user_id: str, question: Question) -> tuple[str, list[dict[str, Any]]]:
+        """The recommendations for a user of this silo, and what they were worked out from.
+
+        Of a user that the silo knows, items of the question's history are left out and otherwise not heard.
+
+        Raises:
+            Problem: 404, an item or feature of the question is unknown.
+        """
+        asked = self._weights(question.history)
+        user = self.users.find(user_id) if self.users else None
+        if user is None:
+            return "history", self._answer(question, asked)
+        stored = dict.fromkeys(user.history, 1.0)
+        answer = self._answer(question, stored, vector=user.vector, exclude=list(asked))
+        return "stored history" if user.vector is None else "embedding", answer
+
+    def _answer(
+        self,
+        question: Question,
+        weights: Mapping[int, float],
+        *,
+        vector: npt.NDArray[np.float64] | None = None,
+        exclude: Sequence[int] = (),
+    ) -> list[dict[str, Any]]:
         history = list(weights)
         found = self.bundle.recommender.recommend(
             history,
             question.k,
-            [self._row(item_id, "exclude") for item_id in question.exclude],
+            [*exclude, *(self._row(item_id, "exclude") for item_id in question.exclude)],
             weights=list(weights.values()),
             allowed=self._allowed(question.features),
             diversity=question.diversity,
             reasons=_REASONS if history else 0,
+            vector=vector,
         )
         return [self._plain(one) for one in found]
 
@@ -97,9 +134,7 @@ class Served:
         Raises:
             Problem: 404, there is none.
         """
-        if item_id not in self.rows:
-            raise Problem(404, "unknown-item", f"The model knows no item {item_id[:100]!r}.")
-        return self.rows[item_id]
+        return self._row(item_id, "item_id")
 
     def similar(self, row: int, k: int) -> list[dict[str, Any]]:
         """The k items most like the one in this row."""
@@ -117,6 +152,11 @@ class Served:
                 rows |= dict.fromkeys(self._matching(before + text.encode()))
         return [self._item(row) for row in list(rows)[:limit]]
 
+    @cached_property
+    def _popularity(self) -> FloatArray:
+        """The scores (items,) without a history."""
+        return self.bundle.recommender.scores([])
+
     def _matching(self, text: bytes) -> list[int]:
         found: dict[int, None] = {}
         for match in re.finditer(re.escape(text), self.bundle.search.texts):
@@ -124,8 +164,7 @@ class Served:
             found[self.bundle.search.at(match.start())] = None
             if len(found) >= _MOST_MATCHES:
                 break
-        order = self.bundle.recommender.scorer.score([]).scores
-        return sorted(found, key=lambda row: -order[row])
+        return sorted(found, key=lambda row: -self._popularity[row])
 
     def _item(self, row: int) -> dict[str, Any]:
         recommender = self.bundle.recommender
@@ -147,9 +186,7 @@ class Served:
         try:
             return self.rows[item_id]
         except KeyError:
-            raise unprocessable(
-                [{"where": where, "what": f"the model knows no item {item_id[:100]!r}"}]
-            ) from None
+            raise _unknown_item(item_id, where) from None
 
     def _allowed(self, features: Sequence[str]) -> npt.NDArray[np.bool_] | None:
         if not features:
@@ -159,8 +196,8 @@ class Served:
             column = unknown[0].partition(":")[0]
             alike = [name for name in self.labels if name.startswith(f"{column}:")] or list(self.labels)
             some = ", ".join(alike[:_SHOWN]) or "none"
-            what = f"no item has the feature {unknown[0][:100]!r}; there are, for example: {some}"
-            raise unprocessable([{"where": "features", "what": what}])
+            what = f"no item has the feature {unknown[0][:_QUOTED]!r}; there are, for example: {some}"
+            raise Problem(404, "unknown-feature", f"features: {what}.", [{"where": "features", "what": what}])
         return self.bundle.labels.having_any([self.labels[name] for name in features])
 
     def _plain(self, one: Recommendation) -> dict[str, Any]:
@@ -178,3 +215,8 @@ class Served:
             return {"kind": "history", "item_id": item_id, "title": title, "share": reason.share}
         kind = "other" if reason.kind == "others" else reason.kind
         return {"kind": kind, "item_id": None, "title": kind, "share": reason.share}
+
+
+def _unknown_item(item_id: str, where: str) -> Problem:
+    what = f"the model knows no item {item_id[:_QUOTED]!r}"
+    return Problem(404, "unknown-item", f"{where}: {what}.", [{"where": where, "what": what}])

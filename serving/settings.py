@@ -25,6 +25,7 @@ class Settings:
         poll: seconds between two looks at the pointer.
         shadow: share of the requests that the challenger is asked, too, without being heard.
         canary: share of the requests that the challenger answers.
+        local_users: whether this service stands in a silo and answers its users by their ids.
         access_log: whether each request is one line of JSON on stderr.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     poll: float = 0.25
     shadow: float = 0.0
     canary: float = 0.0
+    local_users: bool = False
     access_log: bool = True
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +35,11 @@ class Slot:
     Args:
         folder: of the pointer and the bundles.
         poll: seconds between two looks at the pointer.
+        needs_users: whether a version answers only together with a silo's own users.
     """
 
-    def __init__(self, folder: Path, poll: float) -> None:
-        self._folder, self._poll = folder, poll
+    def __init__(self, folder: Path, poll: float, needs_users: bool = False) -> None:
+        self._folder, self._poll, self._needs_users = folder, poll, needs_users
         self._stamp: tuple[int, int] | None = None
         self._pair: Pair | None = None
 
@@ -71,11 +73,11 @@ class Slot:
             return
         try:
             pair = await asyncio.to_thread(self._loaded)
-        except FedrecError as error:
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, what answers goes on
             if self._stamped() == stamp:
                 self._stamp = stamp
                 metrics.swap_failed()
-                log.write("error", "swap refused", error=str(error))
+                log.write("error", "swap refused", error=repr(error))
             # Otherwise the pointer moved on meanwhile, and the bundle may be gone with reason.
             return
         self._stamp = stamp
@@ -97,15 +99,17 @@ class Slot:
 
     def _hear_publisher(self) -> None:
         """The alarm is on while the publisher cannot publish what the registry names."""
+        path = publisher_path(self._folder)
         try:
-            failed = bool(json.loads(publisher_path(self._folder).read_bytes())["error"])
+            metrics.publisher_seen(max(0.0, time.time() - path.stat().st_mtime))
+            failed = bool(json.loads(path.read_bytes())["error"])
         except (OSError, ValueError, KeyError, TypeError):
             return
         metrics.publisher_failed(failed)
 
     def _loaded(self) -> Pair | None:
         pointer = read_pointer(self._folder)
-        if pointer is None:
+        if pointer is None or (self._needs_users and not pointer.champion.users_sha256):
             return None
         champion = self._served(pointer.champion)
         challenger = None

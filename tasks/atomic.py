@@ -34,10 +34,27 @@ def create_exclusively(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The block writes the file that it gets, which then takes the place of `path`.
+
+    If it raises, `path` is as it was. For files too large to be held in memory.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
 def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile's: its files are for their owner's eyes alone, and these shall follow the umask.
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
+    temporary = _beside(path)
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -47,6 +64,11 @@ def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    # Not tempfile's: its files are for their owner's eyes alone, and these shall follow the umask.
+    return path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
 
 
 def sync_folder(folder: Path) -> None:

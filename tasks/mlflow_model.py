@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.recommenders.features import ItemFeatures
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _CODE = "mlflow_scorer.py"
-_PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors")
+_PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "scipy")
 
 
 def model_files(items: pd.DataFrame) -> dict[str, bytes]:
@@ -82,6 +86,9 @@ def _items(items: pd.DataFrame) -> bytes:
     ids = items["item_id"].astype(str)
     titles = items.get("title", ids)
     named = titles.where(titles.map(lambda title: isinstance(title, str) and title != ""), ids)
+    features = ItemFeatures.of(items).matrix()
+    features.sort_indices()
+    numbers = pa.ListArray.from_arrays(features.indptr, features.indices)
     buffer = io.BytesIO()
-    pd.DataFrame({"item_id": ids, "title": named}).to_parquet(buffer, index=False)
+    pq.write_table(pa.table({"item_id": ids, "title": named, "features": numbers}), buffer)
     return buffer.getvalue()

@@ -1,8 +1,8 @@
 """A registered round as an MLflow model from code: what `mlflow models serve` and `load_model` run.
 
 This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
-stands alone: it imports nothing of fedrec and reads no pickle, and repeats the fold-in of
-`models.recommenders.fold_in`, to which a test holds it equal. It is never imported by fedrec itself.
+stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
+`fold_in` and `cold_items`, to which a test holds it equal. It is never imported by fedrec itself.
 
 One row of the input is one question: a `history` of item ids, and where wanted as many `weights` and further
 ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and `scores`, the best first.
@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from safetensors.numpy import load
 
 _POPULARITY_POWER = 0.5
 _REGULARISATION = 3.0
+_FEATURE_REGULARISATION = 10.0
 _K = 10
 
 
@@ -45,7 +47,7 @@ class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
         items = pd.read_parquet(context.artifacts["items"])
         self._ids, self._titles = items["item_id"].to_numpy(), items["title"].to_numpy()
         self._rows = {item_id: row for row, item_id in enumerate(self._ids)}
-        self._embeddings, self._biases = arrays["embeddings"], arrays["biases"]
+        self._embeddings, self._biases = _placed(arrays, items["features"])
         shares = np.exp(_POPULARITY_POWER * (self._biases.astype(np.float64) - self._biases.max()))
         shares /= shares.sum()
         wide = self._embeddings.astype(np.float64)
@@ -105,6 +107,30 @@ class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
         if item_id not in self._rows:
             raise ValueError(f"The model knows no item {str(item_id)[:100]!r}.")
         return self._rows[item_id]
+
+
+def _placed(arrays: dict[str, np.ndarray], features: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings and biases in which items that nobody trained on lie where their features say.
+
+    Args:
+        arrays: of the model; Adagrad's sums begin at 1 and only grow.
+        features: for each item the numbers of its features.
+    """
+    embeddings, biases = arrays["embeddings"], arrays["biases"]
+    trained = (arrays["embedding_accumulators"] != 1.0).any(axis=1) | (arrays["bias_accumulators"] != 1.0)
+    if trained.all() or not trained.any():
+        return embeddings, biases
+    starts = np.concatenate([[0], np.cumsum([len(each) for each in features])])
+    columns = np.concatenate([np.empty(0, dtype=np.int64), *features]).astype(np.int64)
+    n_features = int(columns.max(initial=-1)) + 1
+    matrix = sp.csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(features), n_features))
+    known = np.column_stack([embeddings, biases])[trained].astype(np.float64)
+    mean, seen = known.mean(axis=0), matrix[np.flatnonzero(trained)]
+    left = (seen.T @ seen).toarray() + _FEATURE_REGULARISATION * np.eye(n_features)
+    placed = mean + matrix[np.flatnonzero(~trained)] @ np.linalg.solve(left, seen.T @ (known - mean))
+    embeddings, biases = embeddings.copy(), biases.copy()
+    embeddings[~trained], biases[~trained] = placed[:, :-1], placed[:, -1]
+    return embeddings, biases
 
 
 def _listed(cell: Any) -> list[Any]:

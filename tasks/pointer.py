@@ -24,11 +24,13 @@ class Target:
         manifest_sha256: what its manifest must hash to.
         decision: what the ledger says of it: kind, decided_by, decided_at, reason, gates; empty where no
             decision stands behind it.
+        users_sha256: what the manifest of the local users beside it must hash to; empty where there are none.
     """
 
     bundle: str
     manifest_sha256: str
     decision: Mapping[str, Any]
+    users_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Pointer:
 def serving_folder(home: Home) -> Path:
     """Where bundles and pointer lie."""
     return home.root / "serving"
+
+
+def users_folder(folder: Path, bundle: str) -> Path:
+    """Where a silo's own users lie that belong to a bundle."""
+    return folder / "users" / bundle
 
 
 def pointer_path(folder: Path) -> Path:

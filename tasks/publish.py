@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tasks import registry
 from tasks.bundle import MANIFEST, Labels, open_bundle, write_bundle
 from tasks.checksums import sha256_of
 from tasks.home import Home
-from tasks.pointer import Pointer, Target, read_pointer, serving_folder, write_pointer
+from tasks.pointer import Pointer, Target, read_pointer, serving_folder, users_folder, write_pointer
 from tasks.promotion import decision_of
 from tasks.recommend import recommender_of
 from tasks.registered_round import RegisteredRound
@@ -32,10 +33,20 @@ _KEPT = 3
 _MOST_NUMBERS = 1000
 
 
-def publish(home: Home, client: MlflowClient, model_name: str) -> Pointer:
+LayOutUsers = Callable[[Path, Mapping[str, str]], str]
+
+
+def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUsers | None = None) -> Pointer:
     """The champion, and the challenger where the registry names one, are what serving processes answer from.
 
     Writes only what is not there yet; with nothing new, nothing is written at all.
+
+    Args:
+        home: where bundles lie.
+        client: the registry.
+        model_name: whose champion.
+        users: inside a silo, lays out its users for a version: in the folder that it gets, given the
+            version's tags; returns the SHA-256 of what it wrote there, see `tasks.local_users`.
 
     Raises:
         NotFound: there is no champion, or an artefact of it is missing.
@@ -51,7 +62,7 @@ def publish(home: Home, client: MlflowClient, model_name: str) -> Pointer:
         served = None
 
     def target(version: int) -> Target:
-        return _target(home, client, model_name, version, folder, served)
+        return _target(home, client, model_name, version, folder, served, users)
 
     wanted = Pointer(
         champion=target(champion),
@@ -64,12 +75,29 @@ def publish(home: Home, client: MlflowClient, model_name: str) -> Pointer:
 
 
 def _target(
-    home: Home, client: MlflowClient, model_name: str, version: int, folder: Path, served: Pointer | None
+    home: Home,
+    client: MlflowClient,
+    model_name: str,
+    version: int,
+    folder: Path,
+    served: Pointer | None,
+    users: LayOutUsers | None,
 ) -> Target:
-    sha256 = registry.tags_of(client, model_name, version).get("fedrec.sha256", "")
-    name = f"{version}-{sha256[:16]}"
+    tags = registry.tags_of(client, model_name, version)
+    name = f"{version}-{tags.get('fedrec.sha256', '')[:16]}"
     digest = _present(folder / name, served) or _built(client, model_name, version, folder / name)
-    return Target(name, digest, decision_facts(decision_of(home, model_name, version)))
+    return Target(
+        name,
+        digest,
+        decision_facts(decision_of(home, model_name, version)),
+        users(users_folder(folder, name), tags) if users else _users_beside(name, served),
+    )
+
+
+def _users_beside(bundle: str, served: Pointer | None) -> str:
+    """What the pointer says of the users beside a bundle, which another publisher laid out."""
+    known = (served.champion, served.challenger) if served else ()
+    return next((target.users_sha256 for target in known if target and target.bundle == bundle), "")
 
 
 def _present(bundle: Path, served: Pointer | None) -> str | None:
@@ -164,3 +192,4 @@ def _prune(folder: Path, pointer: Pointer) -> None:
     others.sort(key=lambda path: path.stat().st_mtime)
     for path in others[:-_KEPT]:
         shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(users_folder(folder, path.name), ignore_errors=True)

@@ -18,7 +18,7 @@ from tasks.splits import ByColumn
 settings.register_profile("fedrec", deadline=None)
 settings.load_profile("fedrec")
 
-pytest_plugins = ["tests.servers.postgres", "tests.servers.object_store"]
+pytest_plugins = ["tests.servers.browser", "tests.servers.postgres", "tests.servers.object_store"]
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from flows.commands.promote import model_option
+from flows.commands.publish import drop_options
 from models.errors import InvalidInput
 
 TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
@@ -47,6 +48,7 @@ TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
 )
+@drop_options
 @click.option("--no-publish", is_flag=True, help="Start no publisher: fedrec publish --watch runs elsewhere.")
 @click.option("--quiet", is_flag=True, help="Log no line for each request.")
 @model_option
@@ -58,6 +60,8 @@ def command(
     shadow: float,
     canary: float,
     token_file: Path | None,
+    max_drop: float | None,
+    min_answers: int,
     no_publish: bool,
     quiet: bool,
     model_name: str | None,
@@ -68,11 +72,36 @@ def command(
     a restart and without a failed request. The page is at /, the description of all endpoints at
     /openapi.json, numbers for Prometheus at /metrics.
     """
+    publisher = None
+    if not no_publish:
+        named = ["--model", model_name] if model_name else []
+        judged = [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
+        publisher = [*named, *judged]
+    become_service(
+        host, port, workers, rate, token_file, publisher, shadow=shadow, canary=canary, access_log=not quiet
+    )
+
+
+def become_service(
+    host: str,
+    port: int,
+    workers: int,
+    rate: float,
+    token_file: Path | None,
+    publisher: list[str] | None,
+    **further: Any,
+) -> NoReturn:
+    """This process becomes the service: one process to watch and to stop.
+
+    Args:
+        host, port, workers, rate, token_file: the options of these names.
+        publisher: options of a publisher to start beside it; None for no publisher.
+        further: of `serving.settings.Settings`.
+    """
     from tasks.environment import apply
     from tasks.pointer import serving_folder
 
-    home = apply()
-    folder = serving_folder(home)
+    folder = serving_folder(apply())
     folder.mkdir(parents=True, exist_ok=True)
     token = _token(token_file)
     if not token and host not in ("127.0.0.1", "::1", "localhost"):
@@ -80,32 +109,22 @@ def command(
             f"fedrec: {host} can be reached from elsewhere and no token is asked for; see --token-file.",
             err=True,
         )
-    settings: dict[str, Any] = {
-        "folder": str(folder),
-        "token": token,
-        "rate": rate,
-        "burst": 2 * rate,
-        "shadow": shadow,
-        "canary": canary,
-        "access_log": not quiet,
-    }
-    if not no_publish:
-        _start_publisher(model_name)
+    settings = {"folder": str(folder), "token": token, "rate": rate, "burst": 2 * rate, **further}
+    if publisher is not None:
+        _start_publisher(publisher)
     os.environ.pop(TOKEN_VARIABLE, None)
     # The package is not imported here, because commands and service stand side by side.
     os.environ["FEDREC_SERVE_SETTINGS"] = json.dumps(settings)
     click.echo(f"Serving at http://{host}:{port}; stop with Ctrl-C.", err=True)
     serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
-    # This process becomes the service: one process to watch and to stop.
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
 
 
-def _start_publisher(model_name: str | None) -> None:
+def _start_publisher(options: list[str]) -> None:
     """A publisher that ends with this process, or with what this process becomes."""
     its_end, our_end = os.pipe()
     os.set_inheritable(our_end, True)
-    named = ["--model", model_name] if model_name else []
-    arguments = ["-m", "flows", "publish", "--watch", "--until-stdin-closes", *named]
+    arguments = ["-m", "flows", "publish", "--watch", "--until-stdin-closes", *options]
     # In a group of its own: a Ctrl-C in the terminal ends the service, and that ends the publisher.
     subprocess.Popen(  # noqa: S603  # our own command
         [sys.executable, *arguments],

@@ -10,6 +10,7 @@ from flows.lazy_group import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "enrol": ("flows.commands.silo_enrol", "Make the key pair that this silo signs its answers with."),
     "start": ("flows.commands.silo_start", "Serve this silo's steps, beside its data, until stopped."),
+    "serve": ("flows.commands.silo_serve", "Answer this silo's users from their own embeddings, over HTTP."),
     "egress": ("flows.commands.silo_egress", "Show what left this silo, and what was refused."),
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings up a whole federation on this machine below FEDREC_HOME/stack and keeps it up until SIGINT or SIGTERM:
-# up.sh INTERACTIONS ITEMS. Ports may be set as POSTGRES_PORT, PREFECT_PORT and MLFLOW_PORT.
+# up.sh INTERACTIONS ITEMS. Ports may be set as POSTGRES_PORT, PREFECT_PORT, MLFLOW_PORT
+# and SERVING_PORT.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,6 +9,7 @@ mkdir -p "${FEDREC_HOME:?names no folder}"
 STACK=$(cd "$FEDREC_HOME" && pwd)/stack
 export STACK
 export POSTGRES_PORT="${POSTGRES_PORT:-5433}" PREFECT_PORT="${PREFECT_PORT:-4200}" MLFLOW_PORT="${MLFLOW_PORT:-5000}"
+export SERVING_PORT="${SERVING_PORT:-8080}"
 unset FEDREC_HOME PREFECT_API_URL MLFLOW_TRACKING_URI
 
 mkdir -p "$STACK"
@@ -15,7 +17,7 @@ sh "$here/prepare.sh" "$1" "$2"
 
 prefect=http://127.0.0.1:$PREFECT_PORT mlflow=http://127.0.0.1:$MLFLOW_PORT
 cat <<END
-Prefect: $prefect   MLflow: $mlflow   Ctrl-C stops everything.
+Prefect: $prefect   MLflow: $mlflow   Recommendations: http://127.0.0.1:$SERVING_PORT   Ctrl-C stops everything.
 Once the coordinator's worker is up, train over the three silos from Prefect (deployment demo), or with:
   FEDREC_HOME=$STACK/coordinator PREFECT_API_URL=$prefect/api MLFLOW_TRACKING_URI=$mlflow \\
     .venv/bin/fedrec train --config infra/stack/demo.yaml

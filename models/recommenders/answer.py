@@ -12,7 +12,7 @@ from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
 from models.federation.model import ItemArrays
 from models.recommenders.diversity import diversified
-from models.recommenders.fold_in import FoldIn, ItemSide, top_k
+from models.recommenders.fold_in import Float64Array, FoldIn, ItemSide, top_k
 from models.recommenders.reasons import Reason
 from models.recommenders.scorer import Factors, Scorer
 
@@ -102,6 +102,7 @@ class Recommender:
         allowed: npt.NDArray[np.bool_] | None = None,
         diversity: float = 0.0,
         reasons: int = 0,
+        vector: Float64Array | None = None,
     ) -> list[Recommendation]:
         """The k best items for a history; what is in the history itself is never recommended.
 
@@ -113,8 +114,9 @@ class Recommender:
             allowed: (items,) which items may appear; all where nothing is said.
             diversity: from 0, the best scores, to 1, the most different items among the candidates.
             reasons: how many reasons each item comes with, at most.
+            vector: (dims,) the user's own trained one, where there is one: it scores in place of the history.
         """
-        scored = self.scorer.score(history_rows, weights)
+        scored = self.scorer.score(history_rows, weights, vector)
         candidates = k * _CANDIDATES_EACH if diversity else k
         rows = top_k(scored.scores, candidates, [*history_rows, *exclude], allowed)
         if diversity:

@@ -95,14 +95,22 @@ class FoldedUser:
 
     Attributes:
         parts: (history, dims), what each item of the history adds to it.
+        rest: (dims,) what no item of the history explains; None where that is nothing.
     """
 
     parts: Float64Array
+    rest: Float64Array | None = None
+
+    @classmethod
+    def trained(cls, vector: Float64Array, parts: Float64Array) -> FoldedUser:
+        """A user whose vector (dims,) was trained, and the parts (history, dims) that explain some of it."""
+        return cls(parts, vector - parts.sum(axis=0))
 
     @property
     def vector(self) -> Float64Array:
         """The user vector (dims,): the sum of all parts, and zero without a history."""
-        return np.asarray(self.parts.sum(axis=0), dtype=np.float64)
+        explained = self.parts.sum(axis=0)
+        return np.asarray(explained if self.rest is None else explained + self.rest, dtype=np.float64)
 
 
 def fold_in(

@@ -46,10 +46,12 @@ def reasons_for(
         user: the user vector in parts.
         side: the items.
         mean_embedding: (dims,) of all items.
-        most: at most so many reasons are named for an item; the rest are one, "others".
+        most: at most so many reasons are named for an item; the rest are one, "others", together with what
+            no item of the history explains.
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
+<<<<<<< HEAD
     lifts = np.column_stack([above @ user.parts.T, popularity])
     return [shares_of(lift, history_rows, most) for lift in lifts]
 
@@ -65,17 +67,36 @@ def shares_of(lift: Float64Array, history_rows: Sequence[int], most: int) -> tup
     for_it = np.maximum(lift, 0.0)
     total = float(for_it.sum())
     if not total:
+=======
+    for_it = np.maximum(np.column_stack([above @ user.parts.T, popularity]), 0.0)
+    unnamed = np.zeros(len(above)) if user.rest is None else np.maximum(above @ user.rest, 0.0)
+    totals = for_it.sum(axis=1) + unnamed
+    shares = for_it / np.where(totals > 0.0, totals, 1.0)[:, np.newaxis]
+    order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
+    named = zip(
+        order.tolist(),
+        np.take_along_axis(shares, order, axis=1).tolist(),
+        (np.count_nonzero(shares, axis=1) + (unnamed > 0.0)).tolist(),
+        strict=True,
+    )
+    return [_reasons(list(history_rows), places, largest, count) for places, largest, count in named]
+
+
+def _reasons(
+    history_rows: list[int], places: list[int], shares: list[float], count: int
+) -> tuple[Reason, ...]:
+    """Reasons from the places of the largest shares, and how many shares there are in all."""
+    if not count:
+>>>>>>> edge
         # Nothing lifts it above the average item: it is only what is left.
         return (Reason(None, "popularity", 1.0),)
-    shares = for_it / total
-    order = np.argsort(-shares, kind="stable")
-    named = [place for place in order[:most].tolist() if shares[place] > 0.0]
     listed = [
-        Reason(history_rows[place], "history", float(shares[place]))
+        Reason(history_rows[place], "history", share)
         if place < len(history_rows)
-        else Reason(None, "popularity", float(shares[place]))
-        for place in named
+        else Reason(None, "popularity", share)
+        for place, share in zip(places, shares, strict=True)
+        if share > 0.0
     ]
-    if np.count_nonzero(shares) > len(named):
+    if count > len(listed):
         listed.append(Reason(None, "others", 1.0 - sum(reason.share for reason in listed)))
     return tuple(listed)

@@ -33,8 +33,16 @@ class Scorer(Protocol):
         """How many items there are."""
         ...
 
-    def score(self, history_rows: Sequence[int], weights: Sequence[float] | None = None) -> Scored:
-        """All items scored for a history: rows without duplicates, each with a positive weight or 1."""
+    def score(
+        self,
+        history_rows: Sequence[int],
+        weights: Sequence[float] | None = None,
+        vector: Float64Array | None = None,
+    ) -> Scored:
+        """All items scored for a history: rows without duplicates, each with a positive weight or 1.
+
+        Where the user's own trained vector (dims,) is given, it scores, and the history only says why.
+        """
         ...
 
     def similarities(self, row: int) -> FloatArray:
@@ -76,9 +84,16 @@ class Factors:
     def __len__(self) -> int:
         return len(self.side)
 
-    def score(self, history_rows: Sequence[int], weights: Sequence[float] | None = None) -> FactorScores:
+    def score(
+        self,
+        history_rows: Sequence[int],
+        weights: Sequence[float] | None = None,
+        vector: Float64Array | None = None,
+    ) -> FactorScores:
         """See `Scorer`; for the errors see `fold_in`."""
         user = fold_in(history_rows, self.side, self.how, weights)
+        if vector is not None:
+            user = FoldedUser.trained(vector, user.parts)
         return FactorScores(self.side.scores(user.vector), list(history_rows), user, self)
 
     def similarities(self, row: int) -> FloatArray:

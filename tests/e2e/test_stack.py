@@ -35,7 +35,7 @@ class Stack:
 
     folder: Path
     ports: dict[str, int] = field(
-        default_factory=lambda: {name: free_port() for name in ("POSTGRES", "PREFECT", "MLFLOW")}
+        default_factory=lambda: {name: free_port() for name in ("POSTGRES", "PREFECT", "MLFLOW", "SERVING")}
     )
     process: subprocess.Popen[bytes] | None = None
 

@@ -27,8 +27,10 @@ ADDRESSES = {
     "0.0.0.0": "HOST",  # noqa: S104
     "$PREFECT_PORT": "PORT",
     "$MLFLOW_PORT": "PORT",
+    "$SERVING_PORT": "PORT",
     "4200": "PORT",
     "5000": "PORT",
+    "8080": "PORT",
 }
 
 
@@ -52,10 +54,10 @@ def neutral(words: list[str]) -> list[str]:
 
 def test_both_ways_start_the_same_services():
     assert set(procfile()) == set(SERVICES)
-    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "coordinator", *SILOS}
+    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "coordinator", "serving", *SILOS}
 
 
-@pytest.mark.parametrize("name", ["prefect", "mlflow", "coordinator", *SILOS])
+@pytest.mark.parametrize("name", ["prefect", "mlflow", "coordinator", "serving", *SILOS])
 def test_a_service_is_the_same_in_both(name):
     variables, command = procfile()[name]
     assert neutral(command) == neutral(SERVICES[name]["command"])
@@ -82,11 +84,13 @@ def test_a_container_is_pinned_watched_and_waited_for(name):
 
 
 def test_health_checks_and_addresses_name_ports_that_are_served():
-    for name in ("prefect", "mlflow"):
+    for name in ("prefect", "mlflow", "serving"):
         port = SERVICES[name]["command"][SERVICES[name]["command"].index("--port") + 1]
         assert f"127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
         assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
-        assert any(f"//{name}:{port}" in value for value in SERVICES["coordinator"]["environment"].values())
+        if name != "serving":
+            environment = SERVICES["coordinator"]["environment"]
+            assert any(f"//{name}:{port}" in value for value in environment.values())
     assert "mlflow:5000" in SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
 
 

@@ -33,16 +33,23 @@ N = 300
 IDS = [f"id-{row}" for row in range(N)]
 # Items without a title go by their ids.
 TITLES = [None if row % 7 == 0 else f"Film {row}" for row in range(N)]
-ITEMS = pd.DataFrame({"item_id": IDS, "title": TITLES})
+GENRES = [
+    " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
+]
+ITEMS = pd.DataFrame(
+    {"item_id": IDS, "title": TITLES, "genres": GENRES, "year": [1930.0 + row % 70 for row in range(N)]}
+)
 
 
 def random_model() -> GlobalModel:
     rng = np.random.default_rng(4)
+    # Nobody trained on every fifth item: their features place them.
+    accumulators = np.where(np.arange(N) % 5 == 0, 1.0, 2.0).astype(np.float32)
     items = ItemArrays(
         embeddings=rng.normal(size=(N, 8)).astype(np.float32),
         biases=rng.normal(size=N).astype(np.float32),
-        embedding_accumulators=np.ones((N, 8), dtype=np.float32),
-        bias_accumulators=np.ones(N, dtype=np.float32),
+        embedding_accumulators=np.repeat(accumulators[:, np.newaxis], 8, axis=1),
+        bias_accumulators=accumulators,
     )
     return GlobalModel(round=1, catalog_digest=ItemCatalog.of(ITEMS["item_id"]).digest, items=items)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.recommenders.answer import Recommender
-from tests.serving.conftest import ITEMS, factors, ids, serving, titles
+from tests.serving.conftest import ITEMS, factors, facts, ids, labels, serving, titles
 
 MODEL = {"version": 1, "round": 10, "sha256": f"{1:064x}"}
 
@@ -183,3 +183,17 @@ def test_the_serving_process_imports_no_heavy_library(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_an_id_may_hold_a_slash(tmp_path):
+    from tasks.bundle import write_bundle
+    from tasks.pointer import Pointer, Target, write_pointer
+
+    names = [f"shop/{row}" for row in range(ITEMS)]
+    digest = write_bundle(tmp_path / "1-x", facts(), factors(), names, titles(), labels())
+    write_pointer(tmp_path, Pointer(Target("1-x", digest, {})))
+    with serving(tmp_path, tmp_path / "log") as server:
+        server.wait_until(server.is_ready)
+        found = server.get("/v1/items/shop%2F7/similar?k=2")["items"]
+        assert all(one["item_id"].startswith("shop/") for one in found)
+        assert server.ask("GET", "/v1/items/shop%2F99/similar")[0] == 404

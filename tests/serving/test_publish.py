@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 
 import numpy as np
@@ -228,6 +229,9 @@ def test_a_bad_bundle_keeps_the_old_version_and_raises_the_alarm(promoted, tmp_p
         server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="bundle"}') == 0)
         publisher_path(folder).write_text('{"error": "the registry is away"}')
         server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="publisher"}') == 1)
+        # Nobody follows the registry any more.
+        os.utime(publisher_path(folder), (0, 0))
+        server.wait_until(lambda: server.metric("fedrec_serving_publisher_age_seconds") > 1e6)
 
 
 def publish_damaged(world, folder):

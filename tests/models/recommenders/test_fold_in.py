@@ -236,3 +236,15 @@ def test_top_k_of_many_items_is_the_head_of_a_stable_sort(seed, k, items):
     left = [row for row in range(items) if allowed[row] and row != 0]
     expected = sorted(left, key=lambda row: (-scores[row], row))[:k]
     assert top_k(scores, k, exclude=[0], allowed=allowed).tolist() == expected
+
+
+def test_a_trained_vector_scores_in_place_of_the_history():
+    recommender = checkerboard()
+    # The history is of the first block, the trained user of the other.
+    answer = recommender.recommend([0], 3, vector=np.array([0.0, 5.0]), reasons=2)
+
+    assert [one.item_id for one in answer] == ["i1", "i3", "i5"]
+    assert answer[0].score == pytest.approx(5.2)
+    for one in answer:
+        assert sum(reason.share for reason in one.because) == pytest.approx(1.0)
+        assert {reason.kind for reason in one.because} >= {"others"}

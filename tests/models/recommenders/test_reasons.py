@@ -63,3 +63,22 @@ def test_shares_are_positive_and_add_up_to_one(seed, history, most):
         assert len(reasons) <= most + 1
         named = [reason.share for reason in reasons if reason.kind != "others"]
         assert named == sorted(named, reverse=True)
+
+
+def test_what_no_item_of_the_history_explains_is_among_the_others():
+    # Row 0 lies (1, -1) above the mean and its bias lifts it by 1. The trained vector is (7, 2): beside the
+    # part (3, 0) there is (4, 2), which lifts it by 4 - 2.
+    user = FoldedUser.trained(np.array([7.0, 2.0]), np.array([[3.0, 0.0]]))
+
+    assert user.vector.tolist() == [7.0, 2.0]
+    ((first, second, others),) = reasons_for([0], [1], user, SIDE, MEAN, most=3)
+    assert first == Reason(row=1, kind="history", share=0.5)
+    assert second == Reason(row=None, kind="popularity", share=1 / 6)
+    assert (others.row, others.kind) == (None, "others")
+    assert others.share == pytest.approx(1 / 3)
+
+
+def test_an_item_that_only_the_rest_lifts_has_the_others_as_its_reason():
+    user = FoldedUser(np.empty((0, 2)), rest=np.array([0.0, 5.0]))
+
+    assert reasons_for([1], [], user, SIDE, MEAN, most=3) == [(Reason(None, "others", 1.0),)]

@@ -1,0 +1,298 @@
+// The page at /: a search box, what was chosen, and what the service recommends for it. What a user chooses is
+// kept in this page's memory alone and travels in the body of each question.
+
+const K = 10;
+const MATCHES = 8;
+const PAUSE_MS = 120; // between the last key and the search
+const RETRY_MS = 1000; // where the service is not ready yet, or too busy
+
+const element = (id) => document.getElementById(id);
+const [search, matches, chosenList, recommendations] = ["search", "matches", "chosen", "recommendations"].map(element);
+
+const chosen = new Map(); // item id -> title, in the order chosen
+const unwanted = new Set(); // item ids that were sent away
+let options = []; // items shown in the list of matches
+let active = -1; // which of them Enter takes
+let token = "";
+let version = null; // that the facts below are about
+let timer = 0;
+const running = new Map(); // what is being asked -> how to stop it
+
+// ---------------------------------------------------------------- asking the service
+
+/** The decoded reply; null where a newer question of the same kind took this one's place. */
+async function ask(kind, path, body) {
+  running.get(kind)?.abort();
+  const controller = new AbortController();
+  running.set(kind, controller);
+  const headers = { accept: "application/json" };
+  if (body) headers["content-type"] = "application/json";
+  if (token) headers.authorization = `Bearer ${token}`;
+  try {
+    const reply = await fetch(path, {
+      method: body ? "POST" : "GET",
+      headers,
+      body: body && JSON.stringify(body),
+      signal: controller.signal,
+    });
+    const found = await reply.json();
+    if (!reply.ok) {
+      element("token-form").hidden = reply.status !== 401;
+      if (reply.status === 503) setTimeout(refresh, RETRY_MS);
+      throw new Error(found.detail ?? `The service answered with status ${reply.status}.`);
+    }
+    element("token-form").hidden = true;
+    complain("");
+    return found;
+  } catch (error) {
+    if (error.name !== "AbortError") {
+      complain(error instanceof TypeError ? "The service cannot be reached." : error.message);
+    }
+    return null;
+  } finally {
+    if (running.get(kind) === controller) running.delete(kind);
+  }
+}
+
+function complain(text) {
+  const alert = element("alert");
+  alert.textContent = text;
+  alert.hidden = !text;
+}
+
+// ---------------------------------------------------------------- the search box
+
+function close() {
+  matches.hidden = true;
+  search.setAttribute("aria-expanded", "false");
+  mark(-1);
+}
+
+/** The match at this place is the one that Enter takes; none at -1. */
+function mark(place) {
+  active = place;
+  [...matches.children].forEach((option, number) => {
+    option.setAttribute("aria-selected", String(number === place));
+    if (number === place) option.scrollIntoView({ block: "nearest" });
+  });
+  if (place < 0) search.removeAttribute("aria-activedescendant");
+  else search.setAttribute("aria-activedescendant", `match-${place}`);
+}
+
+async function look() {
+  const query = search.value.trim();
+  if (!query) {
+    running.get("search")?.abort();
+    close();
+    return;
+  }
+  const found = await ask("search", `/v1/items?limit=${MATCHES}&query=${encodeURIComponent(query)}`);
+  if (!found) return;
+  options = found.items.filter((item) => !chosen.has(item.item_id));
+  matches.replaceChildren(...options.map(option));
+  matches.hidden = options.length === 0;
+  search.setAttribute("aria-expanded", String(options.length > 0));
+  mark(-1);
+  announce(options.length ? `${count(options.length, "match", "matches")}; choose with the arrow keys.` : "No title matches.");
+}
+
+function option(item, place) {
+  const line = node("li", item.title);
+  line.id = `match-${place}`;
+  line.setAttribute("role", "option");
+  line.setAttribute("aria-selected", "false");
+  if (item.features.length) line.append(node("small", words(item.features)));
+  // Before the search box loses the focus.
+  line.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    take(item);
+  });
+  return line;
+}
+
+function take(item) {
+  close();
+  search.value = "";
+  choose(item);
+}
+
+search.addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(look, PAUSE_MS);
+});
+search.addEventListener("blur", close);
+search.addEventListener("keydown", (event) => {
+  const open = !matches.hidden;
+  const last = options.length - 1;
+  if (event.key === "ArrowDown") {
+    if (open) mark(active < last ? active + 1 : 0);
+    else look();
+  } else if (event.key === "ArrowUp" && open) mark(active > 0 ? active - 1 : last);
+  else if (event.key === "Enter" && open) take(options[Math.max(active, 0)]);
+  else if (event.key === "Escape") {
+    if (open) close();
+    else search.value = "";
+  } else return;
+  event.preventDefault();
+});
+
+// ---------------------------------------------------------------- what was chosen
+
+function choose(item) {
+  chosen.set(item.item_id, item.title);
+  unwanted.delete(item.item_id);
+  refresh();
+}
+
+function showChosen() {
+  chosenList.replaceChildren(
+    ...[...chosen].map(([itemId, title]) => {
+      const line = node("li", title);
+      line.append(
+        button("Remove", `Remove ${title}`, () => {
+          chosen.delete(itemId);
+          search.focus();
+          refresh();
+        }),
+      );
+      return line;
+    }),
+  );
+  element("nothing-chosen").hidden = chosen.size > 0;
+  element("clear").hidden = chosen.size === 0;
+  element("recommendations-heading").textContent = chosen.size ? "For you" : "Popular";
+}
+
+element("clear").addEventListener("click", () => {
+  chosen.clear();
+  unwanted.clear();
+  search.focus();
+  refresh();
+});
+element("diversity").addEventListener("input", refresh);
+
+// ---------------------------------------------------------------- what is recommended
+
+async function refresh() {
+  showChosen();
+  const answer = await ask("recommendations", "/v1/recommendations", {
+    history: [...chosen.keys()].map((itemId) => ({ item_id: itemId })),
+    exclude: [...unwanted],
+    k: K,
+    diversity: Number(element("diversity").value),
+  });
+  if (!answer) return;
+  const focused = document.activeElement?.closest("#recommendations");
+  recommendations.replaceChildren(...answer.recommendations.map(recommended));
+  // Its button is gone; the list is the nearest thing to it.
+  if (focused) recommendations.focus();
+  const titles = count(answer.recommendations.length, "recommendation", "recommendations");
+  announce(chosen.size ? `${titles} for ${count(chosen.size, "title", "titles")}.` : `${titles} of what is popular.`);
+  showModel(answer.model);
+}
+
+function recommended(item) {
+  const line = node("li");
+  line.append(node("h3", item.title));
+  const actions = node("div");
+  actions.className = "actions";
+  actions.append(
+    button("Like", `I like ${item.title}`, () => choose(item)),
+    button("Not for me", `${item.title} is not for me`, () => {
+      unwanted.add(item.item_id);
+      refresh();
+    }),
+  );
+  line.append(actions);
+  if (item.reasons.length) {
+    const reasons = node("ul");
+    reasons.className = "reasons";
+    reasons.setAttribute("aria-label", `Why ${item.title}`);
+    reasons.append(...item.reasons.map(reason));
+    line.append(reasons);
+  }
+  return line;
+}
+
+const KINDS = { popularity: "its popularity", other: "everything else" };
+
+function reason({ kind, title, share }) {
+  const bar = node("div");
+  bar.className = "bar";
+  bar.setAttribute("aria-hidden", "true");
+  const filled = node("span");
+  filled.style.width = `${100 * share}%`; // through the object model, which the policy allows
+  bar.append(filled);
+  const line = node("li");
+  const percent = share < 0.01 ? "under 1" : Math.round(100 * share);
+  line.append(bar, node("span", `${percent} % ${KINDS[kind] ?? title}`));
+  return line;
+}
+
+// ---------------------------------------------------------------- which model answered
+
+async function showModel(model) {
+  element("model").textContent = `version ${model.version} (round ${model.round}, ${model.sha256.slice(0, 12)})`;
+  if (model.version === version) return;
+  const facts = await ask("model", "/v1/model");
+  if (!facts) return;
+  version = facts.version;
+  const shown = {
+    Model: facts.model_name,
+    Version: `${facts.version}, round ${facts.round} of job ${facts.job_id}`,
+    "SHA-256": facts.sha256,
+    Items: `${facts.items} of ${facts.dims} dims`,
+    Committed: facts.committed_at,
+    "Decided by": facts.decided_by && `${facts.decided_by}, ${facts.decided_at}`,
+    Reason: facts.reason,
+    "Privacy (epsilon)": facts.epsilon,
+    "Ledger entry": facts.ledger_entry,
+  };
+  const present = Object.entries(shown).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  element("facts").replaceChildren(...present.flatMap(([name, value]) => [node("dt", name), node("dd", value)]));
+  element("gates").hidden = facts.gates.length === 0;
+  element("gates").tBodies[0].replaceChildren(
+    ...facts.gates.map((gate) => {
+      const row = node("tr");
+      row.append(node("td", gate.gate), node("td", gate.required), node("td", gate.observed));
+      return row;
+    }),
+  );
+}
+
+element("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = element("token").value.trim();
+  refresh();
+});
+
+// ---------------------------------------------------------------- small things
+
+function node(name, text) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function button(text, label, onClick) {
+  const made = node("button", text);
+  made.type = "button";
+  made.setAttribute("aria-label", label);
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function announce(text) {
+  element("status").textContent = text;
+}
+
+function count(number, one, many) {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
+/** "genres:Comedy", "year:1995" as "Comedy, 1995". */
+function words(features) {
+  return features.map((feature) => feature.slice(feature.indexOf(":") + 1)).join(", ");
+}
+
+refresh();
