@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "flows.commands.audit",
         "Show who promoted what, when and on which evidence; verify the ledger.",
     ),
+    "evaluate": ("flows.commands.evaluate", "Evaluate a registered version on held-out interactions."),
+    "bench": ("flows.commands.bench", "Measure fedrec: the quality of its models, and what leaks are worth."),
     "recommend": ("flows.commands.recommend", "Recommend items from the champion for a given history."),
     "deploy": ("flows.commands.deploy", "Make Prefect's deployments those of prefect.yaml."),
     "silo": ("flows.commands.silo", "Take part in a federation, beside a silo's own data."),

@@ -65,12 +65,13 @@ def metric_curves(sums: UserSums, names: tuple[str, ...], item_users: FloatArray
         names: of the columns of `sums.totals`.
         item_users: (items,), the share of the users that have each item in training; a sum over clients too.
     """
-    curves = dict(zip(names, (sums.totals / sums.users[:, np.newaxis]).T, strict=True))
-    shown = sums.recommended.sum(axis=1)
+    # A replicate that counts none of a small client's users has no mean: NaN.
+    with np.errstate(invalid="ignore"):
+        curves = dict(zip(names, (sums.totals / sums.users[:, np.newaxis]).T, strict=True))
+        popularity = sums.recommended @ item_users / sums.recommended.sum(axis=1)
+        spread = _gini(sums)
     coverage = (sums.recommended > 0).mean(axis=1)
-    return curves | dict(
-        zip(LIST_METRICS, (coverage, sums.recommended @ item_users / shown, _gini(sums)), strict=True)
-    )
+    return curves | dict(zip(LIST_METRICS, (coverage, popularity, spread), strict=True))
 
 
 def top_items(scores: FloatArray, histories: Histories, k: int = TOP) -> npt.NDArray[np.int64]:

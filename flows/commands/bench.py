@@ -1,0 +1,21 @@
+"""`fedrec bench`: fedrec measured."""
+
+from __future__ import annotations
+
+import click
+
+from flows.lazy_group import LazyGroup
+
+# Name -> (module, one line of help).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quality": (
+        "flows.commands.bench_quality",
+        "Measure every family federated, pooled and alone, beside baselines.",
+    ),
+    "leak": ("flows.commands.bench_leak", "Show how much a leak of the literature is worth."),
+}
+
+
+@click.group("bench", cls=LazyGroup, lazy=COMMANDS)
+def command() -> None:
+    """Measure fedrec on this machine."""
