@@ -37,8 +37,8 @@ class BlendSpec:
 
     next_item: NextItemSpec = field(default_factory=lambda: NextItemSpec(regularisation=250.0))
     ease: EaseSpec = field(default_factory=lambda: EaseSpec(regularisation=500.0))
-    lasting_forgetting: Annotated[float, Ge(0)] = 0.25
-    lasting_weight: Annotated[float, Ge(0)] = 0.7
+    lasting_forgetting: Annotated[float, Ge(0)] = 0.7
+    lasting_weight: Annotated[float, Ge(0)] = 0.25
 
 
 @dataclass(frozen=True)
