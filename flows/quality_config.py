@@ -16,7 +16,7 @@ from models.recommenders.blend import BlendSpec
 from models.recommenders.ease import EaseSpec
 from models.recommenders.ials import IalsSpec
 from models.recommenders.next_item import NextItemSpec
-from tasks.quality import Plan
+from tasks.quality import ARMS, Plan
 from tasks.quality_baselines import NAMES, BaselineSpec
 from tasks.quality_families import Blend, Ease, Family, Ials, LightFM, NextItem
 
@@ -94,7 +94,7 @@ def plans(
 
     Args:
         config: all settings.
-        quick: leave-one-out over silos with one seed only.
+        quick: the first protocol over silos with one seed, and no silo alone.
         protocols, families: names to keep; empty keeps all. Baselines are families here.
 
     Raises:
@@ -123,6 +123,7 @@ def plans(
                 [each for each in NAMES if not families or each in families],
                 section.baselines,
                 section.seeds[:1] if quick else section.seeds,
+                ARMS[:2] if quick else ARMS,
             )
         )
     return found

@@ -22,7 +22,7 @@ from tasks.quality_families import Family, Trained
 
 Curves = dict[str, np.ndarray]
 Tell = Callable[[str], None]
-BASELINES_LABEL = "baseline"
+ARMS = ("centralised", "federated", "silo_only")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Plan:
         baselines: names of the centralised ones.
         baseline_spec: how those train.
         seeds: of the families whose training is random.
+        arms: how each family is trained.
     """
 
     protocol: Protocol
@@ -44,6 +45,7 @@ class Plan:
     baselines: Sequence[str] = NAMES
     baseline_spec: BaselineSpec = field(default_factory=BaselineSpec)
     seeds: Sequence[int] = (1,)
+    arms: Sequence[str] = ARMS
 
 
 @dataclass(frozen=True)
@@ -82,21 +84,26 @@ def quality_rows(
             found = everyone.measure(train, plan.seeds[:1])
             for learners, _, _ in groups:
                 yield from _rows(partition, plan, len(learners), baseline, "centralised", found, None)
+        central: dict[Family, Measured] = {}
         for learners, families, silos in groups:
             for family in families:
                 seeds = plan.seeds if family.seeded else plan.seeds[:1]
                 arms: dict[str, Measured] = {}
-                for arm in ("centralised", "federated", "silo_only"):
+                for arm in plan.arms:
                     if arm == "silo_only" and not silos:
                         continue  # one user alone knows no item that the user has not used
+                    if arm == "centralised" and family in central:
+                        arms[arm] = central[family]  # the same users pooled again
+                        continue
                     started = time.perf_counter()
                     arms[arm] = everyone.measure(partial(getattr(family, arm), learners), seeds)
                     seconds = time.perf_counter() - started
                     tell(f"{name}: {family.name}, {len(learners)} clients, {arm}, {seconds:.0f} s")
+                central |= {family: arms[arm] for arm in arms if arm == "centralised"}
                 for arm, found in arms.items():
-                    base = arms["centralised"] if arm == "federated" else None
+                    base = arms.get("centralised") if arm == "federated" else None
                     yield from _rows(partition, plan, len(learners), family.name, arm, found, base)
-                if silos:
+                if "silo_only" in arms:
                     yield from _benefit_rows(partition, plan, family.name, arms)
 
 

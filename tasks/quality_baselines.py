@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -65,7 +66,7 @@ def _neighbours(rows_by_things: sp.csr_matrix, k: int) -> sp.csr_matrix:
 
     # The library counts a thing among its own neighbours.
     model = CosineRecommender(K=k + 1, num_threads=1)
-    model.fit(rows_by_things, show_progress=False)
+    _fit(model, rows_by_things)
     near: sp.lil_matrix = model.similarity.tolil()
     near.setdiag(0.0)
     return sp.csr_matrix(near)
@@ -83,10 +84,15 @@ def _bpr(used: sp.csr_matrix, spec: BaselineSpec, seed: int) -> tuple[np.ndarray
         num_threads=1,  # more would make the result random
         random_state=seed,
     )
+    _fit(model, used)
+    return model.user_factors, model.item_factors
+
+
+def _fit(model: Any, used: sp.csr_matrix) -> None:
     with warnings.catch_warnings():
+        # The library advises on matrix layouts, those that it makes itself included.
         warnings.simplefilter("ignore")
         model.fit(used, show_progress=False)
-    return model.user_factors, model.item_factors
 
 
 def _by_user(scores: np.ndarray, user_ids: tuple[str, ...]) -> Scores:

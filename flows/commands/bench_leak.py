@@ -27,9 +27,9 @@ from flows.output import emit, json_option
 def command(data_dir: str, epochs: int, seed: int, as_json: bool) -> None:
     """Show what it is worth to draw training negatives outside the held-out items, too.
 
-    Code of published federated recommenders does so. "leaky" rows are what it then reports, "honest" rows what
-    the same training is worth; the difference is no quality. The last rows show that the next-item model lives
-    on the order of what came before.
+    Code of published federated recommenders does so. "leaky" rows are what it then reports, "honest" rows
+    what the same training is worth; the difference is no quality. The last rows show that the next-item model
+    lives on the order of what came before.
     """
     from flows.settings_file import absolute_folder
     from tasks.dataset import open_partition

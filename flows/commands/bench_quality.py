@@ -29,7 +29,7 @@ CONFIG = Path(__file__).parents[2] / "configs" / "quality.yaml"
     default=CONFIG,
     help="Settings of all families.  [default: configs/quality.yaml]",
 )
-@click.option("--quick", is_flag=True, help="Silos and leave-one-out only, LightFM with one seed.")
+@click.option("--quick", is_flag=True, help="Leave-one-out over silos, one seed, no silo alone.")
 @click.option(
     "--on",
     "part",
