@@ -68,7 +68,7 @@ def candidates(learners: Mapping[str, Learner]) -> Iterator[Candidate]:
     for k in (20, 50, 100):
         for name, key in (("item_knn", "item_neighbours"), ("user_knn", "user_neighbours")):
             yield name, {key: k}, partial(train_baseline, name, learners, BaselineSpec(**{key: k}))
-    for dims, epochs, rate, ridge in product((16, 64), (50, 150), (0.05,), (0.01,)):
+    for dims, epochs, rate, ridge in product((16, 64), (50, 150), (0.02, 0.05), (0.01,)):
         bpr = BaselineSpec(dims=dims, epochs=epochs, learning_rate=rate, regularisation=ridge)
         shown = {"dims": dims, "epochs": epochs, "learning_rate": rate, "regularisation": ridge}
         yield "bpr_mf", shown, partial(train_baseline, "bpr_mf", learners, bpr)

@@ -99,7 +99,8 @@ def quality_rows(
                     arms[arm] = everyone.measure(partial(getattr(family, arm), learners), seeds)
                     seconds = time.perf_counter() - started
                     tell(f"{name}: {family.name}, {len(learners)} clients, {arm}, {seconds:.0f} s")
-                central |= {family: arms[arm] for arm in arms if arm == "centralised"}
+                if "centralised" in arms:
+                    central[family] = arms["centralised"]
                 for arm, found in arms.items():
                     base = arms.get("centralised") if arm == "federated" else None
                     yield from _rows(partition, plan, len(learners), family.name, arm, found, base)
