@@ -89,7 +89,7 @@ def candidates(learners: Mapping[str, Learner]) -> Iterator[Candidate]:
             lasts = ease.solve(ease.statistics(own), own.n_items, lasting)
             model = blend.BlendWeights(follows.weights, lasts.weights)
             for memory, weight in product((0.3, 0.5, 0.7), (0.15, 0.25, 0.5, 1.0)):
-                spec = blend.BlendSpec(following, lasting, memory, weight)
+                spec = blend.BlendSpec(forgetting, ridge, 1.0, lasting.regularisation, memory, weight)
                 yield "blend", asdict(spec), partial(blended, model, spec)
 
 

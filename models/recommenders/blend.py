@@ -10,12 +10,12 @@ with the memories z of `next_item`, and the statistics of both are sums over use
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from models.federation.arrays import ArrayGroup, FloatArray
 from models.recommenders import ease, next_item
@@ -29,16 +29,28 @@ class BlendSpec:
     """How the two are learned and blended.
 
     Attributes:
-        next_item: of the next-item model.
-        ease: of EASE.
-        lasting_forgetting: how fast EASE's input forgets, as `NextItemSpec.forgetting`; less than the other.
+        forgetting, regularisation, dropout: of the next-item model, as in `NextItemSpec`.
+        lasting_regularisation: of EASE, as in `EaseSpec`.
+        lasting_forgetting: how fast EASE's input forgets, as `forgetting` does.
         lasting_weight: weight of EASE's scores beside 1.
     """
 
-    next_item: NextItemSpec = field(default_factory=lambda: NextItemSpec(regularisation=250.0))
-    ease: EaseSpec = field(default_factory=lambda: EaseSpec(regularisation=500.0))
+    forgetting: Annotated[float, Ge(0)] = 0.75
+    regularisation: Annotated[float, Gt(0)] = 250.0
+    dropout: Annotated[float, Ge(0)] = 1.0
+    lasting_regularisation: Annotated[float, Gt(0)] = 500.0
     lasting_forgetting: Annotated[float, Ge(0)] = 0.7
     lasting_weight: Annotated[float, Ge(0)] = 0.25
+
+    @property
+    def next_item(self) -> NextItemSpec:
+        """How the next-item model is learned."""
+        return NextItemSpec(self.forgetting, self.regularisation, self.dropout)
+
+    @property
+    def ease(self) -> EaseSpec:
+        """How EASE is learned."""
+        return EaseSpec(self.lasting_regularisation)
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def solve(total: BlendStatistics, n_items: int, spec: BlendSpec) -> BlendWeights
 def scores(model: BlendWeights, histories: Histories, spec: BlendSpec) -> npt.NDArray[np.float64]:
     """(users, items): the blended scores after the whole of each history."""
     back = histories.steps_back + 1.0
-    following = histories.matrix(np.power(back, -spec.next_item.forgetting))
+    following = histories.matrix(np.power(back, -spec.forgetting))
     lasting = histories.matrix(spec.lasting_weight * np.power(back, -spec.lasting_forgetting))
     return np.asarray(
         following @ model.following.astype(np.float64) + lasting @ model.lasting.astype(np.float64)

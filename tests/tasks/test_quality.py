@@ -25,7 +25,7 @@ SPEC = TrainSpec(dims=4)
 ADDITIVE = (
     Ease(EaseSpec(5.0)),
     NextItem(NextItemSpec(0.5, 5.0, 0.5)),
-    Blend(BlendSpec(NextItemSpec(0.5, 5.0), EaseSpec(5.0))),
+    Blend(BlendSpec(0.5, 5.0, lasting_regularisation=5.0)),
     Ials(IalsSpec(4, 0.1, 0.2, 0.5), rounds=4),
 )
 LIGHTFM = LightFM(SPEC, 3, "adagrad_sum", 1.0, SPEC, 3)

@@ -11,8 +11,9 @@ from models.recommenders.histories import Histories
 
 ITEMS = 12
 SPEC = blend.BlendSpec(
-    next_item=next_item.NextItemSpec(forgetting=0.6, regularisation=3.0),
-    ease=ease.EaseSpec(regularisation=4.0),
+    forgetting=0.6,
+    regularisation=3.0,
+    lasting_regularisation=4.0,
     lasting_forgetting=0.0,
     lasting_weight=0.4,
 )
@@ -41,10 +42,11 @@ def model_of(clients: list[Histories]) -> blend.BlendWeights:
 @pytest.mark.parametrize("size", [20, 7, 1])
 def test_federated_it_is_the_weighted_sum_of_both_models_on_pooled_data(size):
     clients = [users(range(first, min(first + size, 20))) for first in range(0, 20, size)]
-    following = next_item.solve(next_item.statistics(EVERYONE, SPEC.next_item), ITEMS, SPEC.next_item)
-    lasting = ease.solve(ease.statistics(EVERYONE), ITEMS, SPEC.ease)
+    first, second = next_item.NextItemSpec(0.6, 3.0), ease.EaseSpec(4.0)
+    following = next_item.solve(next_item.statistics(EVERYONE, first), ITEMS, first)
+    lasting = ease.solve(ease.statistics(EVERYONE), ITEMS, second)
     # Without forgetting EASE's input is the history itself.
-    expected = next_item.scores(following, EVERYONE, SPEC.next_item) + 0.4 * ease.scores(lasting, EVERYONE)
+    expected = next_item.scores(following, EVERYONE, first) + 0.4 * ease.scores(lasting, EVERYONE)
     found = blend.scores(model_of(clients), EVERYONE, SPEC)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
