@@ -169,8 +169,10 @@ def _rows(
         row = _row(partition, plan, clients, family, arm, metric) | _numbers(interval(runs))
         row["seeds"] = len(runs)
         if base is not None:
-            ratio = ratio_interval(runs, base.curves[metric])
-            row |= {f"ratio{name}": value for name, value in _named(ratio)}
+            # There is no ratio to a figure that is 0, in the data or in a replicate.
+            if base.curves[metric].mean(axis=0).all():
+                ratio = ratio_interval(runs, base.curves[metric])
+                row |= {f"ratio{name}": value for name, value in _named(ratio)}
             cost = found.trained
             row |= {"rounds": cost.rounds, "bytes_up": cost.bytes_up, "bytes_down": cost.bytes_down}
         yield row

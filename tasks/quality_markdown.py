@@ -84,15 +84,16 @@ def _ratios(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
         cost = found[metrics[0]]
         yield _line(
             family,
-            *(
-                f"{found[each]['ratio']:.4f} ({found[each]['ratio_low']:.4f}-{found[each]['ratio_high']:.4f})"
-                for each in metrics
-            ),
+            *(_ratio(found[each]) for each in metrics),
             str(cost["rounds"]),
             f"{cost['bytes_up'] / 1e6:.1f}",
             f"{cost['bytes_down'] / 1e6:.1f}",
         )
     yield ""
+
+
+def _ratio(row: Row) -> str:
+    return f"{row['ratio']:.4f} ({row['ratio_low']:.4f}-{row['ratio_high']:.4f})" if "ratio" in row else ""
 
 
 def _benefits(rows: Sequence[Row]) -> Iterator[str]:
