@@ -16,6 +16,7 @@ from models.evaluation.bootstrap import interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.federation.rounds import TrainSpec
 from models.federation.seeds import generator_for
+from models.recommenders.blend import BlendSpec
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
     TrainingSet,
@@ -27,7 +28,7 @@ from models.recommenders.next_item import NextItemSpec
 from tasks.dataset import Partition, read_interactions
 from tasks.quality import Evaluator, Measured
 from tasks.quality_data import BenchClient, Learner, by_client, clients_of, pooled
-from tasks.quality_families import NextItem, Trained
+from tasks.quality_families import Blend, NextItem, Trained
 
 _SHOWN = ("loo_hr@10", "loo_ndcg@10")
 # Four negatives a positive in each of a hundred rounds is what these publications train with.
@@ -53,13 +54,13 @@ def leak_rows(partition: Partition, epochs: int, seed: int) -> Iterator[dict[str
     for variant, forbidden in known.items():
         trained = _bpr(everyone, forbidden, epochs, seed)
         yield from _rows(f"LightFM, BPR, {epochs} epochs, pooled", variant, evaluator, trained)
-    # Not a leak but its opposite: if the next-item model knew more than what came before, an order at random
-    # would not hurt it.
-    model = NextItem(NextItemSpec())
-    yield from _rows("next_item", "in order of time", evaluator, model.centralised(learners, seed))
+    # Not a leak but its opposite: if these knew more than what came before, an order at random would not hurt.
     shuffled = tuple(_shuffled(client, seed) for client in clients)
-    trained = model.centralised(by_client(shuffled), seed)
-    yield from _rows("next_item", "in random order", Evaluator(shuffled, LEAVE_ONE_OUT), trained)
+    for model in (NextItem(NextItemSpec()), Blend(BlendSpec())):
+        in_time = model.centralised(learners, seed)
+        yield from _rows(model.name, "in order of time", evaluator, in_time)
+        at_random = model.centralised(by_client(shuffled), seed)
+        yield from _rows(model.name, "in random order", Evaluator(shuffled, LEAVE_ONE_OUT), at_random)
 
 
 def _rows(what: str, variant: str, evaluator: Evaluator, trained: Trained) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ def command(data_dir: str, epochs: int, seed: int, as_json: bool) -> None:
 
     Code of published federated recommenders does so. "leaky" rows are what it then reports, "honest" rows
     what the same training is worth; the difference is no quality. The last rows show that the next-item model
-    lives on the order of what came before.
+    and the blend live on the order of what came before.
     """
     from flows.settings_file import absolute_folder
     from tasks.dataset import open_partition
