@@ -54,7 +54,7 @@ def leak_rows(partition: Partition, epochs: int, seed: int) -> Iterator[dict[str
     for variant, forbidden in known.items():
         trained = _bpr(everyone, forbidden, epochs, seed)
         yield from _rows(f"LightFM, BPR, {epochs} epochs, pooled", variant, evaluator, trained)
-    # Not a leak but its opposite: if these knew more than what came before, an order at random would not hurt.
+    # No leak but its opposite: if these knew more than what came before, a random order would not hurt them.
     shuffled = tuple(_shuffled(client, seed) for client in clients)
     for model in (NextItem(NextItemSpec()), Blend(BlendSpec())):
         in_time = model.centralised(learners, seed)
