@@ -62,7 +62,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _values(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
-    yield from _head("family", "arm", *metrics)
+    yield from _head("family", "arm", "seeds", *metrics)
     for family in dict.fromkeys(row["family"] for row in rows):
         for arm in _ARMS:
             found = {row["metric"]: row for row in rows if (row["family"], row["arm"]) == (family, arm)}
@@ -71,7 +71,7 @@ def _values(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
                     f"{found[each]['value']:.4f} ({found[each]['low']:.4f}-{found[each]['high']:.4f})"
                     for each in metrics
                 )
-                yield _line(family, arm, *cells)
+                yield _line(family, arm, str(found[metrics[0]]["seeds"]), *cells)
 
 
 def _ratios(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
