@@ -15,6 +15,7 @@ from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.metric import Metric
 from models.federation.arrays import ArrayGroup
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.recommenders.blend import BlendStatistics
 from models.recommenders.ease import EaseStatistics
 from models.recommenders.ials import IalsStatistics, ItemFactors
 from models.recommenders.item_weights import ItemWeights
@@ -28,6 +29,7 @@ _CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
     IalsStatistics,
     EaseStatistics,
     NextItemStatistics,
+    BlendStatistics,
 )
 _Group = TypeVar("_Group", bound=ArrayGroup)
 

@@ -18,26 +18,30 @@ class ArrayGroup:
     """What a frozen dataclass is whose fields are all arrays: these are made read-only.
 
     Attributes:
-        AXES: the axes of each array, such as "items dims"; axes of one name have one size.
+        AXES: the axes of arrays, such as "items dims", which are checked; axes of one name have one size.
         GROWING: names of the arrays that are counts or sums of squares, and so never below zero.
     """
 
-    AXES: ClassVar[Mapping[str, str]]
+    AXES: ClassVar[Mapping[str, str]] = {}
     GROWING: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        sizes: dict[str, int] = {}
-        for name, array in self.named():
-            axes = self.AXES[name].split()
-            if array.ndim != len(axes) or any(
-                sizes.setdefault(axis, size) != size for axis, size in zip(axes, array.shape, strict=True)
+        self._require_axes()
+        for _, array in self.named():
+            array.flags.writeable = False
+
+    def _require_axes(self) -> None:
+        arrays, sizes = dict(self.named()), dict[str, int]()
+        for name, names in self.AXES.items():
+            axes, shape = names.split(), arrays[name].shape
+            if len(shape) != len(axes) or any(
+                sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
             ):
                 known = ", ".join(f"{size} {axis}" for axis, size in sizes.items())
                 raise InvalidInput(
-                    f"Array {name!r} has shape {array.shape}, expected ({', '.join(axes)})"
+                    f"Array {name!r} has shape {shape}, expected ({', '.join(axes)})"
                     f"{f' beside {known}' if known else ''}."
                 )
-            array.flags.writeable = False
 
     def named(self) -> Iterator[tuple[str, FloatArray]]:
         """(name, array) of each array, in the fixed order of the fields."""

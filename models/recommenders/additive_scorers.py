@@ -33,7 +33,8 @@ class SummedScores:
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
         """Each summand is taken relative to its mean over the items, since what lifts all explains none."""
         above = self.summands[:, np.asarray(rows)] - self.summands.mean(axis=1, keepdims=True)
-        return [shares_of(np.append(lift, 0.0), self.history_rows, most) for lift in above.T]
+        nothing = np.zeros(above.shape[1])
+        return shares_of(np.column_stack([above.T, nothing]), nothing, self.history_rows, most)
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,13 @@ class FactorScorer:
     def __len__(self) -> int:
         return len(self.units)
 
-    def score(self, history_rows: Sequence[int], weights: Sequence[float] | None = None) -> SummedScores:
-        """See `models.recommenders.scorer.Scorer`."""
+    def score(
+        self,
+        history_rows: Sequence[int],
+        weights: Sequence[float] | None = None,
+        vector: Float64Array | None = None,
+    ) -> SummedScores:
+        """See `models.recommenders.scorer.Scorer`; users have no vectors of their own here."""
         rows, counted = _checked(history_rows, weights, len(self))
         summands = self.step.parts(rows, counted) @ self.step.items.T
         return _summed(summands, rows, self.model.popularity)
@@ -96,8 +102,13 @@ class WeightsScorer:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def score(self, history_rows: Sequence[int], weights: Sequence[float] | None = None) -> SummedScores:
-        """See `models.recommenders.scorer.Scorer`."""
+    def score(
+        self,
+        history_rows: Sequence[int],
+        weights: Sequence[float] | None = None,
+        vector: Float64Array | None = None,
+    ) -> SummedScores:
+        """See `models.recommenders.scorer.Scorer`; users have no vectors of their own here."""
         rows, counted = _checked(history_rows, weights, len(self))
         steps_back = np.arange(len(rows))[::-1]
         summands = np.zeros((len(rows), len(self)))

@@ -18,7 +18,7 @@ from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRule, MergeRuleName, merge_rule
 from models.federation.model import ItemArrays, ItemModel
 from models.federation.rounds import TrainSpec
-from models.recommenders import ease, ials, item_weights, next_item
+from models.recommenders import blend, ease, ials, item_weights, next_item
 from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
@@ -28,7 +28,7 @@ from models.recommenders.lightfm_training import (
     train_alone,
     train_round,
 )
-from models.recommenders.specs import FamilySpec
+from models.recommenders.specs import AdditiveSpec, FamilySpec
 
 
 class LocalData(Protocol):
@@ -267,10 +267,29 @@ class NextItemFamily(AdditiveFamily[item_weights.ItemWeights, next_item.NextItem
         return next_item.solve(total, n_items, self.spec)
 
 
-def family_of(
-    spec: FamilySpec, merge_rule: MergeRuleName = "adagrad_sum", server_learning_rate: float = 1.0
-) -> Family:
-    """The family that trains as `spec` says; rule and rate are those of LightFM's differences."""
+@dataclass(frozen=True)
+class BlendFamily(AdditiveFamily[item_weights.ItemWeights, blend.BlendStatistics]):
+    """EASE and the next-item model blended: all is said after one round."""
+
+    kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
+
+    spec: blend.BlendSpec
+
+    def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
+        return item_weights.ItemWeights.zero(n_items, memories=2)
+
+    def nothing(self, n_items: int) -> blend.BlendStatistics:
+        return blend.BlendStatistics.zero(n_items)
+
+    def statistics(self, base: item_weights.ItemWeights, histories: Histories) -> blend.BlendStatistics:
+        return blend.statistics(histories, self.spec)
+
+    def solve(self, total: blend.BlendStatistics, n_items: int) -> item_weights.ItemWeights:
+        return blend.solve(total, n_items, self.spec)
+
+
+def additive_family_of(spec: AdditiveSpec) -> AdditiveFamily[Any, Any]:
+    """The family whose statistics add that trains as `spec` says."""
     match spec:
         case ials.IalsSpec():
             return IalsFamily(spec)
@@ -279,7 +298,16 @@ def family_of(
         case next_item.NextItemSpec():
             return NextItemFamily(spec)
         case _:
-            return LightFMFamily(spec, merge_rule, server_learning_rate)
+            return BlendFamily(spec)
+
+
+def family_of(
+    spec: FamilySpec, merge_rule: MergeRuleName = "adagrad_sum", server_learning_rate: float = 1.0
+) -> Family:
+    """The family that trains as `spec` says; rule and rate are those of LightFM's differences."""
+    if isinstance(spec, TrainSpec):
+        return LightFMFamily(spec, merge_rule, server_learning_rate)
+    return additive_family_of(spec)
 
 
 def history_scores(items: ItemModel, histories: Histories) -> Scores:

@@ -51,9 +51,10 @@ class ItemWeights(ItemModel):
         )
 
     @classmethod
-    def zero(cls, n_items: int) -> ItemWeights:
+    def zero(cls, n_items: int, memories: int = 1) -> ItemWeights:
         """The model that has learned nothing."""
-        return cls.of(np.zeros((n_items, n_items)), 0.0, np.zeros(n_items))
+        shapes = ((memories, n_items, n_items), (memories,), (n_items,))
+        return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
 
     @property
     def vectors(self) -> FloatArray:

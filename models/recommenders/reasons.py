@@ -51,25 +51,23 @@ def reasons_for(
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
-<<<<<<< HEAD
     lifts = np.column_stack([above @ user.parts.T, popularity])
-    return [shares_of(lift, history_rows, most) for lift in lifts]
+    rest = np.zeros(len(above)) if user.rest is None else above @ user.rest
+    return shares_of(lifts, rest, history_rows, most)
 
 
-def shares_of(lift: Float64Array, history_rows: Sequence[int], most: int) -> tuple[Reason, ...]:
-    """What speaks for one item, the strongest first, with shares that add up to 1.
+def shares_of(
+    lifts: Float64Array, rest: Float64Array, history_rows: Sequence[int], most: int
+) -> list[tuple[Reason, ...]]:
+    """What speaks for each item, the strongest first, with shares that add up to 1.
 
     Args:
-        lift: (history + 1,), what each item of the history adds to the score, and last what popularity does.
+        lifts: (k, history + 1), what each item of the history adds, and last what popularity does.
+        rest: (k,), what no single item of the history explains.
         history_rows: (history,) their rows.
-        most: at most so many reasons are named; the rest are one, "others".
+        most: at most so many reasons are named for an item; the rest are one, "others".
     """
-    for_it = np.maximum(lift, 0.0)
-    total = float(for_it.sum())
-    if not total:
-=======
-    for_it = np.maximum(np.column_stack([above @ user.parts.T, popularity]), 0.0)
-    unnamed = np.zeros(len(above)) if user.rest is None else np.maximum(above @ user.rest, 0.0)
+    for_it, unnamed = np.maximum(lifts, 0.0), np.maximum(rest, 0.0)
     totals = for_it.sum(axis=1) + unnamed
     shares = for_it / np.where(totals > 0.0, totals, 1.0)[:, np.newaxis]
     order = np.argsort(-shares, axis=1, kind="stable")[:, :most]
@@ -87,7 +85,6 @@ def _reasons(
 ) -> tuple[Reason, ...]:
     """Reasons from the places of the largest shares, and how many shares there are in all."""
     if not count:
->>>>>>> edge
         # Nothing lifts it above the average item: it is only what is left.
         return (Reason(None, "popularity", 1.0),)
     listed = [

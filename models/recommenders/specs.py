@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from models.federation.rounds import TrainSpec
+from models.recommenders.blend import BlendSpec
 from models.recommenders.ease import EaseSpec
 from models.recommenders.ials import IalsSpec
 from models.recommenders.next_item import NextItemSpec
 
-FamilySpec = TrainSpec | IalsSpec | EaseSpec | NextItemSpec
+AdditiveSpec = IalsSpec | EaseSpec | NextItemSpec | BlendSpec
+FamilySpec = TrainSpec | AdditiveSpec
 _SPECS: tuple[type[FamilySpec], ...] = get_args(FamilySpec)
 
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from flows.config import TrainingConfig, load_config, parse_config
 from models.errors import InvalidConfig
 from models.federation.rounds import TrainSpec
+from models.recommenders.blend import BlendSpec
 from models.recommenders.ials import IalsSpec
-from models.recommenders.next_item import NextItemSpec
 
 DEMO = Path(__file__).parents[2] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
@@ -217,7 +217,7 @@ class TestFamilies:
         assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
 
     def test_one_that_does_not_exist_is_refused(self) -> None:
-        with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item'"):
+        with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
             parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
 
     def test_a_key_of_another_family_is_unknown(self) -> None:
@@ -234,7 +234,7 @@ class TestFamilies:
             parse_config({**NEEDED, "start_from": "champion", "train": {"family": "ease"}}, "file")
 
     def test_the_other_demo_is_valid(self) -> None:
-        assert load_config(DEMO.with_name("ml-100k-next-item.yaml")).train == NextItemSpec()
+        assert load_config(DEMO.with_name("ml-100k-blend.yaml")).train == BlendSpec()
 
 
 class TestPlaces:

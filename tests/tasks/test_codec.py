@@ -18,6 +18,7 @@ from models.errors import CorruptArtifact
 from models.evaluation.metric import Metric
 from models.federation.arrays import ArrayGroup
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.recommenders.blend import BlendStatistics
 from models.recommenders.ease import EaseStatistics
 from models.recommenders.ials import IalsSpec, IalsStatistics, initial_factors
 from models.recommenders.item_weights import ItemWeights
@@ -247,6 +248,7 @@ STATISTICS = [
     IalsStatistics.zero(3, IalsSpec(dims=2)),
     EaseStatistics.zero(3),
     NextItemStatistics.zero(3),
+    BlendStatistics.zero(3),
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.federation.model import ItemArrays, relative_drift
+from models.recommenders.item_weights import ItemWeights
 
 SHAPES = {"embeddings": (3, 2), "biases": (3,), "embedding_accumulators": (3, 2), "bias_accumulators": (3,)}
 
@@ -69,3 +70,17 @@ def test_drift_is_the_relative_frobenius_norm():
     assert relative_drift(new, old) == pytest.approx(0.2)
     assert relative_drift(old, old) == 0.0
     assert relative_drift(new, with_embeddings([[0, 0], [0, 0]])) == 0.0
+
+
+def test_what_contracts_ask_of_a_model_is_told_by_every_kind():
+    items = ItemArrays(
+        *(np.array(a, np.float32) for a in ([[3, 4], [0, 0]], [1, 0], [[1, 5], [1, 1]], [1, 1]))
+    )
+    assert items.shape == (2, 2)
+    assert items.item_biases.tolist() == [1, 0]
+    assert items.accumulators.tolist() == [[1, 5, 1], [1, 1, 1]]
+    assert items.trained.tolist() == [True, False]
+    weights = ItemWeights.of(np.array([[0, 2], [0, 0]]), 0.0, np.zeros(2))
+    assert weights.item_biases.tolist() == [0, 0]
+    assert weights.accumulators.shape == (2, 0)
+    assert weights.trained.tolist() == [True, False]

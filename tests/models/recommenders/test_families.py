@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidInput
+from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import TrainSpec
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
+from models.recommenders.blend import BlendSpec
 from models.recommenders.ease import EaseSpec
 from models.recommenders.families import LightFMFamily, family_of
 from models.recommenders.histories import Histories
@@ -38,6 +40,7 @@ SCORERS = {
     "ials": (IalsSpec(dims=3, regularisation=0.1), FactorScorer),
     "ease": (EaseSpec(regularisation=1.0), WeightsScorer),
     "next_item": (NextItemSpec(regularisation=1.0), WeightsScorer),
+    "blend": (BlendSpec(regularisation=1.0, lasting_regularisation=1.0), WeightsScorer),
 }
 every_scorer = pytest.mark.parametrize(("spec", "kind"), SCORERS.values(), ids=SCORERS)
 
@@ -46,7 +49,10 @@ def trained(spec):
     family = family_of(spec)
     model = family.initial(ITEMS, seed=1)
     part, _ = family.train(model, None, DATA, seed=1, round_=1, client_id="a")
-    return family.solve(part.map(lambda array: array.astype(np.float64)), ITEMS)
+    rule = family.rule()
+    base = GlobalModel(0, "cat", model)
+    state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", part, 8))
+    return rule.finish(state, base).items
 
 
 def test_a_family_is_found_by_its_spec():
@@ -57,7 +63,7 @@ def test_a_family_is_found_by_its_spec():
 
 @pytest.mark.parametrize("values", [{"family": "svd"}, {}, {"dims": 3}])
 def test_an_unknown_family_is_refused_with_those_there_are(values):
-    with pytest.raises(ValueError, match="only lightfm, ials, ease, next_item"):
+    with pytest.raises(ValueError, match="only lightfm, ials, ease, next_item, blend"):
         spec_of(values)
 
 

@@ -1,0 +1,102 @@
+"""The grid behind configs/quality.yaml: every setting on each protocol's validation part, never on the test.
+
+Prints one JSON object a line: protocol, family, settings and metrics, and after each protocol the best of
+each family. Because the families' statistics add, the pooled model is the federated one: the grid pools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from itertools import product
+from typing import Any
+
+from models.evaluation.protocols import LEAVE_ONE_OUT, PROTOCOLS, Protocol
+from models.recommenders import blend, ease, next_item
+from models.recommenders.ease import EaseSpec
+from models.recommenders.ials import IalsSpec
+from models.recommenders.item_weights import ItemWeights
+from models.recommenders.next_item import NextItemSpec
+from tasks.dataset import Partition, open_partition
+from tasks.home import current_home
+from tasks.quality import Evaluator
+from tasks.quality_baselines import BaselineSpec, train_baseline
+from tasks.quality_data import Learner, by_client, clients_of, pooled
+from tasks.quality_families import Additive, ItemToItem, Trained, answered
+
+Candidate = tuple[str, dict[str, Any], Callable[[int], Trained]]
+
+
+def main() -> None:
+    """Prints the grid's lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--protocol", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
+    parser.add_argument("--family", nargs="+", help="only these")
+    arguments = parser.parse_args()
+    partition = open_partition(current_home().data / "ml-100k")
+    for name in arguments.protocol:
+        search(partition, PROTOCOLS[name], arguments.family)
+
+
+def search(partition: Partition, protocol: Protocol, families: list[str] | None) -> None:
+    """Every candidate under one protocol, and the best of each family."""
+    clients = clients_of(partition, protocol, "validation")
+    evaluator = Evaluator(clients, protocol)
+    metric = "loo_ndcg@10" if protocol == LEAVE_ONE_OUT else "ndcg@10"
+    best: dict[str, tuple[float, dict[str, Any]]] = {}
+    for family, settings, train in candidates(by_client(clients)):
+        if families and family not in families:
+            continue
+        started = time.perf_counter()
+        curves = evaluator.measure(train, (1,)).curves
+        value = float(curves[metric][0, 0])
+        line = {"protocol": protocol.name, "family": family, "settings": settings, metric: round(value, 5)}
+        others = {name: round(float(curve[0, 0]), 5) for name, curve in curves.items() if name != metric}
+        print(json.dumps(line | others | {"seconds": round(time.perf_counter() - started, 1)}), flush=True)
+        best[family] = max(best.get(family, (-1.0, {})), (value, settings), key=lambda pair: pair[0])
+    for family, (value, settings) in best.items():
+        print(json.dumps({"protocol": protocol.name, "best": family, metric: value, "settings": settings}))
+    sys.stdout.flush()
+
+
+def candidates(learners: Mapping[str, Learner]) -> Iterator[Candidate]:
+    """Family, settings and training of every candidate."""
+    for k in (20, 50, 100):
+        for name, key in (("item_knn", "item_neighbours"), ("user_knn", "user_neighbours")):
+            yield name, {key: k}, partial(train_baseline, name, learners, BaselineSpec(**{key: k}))
+    for dims, epochs, rate, ridge in product((16, 64), (50, 150), (0.02, 0.05), (0.01,)):
+        bpr = BaselineSpec(dims=dims, epochs=epochs, learning_rate=rate, regularisation=ridge)
+        shown = {"dims": dims, "epochs": epochs, "learning_rate": rate, "regularisation": ridge}
+        yield "bpr_mf", shown, partial(train_baseline, "bpr_mf", learners, bpr)
+    for ridge in (100.0, 200.0, 300.0, 500.0):
+        shallow = EaseSpec(ridge)
+        yield "ease", asdict(shallow), partial(ItemToItem(shallow).centralised, learners)
+    for unobserved, (ridge, exponent) in product((0.1, 0.3), ((0.05, 0.5), (0.2, 0.5), (0.01, 1.0))):
+        factors = IalsSpec(32, ridge, unobserved, exponent)
+        yield "ials", asdict(factors), partial(Additive(factors, 8).centralised, learners)
+    for forgetting, ridge, dropout in product((0.25, 0.5, 0.75), (250.0, 500.0), (1.0,)):
+        after = NextItemSpec(forgetting, ridge, dropout)
+        yield "next_item", asdict(after), partial(ItemToItem(after).centralised, learners)
+    own = pooled(learners).histories
+    for forgetting, ridge in product((0.5, 0.75), (250.0,)):
+        following = NextItemSpec(forgetting, ridge)
+        follows = next_item.solve(next_item.statistics(own, following), own.n_items, following)
+        for lasting in (EaseSpec(300.0), EaseSpec(500.0)):
+            lasts = ease.solve(ease.statistics(own), own.n_items, lasting)
+            for memory, weight in product((0.3, 0.5, 0.7), (0.15, 0.25, 0.5, 1.0)):
+                spec = blend.BlendSpec(forgetting, ridge, 1.0, lasting.regularisation, memory, weight)
+                yield "blend", asdict(spec), partial(blended, follows, lasts, spec)
+
+
+def blended(follows: ItemWeights, lasts: ItemWeights, spec: blend.BlendSpec, seed: int) -> Trained:
+    """A blend of parts that are solved already."""
+    return Trained(answered(blend.blended(follows, lasts, spec)))
+
+
+if __name__ == "__main__":
+    main()

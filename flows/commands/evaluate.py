@@ -1,0 +1,70 @@
+"""`fedrec evaluate`: a registered version on held-out interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.commands.promote import model_option
+from flows.output import emit, json_option
+
+
+@click.command("evaluate")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The configuration that the version was trained with: it names data and model.",
+)
+@click.option(
+    "--version",
+    default="champion",
+    show_default=True,
+    metavar="N|ALIAS",
+    help="Which version: a number, champion or previous.",
+)
+@click.option(
+    "--on",
+    "part",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Held-out part. Choices are made on validation, never on test.",
+)
+@model_option
+@json_option
+def command(config_file: Path, version: str, part: Any, model_name: str | None, as_json: bool) -> None:
+    """Evaluate a registered version by leave-one-out, every metric with its 95 % interval.
+
+    Users are folded in from their training histories, as serving does it. A version that was trained on other
+    data is refused: it may have learned what is held out here.
+    """
+    from flows.config import load_config
+    from tasks import environment
+    from tasks.evaluate_version import evaluate_version
+
+    config = load_config(config_file)
+    home = environment.apply()
+    result = evaluate_version(
+        home,
+        str(config.data.dir or ""),
+        model_name or config.model_name,
+        version,
+        part,
+        seed=config.evaluation.seed,
+        negatives=config.evaluation.negatives,
+    )
+    emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    click.echo(
+        f"{result['model_name']} version {result['version']}, {result['protocol']}, {result['part']}, "
+        f"{result['clients']} clients, {result['users']} users"
+    )
+    for name, found in result["metrics"].items():
+        click.echo(f"{name:14} {found['value']:.4f}  ({found['low']:.4f} to {found['high']:.4f})")
