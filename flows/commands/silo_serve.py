@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from flows.commands.promote import model_option
 from flows.commands.serve import TOKEN_VARIABLE
+from models.errors import NotFound
 
 
 @click.command("serve")
@@ -53,7 +55,14 @@ def command(
     """
     from flows.commands.serve import become_service
     from flows.silo_settings import load_silo_settings
+    from tasks.home import current_home
 
+    registry = current_home().mlflow / "mlflow.db"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not registry.exists():
+        raise NotFound(
+            f"No registry is named, and there is none of this machine's own: {registry}.",
+            next_step="Set MLFLOW_TRACKING_URI to the coordinator's MLflow, such as http://coordinator:5000.",
+        )
     publisher = ["--silo", name or load_silo_settings().name]
     publisher += ["--data", str(data.absolute())] if data else []
     publisher += ["--model", model_name] if model_name else []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,3 +227,28 @@ def test_inside_a_silo_nobody_is_answered_before_its_users_are_there(silo, tmp_p
         publish_with_users(silo)
         server.wait_until(server.is_ready)
         assert ask(server, "bob")["answered_from"] == "embedding"
+
+
+def test_schemathesis_finds_nothing_inside_a_silo(server, tmp_path):
+    command = [str(Path(sys.executable).parent / "schemathesis"), "run"]
+    command += [f"http://127.0.0.1:{server.port}/openapi.json", "--include-path-regex", "^/v1/users/"]
+    command += ["--checks", "all", "--seed", "1", "--max-examples", "30", "--no-color"]
+    # What it remembers of a run lies in the folder it runs in.
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+
+    assert found.returncode == 0, found.stdout
+    assert "No issues found" in found.stdout
+
+
+def test_a_silo_without_a_registry_is_told_to_name_one(home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "silo", "serve", "--silo", "ash"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Set MLFLOW_TRACKING_URI to the coordinator's MLflow" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.atomic import create_exclusively, write_atomically
+from tasks.atomic import create_exclusively, replacing, write_atomically
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -38,5 +38,25 @@ def test_an_old_file_survives_a_write_that_fails(tmp_path):
     write_atomically(path, b"old")
     with pytest.raises(TypeError):
         write_atomically(path, "text is not bytes")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_written_in_a_block_replaces_the_old_one_at_its_end(tmp_path):
+    path = tmp_path / "deep" / "file.bin"
+    for data in (b"first", b"second"):
+        with replacing(path) as part:
+            part.write_bytes(data)
+            assert not path.exists() or path.read_bytes() == b"first"
+        assert path.read_bytes() == data
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), replacing(path) as part:
+        part.write_bytes(b"half of the ne")
+        raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
