@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import CorruptArtifact
+from models.errors import CorruptArtifact, LedgerTampered
 from models.ledger.chain import Entry
+from models.promotion.champions import about, champions
 from models.recommenders.features import ItemFeatures
 from models.recommenders.scorer import Factors
-from tasks import registry
+from tasks import ledger, registry
 from tasks.bundle import MANIFEST, Labels, open_bundle, write_bundle
 from tasks.checksums import sha256_of
 from tasks.home import Home
 from tasks.pointer import Pointer, Target, read_pointer, serving_folder, users_folder, write_pointer
-from tasks.promotion import decision_of
+from tasks.promotion import decision_of, standing_of
 from tasks.recommend import recommender_of
 from tasks.registered_round import RegisteredRound
 
@@ -51,10 +52,12 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUser
     Raises:
         NotFound: there is no champion, or an artefact of it is missing.
         CorruptArtifact: it is not what its SHA-256 promises; the pointer stays as it was.
+        LedgerTampered: the alias was moved without a decision, or the ledger does not hold; likewise.
     """
     folder = serving_folder(home)
     aliases = registry.aliases(client, model_name)
     champion = registry.resolve_version(client, model_name, registry.CHAMPION)
+    _require_decided(home, client, model_name, champion)
     challenger = aliases.get(CHALLENGER)
     try:
         served = read_pointer(folder)
@@ -72,6 +75,28 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUser
         write_pointer(folder, wanted)
         _prune(folder, wanted)
     return wanted
+
+
+def _require_decided(home: Home, client: MlflowClient, model_name: str, version: int) -> None:
+    """Nothing happens where the ledger made the version champion, or lies with somebody else.
+
+    A service on a machine of its own has the registry alone, and believes it.
+    """
+    if not home.ledger.exists():
+        return
+    entries = ledger.read_verified(home, client).entries
+    if not about(entries, model_name):
+        return
+    # Between a decision and the move of the alias either is right.
+    decided = standing_of(entries, model_name).champion
+    if version not in {decided, *champions(entries, model_name)[-1:]}:
+        raise LedgerTampered(
+            f"Alias 'champion' of {model_name!r} names version {version}, but no decision made it champion: "
+            f"by the ledger that is {decided}.",
+            next_step="See fedrec audit --verify; fedrec promote and fedrec rollback put the alias right.",
+            model_name=model_name,
+            version=version,
+        )
 
 
 def _target(

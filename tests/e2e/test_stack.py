@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,8 +95,30 @@ class Stack:
         root = psutil.Process(self.process.pid) if self.process else None
         return [] if root is None else [root, *root.children(recursive=True)]
 
+    def memory(self) -> int:
+        """Bytes that the processes take, what they share counted once."""
+        total = 0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # some live for a moment only
+                total += process.memory_full_info().pss
+        return total
+
     def prefect(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return _json(f"http://127.0.0.1:{self.ports['PREFECT']}/api/{path}", body)
+
+    def served_version(self) -> int:
+        """The version that answers a question, once any does."""
+        url = f"http://127.0.0.1:{self.ports['SERVING']}/v1/recommendations"
+        began = time.monotonic()
+        while True:
+            try:
+                answer = _json(url, {"history": [{"item_id": "i001"}], "k": 5})
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert time.monotonic() - began < PATIENCE_S, self.log.read_text()
+                time.sleep(0.5)
+        assert len(answer["recommendations"]) == 5
+        return int(answer["model"]["version"])
 
     def mlflow(self, path: str) -> Any:
         return _json(f"http://127.0.0.1:{self.ports['MLFLOW']}/api/2.0/mlflow/{path}")
@@ -132,16 +155,21 @@ def stack() -> Iterator[Stack]:
 
 
 def trained(stack: Stack) -> str:
-    """A run of the deployment has ended; returns how."""
+    """A short job has ended; returns how."""
     [training] = stack.prefect("deployments/filter", {"deployments": {"tags": {"all_": ["training"]}}})
     config = training["parameters"]["config"] | {
         "train": {"dims": 4},
         "federation": {"rounds": 1},
         "evaluation": {"negatives": 9, "silo_only": False},
     }
+    return run(stack, training, {"config": config})
+
+
+def run(stack: Stack, deployment: dict[str, Any], parameters: dict[str, Any]) -> str:
+    """A run of the deployment has ended; returns how."""
     run = stack.prefect(
-        f"deployments/{training['id']}/create_flow_run",
-        {"parameters": {"config": config}, "state": {"type": "SCHEDULED"}},
+        f"deployments/{deployment['id']}/create_flow_run",
+        {"parameters": parameters, "state": {"type": "SCHEDULED"}},
     )
     began = time.monotonic()
     while True:
@@ -155,10 +183,14 @@ def trained(stack: Stack) -> str:
 @pytest.mark.timeout(900)
 def test_the_stack_comes_up_trains_goes_down_and_comes_up_again(stack: Stack) -> None:
     up_s = stack.up()
-    memory = sum(process.memory_full_info().pss for process in stack.processes())
+    memory = stack.memory()
     assert trained(stack) == "COMPLETED", stack.log.read_text()
     [version] = stack.mlflow("model-versions/search")["model_versions"]
     assert version["source"].startswith("mlflow-artifacts:/")
+    filtered = {"flows": {"name": {"any_": ["promotion"]}}}
+    [promotion] = stack.prefect("deployments/filter", filtered)
+    assert run(stack, promotion, {"require_approval": False}) == "COMPLETED", stack.log.read_text()
+    assert stack.served_version() == int(version["version"])
     down_s = stack.down(signal.SIGTERM)
 
     # PostgreSQL has ended in order, and each silo kept its own account of what left.
@@ -173,5 +205,6 @@ def test_the_stack_comes_up_trains_goes_down_and_comes_up_again(stack: Stack) ->
     again_s = stack.up()
     assert stack.mlflow("model-versions/search")["model_versions"] == [version]
     assert len(stack.prefect("work_pools/filter", {})) == len(POOLS)
+    assert stack.served_version() == int(version["version"])
     stack.down(signal.SIGINT)
     print(f"up {up_s:.0f} s, {memory / 1e6:.0f} MB, down {down_s:.1f} s, up again {again_s:.0f} s")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.errors import CorruptArtifact, NotFound
+from models.errors import CorruptArtifact, LedgerTampered, NotFound
 from models.recommenders.features import ItemFeatures
 from tasks import ledger, registry
 from tasks.bundle import open_bundle
@@ -77,6 +77,36 @@ def test_a_changed_artefact_is_not_published(promoted):
     with pytest.raises(CorruptArtifact, match="SHA-256"):
         publish(promoted.home, promoted.client, "movies")
     assert read_pointer(serving_folder(promoted.home)) == before
+
+
+def test_an_alias_that_was_moved_without_a_decision_is_not_followed(promoted):
+    before = publish(promoted.home, promoted.client, "movies")
+    promoted.client.set_registered_model_alias("movies", "champion", "2")
+
+    with pytest.raises(LedgerTampered, match="version 2, but no decision made it champion"):
+        publish(promoted.home, promoted.client, "movies")
+    assert read_pointer(serving_folder(promoted.home)) == before
+
+
+def test_a_decision_whose_alias_has_yet_to_move_changes_nothing(promoted):
+    before = publish(promoted.home, promoted.client, "movies")
+    decide(promoted, "promotion", 2)
+    # As between the two steps of a promotion: the decision stands, the alias does not follow yet.
+    lines = promoted.home.ledger.read_text().splitlines(keepends=True)
+    promoted.home.ledger.write_text("".join(lines[:-1]))
+    last = ledger.read(promoted.home).entries[-1]
+    ledger.mirror(promoted.client, last)
+    promoted.client.set_registered_model_alias("movies", "champion", "1")
+
+    assert publish(promoted.home, promoted.client, "movies").champion == before.champion
+    promoted.client.set_registered_model_alias("movies", "champion", "2")
+    assert publish(promoted.home, promoted.client, "movies").champion.bundle.startswith("2-")
+
+
+def test_a_home_without_the_ledger_follows_the_registry(promoted):
+    promoted.home.ledger.unlink()
+
+    assert publish(promoted.home, promoted.client, "movies").champion.decision == {}
 
 
 def test_a_damaged_bundle_is_made_anew_when_it_is_needed_again(promoted):
