@@ -112,17 +112,24 @@ def ndcg(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
 
 def ranking_metrics(ranks: HeldOutRanks) -> dict[str, Metric]:
     """The sums over the cases of every metric of `METRICS`; all that a client tells of its users."""
-    per_case = (
-        hits(ranks.full, 10),
-        ndcg(ranks.full, 10),
-        hits(ranks.full, 20),
-        hits(ranks.sampled, 10),
-        ndcg(ranks.sampled, 10),
-    )
     return {
         name: Metric(float(values.sum()), float(len(values)))
-        for name, values in zip(METRICS, per_case, strict=True)
+        for name, values in zip(METRICS, case_values(ranks).T, strict=True)
     }
+
+
+def case_values(ranks: HeldOutRanks) -> npt.NDArray[np.float64]:
+    """(cases, metrics): every metric of `METRICS`, case by case; never leaves the client."""
+    return np.stack(
+        [
+            hits(ranks.full, 10),
+            ndcg(ranks.full, 10),
+            hits(ranks.full, 20),
+            hits(ranks.sampled, 10),
+            ndcg(ranks.sampled, 10),
+        ],
+        axis=1,
+    )
 
 
 def _pairs_of(users: IntArray, train_users: IntArray, train_items: IntArray) -> tuple[IntArray, IntArray]:

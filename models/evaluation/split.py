@@ -63,15 +63,9 @@ def split_leave_one_out(
         seed: the split's seed; used only without timestamps.
 
     Raises:
-        InvalidInput: the arrays differ in length, or a user row is out of range.
+        InvalidInput: as `user_order` does.
     """
-    _require_pairs(users, items, n_users)
-    if timestamps is None:
-        order = np.lexsort((items, _pair_keys(users, items, seed), users))
-    else:
-        if len(timestamps) != len(users):
-            raise InvalidInput(f"Got {len(timestamps)} timestamps for {len(users)} interactions.")
-        order = np.lexsort((timestamps, users))
+    order = user_order(users, items, timestamps, n_users, seed)
     counts = np.bincount(users, minlength=n_users)
     owner = users[order]
     steps_from_last = np.cumsum(counts)[owner] - 1 - np.arange(len(order))
@@ -85,6 +79,33 @@ def split_leave_one_out(
     held_out = (column[rows] for rows in (validation, test) for column in (users, items))
     columns = (users[train], items[train], places[train], *held_out)
     return Split(*(column.astype(np.int32) for column in columns))
+
+
+def user_order(
+    users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """(n,): the rows by user and, within each user, by time, or at random where there are no timestamps.
+
+    Args: as in `split_leave_one_out`.
+
+    Raises:
+        InvalidInput: the arrays differ in length, a user row is out of range, or a pair occurs twice: a copy
+            that is held out is known from the one that is not.
+    """
+    _require_pairs(users, items, n_users)
+    pairs, counts = np.unique(np.stack([users, items]), axis=1, return_counts=True)
+    if (counts > 1).any():
+        user, item = pairs[:, int(np.argmax(counts > 1))]
+        raise InvalidInput(
+            f"User row {user} and item row {item} occur together more than once; held out, such a pair is "
+            "known from its copy.",
+            next_step="Keep one interaction of each user with each item.",
+        )
+    if timestamps is None:
+        return np.lexsort((items, pair_keys(users, items, seed), users))
+    if len(timestamps) != len(users):
+        raise InvalidInput(f"Got {len(timestamps)} timestamps for {len(users)} interactions.")
+    return np.lexsort((timestamps, users))
 
 
 def sample_negatives(
@@ -178,7 +199,7 @@ def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDA
     return taken[::-1].T
 
 
-def _pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
+def pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
     """(n,): a random number for each (user, item), whatever else there is."""
     base = np.uint64(seed_for(seed, "leave_one_out"))
     user_keys = _mixed(base + _GOLDEN * (users.astype(np.uint64) + np.uint64(1)))

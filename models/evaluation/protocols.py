@@ -1,0 +1,137 @@
+"""The protocols that models are compared by: what is held out of what they learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+from models.evaluation.ranking import FloatArray, HeldOutRanks, rank_of_target
+from models.evaluation.split import PADDING, IntArray, user_order
+from models.recommenders.histories import Histories
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to evaluate that the literature has a name for.
+
+    Attributes:
+        name: as in tables.
+        title: what is held out, and what it is ranked among.
+        source: who proposed it.
+    """
+
+    name: str
+    title: str
+    source: str
+
+
+LEAVE_ONE_OUT = Protocol(
+    "leave_one_out",
+    "each user's latest interaction is the test, the second latest is validation; both are ranked among 99 "
+    "items drawn uniformly from those that the user never used (loo_*), and among all items but those of "
+    "training",
+    "He et al. 2017, Neural Collaborative Filtering, section 4.1; full ranking after Krichene & Rendle 2020, "
+    "On Sampled Metrics for Item Recommendation",
+)
+RANDOM = Protocol(
+    "random_70_30",
+    "a random 30 % of each user's interactions are the test, ranked among all items but those of training",
+    "user-wise random hold-out, Meng et al. 2020, Exploring Data Splitting Strategies for the Evaluation of "
+    "Recommendation Models",
+)
+TEMPORAL = Protocol(
+    "temporal_70_30",
+    "the latest 30 % of each user's interactions are the test, ranked among all items but those of training",
+    "temporal user split, Meng et al. 2020",
+)
+PROTOCOLS = {each.name: each for each in (LEAVE_ONE_OUT, RANDOM, TEMPORAL)}
+HELD_OUT_SHARE = 0.3
+_CASES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a client's users learn from and what they are tested on, which share nothing.
+
+    Attributes:
+        histories: the training interactions.
+        users, items: (n_cases,) the held-out pairs, sorted by user; several a user where a share is held out.
+        negatives: (n_cases, n) the items that each case is ranked against besides all; -1 is padding.
+    """
+
+    histories: Histories
+    users: IntArray
+    items: IntArray
+    negatives: IntArray
+
+    def ranks(self, scores: FloatArray) -> HeldOutRanks:
+        """The ranks of the cases under the users' scores (users, items); only training items are masked."""
+        full, sampled = np.empty(len(self.users), np.int64), np.empty(len(self.users), np.int64)
+        starts = self.histories.starts
+        for first in range(0, len(self.users), _CASES_AT_ONCE):
+            part = slice(first, first + _CASES_AT_ONCE)
+            users, target, found = self.users[part], self.items[part], scores[self.users[part]]
+            lengths = starts[users + 1] - starts[users]
+            places = np.repeat(np.arange(len(users)), lengths)
+            used = np.concatenate([self.histories.items[starts[user] : starts[user + 1]] for user in users])
+            full[part] = rank_of_target(found, target, places, used)
+            # The target as one more column after its negatives; padding reads some score and is masked.
+            rivals = np.concatenate([self.negatives[part], target[:, np.newaxis]], axis=1).astype(np.int64)
+            last = np.full(len(target), rivals.shape[1] - 1)
+            few = np.take_along_axis(found, rivals, axis=1)
+            sampled[part] = rank_of_target(few, last, *np.nonzero(rivals == PADDING))
+        return HeldOutRanks(full, sampled)
+
+
+def hold_out_share(
+    users: IntArray,
+    items: IntArray,
+    timestamps: IntArray | None,
+    shape: tuple[int, int],
+    *,
+    share: float,
+    by_time: bool,
+    seed: int,
+) -> HeldOut:
+    """A share of each user's interactions held out, rounded down; the latest ones, or random ones.
+
+    Whatever is held out, what is left stays in its order of time. Interactions of one time are in the order
+    of their rows.
+
+    Args:
+        users, items: (n,), user and item rows.
+        timestamps: (n,), any unit, or None where the data have none.
+        shape: (users, items) of the client's matrix.
+        share: of each user's interactions, in (0, 1).
+        by_time: whether the latest are held out.
+        seed: of the random choice.
+
+    Raises:
+        InvalidInput: as `user_order`; the share is out of range; the latest are asked for without timestamps.
+    """
+    if not 0 < share < 1:
+        raise InvalidInput(f"A held-out share lies between 0 and 1, got {share}.")
+    if by_time and timestamps is None:
+        raise InvalidInput(
+            "The latest interactions cannot be held out, because the data have no timestamps.",
+            next_step="Use the protocol random_70_30.",
+        )
+    n_users = shape[0]
+    order = user_order(users, items, timestamps, n_users, seed)
+    counts = np.bincount(users, minlength=n_users)
+    places = _places(order, users, counts)
+    rank = places if by_time else _places(user_order(users, items, None, n_users, seed), users, counts)
+    held = rank >= (counts - np.floor(counts * share).astype(np.int64))[users]
+    cases = np.flatnonzero(held)[np.argsort(users[held], kind="stable")]
+    histories = Histories.of(users[~held], items[~held], places[~held], shape)
+    return HeldOut(histories, users[cases], items[cases], np.empty((len(cases), 0), dtype=np.int32))
+
+
+def _places(order: npt.NDArray[np.int64], users: IntArray, counts: IntArray) -> npt.NDArray[np.int64]:
+    """(n,): the place of each row among its user's, 0 being the first in `order`."""
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[users[order]]
+    return places
