@@ -26,15 +26,15 @@ def user_keys(seed: int, purpose: str, user_ids: Sequence[str]) -> Keys:
     return np.array([seed_for(seed, purpose, each) for each in user_ids], dtype=np.uint64)
 
 
-def uniforms(keys: Keys, step: int, n: int) -> Float64Array:
+def uniforms(keys: Keys, step: int | npt.NDArray[np.integer], n: int) -> Float64Array:
     """(users, n): numbers inside (0, 1), never at its ends.
 
     Args:
         keys: (users,), as from `user_keys`.
-        step: which draw of the chain this is; other steps draw other numbers.
+        step: which draw of the chain this is, or (users,) one for each; other steps draw other numbers.
         n: how many numbers for each user.
     """
-    of_step = _mixed(keys + _multiples(np.array([step + 1])))
+    of_step = _mixed(keys + _multiples(np.asarray(step) + 1))
     counters = _multiples(np.arange(1, n + 1))
     bits = _mixed(of_step[:, np.newaxis] + counters) >> np.uint64(11)
     return np.asarray((bits + 0.5) * 2.0**-53, dtype=np.float64)
@@ -50,8 +50,8 @@ def gammas(keys: Keys, step: int, shapes: Float64Array) -> Float64Array:
     return np.asarray(gammaincinv(shapes, uniforms(keys, step, 1)[:, 0]))
 
 
-def _multiples(counts: npt.NDArray[np.int64]) -> Keys:
-    return np.asarray(_GOLDEN * counts.astype(np.uint64))  # modulo 2**64
+def _multiples(counts: npt.NDArray[np.integer]) -> Keys:
+    return np.atleast_1d(counts).astype(np.uint64) * _GOLDEN  # modulo 2**64
 
 
 def _mixed(state: Keys) -> Keys:

@@ -61,7 +61,7 @@ class BayesianMfSpec:
     highest: float = 5.0
     dims: Annotated[int, Ge(1)] = 10
     directions: Annotated[int, Ge(1)] = 40
-    direction_rounds: Annotated[int, Ge(1)] = 6
+    direction_rounds: Annotated[int, Ge(1)] = 8
     noise_freedom: Annotated[float, Gt(0)] = 10.0
     prior_scale: Annotated[float, Gt(0)] = 0.1
     sweeps: Annotated[int, Ge(1)] = 240
@@ -202,11 +202,12 @@ def user_conditional(
     )
     item_biases, loadings = _split(sample.items)
     residuals = _in_units(ratings, sample, spec) - item_biases[ratings.items]
-    grams = ratings.matrix(weights) @ triangle(loadings[:, :, np.newaxis] * loadings[:, np.newaxis, :])
+    rated = loadings[ratings.rated]
+    grams = ratings.matrix(weights) @ _outer(rated)
     prior = features.values @ sample.user_coefficients @ sample.user_precision
     return Normals.of(
         symmetric(np.asarray(grams), 1 + spec.dims) + sample.user_precision,
-        ratings.matrix(weights * residuals) @ loadings + prior,
+        ratings.matrix(weights * residuals) @ rated + prior,
     )
 
 
@@ -249,8 +250,8 @@ def statistics(
     squares = np.bincount(ratings.items, weights=weights * residuals**2, minlength=ratings.n_items)
     counts = np.bincount(ratings.items, minlength=ratings.n_items)
     sums = (
-        weighted @ triangle(loadings[:, :, np.newaxis] * loadings[:, np.newaxis, :]),
-        targets @ loadings,
+        ratings.spread(weighted @ _outer(loadings)),
+        ratings.spread(targets @ loadings),
         squares,
         counts,
         triangle(features.values.T @ features.values),
@@ -334,6 +335,11 @@ def _split(factors: FloatArray) -> tuple[FloatArray, FloatArray]:
     loadings = factors.copy()
     loadings[:, 0] = 1.0
     return factors[:, 0], loadings
+
+
+def _outer(loadings: FloatArray) -> FloatArray:
+    """(n, triangle): each vector times itself."""
+    return triangle(loadings[:, :, np.newaxis] * loadings[:, np.newaxis, :])
 
 
 def _in_units(ratings: Ratings, sample: Sample, spec: BayesianMfSpec) -> Float64Array:

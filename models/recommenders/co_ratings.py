@@ -74,7 +74,7 @@ class Products(ArrayGroup):
     """A client's part of one multiplication.
 
     Attributes:
-        products: (items, k), Y_c'(Y_c Q).
+        products: (items, k) float32, Y_c'(Y_c Q).
     """
 
     products: FloatArray
@@ -95,7 +95,8 @@ def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:
 
 def user_coordinates(directions: Directions, ratings: Ratings) -> Float64Array:
     """(users, k): Y Q, each user's place among the directions."""
-    scaled = directions.items / np.sqrt(np.maximum(directions.item_ratings, 1.0))[:, np.newaxis]
+    rated = ratings.rated
+    scaled = directions.items[rated] / np.sqrt(directions.item_ratings[rated])[:, np.newaxis]
     return np.asarray(ratings.matrix() @ scaled) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
 
 
@@ -103,7 +104,7 @@ def products(directions: Directions, ratings: Ratings) -> Products:
     """The client half of a round."""
     places = user_coordinates(directions, ratings) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
     back = np.asarray(ratings.matrix().T @ places)
-    return Products(back / np.sqrt(np.maximum(directions.item_ratings, 1.0))[:, np.newaxis])
+    return Products(ratings.spread(back / np.sqrt(directions.item_ratings[ratings.rated])[:, np.newaxis]))
 
 
 def next_directions(directions: Directions, total: Products) -> Directions:

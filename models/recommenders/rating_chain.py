@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from models.errors import InvalidInput
 from models.federation.arrays import ArrayGroup, FloatArray, RunningSum
 from models.federation.streams import Keys
 from models.recommenders import co_ratings
@@ -21,11 +22,16 @@ from models.recommenders.bayesian_mf import (
     statistics,
     user_conditional,
 )
-from models.recommenders.co_ratings import Directions, RatingCounts
+from models.recommenders.co_ratings import Directions, Products, RatingCounts
 from models.recommenders.histories import Float64Array, IntArray
 from models.recommenders.predicted_ratings import PredictedRatings, PredictionSums, predictions_of
 from models.recommenders.ratings import Ratings
-from models.recommenders.side_features import SideFeatures, item_features, user_features
+from models.recommenders.side_features import (
+    SideFeatures,
+    item_features,
+    user_feature_blocks,
+    user_features,
+)
 
 Group = TypeVar("Group", bound=ArrayGroup)
 
@@ -71,6 +77,40 @@ class RatingClient:
         return self._sums.predicted(self._spec)
 
 
+class Federation:
+    """Clients asked round by round, and what that sends over the wire.
+
+    Args:
+        clients: by id, at least one.
+
+    Attributes:
+        rounds: how often all were asked.
+        bytes_up, bytes_down: what one client sent and got in all rounds so far.
+    """
+
+    def __init__(self, clients: Mapping[str, RatingClient]) -> None:
+        self.clients = clients
+        self.rounds = self.bytes_up = self.bytes_down = 0
+
+    def ask(self, answer: Callable[[RatingClient], Group], *sent: ArrayGroup) -> Group:
+        """The sum of all answers in float64, in the order of the clients' ids.
+
+        Args:
+            answer: what a client answers.
+            *sent: what it gets for that.
+        """
+        self.rounds += 1
+        self.bytes_down += sum(map(_size, sent))
+        running: RunningSum[Group] | None = None
+        for name in sorted(self.clients):
+            part = answer(self.clients[name])
+            running = (running or RunningSum.zero(part)).plus(name, part)
+        if running is None:
+            raise InvalidInput("A federation needs at least one client.")
+        self.bytes_up += _size(part)
+        return running.total
+
+
 @dataclass(frozen=True)
 class Chain:
     """What the server holds at the end.
@@ -85,25 +125,20 @@ class Chain:
 
 
 def find_directions(
-    clients: Mapping[str, RatingClient], spec: BayesianMfSpec, seed: int
+    federation: Federation, spec: BayesianMfSpec, seed: int
 ) -> tuple[RatingCounts, Directions]:
     """The first rounds: one that counts, then those that find the directions of co-rating."""
-    counts = summed({name: RatingCounts.of(client.ratings) for name, client in clients.items()})
-    wanted = min(spec.directions, len(counts.item_ratings))
-    directions = co_ratings.initial_directions(
-        counts, min(wanted + _OVERSAMPLING, len(counts.item_ratings)), seed
-    )
-    for number in range(spec.direction_rounds):
-        total = summed(
-            {name: co_ratings.products(directions, client.ratings) for name, client in clients.items()}
-        )
-        if number < spec.direction_rounds - 1:
-            directions = co_ratings.next_directions(directions, total)
-    return counts, co_ratings.singular_directions(directions, total, wanted)
+    counts = federation.ask(lambda client: RatingCounts.of(client.ratings))
+    n_items = len(counts.item_ratings)
+    wanted = min(spec.directions, n_items)
+    found = co_ratings.initial_directions(counts, min(wanted + _OVERSAMPLING, n_items), seed)
+    for _ in range(spec.direction_rounds - 1):
+        found = co_ratings.next_directions(found, _multiplied(federation, found))
+    return counts, co_ratings.singular_directions(found, _multiplied(federation, found), wanted)
 
 
 def run_chain(
-    clients: Mapping[str, RatingClient],
+    federation: Federation,
     content: Float64Array,
     spec: BayesianMfSpec,
     seed: int,
@@ -113,31 +148,37 @@ def run_chain(
     """All rounds over all clients; the clients then know what they predict.
 
     Args:
-        clients: by id.
+        federation: of the clients.
         content: (items, features) of the items; may have no column.
         spec: the model.
         seed: the chain's.
         keep: how many samples to hand back, evenly spread over those after the burn-in.
         after_sweep: called with the number of each sweep once it is done.
     """
-    counts, directions = find_directions(clients, spec, seed)
+    counts, directions = find_directions(federation, spec, seed)
     items = item_features(directions, content)
-    user_blocks = user_features(directions, next(iter(clients.values())).ratings).blocks
+    user_blocks = user_feature_blocks(directions)
     sample = first_sample(counts.mean, items, len(user_blocks), spec, seed)
-    spaced = np.linspace(spec.sweeps - 1, spec.burn_in, keep).round().astype(int)
+    kept = np.linspace(spec.sweeps - 1, spec.burn_in, keep).round()
     samples = []
     for number in range(spec.sweeps):
-        if number in spaced:
+        if number in kept:
             samples.append(sample)
-        total = summed({name: client.sweep(sample, directions, number) for name, client in clients.items()})
+        total = _swept(federation, sample, directions, number)
         sample = next_sample(total, sample, items, user_blocks, spec, seed, number)
         after_sweep(number)
     return Chain(directions, tuple(samples))
 
 
-def summed(parts: Mapping[str, Group]) -> Group:
-    """The sum over clients in float64, in the order of their ids."""
-    running = RunningSum.zero(next(iter(parts.values())))
-    for name in sorted(parts):
-        running = running.plus(name, parts[name])
-    return running.total
+def _multiplied(federation: Federation, directions: Directions) -> Products:
+    return federation.ask(lambda client: co_ratings.products(directions, client.ratings), directions)
+
+
+def _swept(federation: Federation, sample: Sample, directions: Directions, number: int) -> Statistics:
+    # The directions no longer change, so a client gets them once.
+    sent = (sample, directions) if number == 0 else (sample,)
+    return federation.ask(lambda client: client.sweep(sample, directions, number), *sent)
+
+
+def _size(group: ArrayGroup) -> int:
+    return sum(array.nbytes for _, array in group.named())

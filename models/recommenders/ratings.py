@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from models.errors import InvalidInput
+from models.federation.arrays import FloatArray
 from models.recommenders.histories import Float64Array, Histories, IntArray
 
 
@@ -73,6 +74,23 @@ class Ratings:
         """(n,): the user row of each rating."""
         return np.repeat(np.arange(len(self)), self.counts)
 
+    @cached_property
+    def rated(self) -> npt.NDArray[np.int64]:
+        """(m,): the rows of the items that anyone here rated, ascending: few of all, where users are few."""
+        return np.unique(self.items)
+
     def matrix(self, weights: Float64Array | None = None) -> sp.csr_matrix[np.float64]:
-        """(users, items): the weight of each rated pair, 1 where nothing is said; 0 elsewhere."""
-        return self.histories.matrix(weights)
+        """(users, m): the weight of each rated pair, 1 where nothing is said; columns as in `rated`."""
+        values = np.ones(len(self.items)) if weights is None else weights
+        shape = (len(self), len(self.rated))
+        return sp.csr_matrix((values, self._columns, self.histories.starts), shape=shape)
+
+    def spread(self, rows: FloatArray) -> npt.NDArray[np.float32]:
+        """(items, ...): what stands in the rows (m, ...) of `rated` items, and 0 in those of all others."""
+        whole = np.zeros((self.n_items, *rows.shape[1:]), dtype=np.float32)
+        whole[self.rated] = rows
+        return whole
+
+    @cached_property
+    def _columns(self) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self.rated, self.items)

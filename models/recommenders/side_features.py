@@ -43,6 +43,11 @@ def user_features(directions: Directions, ratings: Ratings) -> SideFeatures:
     return _joined(len(ratings), [(_CO_RATINGS, places * np.sqrt(users)), (_COUNT, counts[:, np.newaxis])])
 
 
+def user_feature_blocks(directions: Directions) -> npt.NDArray[np.int64]:
+    """(features,): the blocks of `user_features`, for those who have no users."""
+    return _blocks([(_CO_RATINGS, len(directions.strengths)), (_COUNT, 1)])
+
+
 def item_features(directions: Directions, content: Float64Array) -> SideFeatures:
     """All items: who their audience is, how often they are rated, and what they are.
 
@@ -62,5 +67,8 @@ def item_features(directions: Directions, content: Float64Array) -> SideFeatures
 
 def _joined(n: int, blocks: list[tuple[int, Float64Array]]) -> SideFeatures:
     values = np.concatenate([np.ones((n, 1)), *(values for _, values in blocks)], axis=1)
-    numbers = [np.zeros(1, np.int64), *(np.full(values.shape[1], block) for block, values in blocks)]
-    return SideFeatures(values, np.concatenate(numbers))
+    return SideFeatures(values, _blocks([(block, values.shape[1]) for block, values in blocks]))
+
+
+def _blocks(sizes: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), *(np.full(size, block) for block, size in sizes)])

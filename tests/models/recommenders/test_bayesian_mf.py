@@ -23,7 +23,7 @@ from models.recommenders.bayesian_mf import (
 )
 from models.recommenders.co_ratings import Directions, RatingCounts
 from models.recommenders.predicted_ratings import predictions_of
-from models.recommenders.rating_chain import RatingClient, find_directions, run_chain, summed
+from models.recommenders.rating_chain import Federation, RatingClient, find_directions, run_chain
 from models.recommenders.ratings import Ratings
 from models.recommenders.side_features import SideFeatures, item_features, user_features
 
@@ -65,7 +65,7 @@ ONE_USER_CLIENTS = [np.array([user]) for user in range(USERS)]
 def predicted(parts: list[np.ndarray]) -> np.ndarray:
     """(n, 2): means and deviations of all held-out ratings, in the order of users."""
     clients = federation(parts)
-    run_chain(clients, CONTENT, SPEC, seed=3)
+    run_chain(Federation(clients), CONTENT, SPEC, seed=3)
     users, _, _, held = world()
     found = np.empty((held.sum(), 2))
     for part, one in zip(parts, clients.values(), strict=True):
@@ -83,15 +83,15 @@ def test_the_order_of_clients_cannot_change_a_byte():
     clients = federation(SILOS)
     backwards = dict(reversed(federation(SILOS).items()))
     for each in (clients, backwards):
-        run_chain(each, CONTENT, SPEC, seed=3)
+        run_chain(Federation(each), CONTENT, SPEC, seed=3)
     for name, one in clients.items():
         assert one.predicted().means.tobytes() == backwards[name].predicted().means.tobytes()
 
 
 def test_another_seed_is_another_chain():
     first, other = federation(CENTRAL), federation(CENTRAL)
-    run_chain(first, CONTENT, SPEC, seed=3)
-    run_chain(other, CONTENT, SPEC, seed=4)
+    run_chain(Federation(first), CONTENT, SPEC, seed=3)
+    run_chain(Federation(other), CONTENT, SPEC, seed=4)
     assert not np.array_equal(first["client-000"].predicted().means, other["client-000"].predicted().means)
 
 
@@ -99,7 +99,7 @@ def test_predictions_beat_biases_and_their_intervals_hold():
     users, items, values, held = world()
     spec = replace(SPEC, lowest=-2.0, highest=8.0, sweeps=200, burn_in=50)
     clients = federation(CENTRAL, spec)
-    run_chain(clients, CONTENT, spec, seed=3)
+    run_chain(Federation(clients), CONTENT, spec, seed=3)
     answer = clients["client-000"].predicted()
     truth, train = values[held], ~held
     # Additive biases by least squares on the same training ratings.
@@ -153,7 +153,7 @@ def test_draws_of_items_have_the_moments_of_the_regression_on_their_raters():
     ratings, features, sample = one_sweep_in()
     conditional = user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
     users = draw_users(sample, conditional, ratings, user_keys(1, "x", ["u"] * USERS), 0, SPEC)
-    total = summed({"a": statistics(sample, users, ratings, features, SPEC)})
+    total = statistics(sample, users, ratings, features, SPEC)
     items = item_features(directions(), CONTENT)
     drawn = np.array(
         [next_sample(total, sample, items, features.blocks, SPEC, seed, 1).items[5] for seed in range(1500)]
@@ -185,7 +185,7 @@ def test_statistics_are_float32_finite_and_of_the_shape_of_zero():
 
 
 def test_kept_samples_are_spread_over_the_sweeps_after_the_burn_in():
-    chain = run_chain(federation(SILOS), CONTENT, SPEC, seed=3, keep=3)
+    chain = run_chain(Federation(federation(SILOS)), CONTENT, SPEC, seed=3, keep=3)
     assert len(chain.samples) == 3
     assert len({each.items.tobytes() for each in chain.samples}) == 3
 
@@ -203,7 +203,7 @@ def test_a_user_without_ratings_is_told_by_the_items():
     ratings = Ratings.of(np.array([0, 0]), np.array([0, 1]), np.array([5.0, 1.0]), (2, ITEMS))
     silent = RatingClient(ratings, user_keys(1, "t", ["a", "b"]), np.array([1]), np.array([4]), SPEC)
     clients = {**federation(SILOS), "silent": silent}
-    run_chain(clients, CONTENT, SPEC, seed=3)
+    run_chain(Federation(clients), CONTENT, SPEC, seed=3)
     assert 1.0 <= silent.predicted().means[0] <= 5.0
     assert np.isfinite(silent.predicted().deviations).all()
 
@@ -215,7 +215,7 @@ def test_a_scale_in_other_units_gives_the_same_predictions_in_those_units():
         ratings = Ratings.of(users, items, values * factor, (USERS, ITEMS))
         keys = user_keys(1, "t", [str(user) for user in range(USERS)])
         one = RatingClient(ratings, keys, np.arange(USERS), np.zeros(USERS, dtype=int), spec)
-        run_chain({"a": one}, CONTENT, spec, seed=3)
+        run_chain(Federation({"a": one}), CONTENT, spec, seed=3)
         found.append(np.stack([one.predicted().means, one.predicted().deviations]) / factor)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
 
@@ -239,7 +239,7 @@ def everyone() -> Ratings:
 
 
 def directions() -> Directions:
-    return find_directions(federation(CENTRAL), SPEC, seed=3)[1]
+    return find_directions(Federation(federation(CENTRAL)), SPEC, seed=3)[1]
 
 
 def one_sweep_in() -> tuple[Ratings, SideFeatures, Sample]:
@@ -251,16 +251,33 @@ def one_sweep_in() -> tuple[Ratings, SideFeatures, Sample]:
     conditional = user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
     keys = user_keys(1, "one", [str(user) for user in range(USERS)])
     users = draw_users(sample, conditional, ratings, keys, 0, SPEC)
-    total = summed({"a": statistics(sample, users, ratings, features, SPEC)})
+    total = statistics(sample, users, ratings, features, SPEC)
     return ratings, features, next_sample(total, sample, items, features.blocks, SPEC, 1, 0)
 
 
 def test_the_products_of_clients_add_up_to_that_of_their_union():
-    whole = federation(CENTRAL)
-    counts = summed({name: RatingCounts.of(each.ratings) for name, each in whole.items()})
+    whole = Federation(federation(CENTRAL))
+    counts = whole.ask(lambda each: RatingCounts.of(each.ratings))
     start = co_ratings.initial_directions(counts, 6, seed=1)
     parts = [
-        summed({name: co_ratings.products(start, each.ratings) for name, each in federation(split).items()})
+        Federation(federation(split)).ask(lambda each: co_ratings.products(start, each.ratings))
         for split in (CENTRAL, ONE_USER_CLIENTS)
     ]
-    np.testing.assert_allclose(parts[0].products, parts[1].products, atol=1e-12)
+    np.testing.assert_allclose(parts[0].products, parts[1].products, atol=1e-6)
+
+
+def test_rounds_and_bytes_are_counted_for_each_client():
+    asked = Federation(federation(SILOS))
+    run_chain(asked, CONTENT, SPEC, seed=3)
+    assert asked.rounds == 1 + SPEC.direction_rounds + SPEC.sweeps
+    # Counts have 8 bytes, the rest 4; factors of 4 have 10 products, and 6 features of a user have 21.
+    statistics_sent = ITEMS * (10 + 4 + 2) + 21 + 6 * 4 + 10 + 1
+    products_sent = ITEMS * (SPEC.directions + 10)
+    expected = 8 * (ITEMS + 2) + 4 * (SPEC.direction_rounds * products_sent + SPEC.sweeps * statistics_sent)
+    assert asked.bytes_up == expected
+    assert asked.bytes_down > SPEC.sweeps * 8 * ITEMS * 4
+
+
+def test_nobody_is_no_federation():
+    with pytest.raises(InvalidInput, match="at least one client"):
+        Federation({}).ask(lambda each: RatingCounts.of(each.ratings))

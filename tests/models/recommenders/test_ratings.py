@@ -16,7 +16,9 @@ def test_ratings_stand_user_by_user_with_their_values():
     assert ratings.values.tolist() == [4.0, 1.0, 5.0]
     assert ratings.counts.tolist() == [1, 0, 2]
     assert (len(ratings), ratings.n_items) == (3, 4)
-    assert ratings.matrix(ratings.values).toarray().tolist() == [[0, 4, 0, 0], [0, 0, 0, 0], [1, 0, 0, 5]]
+    assert ratings.matrix(ratings.values).toarray().tolist() == [[0, 4, 0], [0, 0, 0], [1, 0, 5]]
+    assert ratings.rated.tolist() == [0, 1, 3]
+    assert ratings.spread(np.array([1.0, 2.0, 3.0])).tolist() == [1, 2, 0, 3]
 
 
 @pytest.mark.parametrize(
