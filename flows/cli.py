@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show who promoted what, when and on which evidence; verify the ledger.",
     ),
     "recommend": ("flows.commands.recommend", "Recommend items from the champion for a given history."),
+    "bench": ("flows.commands.bench", "Measure models on a partition, federated beside centralised."),
     "deploy": ("flows.commands.deploy", "Make Prefect's deployments those of prefect.yaml."),
     "silo": ("flows.commands.silo", "Take part in a federation, beside a silo's own data."),
     "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),
