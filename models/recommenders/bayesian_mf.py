@@ -62,10 +62,10 @@ class BayesianMfSpec:
     dims: Annotated[int, Ge(1)] = 10
     directions: Annotated[int, Ge(1)] = 40
     direction_rounds: Annotated[int, Ge(1)] = 8
-    noise_freedom: Annotated[float, Gt(0)] = 10.0
+    noise_freedom: Annotated[float, Gt(0)] = 40.0
     prior_scale: Annotated[float, Gt(0)] = 0.1
-    sweeps: Annotated[int, Ge(1)] = 240
-    burn_in: Annotated[int, Ge(0)] = 40
+    sweeps: Annotated[int, Ge(1)] = 160
+    burn_in: Annotated[int, Ge(0)] = 20
 
     def __post_init__(self) -> None:
         if not self.lowest < self.highest:
