@@ -68,8 +68,8 @@ BASELINES: dict[str, Predictor] = {
     "biases": surprise("BaselineOnly", verbose=False),
     "user_knn": neighbours(of_users=True, k=40),
     "item_knn": neighbours(of_users=False, k=40),
-    "biased_mf": surprise("SVD", random_state=0),
-    "svd++": surprise("SVDpp", random_state=0, cache_ratings=True),
+    "biased_mf": surprise("SVD", random_state=0, n_epochs=40, n_factors=50, reg_all=0.1),
+    "svd++": surprise("SVDpp", random_state=0, cache_ratings=True, n_factors=10),
 }
 SLOW_BASELINES = ("svd++",)
 
