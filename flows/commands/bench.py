@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "serving": ("flows.commands.bench_serving", "Measure the serving process with wrk."),
     "leak": ("flows.commands.bench_leak", "Show how much a leak of the literature is worth."),
+    "ratings": ("flows.commands.bench_ratings", "Predicted ratings: RMSE, MAE and accuracies by name."),
 }
 
 
