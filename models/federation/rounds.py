@@ -29,6 +29,8 @@ class TrainSpec:
         max_sampled: WARP's limit of negatives drawn for a positive.
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
         merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
+        local_epochs: how often a round goes over that fraction.
+        proximal: pull of the items back to the round's base after each of these passes: FedProx.
     """
 
     loss: Loss = "warp"
@@ -40,6 +42,8 @@ class TrainSpec:
     kos_k: Annotated[int, Ge(1)] = 5
     kos_n: Annotated[int, Ge(1)] = 10
     merges_per_epoch: Annotated[int, Ge(1)] = 1
+    local_epochs: Annotated[int, Ge(1)] = 1
+    proximal: Annotated[float, Ge(0)] = 0.0
 
 
 @dataclass(frozen=True)
