@@ -8,9 +8,9 @@ Reddi et al. 2021 (Adaptive Federated Optimization, algorithm 2), for parameters
     v' = beta2 v + (1 - beta2) d^2               FedAdam
     w' = w + rate m' / (sqrt(v') + tau)
 
-with m = 0 and v = tau^2 before the first round. The accumulators of the clients' own Adagrad are no parameters:
-they are averaged. m and v travel as `GlobalModel.moments`, so that they are committed with the model they belong
-to; clients have no use for them, and download twice the bytes.
+with m = 0 and v = tau^2 before the first round. The accumulators of the clients' own Adagrad are no
+parameters: they are averaged. m and v travel as `GlobalModel.moments`, so that they are committed with the
+model they belong to; clients have no use for them, and download twice the bytes.
 """
 
 from __future__ import annotations

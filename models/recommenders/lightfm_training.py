@@ -124,9 +124,9 @@ def train_round(
     `spec.local_epochs` above 1 a round goes over its part again, each time in another order.
 
     After each pass the items w are pulled towards the round's base w0 by the proximal step of
-    mu/2 ||w - w0||^2, which is (w + mu w0) / (1 + mu) with mu = `spec.proximal`. FedProx (Li et al. 2020, eq. 2)
-    adds that term to the loss; LightFM's compiled loop takes no further term, and a proximal step between
-    passes is its usual splitting. Accumulators and users are never pulled.
+    mu/2 ||w - w0||^2, which is (w + mu w0) / (1 + mu) with mu = `spec.proximal`. FedProx (Li et al. 2020,
+    eq. 2) adds that term to the loss; LightFM's compiled loop takes no further term, and a proximal step
+    between passes is its usual splitting. Accumulators and users are never pulled.
 
     Raises:
         DivergedUpdate: a trained value is NaN or infinite.
@@ -273,8 +273,9 @@ def _run(
 
 def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
     """The parameters among `items` are moved towards `base` in place."""
-    for new, old in zip(items[:2], (base.embeddings, base.biases), strict=True):
-        new += (old - new) * np.float32(proximal / (1.0 + proximal))
+    share = np.float32(proximal / (1.0 + proximal))
+    items[0] += (base.embeddings - items[0]) * share
+    items[1] += (base.biases - items[1]) * share
 
 
 # LightFM only reads it. For clients of one user, building it would take longer than their training.
