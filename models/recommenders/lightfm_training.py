@@ -160,39 +160,61 @@ def train_round(
     return trained
 
 
+class PooledTraining:
+    """Plain LightFM on one data set, without any federation, that can be looked at between epochs.
+
+    Args:
+        data: the training positives.
+        spec: how to train; what concerns rounds is not looked at.
+        seed: all randomness comes from it.
+        client_id: whose data these are, because each of them starts differently.
+    """
+
+    def __init__(
+        self, data: TrainingSet, spec: TrainSpec, *, seed: int, client_id: str = "all clients"
+    ) -> None:
+        self._model = LightFM(
+            no_components=spec.dims,
+            loss=spec.loss,
+            learning_rate=spec.learning_rate,
+            item_alpha=spec.item_alpha,
+            user_alpha=spec.user_alpha,
+            max_sampled=_max_sampled(spec, data.shape[1]),
+            k=spec.kos_k,
+            n=spec.kos_n,
+            random_state=seed_for(seed, "alone", client_id) % 2**32,
+        )
+        self._matrix = data.positives.tocoo()
+        if spec.loss == "logistic":
+            self._matrix = _with_negatives(
+                data, np.arange(len(data)), generator_for(seed, "negatives", client_id)
+            )
+
+    def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
+        """Item and user arrays after so many further epochs."""
+        model = self._model
+        model.fit_partial(self._matrix, epochs=epochs, num_threads=1)
+        return (
+            ItemArrays(
+                model.item_embeddings.copy(),
+                model.item_biases.copy(),
+                model.item_embedding_gradients.copy(),
+                model.item_bias_gradients.copy(),
+            ),
+            UserArrays(
+                model.user_embeddings.copy(),
+                model.user_biases.copy(),
+                model.user_embedding_gradients.copy(),
+                model.user_bias_gradients.copy(),
+            ),
+        )
+
+
 def train_alone(
     data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
     """Item and user arrays of plain `LightFM.fit` on this data alone: the baseline without any federation."""
-    model = LightFM(
-        no_components=spec.dims,
-        loss=spec.loss,
-        learning_rate=spec.learning_rate,
-        item_alpha=spec.item_alpha,
-        user_alpha=spec.user_alpha,
-        max_sampled=_max_sampled(spec, data.shape[1]),
-        k=spec.kos_k,
-        n=spec.kos_n,
-        random_state=seed_for(seed, "alone", client_id) % 2**32,
-    )
-    matrix = data.positives.tocoo()
-    if spec.loss == "logistic":
-        matrix = _with_negatives(data, np.arange(len(data)), generator_for(seed, "negatives", client_id))
-    model.fit(matrix, epochs=epochs, num_threads=1)
-    return (
-        ItemArrays(
-            model.item_embeddings,
-            model.item_biases,
-            model.item_embedding_gradients,
-            model.item_bias_gradients,
-        ),
-        UserArrays(
-            model.user_embeddings,
-            model.user_biases,
-            model.user_embedding_gradients,
-            model.user_bias_gradients,
-        ),
-    )
+    return PooledTraining(data, spec, seed=seed, client_id=client_id).run(epochs)
 
 
 def _run(
@@ -217,7 +239,8 @@ def _run(
         _EPSILON,
         _max_sampled(spec, n_items),
     )
-    rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha)
+    steps = spec.user_alpha_steps or len(data)
+    rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha * steps / len(data))
     rows, columns = data.users[chosen], data.items[chosen]
     if spec.loss == "logistic":
         labelled = _with_negatives(data, chosen, random_state)

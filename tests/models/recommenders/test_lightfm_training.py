@@ -352,3 +352,11 @@ def test_the_pull_comes_after_every_pass():
     for epochs in (1, 2):
         items, _ = trained(data, replace(spec, local_epochs=epochs))
         np.testing.assert_allclose(items.embeddings, base.embeddings, atol=1e-5)
+
+
+def test_user_alpha_is_scaled_to_the_steps_that_it_is_meant_for():
+    data, spec = world(), TrainSpec(dims=4, user_alpha=1e-3)
+    as_given = trained(data, replace(spec, user_alpha_steps=len(data)))
+    scaled = trained(data, replace(spec, user_alpha_steps=4 * len(data)))
+    assert content(*as_given) == content(*trained(data, spec))
+    assert content(*scaled) == content(*trained(data, replace(spec, user_alpha=4e-3)))
