@@ -54,7 +54,6 @@ def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
     if name == "occupation":
         arms["silo_only"] = []
     for seed in seeds:
-        print(f"{name}: seed {seed}", file=sys.stderr)
         look = last_look(federated, federated, seed, split, pooled=False)
         cost = {"rounds": float(look.rounds), "update_megabytes": look.update_bytes / 1e6}
         arms["federated"].append(values(as_json(look.metrics)) | cost)
@@ -62,6 +61,8 @@ def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
         arms["centralised"].append(values(as_json(look.metrics)))
         if "silo_only" in arms:
             arms["silo_only"].append(alone(pooled, federated, seed, split))
+        told = {arm: {k: round(v, 4) for k, v in found[-1].items()} for arm, found in arms.items()}
+        print(f"{name}: seed {seed}: {json.dumps(told)}", file=sys.stderr, flush=True)
     facts = {"dataset": "ml-100k", "clients": len(partition.clients), "family": "lightfm"}
     rows = [
         facts | {"arm": arm, "metric": metric, **interval([each[metric] for each in found])}
