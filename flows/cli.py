@@ -14,6 +14,7 @@ from models.errors import FedrecError
 COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("flows.commands.data", "Fetch a public data set; partition interactions into silos."),
     "train": ("flows.commands.train", "Train a federated recommender, or continue an interrupted job."),
+    "tune": ("flows.commands.tune", "Search the settings of a training job, on the validation cases."),
     "promote": ("flows.commands.promote", "Put a model version through the gates and make it champion."),
     "rollback": ("flows.commands.rollback", "Give serving back to the champion before this one."),
     "audit": (

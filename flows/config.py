@@ -36,7 +36,7 @@ class FederationSection(Section):
     rounds: int = Field(30, ge=1, description="Number of merges.")
     merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
     server_learning_rate: float = Field(
-        1.0, gt=0, description="Factor on the server's step of the sum rules."
+        1.0, gt=0, description="Factor on the server's step of the sum rules and the adaptive ones."
     )
     cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
     quorum_share: float = Field(0.5, ge=0, le=1, description="Share of the asked that must deliver.")

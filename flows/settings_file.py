@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -107,6 +107,10 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
     """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
     if not isinstance(raw, Mapping):
         return  # a wrong type is pydantic's to explain
+    if get_origin(kind) is dict:
+        for key, value in raw.items():  # any key will do
+            _refuse_unknown(value, get_args(kind)[1], origin, f"{prefix}{key}.")
+        return
     known = _known_keys(kind, raw)
     for key, value in raw.items():
         if key not in known:

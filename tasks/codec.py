@@ -32,6 +32,8 @@ _CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
     BlendStatistics,
 )
 _Group = TypeVar("_Group", bound=ArrayGroup)
+# Before the names of a server optimiser's arrays, which lie beside those of the items.
+_MOMENTS = "moments."
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
@@ -67,7 +69,10 @@ def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, A
 def encode_model(model: GlobalModel) -> bytes:
     """A global model as bytes. The job is no part of them: equal models have equal hashes."""
     facts = {"kind": "global_model", "round": model.round, "catalog_digest": model.catalog_digest}
-    return encode(dict(model.items.named()), facts)
+    arrays = dict(model.items.named())
+    if model.moments is not None:
+        arrays |= {f"{_MOMENTS}{name}": array for name, array in model.moments.named()}
+    return encode(arrays, facts)
 
 
 def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
@@ -77,9 +82,15 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
         CorruptArtifact: the bytes are not a global model.
     """
     arrays, facts = _of_kind("global_model", data, origin)
+    moments = {
+        name.removeprefix(_MOMENTS): arrays.pop(name) for name in [*arrays] if name.startswith(_MOMENTS)
+    }
     with _Form(origin):
         return GlobalModel(
-            round=facts["round"], catalog_digest=facts["catalog_digest"], items=_group(arrays, _MODELS)
+            round=facts["round"],
+            catalog_digest=facts["catalog_digest"],
+            items=_group(arrays, _MODELS),
+            moments=ItemArrays(**moments) if moments else None,
         )
 
 

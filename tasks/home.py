@@ -33,6 +33,11 @@ class Home:
         return self.root / "jobs"
 
     @property
+    def tuning(self) -> Path:
+        """One folder per study of `fedrec tune`: its trials."""
+        return self.root / "tuning"
+
+    @property
     def exchange(self) -> Path:
         """Content-addressed objects that travel between coordinator and clients."""
         return self.root / "exchange"

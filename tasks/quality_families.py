@@ -16,9 +16,9 @@ import numpy as np
 
 from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRuleName, merge_rule
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import additive_family_of, history_scores, require
+from models.recommenders.families import additive_family_of, history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
     TrainingSet,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from models.federation.model import ItemArrays
+from models.federation.model import ItemArrays, require
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.answer import Recommender
 from models.recommenders.cold_items import placed_by_features
-from models.recommenders.families import require
 from models.recommenders.features import ItemFeatures
 from models.recommenders.fold_in import ItemSide
 from models.recommenders.ials import ItemFactors

@@ -16,7 +16,7 @@ from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import TrainingSet, UserArrays, initial_users
 from tasks.atomic import write_atomically
 from tasks.codec import decode, encode
-from tasks.dataset import open_partition, read_interactions
+from tasks.dataset import Partition, open_partition, read_interactions
 
 _KIND = "user_state"
 
@@ -58,13 +58,7 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         CorruptArtifact: the data are not those that the job was opened with.
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
-    partition = open_partition(data_dir)
-    if partition.digest != digest:
-        raise CorruptArtifact(
-            f"The partition {data_dir} has digest {partition.digest[:12]}, but the job was opened with "
-            f"{digest[:12]}.",
-            next_step="Start a new job on the new data, or put the old data back.",
-        )
+    partition = _opened(data_dir, digest)
     frame = read_interactions(partition.client(client_id))
     user_ids = tuple(sorted(frame["user_id"].unique()))
     row_of = {user_id: row for row, user_id in enumerate(user_ids)}
@@ -94,6 +88,19 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         validation_negatives=drawn["validation"],
         test_negatives=drawn["test"],
     )
+
+
+# Reading catalogue and manifest anew for each of many small clients would cost more than their own data.
+@lru_cache(maxsize=4)
+def _opened(data_dir: str, digest: str) -> Partition:
+    partition = open_partition(data_dir)
+    if partition.digest != digest:
+        raise CorruptArtifact(
+            f"The partition {data_dir} has digest {partition.digest[:12]}, but the job was opened with "
+            f"{digest[:12]}.",
+            next_step="Start a new job on the new data, or put the old data back.",
+        )
+    return partition
 
 
 class UserStates:

@@ -91,7 +91,7 @@ class Tracker:
         if version is not None:
             return version
         timestamp = int(datetime.fromisoformat(manifest["committed_at"]).timestamp() * 1000)
-        batch = [RunMetric(_metric_name(name), value, timestamp, round_) for name, value in metrics.items()]
+        batch = [RunMetric(metric_name(name), value, timestamp, round_) for name, value in metrics.items()]
         self.client.log_batch(self.run_id, metrics=batch)
         folder = f"rounds/{round_:04d}"
         with tempfile.TemporaryDirectory() as local:
@@ -122,7 +122,7 @@ class Tracker:
 
         self.client.log_batch(
             self.run_id,
-            metrics=[RunMetric(_metric_name(name), value, 0, step) for name, value in metrics.items()],
+            metrics=[RunMetric(metric_name(name), value, 0, step) for name, value in metrics.items()],
         )
         for name, rows in tables.items():
             if rows:
@@ -169,7 +169,7 @@ def open_run(
         tags: of a new run.
     """
     client = registry_client(home)
-    experiment_id = _experiment(client, home, experiment)
+    experiment_id = experiment_id_of(client, home, experiment)
     end_orphans(client, home, [experiment_id], job_id)
     if run_id is None:
         described = {_JOB_TAG: job_id, "mlflow.user": getpass.getuser(), **tags}
@@ -244,7 +244,8 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
     return leaves
 
 
-def _experiment(client: MlflowClient, home: Home, name: str) -> str:
+def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
+    """The id of the experiment of this name, which is made where it is missing."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -279,7 +280,8 @@ def _client_table(clients: Mapping[str, Mapping[str, Mapping[str, float]]]) -> d
     return table
 
 
-def _metric_name(name: str) -> str:
+def metric_name(name: str) -> str:
+    """What MLflow calls a metric of ours."""
     # MLflow refuses "@" in names.
     return name.replace("@", "_at_")
 

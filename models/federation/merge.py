@@ -17,7 +17,7 @@ from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
 from models.federation.arrays import ArrayGroup, FloatArray, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 
-MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean"]
+MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
 
 
 Model = TypeVar("Model", bound=ItemModel)
@@ -173,11 +173,17 @@ class WeightedMean(Mean):
 
 def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> DeltaRule:
     """The merge rule of this name."""
+    # They build on the rules above, so they can be imported only once these exist.
+    from models.federation.server_optimisers import FedAdagrad, FedAdam, FedYogi
+
     rules: dict[MergeRuleName, DeltaRule] = {
         "adagrad_sum": AdagradSum(server_learning_rate),
         "sum": Sum(server_learning_rate),
         "mean": Mean(),
         "weighted_mean": WeightedMean(),
+        "fedadagrad": FedAdagrad(server_learning_rate),
+        "fedadam": FedAdam(server_learning_rate),
+        "fedyogi": FedYogi(server_learning_rate),
     }
     return rules[name]
 

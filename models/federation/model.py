@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import InvalidInput
 from models.evaluation.metric import Metric
 from models.federation.arrays import ArrayGroup, FloatArray
 
@@ -109,11 +110,15 @@ class GlobalModel:
         round: number of merges behind it; 0 is the initial model.
         catalog_digest: which catalogue numbers its rows.
         items: the parameters, float32.
+        moments: the state of a server optimiser that keeps one (`models.federation.server_optimisers`): first
+            moments in place of the parameters, second moments in place of their accumulators. It is a part of
+            the model, so that a resumed job goes on with the same bytes.
     """
 
     round: int
     catalog_digest: str
     items: ItemModel
+    moments: ItemArrays | None = None
 
 
 @dataclass(frozen=True)
@@ -144,3 +149,19 @@ def relative_drift(new: ItemModel, old: ItemModel) -> float:
     before = float(np.linalg.norm(old.vectors.astype(np.float64)))
     moved = float(np.linalg.norm(new.vectors.astype(np.float64) - old.vectors))
     return moved / before if before else 0.0
+
+
+Kind = TypeVar("Kind", bound=ItemModel)
+
+
+def require(items: ItemModel, kind: type[Kind]) -> Kind:
+    """The model, which is one of this kind.
+
+    Raises:
+        InvalidInput: it is another family's.
+    """
+    if not isinstance(items, kind):
+        raise InvalidInput(
+            f"The model holds {type(items).__name__}, expected {kind.__name__}: it is another family's."
+        )
+    return items

@@ -26,9 +26,15 @@ class TrainSpec:
         dims: latent dimensions.
         learning_rate: Adagrad's initial step.
         item_alpha, user_alpha: L2 penalties.
+        user_alpha_steps: number of steps in an epoch that user_alpha is meant for; 0 stands for the client's
+            own. At each step LightFM shrinks all users of its data, not only the one in hand. A client has
+            fewer steps than the pooled data, so it would shrink its users less; with the number of all
+            clients' interactions here, it shrinks them as pooled training does.
         max_sampled: WARP's limit of negatives drawn for a positive.
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
         merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
+        local_epochs: how often a round goes over that fraction.
+        proximal: pull of the items back to the round's base after each of these passes: FedProx.
         family: names this way to train.
     """
 
@@ -37,10 +43,13 @@ class TrainSpec:
     learning_rate: Annotated[float, Gt(0)] = 0.05
     item_alpha: Annotated[float, Ge(0)] = 0.0
     user_alpha: Annotated[float, Ge(0)] = 0.0
+    user_alpha_steps: Annotated[int, Ge(0)] = 0
     max_sampled: Annotated[int, Ge(1)] = 10
     kos_k: Annotated[int, Ge(1)] = 5
     kos_n: Annotated[int, Ge(1)] = 10
     merges_per_epoch: Annotated[int, Ge(1)] = 1
+    local_epochs: Annotated[int, Ge(1)] = 1
+    proximal: Annotated[float, Ge(0)] = 0.0
     family: Literal["lightfm"] = "lightfm"
 
 

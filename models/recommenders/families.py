@@ -16,7 +16,7 @@ from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
 from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRule, MergeRuleName, merge_rule
-from models.federation.model import ItemArrays, ItemModel
+from models.federation.model import ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
 from models.recommenders import blend, ease, ials, item_weights, next_item
 from models.recommenders.fold_in import ItemSide, fold_in
@@ -326,19 +326,3 @@ def history_scores(items: ItemModel, histories: Histories) -> Scores:
             side = ItemSide.of(arrays.embeddings, arrays.biases)
             users = np.stack([fold_in(used, side).vector for used in histories])
             return product_scores(users, side.embeddings, side.biases)
-
-
-Kind = TypeVar("Kind", bound=ItemModel)
-
-
-def require(items: ItemModel, kind: type[Kind]) -> Kind:
-    """The model, which is one of this kind.
-
-    Raises:
-        InvalidInput: it is another family's.
-    """
-    if not isinstance(items, kind):
-        raise InvalidInput(
-            f"The model holds {type(items).__name__}, expected {kind.__name__}: it is another family's."
-        )
-    return items

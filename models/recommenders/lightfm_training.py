@@ -10,6 +10,7 @@ training positives. So this file calls LightFM's compiled epoch functions; a tes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,13 @@ def train_round(
     """Item and user arrays after one round of local training; the inputs are left as they were.
 
     Rounds walk through local epochs: round r trains part (r-1) mod m of epoch (r-1) div m, where m is
-    `spec.merges_per_epoch`. The order of an epoch depends on seed, client and epoch alone.
+    `spec.merges_per_epoch`. The order of an epoch depends on seed, client and epoch alone. With
+    `spec.local_epochs` above 1 a round goes over its part again, each time in another order.
+
+    After each pass the items w are pulled towards the round's base w0 by the proximal step of
+    mu/2 ||w - w0||^2, which is (w + mu w0) / (1 + mu) with mu = `spec.proximal`. FedProx (Li et al. 2020,
+    eq. 2) adds that term to the loss; LightFM's compiled loop takes no further term, and a proximal step
+    between passes is its usual splitting. Accumulators and users are never pulled.
 
     Raises:
         DivergedUpdate: a trained value is NaN or infinite.
@@ -136,7 +143,12 @@ def train_round(
         random_state = np.random.RandomState(
             np.random.MT19937(np.random.SeedSequence(seed_for(seed, "training", client_id, round_)))
         )
-        _run(new_items, new_users, data, chosen, spec, random_state)
+        for further in range(spec.local_epochs):
+            if further:
+                chosen = generator_for(seed, "order", client_id, epoch, further).permutation(chosen)
+            _run(new_items, new_users, data, chosen, spec, random_state)
+            if spec.proximal:
+                _pull(new_items, items, spec.proximal)
     trained = ItemArrays(*new_items), UserArrays(*new_users)
     if not (trained[0].is_finite() and all(np.isfinite(array).all() for array in new_users)):
         raise DivergedUpdate(
@@ -148,39 +160,61 @@ def train_round(
     return trained
 
 
+class PooledTraining:
+    """Plain LightFM on one data set, without any federation, that can be looked at between epochs.
+
+    Args:
+        data: the training positives.
+        spec: how to train; what concerns rounds is not looked at.
+        seed: all randomness comes from it.
+        client_id: whose data these are, because each of them starts differently.
+    """
+
+    def __init__(
+        self, data: TrainingSet, spec: TrainSpec, *, seed: int, client_id: str = "all clients"
+    ) -> None:
+        self._model = LightFM(
+            no_components=spec.dims,
+            loss=spec.loss,
+            learning_rate=spec.learning_rate,
+            item_alpha=spec.item_alpha,
+            user_alpha=spec.user_alpha,
+            max_sampled=_max_sampled(spec, data.shape[1]),
+            k=spec.kos_k,
+            n=spec.kos_n,
+            random_state=seed_for(seed, "alone", client_id) % 2**32,
+        )
+        self._matrix = data.positives.tocoo()
+        if spec.loss == "logistic":
+            self._matrix = _with_negatives(
+                data, np.arange(len(data)), generator_for(seed, "negatives", client_id)
+            )
+
+    def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
+        """Item and user arrays after so many further epochs."""
+        model = self._model
+        model.fit_partial(self._matrix, epochs=epochs, num_threads=1)
+        return (
+            ItemArrays(
+                model.item_embeddings.copy(),
+                model.item_biases.copy(),
+                model.item_embedding_gradients.copy(),
+                model.item_bias_gradients.copy(),
+            ),
+            UserArrays(
+                model.user_embeddings.copy(),
+                model.user_biases.copy(),
+                model.user_embedding_gradients.copy(),
+                model.user_bias_gradients.copy(),
+            ),
+        )
+
+
 def train_alone(
     data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
     """Item and user arrays of plain `LightFM.fit` on this data alone: the baseline without any federation."""
-    model = LightFM(
-        no_components=spec.dims,
-        loss=spec.loss,
-        learning_rate=spec.learning_rate,
-        item_alpha=spec.item_alpha,
-        user_alpha=spec.user_alpha,
-        max_sampled=_max_sampled(spec, data.shape[1]),
-        k=spec.kos_k,
-        n=spec.kos_n,
-        random_state=seed_for(seed, "alone", client_id) % 2**32,
-    )
-    matrix = data.positives.tocoo()
-    if spec.loss == "logistic":
-        matrix = _with_negatives(data, np.arange(len(data)), generator_for(seed, "negatives", client_id))
-    model.fit(matrix, epochs=epochs, num_threads=1)
-    return (
-        ItemArrays(
-            model.item_embeddings,
-            model.item_biases,
-            model.item_embedding_gradients,
-            model.item_bias_gradients,
-        ),
-        UserArrays(
-            model.user_embeddings,
-            model.user_biases,
-            model.user_embedding_gradients,
-            model.user_bias_gradients,
-        ),
-    )
+    return PooledTraining(data, spec, seed=seed, client_id=client_id).run(epochs)
 
 
 def _run(
@@ -193,8 +227,7 @@ def _run(
 ) -> None:
     """`items` and `users` are trained in place on the chosen positives, in the order given."""
     n_users, n_items = data.shape
-    item_features = CSRMatrix(sp.identity(n_items, dtype=np.float32, format="csr"))
-    user_features = CSRMatrix(sp.identity(n_users, dtype=np.float32, format="csr"))
+    item_features, user_features = _identity(n_items), _identity(n_users)
     positives = CSRMatrix(data.positives)
     state = FastLightFM(
         *_with_momentum(items),
@@ -206,7 +239,8 @@ def _run(
         _EPSILON,
         _max_sampled(spec, n_items),
     )
-    rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha)
+    steps = spec.user_alpha_steps or len(data)
+    rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha * steps / len(data))
     rows, columns = data.users[chosen], data.items[chosen]
     if spec.loss == "logistic":
         labelled = _with_negatives(data, chosen, random_state)
@@ -258,6 +292,20 @@ def _run(
         1,
         random_state,
     )
+
+
+def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
+    """The parameters among `items` are moved towards `base` in place."""
+    share = np.float32(proximal / (1.0 + proximal))
+    items[0] += (base.embeddings - items[0]) * share
+    items[1] += (base.biases - items[1]) * share
+
+
+# LightFM only reads it. For clients of one user, building it would take longer than their training.
+@lru_cache(maxsize=256)
+def _identity(n: int) -> CSRMatrix:
+    """Features of n rows that have none but themselves."""
+    return CSRMatrix(sp.identity(n, dtype=np.float32, format="csr"))
 
 
 def _max_sampled(spec: TrainSpec, n_items: int) -> int:

@@ -20,7 +20,7 @@ from models.recommenders.ials import IalsSpec
 DEMO = Path(__file__).parents[2] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
 # What the head of the demo's file says: these have no default, and pooling is allowed on public data.
-DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed"}
+DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed", "train.user_alpha_steps"}
 
 
 def written(tmp_path: Path, text: str) -> Path:

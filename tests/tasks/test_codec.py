@@ -37,7 +37,9 @@ def item_arrays(draw: st.DrawFn) -> ItemArrays:
 METRICS = st.dictionaries(
     st.text(max_size=5), st.builds(Metric, st.floats(-1e6, 1e6), st.floats(0, 1e6)), max_size=3
 )
-MODELS = st.builds(GlobalModel, st.integers(0, 10**6), st.text(max_size=9), item_arrays())
+MODELS = st.builds(
+    GlobalModel, st.integers(0, 10**6), st.text(max_size=9), item_arrays(), st.none() | item_arrays()
+)
 UPDATES = st.builds(
     ClientUpdate,
     client_id=st.text(max_size=9),
@@ -70,6 +72,7 @@ def test_a_model_comes_back_bit_by_bit(model):
     back = decode_model(data)
     assert (back.round, back.catalog_digest) == (model.round, model.catalog_digest)
     assert bits(back.items) == bits(model.items)
+    assert (back.moments and bits(back.moments)) == (model.moments and bits(model.moments))
     assert encode_model(back) == data
 
 

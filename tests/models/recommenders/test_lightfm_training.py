@@ -25,6 +25,7 @@ from models.recommenders.lightfm_training import (
 )
 
 LOSSES = get_args(Loss)
+ADAPTIVE = ("fedadagrad", "fedadam", "fedyogi")
 SEED, CLIENT = 11, "ash"
 # LightFM's names of its twelve arrays, in the order of ours; Adagrad leaves the momentum alone.
 ARRAYS = ("embeddings", "biases", "embedding_gradients", "bias_gradients")
@@ -288,7 +289,8 @@ def checkerboard(users: range) -> tuple[TrainingSet, list[int]]:
 
 @pytest.mark.parametrize("name", get_args(MergeRuleName))
 def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
-    spec, rule = TrainSpec(dims=4, learning_rate=0.1), merge_rule(name)
+    # A server that adapts its step moves every parameter by about its rate, however small the difference.
+    spec, rule = TrainSpec(dims=4, learning_rate=0.1), merge_rule(name, 0.1 if name in ADAPTIVE else 1.0)
     silos = {"black": range(SIDE // 2), "white": range(SIDE // 2, SIDE)}
     clients = {client: checkerboard(users) for client, users in silos.items()}
     users = {
@@ -311,3 +313,50 @@ def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
         for row, user in enumerate(silos[client]):
             other_colour = [item for item in range(SIDE) if (user + item) % 2]
             assert scores[row, withheld[row]] > scores[row, other_colour].max()
+
+
+def test_further_local_epochs_go_over_the_same_part_in_another_order():
+    data, spec = world(), TrainSpec(dims=4, merges_per_epoch=2)
+    once = trained(data, spec)
+    twice = trained(data, replace(spec, local_epochs=2))
+    # A user whose positives are all in the other part is trained in neither pass.
+    order = generator_for(SEED, "order", CLIENT, 0).permutation(len(data))
+    part = data.users[order[::2]]
+    untouched = sorted(set(range(30)) - set(part.tolist()))
+    start = started(data, spec)[1]
+    assert np.array_equal(twice[1].embeddings[untouched], start.embeddings[untouched])
+    touched = np.unique(part)
+    assert (twice[1].embeddings[touched] != once[1].embeddings[touched]).any(axis=1).all()
+    assert (twice[1].bias_accumulators[touched] >= once[1].bias_accumulators[touched]).all()
+
+
+@pytest.mark.parametrize("proximal", [0.25, 1.0, 3.0])
+def test_the_proximal_step_pulls_the_items_and_nothing_else(proximal):
+    data, spec = world(), TrainSpec(dims=4)
+    base = started(data, spec)
+    free, pulled = trained(data, spec), trained(data, replace(spec, proximal=proximal))
+    for name in ("embeddings", "biases"):
+        w, w0 = getattr(free[0], name).astype(np.float64), getattr(base[0], name).astype(np.float64)
+        expected = (w + proximal * w0) / (1 + proximal)
+        np.testing.assert_allclose(getattr(pulled[0], name), expected, rtol=1e-4, atol=1e-6)
+    for name in ("embedding_accumulators", "bias_accumulators"):
+        assert np.array_equal(getattr(pulled[0], name), getattr(free[0], name))
+    for name, array in vars(free[1]).items():
+        assert np.array_equal(getattr(pulled[1], name), array)
+
+
+def test_the_pull_comes_after_every_pass():
+    # Pulled almost all the way, each pass starts anew from the base: two passes go no further than one.
+    data, spec = world(), TrainSpec(dims=4, proximal=1e6)
+    base = started(data, spec)[0]
+    for epochs in (1, 2):
+        items, _ = trained(data, replace(spec, local_epochs=epochs))
+        np.testing.assert_allclose(items.embeddings, base.embeddings, atol=1e-5)
+
+
+def test_user_alpha_is_scaled_to_the_steps_that_it_is_meant_for():
+    data, spec = world(), TrainSpec(dims=4, user_alpha=1e-3)
+    as_given = trained(data, replace(spec, user_alpha_steps=len(data)))
+    scaled = trained(data, replace(spec, user_alpha_steps=4 * len(data)))
+    assert content(*as_given) == content(*trained(data, spec))
+    assert content(*scaled) == content(*trained(data, replace(spec, user_alpha=4e-3)))

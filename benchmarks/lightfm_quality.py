@@ -1,0 +1,122 @@
+"""Tuned LightFM, federated beside pooled, on the test cases: the table of docs/tuning.md.
+
+Every arm is trained with the same seeds, of which none was used for tuning. An interval is Student's 95 %
+interval of the mean over the seeds; a ratio is one of means, and its interval is that of the seeds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from scipy.stats import t as student
+
+from flows.config import TrainingConfig, load_config
+from models.evaluation.metric import as_json, total, values
+from models.evaluation.ranking import ranking_metrics
+from models.recommenders.lightfm_training import train_alone
+from tasks.dataset import open_partition
+from tasks.evaluate_client import rank_cases
+from tasks.tuning_trial import TrialSpec, looks, open_clients
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SETS = {"occupation": "ml-100k-tuned.yaml", "user": "ml-100k-by-user.yaml"}
+
+
+def main() -> None:
+    """Prints one JSON object with rows[], or a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", choices=[*SETS], nargs="+", default=[*SETS])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--split", choices=["test", "validation"], default="test")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    arguments = parser.parse_args()
+    rows = [row for name in arguments.clients for row in measured(name, arguments.seeds, arguments.split)]
+    if arguments.json:
+        print(json.dumps({"seeds": arguments.seeds, "split": arguments.split, "rows": rows}, indent=1))
+        return
+    for row in rows:
+        print(
+            f"{row['clients']:5} {row['arm']:24} {row['metric']:12} "
+            f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+        )
+
+
+def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
+    """The rows of one way to make clients."""
+    federated, pooled = load_config(CONFIGS / SETS[name]), load_config(CONFIGS / "ml-100k-centralised.yaml")
+    partition = open_partition(str(federated.data.dir))
+    arms: dict[str, list[dict[str, float]]] = {"federated": [], "centralised": []}
+    if name == "occupation":
+        arms["silo_only"] = []
+    for seed in seeds:
+        look = last_look(federated, federated, seed, split, pooled=False)
+        cost = {"rounds": float(look.rounds), "update_megabytes": look.update_bytes / 1e6}
+        arms["federated"].append(values(as_json(look.metrics)) | cost)
+        look = last_look(pooled, federated, seed, split, pooled=True)
+        arms["centralised"].append(values(as_json(look.metrics)))
+        if "silo_only" in arms:
+            arms["silo_only"].append(alone(pooled, federated, seed, split))
+        told = {arm: {k: round(v, 4) for k, v in found[-1].items()} for arm, found in arms.items()}
+        print(f"{name}: seed {seed}: {json.dumps(told)}", file=sys.stderr, flush=True)
+    facts = {"dataset": "ml-100k", "clients": len(partition.clients), "family": "lightfm"}
+    rows = [
+        facts | {"arm": arm, "metric": metric, **interval([each[metric] for each in found])}
+        for arm, found in arms.items()
+        for metric in found[0]
+    ]
+    for metric in arms["centralised"][0]:
+        both = zip(arms["federated"], arms["centralised"], strict=True)
+        spread = interval([one[metric] / other[metric] for one, other in both])
+        ratio = mean(r[metric] for r in arms["federated"]) / mean(r[metric] for r in arms["centralised"])
+        rows.append(facts | {"arm": "federated/centralised", "metric": metric, **spread, "value": ratio})
+    return rows
+
+
+def last_look(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str, *, pooled: bool) -> Any:
+    """What a training with these settings came to, on those data."""
+    federation, train = settings.federation, settings.train
+    a_round = federation.cohort_share * train.local_epochs / train.merges_per_epoch
+    trial = TrialSpec(
+        data_dir=str(data.data.dir),
+        data_digest=open_partition(str(data.data.dir)).digest,
+        evaluation_seed=data.evaluation.seed,
+        negatives=data.evaluation.negatives,
+        train=train,
+        merge_rule=None if pooled else federation.merge_rule,
+        server_learning_rate=federation.server_learning_rate,
+        cohort_share=federation.cohort_share,
+        epochs=federation.rounds if pooled else round(federation.rounds * a_round),
+        evaluations=1,
+        seed=seed,
+        split=split,
+    )
+    return list(looks(trial))[-1]
+
+
+def alone(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str) -> dict[str, float]:
+    """Every client with plain LightFM on its own data, with the settings that won on the pooled data."""
+    evaluation = data.evaluation
+    clients = open_clients(open_partition(str(data.data.dir)), evaluation.seed, evaluation.negatives)
+    parts = []
+    for client_id, silo in clients.items():
+        items, users = train_alone(
+            silo.training, settings.train, epochs=settings.federation.rounds, seed=seed, client_id=client_id
+        )
+        parts.append(ranking_metrics(rank_cases(silo, users.embeddings, items, split)))
+    return values(as_json(total(parts)))
+
+
+def interval(found: list[float]) -> dict[str, float]:
+    """Mean and 95 % interval; the interval of one value is that value."""
+    middle, n = mean(found), len(found)
+    half = float(student.ppf(0.975, n - 1)) * stdev(found) / n**0.5 if n > 1 else 0.0
+    return {"value": middle, "low": middle - half, "high": middle + half}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""`fedrec tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.output import emit, json_option
+
+_file = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.command("tune")
+@click.option("--config", "path", required=True, type=_file, help="Training configuration to start from.")
+@click.option(
+    "--space",
+    required=True,
+    type=_file,
+    help="YAML file of keys and ranges; configs/tuning.yaml explains itself.",
+)
+@click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="How many in all.")
+@click.option(
+    "--arm",
+    type=click.Choice(["federated", "centralised"]),
+    default="federated",
+    show_default=True,
+    help="Tune the federation, or LightFM on the pooled data to compare it with.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of --config.")
+@json_option
+def command(
+    path: Path, space: Path, trials: int, arm: Any, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Search the settings of a training job, on the validation cases and never on the test cases.
+
+    Clients are simulated in this process, and tell sums only. Every trial is kept and tracked in MLflow.
+    Interrupted at any moment, the same command goes on with the trials that are done; a larger --trials adds
+    to them.
+    """
+    from flows.config import load_config
+    from flows.tuning_config import load_tuning
+
+    config, tuning = load_config(path, overrides), load_tuning(space)
+    from tasks.environment import apply
+
+    apply()
+    from flows.progress import listening
+    from flows.tune import run_locally
+
+    with listening(lambda event: click.echo(f"Trial {event.round}/{event.rounds}: {event.text}", err=True)):
+        result = run_locally(config, tuning, arm, trials)
+    emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    best = result["best"]
+    click.echo(f"Study {result['study']}: {len(result['trials'])} trials")
+    if best is None:
+        click.echo("No trial was finished.")
+        return
+    click.echo(
+        f"Best: trial {best['trial']}, objective {best['objective']:.4f}, after {best['epochs']} epochs"
+    )
+    if best["rounds"]:
+        click.echo(f"  federation.rounds: {best['rounds']}")
+    for key, value in sorted(best["values"].items()):
+        click.echo(f"  {key}: {value}")
+    for name, value in best["metrics"].items():
+        click.echo(f"  validation {name} {value:.4f}")

@@ -1,0 +1,237 @@
+"""A search for good settings as a Prefect flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from flows.config import TrainingConfig, parse_config
+from flows.progress import announce
+from flows.tuning_config import Arm, TuningConfig, with_values
+from models.errors import DivergedUpdate, InvalidConfig
+from models.evaluation.metric import as_json, values
+from models.federation.rounds import TrainSpec
+from tasks.dataset import open_partition
+from tasks.environment import apply
+from tasks.home import current_home
+from tasks.journal import fingerprint
+from tasks.prefect_logs import report_own_errors_once
+from tasks.prefect_runs import (
+    end_orphaned_runs,
+    end_orphaned_servers,
+    note_own_run,
+    note_own_server,
+    wait_until_recorded,
+)
+from tasks.track_study import StudyTracker
+from tasks.tuning_study import Proposal, Study, opened_study
+from tasks.tuning_trial import Look, TrialSpec, looks, objective
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the steps of a search share.
+
+    Attributes:
+        config: the training configuration that keys are set in.
+        tuning: the search.
+        arm: what is tuned.
+        digest: of the partition.
+    """
+
+    config: TrainingConfig
+    tuning: TuningConfig
+    arm: Arm
+    digest: str
+
+    @property
+    def space(self) -> dict[str, dict[str, Any]]:
+        """The ranges, as JSON values."""
+        return {key: each.model_dump(mode="json") for key, each in self.tuning.space(self.arm).items()}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides what the trials give; how many there are is no part of it."""
+        return {
+            "arm": self.arm,
+            "config": self.config.deciding(),
+            "tuning": self.tuning.model_dump(mode="json"),
+            "data": self.digest,
+        }
+
+    @property
+    def study_id(self) -> str:
+        """Name of the study: equal settings have one."""
+        return f"{self.config.name}-{self.arm}-{fingerprint(self.settings)[:8]}"
+
+    def first(self) -> dict[str, Any]:
+        """The configuration's own values of the searched keys."""
+        given = self.config.model_dump(mode="json")
+        return {key: given[key.partition(".")[0]][key.partition(".")[2]] for key in self.space}
+
+    def with_values(self, found: Mapping[str, Any]) -> TrainingConfig:
+        """The configuration with these values.
+
+        Raises:
+            InvalidConfig: a key is unknown, or a value is out of range.
+        """
+        raw = with_values(self.config.model_dump(mode="json"), found)
+        return parse_config(raw, "The search")
+
+    def trial(self, config: TrainingConfig, seed: int) -> TrialSpec:
+        """One training of a trial."""
+        federation, federated = config.federation, self.arm == "federated"
+        return TrialSpec(
+            data_dir=str(config.data.dir),
+            data_digest=self.digest,
+            evaluation_seed=config.evaluation.seed,
+            negatives=config.evaluation.negatives,
+            train=_lightfm(config),
+            merge_rule=federation.merge_rule if federated else None,
+            server_learning_rate=federation.server_learning_rate,
+            cohort_share=federation.cohort_share,
+            epochs=self.tuning.epochs,
+            evaluations=self.tuning.evaluations,
+            seed=seed,
+        )
+
+
+@flow(
+    name="tuning",
+    flow_run_name="{config.name}-{arm}",
+    description="Searches the settings of a training job, on the validation cases.",
+    persist_result=False,
+)
+def tune(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: int) -> dict[str, Any]:
+    """So many trials of the study are done, and the best one is known; returns both.
+
+    A search that was interrupted, or is asked for more trials, goes on with those that are done.
+
+    Args:
+        config: the training configuration that keys are set in.
+        tuning: which keys, in which ranges, and by which measure.
+        arm: whether a federation or LightFM on the pooled data is tuned.
+        trials: how many in all.
+    """
+    notes = current_home().prefect
+    note_own_run(notes / "flow_runs", str(flow_run.id))
+    note_own_server(notes / "servers")
+    end_orphaned_runs(notes / "flow_runs")
+    home = apply()
+    search = opened_search(parse_config(config.model_dump(mode="json"), "The flow's parameters"), tuning, arm)
+    with opened_study(home.tuning / search.study_id, tuning.seed, search.space, search.first()) as study:
+        tracker = StudyTracker(home, f"{config.name}-tuning", search.study_id, search.settings)
+        try:
+            while len(study.done) < trials:
+                run_trial(search, study, tracker, study.propose())
+                announce(_line(study), len(study.done), trials)
+        except BaseException:
+            tracker.end(None, "KILLED")
+            raise
+        tracker.end(study.best, "FINISHED")
+        return {
+            "study": search.study_id,
+            "arm": arm,
+            "trials": study.done,
+            "best": study.best,
+            "mlflow_run_id": tracker.run_id,
+            "flow_run_id": str(flow_run.id),
+        }
+
+
+def run_locally(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: int) -> dict[str, Any]:
+    """`tune` in this process."""
+    opened_search(config, tuning, arm)  # what is wrong is said before a server is started for it
+    report_own_errors_once()
+    end_orphaned_servers(current_home().prefect / "servers")
+    result: dict[str, Any] = tune(config, tuning, arm, trials)
+    wait_until_recorded(result["flow_run_id"])
+    return result
+
+
+def opened_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Search:
+    """The search on the data that the configuration names.
+
+    Raises:
+        InvalidConfig: a searched key or value is none, or data may not be pooled that would have to be.
+        NotFound, CorruptArtifact: the partition is missing or damaged.
+    """
+    if config.data.dir is None:
+        raise InvalidConfig(
+            "fedrec tune simulates the clients of a partition, but with runner.kind 'silos' there is none.",
+            next_step="Tune on a partition of data like the silos', and train with what was found.",
+            key="data.dir",
+        )
+    if arm == "centralised" and not config.evaluation.pooling_allowed:
+        raise InvalidConfig(
+            "The centralised arm pools the data, which evaluation.pooling_allowed does not allow.",
+            next_step="Tune the federated arm, or set evaluation.pooling_allowed to true.",
+            key="evaluation.pooling_allowed",
+        )
+    search = Search(config, tuning, arm, open_partition(str(config.data.dir)).digest)
+    for key, one in tuning.space(arm).items():
+        for value in one.choices or (one.low, one.high):
+            search.with_values({key: value})
+    return search
+
+
+@task(name="trial", task_run_name="trial-{proposal.number}", cache_policy=NO_CACHE, persist_result=False)
+def run_trial(search: Search, study: Study, tracker: StudyTracker, proposal: Proposal) -> None:
+    """The proposed trial is done, tracked and part of the study."""
+    config = search.with_values(proposal.values)
+    steps: dict[int, dict[str, float]] = {}
+    facts: dict[str, Any] = {}
+    best, worth_it = None, True
+    seeds = [looks(search.trial(config, seed)) for seed in search.tuning.training_seeds]
+    try:
+        # All seeds go side by side, so that a look is a mean over them.
+        for each in zip(*seeds, strict=True):
+            found = _mean_over_seeds(each)
+            reached = objective(found, search.tuning.metrics)
+            steps[each[0].epochs] = found | {"objective": reached}
+            if best is None or reached > best:
+                best, facts = reached, _facts(each, found)
+            worth_it = study.report(each[0].epochs, reached)
+            if not worth_it:
+                break
+    except DivergedUpdate as error:
+        best, facts = None, {"diverged": str(error)}
+    tracker.log_trial(proposal.number, proposal.values, steps, "FINISHED" if worth_it else "KILLED")
+    study.finish(best if worth_it else None, facts)
+
+
+def _mean_over_seeds(each: tuple[Look, ...]) -> dict[str, float]:
+    found = [values(as_json(look.metrics)) for look in each]
+    return {name: mean(one[name] for one in found) for name in found[0]}
+
+
+def _facts(each: tuple[Look, ...], found: Mapping[str, float]) -> dict[str, Any]:
+    look = each[0]
+    return {
+        "epochs": look.epochs,
+        "rounds": look.rounds,
+        "update_bytes": look.update_bytes,
+        "metrics": dict(found),
+    }
+
+
+def _line(study: Study) -> str:
+    newest, best = study.done[-1], study.best
+    said = "left early" if newest["objective"] is None else f"objective {newest['objective']:.4f}"
+    return said if best is None else f"{said}, best {best['objective']:.4f} (trial {best['trial']})"
+
+
+def _lightfm(config: TrainingConfig) -> TrainSpec:
+    if not isinstance(config.train, TrainSpec):
+        raise InvalidConfig(
+            f"Only LightFM is searched, but train.family is {config.train.family!r}.",
+            next_step="Name a configuration whose train.family is lightfm.",
+            key="train.family",
+        )
+    return config.train

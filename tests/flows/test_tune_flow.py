@@ -1,0 +1,100 @@
+"""A search as a flow: kept, tracked, and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.config import TrainingConfig, parse_config
+from flows.tune import opened_search, tune
+from flows.tuning_config import TuningConfig
+from models.errors import InvalidConfig
+from tasks.home import Home
+from tasks.registry import client as registry_client
+
+
+def config(partition_dir: Path, **sections: Any) -> TrainingConfig:
+    raw = {
+        "name": "small",
+        "model_name": "small",
+        "data": {"dir": str(partition_dir)},
+        "train": {"dims": 4},
+        "evaluation": {"negatives": 9, "pooling_allowed": True},
+    }
+    return parse_config(raw | sections, "The test")
+
+
+def search(**changes: Any) -> TuningConfig:
+    raw = {
+        "epochs": 2,
+        "evaluations": 2,
+        "metrics": ["loo_ndcg@10"],
+        "both": {"train.learning_rate": {"low": 0.01, "high": 0.5, "log": True}},
+        "federated": {"federation.merge_rule": {"choices": ["adagrad_sum", "fedadam"]}},
+    }
+    return TuningConfig.model_validate(raw | changes)
+
+
+@pytest.mark.parametrize("arm", ["federated", "centralised"])
+def test_more_trials_add_to_those_that_are_done(
+    home: Path, partition_dir: Path, prefect_server: None, arm: Any
+) -> None:
+    given = config(partition_dir), search(), arm
+    two = tune(*given, 2)
+    four = tune(*given, 4)
+    assert four["study"] == two["study"]
+    assert four["trials"][:2] == two["trials"]
+    assert [trial["trial"] for trial in four["trials"]] == [0, 1, 2, 3]
+    assert four["trials"][0]["values"]["train.learning_rate"] == 0.05  # the configuration's own
+    assert four["best"]["objective"] == max(trial["objective"] for trial in four["trials"])
+    assert four["best"]["objective"] == four["best"]["metrics"]["loo_ndcg@10"]
+    assert (four["best"]["rounds"] > 0) == (arm == "federated")
+    client = registry_client(Home(home))
+    assert client.get_run(four["mlflow_run_id"]).info.status == "FINISHED"
+    experiment = client.get_experiment_by_name("small-tuning")
+    below = f"tags.`mlflow.parentRunId` = '{four['mlflow_run_id']}'"
+    runs = client.search_runs([experiment.experiment_id], below)
+    tracked = {
+        run.data.params["train.learning_rate"]: max(
+            point.value for point in client.get_metric_history(run.info.run_id, "objective")
+        )
+        for run in runs
+    }
+    assert tracked == {
+        str(trial["values"]["train.learning_rate"]): pytest.approx(trial["objective"])
+        for trial in four["trials"]
+    }
+
+
+def test_a_trial_that_diverges_is_kept_as_one_that_failed(
+    home: Path, partition_dir: Path, prefect_server: None
+) -> None:
+    wild = search(both={"train.learning_rate": {"choices": [1e30]}})
+    result = tune(config(partition_dir), wild, "federated", 1)
+    assert result["best"] is None
+    assert result["trials"][0]["objective"] is None
+    assert "not finite" in result["trials"][0]["diverged"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "arm", "message"),
+    [
+        ({"both": {"train.dim": {"choices": [3]}}}, "federated", "Did you mean train.dims"),
+        ({"both": {"train.dims": {"choices": [4, 0]}}}, "federated", "train.dims"),
+        ({"federated": {"federation.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
+    ],
+)
+def test_a_key_or_value_that_the_configuration_does_not_know_is_said_before_the_search(
+    partition_dir: Path, changes: dict[str, Any], arm: Any, message: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        opened_search(config(partition_dir), search(**changes), arm)
+
+
+def test_data_are_pooled_only_where_that_is_allowed(partition_dir: Path) -> None:
+    guarded = config(partition_dir, evaluation={"negatives": 9, "pooling_allowed": False})
+    assert opened_search(guarded, search(), "federated").arm == "federated"
+    with pytest.raises(InvalidConfig, match="pooling_allowed does not allow"):
+        opened_search(guarded, search(), "centralised")
