@@ -13,7 +13,12 @@ import pytest
 from tasks.partition import make_partition
 from tasks.splits import ByColumn
 
-pytest_plugins = ["tests.servers.postgres", "tests.servers.object_store"]
+pytest_plugins = [
+    "tests.servers.postgres",
+    "tests.servers.object_store",
+    "tests.servers.mlflow_server",
+    "tests.servers.prefect_server",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from tasks import registry
 from tasks.environment import settings
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.home import Home
 from tasks.journal import Journal, held
+from tasks.lease import take
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -125,8 +125,9 @@ def test_what_died_has_ended_and_what_lives_goes_on(place: Home) -> None:
         # No process of this number began at that time.
         (notes / f"{flow_run.id}.json").write_text(json.dumps({"pid": 1, "created": 0.0}))
 
-        with FileLock(place.jobs / "alive-1" / ".lock"):
-            outcome = housekeeping()
+        alive = take(place.jobs / "alive-1")
+        outcome = housekeeping()
+        alive.release()
 
         assert prefect.read_flow_run(flow_run.id).state.name == "Crashed"
     assert outcome["killed_jobs"] == ["dead-1"]
@@ -139,6 +140,7 @@ def test_an_empty_home_needs_nothing(place: Home) -> None:
     from flows.housekeeping import housekeeping
 
     assert housekeeping() == {
+        "told_late": [],
         "killed_jobs": [],
         "crashed_flow_runs": [],
         "ended_servers": [],
