@@ -237,7 +237,7 @@ def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: 
     if config.runner.kind == "threads":
         return LocalThreads()
     items = context.exchange.put(f"{context.job_id}/catalog", partition.items_path.read_bytes())
-    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s)
+    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:

@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 
 
 @contextmanager
-def driver(config: Any) -> Iterator[subprocess.Popen[str]]:
+def driver(config: Any, environ: Mapping[str, str] = MappingProxyType({})) -> Iterator[subprocess.Popen[str]]:
+    """The driver, ready for points; `environ` is what its environment has besides."""
     from prefect.settings import PREFECT_API_URL
 
     process = subprocess.Popen(
@@ -23,7 +25,7 @@ def driver(config: Any) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
+        env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), **environ},
     )
     assert process.stdin and process.stdout
     try:
