@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import NoReturn
 
 import click
 
@@ -58,8 +59,26 @@ def main() -> None:
         wrong.show()
         sys.exit(wrong.exit_code)
     except FedrecError as error:
-        click.echo(f"fedrec: {error}", err=True)
-        if "--json" in sys.argv:
-            click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        from tasks.disk_full import disk_full, is_disk_full
+        from tasks.home import current_home
+
+        if is_disk_full(error):
+            _end(disk_full(error, current_home().root))
+        raise
+    except Exception as error:
+        if "mlflow" in sys.modules:
+            from tasks.outage import is_outage, unavailable
+
+            if is_outage(error):
+                _end(unavailable(error))
+        raise
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(error: FedrecError) -> NoReturn:
+    click.echo(f"fedrec: {error}", err=True)
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+    sys.exit(error.exit_code)

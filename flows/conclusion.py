@@ -33,6 +33,16 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
         announce("Comparing with each silo alone and with pooled training on the test cases.")
         compared, pooled = _compare(job)
     announce("Writing the report and the Data Docs.")
+    with job.journal.guarded():
+        return _concluded(job, stopped_by, compared, pooled)
+
+
+def _concluded(
+    job: Job,
+    stopped_by: FedrecError | None,
+    compared: list[Evaluation],
+    pooled: dict[str, Metric] | None,
+) -> dict[str, Any]:
     folder = job.journal.folder / "report"
     with job.clock.measure("report"):
         outcomes = [ContractOutcome.from_json(text) for text in job.journal.outcomes()]
@@ -40,9 +50,8 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
         result = _result(job, stopped_by, compared, pooled, outcomes)
         write_report(result, folder / "report.html", open_next=open_next(folder))
     result["timings"] = timings_of(job.clock, job.lightfm_s)
-    with job.clock.measure("tracking"):
-        _log(job, result, folder)
-    result["timings"] = timings_of(job.clock, job.lightfm_s)
+    _tell(job, result)
+    result = job.relay.completed(result) | {"timings": timings_of(job.clock, job.lightfm_s)}
     # Last, because a job with a result is over: interrupted before, the same command concludes it again.
     job.journal.conclude(result)
     return result
@@ -91,7 +100,7 @@ def _result(
     alone = total(each.alone for each in compared)
     return {
         "job_id": job.journal.job_id,
-        "run_id": job.tracker.run_id,
+        "run_id": job.relay.run_id,
         "flow_run_id": job.flow_run_id,
         "model_name": job.config.model_name,
         "model_sha256": job.base.sha256,
@@ -135,7 +144,7 @@ def _values(metrics: dict[str, Metric] | None) -> dict[str, float] | None:
 
 
 def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
-    tracked = job.journal.tracked(manifest["round"]) or {}
+    tracked = job.relay.note_of(manifest["round"]) or {}
     return {
         "round": manifest["round"],
         "version": tracked.get("version"),
@@ -167,7 +176,7 @@ def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
     }
 
 
-def _log(job: Job, result: dict[str, Any], folder: Path) -> None:
+def _tell(job: Job, result: dict[str, Any]) -> None:
     metrics = {
         f"test/{side}/{name}": value
         for side, side_metrics in result["final"].items()
@@ -175,6 +184,9 @@ def _log(job: Job, result: dict[str, Any], folder: Path) -> None:
     }
     metrics |= {f"timings/{name}": value for name, value in result["timings"].items() if value is not None}
     tables = {"clients/benefit.json": result["clients"], "contracts/outcomes.json": result["contracts"]}
-    job.tracker.log_result(metrics, job.rounds[-1]["round"], folder, tables)
-    job.tracker.log_json("result.json", result)
-    job.tracker.end("FINISHED" if result["status"] == "finished" else "KILLED")
+    job.tell("result", result=result, metrics=metrics, tables=tables)
+    if job.relay.silence is not None:
+        announce(
+            f"MLflow is still away: {job.relay.waiting()} records wait in {job.journal.folder / 'outbox'}. "
+            "The next fedrec train, fedrec promote or housekeeping sends them."
+        )

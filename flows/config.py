@@ -75,6 +75,12 @@ class RunnerSection(Section):
         None, description="URL of the folder shared with the silos; below FEDREC_HOME where empty."
     )
     poll_s: float = Field(0.5, gt=0, description="Seconds between two looks at the silos' progress.")
+    away_s: float = Field(
+        120.0, ge=0, description="Seconds for which Prefect's server may be away while silos are asked."
+    )
+    lease_s: float = Field(
+        15.0, gt=0, description="Seconds without a sign of life after which another process takes over."
+    )
 
 
 class TrainingConfig(Section):

@@ -10,12 +10,13 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from tasks import environment, prefect_runs, registry, tracking
+from tasks import environment, prefect_runs, registry, relay, tracking
 from tasks import housekeeping as shell
 from tasks.exchange import Exchange
 from tasks.home import Home
 
 clear_exchange = task(name="remove superseded models", cache_policy=NO_CACHE)(shell.clear_exchange)
+send_what_waits = task(name="tell MLflow what waits", cache_policy=NO_CACHE)(relay.send_what_waits)
 prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.prune_reports)
 
 
@@ -23,15 +24,16 @@ prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.pru
 def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> dict[str, Any]:
     """The records of what died are true, and finished jobs take no more room than they need.
 
-    Jobs whose process is gone are KILLED in MLflow and CRASHED in Prefect, and servers that they started for
-    themselves end. Finished jobs keep their journal, their last model and whatever serves; superseded models
-    leave the exchange, and reports of old jobs leave the disk. MLflow has copies of both.
+    MLflow is told what jobs could not tell it while it was away. Jobs whose process is gone are KILLED in
+    MLflow and CRASHED in Prefect, and servers that they started for themselves end. Finished jobs keep their
+    journal, their last model and whatever serves; superseded models leave the exchange, and old jobs' reports
+    leave the disk. MLflow has copies of both.
 
     Args:
         keep_jobs: how many of the newest finished jobs keep their report on disk.
     """
     home = environment.apply()
-    outcome: dict[str, Any] = end_what_died(home)
+    outcome: dict[str, Any] = {"told_late": send_what_waits(home)} | end_what_died(home)
     finished = shell.finished_jobs(home)
     keep = shell.serving_models(registry.client(home))
     exchange = Exchange(home.exchange.as_uri())

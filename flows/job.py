@@ -7,7 +7,6 @@ import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,24 @@ from flows.local_threads import LocalThreads
 from flows.progress import announce
 from flows.remote_silos import RemoteSilos
 from flows.runner import Late, Runner
+from models.errors import JobBusy
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, TrainSpec
 from models.recommenders.families import Family, family_of
 from tasks.check_contracts import Checked
-from tasks.dataset import Partition, open_partition, read_items
+from tasks.dataset import Partition, open_partition
+from tasks.disk_full import disk_full, is_disk_full
 from tasks.environment import apply
 from tasks.exchange import ArtifactRef
 from tasks.home import Home
 from tasks.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.journal import Journal, artifact_of, fingerprint, held
 from tasks.membership import open_membership
-from tasks.mlflow_model import model_files
 from tasks.orders import ClientOrder, JobContext
+from tasks.relay import Relay
 from tasks.steps import Step
 from tasks.stopwatch import Stopwatch
-from tasks.tracking import Tracker, find_run, git_revision, open_run
+from tasks.tracking import git_revision
 from tasks.trust_store import TrustStore
 
 # Imported where they are used, which would be in the middle of a job; imported by then, they are start-up.
@@ -54,7 +55,7 @@ class Job:
         config: as given.
         partition: the clients' data, of which a coordinator sees names and digests.
         journal: the job's folder, held by this process.
-        tracker: the job's run in MLflow.
+        relay: tells MLflow about the job.
         context: what all clients are told.
         rounds: manifests of the committed rounds, from round 0 on.
         unfit: clients whose data broke the interactions contract, by id, and why.
@@ -70,7 +71,7 @@ class Job:
     config: TrainingConfig
     partition: Partition
     journal: Journal
-    tracker: Tracker
+    relay: Relay
     context: JobContext
     rounds: list[dict[str, Any]]
     resumed: bool
@@ -85,11 +86,6 @@ class Job:
     def rule(self) -> MergeRule[Any, Any]:
         """How this job merges."""
         return _family(self.config).rule()
-
-    @cached_property
-    def model_files(self) -> dict[str, bytes]:
-        """What makes every round of this job a model that MLflow's own scorers load."""
-        return model_files(read_items(self.partition))
 
     @property
     def flow_run_id(self) -> str:
@@ -116,10 +112,26 @@ class Job:
         """Clients that can be asked now, sorted."""
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
+    def tell(self, kind: str, **content: Any) -> None:
+        """MLflow is told, at once or once it is back; `tasks.relay.Relay` says what there is to tell."""
+        was_silent = self.relay.silence is not None
+        with self.clock.measure("tracking"):
+            self.relay.tell(kind, **content)
+        if self.relay.silence is not None and not was_silent:
+            announce(_silent(self.relay))
+
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
-        """What each client answered before the deadline; `flows.runner.Runner.ask` says how."""
+        """What each client answered before the deadline; `flows.runner.Runner.ask` says how.
+
+        Raises:
+            OSError: the disk is full.
+        """
         orders = {client_id: self._order(step, client_id) for client_id in client_ids}
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
+        for answer in found.values():
+            # This process's own disk, so that no client is to blame; a silo's costs that silo alone.
+            if is_disk_full(answer):
+                raise answer
         self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}
         return found
 
@@ -147,7 +159,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
-        JobBusy: another process is working on the job.
+        JobBusy: another process is working on the job, or took it over within the block (LeaseLost).
     """
     home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
@@ -163,14 +175,18 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             "starting_points": initial.starting_points,
         }
         key = fingerprint(config.deciding(), partition.digest, initial.sha256)
-    with held(home.jobs, config.name, key, opening) as journal:
+    with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
         job.clock = clock
         try:
             yield job
-        except BaseException:
-            job.tracker.end("FAILED")
+        except JobBusy:
+            raise  # the job and its run are another's now
+        except BaseException as error:
+            job.relay.end("FAILED")
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise disk_full(error, home.root) from error
             raise
 
 
@@ -190,30 +206,22 @@ def _job(
         negatives=config.evaluation.negatives,
     )
     rounds = journal.committed()
-    run_id = find_run(home, config.name, journal.job_id)
-    tags = {
-        "fedrec.data_digest": partition.digest,
-        "fedrec.catalog_digest": partition.catalog.digest,
-        "fedrec.flow_run": str(flow_run.id),
-        "mlflow.source.git.commit": journal.opening["git_revision"],
-    }
-    tracker = open_run(home, config.name, journal.job_id, config.model_name, run_id, tags)
     job = Job(
         home,
         config,
         partition,
         journal,
-        tracker,
+        Relay(home, journal, context.exchange, str(flow_run.id)),
         context,
         rounds,
-        run_id is not None,
+        bool(rounds),
         _runner(home, config, context, partition),
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
-    if journal.tracked(0) is None:
-        tracker.log_opening(config.model_dump(mode="json"), partition)
-        journal.note_tracked(0, {})
+    job.relay.open(config.model_dump(mode="json"), partition.items_path)
+    if job.relay.silence is not None:
+        announce(_silent(job.relay))
     if job.resumed:
         announce(f"Job {journal.job_id} continues after round {job.rounds[-1]['round']}.")
     else:
@@ -221,11 +229,15 @@ def _job(
     return job
 
 
+def _silent(relay: Relay) -> str:
+    return f"MLflow is away, and is told later. {relay.silence}"
+
+
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
     if config.runner.kind == "threads":
         return LocalThreads()
     items = context.exchange.put(f"{context.job_id}/catalog", partition.items_path.read_bytes())
-    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s)
+    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
@@ -244,6 +256,7 @@ def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
         "rejected": [],
         "contracts": {},
         "training": {},
+        "lease": job.journal.token,
         "committed_at": _now(),
     }
     job.journal.commit(manifest)

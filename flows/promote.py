@@ -21,6 +21,8 @@ from models.promotion.evidence import RoundEvidence
 from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
 from tasks import environment, ledger, registry
 from tasks import promotion as shell
+from tasks.outage import names_outages
+from tasks.relay import send_what_waits
 
 settle = task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.settle)
 gather = task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather)
@@ -42,6 +44,7 @@ class _Judged:
 
 
 @flow(name="promotion", validate_parameters=True)
+@names_outages
 def promotion(
     model_name: str | None = None,
     version: int | None = None,
@@ -67,6 +70,7 @@ def promotion(
     """
     home = environment.apply()
     client = registry.open_registry(home)
+    send_what_waits(home)
     name = registry.resolve_model_name(client, model_name)
     policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
     candidate = version or registry.require_evaluated(client, name)
@@ -111,6 +115,7 @@ def _judged(
 
 
 @flow(name="rollback", validate_parameters=True)
+@names_outages
 def rolling_back(
     model_name: str | None = None, actor: str = "prefect", reason: str = ""
 ) -> Outcome | State[Outcome]:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
@@ -26,6 +26,7 @@ from models.federation.answer import Question
 from tasks.answers import MAX_ANSWER_BYTES, open_sealed
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.orders import ClientOrder
+from tasks.prefect_patience import AWAY_S, patiently
 from tasks.steps import Answer, Step, StepOrder, answer_of_json, answers_folder, updates_folder
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
@@ -58,13 +59,22 @@ class RemoteSilos:
         trust: the silos' public keys.
         items: the job's catalogue in the exchange.
         poll_s: seconds between two looks at Prefect.
+        away_s: seconds for which Prefect's server may be away, as while it is restarted.
     """
 
-    def __init__(self, exchange: Exchange, trust: TrustStore, items: ArtifactRef, poll_s: float) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        trust: TrustStore,
+        items: ArtifactRef,
+        poll_s: float,
+        away_s: float = AWAY_S,
+    ) -> None:
         self._exchange = exchange
         self._trust = trust
         self._items = items
         self._poll_s = poll_s
+        self._away_s = away_s
 
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
@@ -80,7 +90,7 @@ class RemoteSilos:
                 answers[silo] = error
         while running and time.monotonic() < give_up:
             time.sleep(self._poll_s)
-            runs = _runs(running.values())
+            runs = _runs(running.values(), self._away_s)
             for silo, run_id in list(running.items()):
                 run = runs.get(run_id)
                 if run is None or _is_over(run):
@@ -91,10 +101,9 @@ class RemoteSilos:
 
     def give_up(self, late: Iterable[LateSilo]) -> None:
         """Runs that never answered are cancelled; their workers end them."""
-        with get_client(sync_client=True) as client:
-            for each in late:
-                with contextlib.suppress(ObjectNotFound):
-                    client.set_flow_run_state(each.flow_run_id, Cancelling(), force=True)
+        for each in late:
+            with contextlib.suppress(ObjectNotFound):
+                _set_state(each.flow_run_id, Cancelling())
 
     def _start(self, step: Step, order: ClientOrder, arguments: Mapping[str, Any]) -> UUID:
         """The id of the run that the silo's worker will pick up.
@@ -108,10 +117,16 @@ class RemoteSilos:
         }
         if step == "check":
             given["items"] = asdict(self._items)
-        run: Any = run_deployment(
-            f"silo-step/{order.client_id}",
-            parameters={"asked": StepOrder(step, order, given).as_json()},
-            timeout=0,
+        # One run, also where the server went down before it could say that it has made it.
+        once = str(uuid4())
+        run: Any = patiently(
+            lambda: run_deployment(
+                f"silo-step/{order.client_id}",
+                parameters={"asked": StepOrder(step, order, given).as_json()},
+                timeout=0,
+                idempotency_key=once,
+            ),
+            self._away_s,
         )
         return UUID(str(run.id))
 
@@ -176,16 +191,27 @@ def _late(run_id: UUID, deadline_s: float) -> LateSilo:
     reason = f"no answer within {deadline_s:g} s"
     run = _runs([run_id]).get(run_id)
     if run is not None and run.state is not None and (run.state.is_scheduled() or run.state.is_pending()):
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run_id, Cancelled(message="Not begun before the deadline."), force=True)
+        _set_state(run_id, Cancelled(message="Not begun before the deadline."))
         reason += "; its worker did not begin"
     return LateSilo(reason, run_id)
 
 
-def _runs(run_ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
+def _runs(run_ids: Iterable[UUID], away_s: float = AWAY_S) -> dict[UUID, FlowRun]:
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(run_ids)))
-    with get_client(sync_client=True) as client:
-        return {run.id: run for run in client.read_flow_runs(flow_run_filter=wanted)}
+
+    def read() -> list[FlowRun]:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_runs(flow_run_filter=wanted)
+
+    return {run.id: run for run in patiently(read, away_s)}
+
+
+def _set_state(run_id: UUID, state: State) -> None:
+    def write() -> None:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run_id, state, force=True)
+
+    patiently(write)
 
 
 def _is_over(run: FlowRun) -> bool:

@@ -14,7 +14,6 @@ from models.evaluation.metric import as_json, total, values
 from models.federation.rounds import Rejection, RoundPlan, plan_round
 from tasks.check_contracts import Checked, check_merged
 from tasks.evaluate_client import Evaluation
-from tasks.journal import artifact_of
 from tasks.merge_round import Merged, merge_round
 from tasks.stopwatch import Stopwatch, busy_seconds
 from tasks.train_client import Delivery
@@ -38,8 +37,8 @@ def check_silos(job: Job) -> None:
                 job.unfit[client_id] = Rejection(
                     client_id, "deadline", f"{answer} when its data were checked"
                 )
-        places = {client.id: client.path.as_uri() for client in job.partition.clients}
-        job.tracker.log_lineage({name: (each.digest, places[name]) for name, each in job.checked.items()})
+    places = {client.id: client.path.as_uri() for client in job.partition.clients}
+    job.tell("lineage", data={name: (each.digest, places[name]) for name, each in job.checked.items()})
 
 
 def run_round(job: Job) -> None:
@@ -76,7 +75,7 @@ def run_round(job: Job) -> None:
 def finish_tracking(job: Job) -> None:
     """The newest committed round is tracked, also where a crash came between its commit and its tracking."""
     newest = job.rounds[-1]["round"]
-    if job.journal.tracked(newest) is None:
+    if newest and job.relay.note_of(newest) is None:
         follow_up(job, Stopwatch(), again=True)
 
 
@@ -104,16 +103,14 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
         "drift": manifest["drift"],
         **{f"seconds/{name}": seconds for name, seconds in clock.seconds.items() if not again},
     }
-    with clock.measure("tracking"):
-        model = job.context.exchange.get(artifact_of(manifest))
-        version = job.tracker.log_round(record, model, shown, resumed=job.resumed, beside=job.model_files)
     seconds = {**clock.seconds, "total": clock.elapsed}
-    job.journal.note_tracked(
-        round_, {"version": version, "metrics": metrics, "evaluation": evaluation, "seconds": seconds}
-    )
-    # A late client may be writing there; what is left goes with the next round's.
-    with contextlib.suppress(OSError):
-        job.context.exchange.remove(f"{job.journal.job_id}/updates")
+    note = {"version": None, "metrics": metrics, "evaluation": evaluation, "seconds": seconds}
+    # As one step: whoever was taken over in the middle of it would remove what the other one is merging.
+    with job.journal.guarded():
+        job.tell("round", record=record, metrics=shown, note=note)
+        # A late client may be writing there; what is left goes with the next round's.
+        with contextlib.suppress(OSError):
+            job.context.exchange.remove(f"{job.journal.job_id}/updates")
     job.clock.add_all(clock)
     announce(_line(manifest, metrics), round_, rounds)
 
@@ -148,7 +145,7 @@ def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
     for each in (merged.outcome, outcome):
         job.journal.add_outcome(f"round-{plan.round:06d}", each.contract, each.to_json())
     if not outcome.passed:
-        job.tracker.log_breach(plan.round, outcome.subject, outcome.to_json())
+        job.tell("breach", round=plan.round, subject=outcome.subject, text=outcome.to_json())
         raise ContractViolation(
             f"The model of round {plan.round} was refused and the one of round {plan.round - 1} stays. "
             f"{outcome.summary()}",
@@ -180,6 +177,7 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
         "training": as_json(merged.training),
         "update_bytes": merged.update_bytes,
         "drift": merged.drift,
+        "lease": job.journal.token,
         "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 

@@ -24,6 +24,7 @@ from tasks.prefect_runs import (
     note_own_server,
     wait_until_recorded,
 )
+from tasks.relay import send_what_waits
 
 
 @flow(
@@ -48,6 +49,7 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
     note_own_run(notes / "flow_runs", str(flow_run.id))
     note_own_server(notes / "servers")
     end_orphaned_runs(notes / "flow_runs")
+    send_what_waits(current_home())
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
         try:
             return _result(job)

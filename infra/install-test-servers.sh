@@ -16,6 +16,10 @@ chromium_is_there() {
         command -v google-chrome >/dev/null 2>&1
 }
 
+faketime_is_there() {
+    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1
+}
+
 install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
@@ -36,6 +40,10 @@ install_chromium() {
     install chromium
 }
 
+install_faketime() {
+    install faketime
+}
+
 # The program is there, or it is said which tests will be skipped.
 need() {
     if "$1_is_there"; then
@@ -54,3 +62,4 @@ need() {
 need postgres "PostgreSQL's server programs (initdb, pg_ctl) are"
 need wrk "The load generator wrk is"
 need chromium "The browser Chromium is"
+need faketime "The library libfaketime, for wrong clocks, is"

@@ -94,6 +94,18 @@ class JobBusy(FedrecError):
     """Another coordinator is already working on this job."""
 
 
+class LeaseLost(JobBusy):
+    """Another coordinator took the job over while this one was paused."""
+
+
+class DiskFull(FedrecError):
+    """No space is left where something had to be written."""
+
+
+class TrackingUnavailable(FedrecError):
+    """MLflow does not answer, and what was asked for needs it."""
+
+
 class PromotionRefused(FedrecError):
     """At least one gate did not pass, so the champion stays."""
 

@@ -21,6 +21,10 @@ def settings(home: Home) -> dict[str, str]:
         "MPLCONFIGDIR": str(home.root / "matplotlib"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Training does not wait for a server that is away: it is told later (`tasks/relay.py`). MLflow's own
+        # second tries would register a round twice where only the answer was lost.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -40,7 +44,7 @@ def settings(home: Home) -> dict[str, str]:
 
 
 # What a user may set otherwise: an own server, an own folder, an own log level.
-OVERRIDABLE = ("MLFLOW_TRACKING_URI", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
+OVERRIDABLE = ("MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
 
 
 _applied: dict[str, str] = {}

@@ -2,7 +2,8 @@
 
 A round is committed by one exclusive creation of its manifest, after everything it names is stored. The
 newest manifest is the point from which an interrupted job goes on. What follows a commit (evaluation,
-tracking) is derived from it and noted in a second file, so that it can be repeated.
+tracking) is derived from it and noted in a second file, so that it can be repeated. Whoever works on the job
+holds its lease, and writes nothing once that is lost (`tasks/lease.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from models.errors import CorruptArtifact, JobBusy
+from tasks import lease
 from tasks.atomic import create_exclusively, write_atomically
 from tasks.exchange import ArtifactRef
 from tasks.silo import StartingPoint
@@ -36,14 +38,29 @@ class Journal:
 
     Attributes:
         folder: absolute path; its name is the job's id.
+        lease: of the process that works on the job; None for a reader.
     """
 
     folder: Path
+    lease: lease.Lease | None = field(default=None, compare=False)
 
     @property
     def job_id(self) -> str:
         """The job's id."""
         return self.folder.name
+
+    @property
+    def token(self) -> int:
+        """The lease's token, which grows with every process that works on the job; 0 for a reader."""
+        return self.lease.token if self.lease else 0
+
+    def guarded(self) -> contextlib.AbstractContextManager[None]:
+        """While the block runs the job is this process's; it holds for everything that the journal writes.
+
+        Raises:
+            LeaseLost: another process has taken the job over.
+        """
+        return self.lease.guarded() if self.lease else contextlib.nullcontext()
 
     @property
     def opening(self) -> dict[str, Any]:
@@ -57,16 +74,19 @@ class Journal:
 
     def conclude(self, result: Mapping[str, Any]) -> None:
         """The job has this result; one that was stopped can still go on and conclude again."""
-        write_atomically(self.folder / "result.json", _json(result))
+        with self.guarded():
+            write_atomically(self.folder / "result.json", _json(result))
 
     def commit(self, manifest: Mapping[str, Any]) -> None:
         """The round of `manifest` is committed.
 
         Raises:
             JobBusy: it is committed already, so another coordinator works on this job.
+            LeaseLost: another has taken it over.
         """
         try:
-            create_exclusively(self._round(manifest["round"]), _json(manifest))
+            with self.guarded():
+                create_exclusively(self._round(manifest["round"]), _json(manifest))
         except FileExistsError as error:
             raise JobBusy(
                 f"Round {manifest['round']} of job {self.job_id} was committed by another coordinator.",
@@ -88,7 +108,8 @@ class Journal:
 
     def note_tracked(self, round_: int, record: Mapping[str, Any]) -> None:
         """Evaluation and tracking of a committed round are done, with this record."""
-        write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(record), durable=False)
+        with self.guarded():
+            write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(record), durable=False)
 
     def tracked(self, round_: int) -> dict[str, Any] | None:
         """The record of `note_tracked`; None where the round is not tracked yet."""
@@ -97,9 +118,9 @@ class Journal:
 
     def add_outcome(self, subject: str, contract: str, text: str) -> None:
         """The JSON of a contract's outcome is kept, for Data Docs at the end of the job."""
-        write_atomically(
-            self.folder / "contracts" / f"{subject}.{contract}.json", text.encode(), durable=False
-        )
+        path = self.folder / "contracts" / f"{subject}.{contract}.json"
+        with self.guarded():
+            write_atomically(path, text.encode(), durable=False)
 
     def outcomes(self) -> list[str]:
         """All kept outcomes, in order of their subjects."""
@@ -125,7 +146,9 @@ class Journal:
 
 
 @contextlib.contextmanager
-def held(jobs: Path, name: str, key: str, opening: Mapping[str, Any]) -> Iterator[Journal]:
+def held(
+    jobs: Path, name: str, key: str, opening: Mapping[str, Any], lease_s: float = lease.DEFAULT_S
+) -> Iterator[Journal]:
     """The journal of an unfinished job with this key, or of a new one, for this process alone.
 
     Args:
@@ -133,26 +156,31 @@ def held(jobs: Path, name: str, key: str, opening: Mapping[str, Any]) -> Iterato
         name: of the configuration; the first part of the job's id.
         key: fingerprint of configuration and data; only a job with the same key is continued.
         opening: what a new job is opened with.
+        lease_s: seconds without a sign of life after which another process loses the job to this one.
 
     Raises:
         JobBusy: another process is working on the job.
     """
     jobs.mkdir(parents=True, exist_ok=True)
-    with FileLock(jobs / ".lock"):
-        journal = _unfinished(jobs, f"{name}-{key[:8]}") or _opened(jobs, f"{name}-{key[:8]}", opening)
-        lock = FileLock(journal.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise JobBusy(
-                f"Job {journal.job_id} is being worked on by another process.",
-                next_step="Wait for it to finish, or stop it first.",
-                job_id=journal.job_id,
-            ) from error
+    journal, taken = _taken(jobs, f"{name}-{key[:8]}", opening, lease_s)
     try:
-        yield journal
+        yield replace(journal, lease=taken)
     finally:
-        lock.release()
+        taken.release()
+
+
+def _taken(
+    jobs: Path, prefix: str, opening: Mapping[str, Any], lease_s: float
+) -> tuple[Journal, lease.Lease]:
+    """An unfinished job and its lease."""
+    with FileLock(jobs / ".lock"):
+        journal = _unfinished(jobs, prefix) or _opened(jobs, prefix, opening)
+    taken = lease.take(journal.folder, lease_s)
+    if _is_over(journal):
+        # Its holder finished it while we waited to see whether it still lives.
+        taken.release()
+        return _taken(jobs, prefix, opening, lease_s)
+    return journal, taken
 
 
 def artifact_of(manifest: Mapping[str, Any]) -> ArtifactRef:
@@ -164,8 +192,12 @@ def _unfinished(jobs: Path, prefix: str) -> Journal | None:
     journals = _journals(jobs, prefix)
     if not journals:
         return None
-    result = journals[-1].result()
-    return journals[-1] if result is None or result["status"] == "stopped" else None
+    return None if _is_over(journals[-1]) else journals[-1]
+
+
+def _is_over(journal: Journal) -> bool:
+    result = journal.result()
+    return result is not None and result["status"] != "stopped"
 
 
 def _opened(jobs: Path, prefix: str, opening: Mapping[str, Any]) -> Journal:

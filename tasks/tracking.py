@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
 import subprocess
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from models.evaluation.metric import values
-from tasks.dataset import Partition
 from tasks.home import Home
+from tasks.lease import left_behind
 from tasks.registry import client as registry_client
 from tasks.registry import ensure_registered_model, find_version, register_round
 
@@ -45,8 +43,8 @@ class Tracker:
         self.run_id = run_id
         self.model_name = model_name
 
-    def log_opening(self, config: Mapping[str, Any], partition: Partition) -> None:
-        """Configuration and item catalogue stand in the run."""
+    def log_opening(self, config: Mapping[str, Any], items: Path) -> None:
+        """Configuration and item catalogue, the Parquet file `items`, stand in the run."""
         from mlflow.entities import Param
 
         parameters = [Param(name, str(value)[:500]) for name, value in flattened(config)]
@@ -54,10 +52,10 @@ class Tracker:
         self.client.log_dict(self.run_id, dict(config), "config.yaml")
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "items.parquet"
-            copy.write_bytes(partition.items_path.read_bytes())
+            copy.write_bytes(items.read_bytes())
             self.client.log_artifact(self.run_id, str(copy), "catalog")
 
-    def log_lineage(self, data: Mapping[str, tuple[str, str]]) -> None:
+    def log_lineage(self, data: Mapping[str, Sequence[str]]) -> None:
         """What was trained on stands in the run: one dataset a client, known by its digest alone.
 
         Args:
@@ -210,10 +208,10 @@ def end_orphans(
         job_id = run.data.tags.get(_JOB_TAG)
         if job_id in (None, own_job) or not (home.jobs / job_id).exists():
             continue
-        # The lock of a living process cannot be had.
-        with contextlib.suppress(Timeout), FileLock(home.jobs / job_id / ".lock").acquire(timeout=0):
-            client.set_terminated(run.info.run_id, "KILLED")
-            ended.append(str(job_id))
+        with left_behind(home.jobs / job_id) as is_over:
+            if is_over:
+                client.set_terminated(run.info.run_id, "KILLED")
+                ended.append(str(job_id))
     return sorted(ended)
 
 
@@ -256,7 +254,7 @@ def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 
 
-def _lineage(data: Mapping[str, tuple[str, str]]) -> list[Any]:
+def _lineage(data: Mapping[str, Sequence[str]]) -> list[Any]:
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
     from mlflow.entities import DatasetInput, InputTag

@@ -18,7 +18,13 @@ from tasks.splits import ByColumn
 settings.register_profile("fedrec", deadline=None)
 settings.load_profile("fedrec")
 
-pytest_plugins = ["tests.servers.browser", "tests.servers.postgres", "tests.servers.object_store"]
+pytest_plugins = [
+    "tests.servers.browser",
+    "tests.servers.postgres",
+    "tests.servers.object_store",
+    "tests.servers.mlflow_server",
+    "tests.servers.prefect_server",
+]
 
 
 @pytest.fixture(autouse=True)

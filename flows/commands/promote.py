@@ -56,10 +56,11 @@ def command(
     Gates: the round's contracts passed; the artefact loads and scores; quality against the champion within a
     tolerance; no client falls too far. A refusal is written to the ledger too, and ends with exit code 4.
     """
-    from tasks import environment, ledger, registry
+    from tasks import environment, ledger, registry, relay
 
     home = environment.apply()
     client = registry.open_registry(home)
+    relay.send_what_waits(home)  # the newest version may be among it
     name = registry.resolve_model_name(client, model_name)
     # Asked before Prefect starts, so that a slip is answered at once.
     candidate = version or registry.require_evaluated(client, name)

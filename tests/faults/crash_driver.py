@@ -4,7 +4,9 @@ Reads crash points from stdin, one JSON object a line, and answers each with one
 The imports are made once and shared by fork, because they take longer than the job.
 
 A crash point is {"target": "module:name.name", "when": "before" or "after", "call": n}: SIGKILL around the
-n-th call of that function, or with "after_s" so many seconds after it.
+n-th call of that function, or with "after_s" so many seconds after it. With "signal": "SIGSTOP" the process
+is paused there instead; the answer is then {"stopped": its id}, and a later line {"wake": that id} goes on
+with it and is answered with how it ended. With "error": path the error that ended it is written there.
 """
 
 from __future__ import annotations
@@ -17,12 +19,20 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
+from pathlib import Path
 from typing import Any
+
+if "FAKETIME" in os.environ:
+    # libfaketime 0.9.10 shifts the deadlines that Python sleeps until, although it was told to leave the
+    # monotonic clock alone; other ways of waiting are right.
+    time.sleep = lambda seconds: threading.Event().wait(seconds) and None
 
 
 def kill_at(point: dict[str, Any]) -> None:
-    """This process dies without a word when it gets to `point`."""
+    """This process dies without a word, or pauses, when it gets to `point`."""
+    number = signal.Signals[point.get("signal", "SIGKILL")]
     module, _, path = point["target"].partition(":")
     *parents, name = path.split(".")
     owner: Any = importlib.import_module(module)
@@ -34,20 +44,21 @@ def kill_at(point: dict[str, Any]) -> None:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         is_it = next(calls) == point["call"]
         if is_it and point["when"] == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         result = function(*args, **kwargs)
-        if is_it:
-            die(point.get("after_s", 0.0))
+        if is_it and point["when"] == "after":
+            die(number, point.get("after_s", 0.0))
         return result
 
     setattr(owner, name, wrapped)
 
 
-def die(after_s: float) -> None:
-    """SIGKILL now, or while the process goes on with whatever it does then."""
+def die(number: signal.Signals, after_s: float) -> None:
+    """The signal comes now, or while the process goes on with whatever it does then."""
     if not after_s:
-        os.kill(os.getpid(), signal.SIGKILL)
-    timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL))
+        os.kill(os.getpid(), number)
+        return
+    timer = threading.Timer(after_s, os.kill, (os.getpid(), number))
     timer.daemon = True
     timer.start()
 
@@ -65,17 +76,23 @@ def main() -> None:
     config = parse_config(json.loads(sys.argv[1]), "the driver")
     print("ready", flush=True)
     for line in sys.stdin:
-        child = os.fork()
+        point = json.loads(line)
+        child = point.get("wake") or os.fork()
         if child == 0:
             try:
-                kill_at(json.loads(line))
+                kill_at(point)
                 run_locally(config)
-            except BaseException:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001
                 traceback.print_exc()
+                if "error" in point:
+                    Path(point["error"]).write_text(f"{type(error).__name__}: {error}")
                 os._exit(1)
             os._exit(0)
-        _, status = os.waitpid(child, 0)
-        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
+        if "wake" in point:
+            os.kill(child, signal.SIGCONT)
+        _, status = os.waitpid(child, os.WUNTRACED)
+        ended = {"stopped": child} if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
+        print(json.dumps(ended), flush=True)
 
 
 if __name__ == "__main__":

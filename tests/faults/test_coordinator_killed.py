@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.journal import Journal
+from tests.faults.driven import driver, end_of
 
-DRIVER = Path(__file__).with_name("crash_driver.py")
 MERGE, COMMIT = "flows.rounds:merge_round", "tasks.journal:Journal.commit"
 NOTE, REGISTER = "tasks.journal:Journal.note_tracked", "tasks.tracking:register_round"
 LOG_ROUND, LOG_RESULT = "tasks.tracking:Tracker.log_round", "tasks.tracking:Tracker.log_result"
@@ -39,35 +33,6 @@ CRASHES = [
     ("concluding: report written, not logged", "before", LOG_RESULT, 1, 6, 6),
     ("concluding: logged, no result", "before", CONCLUDE, 1, 6, 6),
 ]
-
-
-@contextmanager
-def driver(config: Any) -> Iterator[subprocess.Popen[str]]:
-    from prefect.settings import PREFECT_API_URL
-
-    process = subprocess.Popen(
-        [sys.executable, str(DRIVER), config.model_dump_json()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
-    )
-    assert process.stdin and process.stdout
-    try:
-        assert process.stdout.readline().strip() == "ready"
-        yield process
-    finally:
-        process.stdin.close()
-        process.wait(timeout=60)
-        process.stdout.close()
-
-
-def end_of(process: subprocess.Popen[str], point: dict[str, Any]) -> int:
-    """The exit code of a process that dies at this point."""
-    assert process.stdin and process.stdout
-    process.stdin.write(json.dumps(point) + "\n")
-    process.stdin.flush()
-    return int(process.stdout.readline())
 
 
 def newest(jobs: Path) -> tuple[int | None, int | None]:

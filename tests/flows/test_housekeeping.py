@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from tasks import registry
 from tasks.environment import settings
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.home import Home
 from tasks.journal import Journal, held
+from tasks.lease import take
+from tasks.relay import Relay
+from tests.servers.free_port import free_port
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -125,8 +127,9 @@ def test_what_died_has_ended_and_what_lives_goes_on(place: Home) -> None:
         # No process of this number began at that time.
         (notes / f"{flow_run.id}.json").write_text(json.dumps({"pid": 1, "created": 0.0}))
 
-        with FileLock(place.jobs / "alive-1" / ".lock"):
-            outcome = housekeeping()
+        alive = take(place.jobs / "alive-1")
+        outcome = housekeeping()
+        alive.release()
 
         assert prefect.read_flow_run(flow_run.id).state.name == "Crashed"
     assert outcome["killed_jobs"] == ["dead-1"]
@@ -135,10 +138,45 @@ def test_what_died_has_ended_and_what_lives_goes_on(place: Home) -> None:
     assert status == {"dead-1": "KILLED", "alive-1": "RUNNING", "elsewhere-1": "RUNNING"}
 
 
+def test_what_a_dead_job_could_not_tell_is_told(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow was away when the job was opened, and its process is gone since."""
+    from flows.housekeeping import housekeeping
+
+    items = place.root / "items.parquet"
+    items.write_bytes(b"items")
+    config = {"name": "films", "model_name": "movies", "runner": {"exchange": None}}
+    opening = {"config": config, "git_revision": "abc", "opened_at": "2026-11-01", "starting_points": {}}
+    with held(place.jobs, "films", "k" * 8, opening) as journal, monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+        journal.commit({"round": 0, "data_digest": "d" * 64, "catalog_digest": "c" * 64})
+        relay = Relay(place, journal, Exchange(place.exchange.as_uri()))
+        relay.open(config, items)
+        relay.tell("lineage", data={"ash": ("a" * 64, "file:///ash")})
+        assert (relay.run_id, relay.waiting()) == (None, 2)
+        assert relay.silence
+    items.unlink()
+
+    alive = take(journal.folder)
+    assert housekeeping()["told_late"] == []
+    alive.release()
+    assert housekeeping()["told_late"] == [journal.job_id]
+    assert housekeeping()["told_late"] == []
+    client = registry.client(place)
+    experiment = client.get_experiment_by_name("films")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+    assert run.data.params["model_name"] == "movies"
+    assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["ash"]
+    assert Path(client.download_artifacts(run.info.run_id, "catalog/items.parquet")).read_bytes() == b"items"
+    # Its lease is nobody's.
+    take(journal.folder).release()
+
+
 def test_an_empty_home_needs_nothing(place: Home) -> None:
     from flows.housekeeping import housekeeping
 
     assert housekeeping() == {
+        "told_late": [],
         "killed_jobs": [],
         "crashed_flow_runs": [],
         "ended_servers": [],

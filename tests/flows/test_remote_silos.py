@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ from tasks.snapshot import take_snapshot
 from tasks.steps import Step, StepOrder, answers_folder, updates_folder
 from tasks.train_client import Delivery, train_client
 from tasks.trust_store import TrustStore
+from tests.servers.prefect_server import PrefectServer
 
 JOB = "job-1"
-IN_TIME, TOO_SHORT = 30.0, 2.0
+IN_TIME, TOO_SHORT, RESTART_S = 30.0, 2.0, 200.0
 Behaviour = Callable[["Shop", StepOrder], None]
 
 
@@ -159,7 +161,8 @@ def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[
         deployment_id = client.create_deployment(client.create_flow(silo_step), name=name)
     shop = Shop(silo, key, context, partition_dir, remote, exchange)
     stop = threading.Event()
-    worker = threading.Thread(target=serve, args=(shop, deployment_id, stop))
+    # With the context, in which Prefect keeps which server it talks to.
+    worker = threading.Thread(target=copy_context().run, args=(serve, shop, deployment_id, stop))
     worker.start()
     yield shop
     stop.set()
@@ -372,3 +375,25 @@ def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
     state = _runs([late.flow_run_id])[late.flow_run_id].state
     assert state.is_cancelling()
     go_on.set()
+
+
+def test_a_restart_of_prefect_while_a_silo_works_or_is_asked_costs_nothing(
+    restartable_prefect: PrefectServer, shop: Shop
+) -> None:
+    def restart() -> None:
+        restartable_prefect.stop()
+        restartable_prefect.start()
+
+    def restarting(shop: Shop, asked: StepOrder) -> None:
+        restart()
+        work(shop.silo, asked)
+
+    shop.behave = restarting
+    assert isinstance(shop.ask("train", shop.order(1), RESTART_S), Delivery)
+    shop.behave = lambda shop, asked: work(shop.silo, asked)
+    restartable_prefect.stop()
+    starting = threading.Thread(target=restartable_prefect.start)
+    starting.start()
+    assert isinstance(shop.ask("train", shop.order(2), RESTART_S), Delivery)
+    starting.join()
+    assert len(shop.begun) == 2

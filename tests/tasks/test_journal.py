@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import CorruptArtifact, JobBusy
+from models.errors import CorruptArtifact, JobBusy, LeaseLost
 from tasks.exchange import ArtifactRef
 from tasks.journal import Journal, artifact_of, fingerprint, held
 from tasks.silo import StartingPoint
@@ -36,7 +36,7 @@ def opened(jobs: Path, *manifests: dict[str, object], key: str = "k" * 64) -> Jo
     with held(jobs, "films", key, OPENING) as journal:
         for each in manifests:
             journal.commit(each)
-    return journal
+    return Journal(journal.folder)
 
 
 def test_a_new_job_is_named_after_configuration_key_and_number(jobs):
@@ -154,6 +154,23 @@ def test_a_job_is_held_against_other_processes_and_freed_by_their_death(jobs):
         other.wait(timeout=30)
         other.stdout.close()
     assert opened(jobs).job_id == "films-kkkkkkkk-1"
+
+
+def test_who_was_overtaken_writes_nothing(jobs):
+    with held(jobs, "films", "k" * 64, OPENING) as journal:
+        journal.commit(manifest(0))
+        # As a later holder's file would, which this process could not have noticed while it was paused.
+        (journal.folder / "lease" / f"{journal.token + 1:06d}.lock").touch()
+        for write in (
+            lambda: journal.commit(manifest(1)),
+            lambda: journal.note_tracked(0, {}),
+            lambda: journal.add_outcome("ash", "interactions", "{}"),
+            lambda: journal.conclude({"status": "finished"}),
+        ):
+            with pytest.raises(LeaseLost, match="was taken over"):
+                write()
+    assert Journal(journal.folder).committed() == [manifest(0)]
+    assert (journal.tracked(0), journal.outcomes(), journal.result()) == (None, [], None)
 
 
 def test_a_job_is_let_go_of_when_its_work_fails(jobs):

@@ -90,7 +90,7 @@ def status(tracker: Tracker) -> str:
 def test_a_run_opens_with_configuration_lineage_and_catalogue(mlflow_home, partition_dir):
     tracker, partition = opened(mlflow_home), open_partition(partition_dir)
     config = {"name": "films", "train": {"dims": 8, "loss": "warp"}, "data": {"dir": "x" * 900}}
-    tracker.log_opening(config, partition)
+    tracker.log_opening(config, partition.items_path)
     tracker.log_lineage({each.id: (each.sha256, each.path.as_uri()) for each in partition.clients})
     run = tracker.client.get_run(tracker.run_id)
     assert run.data.params == {

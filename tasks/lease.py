@@ -1,0 +1,166 @@
+"""Who works on a job: a lease whose token grows with every holder, so that an old one can be fenced off.
+
+The holder keeps a file lock, which its death releases at once, and touches that file at every beat. One that
+lives but does not beat was stopped, or its machine was; the next process may take the job over then. It may
+wake up in the middle of anything. Therefore whatever it writes to the job it writes within `guarded`, which
+compares its token under a lock that a take-over needs as well (the fencing token of Kleppmann, "How to do
+distributed locking", 2016).
+
+Nobody compares the clocks of two processes: whether a holder beats is watched, by the watcher's own clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from models.errors import JobBusy, LeaseLost
+
+DEFAULT_S = 15.0
+_BEATS = 10  # in the time after which a lease without any is over
+_LOOK_S = 0.05
+_DOOR_S = 5.0
+
+
+class Lease:
+    """A job's lease, held by this process until it is released, or lost to another.
+
+    Args:
+        job: the job's folder.
+        token: of this holder; greater than those of all before.
+        life: the lock that tells others that this process lives.
+        lease_s: seconds without a beat after which others may take over.
+    """
+
+    def __init__(self, job: Path, token: int, life: FileLock, lease_s: float) -> None:
+        self.token = token
+        self._job = job
+        self._life = life
+        self._lease_s = lease_s
+        self._door = FileLock(job / ".lock")
+        self._over = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name=f"lease of {job.name}", daemon=True)
+        self._beating.start()
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """While the block runs nobody takes the job over, and nobody had before.
+
+        Raises:
+            LeaseLost: somebody had.
+        """
+        with self._door:
+            newest = newest_token(self._job)
+            if newest != self.token:
+                raise LeaseLost(
+                    f"Job {self._job.name} was taken over by another process, because this one gave no sign "
+                    f"of life for {self._lease_s:g} s. What it had not committed by then is dropped.",
+                    next_step="Let the other one finish; both would have made the same model.",
+                    job_id=self._job.name,
+                    token=self.token,
+                    newest=newest,
+                )
+            yield
+
+    def release(self) -> None:
+        """The job is free at once."""
+        self._over.set()
+        self._beating.join()
+        self._life.release()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._lease_s / _BEATS):
+            # Gone once another has taken over; whoever works here finds out when it wants to write.
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(_life_of(self._job, self.token))
+
+
+def take(job: Path, lease_s: float = DEFAULT_S) -> Lease:
+    """The lease of a job, for this process; waits up to `lease_s` for a holder that lives but does not beat.
+
+    Args:
+        job: the job's folder.
+        lease_s: seconds without a beat after which a lease is over.
+
+    Raises:
+        JobBusy: another process holds it and beats.
+    """
+    _folder(job).mkdir(parents=True, exist_ok=True)
+    newest = newest_token(job)
+    if newest:
+        _wait_until_free_or_silent(job, newest, lease_s)
+    try:
+        with FileLock(job / ".lock").acquire(timeout=_DOOR_S):
+            if newest_token(job) != newest:
+                raise _busy(job)
+            life = FileLock(_life_of(job, newest + 1))
+            life.acquire(timeout=0)
+            _life_of(job, newest).unlink(missing_ok=True)
+    except Timeout as error:
+        # Stopped between the comparison of its token and the end of what it wrote: a matter of milliseconds.
+        raise _busy(job) from error
+    return Lease(job, newest + 1, life, lease_s)
+
+
+@contextlib.contextmanager
+def left_behind(job: Path) -> Iterator[bool]:
+    """Whether nobody holds the job's lease, which stays so while the block runs."""
+    try:
+        with FileLock(job / ".lock").acquire(timeout=0):
+            newest = newest_token(job)
+            yield not newest or _is_free(job, newest)
+    except Timeout:
+        yield False
+
+
+def newest_token(job: Path) -> int:
+    """The newest holder's token; 0 where there never was one."""
+    return max((int(path.stem) for path in _folder(job).glob("[0-9]*.lock")), default=0)
+
+
+def _wait_until_free_or_silent(job: Path, token: int, lease_s: float) -> None:
+    life, give_up = _life_of(job, token), time.monotonic() + lease_s
+    seen = _touched(life)
+    while not _is_free(job, token) and time.monotonic() < give_up:
+        time.sleep(_LOOK_S)
+        if _touched(life) != seen:
+            raise _busy(job)
+
+
+def _is_free(job: Path, token: int) -> bool:
+    lock = FileLock(_life_of(job, token))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    lock.release()
+    return True
+
+
+def _touched(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _busy(job: Path) -> JobBusy:
+    return JobBusy(
+        f"Job {job.name} is being worked on by another process.",
+        next_step="Wait for it to finish, or stop it first.",
+        job_id=job.name,
+    )
+
+
+def _folder(job: Path) -> Path:
+    return job / "lease"
+
+
+def _life_of(job: Path, token: int) -> Path:
+    return _folder(job) / f"{token:06d}.lock"

@@ -1,0 +1,91 @@
+"""Whether an error means that MLflow is away for a while, as against one that another try cannot mend."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from models.errors import FedrecError, TrackingUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A proxy in front of a server that is away, a server that is overloaded or that cannot use its database.
+_PASSING = {502, 503, 504}
+
+
+def is_outage(error: BaseException, client: MlflowClient | None = None) -> bool:
+    """Whether MLflow's server or database does not answer, or not now.
+
+    Args:
+        error: what a call raised.
+        client: to ask something simple where the error itself does not tell, as after a failed upload.
+    """
+    if isinstance(error, FedrecError):
+        return False
+    return any(_says_so(each) for each in _chain(error)) or (client is not None and not _answers(client))
+
+
+def unavailable(error: BaseException) -> TrackingUnavailable:
+    """The outage as an error of ours, which says what to do."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "MLflow")
+    return TrackingUnavailable(
+        f"MLflow does not answer at {uri}: {reason_of(error)}.",
+        next_step="Nothing was left half done. Once MLflow is back, give the same command again.",
+        uri=uri,
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """The error's first line."""
+    return str(error).strip().partition("\n")[0][:300].rstrip(".") or type(error).__name__
+
+
+def names_outages(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, which raises `TrackingUnavailable` where MLflow is away."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if is_outage(error):
+                raise unavailable(error) from error
+            raise
+
+    return wrapped
+
+
+def _says_so(error: BaseException) -> bool:
+    from mlflow.exceptions import MlflowException
+    from requests import ConnectionError as Unconnected
+    from requests import Timeout
+
+    if isinstance(error, Unconnected | Timeout):
+        return True
+    if not isinstance(error, MlflowException):
+        return False
+    return error.error_code == "TEMPORARILY_UNAVAILABLE" or error.get_http_status_code() in _PASSING
+
+
+def _answers(client: MlflowClient) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.search_experiments(max_results=1)
+    except MlflowException:
+        return False
+    return True
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
