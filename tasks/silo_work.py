@@ -155,9 +155,14 @@ def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
     started = time.perf_counter()
+    order.model()
+    fetched = time.perf_counter()
     data, lightfm_s = trained_update(order)
+    trained = time.perf_counter()
     # An update of an earlier round was merged or refused by now; nobody reads it any more.
     for earlier in range(max(1, order.round - 2), order.round):
         exchange.remove(updates_folder(order.client_id, order.job.job_id, earlier))
     ref = exchange.put(updates_folder(order.client_id, order.job.job_id, order.round), data)
-    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
+    ended = time.perf_counter()
+    transfer_s = fetched - started + ended - trained
+    return Delivery(order.client_id, ref, started, ended, lightfm_s, transfer_s)
