@@ -71,7 +71,7 @@ def _compare(job: Job) -> tuple[list[Evaluation], dict[str, Metric] | None]:
     """Every client's test metrics, and those of pooled training where it is allowed."""
     evaluation = job.config.evaluation
     rounds = job.config.federation.rounds
-    with job.clock.measure("comparison"):
+    with job.clock.measure("comparison"), job.polling(job.clock, out_of="comparison"):
         central = None
         if evaluation.pooling_allowed:
             central = train_centralised.submit(job.context, job.reachable, rounds)

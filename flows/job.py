@@ -135,6 +135,16 @@ class Job:
         self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}
         return found
 
+    @contextlib.contextmanager
+    def polling(self, clock: Stopwatch, out_of: str | None = None) -> Iterator[None]:
+        """What silos are waited for inside the block counts as polling, and not for `out_of`."""
+        before = self.runner.polling_s
+        yield
+        if waited := self.runner.polling_s - before:
+            clock.add("polling", waited)
+            if out_of:
+                clock.add(out_of, -waited)
+
     def _order(self, step: Step, client_id: str) -> ClientOrder:
         """A step that starts from, or looks at, the newest committed model; training makes the next one."""
         start = self.journal.starting_point(client_id, self.rounds)

@@ -49,6 +49,8 @@ TASKS: dict[Step, Any] = {
 class LocalThreads:
     """A runner whose clients are Prefect tasks of the flow that asks."""
 
+    polling_s = 0.0
+
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:

@@ -24,12 +24,16 @@ from flows.runner import Late
 from models.errors import FedrecError, ForgedAnswer, NotFound, SiloFailed
 from models.federation.answer import Question
 from tasks.answers import MAX_ANSWER_BYTES, open_sealed
+from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.orders import ClientOrder
 from tasks.prefect_patience import AWAY_S, patiently
 from tasks.steps import Answer, Step, StepOrder, answer_of_json, answers_folder, updates_folder
+from tasks.stopwatch import busy_seconds
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
+
+_TIMED = (Delivery, Evaluation)
 
 
 class LateSilo(Late):
@@ -75,12 +79,14 @@ class RemoteSilos:
         self._items = items
         self._poll_s = poll_s
         self._away_s = away_s
+        self.polling_s = 0.0
 
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
         """What each silo answered to its order; see `flows.runner.Runner`."""
-        give_up = time.monotonic() + deadline_s
+        began = time.monotonic()
+        give_up = began + deadline_s
         answers: dict[str, Any] = {}
         running: dict[str, UUID] = {}
         for silo, order in orders.items():
@@ -97,6 +103,8 @@ class RemoteSilos:
                     answers[silo] = self._answer(step, orders[silo], run)
                     del running[silo]
         late = {silo: _late(run_id, deadline_s) for silo, run_id in running.items()}
+        spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
+        self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
         return answers | late
 
     def give_up(self, late: Iterable[LateSilo]) -> None:

@@ -15,7 +15,7 @@ from models.federation.rounds import Rejection, RoundPlan, plan_round
 from tasks.check_contracts import Checked, check_merged
 from tasks.evaluate_client import Evaluation
 from tasks.merge_round import Merged, merge_round
-from tasks.stopwatch import Stopwatch, busy_seconds
+from tasks.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
 from tasks.train_client import Delivery
 
 
@@ -56,9 +56,13 @@ def run_round(job: Job) -> None:
         cohort_share=federation.cohort_share,
         quorum_share=federation.quorum_share,
     )
-    with clock.measure("fan_out"):
+    with clock.measure("fan_out"), job.polling(clock):
         deliveries, missing = _train_cohort(job, plan)
-    clock.add("train", busy_seconds([(each.started, each.ended) for each in deliveries]))
+    transfer_s = sum(each.transfer_s for each in deliveries)
+    working_s = sum(each.ended - each.started for each in deliveries)
+    busy = busy_seconds([(each.started, each.ended) for each in deliveries])
+    train, transfer = share_of_wall_time(busy, working_s - transfer_s, transfer_s)
+    clock.add_all(Stopwatch(seconds={"train": train, "transfer": transfer}))
     job.lightfm_s += sum(each.lightfm_s for each in deliveries)
     with clock.measure("merge"):
         merged = merge_round(
@@ -90,7 +94,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     manifest, rounds = job.rounds[-1], job.config.federation.rounds
     round_ = manifest["round"]
     is_due = round_ % job.config.evaluation.every == 0 or round_ == rounds
-    with clock.measure("evaluate"):
+    with clock.measure("evaluate"), job.polling(clock, out_of="evaluate"):
         evaluation = _evaluate(job) if is_due else None
     record = manifest | {"evaluation": evaluation}
     metrics = {f"training/{name}": value for name, value in values(manifest["training"]).items()}

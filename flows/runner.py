@@ -30,7 +30,13 @@ class Late(ABC):
 
 
 class Runner(Protocol):
-    """Asks clients for a step, and waits no longer than is allowed."""
+    """Asks clients for a step, and waits no longer than is allowed.
+
+    Attributes:
+        polling_s: seconds so far in which somebody was asked and nobody is known to have worked.
+    """
+
+    polling_s: float
 
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any

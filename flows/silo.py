@@ -34,6 +34,7 @@ def silo_step(asked: dict[str, Any]) -> None:
             source=settings.data_source(),
             policy=settings.policy,
             min_users=settings.policy.min_users,
+            keep_jobs=settings.keep_jobs,
         )
         work(silo, StepOrder.of_json(asked))
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave

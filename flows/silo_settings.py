@@ -66,6 +66,9 @@ class SiloSettings(Section):
     )
     source: SourceSection
     policy: PolicySection = PolicySection()
+    keep_jobs: int = Field(
+        10, ge=1, description="Snapshots and answers of so many of the newest jobs stay; older ones are gone."
+    )
 
     @field_validator("exchange")
     @classmethod

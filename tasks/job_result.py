@@ -18,6 +18,8 @@ INTERVAL_WIDTH = 1.96
 STAGES: dict[str, str] = {
     "startup_s": "Start-up",
     "train_s": "Training",
+    "transfer_s": "Transfer",
+    "polling_s": "Polling",
     "merge_s": "Merging",
     "contracts_s": "Contracts",
     "tracking_s": "Tracking",
@@ -26,6 +28,8 @@ STAGES: dict[str, str] = {
     "report_s": "Report",
     "orchestration_s": "Orchestration",
 }
+# Of silos on their own machines only.
+_REMOTE = ("transfer_s", "polling_s")
 _OTHER = "Not accounted for"
 _WORTH_NAMING = 0.005
 
@@ -139,7 +143,11 @@ def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
 def time_shares(result: Result) -> list[TimeShare]:
     """The stages of the job and what they took, with what is missing to the total as the last row."""
     timings = result["timings"]
-    seconds = {label: timings.get(key) or 0.0 for key, label in STAGES.items()}
+    seconds = {
+        label: timings.get(key) or 0.0
+        for key, label in STAGES.items()
+        if timings.get(key) or key not in _REMOTE
+    }
     named = sum(seconds.values())
     total = max(timings["total_s"], named)
     if total - named > _WORTH_NAMING * total:

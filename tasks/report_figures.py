@@ -30,6 +30,8 @@ INK, FAINT = "#1f2933", "#d9dee3"
 STAGE_COLOURS: dict[str, str] = {
     "Start-up": "#7b8794",
     "Training": BLUE,
+    "Transfer": "#a3b8c2",
+    "Polling": "#e4a3c4",
     "Merging": GREEN,
     "Contracts": ORANGE,
     "Tracking": PURPLE,
@@ -227,6 +229,8 @@ def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
 def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     stages = {
         "train": "Training",
+        "transfer": "Transfer",
+        "polling": "Polling",
         "merge": "Merging",
         "contracts": "Contracts",
         "tracking": "Tracking",
@@ -237,6 +241,8 @@ def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     bottom = [0.0] * len(rounds)
     for key, label in stages.items():
         heights = [one["seconds"].get(key) or 0.0 for one in rounds]
+        if key in ("transfer", "polling") and not any(heights):
+            continue  # the clients are threads
         axes.bar(numbers, heights, 0.85, bottom=bottom, color=STAGE_COLOURS[label], label=label)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     rest = [

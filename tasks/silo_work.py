@@ -25,7 +25,7 @@ from tasks.home import Home
 from tasks.keys import load_key
 from tasks.orders import ClientOrder
 from tasks.silo_source import Source
-from tasks.snapshot import take_snapshot
+from tasks.snapshot import forget_snapshots, take_snapshot
 from tasks.steps import Answer, StepOrder, answer_as_json, answers_folder, updates_folder
 from tasks.train_client import Delivery, trained_update
 
@@ -41,6 +41,7 @@ class Silo:
         source: where its interactions lie.
         policy: what may leave it.
         min_users: with fewer users nothing about them leaves.
+        keep_jobs: snapshots and answers of so many of the newest jobs stay.
     """
 
     home: Home
@@ -49,6 +50,7 @@ class Silo:
     source: Source
     policy: Policy
     min_users: int
+    keep_jobs: int = 10
 
 
 def work(silo: Silo, asked: StepOrder) -> None:
@@ -129,7 +131,21 @@ def _snapshot(silo: Silo, asked: StepOrder) -> Partition:
     with tempfile.TemporaryDirectory() as own:
         catalog = Path(own) / "items.parquet"
         catalog.write_bytes(items)
-        return take_snapshot(silo.source, catalog, silo.name, folder)
+        taken = take_snapshot(silo.source, catalog, silo.name, folder)
+    _forget_old_jobs(silo, folder)
+    return taken
+
+
+def _forget_old_jobs(silo: Silo, newest: Path) -> None:
+    """Older jobs are over: only the newest have their snapshot here and their answers in the exchange.
+
+    A silo is never told that a job is over, but it sees when new ones begin.
+    """
+    others = [path for path in newest.parent.iterdir() if path.is_dir() and path != newest]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    keep = [newest, *others[: silo.keep_jobs - 1]]
+    for job_id in forget_snapshots(newest.parent, [path.name for path in keep]):
+        Exchange(silo.exchange_url).remove(f"silos/{silo.name}/{job_id}")
 
 
 def _require_users(silo: Silo, asked: StepOrder, snapshot: Partition) -> None:
@@ -155,9 +171,14 @@ def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
     started = time.perf_counter()
+    order.model()
+    fetched = time.perf_counter()
     data, lightfm_s = trained_update(order)
+    trained = time.perf_counter()
     # An update of an earlier round was merged or refused by now; nobody reads it any more.
     for earlier in range(max(1, order.round - 2), order.round):
         exchange.remove(updates_folder(order.client_id, order.job.job_id, earlier))
     ref = exchange.put(updates_folder(order.client_id, order.job.job_id, order.round), data)
-    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
+    ended = time.perf_counter()
+    transfer_s = fetched - started + ended - trained
+    return Delivery(order.client_id, ref, started, ended, lightfm_s, transfer_s)

@@ -108,6 +108,7 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
             "update": asdict(answer.update),
             "seconds": answer.ended - answer.started,
             "lightfm_s": answer.lightfm_s,
+            "transfer_s": answer.transfer_s,
         }
     return {
         "metrics": as_json(answer.metrics),
@@ -140,7 +141,8 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
             _count(update.size)
             if not SHA256.fullmatch(update.sha256):
                 raise ValueError(f"{update.sha256!r} is no SHA-256")
-            return Delivery(client_id, update, started, received, _number(body["lightfm_s"]))
+            lightfm_s, transfer_s = _number(body["lightfm_s"]), _number(body["transfer_s"])
+            return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
         metrics, alone, benefit = (
             {
                 name: Metric(_number(pair["total"]), _number(pair["weight"]))

@@ -25,6 +25,7 @@ class Delivery:
         update: where its update lies.
         started, ended: of the work, on the clock of `time.perf_counter`.
         lightfm_s: CPU seconds inside LightFM.
+        transfer_s: of that time, what a silo spent on fetching the model and putting its update.
     """
 
     client_id: str
@@ -32,6 +33,7 @@ class Delivery:
     started: float
     ended: float
     lightfm_s: float
+    transfer_s: float = 0.0
 
 
 @task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)

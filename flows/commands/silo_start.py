@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ from models.errors import NotFound
 @click.option("--silo", "name", help="The silo's name; must be the one in its settings.")
 @click.option("--settings", type=click.Path(path_type=Path, dir_okay=False), help="Default: silo.yaml.")
 def command(name: str | None, settings: Path | None) -> None:
-    """Serve this silo's steps, until stopped: a Prefect process worker beside the silo's data.
+    """Serve this silo's steps, until stopped: a Prefect worker beside the silo's data.
 
     The worker pulls its orders from the coordinator's Prefect and needs no open port. What may leave the silo
     stands in its settings, and what left in `fedrec silo egress`.
@@ -24,6 +23,7 @@ def command(name: str | None, settings: Path | None) -> None:
     from tasks.environment import apply
     from tasks.home import current_home
     from tasks.keys import load_key
+    from tasks.prefect_deploy import HEARTBEAT_S, HEARTBEAT_SETTING
 
     path = (settings or default_settings_path()).absolute()
     silo = load_silo_settings(path)
@@ -41,10 +41,11 @@ def command(name: str | None, settings: Path | None) -> None:
         # Logs stay here: what they say may speak of the data.
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         # A round waits for the slowest silo to notice its order.
-        "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "1"),
+        "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "0.5"),
+        # So that Prefect's server learns of a step whose process is gone.
+        HEARTBEAT_SETTING: str(HEARTBEAT_S),
     }
     click.echo(f"Silo {silo.name} serves from {home.root}; stop it with Ctrl-C.", err=True)
-    pool = f"silo-{silo.name}"
-    # This process becomes the worker: one process to watch, to stop, and to restart.
-    worker = ["-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
-    os.execv(sys.executable, [sys.executable, *worker])  # noqa: S606
+    from flows.silo_worker import serve  # Prefect reads its settings when it is imported
+
+    serve(f"silo-{silo.name}")

@@ -205,7 +205,7 @@ def test_what_another_key_signed_is_forged(shop: Shop) -> None:
 def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[str, Any]:
     """A body that would be accepted."""
     ref = shop.exchange.put(folder or updates_folder(shop.name, JOB, order.round), b"update")
-    return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1}
+    return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1, "transfer_s": 0.0}
 
 
 def test_the_body_of_these_tests_is_good_but_for_what_they_change(shop: Shop) -> None:

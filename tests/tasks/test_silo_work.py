@@ -286,3 +286,18 @@ def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
     log = (home.root / "silo.log").read_text()
     assert "user u001 has no sales" in log
     assert log.index("u001") < log.index("ValueError: second")
+
+
+def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> None:
+    silo = replace(world.silo, keep_jobs=2)
+    snapshots = silo.home.root / "snapshots"
+    shutil.rmtree(snapshots, ignore_errors=True)
+    for number in (1, 2, 3, 1):
+        order = world.order("check", 0)
+        order = replace(order, job=replace(order.job, job_id=f"job-{number}"), base=world.base(0))
+        work(silo, world.asked("check", order))
+    # The third made the first one go; begun anew, that one is the newest.
+    assert sorted(path.name for path in snapshots.iterdir() if path.is_dir()) == ["job-1", "job-3"]
+    assert {path.parts[-4] for path in world.left} == {"job-1", "job-3"}
+    # What left stands in the ledger for ever.
+    assert [each["job_id"] for each in world.entries] == ["job-1", "job-2", "job-3", "job-1"]

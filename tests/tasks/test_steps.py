@@ -125,7 +125,7 @@ def test_folders_are_the_silo_s_own() -> None:
 
 
 OUTCOME = ContractOutcome("interactions", "ash", True, (), 9, {"success": True})
-DELIVERY = Delivery("ash", REF, started=10.0, ended=12.5, lightfm_s=0.25)
+DELIVERY = Delivery("ash", REF, started=10.0, ended=12.5, lightfm_s=0.25, transfer_s=0.5)
 EVALUATION = Evaluation(
     "ash",
     {"ndcg@10": Metric(1.5, 4)},

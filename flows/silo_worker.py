@@ -1,0 +1,93 @@
+"""A silo's worker: Prefect's polling, with every step in a child that is forked from a ready process.
+
+Prefect's own process worker starts an interpreter for each run, which imports for seconds, and runs in it
+what the coordinator's deployment names: any command, any code. This one forks a process that has imported
+everything, and knows the silo's one flow only, whatever the deployment says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+from uuid import UUID
+
+import anyio
+from anyio.abc import TaskStatus
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled
+from prefect.utilities.processutils import setup_signal_handlers_worker
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+_LOOK_S = 0.1
+# A step that is called off goes on for so long at most.
+_CANCELLATION_LOOK_S = 5.0
+
+
+class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
+    """Runs `flows.silo.silo_step`, and nothing else, for the runs of its work pool."""
+
+    type = "process"
+    _display_name = "Silo"
+    _description = "Runs the steps of one silo beside its data."
+
+    def __init__(self, work_pool_name: str, **settings: Any) -> None:
+        super().__init__(work_pool_name, **settings)
+        self._fork: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._fork.set_forkserver_preload([f"{__package__}.silo_child"])
+
+    @classmethod
+    def __dispatch_key__(cls) -> str:
+        """Not looked up by its type, which is Prefect's own worker's."""
+        return "fedrec-silo"
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: BaseJobConfiguration,
+        task_status: TaskStatus[int] | None = None,
+    ) -> BaseWorkerResult:
+        """The step has ended, or was called off; the result has its exit code."""
+        from flows.silo_child import perform
+
+        child = self._fork.Process(target=perform, args=(flow_run.id,), daemon=True)
+        # The first one waits for the imports, during which the worker goes on.
+        await anyio.to_thread.run_sync(child.start)
+        if task_status is not None:
+            task_status.started(child.pid or 0)
+        if await self._called_off(child, flow_run.id):
+            child.kill()
+            await anyio.to_thread.run_sync(child.join)
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(message="Called off."), force=True)
+            return BaseWorkerResult(identifier=str(child.pid), status_code=0)
+        return BaseWorkerResult(identifier=str(child.pid), status_code=child.exitcode or 0)
+
+    async def _called_off(self, child: BaseProcess, flow_run_id: UUID) -> bool:
+        """Waits until the child has ended by itself, or the coordinator does not wait for it any more."""
+        looks = 0
+        while child.exitcode is None:
+            await anyio.sleep(_LOOK_S)
+            looks += 1
+            if looks % round(_CANCELLATION_LOOK_S / _LOOK_S) == 0 and await self._is_cancelling(flow_run_id):
+                return child.exitcode is None
+        return False
+
+    async def _is_cancelling(self, flow_run_id: UUID) -> bool:
+        try:
+            state = (await self.client.read_flow_run(flow_run_id)).state
+        except ObjectNotFound:
+            return True
+        except Exception:  # noqa: BLE001 - a server that is away calls nothing off
+            return False
+        return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def serve(pool: str) -> None:
+    """Serves the pool's runs until SIGINT or SIGTERM; a second one ends it at once."""
+    setup_signal_handlers_worker(os.getpid(), "the silo's worker", print)
+    worker = SiloWorker(pool, name=pool, create_pool_if_not_found=False)
+    asyncio.run(worker.start())
