@@ -1,6 +1,6 @@
 """Tuned LightFM, federated beside pooled, on the test cases: the table of docs/tuning.md.
 
-Every arm is trained with the same seeds, of which none was used for tuning. An interval is Student's 95 %
+Every arm is trained with the same seeds, of which `fedrec tune` used none. An interval is Student's 95 %
 interval of the mean over the seeds; a ratio is one of means, and its interval is that of the seeds' ratios.
 """
 
