@@ -102,7 +102,13 @@ class RemoteSilos:
                 if run is None or _is_over(run):
                     answers[silo] = self._answer(step, orders[silo], run)
                     del running[silo]
-        late = {silo: _late(run_id, deadline_s) for silo, run_id in running.items()}
+        late = {}
+        for silo, run_id in running.items():
+            try:
+                # A silo that died once its answer was out has answered, whatever became of its run.
+                answers[silo] = self._verified(step, orders[silo])
+            except (FedrecError, OSError):
+                late[silo] = _late(run_id, deadline_s)
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
         return answers | late

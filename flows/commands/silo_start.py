@@ -31,11 +31,7 @@ def command(name: str | None, settings: Path | None) -> None:
         raise NotFound(f"{path} holds the settings of silo {silo.name!r}, not of {name!r}.")
     home = apply()
     load_key(current_home())  # without a key nothing it answers would count
-    temporary = home.root / "tmp"
-    temporary.mkdir(exist_ok=True, mode=0o700)
     os.environ |= {
-        # Prefect's runner keeps a folder in the system's one, which only the first account could write to.
-        "TMPDIR": str(temporary),
         SETTINGS_VARIABLE: str(path),
         "PREFECT_API_URL": silo.prefect_api_url,
         # Logs stay here: what they say may speak of the data.
