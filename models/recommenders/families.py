@@ -223,16 +223,21 @@ class IalsFamily(AdditiveFamily[ials.ItemFactors, ials.IalsStatistics]):
         return ials.solve(total, self.spec)
 
 
-@dataclass(frozen=True)
-class EaseFamily(AdditiveFamily[item_weights.ItemWeights, ease.EaseStatistics]):
-    """EASE: all is said after one round."""
+class ItemToItemFamily(AdditiveFamily[item_weights.ItemWeights, Statistics]):
+    """A family whose model is weights from items to items, of which it knows none in round 0."""
 
     kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
-
-    spec: ease.EaseSpec
+    memories: ClassVar[int] = 1
 
     def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
-        return item_weights.ItemWeights.zero(n_items)
+        return item_weights.ItemWeights.zero(n_items, self.memories)
+
+
+@dataclass(frozen=True)
+class EaseFamily(ItemToItemFamily[ease.EaseStatistics]):
+    """EASE: all is said after one round."""
+
+    spec: ease.EaseSpec
 
     def nothing(self, n_items: int) -> ease.EaseStatistics:
         return ease.EaseStatistics.zero(n_items)
@@ -245,15 +250,10 @@ class EaseFamily(AdditiveFamily[item_weights.ItemWeights, ease.EaseStatistics]):
 
 
 @dataclass(frozen=True)
-class NextItemFamily(AdditiveFamily[item_weights.ItemWeights, next_item.NextItemStatistics]):
+class NextItemFamily(ItemToItemFamily[next_item.NextItemStatistics]):
     """The next-item model: all is said after one round."""
 
-    kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
-
     spec: next_item.NextItemSpec
-
-    def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
-        return item_weights.ItemWeights.zero(n_items)
 
     def nothing(self, n_items: int) -> next_item.NextItemStatistics:
         return next_item.NextItemStatistics.zero(n_items)
@@ -268,15 +268,12 @@ class NextItemFamily(AdditiveFamily[item_weights.ItemWeights, next_item.NextItem
 
 
 @dataclass(frozen=True)
-class BlendFamily(AdditiveFamily[item_weights.ItemWeights, blend.BlendStatistics]):
+class BlendFamily(ItemToItemFamily[blend.BlendStatistics]):
     """EASE and the next-item model blended: all is said after one round."""
 
-    kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
+    memories: ClassVar[int] = 2
 
     spec: blend.BlendSpec
-
-    def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
-        return item_weights.ItemWeights.zero(n_items, memories=2)
 
     def nothing(self, n_items: int) -> blend.BlendStatistics:
         return blend.BlendStatistics.zero(n_items)
