@@ -111,7 +111,9 @@ class RemoteSilos:
                 late[silo] = _late(run_id, deadline_s)
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
-        return answers | late
+        found = answers | late
+        # In the order of asking, whoever was first: sums of floats depend on it.
+        return {silo: found[silo] for silo in orders}
 
     def give_up(self, late: Iterable[LateSilo]) -> None:
         """Runs that never answered are cancelled; their workers end them."""

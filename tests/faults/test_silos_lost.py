@@ -145,14 +145,17 @@ class Silos:
     def run_state(self, name: str, round_: int) -> str:
         """Of the silo's training run of the round in Prefect; empty where there is none."""
         from prefect.client.orchestration import get_client
-        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+        from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-        wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"{name}-train-round-{round_}"]))
+        # By its parameters, because a run has its name only once it has begun.
         with get_client(sync_client=True) as client:
-            found = client.read_flow_runs(flow_run_filter=wanted)
-        job = self.federation.name
-        mine = [run for run in found if run.parameters["asked"]["order"]["job"]["job_id"].startswith(job)]
-        return mine[0].state.type.value if mine and mine[0].state else ""
+            for run in client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["silo-step"]))):
+                asked = run.parameters["asked"]
+                order = asked["order"]
+                mine = order["job"]["job_id"].startswith(self.federation.name)
+                if mine and (order["client_id"], asked["step"], order["round"]) == (name, "train", round_):
+                    return run.state.type.value if run.state else ""
+        return ""
 
     def left(self, name: str, round_: int) -> list[str]:
         """What the silo's ledger says has left it in the round."""
