@@ -15,11 +15,10 @@ def test_between_asking_local_clients_and_their_answers(
     federation: Any, restartable_prefect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes down once a client of round 2 trains, and is away for as long as it takes to start."""
-    from tasks import train_client
 
     config = federation.config(federation={"rounds": 4})
     restarts: list[threading.Thread] = []
-    train, lock = train_client.train_round, threading.Lock()
+    train, lock = families.train_round, threading.Lock()
 
     def restart() -> None:
         restartable_prefect.stop()
@@ -33,7 +32,7 @@ def test_between_asking_local_clients_and_their_answers(
                 time.sleep(1)
         return train(*args, **kwargs)
 
-    monkeypatch.setattr(train_client, "train_round", restarting)
+    monkeypatch.setattr(families, "train_round", restarting)
     said: list[Event] = []
     with listening(said.append):
         result = federation.run(config)

@@ -195,7 +195,9 @@ def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
     assert pointer.champion.bundle.startswith("2-")
 
 
-def test_a_watch_waits_for_a_registry_that_is_not_there_yet(tmp_path):
+def test_a_watch_waits_for_a_registry_that_is_not_there_yet(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     stop = threading.Event()
     texts: list[str] = []
 

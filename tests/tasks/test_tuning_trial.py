@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.evaluation.metric import total
-from models.evaluation.ranking import METRICS, ranking_metrics
+from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_metrics
 from models.federation.merge import merge_rule
+from models.federation.model import ItemModel
 from models.federation.rounds import TrainSpec
 from models.recommenders.lightfm_training import train_alone
 from models.recommenders.simulation import Simulation
 from tasks.dataset import open_partition
 from tasks.evaluate_client import rank_cases
 from tasks.tuning_trial import TrialSpec, looks, objective, open_clients, pooled
+
+
+def scores(users: np.ndarray, items: ItemModel) -> Scores:
+    return product_scores(users, items.vectors, items.item_biases)
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
         simulation.run_round()
     expected = total(
         ranking_metrics(
-            rank_cases(silo, simulation.users[name].embeddings, simulation.model.items, "validation")
+            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
         )
         for name, silo in silos.items()
     )
@@ -68,7 +74,9 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
     for silo in silos:
         parts.append(
             ranking_metrics(
-                rank_cases(silo, users.embeddings[first : first + len(silo.user_ids)], items, "validation")
+                rank_cases(
+                    silo, scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation"
+                )
             )
         )
         first += len(silo.user_ids)

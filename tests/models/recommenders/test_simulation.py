@@ -36,7 +36,7 @@ def by_hand(data: dict[str, TrainingSet], name: MergeRuleName, rounds: int, shar
     model = GlobalModel(0, "", initial_items(ITEMS, SPEC.dims, SEED))
     for round_ in range(1, rounds + 1):
         state = rule.empty(model)
-        plan = plan_round(round_, seed=SEED, clients=data, cohort_share=share, quorum_share=1.0, spec=SPEC)
+        plan = plan_round(round_, seed=SEED, clients=data, cohort_share=share, quorum_share=1.0)
         for each in plan.cohort:
             items, users[each] = train_round(
                 model.items, users[each], data[each], SPEC, seed=SEED, round_=round_, client_id=each
