@@ -16,6 +16,8 @@ def test_between_asking_local_clients_and_their_answers(
 ) -> None:
     """It goes down once a client of round 2 trains, and is away for as long as it takes to start."""
 
+    from models.recommenders import families
+
     config = federation.config(federation={"rounds": 4})
     restarts: list[threading.Thread] = []
     train, lock = families.train_round, threading.Lock()
