@@ -42,6 +42,12 @@ def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
         for field, schema in definition.get("properties", {}).items():
             if "description" not in schema and field in told:
                 schema["description"] = told[field]
+    # Without its family a section is LightFM's, and may fit another family, too: pydantic tells them apart.
+    for definition in definitions.values():
+        for schema in definition.get("properties", {}).values():
+            if "oneOf" in schema:
+                schema.pop("discriminator", None)
+                schema["anyOf"] = schema.pop("oneOf")
     # A section's own description stands with the section, not with the field that holds it.
     for definition in definitions.values():
         for schema in definition.get("properties", {}).values():
