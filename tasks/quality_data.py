@@ -18,7 +18,8 @@ from models.evaluation.protocols import (
 )
 from models.evaluation.split import sample_negatives, split_leave_one_out
 from models.recommenders.histories import Histories
-from tasks.dataset import Partition, read_interactions
+from tasks.dataset import Partition
+from tasks.silo import client_rows
 
 Part = Literal["validation", "test"]
 
@@ -105,12 +106,7 @@ def pooled(learners: Mapping[str, Learner]) -> Learner:
 def _client(
     partition: Partition, client_id: str, protocol: Protocol, part: Part, seed: int, negatives: int
 ) -> BenchClient:
-    frame = read_interactions(partition.client(client_id))
-    user_ids = tuple(sorted(frame["user_id"].unique()))
-    row_of = {user_id: row for row, user_id in enumerate(user_ids)}
-    users = frame["user_id"].map(row_of).to_numpy(dtype=np.int32)
-    items = partition.catalog.rows_of(frame["item_id"].tolist())
-    times = frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None
+    user_ids, users, items, times = client_rows(partition, client_id)
     shape = (len(user_ids), len(partition.catalog))
     if protocol != LEAVE_ONE_OUT:
         held = _share(users, items, times, shape, protocol, part, seed)

@@ -16,17 +16,15 @@ import numpy as np
 
 from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRuleName, merge_rule
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel, require
+from models.federation.model import ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
 from models.recommenders.families import additive_family_of, history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
     TrainingSet,
-    initial_items,
-    initial_users,
     train_alone,
-    train_round,
 )
+from models.recommenders.simulation import Simulation
 from models.recommenders.specs import AdditiveSpec
 from tasks.quality_data import BenchClient, Learner, pooled
 
@@ -146,19 +144,12 @@ class LightFM(Family):
         return self.spec.family
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        rule, n_items = merge_rule(self.merge_rule, self.server_learning_rate), _n_items(learners)
-        data = {name: _training_set(learner.histories) for name, learner in sorted(learners.items())}
-        users = {name: initial_users(own.shape[0], self.spec.dims, seed, name) for name, own in data.items()}
-        model = GlobalModel(0, "", initial_items(n_items, self.spec.dims, seed))
-        for round_ in range(1, self.rounds + 1):
-            state, base = rule.empty(model), require(model.items, ItemArrays)
-            for name, own in data.items():
-                items, users[name] = train_round(
-                    base, users[name], own, self.spec, seed=seed, round_=round_, client_id=name
-                )
-                deltas = rule.prepare(base, items)
-                state = rule.add(state, model, ClientUpdate(name, model.round, "", "", deltas, len(own)))
-            model = rule.finish(state, model)
+        data = {name: _training_set(learner.histories) for name, learner in learners.items()}
+        rule = merge_rule(self.merge_rule, self.server_learning_rate)
+        simulation = Simulation(data, self.spec, rule, seed=seed)
+        for _ in range(self.rounds):
+            simulation.run_round()
+        users, model = simulation.users, simulation.model
         vectors = {
             user_id: vector
             for name, learner in learners.items()

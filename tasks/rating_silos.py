@@ -9,7 +9,8 @@ import numpy as np
 
 from models.errors import InvalidInput
 from models.evaluation.rating_split import split_ratings
-from models.federation.streams import Keys, user_keys
+from models.federation.splitmix import Keys
+from models.federation.streams import user_keys
 from models.recommenders.bayesian_mf import BayesianMfSpec
 from models.recommenders.rating_chain import RatingClient
 from models.recommenders.ratings import Ratings

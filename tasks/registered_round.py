@@ -52,9 +52,9 @@ class RegisteredRound:
         """
         model = decode_model(self.model_bytes, f"The model of version {self.version}")
         digest = ItemCatalog.of(self.items["item_id"]).digest
-        if model.catalog_digest != digest or model.items.shape[0] != len(self.items):
+        if model.catalog_digest != digest or len(model.items) != len(self.items):
             raise CatalogMismatch(
-                f"The model of version {self.version} has {model.items.shape[0]} rows of catalogue "
+                f"The model of version {self.version} has {len(model.items)} rows of catalogue "
                 f"{model.catalog_digest[:12]}, but its run's items are {len(self.items)} of {digest[:12]}.",
                 version=self.version,
             )

@@ -59,12 +59,7 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
     partition = _opened(data_dir, digest)
-    frame = read_interactions(partition.client(client_id))
-    user_ids = tuple(sorted(frame["user_id"].unique()))
-    row_of = {user_id: row for row, user_id in enumerate(user_ids)}
-    users = frame["user_id"].map(row_of).to_numpy(dtype=np.int32)
-    items = partition.catalog.rows_of(frame["item_id"].tolist())
-    times = frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None
+    user_ids, users, items, times = client_rows(partition, client_id)
     split = split_leave_one_out(users, items, times, len(user_ids), seed)
     shape = (len(user_ids), len(partition.catalog))
     drawn = {
@@ -101,6 +96,25 @@ def _opened(data_dir: str, digest: str) -> Partition:
             next_step="Start a new job on the new data, or put the old data back.",
         )
     return partition
+
+
+def client_rows(
+    partition: Partition, client_id: str
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray | None]:
+    """A client's user ids, and of each of its interactions the user row, the item row and the time.
+
+    The ids are sorted; the position of an id is its user's row. Without timestamps the times are None.
+
+    Raises:
+        CatalogMismatch: an interaction is with an item that the catalogue does not have.
+    """
+    frame = read_interactions(partition.client(client_id))
+    user_ids = tuple(sorted(frame["user_id"].unique()))
+    row_of = {user_id: row for row, user_id in enumerate(user_ids)}
+    users = frame["user_id"].map(row_of).to_numpy(dtype=np.int32)
+    items = partition.catalog.rows_of(frame["item_id"].tolist())
+    times = frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None
+    return user_ids, users, items, times
 
 
 class UserStates:

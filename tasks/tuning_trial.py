@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-
-import numpy as np
+from functools import lru_cache
 
 from models.evaluation.metric import Metric, total
 from models.evaluation.ranking import Scores, product_scores, ranking_metrics
 from models.federation.merge import MergeRuleName, merge_rule
 from models.federation.model import ItemModel
 from models.federation.rounds import TrainSpec
-from models.recommenders.lightfm_training import PooledTraining, TrainingSet, UserArrays
+from models.recommenders.lightfm_training import PooledTraining, UserArrays
 from models.recommenders.simulation import Simulation
 from tasks.dataset import Partition, open_partition
 from tasks.evaluate_client import rank_cases
+from tasks.pooled import PooledSilos
 from tasks.silo import SiloData, load_silo
 
 
@@ -126,35 +125,18 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
 
 
 def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
-    silos = list(clients.values())
-    first_row = np.cumsum([0, *(len(silo.user_ids) for silo in silos)])
-    training = PooledTraining(pooled(silos), trial.train, seed=trial.seed)
+    data = PooledSilos.of(list(clients.values()))
+    training = PooledTraining(data.training, trial.train, seed=trial.seed)
     done = 0
     for mark in marks:
         items, users = training.run(mark - done)
         done = mark
-        metrics = total(
-            ranking_metrics(rank_cases(silo, partial(_shifted, _scores(users, items), first), trial.split))
-            for silo, first in zip(silos, first_row, strict=False)
-        )
+        metrics = data.metrics(_scores(users, items), trial.split)
         yield Look(mark, 0, 0, metrics)
 
 
 def _scores(users: UserArrays, items: ItemModel) -> Scores:
     return product_scores(users.embeddings, items.vectors, items.item_biases)
-
-
-def _shifted(scores: Scores, first: int, users: np.ndarray) -> np.ndarray:
-    """The scores of one client's users, whose rows in the pooled data begin at `first`."""
-    return scores(users + first)
-
-
-def pooled(silos: Sequence[SiloData]) -> TrainingSet:
-    """The training positives of all clients in one matrix, their users one below the other."""
-    first_row = np.cumsum([0, *(len(silo.user_ids) for silo in silos)])
-    users = np.concatenate([s.split.train_users + first for s, first in zip(silos, first_row, strict=False)])
-    items = np.concatenate([silo.split.train_items for silo in silos])
-    return TrainingSet(users, items, (int(first_row[-1]), silos[0].training.shape[1]))
 
 
 def _marks(epochs: int, evaluations: int) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,18 +18,35 @@ from models.errors import InvalidInput
 
 TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
 
+_SERVICE_OPTIONS = (
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port."),
+    click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
+    click.option(
+        "--rate",
+        type=click.FloatRange(min=0),
+        default=200.0,
+        show_default=True,
+        help="Requests a second that one address may make of one worker; 0 for any number.",
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
+    ),
+    click.option("--quiet", is_flag=True, help="Log no line for each request."),
+)
+
+
+def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that becomes the service."""
+    for option in reversed(_SERVICE_OPTIONS):
+        function = option(function)
+    return function
+
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0),
-    default=200.0,
-    show_default=True,
-    help="Requests a second that one address may make of one worker; 0 for any number.",
-)
+@service_options
 @click.option(
     "--shadow",
     type=click.FloatRange(0, 1),
@@ -43,14 +61,8 @@ TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
     show_default=True,
     help="Share of requests that the challenger answers.",
 )
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
-)
 @drop_options
 @click.option("--no-publish", is_flag=True, help="Start no publisher: fedrec publish --watch runs elsewhere.")
-@click.option("--quiet", is_flag=True, help="Log no line for each request.")
 @model_option
 def command(
     host: str,

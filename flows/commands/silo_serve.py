@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from flows.commands.promote import model_option
-from flows.commands.serve import TOKEN_VARIABLE
+from flows.commands.serve import service_options
 from models.errors import NotFound
 
 
@@ -19,22 +19,7 @@ from models.errors import NotFound
     type=click.Path(path_type=Path, file_okay=False),
     help="A partition with the silo's interactions, in place of the snapshot of the job.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0),
-    default=200.0,
-    show_default=True,
-    help="Requests a second that one address may make of one worker; 0 for any number.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
-)
-@click.option("--quiet", is_flag=True, help="Log no line for each request.")
+@service_options
 @model_option
 def command(
     name: str | None,

@@ -9,16 +9,15 @@ import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.federation.seeds import seed_for
+from models.federation.splitmix import GOLDEN, Keys, mixed
 
 IntArray = npt.NDArray[np.integer]
 Rows = npt.NDArray[np.int32]
-Keys = npt.NDArray[np.uint64]
 
 # One interaction to test on, one to validate on, and at least one to learn from.
 FEWEST_INTERACTIONS = 3
 PADDING = -1
 _CASES_AT_ONCE = 4096
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def sample_negatives(
     drawn = np.empty((len(case_users), n), dtype=np.int32)
     for start in range(0, len(case_users), _CASES_AT_ONCE):
         part = case_users[start : start + _CASES_AT_ONCE].astype(np.int64)
-        keys = _mixed(base + _GOLDEN * (part.astype(np.uint64) + np.uint64(1)))
+        keys = mixed(base + GOLDEN * (part.astype(np.uint64) + np.uint64(1)))
         positions = _draw_positions(keys, n_items - gaps.counts[part], n)
         drawn[start : start + _CASES_AT_ONCE] = gaps.items_at(part, positions)
     return drawn
@@ -189,10 +188,10 @@ def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDA
     Where a size is below n the first steps have a negative j; they become the padding of the last columns.
     """
     taken = np.full((n, len(keys)), PADDING, dtype=np.int64)
-    counters = _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
+    counters = GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
     for step in range(n):
         last = sizes - n + step
-        uniform = (_mixed(keys + counters[step]) >> np.uint64(11)) * 2.0**-53
+        uniform = (mixed(keys + counters[step]) >> np.uint64(11)) * 2.0**-53
         choice = (uniform * (last + 1)).astype(np.int64)
         choice = np.where((taken[:step] == choice).any(axis=0), last, choice)
         taken[step] = np.where(last < 0, PADDING, choice)
@@ -202,18 +201,8 @@ def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDA
 def pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
     """(n,): a random number for each (user, item), whatever else there is."""
     base = np.uint64(seed_for(seed, "leave_one_out"))
-    user_keys = _mixed(base + _GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
-    return _mixed(user_keys + _GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
-
-
-def _mixed(state: Keys) -> Keys:
-    """SplitMix64's output function (Steele, Lea & Flood 2014): random numbers addressed by a counter.
-
-    A generator for each user would be as independent of the others, but costs 20 µs to set up.
-    """
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    user_keys = mixed(base + GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
+    return mixed(user_keys + GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
 
 
 def _require_pairs(users: IntArray, items: IntArray, n_users: int) -> None:

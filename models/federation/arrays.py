@@ -43,6 +43,12 @@ class ArrayGroup:
                     f"{f' beside {known}' if known else ''}."
                 )
 
+    def size_of(self, axis: str) -> int:
+        """The size of an axis that `AXES` names."""
+        arrays = dict(self.named())
+        name, axes = next((name, axes.split()) for name, axes in self.AXES.items() if axis in axes.split())
+        return int(arrays[name].shape[axes.index(axis)])
+
     def named(self) -> Iterator[tuple[str, FloatArray]]:
         """(name, array) of each array, in the fixed order of the fields."""
         for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses

@@ -27,6 +27,10 @@ class ItemModel(ArrayGroup):
 
     ZERO_IS_UNTRAINED: ClassVar[bool] = True
 
+    def __len__(self) -> int:
+        """Number of items."""
+        return self.size_of("items")
+
     @property
     @abstractmethod
     def vectors(self) -> FloatArray:
@@ -35,12 +39,12 @@ class ItemModel(ArrayGroup):
     @property
     def item_biases(self) -> FloatArray:
         """(items,): what lifts an item for everybody."""
-        return np.zeros(len(self.vectors), dtype=self.vectors.dtype)
+        return np.zeros(len(self), dtype=np.float32)
 
     @property
     def accumulators(self) -> FloatArray:
         """(items, n): sums that only grow from round to round; n may be 0."""
-        return np.zeros((len(self.vectors), 0), dtype=self.vectors.dtype)
+        return np.zeros((len(self), 0), dtype=np.float32)
 
     @property
     def trained(self) -> npt.NDArray[np.bool_]:

@@ -14,11 +14,9 @@ import numpy.typing as npt
 from scipy.special import gammaincinv, ndtri
 
 from models.federation.seeds import seed_for
+from models.federation.splitmix import GOLDEN, Keys, mixed
 
 Float64Array = npt.NDArray[np.float64]
-Keys = npt.NDArray[np.uint64]
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def user_keys(seed: int, purpose: str, user_ids: Sequence[str]) -> Keys:
@@ -51,13 +49,9 @@ def gammas(keys: Keys, step: int, shapes: Float64Array) -> Float64Array:
 
 
 def _multiples(counts: npt.NDArray[np.integer]) -> Keys:
-    return np.atleast_1d(counts).astype(np.uint64) * _GOLDEN  # modulo 2**64
+    return np.atleast_1d(counts).astype(np.uint64) * GOLDEN  # modulo 2**64
 
 
-def _mixed(state: Keys) -> Keys:
-    """SplitMix64's output function (Steele, Lea & Flood 2014), twice: keys follow each other simply."""
-    for _ in range(2):
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
-    return state
+def _mixed(counters: Keys) -> Keys:
+    """Mixed twice: keys follow each other simply."""
+    return mixed(mixed(counters))

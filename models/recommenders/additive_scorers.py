@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
-from models.recommenders.fold_in import Float64Array, Rows
+from models.recommenders.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.ials import ItemFactors, UserStep
 from models.recommenders.item_weights import ItemWeights, remembered
 from models.recommenders.reasons import Reason, shares_of
@@ -66,7 +65,7 @@ class FactorScorer:
         vector: Float64Array | None = None,
     ) -> SummedScores:
         """See `models.recommenders.scorer.Scorer`; users have no vectors of their own here."""
-        rows, counted = _checked(history_rows, weights, len(self))
+        rows, counted = checked_history(history_rows, weights, len(self))
         summands = self.step.parts(rows, counted) @ self.step.items.T
         return _summed(summands, rows, self.model.popularity)
 
@@ -109,7 +108,7 @@ class WeightsScorer:
         vector: Float64Array | None = None,
     ) -> SummedScores:
         """See `models.recommenders.scorer.Scorer`; users have no vectors of their own here."""
-        rows, counted = _checked(history_rows, weights, len(self))
+        rows, counted = checked_history(history_rows, weights, len(self))
         steps_back = np.arange(len(rows))[::-1]
         summands = np.zeros((len(rows), len(self)))
         for own, forgetting in zip(self.model.weights, self.model.forgetting.tolist(), strict=True):
@@ -134,18 +133,6 @@ def _summed(summands: Float64Array, rows: npt.NDArray[np.int64], popularity: Flo
     # A history that says nothing gets what people like.
     scores = summands.sum(axis=0) if len(rows) else popularity.astype(np.float64)
     return SummedScores(scores, rows.tolist(), summands)
-
-
-def _checked(
-    history_rows: Sequence[int], weights: Sequence[float] | None, items: int
-) -> tuple[npt.NDArray[np.int64], Float64Array]:
-    rows = np.asarray(history_rows, dtype=np.int64)
-    if rows.size and (rows.min() < 0 or rows.max() >= items):
-        raise InvalidInput(f"A history row lies outside the {items} items: {rows.tolist()}.")
-    counted = np.ones(rows.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    if counted.shape != rows.shape or not np.all((counted > 0.0) & np.isfinite(counted)):
-        raise InvalidInput("A history needs one positive, finite weight for each of its items.")
-    return rows, counted
 
 
 def _units(vectors: FloatArray) -> Float64Array:

@@ -30,7 +30,8 @@ from annotated_types import Ge, Gt
 from models.errors import InvalidInput
 from models.federation.arrays import ArrayGroup, FloatArray
 from models.federation.seeds import generator_for
-from models.federation.streams import Keys, gammas, normals
+from models.federation.splitmix import Keys
+from models.federation.streams import gammas, normals
 from models.recommenders.gaussian import Normals, RegressionSums, draw_regression, draw_ridges
 from models.recommenders.histories import Float64Array
 from models.recommenders.ratings import Ratings

@@ -154,10 +154,10 @@ class SolvedSum(MergeRule[Model, Statistics]):
     family: AdditiveFamily[Model, Statistics]
 
     def zero(self, base: Model) -> Statistics:
-        return self.family.nothing(len(base.vectors))
+        return self.family.nothing(len(base))
 
     def step(self, base: Model, state: RunningSum[Statistics]) -> Model:
-        return self.family.solve(state.total, len(base.vectors))
+        return self.family.solve(state.total, len(base))
 
 
 class AdditiveFamily(Family, Generic[Model, Statistics]):

@@ -139,16 +139,27 @@ def fold_in(
         InvalidInput: a row is not one of the items, or a weight is not positive.
     """
     how = how or FoldIn()
+    rows, counts = checked_history(history_rows, weights, len(side))
+    apart = side.embeddings[rows].astype(np.float64) - side.mean
+    stretch = counts[:, np.newaxis] / (counts.sum() * side.variances + how.regularisation)
+    return FoldedUser(parts=(apart @ side.axes * stretch) @ side.axes.T)
+
+
+def checked_history(
+    history_rows: Rows, weights: Sequence[float] | None, items: int
+) -> tuple[npt.NDArray[np.int64], Float64Array]:
+    """The rows (history,) of a history and the weight (history,) of each, 1 where nothing is said.
+
+    Raises:
+        InvalidInput: a row is not one of the items, or a weight is not positive.
+    """
     rows = np.asarray(history_rows, dtype=np.int64)
-    items = len(side)
     if rows.size and (rows.min() < 0 or rows.max() >= items):
         raise InvalidInput(f"A history row lies outside the {items} items: {rows.tolist()}.")
     counts = np.ones(rows.size) if weights is None else np.asarray(weights, dtype=np.float64)
     if counts.shape != rows.shape or not np.all((counts > 0.0) & np.isfinite(counts)):
         raise InvalidInput("A history needs one positive, finite weight for each of its items.")
-    apart = side.embeddings[rows].astype(np.float64) - side.mean
-    stretch = counts[:, np.newaxis] / (counts.sum() * side.variances + how.regularisation)
-    return FoldedUser(parts=(apart @ side.axes * stretch) @ side.axes.T)
+    return rows, counts
 
 
 def top_k(

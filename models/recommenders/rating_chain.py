@@ -10,7 +10,7 @@ import numpy as np
 
 from models.errors import InvalidInput
 from models.federation.arrays import ArrayGroup, FloatArray, RunningSum
-from models.federation.streams import Keys
+from models.federation.splitmix import Keys
 from models.recommenders import co_ratings
 from models.recommenders.bayesian_mf import (
     BayesianMfSpec,

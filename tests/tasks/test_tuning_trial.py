@@ -17,7 +17,8 @@ from models.recommenders.lightfm_training import train_alone
 from models.recommenders.simulation import Simulation
 from tasks.dataset import open_partition
 from tasks.evaluate_client import rank_cases
-from tasks.tuning_trial import TrialSpec, looks, objective, open_clients, pooled
+from tasks.pooled import PooledSilos
+from tasks.tuning_trial import TrialSpec, looks, objective, open_clients
 
 
 def scores(users: np.ndarray, items: ItemModel) -> Scores:
@@ -69,7 +70,9 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
         (6, 0, 0),
     ]
     silos = list(open_clients(open_partition(partition_dir), 0, 9).values())
-    items, users = train_alone(pooled(silos), trial.train, epochs=6, seed=1, client_id="all clients")
+    items, users = train_alone(
+        PooledSilos.of(silos).training, trial.train, epochs=6, seed=1, client_id="all clients"
+    )
     first, parts = 0, []
     for silo in silos:
         parts.append(
