@@ -28,7 +28,7 @@ _MOST_MATCHES = 2_000
 _SHOWN = 5
 _QUOTED = 100
 # Above this size an answer takes milliseconds, which other requests need not wait for.
-_SLOW = 5_000_000
+_SLOW = 8_000_000
 
 
 @dataclass(frozen=True)
