@@ -10,8 +10,8 @@ from flows.job import Job
 from flows.progress import announce
 from models.errors import FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
+from models.evaluation.judgement import judgement_of
 from models.evaluation.metric import Metric, as_json, total, values
-from models.evaluation.ranking import METRICS
 from tasks.data_docs import build_data_docs
 from tasks.evaluate_client import Evaluation
 from tasks.report import write_report
@@ -140,7 +140,7 @@ def _values(metrics: dict[str, Metric] | None) -> dict[str, float] | None:
     if not metrics:
         return None
     found = values(as_json(metrics))
-    return {name: found[name] for name in METRICS if name in found} or None
+    return {name: found[name] for name in judgement_of(found).metrics if name in found} or None
 
 
 def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:

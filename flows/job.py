@@ -27,7 +27,7 @@ from tasks.disk_full import disk_full, is_disk_full
 from tasks.environment import apply
 from tasks.exchange import ArtifactRef
 from tasks.home import Home
-from tasks.initial_model import InitialModel, fresh_model, model_of_champion
+from tasks.initial_model import InitialModel, described, fresh_model, model_of_champion
 from tasks.journal import Journal, artifact_of, fingerprint, held
 from tasks.membership import open_membership
 from tasks.orders import ClientOrder, JobContext
@@ -85,7 +85,7 @@ class Job:
     @property
     def rule(self) -> MergeRule[Any, Any]:
         """How this job merges."""
-        return _family(self.config).rule()
+        return _family(self.config).rule(self.config.seed)
 
     @property
     def flow_run_id(self) -> str:
@@ -274,7 +274,7 @@ def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
 
 
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
-    family = _family(config)
+    family = described(_family(config), partition)
     if config.start_from == "champion":
         return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
     return fresh_model(partition.catalog, family, config.seed)

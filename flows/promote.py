@@ -97,7 +97,7 @@ def promotion(
             reason=answer.note or reason if answer else reason,
             decided_at=shell.now(),
             evidence=judged.evidence.identity(),
-            policy=asdict(policy),
+            policy=asdict(policy.of(judged.evidence)),
         )
         entry = record(home, client, decision)
     return _ended(entry, standing)

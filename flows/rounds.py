@@ -10,6 +10,7 @@ from data_contracts.outcome import ContractOutcome
 from flows.job import Job
 from flows.progress import announce
 from models.errors import ContractViolation
+from models.evaluation.judgement import RANKINGS, RATINGS
 from models.evaluation.metric import as_json, total, values
 from models.federation.rounds import Rejection, RoundPlan, plan_round
 from tasks.check_contracts import Checked, check_merged
@@ -201,5 +202,8 @@ def _line(manifest: dict[str, Any], metrics: dict[str, float]) -> str:
     clients = f"{len(manifest['accepted'])} clients"
     if manifest["rejected"]:
         clients += f", {len(manifest['rejected'])} rejected"
-    quality = metrics.get("validation/ndcg@10")
-    return clients if quality is None else f"{clients}, validation NDCG@10 {quality:.4f}"
+    for judgement in (RANKINGS, RATINGS):
+        quality = metrics.get(f"validation/{judgement.quality}")
+        if quality is not None:
+            return f"{clients}, validation {judgement.quality_label} {quality:.4f}"
+    return clients

@@ -16,6 +16,7 @@ from tasks.job_result import (
     benefits,
     comparisons,
     contract_tallies,
+    judgement,
     overall_benefit,
     rejections,
     time_shares,
@@ -91,8 +92,9 @@ def _show_benefits(result: Result, console: Console) -> None:
     losers = [one for one in reversed(gains) if one.loses]
     clear = sum(one.is_clear and not one.loses for one in gains)
     console.print(
-        f"[bold]Joining[/bold] changes NDCG@10 by {overall.mean:+.4f}{margin} over all {overall.cases} "
-        f"cases, and helps {len(gains) - len(losers)} of {len(gains)} clients ({clear} beyond chance).",
+        f"[bold]Joining[/bold] changes {judgement(result).worth} by {overall.mean:+.4f}{margin} over all "
+        f"{overall.cases} cases, and helps {len(gains) - len(losers)} of {len(gains)} clients "
+        f"({clear} beyond chance).",
         highlight=False,
     )
     if losers:

@@ -78,6 +78,13 @@ class Service:
         self._challenge.answered(served, len(found))
         return _reply(request, served, {"answers": found})
 
+    async def ratings(self, request: Request) -> Response:
+        """The ratings that a user would give to items, with how sure that is."""
+        question = _parsed(schema.RATING_QUESTION, await body_of(request, self._settings))
+        served = self._slot.pair.champion
+        found = await run_in_threadpool(served.rate, question)
+        return _reply(request, served, {"ratings": found})
+
     async def similar(
         self,
         request: Request,
@@ -193,6 +200,14 @@ def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
         "recommendations",
         openapi_extra=body(schema.Questions),
         responses=replies(schema.Answers, 400, 404, 408, 413, 415, 422),
+    )
+    add(
+        "/v1/ratings",
+        "POST",
+        service.ratings,
+        "ratings",
+        openapi_extra=body(schema.RatingQuestion),
+        responses=replies(schema.RatingAnswer, 400, 404, 408, 409, 413, 415, 422),
     )
     add(
         "/v1/items/{item_id:path}/similar",  # an id may hold a slash

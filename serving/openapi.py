@@ -17,6 +17,7 @@ _WHY = {
     401: "The token is missing or wrong.",
     404: "There is no such item or feature.",
     408: "The body took too long.",
+    409: "The version that answers is not of the kind that can.",
     413: "The body is too large.",
     415: "The body is not said to be JSON.",
     422: "The request is not of the form it must have.",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 MAX_HISTORY = 1_000
 MAX_EXCLUDED = 5_000
+MAX_RATED = 500
 MAX_FEATURES = 50
 MAX_K = 100
 MAX_BATCH = 100
@@ -26,6 +27,10 @@ _QUESTION: dict[str, Any] = {
     "exclude": ["181"],
     "features": ["genres:Comedy"],
     "diversity": 0.2,
+}
+_RATING_QUESTION: dict[str, Any] = {
+    "history": [{"item_id": "1", "rating": 4}, {"item_id": "50", "rating": 5}],
+    "items": ["181", "100"],
 }
 _FEEDBACK: dict[str, Any] = {"version": 3, "item_id": "181"}
 _MODEL: dict[str, Any] = {"version": 3, "round": 30, "sha256": "9f2c" * 16}
@@ -83,6 +88,26 @@ class Questions(_Sent):
     model_config = ConfigDict(json_schema_extra={"examples": [{"requests": [_QUESTION]}]})
 
     requests: Annotated[list[Question], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class Rated(_Sent):
+    """An item that the user rated."""
+
+    item_id: ItemId
+    rating: Annotated[float, Field(allow_inf_nan=False)] = Field(description="Inside the model's scale.")
+
+
+class RatingQuestion(_Sent):
+    """What a user rated, and which ratings are wanted. Nothing of it is stored."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RATING_QUESTION]})
+
+    history: Annotated[list[Rated], Field(max_length=MAX_HISTORY)] = Field(
+        default=[], description="Items with their ratings, each once; what people think where it is empty."
+    )
+    items: Annotated[list[ItemId], Field(min_length=1, max_length=MAX_RATED)] = Field(
+        description="Items whose ratings are wanted."
+    )
 
 
 class Feedback(_Sent):
@@ -151,6 +176,25 @@ class Answers(BaseModel):
 
     model: Model
     answers: list[BatchAnswer]
+
+
+class PredictedRating(BaseModel):
+    """What the user is expected to give an item, and how sure that is."""
+
+    item_id: str
+    title: str
+    rating: float = Field(description="The expected rating, inside the scale.")
+    low: float = Field(description="Nine of ten ratings lie between low and high.")
+    high: float
+    deviation: float = Field(description="Standard deviation of the rating itself.")
+    spread: float = Field(description="Standard deviation of what is expected: less, the more is known.")
+
+
+class RatingAnswer(BaseModel):
+    """In the order in which the items were asked for."""
+
+    model: Model
+    ratings: list[PredictedRating]
 
 
 class SimilarItem(BaseModel):
@@ -248,6 +292,7 @@ class ProblemDetails(BaseModel):
 
 QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
 QUESTIONS: TypeAdapter[Questions] = TypeAdapter(Questions)
+RATING_QUESTION: TypeAdapter[RatingQuestion] = TypeAdapter(RatingQuestion)
 FEEDBACK: TypeAdapter[Feedback] = TypeAdapter(Feedback)
 
 

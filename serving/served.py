@@ -12,17 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
 from models.recommenders.answer import Recommendation
+from models.recommenders.rating_fold_in import RatingScorer
 from models.recommenders.reasons import Reason
 from models.recommenders.titles import folded
-from serving.problems import Problem
-from serving.schema import Question, Seen
+from serving.problems import Problem, unprocessable
+from serving.schema import Question, RatingQuestion, Seen
 from tasks.bundle import Bundle, open_bundle
 from tasks.pointer import Target, users_folder
 from tasks.users_bundle import LocalUsers, open_users
 
 _REASONS = 3
+# The standard normal distribution's 95 % point: between its 5 % and 95 % points lie 90 %.
+_Z = 1.6448536
 # More matches than this are not ranked: whoever types one letter wants to type on.
 _MOST_MATCHES = 2_000
 _SHOWN = 5
@@ -127,6 +131,41 @@ class Served:
             vector=vector,
         )
         return [self._plain(one) for one in found]
+
+    def rate(self, question: RatingQuestion) -> list[dict[str, Any]]:
+        """The predicted ratings of an answer.
+
+        Raises:
+            Problem: 404, an item of the question is unknown; 409, this version predicts no ratings; 422, a
+                rating lies outside its scale, or an item stands twice in the history.
+        """
+        scorer = self.bundle.recommender.scorer
+        if not isinstance(scorer, RatingScorer):
+            what = f"Version {self.version} recommends items and predicts no ratings."
+            raise Problem(409, "no-ratings", f"{what} Promote one of the family bayesian_mf.")
+        known = [self._row(seen.item_id, "history") for seen in question.history]
+        wanted = [self._row(item_id, "items") for item_id in question.items]
+        try:
+            found = scorer.ratings(known, [seen.rating for seen in question.history], wanted)
+        except InvalidInput as error:
+            raise unprocessable([{"where": "history", "what": error.what.rstrip(".")}]) from error
+        lowest, highest = scorer.scale
+        recommender = self.bundle.recommender
+        columns = zip(
+            wanted, found.means.tolist(), found.deviations.tolist(), found.spreads.tolist(), strict=True
+        )
+        return [
+            {
+                "item_id": recommender.item_ids[row],
+                "title": recommender.titles[row],
+                "rating": mean,
+                "low": max(lowest, mean - _Z * deviation),
+                "high": min(highest, mean + _Z * deviation),
+                "deviation": deviation,
+                "spread": spread,
+            }
+            for row, mean, deviation, spread in columns
+        ]
 
     def row(self, item_id: str) -> int:
         """The row of an item that a path names.

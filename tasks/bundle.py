@@ -213,10 +213,10 @@ def _labels(folder: Path, items: int, names: PackedStrings) -> Labels:
     )
 
 
-def _array(folder: Path, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _array(folder: Path, name: str, shape: tuple[int, ...] | None) -> npt.NDArray[Any]:
     # A plain array over the mapping: numpy's own class for it makes every operation slower.
     array = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-    if array.shape != shape:
+    if shape is not None and array.shape != shape:
         raise CorruptArtifact(f"{folder / name}.npy has shape {array.shape}, expected {shape}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise CorruptArtifact(f"{folder / name}.npy holds values that are not finite.")

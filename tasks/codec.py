@@ -15,22 +15,28 @@ from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.metric import Metric
 from models.federation.arrays import ArrayGroup
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.recommenders.bayesian_mf import Statistics
 from models.recommenders.blend import BlendStatistics
+from models.recommenders.co_ratings import Products, RatingCounts
 from models.recommenders.ease import EaseStatistics
 from models.recommenders.ials import IalsStatistics
 from models.recommenders.item_factors import ItemFactors
 from models.recommenders.item_weights import ItemWeights
 from models.recommenders.next_item import NextItemStatistics
+from models.recommenders.rating_model import RatingModel
 
 _HEADER = "fedrec"
 # Arrays are told apart by their names.
-_MODELS: tuple[type[ItemModel], ...] = (ItemArrays, ItemFactors, ItemWeights)
+_MODELS: tuple[type[ItemModel], ...] = (ItemArrays, ItemFactors, ItemWeights, RatingModel)
 _CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
     ItemArrays,
     IalsStatistics,
     EaseStatistics,
     NextItemStatistics,
     BlendStatistics,
+    RatingCounts,
+    Products,
+    Statistics,
 )
 _Group = TypeVar("_Group", bound=ArrayGroup)
 # Before the names of a server optimiser's arrays, which lie beside those of the items.

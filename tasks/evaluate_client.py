@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from prefect import task
 
 from models.evaluation.benefit import paired_difference
 from models.evaluation.metric import Metric
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks, ndcg, ranking_metrics
+from models.evaluation.rating_metrics import INSIDE_90, inside_interval, rating_metrics, rating_values
+from models.federation.model import ItemModel, require
+from models.recommenders.families import Family, RatingFamily
+from models.recommenders.lightfm_training import UserArrays
+from models.recommenders.rating_family import predicted
+from models.recommenders.rating_model import RatingModel
 from tasks.orders import ClientOrder
 from tasks.retries import CLIENT_TASK
 from tasks.silo import SiloData
@@ -23,7 +30,8 @@ class Evaluation:
         client_id: whose.
         metrics: of the federated model.
         alone: of a model trained on this client's data only; empty where it was not asked for.
-        benefit: sums of the paired differences in NDCG@10, federated minus alone; empty likewise.
+        benefit: sums of the paired differences in what a case is worth (see `Judged`), federated minus alone;
+            empty likewise.
         started, ended: of the work, on the clock of `time.perf_counter`.
         alone_s: seconds that training and evaluating alone took.
     """
@@ -37,12 +45,25 @@ class Evaluation:
     alone_s: float
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a model is worth on a client's held-out cases.
+
+    Attributes:
+        metrics: sums over the cases.
+        worth: (cases,), the more the better: NDCG@10, or the squared error of a rating with its sign turned.
+    """
+
+    metrics: dict[str, Metric]
+    worth: np.ndarray
+
+
 @task(name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **CLIENT_TASK)
 def evaluate_client(order: ClientOrder) -> Evaluation:
     """The federated model's metrics on the client's validation cases: what choices may look at."""
     started = time.perf_counter()
-    metrics = ranking_metrics(_federated_ranks(order, order.data(), "validation"))
-    return Evaluation(order.client_id, metrics, {}, {}, started, time.perf_counter(), 0.0)
+    found = _federated(order, order.data(), "validation")
+    return Evaluation(order.client_id, found.metrics, {}, {}, started, time.perf_counter(), 0.0)
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
@@ -55,19 +76,40 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
     """
     started = time.perf_counter()
     data, job = order.data(), order.job
-    federated = _federated_ranks(order, data, "test")
+    federated = _federated(order, data, "test")
     alone: dict[str, Metric] = {}
     benefit: dict[str, Metric] = {}
     between = time.perf_counter()
     if alone_rounds:
-        scores = job.family.alone(data, rounds=alone_rounds, seed=job.seed, client_id=order.client_id)
-        own = rank_cases(data, scores, "test")
-        alone = ranking_metrics(own)
-        benefit = paired_difference(ndcg(federated.full, 10), ndcg(own.full, 10))
+        family = _described(order, job.family)
+        items, users = family.trained_alone(
+            data, rounds=alone_rounds, seed=job.seed, client_id=order.client_id
+        )
+        own = judged(family, items, users, data, "test")
+        alone = own.metrics
+        benefit = paired_difference(federated.worth, own.worth)
     ended = time.perf_counter()
-    return Evaluation(
-        order.client_id, ranking_metrics(federated), alone, benefit, started, ended, ended - between
-    )
+    return Evaluation(order.client_id, federated.metrics, alone, benefit, started, ended, ended - between)
+
+
+def judged(
+    family: Family, items: ItemModel, users: UserArrays | None, data: SiloData, split_name: str
+) -> Judged:
+    """What a model is worth on a client's validation or test cases."""
+    if isinstance(family, RatingFamily):
+        return _judged_ratings(family, require(items, RatingModel), data, split_name)
+    ranks = rank_cases(data, family.scores(items, users, data), split_name)
+    return Judged(ranking_metrics(ranks), ndcg(ranks.full, 10))
+
+
+def _judged_ratings(family: RatingFamily, model: RatingModel, data: SiloData, split_name: str) -> Judged:
+    parts, spec = data.rating_parts, family.spec
+    held = parts.validation if split_name == "validation" else parts.test
+    found = predicted(model, parts.training, held.users, held.items, spec)
+    values = rating_values(found.means, held.values, spec.lowest, spec.highest)
+    metrics = rating_metrics(values)
+    metrics[INSIDE_90] = inside_interval(found.means, found.deviations, held.values)
+    return Judged(metrics, -values[:, 0])
 
 
 def rank_cases(data: SiloData, scores: Scores, split_name: str) -> HeldOutRanks:
@@ -85,8 +127,15 @@ def rank_cases(data: SiloData, scores: Scores, split_name: str) -> HeldOutRanks:
     )
 
 
-def _federated_ranks(order: ClientOrder, data: SiloData, split_name: str) -> HeldOutRanks:
+def _federated(order: ClientOrder, data: SiloData, split_name: str) -> Judged:
     family = order.job.family
     # Users of a client that never trained are known by their histories only.
     users = order.users(data) if family.keeps_users and order.start.job_id is not None else None
-    return rank_cases(data, family.scores(order.model().items, users, data), split_name)
+    return judged(family, order.model().items, users, data, split_name)
+
+
+def _described(order: ClientOrder, family: Family) -> Family:
+    """A family that knows what the items are, where it asks: as the model that the job started from does."""
+    if isinstance(family, RatingFamily):
+        return replace(family, content=require(order.model().items, RatingModel).content.astype(np.float64))
+    return family

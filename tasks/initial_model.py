@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import InvalidConfig
 from models.federation.catalog import ItemCatalog
 from models.federation.model import GlobalModel
 from models.federation.warm_start import carry_over
-from models.recommenders.families import Family
+from models.recommenders.families import Family, RatingFamily
+from models.recommenders.features import ItemFeatures
 from tasks.codec import encode_model
+from tasks.dataset import Partition, open_partition, read_items
 from tasks.home import Home
 from tasks.journal import Journal
 from tasks.registry import CHAMPION, load_version, open_registry, resolve_model_name
@@ -34,6 +36,14 @@ class InitialModel:
     def sha256(self) -> str:
         """Of the model's bytes."""
         return hashlib.sha256(self.data).hexdigest()
+
+
+def described(family: Family, partition: Partition | str) -> Family:
+    """The family, with what the catalogue says of the items where it asks for that."""
+    if not isinstance(family, RatingFamily):
+        return family
+    opened = open_partition(partition) if isinstance(partition, str) else partition
+    return replace(family, content=ItemFeatures.of(read_items(opened)).matrix().toarray())
 
 
 def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel:

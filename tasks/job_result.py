@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.evaluation.benefit import benefit_of
-from models.evaluation.metric import Metric
-from models.evaluation.ranking import METRICS
+from models.evaluation.judgement import Judgement, judgement_of
+from models.evaluation.metric import LOWER_IS_BETTER, Metric
 
 Result = Mapping[str, Any]
 
@@ -45,8 +45,14 @@ class Comparison:
 
     @property
     def to_silo_only(self) -> float | None:
-        """Federated divided by silo-only: above 1 joining helps."""
+        """Federated divided by silo-only: above 1 joining helps, or below 1 for an error."""
         return _ratio(self.federated, self.silo_only)
+
+    @property
+    def is_worse_alone(self) -> bool:
+        """Whether clients reach more by themselves."""
+        ratio = self.to_silo_only
+        return ratio is not None and (ratio > 1 if self.metric in LOWER_IS_BETTER else ratio < 1)
 
     @property
     def to_centralised(self) -> float | None:
@@ -56,7 +62,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ClientBenefit:
-    """What joining gave one client: the difference in NDCG@10, federated minus silo-only."""
+    """What joining gave one client: the difference in what a case is worth, federated minus silo-only."""
 
     client_id: str
     cases: int
@@ -102,12 +108,20 @@ class ContractTally:
         return self.checked - len(self.broken)
 
 
+def judgement(result: Result) -> Judgement:
+    """By what the job's models are judged."""
+    names = {name for one in result.get("rounds", ()) for name in one.get("metrics", ())}
+    federated = (result.get("final") or {}).get("federated") or {}
+    return judgement_of({*federated, *(name.removeprefix("validation/") for name in names)})
+
+
 def comparisons(result: Result) -> list[Comparison]:
     """One row for each metric of the final evaluation, in the tables' order."""
     final = result.get("final") or {}
     sides = {side: final.get(side) or {} for side in ("federated", "silo_only", "centralised")}
     return [
-        Comparison(name, **{side: values.get(name) for side, values in sides.items()}) for name in METRICS
+        Comparison(name, **{side: values.get(name) for side, values in sides.items()})
+        for name in judgement(result).metrics
     ]
 
 
@@ -175,7 +189,8 @@ def verdict(result: Result) -> str:
     """One sentence with the job's outcome: what federation reached, against what."""
     if result["status"] != "finished":
         return f"The job stopped: {result['stop_reason'] or 'no reason was recorded'}."
-    row = next(one for one in comparisons(result) if one.metric == "ndcg@10")
+    by = judgement(result)
+    row = next(one for one in comparisons(result) if one.metric == by.quality)
     if row.federated is None:
         return "The job finished; it was not evaluated on the test split."
     against = []
@@ -183,7 +198,7 @@ def verdict(result: Result) -> str:
         against.append(f"{row.to_centralised:.1%} of what pooling all data reaches")
     if row.to_silo_only is not None:
         against.append(f"{row.to_silo_only:.2f} times what the clients reach alone")
-    head = f"Federated training reached NDCG@10 of {row.federated:.4f}"
+    head = f"Federated training reached {by.quality_label} of {row.federated:.4f}"
     return f"{head}: {' and '.join(against)}." if against else f"{head}."
 
 

@@ -56,7 +56,7 @@ def _gathered(home: Home, silo: str, partition: Partition, tags: Mapping[str, st
             f"The interactions in {partition.root} are with the items of catalogue "
             f"{partition.catalog.digest[:12]}, but the champion knows those of {tags['fedrec.catalog'][:12]}."
         )
-    user_ids, users, items, times = client_rows(partition, silo)
+    user_ids, users, items, times, _ = client_rows(partition, silo)
     rows = {user_id: row for row, user_id in enumerate(user_ids)}
     # Oldest first; where nothing says when, in the order of the file.
     order = np.lexsort((np.arange(len(users)) if times is None else times, users))

@@ -12,6 +12,8 @@ from models.evaluation.metric import Metric, total
 from models.evaluation.ranking import Scores, ranking_metrics
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import TrainingSet
+from models.recommenders.rating_family import RatedData
+from models.recommenders.ratings import Ratings
 from tasks.evaluate_client import rank_cases
 from tasks.silo import SiloData
 
@@ -40,6 +42,25 @@ class PooledSilos:
         histories = Histories.pooled([silo.histories for silo in silos])
         training = TrainingSet(users, items, (len(histories), histories.n_items))
         return cls(tuple(silos), training, histories)
+
+    @property
+    def rated(self) -> RatedData:
+        """The training ratings of all users.
+
+        Raises:
+            InvalidInput: a client has none.
+        """
+        parts = [silo.rated for silo in self.silos]
+        users = [
+            part.ratings.users + first for part, first in zip(parts, _first_rows(self.silos), strict=False)
+        ]
+        ratings = Ratings.of(
+            np.concatenate(users),
+            np.concatenate([part.ratings.items for part in parts]),
+            np.concatenate([part.ratings.values for part in parts]),
+            (len(self.histories), self.histories.n_items),
+        )
+        return RatedData(ratings, tuple(user_id for part in parts for user_id in part.user_ids))
 
     def metrics(self, scores: Scores, split_name: str) -> dict[str, Metric]:
         """The sums over all clients' validation or test cases, by the scores of all users."""

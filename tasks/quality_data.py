@@ -106,7 +106,7 @@ def pooled(learners: Mapping[str, Learner]) -> Learner:
 def _client(
     partition: Partition, client_id: str, protocol: Protocol, part: Part, seed: int, negatives: int
 ) -> BenchClient:
-    user_ids, users, items, times = client_rows(partition, client_id)
+    user_ids, users, items, times, _ = client_rows(partition, client_id)
     shape = (len(user_ids), len(partition.catalog))
     if protocol != LEAVE_ONE_OUT:
         held = _share(users, items, times, shape, protocol, part, seed)

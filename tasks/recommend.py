@@ -13,6 +13,8 @@ from models.recommenders.features import ItemFeatures
 from models.recommenders.fold_in import ItemSide
 from models.recommenders.item_factors import ItemFactors
 from models.recommenders.item_weights import ItemWeights
+from models.recommenders.rating_fold_in import RatingScorer
+from models.recommenders.rating_model import RatingModel
 from models.recommenders.scorer import Factors, Scorer
 from models.recommenders.titles import TitleIndex
 from tasks import registry
@@ -42,6 +44,8 @@ def _scorer(found: RegisteredRound) -> Scorer:
             return FactorScorer.of(items)
         case ItemWeights():
             return WeightsScorer.of(items)
+        case RatingModel():
+            return RatingScorer(items)
         case _:
             return Factors.of(_placed(require(items, ItemArrays), found))
 

@@ -14,6 +14,7 @@ from tasks.job_result import (
     comparisons,
     contract_tallies,
     in_bytes,
+    judgement,
     overall_benefit,
     rejections,
     time_shares,
@@ -71,6 +72,7 @@ def render_report(result: Result, open_next: Sequence[str] = ()) -> str:
     return environment.get_template(_TEMPLATE).render(
         result=result,
         verdict=verdict(result),
+        by=judgement(result),
         comparisons=comparisons(result),
         gains=gains,
         overall=overall_benefit(gains),

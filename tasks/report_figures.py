@@ -20,7 +20,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from tasks.job_result import ClientBenefit, TimeShare, in_bytes
+from models.evaluation.judgement import Judgement
+from tasks.job_result import ClientBenefit, TimeShare, in_bytes, judgement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,22 +72,26 @@ def draw_all(
     result: Mapping[str, Any], gains: Sequence[ClientBenefit], times: Sequence[TimeShare]
 ) -> dict[str, str]:
     """Every figure that the result has numbers for, by name, as an `<svg>` element."""
-    rounds = result["rounds"]
+    rounds, by = result["rounds"], judgement(result)
     drawn: dict[str, str] = {}
     with _lock, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # Text stays text, drawn in the reader's fonts: what is missing from the font here does not matter.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         if rounds:
-            evaluated = any(one["metrics"].get("validation/ndcg@10") is not None for one in rounds)
+            evaluated = any(one["metrics"].get(f"validation/{by.quality}") is not None for one in rounds)
             drawn["convergence"] = _svg(
-                _draw_convergence(rounds, evaluated), "convergence", "Validation metrics and drift by round"
+                _draw_convergence(rounds, by, evaluated),
+                "convergence",
+                "Validation metrics and drift by round",
             )
             drawn["rounds"] = _svg(_draw_rounds(result), "rounds", "Contracts and clients by round")
             drawn["seconds"] = _svg(_draw_seconds(rounds), "seconds", "Seconds of each round by stage")
             drawn["bytes"] = _svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
         if gains:
             drawn["benefit"] = _svg(
-                _draw_benefit(gains), "benefit", "Benefit of joining by client, with intervals"
+                _draw_benefit(gains, judgement(result).worth),
+                "benefit",
+                "Benefit of joining by client, with intervals",
             )
         drawn["wall_time"] = _svg(_draw_wall_time(times), "wall", "Shares of the wall time by stage")
     return drawn
@@ -98,8 +103,11 @@ def shown_benefits(gains: Sequence[ClientBenefit]) -> list[ClientBenefit]:
     return list(gains) if len(gains) <= SHOWN_CLIENTS else [*gains[:half], *gains[-half:]]
 
 
-def _draw_convergence(rounds: Sequence[Mapping[str, Any]], evaluated: bool) -> Figure:
-    panels = [("validation/ndcg@10", "NDCG@10", BLUE, "o"), ("validation/hr@10", "HR@10", VERMILION, "s")]
+def _draw_convergence(rounds: Sequence[Mapping[str, Any]], by: Judgement, evaluated: bool) -> Figure:
+    panels = [
+        (f"validation/{by.quality}", by.quality_label, BLUE, "o"),
+        (f"validation/{by.second}", by.second_label, VERMILION, "s"),
+    ]
     figure, every = _panels(3 if evaluated else 1, height=1.45)
     for axes, (name, title, colour, marker) in zip(every[:-1], panels, strict=False):
         values = [(one["round"], one["metrics"].get(name)) for one in rounds]
@@ -136,7 +144,7 @@ def _draw_line(axes: Axes, points: Sequence[tuple[int, float]], colour: str, mar
         )
 
 
-def _draw_benefit(gains: Sequence[ClientBenefit]) -> Figure:
+def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
     shown = shown_benefits(gains)
     figure, (axes,) = _panels(1, height=0.55 + 0.235 * max(len(shown), 2))
     for place, one in enumerate(shown):
@@ -163,7 +171,7 @@ def _draw_benefit(gains: Sequence[ClientBenefit]) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, lw=0.7)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel("NDCG@10, federated minus silo-only")
+    axes.set_xlabel(f"{worth}, federated minus silo-only")
     return figure
 
 

@@ -13,12 +13,14 @@ from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.fold_in import FoldIn, ItemSide
 from models.recommenders.item_factors import UserStep
 from models.recommenders.item_weights import ItemWeights
+from models.recommenders.rating_fold_in import RatingScorer
+from models.recommenders.rating_model import RatingModel
 from models.recommenders.scorer import Factors, Scorer
 
-Kind = Literal["factors", "ials", "item_weights"]
+Kind = Literal["factors", "ials", "item_weights", "ratings"]
 Array = npt.NDArray[Any]
-# The array of a name, of a shape that it must have.
-Read = Callable[[str, tuple[int, ...]], Array]
+# The array of a name, of a shape that it must have where one is named.
+Read = Callable[[str, tuple[int, ...] | None], Array]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def parts_of(scorer: Scorer) -> ScorerParts:
         case WeightsScorer(model=model):
             arrays = dict(model.named()) | {"norms": scorer.lengths, "averages": scorer.averages}
             return ScorerParts("item_weights", {"memories": len(model.forgetting)}, arrays)
+        case RatingScorer(model=model):
+            return ScorerParts("ratings", {}, dict(model.named()))
     raise CorruptArtifact(f"A {type(scorer).__name__} has no form in files.")
 
 
@@ -91,6 +95,9 @@ def scorer_of(kind: str, settings: Mapping[str, Any], items: int, dims: int, rea
             return _ials(settings, items, dims, read)
         case "item_weights":
             return _item_weights(settings, items, read)
+        case "ratings":
+            # The model itself looks whether the shapes belong together.
+            return RatingScorer(RatingModel(**{name: read(name, None) for name in RatingModel.AXES}))
     raise CorruptArtifact(
         f"The bundle is of family {kind!r}, which this version does not serve.",
         next_step="Serve it with the version of fedrec that published it.",

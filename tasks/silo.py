@@ -7,18 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from models.errors import CorruptArtifact
+from models.errors import CorruptArtifact, InvalidInput
+from models.evaluation.rating_split import split_ratings
 from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.federation.streams import user_keys
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import TrainingSet, UserArrays, initial_users
+from models.recommenders.rating_family import RatedData
+from models.recommenders.ratings import Ratings
 from tasks.atomic import write_atomically
 from tasks.codec import decode, encode
 from tasks.dataset import Partition, open_partition, read_interactions
 
 _KIND = "user_state"
+# Of ratings; a fifth of the others is for validation.
+_TEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class SiloData:
         training: the training part, laid out for LightFM.
         histories: the same, laid out for families that learn from histories.
         validation_negatives, test_negatives: (cases, negatives) item rows, -1 where there are fewer.
+        ratings: in three parts of their own; None where the data have no ratings.
     """
 
     user_ids: tuple[str, ...]
@@ -39,6 +47,45 @@ class SiloData:
     histories: Histories
     validation_negatives: np.ndarray
     test_negatives: np.ndarray
+    ratings: RatingParts | None
+
+    @property
+    def rated(self) -> RatedData:
+        """The training ratings.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+        return RatedData(self.rating_parts.training, self.user_ids)
+
+    @property
+    def rating_parts(self) -> RatingParts:
+        """The ratings in three parts.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+        if self.ratings is None:
+            raise InvalidInput(
+                "The interactions have no ratings to learn from.",
+                next_step="Take a partition of interactions with a column 'rating', or another train.family.",
+            )
+        return self.ratings
+
+
+@dataclass(frozen=True)
+class RatingParts:
+    """A client's ratings, all with the same user rows: any rating by itself, whatever happens to others.
+
+    Attributes:
+        training: what a model may learn from.
+        validation: for choices.
+        test: for the figures that are reported.
+    """
+
+    training: Ratings
+    validation: Ratings
+    test: Ratings
 
 
 # A client is asked once a round; reading and splitting its file each time would cost more than its training.
@@ -59,7 +106,8 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
     partition = _opened(data_dir, digest)
-    user_ids, users, items, times = client_rows(partition, client_id)
+    rows = client_rows(partition, client_id)
+    user_ids, users, items, times = rows[:4]
     split = split_leave_one_out(users, items, times, len(user_ids), seed)
     shape = (len(user_ids), len(partition.catalog))
     drawn = {
@@ -82,7 +130,21 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         histories=Histories.of(split.train_users, split.train_items, split.train_places, shape),
         validation_negatives=drawn["validation"],
         test_negatives=drawn["test"],
+        ratings=None if rows.ratings is None else _rating_parts(rows, shape, seed),
     )
+
+
+def _rating_parts(rows: ClientRows, shape: tuple[int, int], seed: int) -> RatingParts:
+    keys = user_keys(seed, "rating split", rows.user_ids)
+    last, chosen = (
+        split_ratings(keys, rows.users, rows.items, validation=validation, test_share=_TEST_SHARE)
+        for validation in (False, True)
+    )
+
+    def part(mask: np.ndarray) -> Ratings:
+        return Ratings.of(rows.users[mask], rows.items[mask], np.asarray(rows.ratings)[mask], shape)
+
+    return RatingParts(part(chosen.train), part(chosen.held_out), part(last.held_out))
 
 
 # Reading catalogue and manifest anew for each of many small clients would cost more than their own data.
@@ -98,12 +160,25 @@ def _opened(data_dir: str, digest: str) -> Partition:
     return partition
 
 
-def client_rows(
-    partition: Partition, client_id: str
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray | None]:
-    """A client's user ids, and of each of its interactions the user row, the item row and the time.
+class ClientRows(NamedTuple):
+    """A client's interactions.
 
-    The ids are sorted; the position of an id is its user's row. Without timestamps the times are None.
+    Attributes:
+        user_ids: sorted; the position of an id is its user's row.
+        users, items: (n,), rows.
+        times: (n,), seconds since 1970; None without timestamps.
+        ratings: (n,); None without ratings.
+    """
+
+    user_ids: tuple[str, ...]
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+
+
+def client_rows(partition: Partition, client_id: str) -> ClientRows:
+    """A client's interactions, in the order of their source.
 
     Raises:
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
@@ -111,10 +186,13 @@ def client_rows(
     frame = read_interactions(partition.client(client_id))
     user_ids = tuple(sorted(frame["user_id"].unique()))
     row_of = {user_id: row for row, user_id in enumerate(user_ids)}
-    users = frame["user_id"].map(row_of).to_numpy(dtype=np.int32)
-    items = partition.catalog.rows_of(frame["item_id"].tolist())
-    times = frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None
-    return user_ids, users, items, times
+    return ClientRows(
+        user_ids,
+        frame["user_id"].map(row_of).to_numpy(dtype=np.int32),
+        partition.catalog.rows_of(frame["item_id"].tolist()),
+        frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None,
+        frame["rating"].to_numpy(dtype=np.float64) if "rating" in frame else None,
+    )
 
 
 class UserStates:

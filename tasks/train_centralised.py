@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.evaluation.metric import Metric
+from models.evaluation.metric import Metric, total
+from models.recommenders.families import RatingFamily
+from tasks.evaluate_client import judged
+from tasks.initial_model import described
 from tasks.orders import JobContext
 from tasks.pooled import PooledSilos
 from tasks.silo import load_silo
@@ -36,7 +39,10 @@ def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int)
         load_silo(job.data_dir, job.data_digest, client_id, job.evaluation_seed, job.negatives)
         for client_id in client_ids
     ]
-    data = PooledSilos.of(silos)
-    scores = job.family.alone(data, rounds=rounds, seed=job.seed, client_id="all clients")
-    metrics = data.metrics(scores, "test")
+    data, family = PooledSilos.of(silos), described(job.family, job.data_dir)
+    items, users = family.trained_alone(data, rounds=rounds, seed=job.seed, client_id="all clients")
+    if isinstance(family, RatingFamily):
+        metrics = total(judged(family, items, None, silo, "test").metrics for silo in silos)
+    else:
+        metrics = data.metrics(family.scores(items, users, data), "test")
     return Pooled(metrics, time.perf_counter() - started)

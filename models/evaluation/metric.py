@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,17 @@ class Metric:
         return self.total / self.weight if self.weight else float("nan")
 
 
+# Sums of squares: what is shown is the root of their mean.
+ROOTS = frozenset({"rmse"})
+# Of all others more is better.
+LOWER_IS_BETTER = frozenset({"rmse", "mae"})
+
+
+def shown(name: str, mean: float) -> float:
+    """A metric's mean as it is shown and compared."""
+    return math.sqrt(mean) if name in ROOTS else mean
+
+
 def total(parts: Iterable[Mapping[str, Metric]]) -> dict[str, Metric]:
     """The sum over clients, metric by metric."""
     sums: dict[str, Metric] = {}
@@ -42,5 +54,7 @@ def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float]]:
 
 
 def values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The means of what `as_json` wrote, without those that had no case."""
-    return {name: each["total"] / each["weight"] for name, each in metrics.items() if each["weight"]}
+    """What is shown of what `as_json` wrote, without what had no case."""
+    return {
+        name: shown(name, each["total"] / each["weight"]) for name, each in metrics.items() if each["weight"]
+    }

@@ -27,6 +27,8 @@ RATING_METRICS = (
     "accuracy_like_at_3",  # rounded, it is at least 3 where the rating is, and below where that is
     "accuracy_like_at_4",  # the same at 4
 )
+# How often a rating lies in its 90 % interval.
+INSIDE_90 = "inside_90"
 # The standard normal distribution's 95 % point: between its 5 % and 95 % points lie 90 %.
 _Z = 1.6448536
 
@@ -67,23 +69,26 @@ def rating_values(
 ) -> Float64Array:
     """(cases, metrics): the value of each of `RATING_METRICS` in each case; the squared error for RMSE.
 
+    Errors are in the ratings' own scale. Accuracies speak of five stars, onto which another scale is put.
+
     Args:
         predicted: (cases,), put inside the scale first.
-        given: (cases,), whole stars.
+        given: (cases,); for accuracies, of five whole stars.
         lowest, highest: ends of the scale.
     """
+    unit = (highest - lowest) / 4
     clipped = np.clip(predicted, lowest, highest)
-    stars = np.floor(clipped + 0.5)
-    errors = np.abs(clipped - given)
+    own, wanted = (1 + (each - lowest) / unit for each in (clipped, given))
+    stars, errors = np.floor(own + 0.5), np.abs(own - wanted)
     return np.stack(
         [
-            errors**2,
-            errors,
-            stars == given,
+            (clipped - given) ** 2,
+            np.abs(clipped - given),
+            stars == wanted,
             errors <= 1,
-            np.abs(stars - given) <= 1,
-            (stars >= 3) == (given >= 3),  # noqa: PLR2004 - the threshold in the metric's name
-            (stars >= 4) == (given >= 4),  # noqa: PLR2004
+            np.abs(stars - wanted) <= 1,
+            (stars >= 3) == (wanted >= 3),  # noqa: PLR2004 - the threshold in the metric's name
+            (stars >= 4) == (wanted >= 4),  # noqa: PLR2004
         ],
         axis=1,
         dtype=np.float64,

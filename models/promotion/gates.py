@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.errors import InvalidInput
-from models.evaluation.metric import Metric
+from models.evaluation.judgement import judgement_of
+from models.evaluation.metric import LOWER_IS_BETTER, Metric, shown
 from models.promotion.evidence import Evaluation, RoundEvidence, Trial
 
 _ROUNDING = 1e-12
@@ -37,17 +38,19 @@ class PromotionPolicy:
     """What a candidate must show.
 
     Attributes:
-        quality_metric: compared over all clients.
-        tolerance: share of the champion's value that the candidate may lack, in [0, 1).
-        client_metric: compared client by client. A client has few held-out cases, so this should be a metric
-            with a high value, which needs fewer cases to tell a fall from luck.
+        quality_metric: compared over all clients; None for the one by which models of the candidate's kind
+            are judged.
+        tolerance: share of the champion's value that the candidate may lack, or have more of an error, in
+            [0, 1).
+        client_metric: compared client by client; None likewise. A client has few held-out cases, so this
+            should be a metric with a high value, which needs fewer cases to tell a fall from luck.
         max_client_drop: share of its champion's value that a client may lose, in [0, 1).
         z: one-sided normal quantile; 1.645 stands for 95 %.
     """
 
-    quality_metric: str = "ndcg@10"
+    quality_metric: str | None = None
     tolerance: float = 0.02
-    client_metric: str = "loo_hr@10"
+    client_metric: str | None = None
     max_client_drop: float = 0.2
     z: float = 1.645
 
@@ -56,6 +59,15 @@ class PromotionPolicy:
             share = getattr(self, name)
             if not 0.0 <= share < 1.0:
                 raise InvalidInput(f"The share {name!r} must lie in [0, 1), got {share}.")
+
+    def of(self, candidate: RoundEvidence) -> PromotionPolicy:
+        """The policy with the metrics by which models of the candidate's kind are judged."""
+        by = judgement_of(candidate.evaluation.metrics if candidate.evaluation else ())
+        return replace(
+            self,
+            quality_metric=self.quality_metric or by.quality,
+            client_metric=self.client_metric or by.of_clients,
+        )
 
 
 def judge(
@@ -101,14 +113,18 @@ def artefact_gate(trial: Trial) -> GateVerdict:
 def quality_gate(
     candidate: RoundEvidence, champion: RoundEvidence | None, policy: PromotionPolicy
 ) -> GateVerdict:
-    """Passes where the candidate's mean is at least (1 - tolerance) times the champion's.
+    """Passes where the candidate reaches (1 - tolerance) times the champion's value, or as little error.
+
+    An error may be at most (1 + tolerance) times the champion's.
 
     Each is measured on the validation split of its own data. Where data came or went in between, the two
     splits differ: the comparison is still made, since retraining on new data is the usual case, and the
     verdict says that it crosses data.
     """
-    name = policy.quality_metric
-    required = f"{name} at least {1 - policy.tolerance:g} times the champion's, on validation"
+    name = str(policy.of(candidate).quality_metric)
+    is_error = name in LOWER_IS_BETTER
+    factor = 1.0 + policy.tolerance if is_error else 1.0 - policy.tolerance
+    required = f"{name} at {'most' if is_error else 'least'} {factor:g} times the champion's, on validation"
     mine = _value(candidate.evaluation, name)
     if mine is None:
         return GateVerdict("quality", False, _lacks(candidate, name), required)
@@ -119,13 +135,13 @@ def quality_gate(
     theirs = _value(champion.evaluation, name)
     if theirs is None:
         return GateVerdict("quality", False, _lacks(champion, name), required)
-    floor = (1.0 - policy.tolerance) * theirs
+    limit = factor * theirs
     return GateVerdict(
         gate="quality",
-        passed=mine >= floor - _ROUNDING,
+        passed=mine <= limit + _ROUNDING if is_error else mine >= limit - _ROUNDING,
         observed=f"{name} {mine:.4f} against {theirs:.4f} of version {champion.version}"
         f"{_across_data(candidate, champion)}",
-        required=f"{required}: {floor:.4f}",
+        required=f"{required}: {limit:.4f}",
     )
 
 
@@ -137,7 +153,7 @@ def clients_gate(
     Clients that only one of the two evaluations knows, and clients with too few cases to tell a fall from
     luck (see `client_floor`), are not judged; the verdict counts the judged ones and names the fallen.
     """
-    name = policy.client_metric
+    name = str(policy.of(candidate).client_metric)
     required = (
         f"no client's {name} below {1 - policy.max_client_drop:g} times its champion's by more than chance "
         f"(z {policy.z:g})"
@@ -206,9 +222,9 @@ def _of_clients(one: RoundEvidence, name: str) -> dict[str, Metric]:
 
 
 def _value(evaluation: Evaluation | None, name: str) -> float | None:
-    """The mean of a metric, or None where it was not measured."""
+    """What is shown of a metric, or None where it was not measured."""
     metric = evaluation.metrics.get(name) if evaluation else None
-    return metric.value if metric and metric.weight else None
+    return shown(name, metric.value) if metric and metric.weight else None
 
 
 def _lacks(one: RoundEvidence, name: str) -> str:

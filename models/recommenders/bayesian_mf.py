@@ -20,8 +20,9 @@ their clients.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -136,6 +137,18 @@ class Statistics(ArrayGroup):
         user_gram: (triangle of 1 + dims,), sum of (b, p) (b, p)'.
         users: (1,), their number.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "item_grams": "items triangle",
+        "item_targets": "items dims",
+        "item_squares": "items",
+        "item_ratings": "items",
+        "user_features": "features-triangle",
+        "user_targets": "features dims",
+        "user_gram": "triangle",
+        "users": "one",
+    }
+    GROWING: ClassVar[frozenset[str]] = frozenset({"item_squares", "item_ratings", "users"})
 
     item_grams: FloatArray
     item_targets: FloatArray

@@ -13,13 +13,15 @@ subspace iteration (Halko et al. 2011, algorithm 4.4), of which a client compute
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from models.federation.arrays import ArrayGroup, FloatArray
 from models.federation.seeds import generator_for
-from models.recommenders.histories import Float64Array
+from models.recommenders.histories import Float64Array, IntArray
 from models.recommenders.ratings import Ratings
 
 
@@ -32,6 +34,9 @@ class RatingCounts(ArrayGroup):
         rating_sum: (1,), the sum of all ratings.
         users: (1,), how many users there are.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {"item_ratings": "items", "rating_sum": "one", "users": "one"}
+    GROWING: ClassVar[frozenset[str]] = frozenset({"item_ratings", "users"})
 
     item_ratings: FloatArray
     rating_sum: FloatArray
@@ -77,6 +82,8 @@ class Products(ArrayGroup):
         products: (items, k) float32, Y_c'(Y_c Q).
     """
 
+    AXES: ClassVar[Mapping[str, str]] = {"products": "items directions"}
+
     products: FloatArray
 
 
@@ -96,7 +103,7 @@ def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:
 def user_coordinates(directions: Directions, ratings: Ratings) -> Float64Array:
     """(users, k): Y Q, each user's place among the directions."""
     rated = ratings.rated
-    scaled = directions.items[rated] / np.sqrt(directions.item_ratings[rated])[:, np.newaxis]
+    scaled = directions.items[rated] / _roots(directions, rated)
     return np.asarray(ratings.matrix() @ scaled) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
 
 
@@ -104,7 +111,7 @@ def products(directions: Directions, ratings: Ratings) -> Products:
     """The client half of a round."""
     places = user_coordinates(directions, ratings) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
     back = np.asarray(ratings.matrix().T @ places)
-    return Products(ratings.spread(back / np.sqrt(directions.item_ratings[ratings.rated])[:, np.newaxis]))
+    return Products(ratings.spread(back / _roots(directions, ratings.rated)))
 
 
 def next_directions(directions: Directions, total: Products) -> Directions:
@@ -123,3 +130,8 @@ def singular_directions(directions: Directions, total: Products, k: int) -> Dire
     items = directions.items @ vectors
     items *= np.sign(items[np.abs(items).argmax(axis=0), np.arange(items.shape[1])])
     return replace(directions, items=items, strengths=np.sqrt(np.maximum(values[strongest], 0.0)))
+
+
+def _roots(directions: Directions, rated: IntArray) -> Float64Array:
+    # A client that was away when all counted may know items that nobody else does.
+    return np.asarray(np.sqrt(np.maximum(directions.item_ratings[rated], 1.0))[:, np.newaxis])

@@ -17,9 +17,9 @@ from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
 from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRule, MergeRuleName, merge_rule
-from models.federation.model import ItemArrays, ItemModel, require
+from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
-from models.recommenders import blend, ease, ials, next_item
+from models.recommenders import blend, ease, ials, next_item, rating_family
 from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.histories import Histories
 from models.recommenders.item_factors import ItemFactors
@@ -31,6 +31,9 @@ from models.recommenders.lightfm_training import (
     train_alone,
     train_round,
 )
+from models.recommenders.rating_family import RatedData, RatingRule
+from models.recommenders.rating_model import RatingModel
+from models.recommenders.rating_spec import RatingSpec
 from models.recommenders.specs import AdditiveSpec, FamilySpec
 
 
@@ -44,6 +47,14 @@ class LocalData(Protocol):
     @property
     def histories(self) -> Histories:
         """The same, user by user and oldest first."""
+
+    @property
+    def rated(self) -> RatedData:
+        """The training ratings, where the data have any.
+
+        Raises:
+            InvalidInput: they have none.
+        """
 
 
 class Family(ABC):
@@ -60,8 +71,12 @@ class Family(ABC):
         """The model of round 0."""
 
     @abstractmethod
-    def rule(self) -> MergeRule[Any, Any]:
-        """The server half."""
+    def rule(self, seed: int = 0) -> MergeRule[Any, Any]:
+        """The server half.
+
+        Args:
+            seed: the job's, for families whose server draws at random.
+        """
 
     @abstractmethod
     def train(
@@ -82,8 +97,15 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+    def trained_alone(
+        self, data: LocalData, *, rounds: int, seed: int, client_id: str
+    ) -> tuple[ItemModel, UserArrays | None]:
         """What the family learns from these data alone, without any federation, in as much training."""
+
+    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+        """What is answered by what is learned from these data alone."""
+        items, users = self.trained_alone(data, rounds=rounds, seed=seed, client_id=client_id)
+        return self.scores(items, users, data)
 
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
         """What a model answers to a client's users; to users that were never trained, by their histories."""
@@ -109,7 +131,7 @@ class LightFMFamily(Family):
     def initial(self, n_items: int, seed: int) -> ItemArrays:
         return initial_items(n_items, self.spec.dims, seed)
 
-    def rule(self) -> MergeRule[ItemArrays, ItemArrays]:
+    def rule(self, seed: int = 0) -> MergeRule[ItemArrays, ItemArrays]:
         return merge_rule(self.merge_rule, self.server_learning_rate)
 
     def train(
@@ -131,10 +153,11 @@ class LightFMFamily(Family):
         rule = merge_rule(self.merge_rule, self.server_learning_rate)
         return rule.prepare(items, trained), trained_users
 
-    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+    def trained_alone(
+        self, data: LocalData, *, rounds: int, seed: int, client_id: str
+    ) -> tuple[ItemModel, UserArrays | None]:
         epochs = max(1, rounds // self.spec.merges_per_epoch)
-        items, users = train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
-        return self.scores(items, users, data)
+        return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
         if users is None:
@@ -180,7 +203,7 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
     def solve(self, total: Statistics, n_items: int) -> Model:
         """The model for the statistics (float64) of all users."""
 
-    def rule(self) -> SolvedSum[Model, Statistics]:
+    def rule(self, seed: int = 0) -> SolvedSum[Model, Statistics]:
         return SolvedSum(self)
 
     def train(
@@ -196,13 +219,15 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
         require(base, self.kind)
         return self.statistics(base, data.histories), None  # type: ignore[arg-type]  # required above
 
-    def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
+    def trained_alone(
+        self, data: LocalData, *, rounds: int, seed: int, client_id: str
+    ) -> tuple[ItemModel, UserArrays | None]:
         n_items = data.histories.n_items
         model = self.initial(n_items, seed)
         for _ in range(rounds):
             own = self.statistics(model, data.histories)  # type: ignore[arg-type]  # the initial one is of its kind
             model = self.solve(own.map(lambda array: array.astype(np.float64)), n_items)
-        return self.scores(model, None, data)
+        return model, None
 
 
 @dataclass(frozen=True)
@@ -286,6 +311,51 @@ class BlendFamily(ItemToItemFamily[blend.BlendStatistics]):
         return blend.solve(total, n_items, self.spec)
 
 
+@dataclass(frozen=True)
+class RatingFamily(Family):
+    """Predicted ratings: each round is a step of one Gibbs chain.
+
+    Attributes:
+        spec: how to train.
+        content: (items, contents), what the items are; None where that is not known.
+    """
+
+    spec: RatingSpec
+    content: npt.NDArray[np.float64] | None = None
+
+    def initial(self, n_items: int, seed: int) -> RatingModel:
+        content = np.empty((n_items, 0)) if self.content is None else self.content
+        return rating_family.initial_model(n_items, self.spec, seed, content)
+
+    def rule(self, seed: int = 0) -> RatingRule:
+        return RatingRule(self.spec, seed)
+
+    def train(
+        self,
+        base: ItemModel,
+        users: UserArrays | None,
+        data: LocalData,
+        *,
+        seed: int,
+        round_: int,
+        client_id: str,
+    ) -> tuple[ArrayGroup, UserArrays | None]:
+        model = require(base, RatingModel)
+        return rating_family.contribution(model, data.rated, self.spec, seed), None
+
+    def trained_alone(
+        self, data: LocalData, *, rounds: int, seed: int, client_id: str
+    ) -> tuple[ItemModel, UserArrays | None]:
+        base = GlobalModel(0, "", self.initial(data.rated.ratings.n_items, seed))
+        rule = self.rule(seed)
+        for _ in range(rounds):
+            part, _ = self.train(
+                base.items, None, data, seed=seed, round_=base.round + 1, client_id=client_id
+            )
+            base = rule.finish(rule.empty(base).plus(client_id, part), base)
+        return base.items, None
+
+
 def additive_family_of(spec: AdditiveSpec) -> AdditiveFamily[Any, Any]:
     """The family whose statistics add that trains as `spec` says."""
     match spec:
@@ -305,6 +375,8 @@ def family_of(
     """The family that trains as `spec` says; rule and rate are those of LightFM's differences."""
     if isinstance(spec, TrainSpec):
         return LightFMFamily(spec, merge_rule, server_learning_rate)
+    if isinstance(spec, RatingSpec):
+        return RatingFamily(spec)
     return additive_family_of(spec)
 
 

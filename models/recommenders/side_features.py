@@ -37,7 +37,7 @@ def user_features(directions: Directions, ratings: Ratings) -> SideFeatures:
     found = directions.strengths > 0
     places = user_coordinates(directions, ratings)
     places = np.divide(places, directions.strengths, out=np.zeros_like(places), where=found)
-    users = directions.users[0]
+    users = max(directions.users[0], 1.0)
     usual = directions.item_ratings.sum() / users
     counts = np.log1p(ratings.counts) - np.log1p(usual)
     return _joined(len(ratings), [(_CO_RATINGS, places * np.sqrt(users)), (_COUNT, counts[:, np.newaxis])])

@@ -10,11 +10,12 @@ from models.recommenders.blend import BlendSpec
 from models.recommenders.ease import EaseSpec
 from models.recommenders.ials import IalsSpec
 from models.recommenders.next_item import NextItemSpec
+from models.recommenders.rating_spec import RatingSpec
 
 AdditiveSpec = IalsSpec | EaseSpec | NextItemSpec | BlendSpec
-FamilySpec = TrainSpec | AdditiveSpec
+FamilySpec = TrainSpec | AdditiveSpec | RatingSpec
 # Their rounds go on from the model before. The others are solved at once, whatever was known.
-IterativeSpec = TrainSpec | IalsSpec
+IterativeSpec = TrainSpec | IalsSpec | RatingSpec
 _SPECS: tuple[type[FamilySpec], ...] = get_args(FamilySpec)
 
 
