@@ -85,7 +85,9 @@ class Served:
     @property
     def is_slow(self) -> bool:
         """Whether answers should be worked out beside the event loop."""
-        return len(self.rows) * int(self.bundle.facts["dims"]) > _SLOW
+        scorer = self.bundle.recommender.scorer
+        draws = scorer.model.draws if isinstance(scorer, RatingScorer) else 1
+        return len(self.rows) * int(self.bundle.facts["dims"]) * draws > _SLOW
 
     def recommend(self, question: Question) -> list[dict[str, Any]]:
         """The recommendations of an answer.

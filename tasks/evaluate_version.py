@@ -7,6 +7,7 @@ from typing import Any
 from models.errors import InvalidInput
 from models.evaluation.bootstrap import interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
+from models.recommenders.rating_model import RatingModel
 from tasks import registry
 from tasks.dataset import open_partition
 from tasks.home import Home
@@ -40,7 +41,7 @@ def evaluate_version(
 
     Raises:
         NotFound: there is no such version or partition.
-        InvalidInput: the version was trained on other data.
+        InvalidInput: the version was trained on other data, or predicts ratings.
     """
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
@@ -52,7 +53,13 @@ def evaluate_version(
             f"but {partition.root} holds {partition.digest[:12]}: it may know what is held out there.",
             next_step="Evaluate it with the configuration that it was trained with.",
         )
-    scores = answered(found.model().items)
+    items = found.model().items
+    if isinstance(items, RatingModel):
+        raise InvalidInput(
+            f"Version {found.version} of {name!r} predicts ratings, and this protocol judges rankings.",
+            next_step="Its errors stand in its job's report and in MLflow, by round.",
+        )
+    scores = answered(items)
     clients = clients_of(partition, LEAVE_ONE_OUT, part, seed=seed, negatives=negatives)
     curves = Evaluator(clients, LEAVE_ONE_OUT).measure(lambda _: Trained(scores), (0,)).curves
     metrics = {}

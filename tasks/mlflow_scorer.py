@@ -2,8 +2,9 @@
 
 This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
 stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
-`fold_in`, `cold_items` and `additive_scorers`, to which a test holds it equal. It is never imported by fedrec
-itself. Of which family a model is, the names of its arrays say.
+`fold_in`, `cold_items`, `additive_scorers` and `rating_fold_in`, to which a test holds it equal. It is never
+imported by fedrec itself. Of which family a model is, the names of its arrays say. One that predicts ratings
+hears that the items of a history are liked, and scores are the ratings it then expects.
 
 One row of the input is one question: a `history` of item ids, the oldest first, and where wanted as many
 `weights` and further ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and
@@ -28,6 +29,7 @@ from safetensors.numpy import load
 _POPULARITY_POWER = 0.5
 _REGULARISATION = 3.0
 _FEATURE_REGULARISATION = 10.0
+_TURNS = 2
 _K = 10
 
 
@@ -109,6 +111,8 @@ class _Family(Protocol):
 def _family(arrays: dict[str, np.ndarray], features: pd.Series) -> _Family:
     if "weights" in arrays:
         return _ItemWeights(arrays)
+    if "kept_items" in arrays:
+        return _Ratings(arrays)
     return _Ials(arrays) if "user_step" in arrays else _LightFM(arrays, features)
 
 
@@ -159,6 +163,55 @@ class _ItemWeights:
         for own, forgetting in zip(self._weights, self._forgetting, strict=True):
             found += (weights * places_back**-forgetting) @ own[rows]
         return found
+
+
+class _Ratings:
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        draws = min(int(arrays["kept"][0]), len(arrays["kept_noise"]))
+
+        def drawn(name: str) -> np.ndarray:
+            found = arrays[f"kept_{name}"][:draws] if draws else arrays[name][np.newaxis]
+            wide: np.ndarray = found.astype(np.float64)
+            return wide
+
+        low, self._high = arrays["scale"].tolist()
+        self._unit, self._mean = (self._high - low) / 4, float(arrays["mean"][0])
+        items = drawn("items")
+        self._biases, self._loadings = items[:, :, 0].copy(), items
+        self._loadings[:, :, 0] = 1.0
+        self._precisions = drawn("noise").reshape(-1, 1) * drawn("item_noise")
+        self._coefficients, self._prior = drawn("user_coefficients"), drawn("user_precision")
+        self._freedom = float(arrays["noise_freedom"][0])
+        self._strengths = arrays["direction_strengths"][: len(arrays["user_ridge"]) - 2].astype(np.float64)
+        self._directions = arrays["direction_items"][:, : len(self._strengths)].astype(np.float64)
+        self._counts = arrays["item_ratings"].astype(np.float64)
+        self._users = max(float(arrays["users"][0]), 1.0)
+
+    def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
+        loadings, precisions = self._loadings[:, rows], weights * self._precisions[:, rows]
+        residuals = (self._high - self._mean) / self._unit - self._biases[:, rows]
+        prior = np.einsum("dfg,dg->df", self._prior, self._features(rows) @ self._coefficients)
+        noise = np.ones(len(loadings))
+        for turn in range(_TURNS + 1):
+            weighted = loadings * (noise[:, np.newaxis] * precisions)[..., np.newaxis]
+            covariances = np.linalg.inv(self._prior + np.einsum("dhf,dhg->dfg", weighted, loadings))
+            said = prior + np.einsum("dhf,dh->df", weighted, residuals)
+            user = np.einsum("dfg,dg->df", covariances, said)
+            if turn < _TURNS:
+                errors = residuals - np.einsum("dhf,df->dh", loadings, user)
+                squares = errors**2 + np.einsum("dhf,dfg,dhg->dh", loadings, covariances, loadings)
+                noise = (self._freedom + weights.sum()) / (self._freedom + (precisions * squares).sum(axis=1))
+        expected = self._biases.mean(axis=0) + np.einsum("dnf,df->n", self._loadings, user) / len(user)
+        found: np.ndarray = self._mean + self._unit * expected
+        return found
+
+    def _features(self, rows: list[int]) -> np.ndarray:
+        roots = np.sqrt(np.maximum(self._counts[rows], 1.0))[:, np.newaxis]
+        places = (self._directions[rows] / roots).sum(axis=0) / np.sqrt(max(len(rows), 1))
+        is_found = self._strengths > 0.0
+        places = np.divide(places, self._strengths, out=np.zeros_like(places), where=is_found)
+        usual = np.log1p(self._counts.sum() / self._users)
+        return np.concatenate([[1.0], places * np.sqrt(self._users), [np.log1p(len(rows)) - usual]])
 
 
 def _placed(arrays: dict[str, np.ndarray], features: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -35,13 +35,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def small_tables(folder: Path, *, users: int = 24, items: int = 40, seed: int = 7) -> dict[str, Path]:
+def small_tables(
+    folder: Path, *, users: int = 24, items: int = 40, liked: int = 10, seed: int = 7
+) -> dict[str, Path]:
     """CSV files of a small world: users in three towns, each liking the items of its own taste most.
 
     Args:
         folder: where they are written.
         users: number of users, dealt in turn to the towns "ash", "birch" and "cedar".
         items: number of items, half of them of each taste.
+        liked: number of items that a user used.
         seed: of everything random.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +52,8 @@ def small_tables(folder: Path, *, users: int = 24, items: int = 40, seed: int = 
     rows = []
     for user in range(users):
         taste = np.where(np.arange(items) % 2 == user % 2, 9.0, 1.0)
-        liked = random.choice(items, size=10, replace=False, p=taste / taste.sum())
-        rows += [(f"u{user:03d}", f"i{item:03d}", 1000 * user + k) for k, item in enumerate(liked)]
+        used = random.choice(items, size=liked, replace=False, p=taste / taste.sum())
+        rows += [(f"u{user:03d}", f"i{item:03d}", 1000 * user + k) for k, item in enumerate(used)]
     paths = {name: folder / f"{name}.csv" for name in ("interactions", "items", "users")}
     pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(paths["interactions"], index=False)
     titles = [(f"i{item:03d}", f"Film {item:03d}") for item in range(items)]
@@ -65,6 +68,19 @@ def partition_dir(tmp_path: Path) -> Path:
     """A partition of the small world into three clients: ash, birch and cedar."""
     paths = small_tables(tmp_path / "tables")
     out = tmp_path / "partition"
+    make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
+    return out
+
+
+@pytest.fixture
+def rated_partition_dir(tmp_path: Path) -> Path:
+    """The same with ratings, more of them: each user has a usual rating, and gives more to its own taste."""
+    paths = small_tables(tmp_path / "tables", liked=25)
+    table = pd.read_csv(paths["interactions"])
+    users, items = (table[name].str[1:].astype(int) for name in ("user_id", "item_id"))
+    table["rating"] = 2 + (users % 2 == items % 2) + users % 3
+    table.to_csv(paths["interactions"], index=False)
+    out = tmp_path / "rated"
     make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
     return out
 

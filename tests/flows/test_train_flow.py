@@ -12,6 +12,7 @@ import pytest
 
 from flows.config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
+from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.recommenders.specs import spec_of
 from tasks.home import Home
 from tasks.journal import Journal
@@ -197,6 +198,31 @@ def test_ials_goes_on_from_a_champion_of_its_own_family(enter: Any, partition_di
     with pytest.raises(InvalidConfig, match=r"holds ItemFactors, but.*makes ItemArrays") as caught:
         run(config.model_copy(update={"start_from": "champion"}))
     assert caught.value.facts["key"] == "train.family"
+
+
+def test_ratings_train_through_the_same_flow(
+    enter: Any, rated_partition_dir: Path, partition_dir: Path
+) -> None:
+    enter("home")
+    train = {"family": "bayesian_mf", "dims": 2, "directions": 3, "direction_rounds": 1}
+    train |= {"burn_in": 2, "thinning": 2, "draws": 4}
+    evaluation = {"every": 1, "silo_only": True, "pooling_allowed": True}
+    config = small(rated_partition_dir, federation={"rounds": 14}, evaluation=evaluation)
+    result = run(config.model_copy(update={"train": spec_of(train)}))
+    assert (result["status"], result["exit_code"]) == ("finished", 0)
+    final = result["final"]
+    assert set(final["federated"]) == {*RATING_METRICS, INSIDE_90}
+    # The chain over silos is the chain on pooled data; their sums travel as float32.
+    assert final["federated"] == pytest.approx(final["centralised"], abs=1e-2)
+    first, last = (result["rounds"][place]["metrics"]["validation/rmse"] for place in (0, -1))
+    # Ratings reach from 2 to 5: what is usual for a user and the taste explain them all.
+    assert last < 0.5 * first
+    assert all(one["accepted"] == CLIENTS for one in result["rounds"])
+    assert all(client["benefit"] is not None for client in result["clients"])
+    assert "reached RMSE of" in Path(result["report"], "report.html").read_text()
+
+    unrated = small(partition_dir, federation={"rounds": 1}).model_copy(update={"train": spec_of(train)})
+    assert "have no ratings to learn from" in run(unrated)["stop_reason"]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,15 @@ import pytest
 import yaml
 
 from models.errors import InvalidInput
+from models.federation.model import GlobalModel
+from models.recommenders.families import family_of
+from models.recommenders.rating_spec import RatingSpec
 from tasks.dataset import Partition
 from tasks.evaluate_version import evaluate_version
 from tasks.partition import make_partition
 from tasks.splits import ByChance
 
-from .conftest import ITEMS, World
+from .conftest import CATALOG, ITEMS, World
 
 
 @pytest.fixture
@@ -57,6 +60,13 @@ def test_a_version_ranks_what_the_model_was_made_to_know(world: World, partition
 def test_a_version_of_other_data_is_refused(world: World, partition: Partition):
     world.register(1, None)
     with pytest.raises(InvalidInput, match="it may know what is held out there"):
+        evaluated(world, partition, "test")
+
+
+def test_a_version_that_predicts_ratings_is_not_judged_as_a_ranking(world: World, partition: Partition):
+    items = family_of(RatingSpec(dims=2, directions=2)).initial(len(ITEMS), seed=1)
+    world.register(1, None, data_digest=partition.digest, model=GlobalModel(1, CATALOG.digest, items))
+    with pytest.raises(InvalidInput, match="predicts ratings"):
         evaluated(world, partition, "test")
 
 

@@ -23,6 +23,10 @@ from models.recommenders.histories import Histories
 from models.recommenders.ials import IalsSpec
 from models.recommenders.lightfm_training import TrainingSet, initial_users
 from models.recommenders.next_item import NextItemSpec
+from models.recommenders.rating_family import RatedData
+from models.recommenders.rating_fold_in import RatingScorer
+from models.recommenders.rating_spec import RatingSpec
+from models.recommenders.ratings import Ratings
 from models.recommenders.specs import FamilySpec
 from tasks import registry
 from tasks.bundle import open_bundle
@@ -35,7 +39,7 @@ from tasks.score import score_users
 from tasks.tracking import Tracker
 from tests.promotion.conftest import World
 from tests.servers.free_port import free_port
-from tests.serving.conftest import Server, running
+from tests.serving.conftest import Server, running, serving
 from tests.serving.test_hot_swap import Load, decide
 
 USERS, N = 80, 60
@@ -48,6 +52,7 @@ SPECS: dict[str, FamilySpec] = {
     "ease": EaseSpec(regularisation=5.0),
     "next_item": NextItemSpec(regularisation=5.0),
     "blend": BlendSpec(regularisation=5.0, lasting_regularisation=5.0),
+    "bayesian_mf": RatingSpec(dims=2, directions=4, direction_rounds=1, burn_in=2, thinning=1, draws=3),
 }
 VERSIONS = {name: number + 1 for number, name in enumerate(SPECS)}
 # As ids, the oldest first: the order matters to those that remember.
@@ -61,22 +66,29 @@ class Data:
 
     training: TrainingSet
     histories: Histories
+    rated: RatedData
 
 
 def interactions() -> Data:
     """Every user used 5 to 15 items, near one another, in a random order."""
     random = np.random.default_rng(6)
-    users, items, places = [], [], []
+    users, items, places, values = [], [], [], []
     for user in range(USERS):
         near = (random.integers(N) + random.permutation(18)[: random.integers(5, 16)]) % N
         users += [user] * len(near)
         items += near.tolist()
         places += range(len(near))
+        values += (1 + (near + user) % 5).tolist()
     rows = [np.array(each, dtype=np.int32) for each in (users, items, places)]
-    return Data(TrainingSet(rows[0], rows[1], (USERS, N)), Histories.of(*rows, (USERS, N)))
+    ratings = Ratings.of(rows[0], rows[1], np.array(values, dtype=np.float64), (USERS, N))
+    return Data(
+        TrainingSet(rows[0], rows[1], (USERS, N)),
+        Histories.of(*rows, (USERS, N)),
+        RatedData(ratings, tuple(str(user) for user in range(USERS))),
+    )
 
 
-def trained(spec: FamilySpec, rounds: int = 3) -> ItemModel:
+def trained(spec: FamilySpec, rounds: int = 6) -> ItemModel:
     """A model of this family after a few rounds of one client."""
     family, data = family_of(spec), interactions()
     items = family.initial(N, seed=1)
@@ -84,7 +96,7 @@ def trained(spec: FamilySpec, rounds: int = 3) -> ItemModel:
     for round_ in range(1, rounds + 1):
         base = GlobalModel(round_ - 1, CATALOG.digest, items)
         part, users = family.train(items, users, data, seed=1, round_=round_, client_id="a")
-        rule = family.rule()
+        rule = family.rule(seed=1)
         update = ClientUpdate("a", round_ - 1, "base", CATALOG.digest, part, data.histories.items.size)
         items = rule.finish(rule.add(rule.empty(base), base, update), base).items
     return items
@@ -131,7 +143,7 @@ def test_families_take_each_others_place_under_load_and_answer_as_recommend_does
         load = Load(port)
         client = threading.Thread(target=load.run)
         client.start()
-        for name in ["blend", "lightfm", "ials", "blend", "ease", "next_item"]:
+        for name in ["blend", "lightfm", "bayesian_mf", "ials", "blend", "ease", "next_item"]:
             version = VERSIONS[name]
             decide(families, "promotion", version)
             assert server.ask("POST", "/v1/refresh")[0] == 202
@@ -197,12 +209,13 @@ def test_no_byte_of_a_bundle_is_an_object_that_would_need_pickle(families, famil
 def test_a_changed_array_of_any_family_is_refused(families, family):
     decide(families, "promotion", VERSIONS[family])
     target = publish(families.home, families.client, "movies").champion
-    path = serving_folder(families.home) / target.bundle / "norms.npy"
+    arrays = (serving_folder(families.home) / target.bundle).glob("*.npy")
+    path = max(arrays, key=lambda each: each.stat().st_size)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
 
-    with pytest.raises(CorruptArtifact, match=r"norms\.npy has SHA-256"):
+    with pytest.raises(CorruptArtifact, match=r"\.npy has SHA-256"):
         open_bundle(path.parent, target.manifest_sha256)
 
 
@@ -239,3 +252,54 @@ def test_scoring_a_file_answers_as_recommend_does_whatever_the_order_of_its_rows
         own = scored[scored["user_id"] == user_id].sort_values("rank")
         found = list(zip(own["item_id"], own["score"].astype(float), strict=True))
         assert found == recommended(families, version, history)
+
+
+def test_ratings_are_predicted_with_how_sure_they_are(families, tmp_path):
+    publish_version(families, VERSIONS["bayesian_mf"])
+    model = recommender_of(registry.load_version(families.client, "movies", VERSIONS["bayesian_mf"]))
+    assert isinstance(model.scorer, RatingScorer)
+    given, wanted = {"7": 5.0, "8": 1.0, "20": 3.0}, ["9", "1", "60"]
+    rows = [IDS.index(item_id) for item_id in given]
+    expected = model.scorer.ratings(rows, list(given.values()), [IDS.index(item_id) for item_id in wanted])
+    history = [{"item_id": item_id, "rating": rating} for item_id, rating in given.items()]
+    with serving(serving_folder(families.home), tmp_path / "log") as server:
+        server.wait_until(server.is_ready)
+        status, told, _ = server.ask("POST", "/v1/ratings", {"history": history, "items": wanted})
+        assert status == 200, told
+        assert told["model"]["version"] == VERSIONS["bayesian_mf"]
+        assert [one["item_id"] for one in told["ratings"]] == wanted
+        assert told["ratings"][0]["title"] == "Film 8 (1990)"
+        for name, values in (
+            ("rating", expected.means),
+            ("deviation", expected.deviations),
+            ("spread", expected.spreads),
+        ):
+            assert [one[name] for one in told["ratings"]] == pytest.approx(values.tolist())
+        for one in told["ratings"]:
+            assert 1.0 <= one["low"] < one["rating"] < one["high"] <= 5.0
+        nobody = server.ask("POST", "/v1/ratings", {"items": wanted})[1]["ratings"]
+        usual = model.scorer.ratings([], [], [IDS.index(item_id) for item_id in wanted]).means
+        assert [one["rating"] for one in nobody] == pytest.approx(usual.tolist())
+        for body, status, kind in (
+            ({"history": [{"item_id": "7", "rating": 6}], "items": ["1"]}, 422, "invalid-request"),
+            ({"history": history + history, "items": ["1"]}, 422, "invalid-request"),
+            ({"history": history, "items": ["0"]}, 404, "unknown-item"),
+            ({"history": [{"item_id": "x", "rating": 3}], "items": ["1"]}, 404, "unknown-item"),
+            ({"history": history, "items": []}, 422, "invalid-request"),
+        ):
+            found = server.ask("POST", "/v1/ratings", body)
+            assert (found[0], found[1]["type"]) == (status, f"urn:fedrec:problem:{kind}"), found[1]
+
+
+def test_a_version_that_predicts_no_ratings_says_so(families, tmp_path):
+    publish_version(families, VERSIONS["ease"])
+    with serving(serving_folder(families.home), tmp_path / "log") as server:
+        server.wait_until(server.is_ready)
+        status, problem, _ = server.ask("POST", "/v1/ratings", {"items": ["1"]})
+    assert (status, problem["type"]) == (409, "urn:fedrec:problem:no-ratings")
+    assert "bayesian_mf" in problem["detail"]
+
+
+def publish_version(world: World, version: int) -> None:
+    decide(world, "promotion", version)
+    publish(world.home, world.client, "movies")

@@ -209,3 +209,45 @@ def test_all_gates_are_asked_even_where_one_fails():
 def test_a_share_outside_its_range_is_refused(wrong):
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         PromotionPolicy(**wrong)
+
+
+def rated(version: int, squares: float, **clients: tuple[float, float]) -> RoundEvidence:
+    """A round of predicted ratings: sum of squared errors of 100, and by client those within a star."""
+    within = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
+    evaluation = Evaluation(
+        split="validation",
+        metrics={"rmse": Metric(squares, 100), "accuracy_within_1": Metric(*within)},
+        clients={client: {"accuracy_within_1": Metric(*pair)} for client, pair in clients.items()},
+    )
+    return replace(evidence(version), evaluation=evaluation)
+
+
+# Roots of means: sqrt(0.81) = 0.9, of which 1.02 times are 0.918, the root of 0.842724.
+@pytest.mark.parametrize(("squares", "passed"), [(64.0, True), (84.27, True), (84.28, False), (100.0, False)])
+def test_an_error_may_be_little_more_than_the_champions(squares, passed):
+    verdict = quality_gate(rated(2, squares, a=(80, 100)), rated(1, 81.0, a=(80, 100)), POLICY)
+    assert verdict.passed == passed
+    assert verdict.required == "rmse at most 1.02 times the champion's, on validation: 0.9180"
+    assert f"rmse {(squares / 100) ** 0.5:.4f} against 0.9000 of version 1" in verdict.observed
+
+
+def test_clients_of_predicted_ratings_are_compared_by_how_many_are_within_a_star():
+    before = rated(1, 81.0, a=(900, 1000), b=(700, 1000))
+    assert clients_gate(rated(2, 81.0, a=(880, 1000), b=(690, 1000)), before, POLICY).passed
+    fallen = clients_gate(rated(2, 81.0, a=(500, 1000), b=(690, 1000)), before, POLICY)
+    assert not fallen.passed
+    assert "a fell from 0.9000 to 0.5000" in fallen.observed
+
+
+def test_a_ranking_and_ratings_cannot_be_compared():
+    verdict = quality_gate(rated(2, 81.0, a=(80, 100)), evidence(1, a=(8.0, 10.0)), POLICY)
+    assert not verdict.passed
+    assert "version 1 has no value of 'rmse'; it has: loo_hr@10, ndcg@10" in verdict.observed
+
+
+def test_a_policy_names_the_metrics_of_the_candidates_kind_unless_it_has_its_own():
+    policy = POLICY.of(rated(2, 81.0, a=(80, 100)))
+    assert (policy.quality_metric, policy.client_metric) == ("rmse", "accuracy_within_1")
+    policy = POLICY.of(evidence())
+    assert (policy.quality_metric, policy.client_metric) == ("ndcg@10", "loo_hr@10")
+    assert PromotionPolicy(quality_metric="mae").of(evidence()).quality_metric == "mae"
