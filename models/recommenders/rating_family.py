@@ -28,6 +28,7 @@ from models.recommenders.co_ratings import Directions, Products, RatingCounts
 from models.recommenders.gaussian import Normals
 from models.recommenders.histories import Float64Array, IntArray
 from models.recommenders.predicted_ratings import PredictedRatings, PredictionSums, predictions_of
+from models.recommenders.rating_fold_in import TURNS
 from models.recommenders.rating_model import RatingModel
 from models.recommenders.rating_spec import RatingSpec
 from models.recommenders.ratings import Ratings
@@ -37,8 +38,6 @@ from models.recommenders.side_features import (
     user_features,
 )
 
-# Turns between the users' factors and their noise; more change no figure.
-_TURNS = 2
 _OVERSAMPLING = 10
 _DRAWN = tuple(one.name for one in fields(Sample))
 
@@ -102,9 +101,9 @@ def contribution(model: RatingModel, data: RatedData, spec: RatingSpec, seed: in
     sample, features = newest_of(model), user_features(directions, data.ratings)
     keys = user_keys(seed, "bayesian_mf", data.user_ids)
     noise: FloatArray = np.ones(len(data.ratings))
-    for turn in range(_TURNS):
+    for turn in range(TURNS):
         conditional = user_conditional(sample, data.ratings, features, noise, spec.chain)
-        number = _TURNS * sweep + turn
+        number = TURNS * sweep + turn
         drawn = draw_users(sample, conditional, data.ratings, keys, number, spec.chain)
         noise = drawn.noise
     return statistics(sample, drawn, data.ratings, features, spec.chain)
@@ -215,7 +214,7 @@ def predicted(
     for sample in samples_of(model):
         noise: FloatArray = np.ones(len(ratings))
         conditional = user_conditional(sample, ratings, features, noise, spec.chain)
-        for _ in range(_TURNS):
+        for _ in range(TURNS):
             noise = _expected_noise(sample, conditional, ratings, spec)
             conditional = user_conditional(sample, ratings, features, noise, spec.chain)
         sums = sums.plus(predictions_of(sample, conditional, noise, users, items, spec.chain))

@@ -21,7 +21,7 @@ from models.recommenders.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.rating_model import RatingModel
 from models.recommenders.reasons import Reason, shares_of
 
-# Turns between the user's factors and noise; as many as clients take when they evaluate.
+# Turns between a user's factors and noise, here and on clients; more change no figure.
 TURNS = 2
 
 
