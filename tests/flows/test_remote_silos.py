@@ -366,13 +366,13 @@ def test_a_late_answer_is_ignored(shop: Shop) -> None:
 
 
 def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
-    from flows.remote_silos import _runs
+    from flows.silo_runs import look_at_run
 
     go_on = threading.Event()
     shop.behave = lambda shop, asked: (go_on.wait(IN_TIME), None)[1]
     late = shop.ask("train", shop.order(), TOO_SHORT)
     shop.remote.give_up([late])
-    state = _runs([late.flow_run_id])[late.flow_run_id].state
+    state = look_at_run(late.flow_run_id).state
     assert state.is_cancelling()
     go_on.set()
 
