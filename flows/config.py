@@ -16,7 +16,7 @@ from flows.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from models.federation.merge import MergeRuleName
 from models.federation.rounds import TrainSpec
-from models.recommenders.specs import FamilySpec
+from models.recommenders.specs import FamilySpec, IterativeSpec
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -147,9 +147,10 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
             next_step=f"Set data.{wanted}, and leave data.{other} out.",
             key=f"data.{wanted}",
         )
-    if config.start_from == "champion" and not isinstance(config.train, TrainSpec):
+    if config.start_from == "champion" and not isinstance(config.train, IterativeSpec):
         raise InvalidConfig(
-            f"{origin}: start_from 'champion' is for LightFM; {config.train.family!r} begins anew.",
+            f"{origin}: start_from 'champion' has no use for train.family {config.train.family!r}: it is "
+            "solved at once from what the clients send, and nothing of the champion would be left.",
             next_step="Set start_from: fresh.",
             key="start_from",
         )

@@ -19,7 +19,7 @@ from flows.remote_silos import RemoteSilos
 from flows.runner import Late, Runner
 from models.errors import JobBusy
 from models.federation.merge import MergeRule
-from models.federation.rounds import Rejection, TrainSpec
+from models.federation.rounds import Rejection
 from models.recommenders.families import Family, family_of
 from tasks.check_contracts import Checked
 from tasks.dataset import Partition, open_partition
@@ -274,9 +274,10 @@ def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
 
 
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
-    if config.start_from == "champion" and isinstance(config.train, TrainSpec):
-        return model_of_champion(home, config.model_name, partition.catalog, config.train, config.seed)
-    return fresh_model(partition.catalog, _family(config), config.seed)
+    family = _family(config)
+    if config.start_from == "champion":
+        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
+    return fresh_model(partition.catalog, family, config.seed)
 
 
 def _family(config: TrainingConfig) -> Family:

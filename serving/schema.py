@@ -60,7 +60,8 @@ class Question(_Sent):
     model_config = ConfigDict(json_schema_extra={"examples": [_QUESTION]})
 
     history: Annotated[list[Seen], Field(max_length=MAX_HISTORY)] = Field(
-        default=[], description="Items that the user liked; popular items come back where it is empty."
+        default=[],
+        description="Items that the user liked, the oldest first; popular items come back where it is empty.",
     )
     k: Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_whole)] = Field(
         default=10, description="How many recommendations."

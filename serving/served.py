@@ -28,7 +28,7 @@ _MOST_MATCHES = 2_000
 _SHOWN = 5
 _QUOTED = 100
 # Above this size an answer takes milliseconds, which other requests need not wait for.
-_SLOW = 5_000_000
+_SLOW = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ class Served:
         }
 
     def _weights(self, history: Sequence[Seen]) -> dict[int, float]:
-        """Row -> weight, in the order of the history."""
+        """Row -> weight, in the order of the history, in which the latest place of an item counts."""
         weights: dict[int, float] = {}
         for seen in history:
             row = self._row(seen.item_id, "history")
-            weights[row] = weights.get(row, 0.0) + seen.weight
+            weights[row] = weights.pop(row, 0.0) + seen.weight
         return weights
 
     def _row(self, item_id: str, where: str) -> int:

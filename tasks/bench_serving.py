@@ -24,8 +24,10 @@ import pandas as pd
 from models.errors import FedrecError
 from models.federation.catalog import ItemCatalog
 from models.federation.model import GlobalModel, ItemArrays
+from models.recommenders.additive_scorers import WeightsScorer
 from models.recommenders.fold_in import ItemSide
-from models.recommenders.scorer import Factors
+from models.recommenders.item_weights import ItemWeights
+from models.recommenders.scorer import Factors, Scorer
 from tasks.bundle import Labels, write_bundle
 from tasks.codec import encode_model
 from tasks.load_generator import Load, put_under_load, require_wrk
@@ -40,15 +42,22 @@ _START_S = 180.0
 
 
 def bench(
-    folder: Path, small: int, large: int, seconds: float, beside_mlflow: bool, tell: Callable[[str], None]
+    folder: Path,
+    small: int,
+    large: int,
+    weights: int,
+    seconds: float,
+    beside_mlflow: bool,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Both sizes measured, one worker each, and the small one behind MLflow's own server, too.
+    """Both sizes measured, and weights from items to items, one worker each; and MLflow's own server.
 
     Args:
         folder: an empty one for bundles, models and logs.
-        small, large: numbers of items; 0 leaves the large one out.
+        small, large: numbers of items of LightFM's models; 0 leaves the large one out.
+        weights: number of items of a blend's two memories; 0 leaves it out.
         seconds: of each load.
-        beside_mlflow: whether MLflow's server is measured.
+        beside_mlflow: whether MLflow's server is measured, with the small model.
         tell: is given a sentence before each step.
 
     Raises:
@@ -60,7 +69,10 @@ def bench(
     for name, items in (("small", small), ("large", large)):
         if items:
             tell(f"{items:,} items x {DIMS}")
-            result[name] = _served(folder / name, items, seconds)
+            result[name] = _served(folder / name, _factors(items), DIMS, seconds)
+    if weights:
+        tell(f"a blend of {weights:,} items")
+        result["weights"] = _served(folder / "weights", _blend(weights), 2 * weights, seconds)
     if beside_mlflow:
         tell("the same model behind mlflow models serve")
         mlflow = _mlflow(folder / "mlflow", small, seconds)
@@ -70,10 +82,9 @@ def bench(
     return result
 
 
-def _served(folder: Path, items: int, seconds: float) -> dict[str, Any]:
+def _served(folder: Path, scorer: Scorer, dims: int, seconds: float) -> dict[str, Any]:
     folder.mkdir(parents=True)
-    model = _model(items)
-    factors = Factors.of(ItemSide.of(model.embeddings, model.biases))
+    items = len(scorer)
     facts = {
         "model_name": "bench",
         "version": 1,
@@ -83,13 +94,13 @@ def _served(folder: Path, items: int, seconds: float) -> dict[str, Any]:
         "committed_at": "",
         "epsilon": None,
         "items": items,
-        "dims": DIMS,
+        "dims": dims,
     }
     even = np.arange(0, items, 2)
     labels = Labels.of(items, {"parity:even": even})
-    digest = write_bundle(folder / "1-bench", facts, factors, _ids(items), _titles(items), labels)
+    digest = write_bundle(folder / "1-bench", facts, scorer, _ids(items), _titles(items), labels)
     write_pointer(folder, Pointer(Target("1-bench", digest, {})))
-    del factors, model
+    del scorer
     port = _free_port()
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # As fedrec serve would have it, but for the limit of requests from one address.
@@ -177,6 +188,18 @@ def _model(items: int) -> ItemArrays:
     # Other than 1, as after training.
     sums = np.float32(2.0)
     return ItemArrays(embeddings, biases, np.full_like(embeddings, sums), np.full_like(biases, sums))
+
+
+def _factors(items: int) -> Factors:
+    model = _model(items)
+    return Factors.of(ItemSide.of(model.embeddings, model.biases))
+
+
+def _blend(items: int) -> WeightsScorer:
+    random = np.random.default_rng(1)
+    weights = random.standard_normal((2, items, items), dtype=np.float32)
+    popularity = random.standard_normal(items, dtype=np.float32)
+    return WeightsScorer.of(ItemWeights(weights, np.array([0.75, 0.7], dtype=np.float32), popularity))
 
 
 def _ids(items: int) -> list[str]:

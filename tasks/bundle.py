@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,15 @@ import numpy.typing as npt
 
 from models.errors import CorruptArtifact, InvalidInput
 from models.recommenders.answer import Recommender
-from models.recommenders.fold_in import FoldIn, ItemSide
-from models.recommenders.scorer import Factors
+from models.recommenders.scorer import Scorer
 from models.recommenders.titles import folded, shortened
 from tasks.checksums import sha256_of
 from tasks.folders import build_folder
 from tasks.packed_strings import PackedStrings, open_strings, write_strings
+from tasks.scorer_files import parts_of, scorer_of
 
 FORMAT = 1
 MANIFEST = "bundle.json"
-FACTORS = "factors"
 _GOLDEN_K = 10
 # Another processor may add in another order; a wrong model is off by far more.
 _GOLDEN_TOLERANCE = 1e-3
@@ -99,7 +98,7 @@ class Bundle:
 def write_bundle(
     target: Path,
     facts: Mapping[str, Any],
-    factors: Factors,
+    scorer: Scorer,
     item_ids: Sequence[str],
     titles: Sequence[str],
     labels: Labels,
@@ -109,18 +108,11 @@ def write_bundle(
     Raises:
         InvalidInput: the ids are not unique, or not one for each item; or the folder cannot be made.
     """
-    if len(set(item_ids)) != len(factors):
-        raise InvalidInput(f"A bundle of {len(factors)} items needs as many different ids.")
-    golden = _golden_answers(Recommender(factors, item_ids, titles))
-    side = factors.side
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "embeddings": np.ascontiguousarray(side.embeddings),
-        "biases": side.biases,
-        "popular_mean": side.mean,
-        "axes": side.axes,
-        "variances": side.variances,
-        "norms": factors.norms,
-        "mean": factors.mean,
+    if len(set(item_ids)) != len(scorer):
+        raise InvalidInput(f"A bundle of {len(scorer)} items needs as many different ids.")
+    golden = _golden_answers(Recommender(scorer, item_ids, titles))
+    parts = parts_of(scorer)
+    arrays = parts.arrays | {
         "item_starts": labels.item_starts,
         "item_labels": labels.item_labels,
         "label_starts": labels.label_starts,
@@ -128,16 +120,15 @@ def write_bundle(
     }
     with build_folder(target) as folder:
         for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
         write_strings(folder, "item_ids", item_ids)
         write_strings(folder, "titles", titles)
         write_strings(folder, "search", [searchable(title) for title in titles])
         write_strings(folder, "labels", labels.names)
         manifest = {
             "format": FORMAT,
-            "family": FACTORS,
-            "fold_in": asdict(factors.how),
-            "bias_mean": side.bias_mean,
+            "family": parts.kind,
+            **parts.settings,
             "facts": dict(facts),
             "golden": golden,
             "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
@@ -185,10 +176,9 @@ def _manifest(folder: Path, promised: str) -> dict[str, Any]:
     if actual != promised:
         raise CorruptArtifact(f"{path} has SHA-256 {actual}, expected {promised}.")
     manifest: dict[str, Any] = json.loads(data)
-    if manifest.get("format") != FORMAT or manifest.get("family") != FACTORS:
+    if manifest.get("format") != FORMAT:
         raise CorruptArtifact(
-            f"{path} is of format {manifest.get('format')} and family {manifest.get('family')!r}; "
-            f"this version serves format {FORMAT} and family {FACTORS!r}.",
+            f"{path} is of format {manifest.get('format')}; this version serves format {FORMAT}.",
             next_step="Serve it with the version of fedrec that published it.",
         )
     return manifest
@@ -198,30 +188,15 @@ def _opened(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     ids, titles, search, names = (
         open_strings(folder, name) for name in ("item_ids", "titles", "search", "labels")
     )
-    scorer = _factors(folder, manifest, len(ids))
+    dims = int(manifest["facts"]["dims"])
+    scorer = scorer_of(
+        manifest["family"], manifest, len(ids), dims, lambda name, shape: _array(folder, name, shape)
+    )
     return Bundle(
         facts=manifest["facts"],
         recommender=Recommender(scorer, ids, titles),
         labels=_labels(folder, len(ids), names),
         search=search,
-    )
-
-
-def _factors(folder: Path, manifest: Mapping[str, Any], items: int) -> Factors:
-    dims = int(manifest["facts"]["dims"])
-    side = ItemSide(
-        embeddings=_array(folder, "embeddings", (items, dims)),
-        biases=_array(folder, "biases", (items,)),
-        bias_mean=float(manifest["bias_mean"]),
-        mean=_array(folder, "popular_mean", (dims,)),
-        axes=_array(folder, "axes", (dims, dims)),
-        variances=_array(folder, "variances", (dims,)),
-    )
-    return Factors(
-        side=side,
-        how=FoldIn(**manifest["fold_in"]),
-        norms=_array(folder, "norms", (items,)),
-        mean=_array(folder, "mean", (dims,)),
     )
 
 

@@ -17,7 +17,8 @@ from models.federation.arrays import ArrayGroup
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.recommenders.blend import BlendStatistics
 from models.recommenders.ease import EaseStatistics
-from models.recommenders.ials import IalsStatistics, ItemFactors
+from models.recommenders.ials import IalsStatistics
+from models.recommenders.item_factors import ItemFactors
 from models.recommenders.item_weights import ItemWeights
 from models.recommenders.next_item import NextItemStatistics
 

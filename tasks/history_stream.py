@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from tasks.interactions import seconds_of
 from tasks.tables import first, refuse
 
-USER, ITEM = "user_id", "item_id"
+USER, ITEM, TIME = "user_id", "item_id", "timestamp"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")
 _BLOCK_BYTES = 4 << 20
@@ -31,7 +32,9 @@ _ROWS_IN_A_BUCKET = 1_000_000
 _BYTES_IN_A_ROW = 12
 _MOST_BUCKETS = 200
 _UNKNOWN = -1
-_BUCKET_SCHEMA = pa.schema([("user", pa.string()), ("row", pa.int32()), ("weight", pa.float64())])
+_BUCKET_SCHEMA = pa.schema(
+    [("user", pa.string()), ("row", pa.int32()), ("weight", pa.float64()), ("time", pa.int64())]
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class UserHistory:
 
     Attributes:
         user_id: who.
-        weights: item row -> weight, in the order of the file; of an item that stands there twice the weights
-            add up.
+        weights: item row -> weight, the oldest first; in the order of the file where that says no times. Of
+            an item that stands there twice the weights add up, and its latest place counts.
     """
 
     user_id: str
@@ -75,15 +78,15 @@ def deal(
     """The rows of a file in buckets below `folder`.
 
     Args:
-        path: CSV, TSV or Parquet with user_id, item_id and perhaps weights.
+        path: CSV, TSV or Parquet with user_id, item_id and perhaps timestamp and weights.
         folder: an empty one; it will hold what users did.
         item_rows: item id -> row of the model.
         weight: the column of weights; None for the column "weight" where there is one.
         tell: hears now and then how many rows were read.
 
     Raises:
-        InvalidInput: the file cannot be read, lacks a column or a row, an id is empty, or a weight is not a
-            positive number.
+        InvalidInput: the file cannot be read, lacks a column or a row, an id is empty, a weight is not a
+            positive number, or a timestamp is none.
     """
     count = _buckets_for(path)
     buckets = tuple(folder / f"{number:03d}.arrow" for number in range(count))
@@ -93,7 +96,7 @@ def deal(
     unknown: set[str] = set()
     with ExitStack() as stack:
         writers = [stack.enter_context(pa.ipc.new_stream(bucket, _BUCKET_SCHEMA)) for bucket in buckets]
-        for users, items, weights in _batches(path, weight):
+        for users, items, weights, times in _batches(path, weight):
             places = index.get_indexer(pd.Index(items))
             rows = np.where(places < 0, _UNKNOWN, numbers[places]) if len(numbers) else places
             unknown.update(items[places < 0])
@@ -104,7 +107,8 @@ def deal(
             dealt_to = (pd.util.hash_array(names.to_numpy(dtype=object)) % np.uint64(count))[codes]
             for number in np.unique(dealt_to).tolist():
                 at = np.flatnonzero(dealt_to == number)
-                columns = [pa.array(users.to_numpy(dtype=object)[at]), rows[at].astype(np.int32), weights[at]]
+                names_at = pa.array(users.to_numpy(dtype=object)[at])
+                columns = [names_at, rows[at].astype(np.int32), weights[at], times[at]]
                 writers[number].write_batch(
                     pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=_BUCKET_SCHEMA)
                 )
@@ -119,7 +123,7 @@ def histories_in(bucket: Path) -> list[UserHistory]:
     with pa.ipc.open_stream(bucket) as reader:
         table = reader.read_all()
     codes, names = pd.factorize(table["user"].to_numpy(), sort=True)
-    order = np.argsort(codes, kind="stable")
+    order = np.lexsort((table["time"].to_numpy(), codes))
     starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
     rows, weights = table["row"].to_numpy()[order], table["weight"].to_numpy()[order]
     found = []
@@ -128,7 +132,7 @@ def histories_in(bucket: Path) -> list[UserHistory]:
         own: dict[int, float] = {}
         for row, weight in zip(rows[part].tolist(), weights[part].tolist(), strict=True):
             if row != _UNKNOWN:
-                own[row] = own.get(row, 0.0) + weight
+                own[row] = own.pop(row, 0.0) + weight
         found.append(UserHistory(str(name), own))
     return found
 
@@ -154,8 +158,8 @@ def _buckets_for(path: Path) -> int:
     return int(np.clip(-(-rows // _ROWS_IN_A_BUCKET), 1, _MOST_BUCKETS))
 
 
-def _batches(path: Path, weight: str | None) -> Iterator[tuple[pd.Series, pd.Series, np.ndarray]]:
-    """(users, items, weights) of one part of the file after the other, checked."""
+def _batches(path: Path, weight: str | None) -> Iterator[tuple[pd.Series, pd.Series, np.ndarray, np.ndarray]]:
+    """(users, items, weights, times) of one part of the file after the other, checked."""
     text = path.suffix.lower() in _DELIMITERS
     names = _text_columns(path) if text else pq.ParquetFile(path).schema_arrow.names
     for name in (USER, ITEM, *([weight] if weight else [])):
@@ -163,13 +167,14 @@ def _batches(path: Path, weight: str | None) -> Iterator[tuple[pd.Series, pd.Ser
             rule = f"the column {name!r} is missing; the columns are: {', '.join(names)}"
             refuse(path, rule, row=1 if text else None)
     weight = weight or ("weight" if "weight" in names else None)
-    wanted = [USER, ITEM, *([weight] if weight else [])]
+    wanted = [USER, ITEM, *([weight] if weight else []), *([TIME] if TIME in names else [])]
     row = 2 if text else 1
     try:
         for batch in _read_text(path, names, wanted) if text else _read_parquet(path, wanted):
             users, items = (_ids(path, batch, name, row) for name in (USER, ITEM))
             weights = _weights(path, batch, weight, row) if weight else np.ones(len(users))
-            yield users, items, weights
+            times = _times(path, batch, row) if TIME in names else np.zeros(len(users), np.int64)
+            yield users, items, weights, times
             row += len(users)
     except pa.ArrowException as error:
         refuse(path, f"the file cannot be read ({_one_line(error)})")
@@ -230,6 +235,17 @@ def _weights(path: Path, batch: pa.RecordBatch, name: str, row: int) -> np.ndarr
         at = first(wrong)
         refuse(path, f"{name} {column[at].as_py()!r} is not a positive number", row=row + at)
     return numbers
+
+
+def _times(path: Path, batch: pa.RecordBatch, row: int) -> np.ndarray:
+    column = batch.column(TIME)
+    seconds = seconds_of(column.to_pandas())
+    wrong = np.isnan(seconds)
+    if wrong.any():
+        at = first(wrong)
+        rule = f"{TIME} {column[at].as_py()!r} is neither seconds since 1970 nor ISO 8601"
+        refuse(path, rule, row=row + at)
+    return seconds.astype(np.int64)
 
 
 def _one_line(error: Exception) -> str:

@@ -8,11 +8,9 @@ from typing import Any
 
 from models.errors import InvalidConfig
 from models.federation.catalog import ItemCatalog
-from models.federation.model import GlobalModel, ItemArrays
-from models.federation.rounds import TrainSpec
+from models.federation.model import GlobalModel
 from models.federation.warm_start import carry_over
 from models.recommenders.families import Family
-from models.recommenders.lightfm_training import initial_items
 from tasks.codec import encode_model
 from tasks.home import Home
 from tasks.journal import Journal
@@ -45,36 +43,33 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 
 
 def model_of_champion(
-    home: Home, model_name: str, catalog: ItemCatalog, spec: TrainSpec, seed: int
+    home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
 ) -> InitialModel:
     """The champion, carried over to this catalogue, with the user embeddings of the job that made it.
 
     Raises:
         NotFound: there is no champion.
-        InvalidConfig: it has other dimensions than the job.
+        InvalidConfig: it is another family's, or has other dimensions than the job.
     """
     registry = open_registry(home)
     champion = load_version(registry, resolve_model_name(registry, model_name), CHAMPION)
-    known = champion.model()
-    if not isinstance(known.items, ItemArrays):
+    known, fresh = champion.model().items, family.initial(len(catalog), seed)
+    if type(known) is not type(fresh):
         raise InvalidConfig(
-            "The champion was not trained by LightFM, and nothing but that can be gone on from.",
-            next_step="Set start_from: fresh.",
-            key="start_from",
+            f"The champion, version {champion.version}, holds {type(known).__name__}, but train.family makes "
+            f"{type(fresh).__name__}: it is another family's.",
+            next_step="Set train.family to the champion's, or start_from: fresh.",
+            key="train.family",
         )
-    if known.items.shape[1] != spec.dims:
+    if known.shape[1] != fresh.shape[1]:
         raise InvalidConfig(
-            f"The champion has {known.items.shape[1]} dims, but train.dims is {spec.dims}.",
+            f"The champion has {known.shape[1]} dims, but train.dims is {fresh.shape[1]}.",
             next_step="Set train.dims alike, or start_from: fresh.",
             key="train.dims",
         )
-    model = carry_over(
-        known.items,
-        ItemCatalog.of(champion.items["item_id"]),
-        initial_items(len(catalog), spec.dims, seed),
-        catalog,
-    )
-    return InitialModel(encode_model(model), _starting_points(home, champion.manifest))
+    model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)
+    points = _starting_points(home, champion.manifest) if family.keeps_users else {}
+    return InitialModel(encode_model(model), points)
 
 
 def _starting_points(home: Home, manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:

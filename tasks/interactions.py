@@ -159,7 +159,17 @@ def _ratings(table: Table) -> npt.NDArray[np.float64]:
 
 
 def _timestamps(table: Table) -> npt.NDArray[np.int64]:
-    column = table.frame["timestamp"]
+    seconds = seconds_of(table.frame["timestamp"])
+    wrong = np.isnan(seconds)
+    if wrong.any():
+        at = first(wrong)
+        rule = f"timestamp {_shown(table, 'timestamp', at)} is neither seconds since 1970 nor ISO 8601"
+        table.refuse(at, rule)
+    return seconds.astype(np.int64)
+
+
+def seconds_of(column: pd.Series) -> npt.NDArray[np.float64]:
+    """(n,) whole seconds since 1970, UTC, of numbers, dates or texts of either; NaN for what is no time."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         seconds = _seconds(column)
     else:
@@ -169,12 +179,7 @@ def _timestamps(table: Table) -> npt.NDArray[np.int64]:
             texts = column[other].astype("str")
             dates = texts.where(texts.str.fullmatch(_ISO_8601).fillna(False))
             seconds[other] = _seconds(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce"))
-    wrong = ~(np.abs(seconds) <= _LAST_SECOND)
-    if wrong.any():
-        at = first(wrong)
-        rule = f"timestamp {_shown(table, 'timestamp', at)} is neither seconds since 1970 nor ISO 8601"
-        table.refuse(at, rule)
-    return np.floor(seconds).astype(np.int64)
+    return np.where(np.abs(seconds) <= _LAST_SECOND, np.floor(seconds), np.nan)
 
 
 def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:

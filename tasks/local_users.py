@@ -9,9 +9,9 @@ import numpy as np
 
 from models.errors import CatalogMismatch, NotFound
 from tasks.checksums import sha256_of
-from tasks.dataset import Partition, open_partition, read_interactions
+from tasks.dataset import Partition, open_partition
 from tasks.home import Home
-from tasks.silo import UserStates
+from tasks.silo import UserStates, client_rows
 from tasks.users_bundle import MANIFEST, LocalUsers, write_users
 
 
@@ -56,12 +56,10 @@ def _gathered(home: Home, silo: str, partition: Partition, tags: Mapping[str, st
             f"The interactions in {partition.root} are with the items of catalogue "
             f"{partition.catalog.digest[:12]}, but the champion knows those of {tags['fedrec.catalog'][:12]}."
         )
-    frame = read_interactions(partition.client(silo))
-    user_ids = sorted(frame["user_id"].unique())
+    user_ids, users, items, times = client_rows(partition, silo)
     rows = {user_id: row for row, user_id in enumerate(user_ids)}
-    users = frame["user_id"].map(rows).to_numpy(dtype=np.int64)
-    items = partition.catalog.rows_of(frame["item_id"].tolist())
-    order = np.argsort(users, kind="stable")
+    # Oldest first; where nothing says when, in the order of the file.
+    order = np.lexsort((np.arange(len(users)) if times is None else times, users))
     starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
     embeddings, is_trained = _embeddings(home, silo, rows, tags)
     return LocalUsers(rows, embeddings, is_trained, starts.astype(np.int64), items[order].astype(np.int32))

@@ -2,10 +2,12 @@
 
 This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
 stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
-`fold_in` and `cold_items`, to which a test holds it equal. It is never imported by fedrec itself.
+`fold_in`, `cold_items` and `additive_scorers`, to which a test holds it equal. It is never imported by fedrec
+itself. Of which family a model is, the names of its arrays say.
 
-One row of the input is one question: a `history` of item ids, and where wanted as many `weights` and further
-ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and `scores`, the best first.
+One row of the input is one question: a `history` of item ids, the oldest first, and where wanted as many
+`weights` and further ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and
+`scores`, the best first.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,8 +31,8 @@ _FEATURE_REGULARISATION = 10.0
 _K = 10
 
 
-class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
-    """Answers histories by fold-in."""
+class HistoryScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
+    """Answers histories; nothing is trained."""
 
     def load_context(self, context: Any) -> None:
         """The artefacts are read.
@@ -47,12 +49,7 @@ class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
         items = pd.read_parquet(context.artifacts["items"])
         self._ids, self._titles = items["item_id"].to_numpy(), items["title"].to_numpy()
         self._rows = {item_id: row for row, item_id in enumerate(self._ids)}
-        self._embeddings, self._biases = _placed(arrays, items["features"])
-        shares = np.exp(_POPULARITY_POWER * (self._biases.astype(np.float64) - self._biases.max()))
-        shares /= shares.sum()
-        wide = self._embeddings.astype(np.float64)
-        self._mean = shares @ wide
-        self._covariance = (wide.T * shares) @ wide - np.outer(self._mean, self._mean)
+        self._family = _family(arrays, items["features"])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -83,10 +80,10 @@ class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
         for item_id, weight in zip(history, weights or [1.0] * len(history), strict=True):
             if not 0.0 < weight < np.inf:
                 raise ValueError(f"The weight of item {item_id!r} must be positive and finite, got {weight}.")
-            counts[self._row(item_id)] = counts.get(self._row(item_id), 0.0) + weight
+            # Of an item named twice the weights add up, and its latest place counts.
+            counts[self._row(item_id)] = counts.pop(self._row(item_id), 0.0) + weight
         rows = list(counts)
-        scores = self._embeddings @ self._user(rows, list(counts.values())).astype(self._embeddings.dtype)
-        scores = scores + self._biases
+        scores = self._family.scores(rows, np.array(list(counts.values())))
         left = np.ones(len(scores), dtype=bool)
         left[[*rows, *(self._row(item_id) for item_id in exclude)]] = False
         candidates = np.flatnonzero(left)
@@ -97,16 +94,71 @@ class FoldInScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
             "scores": scores[best].astype(float).tolist(),
         }
 
-    def _user(self, rows: list[int], weights: list[float]) -> np.ndarray:
-        counts = np.array(weights)
-        left = counts.sum() * self._covariance + _REGULARISATION * np.eye(len(self._mean))
-        solved: np.ndarray = np.linalg.solve(left, counts @ (self._embeddings[rows] - self._mean))
-        return solved
-
     def _row(self, item_id: str) -> int:
         if item_id not in self._rows:
             raise ValueError(f"The model knows no item {str(item_id)[:100]!r}.")
         return self._rows[item_id]
+
+
+class _Family(Protocol):
+    def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
+        """(items,): the scores for a history of these rows, the oldest first."""
+        ...
+
+
+def _family(arrays: dict[str, np.ndarray], features: pd.Series) -> _Family:
+    if "weights" in arrays:
+        return _ItemWeights(arrays)
+    return _Ials(arrays) if "user_step" in arrays else _LightFM(arrays, features)
+
+
+class _LightFM:
+    def __init__(self, arrays: dict[str, np.ndarray], features: pd.Series) -> None:
+        self._embeddings, self._biases = _placed(arrays, features)
+        shares = np.exp(_POPULARITY_POWER * (self._biases.astype(np.float64) - self._biases.max()))
+        shares /= shares.sum()
+        wide = self._embeddings.astype(np.float64)
+        self._mean = shares @ wide
+        self._covariance = (wide.T * shares) @ wide - np.outer(self._mean, self._mean)
+
+    def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
+        left = weights.sum() * self._covariance + _REGULARISATION * np.eye(len(self._mean))
+        user = np.linalg.solve(left, weights @ (self._embeddings[rows] - self._mean))
+        found: np.ndarray = self._embeddings @ user.astype(self._embeddings.dtype) + self._biases
+        return found
+
+
+class _Ials:
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self._items, self._popularity = arrays["embeddings"], arrays["popularity"]
+        self._unobserved, self._regularisation, self._exponent = arrays["user_step"].tolist()
+        wide = self._items.astype(np.float64)
+        self._everything = self._unobserved * (wide.T @ wide)
+
+    def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
+        if not rows:
+            return self._popularity
+        own = self._items[rows].astype(np.float64)
+        weight = weights.sum() + self._unobserved * len(self._items)
+        ridge = self._regularisation * weight**self._exponent * np.eye(own.shape[1])
+        user = np.linalg.solve((own.T * weights) @ own + self._everything + ridge, own.T @ weights)
+        found: np.ndarray = self._items @ user.astype(self._items.dtype)
+        return found
+
+
+class _ItemWeights:
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self._weights, self._popularity = arrays["weights"], arrays["popularity"]
+        self._forgetting = arrays["forgetting"].tolist()
+
+    def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
+        if not rows:
+            return self._popularity
+        places_back = np.arange(len(rows), 0, -1.0)
+        found = np.zeros(len(self._popularity))
+        for own, forgetting in zip(self._weights, self._forgetting, strict=True):
+            found += (weights * places_back**-forgetting) @ own[rows]
+        return found
 
 
 def _placed(arrays: dict[str, np.ndarray], features: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -138,4 +190,4 @@ def _listed(cell: Any) -> list[Any]:
     return [] if cell is None or np.ndim(cell) == 0 else list(cell)
 
 
-set_model(FoldInScorer())
+set_model(HistoryScorer())

@@ -14,7 +14,6 @@ from models.errors import CorruptArtifact, LedgerTampered
 from models.ledger.chain import Entry
 from models.promotion.champions import about, champions
 from models.recommenders.features import ItemFeatures
-from models.recommenders.scorer import Factors
 from tasks import ledger, registry
 from tasks.bundle import MANIFEST, Labels, open_bundle, write_bundle
 from tasks.checksums import sha256_of
@@ -144,15 +143,10 @@ def _present(bundle: Path, served: Pointer | None) -> str | None:
 def _built(client: MlflowClient, model_name: str, version: int, target: Path) -> str:
     found = registry.load_version(client, model_name, version)
     recommender = recommender_of(found)
-    scorer = recommender.scorer
-    if not isinstance(scorer, Factors):
-        raise CorruptArtifact(
-            f"Version {version} of {model_name!r} is of a family that cannot be served yet."
-        )
     return write_bundle(
         target,
         facts_of(found, model_name),
-        scorer,
+        recommender.scorer,
         recommender.item_ids,
         recommender.titles,
         labels_of(ItemFeatures.of(found.items)),

@@ -11,7 +11,7 @@ from models.recommenders.answer import Recommender
 from models.recommenders.cold_items import placed_by_features
 from models.recommenders.features import ItemFeatures
 from models.recommenders.fold_in import ItemSide
-from models.recommenders.ials import ItemFactors
+from models.recommenders.item_factors import ItemFactors
 from models.recommenders.item_weights import ItemWeights
 from models.recommenders.scorer import Factors, Scorer
 from models.recommenders.titles import TitleIndex

@@ -25,7 +25,7 @@ class LocalUser:
     """One user of the silo.
 
     Attributes:
-        history: rows of the items that the user is known to have used.
+        history: rows of the items that the user is known to have used, the oldest first.
         vector: (dims,) float64, the trained embedding; None where there is none.
     """
 

@@ -11,6 +11,13 @@ import click
 
 from flows.output import emit, json_option
 
+_LABELS = {
+    "small": "{items:,} x {dims}",
+    "large": "{items:,} x {dims}",
+    "weights": "blend of {items:,}",
+    "mlflow": "mlflow models serve",
+}
+
 
 @click.command("serving")
 @click.option(
@@ -23,14 +30,21 @@ from flows.output import emit, json_option
     "--large-items", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Large; 0: none."
 )
 @click.option(
+    "--weights",
+    type=click.IntRange(min=0),
+    default=1_682,
+    show_default=True,
+    help="A blend's items; 0: none.",
+)
+@click.option(
     "--mlflow/--no-mlflow", default=True, show_default=True, help="Measure mlflow models serve, too."
 )
 @json_option
-def command(seconds: float, items: int, large_items: int, mlflow: bool, as_json: bool) -> None:
+def command(seconds: float, items: int, large_items: int, weights: int, mlflow: bool, as_json: bool) -> None:
     """Measure the serving process with wrk: one worker, at one connection and at sixteen.
 
-    Models are random, of 64 dims; each request brings another history of ten items. The same small model is
-    measured behind `mlflow models serve` in the same run.
+    Models are random: LightFM's, of 64 dims, and a blend's weights from items to items. Each request brings
+    another history of ten items. LightFM's small model is measured behind `mlflow models serve`, too.
     """
     from tasks import environment
     from tasks.bench_serving import bench
@@ -41,6 +55,7 @@ def command(seconds: float, items: int, large_items: int, mlflow: bool, as_json:
             Path(folder),
             items,
             large_items,
+            weights,
             seconds,
             mlflow,
             lambda text: click.echo(f"Measuring {text}", err=True),
@@ -50,13 +65,13 @@ def command(seconds: float, items: int, large_items: int, mlflow: bool, as_json:
 
 def _show(result: Mapping[str, Any]) -> None:
     click.echo(f"{'':24} {'ready s':>8} {'p50 ms':>8} {'p99 ms':>8} {'requests/s at 16':>17}")
-    for name in ("small", "large", "mlflow"):
+    for name, label in _LABELS.items():
         if name in result:
             found = result[name]
             one, many = found["one_connection"], found["sixteen_connections"]
-            label = "mlflow models serve" if name == "mlflow" else f"{found['items']:,} x {result['dims']}"
+            model = label.format_map({**found, "dims": result["dims"]})
             click.echo(
-                f"{label:24} {found['ready_s']:>8.2f} {one['p50_ms']:>8.3f} {one['p99_ms']:>8.3f} "
+                f"{model:24} {found['ready_s']:>8.2f} {one['p50_ms']:>8.3f} {one['p99_ms']:>8.3f} "
                 f"{many['per_second']:>17,.0f}"
             )
     if "mlflow" in result:

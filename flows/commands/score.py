@@ -23,7 +23,7 @@ _SECONDS_BETWEEN_LINES = 5.0
     "--users",
     type=_file,
     required=True,
-    help="user_id, item_id[, weight] of all users: CSV, TSV or Parquet, by its extension.",
+    help="user_id, item_id[, weight, timestamp] of all users: CSV, TSV or Parquet, by its extension.",
 )
 @click.option("--out", type=_file, required=True, help="Parquet file to write; replaced where it is there.")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Items for a user.")

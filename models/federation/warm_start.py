@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TypeVar
 
+from models.federation.arrays import FloatArray
 from models.federation.catalog import ItemCatalog
-from models.federation.model import GlobalModel, ItemArrays
+from models.federation.model import GlobalModel, ItemModel
+
+Kind = TypeVar("Kind", bound=ItemModel)
 
 
-def carry_over(
-    items: ItemArrays, known: ItemCatalog, initial: ItemArrays, catalog: ItemCatalog
-) -> GlobalModel:
+def carry_over(items: Kind, known: ItemCatalog, initial: Kind, catalog: ItemCatalog) -> GlobalModel:
     """A round-0 model of `catalog` with what is known: items of both catalogues keep their rows' values.
 
     Independently initialised factors cannot be merged, so everything a job starts from comes from one place.
+    What is not of single items, such as how a user's vector is found, is as in the fresh model.
 
     Args:
         items: of the earlier model, numbered by `known`.
@@ -24,10 +26,14 @@ def carry_over(
     row_of = {item_id: row for row, item_id in enumerate(known.ids)}
     rows = [row for row, item_id in enumerate(catalog.ids) if item_id in row_of]
     known_rows = [row_of[catalog.ids[row]] for row in rows]
+    earlier = dict(items.named())
 
-    def merged(fresh: np.ndarray, old: np.ndarray) -> np.ndarray:
+    def merged(name: str, fresh: FloatArray) -> FloatArray:
+        if initial.AXES[name].split()[0] != "items":
+            return fresh
         array = fresh.copy()
-        array[rows] = old[known_rows]
+        array[rows] = earlier[name][known_rows]
         return array
 
-    return GlobalModel(round=0, catalog_digest=catalog.digest, items=initial.map(merged, items))
+    carried = type(initial)(**{name: merged(name, fresh) for name, fresh in initial.named()})
+    return GlobalModel(round=0, catalog_digest=catalog.digest, items=carried)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
@@ -18,9 +19,11 @@ from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRule, MergeRuleName, merge_rule
 from models.federation.model import ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
-from models.recommenders import blend, ease, ials, item_weights, next_item
+from models.recommenders import blend, ease, ials, next_item
 from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.histories import Histories
+from models.recommenders.item_factors import ItemFactors
+from models.recommenders.item_weights import ItemWeights, remembered
 from models.recommenders.lightfm_training import (
     TrainingSet,
     UserArrays,
@@ -203,34 +206,34 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
 
 
 @dataclass(frozen=True)
-class IalsFamily(AdditiveFamily[ials.ItemFactors, ials.IalsStatistics]):
+class IalsFamily(AdditiveFamily[ItemFactors, ials.IalsStatistics]):
     """Implicit ALS: one alternation a round."""
 
-    kind: ClassVar[type[ItemModel]] = ials.ItemFactors
+    kind: ClassVar[type[ItemModel]] = ItemFactors
 
     spec: ials.IalsSpec
 
-    def initial(self, n_items: int, seed: int) -> ials.ItemFactors:
+    def initial(self, n_items: int, seed: int) -> ItemFactors:
         return ials.initial_factors(n_items, self.spec, seed)
 
     def nothing(self, n_items: int) -> ials.IalsStatistics:
         return ials.IalsStatistics.zero(n_items, self.spec)
 
-    def statistics(self, base: ials.ItemFactors, histories: Histories) -> ials.IalsStatistics:
+    def statistics(self, base: ItemFactors, histories: Histories) -> ials.IalsStatistics:
         return ials.statistics(base, histories, self.spec)
 
-    def solve(self, total: ials.IalsStatistics, n_items: int) -> ials.ItemFactors:
+    def solve(self, total: ials.IalsStatistics, n_items: int) -> ItemFactors:
         return ials.solve(total, self.spec)
 
 
-class ItemToItemFamily(AdditiveFamily[item_weights.ItemWeights, Statistics]):
+class ItemToItemFamily(AdditiveFamily[ItemWeights, Statistics]):
     """A family whose model is weights from items to items, of which it knows none in round 0."""
 
-    kind: ClassVar[type[ItemModel]] = item_weights.ItemWeights
+    kind: ClassVar[type[ItemModel]] = ItemWeights
     memories: ClassVar[int] = 1
 
-    def initial(self, n_items: int, seed: int) -> item_weights.ItemWeights:
-        return item_weights.ItemWeights.zero(n_items, self.memories)
+    def initial(self, n_items: int, seed: int) -> ItemWeights:
+        return ItemWeights.zero(n_items, self.memories)
 
 
 @dataclass(frozen=True)
@@ -242,10 +245,10 @@ class EaseFamily(ItemToItemFamily[ease.EaseStatistics]):
     def nothing(self, n_items: int) -> ease.EaseStatistics:
         return ease.EaseStatistics.zero(n_items)
 
-    def statistics(self, base: item_weights.ItemWeights, histories: Histories) -> ease.EaseStatistics:
+    def statistics(self, base: ItemWeights, histories: Histories) -> ease.EaseStatistics:
         return ease.statistics(histories)
 
-    def solve(self, total: ease.EaseStatistics, n_items: int) -> item_weights.ItemWeights:
+    def solve(self, total: ease.EaseStatistics, n_items: int) -> ItemWeights:
         return ease.solve(total, n_items, self.spec)
 
 
@@ -258,12 +261,10 @@ class NextItemFamily(ItemToItemFamily[next_item.NextItemStatistics]):
     def nothing(self, n_items: int) -> next_item.NextItemStatistics:
         return next_item.NextItemStatistics.zero(n_items)
 
-    def statistics(
-        self, base: item_weights.ItemWeights, histories: Histories
-    ) -> next_item.NextItemStatistics:
+    def statistics(self, base: ItemWeights, histories: Histories) -> next_item.NextItemStatistics:
         return next_item.statistics(histories, self.spec)
 
-    def solve(self, total: next_item.NextItemStatistics, n_items: int) -> item_weights.ItemWeights:
+    def solve(self, total: next_item.NextItemStatistics, n_items: int) -> ItemWeights:
         return next_item.solve(total, n_items, self.spec)
 
 
@@ -278,10 +279,10 @@ class BlendFamily(ItemToItemFamily[blend.BlendStatistics]):
     def nothing(self, n_items: int) -> blend.BlendStatistics:
         return blend.BlendStatistics.zero(n_items)
 
-    def statistics(self, base: item_weights.ItemWeights, histories: Histories) -> blend.BlendStatistics:
+    def statistics(self, base: ItemWeights, histories: Histories) -> blend.BlendStatistics:
         return blend.statistics(histories, self.spec)
 
-    def solve(self, total: blend.BlendStatistics, n_items: int) -> item_weights.ItemWeights:
+    def solve(self, total: blend.BlendStatistics, n_items: int) -> ItemWeights:
         return blend.solve(total, n_items, self.spec)
 
 
@@ -314,12 +315,25 @@ def history_scores(items: ItemModel, histories: Histories) -> Scores:
         InvalidInput: nobody knows how this kind of model answers.
     """
     match items:
-        case item_weights.ItemWeights():
-            return lambda users: item_weights.scores(items, histories, users)
-        case ials.ItemFactors():
+        case ItemWeights():
+            return _remembering(items, histories)
+        case ItemFactors():
             return product_scores(ials.user_embeddings(items, histories), items.embeddings, items.item_biases)
         case _:
             arrays = require(items, ItemArrays)
             side = ItemSide.of(arrays.embeddings, arrays.biases)
             users = np.stack([fold_in(used, side).vector for used in histories])
             return product_scores(users, side.embeddings, side.biases)
+
+
+def _remembering(model: ItemWeights, histories: Histories) -> Scores:
+    """What users' histories speak for, summed over the memories."""
+
+    def scores(users: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        found = np.zeros((len(users), histories.n_items))
+        for weights, forgetting in zip(model.weights, model.forgetting.tolist(), strict=True):
+            memory = histories.matrix(remembered(histories.steps_back, forgetting))
+            found += memory[users] @ weights.astype(np.float64)
+        return found
+
+    return scores

@@ -24,9 +24,9 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt
 
 from models.federation.arrays import ArrayGroup, FloatArray
-from models.federation.model import ItemModel
 from models.federation.seeds import generator_for
 from models.recommenders.histories import Histories
+from models.recommenders.item_factors import ItemFactors, UserStep
 from models.recommenders.symmetric import symmetric, triangle, triangle_size
 
 Float64Array = npt.NDArray[np.float64]
@@ -49,32 +49,6 @@ class IalsSpec:
     unobserved_weight: Annotated[float, Gt(0)] = 0.3
     frequency_exponent: Annotated[float, Ge(0)] = 1.0
     family: Literal["ials"] = "ials"
-
-
-@dataclass(frozen=True)
-class ItemFactors(ItemModel):
-    """The shared model. A user's vector follows from it and the user's history alone.
-
-    Attributes:
-        embeddings: (items, dims) float32.
-        user_step: (3,) float32: a, l and v above, by which a history becomes a user's vector.
-        popularity: (items,) float32, how many users used an item; orders the items for nobody in particular.
-    """
-
-    AXES: ClassVar[Mapping[str, str]] = {
-        "embeddings": "items dims",
-        "user_step": "settings",
-        "popularity": "items",
-    }
-
-    embeddings: FloatArray
-    user_step: FloatArray
-    popularity: FloatArray
-
-    @property
-    def vectors(self) -> FloatArray:
-        """(items, dims): the embeddings."""
-        return self.embeddings
 
 
 @dataclass(frozen=True)
@@ -116,43 +90,6 @@ def initial_factors(n_items: int, spec: IalsSpec, seed: int) -> ItemFactors:
     """Normal item vectors whose lengths are about 0.1, as in Rendle et al. 2022, section 4.5."""
     drawn = generator_for(seed, "items").normal(0.0, 0.1 / np.sqrt(spec.dims), (n_items, spec.dims))
     return _factors(drawn, spec, np.zeros(n_items))
-
-
-@dataclass(frozen=True)
-class UserStep:
-    """Fixed items, and what the vector of every user needs of them.
-
-    Attributes:
-        items: (items, dims) float64.
-        everything: a sum_i h_i h_i', (dims, dims).
-        weight, regularisation, exponent: a, l and v above.
-    """
-
-    items: Float64Array
-    everything: Float64Array
-    weight: float
-    regularisation: float
-    exponent: float
-
-    @classmethod
-    def of(cls, model: ItemFactors) -> UserStep:
-        """The step for the items of this model."""
-        items = model.embeddings.astype(np.float64)
-        weight, regularisation, exponent = model.user_step.tolist()
-        return cls(items, weight * (items.T @ items), weight, regularisation, exponent)
-
-    def parts(self, used: npt.NDArray[np.integer], weights: Float64Array | None = None) -> Float64Array:
-        """(used, dims): what each used item adds to the vector of its user that minimises the loss.
-
-        Args:
-            used: rows of the used items.
-            weights: (used,) of these pairs in the loss; 1 where nothing is said.
-        """
-        own = self.items[used]
-        counted = np.ones(len(used)) if weights is None else weights
-        ridge = self.regularisation * (counted.sum() + self.weight * len(self.items)) ** self.exponent
-        left = (own.T * counted) @ own + self.everything + ridge * np.eye(self.items.shape[1])
-        return np.asarray(np.linalg.solve(left, own.T * counted).T)
 
 
 def user_embeddings(model: ItemFactors, histories: Histories) -> Float64Array:

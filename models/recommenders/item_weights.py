@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from models.federation.arrays import FloatArray
 from models.federation.model import ItemModel
-from models.recommenders.histories import Histories
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -66,12 +65,3 @@ class ItemWeights(ItemModel):
 def remembered(steps_back: npt.NDArray[np.integer], forgetting: float) -> Float64Array:
     """(n,): the weight of items after which `steps_back` (n,) others were used; 1 for the latest."""
     return np.asarray(np.power(steps_back + 1.0, -forgetting))
-
-
-def scores(model: ItemWeights, histories: Histories, users: npt.NDArray[np.integer]) -> Float64Array:
-    """(users, items): what these users' histories speak for, summed over the memories."""
-    found = np.zeros((len(users), histories.n_items))
-    for weights, forgetting in zip(model.weights, model.forgetting.tolist(), strict=True):
-        memory = histories.matrix(remembered(histories.steps_back, forgetting))
-        found += memory[users] @ weights.astype(np.float64)
-    return found

@@ -13,6 +13,8 @@ from models.recommenders.next_item import NextItemSpec
 
 AdditiveSpec = IalsSpec | EaseSpec | NextItemSpec | BlendSpec
 FamilySpec = TrainSpec | AdditiveSpec
+# Their rounds go on from the model before. The others are solved at once, whatever was known.
+IterativeSpec = TrainSpec | IalsSpec
 _SPECS: tuple[type[FamilySpec], ...] = get_args(FamilySpec)
 
 

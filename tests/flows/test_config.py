@@ -229,9 +229,15 @@ class TestFamilies:
             parse_config({**NEEDED, "train": {"family": "ease", "regularisation": 0}}, "file")
         assert caught.value.facts["key"] == "train.regularisation"
 
-    def test_only_lightfm_goes_on_from_a_champion(self) -> None:
-        with pytest.raises(InvalidConfig, match="'ease' begins anew"):
-            parse_config({**NEEDED, "start_from": "champion", "train": {"family": "ease"}}, "file")
+    @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
+    def test_what_is_solved_at_once_cannot_go_on_from_a_champion(self, family: str) -> None:
+        with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
+            parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
+
+    @pytest.mark.parametrize("family", ["lightfm", "ials"])
+    def test_what_trains_round_after_round_can(self, family: str) -> None:
+        config = parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
+        assert config.start_from == "champion"
 
     def test_the_other_demo_is_valid(self) -> None:
         assert load_config(DEMO.with_name("ml-100k-blend.yaml")).train == BlendSpec()

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from flows.config import TrainingConfig, parse_config
+from models.errors import InvalidConfig
+from models.recommenders.specs import spec_of
 from tasks.home import Home
 from tasks.journal import Journal
 
@@ -178,6 +180,23 @@ def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:
     # An embedding that has been trained for two rounds moves less than one that begins at random.
     assert second["rounds"][0]["drift"] < first["rounds"][0]["drift"]
     assert second["rounds"][0]["version"] == 3
+
+
+def test_ials_goes_on_from_a_champion_of_its_own_family(enter: Any, partition_dir: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    enter("home")
+    ials = {"family": "ials", "dims": 3}
+    config = small(partition_dir, federation={"rounds": 3}, evaluation={"every": 1})
+    first = run(config.model_copy(update={"train": spec_of(ials)}))
+    MlflowClient().set_registered_model_alias("small-model", "champion", "2")
+    going_on = config.model_copy(update={"train": spec_of(ials), "start_from": "champion"})
+    second = run(going_on)
+    # Users are kept nowhere, so that its first round is the third of the job before, to the last byte.
+    assert second["rounds"][0]["drift"] == first["rounds"][2]["drift"]
+    with pytest.raises(InvalidConfig, match=r"holds ItemFactors, but.*makes ItemArrays") as caught:
+        run(config.model_copy(update={"start_from": "champion"}))
+    assert caught.value.facts["key"] == "train.family"
 
 
 @pytest.mark.parametrize(

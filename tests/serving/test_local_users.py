@@ -64,9 +64,12 @@ def silo(world: Any, tmp_path: Path) -> Silo:
     return Silo(world, partition)
 
 
-def make_snapshot(tables: Path, out: Path, items: pd.DataFrame) -> None:
+def make_snapshot(tables: Path, out: Path, items: pd.DataFrame, times: list[int] | None = None) -> None:
     rows = [(user, item, "ash") for user, history in HISTORIES.items() for item in history]
-    pd.DataFrame(rows, columns=["user_id", "item_id", "town"]).to_csv(tables / "rows.csv", index=False)
+    table = pd.DataFrame(rows, columns=["user_id", "item_id", "town"])
+    if times:
+        table["timestamp"] = times
+    table.to_csv(tables / "rows.csv", index=False)
     items.to_csv(tables / "items.csv", index=False)
     make_partition(tables / "rows.csv", out, ByColumn("town"), items=tables / "items.csv")
 
@@ -91,6 +94,16 @@ def test_histories_and_embeddings_of_the_silo_are_laid_out_for_its_account_alone
     assert users.find("gone") is None
     assert stat.S_IMODE(target.stat().st_mode) == 0o700
     assert stat.S_IMODE(target.parent.stat().st_mode) == 0o700
+
+
+def test_histories_are_laid_out_oldest_first(silo, tmp_path):
+    make_snapshot(tmp_path, tmp_path / "timed", ITEMS, times=[5, 9, 8, 1])
+
+    users = open_users(tmp_path / "u", silo.lay_out(tmp_path / "u", data=tmp_path / "timed"), (4, 2))
+
+    eve = users.find("eve")
+    assert eve is not None
+    assert eve.history == [IDS.index("1"), IDS.index("50")]
 
 
 def test_a_state_of_another_round_serves_where_the_own_one_is_gone(silo, tmp_path):

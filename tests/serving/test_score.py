@@ -25,7 +25,7 @@ from tests.promotion.conftest import ITEMS
 IDS = ITEMS["item_id"].tolist()
 # Rows of one user do not stand together, and user 7 uses an item twice.
 ROWS = [("7", "50", 2.0), ("ann", "12", 1.0), ("7", "1", 0.5), ("zoë", "100", 3.0), ("7", "50", 1.0)]
-HISTORIES = {"7": {"50": 3.0, "1": 0.5}, "ann": {"12": 1.0}, "zoë": {"100": 3.0}}
+HISTORIES = {"7": {"1": 0.5, "50": 3.0}, "ann": {"12": 1.0}, "zoë": {"100": 3.0}}
 
 
 @pytest.fixture
@@ -147,6 +147,11 @@ def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypat
             "row 1: the column 'user_id' is missing; the columns are: user, ",
         ),
         ("users.csv", "user_id,item_id\na,1\n,1\n", "row 3: user_id is empty"),
+        (
+            "users.csv",
+            "user_id,item_id,timestamp\na,1,3\na,50,soon\n",
+            "row 3: timestamp 'soon' is neither seconds since 1970 nor ISO 8601",
+        ),
         ("users.csv", "user_id,item_id\na,1\nb, \n", "row 3: item_id is empty"),
         ("users.csv", "user_id,item_id,weight\na,1,1\na,12,many\n", "row 3: weight 'many' is not a positive"),
         ("users.csv", "user_id,item_id,weight\na,1,-1\n", "row 2: weight '-1' is not a positive number"),

@@ -7,6 +7,7 @@ import numpy as np
 from models.federation.catalog import ItemCatalog
 from models.federation.model import ItemArrays
 from models.federation.warm_start import carry_over
+from models.recommenders.item_factors import ItemFactors
 
 
 def arrays(first_column: list[float]) -> ItemArrays:
@@ -30,3 +31,14 @@ def test_nothing_in_common_is_a_fresh_model():
     fresh = arrays([7, 8])
     model = carry_over(arrays([1]), ItemCatalog.of("a"), fresh, ItemCatalog.of("xy"))
     assert np.array_equal(model.items.embeddings, fresh.embeddings)
+
+
+def test_what_is_of_no_single_item_is_as_the_new_job_says():
+    def factors(rows: list[float], step: float) -> ItemFactors:
+        column = np.array(rows, dtype=np.float32)
+        return ItemFactors(column[:, np.newaxis], np.full(3, step, dtype=np.float32), column * 10)
+
+    model = carry_over(factors([1, 2], 0.5), ItemCatalog.of("ab"), factors([7, 8], 0.1), ItemCatalog.of("xb"))
+    assert model.items.embeddings.ravel().tolist() == [7, 2]
+    assert model.items.popularity.tolist() == [70, 20]
+    assert np.array_equal(model.items.user_step, np.full(3, 0.1, dtype=np.float32))

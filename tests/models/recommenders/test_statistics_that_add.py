@@ -15,6 +15,7 @@ from models.recommenders import ease, ials, next_item
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.families import Family, family_of
 from models.recommenders.histories import Histories
+from models.recommenders.item_factors import ItemFactors
 from models.recommenders.lightfm_training import TrainingSet
 from models.recommenders.symmetric import symmetric, triangle
 
@@ -196,7 +197,7 @@ def test_statistics_are_float32_finite_and_of_the_shape_of_zero(part):
 def test_each_step_of_ials_lowers_its_loss():
     used = CENTRAL[0].matrix().toarray()
 
-    def loss(model: ials.ItemFactors) -> float:
+    def loss(model: ItemFactors) -> float:
         users = ials.user_embeddings(model, CENTRAL[0])
         items = model.embeddings.astype(np.float64)
         scores = users @ items.T
