@@ -8,12 +8,14 @@ from typing import Any
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
 from flows.progress import announce
-from models.errors import FedrecError
+from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
 from models.evaluation.metric import Metric, as_json, total, values
 from models.evaluation.ranking import METRICS
 from tasks.data_docs import build_data_docs
+from tasks.dataset import read_items
 from tasks.evaluate_client import Evaluation
+from tasks.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
 from tasks.report import write_report
 from tasks.stopwatch import share_of_wall_time
 from tasks.timings import timings_of
@@ -48,9 +50,11 @@ def _concluded(
         outcomes = [ContractOutcome.from_json(text) for text in job.journal.outcomes()]
         build_data_docs(outcomes, folder / "data_docs")
         result = _result(job, stopped_by, compared, pooled, outcomes)
-        write_report(result, folder / "report.html", open_next=open_next(folder))
+        explanation = _explained(job)
+        write_explanation(explanation, folder / "explanation.json")
+        write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(folder))
     result["timings"] = timings_of(job.clock, job.lightfm_s)
-    _tell(job, result)
+    _tell(job, result, explanation)
     result = job.relay.completed(result) | {"timings": timings_of(job.clock, job.lightfm_s)}
     # Last, because a job with a result is over: interrupted before, the same command concludes it again.
     job.journal.conclude(result)
@@ -154,6 +158,7 @@ def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
         "model_sha256": manifest["model_sha256"],
         "seconds": tracked.get("seconds", {}),
         "drift": manifest["drift"],
+        "client_drift": manifest.get("client_drift") or {},
         "update_bytes": manifest["update_bytes"],
     }
 
@@ -176,14 +181,46 @@ def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
     }
 
 
-def _tell(job: Job, result: dict[str, Any]) -> None:
+def _explained(job: Job) -> Explanation:
+    try:
+        return explain(job.context.exchange, job.rounds, read_items(job.partition))
+    except CorruptArtifact as error:
+        announce(f"The report shows nothing of the items. {error}")
+        return NOTHING_SHOWN
+
+
+def _tell(job: Job, result: dict[str, Any], explanation: Explanation) -> None:
     metrics = {
         f"test/{side}/{name}": value
         for side, side_metrics in result["final"].items()
         for name, value in (side_metrics or {}).items()
     }
     metrics |= {f"timings/{name}": value for name, value in result["timings"].items() if value is not None}
-    tables = {"clients/benefit.json": result["clients"], "contracts/outcomes.json": result["contracts"]}
+    tables = {
+        "clients/benefit.json": result["clients"],
+        "clients/drift.json": [
+            {"round": one["round"], "client_id": client_id, **drift}
+            for one in result["rounds"]
+            for client_id, drift in one["client_drift"].items()
+        ],
+        "contracts/outcomes.json": result["contracts"],
+        "items/moved.json": [
+            {"since": one["since"], "until": one["until"], **item}
+            for one in explanation["moved"]
+            for item in one["items"]
+        ],
+        "items/neighbours.json": [
+            {
+                "title": one["title"],
+                "alike": other["title"],
+                "similarity": other["similarity"],
+                "item_id": one["item_id"],
+                "alike_id": other["item_id"],
+            }
+            for one in explanation["neighbours"]
+            for other in one["alike"]
+        ],
+    }
     job.tell("result", result=result, metrics=metrics, tables=tables)
     if job.relay.silence is not None:
         announce(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -181,6 +182,7 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
         "training": as_json(merged.training),
         "update_bytes": merged.update_bytes,
         "drift": merged.drift,
+        "client_drift": {client_id: asdict(each) for client_id, each in merged.client_drift.items()},
         "lease": job.journal.token,
         "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }

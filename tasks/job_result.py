@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from models.evaluation.benefit import benefit_of
@@ -80,6 +81,25 @@ class ClientBenefit:
 
 
 @dataclass(frozen=True)
+class ClientDrifts:
+    """Where one client's updates pointed beside the merged ones, over the rounds that took it in.
+
+    Attributes:
+        client_id: whose.
+        rounds: how many those are.
+        cosine: mean of the cosines between its update and the sum of all.
+        lowest: the least of them.
+        norm: mean of its update's length divided by the sum's.
+    """
+
+    client_id: str
+    rounds: int
+    cosine: float
+    lowest: float
+    norm: float
+
+
+@dataclass(frozen=True)
 class TimeShare:
     """Where a part of the wall time went."""
 
@@ -138,6 +158,19 @@ def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
         Metric(squares, cases),
     )
     return ClientBenefit("all clients", both.cases, both.mean, both.standard_error)
+
+
+def client_drifts(result: Result) -> list[ClientDrifts]:
+    """The clients whose updates the coordinator saw one by one, from those that point farthest away."""
+    by_client: dict[str, list[Mapping[str, float]]] = {}
+    for one in result["rounds"]:
+        for client_id, drift in (one.get("client_drift") or {}).items():
+            by_client.setdefault(client_id, []).append(drift)
+    found = []
+    for client_id, drifts in by_client.items():
+        cosines, norms = ([drift[name] for drift in drifts] for name in ("cosine", "norm"))
+        found.append(ClientDrifts(client_id, len(drifts), fmean(cosines), min(cosines), fmean(norms)))
+    return sorted(found, key=lambda one: (one.cosine, one.client_id))
 
 
 def time_shares(result: Result) -> list[TimeShare]:

@@ -99,6 +99,18 @@ def test_all_updates_make_the_next_model(world):
     assert merged.drift == pytest.approx(moved / np.linalg.norm(world.base.items.embeddings), rel=1e-5)
 
 
+@pytest.mark.parametrize("rule", ["adagrad_sum", "weighted_mean"])
+def test_the_parts_that_clients_have_in_a_merge_add_up_to_all_of_it(world, rule):
+    bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
+    merged = world.merge(
+        [world.delivery("cedar"), world.delivery("birch", bad), world.delivery("ash")], rule=rule
+    )
+    assert list(merged.client_drift) == ["ash", "cedar"]
+    parts = [each.norm * each.cosine for each in merged.client_drift.values()]
+    assert sum(parts) == pytest.approx(1.0)
+    assert all(0.5 < each.cosine < 1.0 for each in merged.client_drift.values())  # all values are positive
+
+
 @pytest.mark.parametrize("rule", ["sum", "weighted_mean"])
 def test_the_order_of_deliveries_is_irrelevant(world, rule):
     deliveries = [world.delivery(client_id) for client_id in CLIENTS]
