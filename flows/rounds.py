@@ -70,7 +70,7 @@ def run_round(job: Job) -> None:
         )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
-    manifest = _manifest(job, plan, merged, checked)
+    manifest = _manifest(job, plan, merged, checked) | {"egress": _egress_heads(deliveries)}
     job.journal.commit(manifest)
     job.rounds.append(manifest)
     follow_up(job, clock)
@@ -184,6 +184,11 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
         "lease": job.journal.token,
         "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _egress_heads(deliveries: list[Delivery]) -> dict[str, Any]:
+    """Of the silos' egress ledgers, by silo, as each signed it with its update; none of local clients."""
+    return {each.client_id: vars(each.egress) for each in deliveries if each.egress}
 
 
 def _evaluate(job: Job) -> dict[str, Any]:
