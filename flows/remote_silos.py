@@ -23,7 +23,7 @@ from prefect.states import Cancelled, Cancelling
 from flows.runner import Late
 from models.errors import FedrecError, ForgedAnswer, NotFound, SiloFailed
 from models.federation.answer import Question
-from models.ledger.head import EMPTY, Head
+from models.ledger.head import Head
 from tasks.answers import MAX_ANSWER_BYTES, open_sealed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef, Exchange
@@ -83,7 +83,7 @@ class RemoteSilos:
         self._away_s = away_s
         self.polling_s = 0.0
         # Heads of the silos' egress ledgers: as they were when each was asked last, and what is to be kept.
-        self._known: dict[str, Head] = {}
+        self._known: dict[str, Head | None] = {}
         self._to_keep: dict[str, bytes] = {}
 
     def ask(
@@ -140,7 +140,8 @@ class RemoteSilos:
         if step == "check":
             given["items"] = asdict(self._items)
         self._known[order.client_id] = known = self._witness(order.client_id).newest()
-        given["witnessed"] = asdict(known)
+        if known:
+            given["witnessed"] = asdict(known)
         # One run, also where the server went down before it could say that it has made it.
         once = str(uuid4())
         run: Any = patiently(
@@ -196,9 +197,9 @@ class RemoteSilos:
         Raises:
             LedgerTampered: the head went backwards.
         """
-        known = self._known.get(silo, EMPTY)
+        known = self._known.get(silo)
         self._witness(silo).require_after(known, data, head)
-        if head.count > known.count or known == EMPTY:
+        if known is None or head.count > known.count:
             self._to_keep[silo] = data
         return replace(answer, egress=head) if isinstance(answer, Delivery) else answer
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
+from flows.late import note_late_updates
 from flows.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.metric import as_json, total, values
@@ -49,6 +50,7 @@ def run_round(job: Job) -> None:
         ContractViolation: the merged model breaks its contract; likewise.
     """
     federation, clock = job.config.federation, Stopwatch()
+    note_late_updates(job)
     plan = plan_round(
         job.rounds[-1]["round"] + 1,
         seed=job.config.seed,

@@ -22,7 +22,7 @@ from models.errors import FedrecError, LedgerTampered, NotFound
 from models.federation.answer import Question, read_envelope
 from models.ledger import chain
 from models.ledger.chain import Entry
-from models.ledger.head import EMPTY, Head, why_not_on
+from models.ledger.head import Head, why_not_on
 from tasks.chained_file import ChainedFile
 from tasks.home import Home
 from tasks.keys import key_id, verify
@@ -75,30 +75,30 @@ class Witness:
         """Of the file, which the silo's owner may have."""
         return self.home.root / "witness" / f"{self.silo}.jsonl"
 
-    def newest(self) -> Head:
-        """The head that the silo's next order names; an empty one where it never answered or began anew.
+    def newest(self) -> Head | None:
+        """The head that the silo's next order names; None where it never answered or begins anew.
 
         Raises:
             LedgerTampered: the last line is not an entry.
         """
         last = self._file().last()
-        return EMPTY if last is None or last.body["type"] == "restart" else _head(last)
+        return None if last is None or last.body["type"] == "restart" else _head(last)
 
-    def require_after(self, known: Head, answer: bytes, head: Head) -> None:
+    def require_after(self, known: Head | None, answer: bytes, head: Head) -> None:
         """Nothing happens where an answer may come from the ledger that the coordinator knew when it asked.
 
         The answer to the order before stands in the ledger too, so the head has moved on from the one in it.
         One that was made before the order, as before a crash of the coordinator, is known already.
 
         Args:
-            known: the newest head when the order was given.
+            known: the newest head when the order was given, if there was one.
             answer: as the silo signed it.
             head: the one in it.
 
         Raises:
             LedgerTampered: the head went backwards.
         """
-        if head.count > known.count or known == EMPTY or self._holds(answer):
+        if known is None or head.count > known.count or self._holds(answer):
             return
         raise LedgerTampered(
             f"The egress ledger of silo {self.silo!r} was cut off or replaced: its head went from "

@@ -133,14 +133,12 @@ def _restart(silo: str, reason: str, actor: str, as_json: bool) -> None:
     witness = Witness(current_home(), silo)
     if not witness.path.exists():
         raise _unknown(silo)
-    before = witness.newest()
     witness.restart(reason, actor)
-    result = {"silo": silo, "before": vars(before), "reason": reason, "actor": actor}
     emit(
-        result,
+        {"silo": silo, "reason": reason, "actor": actor},
         as_json=as_json,
         show=lambda: click.echo(
-            f"The egress ledger of {silo} may begin anew; what it signed before ({before}) stays on record."
+            f"The egress ledger of {silo} may begin anew; what it signed until now stays on record."
         ),
     )
 
