@@ -7,6 +7,7 @@ from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
+from flows.late import note_late_updates
 from flows.progress import announce
 from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
@@ -34,6 +35,7 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
     if stopped_by is None:
         announce("Comparing with each silo alone and with pooled training on the test cases.")
         compared, pooled = _compare(job)
+    note_late_updates(job, everywhere=True)
     announce("Writing the report and the Data Docs.")
     with job.journal.guarded():
         return _concluded(job, stopped_by, compared, pooled)
@@ -121,6 +123,7 @@ def _result(
             "interactions": sum(checked.interactions for checked in job.checked.values()),
         },
         "rounds": [_round(job, manifest) for manifest in job.rounds[1:]],
+        "late": job.journal.late(),
         "final": {
             "federated": _values(total(each.metrics for each in compared)),
             "centralised": _values(pooled),

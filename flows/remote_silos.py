@@ -102,6 +102,7 @@ class RemoteSilos:
                 answers[silo] = self._answers.verified(step, orders[silo])
             except (FedrecError, OSError):
                 answers[silo] = _late(runs[silo], deadline_s)
+        self._answers.keep_heads()
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
         # In the order of asking, whoever was first: sums of floats depend on it.
@@ -119,6 +120,9 @@ class RemoteSilos:
         }
         if step == "check":
             given["items"] = asdict(self._items)
+        known = self._answers.newest_head(order.client_id)
+        if known:
+            given["witnessed"] = asdict(known)
         return StepOrder(step, order, given)
 
     async def _answered(

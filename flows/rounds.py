@@ -9,6 +9,7 @@ from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
+from flows.late import note_late_updates
 from flows.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.metric import as_json, total, values
@@ -50,6 +51,7 @@ def run_round(job: Job) -> None:
         ContractViolation: the merged model breaks its contract; likewise.
     """
     federation, clock = job.config.federation, Stopwatch()
+    note_late_updates(job)
     plan = plan_round(
         job.rounds[-1]["round"] + 1,
         seed=job.config.seed,
@@ -71,7 +73,7 @@ def run_round(job: Job) -> None:
         )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
-    manifest = _manifest(job, plan, merged, checked)
+    manifest = _manifest(job, plan, merged, checked) | {"egress": _egress_heads(deliveries)}
     job.journal.commit(manifest)
     job.rounds.append(manifest)
     follow_up(job, clock)
@@ -186,6 +188,11 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
         "lease": job.journal.token,
         "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _egress_heads(deliveries: list[Delivery]) -> dict[str, Any]:
+    """Of the silos' egress ledgers, by silo, as each signed it with its update; none of local clients."""
+    return {each.client_id: vars(each.egress) for each in deliveries if each.egress}
 
 
 def _evaluate(job: Job) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A file of chained lines like the ledger of decisions, in the silo's own folder and for its owner's eyes. It
 says at most too much: what could not be sent after all stands in it too, and what was refused stands in it as
-refused. The chain finds every edit, but not that the newest lines were cut off.
+refused. The chain finds every edit. That it was cut off or written anew its head finds, which the silo signs
+with each answer and the coordinator keeps (`tasks/witness.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from models.errors import LedgerTampered
 from models.ledger import chain
 from models.ledger.chain import Entry
+from models.ledger.head import Head, head_of, why_not_on
 from tasks.chained_file import ChainedFile, LedgerFile
 from tasks.home import Home
 
@@ -96,6 +100,40 @@ class EgressLedger:
             found = self._file.read()
         chain.verify(found.entries, ledger=LEDGER)
         return found
+
+    def head(self) -> Head:
+        """Of everything that left until now.
+
+        Raises:
+            LedgerTampered: the last line is not an entry.
+        """
+        return head_of(self._file.last())
+
+    def require(self, told: Head) -> None:
+        """Nothing happens where the ledger still begins with what it held when the silo signed this head.
+
+        Raises:
+            LedgerTampered: it does not, or an entry does not follow from the one before.
+        """
+        fault = why_not_on(self.read_verified().entries, told)
+        if fault:
+            raise LedgerTampered(
+                f"This silo's {LEDGER} was cut off or replaced: {fault}.",
+                next_step="Put the file egress.jsonl back as it was. If it is lost, tell the coordinator, "
+                "who accepts a new beginning with fedrec witness NAME --restart REASON.",
+                fault=fault,
+            )
+
+
+def read_ledger(path: Path) -> list[Entry]:
+    """The entries of a ledger's file, or of a copy of it, each of which follows from the one before.
+
+    Raises:
+        LedgerTampered: names the first that does not.
+    """
+    entries = ChainedFile(path, ledger=LEDGER).read().entries
+    chain.verify(entries, ledger=LEDGER)
+    return entries
 
 
 @dataclass

@@ -11,6 +11,7 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import InvalidInput
 from models.evaluation.metric import Metric, as_json
+from models.ledger.head import EMPTY, Head
 from models.recommenders.specs import spec_of
 from tasks.check_contracts import Checked
 from tasks.evaluate_client import Evaluation
@@ -43,7 +44,8 @@ class StepOrder:
         step: what to do.
         order: on which round and model.
         arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
-            job's catalogue (check), or `alone_rounds` (compare).
+            job's catalogue (check), or `alone_rounds` (compare); for a silo that answered before also
+            `witnessed`, the newest head of its egress ledger that the coordinator knows.
     """
 
     step: Step
@@ -92,6 +94,15 @@ class StepOrder:
     def limits(self) -> InteractionLimits:
         """Of the interactions contract (step "check")."""
         return InteractionLimits(**self.arguments["limits"])
+
+    @property
+    def witnessed(self) -> Head:
+        """The head that the silo's egress ledger had when it last answered, as far as is known.
+
+        Raises:
+            InvalidInput: what was given is none.
+        """
+        return Head.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else EMPTY
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:

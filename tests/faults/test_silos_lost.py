@@ -100,12 +100,12 @@ class Silos:
         (self.home(name).root / "silo.yaml").write_text(yaml.safe_dump(settings))
         TrustStore(self.federation.home).trust(name, make_key(self.home(name)).public)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, **environ: str) -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
         with (self.root / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "flows", "silo", "start", "--silo", name],
-                env=kept | {"FEDREC_HOME": str(self.home(name).root)},
+                env=kept | {"FEDREC_HOME": str(self.home(name).root)} | environ,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -298,3 +298,11 @@ def test_stopped_past_the_deadline_and_its_late_update(silos: Silos) -> None:
     assert silos.answered("cedar", 2)
     assert silos.left("cedar", 2) == ["client_update", "train"]
     silos.federation.check(config, result, {2: {"cedar": "deadline"}})
+    # The coordinator has it on record.
+    (late,) = result["late"]
+    assert (late["round"], late["client_id"], late["stage"]) == (2, "cedar", "late")
+    entries = EgressLedger(silos.home("cedar")).read_verified().entries
+    sent = {each.body["what"]: each.body["sha256"] for each in entries if each.body["round"] == 2}
+    assert late["sha256"] == sent["client_update"]
+    assert late["answer_sha256"] == sent["train"]
+    assert late["seconds_late"] > 0

@@ -243,6 +243,14 @@ def test_a_report_without_an_explanation_says_nothing_of_items():
     assert "What the model knows" not in render_report(job())
 
 
+def test_late_updates_are_listed_beside_the_rejections(text):
+    assert "Late updates" not in text
+    late = {"round": 2, "client_id": "silo-2", "reason": "its update abc came at most 9.0 s after it"}
+    text = render_report(job() | {"late": [late]})
+    Page(text)
+    assert "Round 2, silo-2: its update abc came at most 9.0 s after it." in text
+
+
 def test_losers_are_marked_by_text_and_shape(text):
     assert "▼ 1 client is served worse" in text
     assert "▼ silo-2 (3)" in text
