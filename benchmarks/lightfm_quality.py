@@ -18,6 +18,7 @@ from scipy.stats import t as student
 from flows.config import TrainingConfig, load_config
 from models.evaluation.metric import as_json, total, values
 from models.evaluation.ranking import ranking_metrics
+from models.recommenders.families import family_of
 from models.recommenders.lightfm_training import train_alone
 from tasks.dataset import open_partition
 from tasks.evaluate_client import rank_cases
@@ -102,12 +103,12 @@ def alone(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str)
     """Every client with plain LightFM on its own data, with the settings that won on the pooled data."""
     evaluation = data.evaluation
     clients = open_clients(open_partition(str(data.data.dir)), evaluation.seed, evaluation.negatives)
-    parts = []
+    family, parts = family_of(settings.train), []
     for client_id, silo in clients.items():
         items, users = train_alone(
             silo.training, settings.train, epochs=settings.federation.rounds, seed=seed, client_id=client_id
         )
-        parts.append(ranking_metrics(rank_cases(silo, users.embeddings, items, split)))
+        parts.append(ranking_metrics(rank_cases(silo, family.scores(items, users, silo), split)))
     return values(as_json(total(parts)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from flows.config import Share
 from flows.settings_file import Section, read_yaml, validated
 from models.errors import InvalidConfig
 from models.evaluation.protocols import PROTOCOLS
@@ -28,6 +29,7 @@ class LightFMSection(Section):
     rounds: int = Field(30, ge=1, description="Number of merges.")
     merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
     server_learning_rate: float = Field(1.0, gt=0, description="Factor on the server's step.")
+    cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
 
 
 class PooledSection(Section):
@@ -62,6 +64,7 @@ class ProtocolSection(Section):
                 lightfm.server_learning_rate,
                 self.lightfm_pooled.train,
                 self.lightfm_pooled.epochs,
+                lightfm.cohort_share,
             ),
             Additive(self.ials, self.ials_rounds),
             ItemToItem(self.ease),

@@ -88,5 +88,6 @@ def rank_cases(data: SiloData, scores: Scores, split_name: str) -> HeldOutRanks:
 def _federated_ranks(order: ClientOrder, data: SiloData, split_name: str) -> HeldOutRanks:
     family = order.job.family
     # Users of a client that never trained are known by their histories only.
-    users = order.users(data) if family.keeps_users and order.start.job_id is not None else None
+    by_history = family.answers_by_history or order.start.job_id is None
+    users = None if by_history else order.users(data)
     return rank_cases(data, family.scores(order.model().items, users, data), split_name)

@@ -128,6 +128,7 @@ class LightFM(Family):
         spec: how clients train.
         rounds: merges.
         merge_rule, server_learning_rate: how differences become the next model.
+        cohort_share: share of the clients asked in each round.
         pooled_spec, pooled_epochs: how it trains on pooled data, and each client alone.
     """
 
@@ -138,6 +139,7 @@ class LightFM(Family):
     server_learning_rate: float
     pooled_spec: TrainSpec
     pooled_epochs: int
+    cohort_share: float = 1.0
 
     @property
     def name(self) -> str:
@@ -146,7 +148,7 @@ class LightFM(Family):
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         data = {name: _training_set(learner.histories) for name, learner in learners.items()}
         rule = merge_rule(self.merge_rule, self.server_learning_rate)
-        simulation = Simulation(data, self.spec, rule, seed=seed)
+        simulation = Simulation(data, self.spec, rule, seed=seed, cohort_share=self.cohort_share)
         for _ in range(self.rounds):
             simulation.run_round()
         users, model = simulation.users, simulation.model
@@ -155,8 +157,8 @@ class LightFM(Family):
             for name, learner in learners.items()
             for user_id, vector in zip(learner.user_ids, users[name].embeddings, strict=True)
         }
-        sent = self.rounds * _size(model.items)
-        return Trained(_products(vectors, require(model.items, ItemArrays)), self.rounds, sent, sent)
+        sent = round(simulation.update_bytes / len(learners))
+        return Trained(_scores(self.spec, vectors, model.items), self.rounds, sent, sent)
 
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         everyone = pooled(learners)
@@ -167,7 +169,8 @@ class LightFM(Family):
             seed=seed,
             client_id="all clients",
         )
-        return Trained(_products(dict(zip(everyone.user_ids, users.embeddings, strict=True)), items))
+        vectors = dict(zip(everyone.user_ids, users.embeddings, strict=True))
+        return Trained(_scores(self.pooled_spec, vectors, items))
 
     def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
         return self.centralised({client.id: learner}, seed).scores(client)
@@ -197,10 +200,15 @@ def _training_set(histories: Histories) -> TrainingSet:
     )
 
 
-def _products(vectors: Mapping[str, np.ndarray], items: ItemArrays) -> Scores:
+def _scores(spec: TrainSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
+    """What LightFM answers to a client's users, by their trained vectors or by their histories."""
+    if spec.user_vectors == "folded_in":
+        return answered(items)
+    arrays = require(items, ItemArrays)
+
     def scores(client: BenchClient) -> np.ndarray:
         users = np.stack([vectors[user_id] for user_id in client.user_ids])
-        return users @ items.embeddings.T + items.biases
+        return users @ arrays.embeddings.T + arrays.biases
 
     return scores
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from models.evaluation.metric import Metric, total
-from models.evaluation.ranking import Scores, product_scores, ranking_metrics
+from models.evaluation.ranking import ranking_metrics
 from models.federation.merge import MergeRuleName, merge_rule
-from models.federation.model import ItemModel
 from models.federation.rounds import TrainSpec
-from models.recommenders.lightfm_training import PooledTraining, UserArrays
+from models.recommenders.families import family_of
+from models.recommenders.lightfm_training import PooledTraining
 from models.recommenders.simulation import Simulation
 from tasks.dataset import Partition, open_partition
 from tasks.evaluate_client import rank_cases
@@ -112,12 +112,17 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
         seed=trial.seed,
         cohort_share=trial.cohort_share,
     )
+    family = family_of(trial.train)
     for mark in marks:
         while simulation.model.round < trial.rounds_after(mark):
             simulation.run_round()
         metrics = total(
             ranking_metrics(
-                rank_cases(silo, _scores(simulation.users[client_id], simulation.model.items), trial.split)
+                rank_cases(
+                    silo,
+                    family.scores(simulation.model.items, simulation.users[client_id], silo),
+                    trial.split,
+                )
             )
             for client_id, silo in clients.items()
         )
@@ -127,16 +132,12 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
 def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
     data = PooledSilos.of(list(clients.values()))
     training = PooledTraining(data.training, trial.train, seed=trial.seed)
-    done = 0
+    family, done = family_of(trial.train), 0
     for mark in marks:
         items, users = training.run(mark - done)
         done = mark
-        metrics = data.metrics(_scores(users, items), trial.split)
+        metrics = data.metrics(family.scores(items, users, data), trial.split)
         yield Look(mark, 0, 0, metrics)
-
-
-def _scores(users: UserArrays, items: ItemModel) -> Scores:
-    return product_scores(users.embeddings, items.vectors, items.item_biases)
 
 
 def _marks(epochs: int, evaluations: int) -> list[int]:

@@ -14,6 +14,7 @@ from models.errors import InvalidInput, QuorumNotReached
 from models.federation.seeds import generator_for
 
 Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
+UserVectors = Literal["trained", "folded_in"]
 Stage = Literal["interactions", "training", "deadline", "update"]
 
 
@@ -34,6 +35,9 @@ class TrainSpec:
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
         merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
         local_epochs: how often a round goes over that fraction.
+        user_vectors: which vectors answer a client's users: those trained with the items, or those folded in
+            from their histories. Where few clients are asked in each round, most trained ones belong to
+            items of many rounds ago; folding in costs no round and no byte.
         proximal: pull of the items back to the round's base after each of these passes: FedProx.
         family: names this way to train.
     """
@@ -50,6 +54,7 @@ class TrainSpec:
     merges_per_epoch: Annotated[int, Ge(1)] = 1
     local_epochs: Annotated[int, Ge(1)] = 1
     proximal: Annotated[float, Ge(0)] = 0.0
+    user_vectors: UserVectors = "trained"
     family: Literal["lightfm"] = "lightfm"
 
 

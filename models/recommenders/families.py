@@ -55,6 +55,11 @@ class Family(ABC):
 
     keeps_users: ClassVar[bool] = False
 
+    @property
+    def answers_by_history(self) -> bool:
+        """Whether all users are answered by their histories alone, also those that were trained."""
+        return True
+
     @abstractmethod
     def initial(self, n_items: int, seed: int) -> ItemModel:
         """The model of round 0."""
@@ -106,6 +111,10 @@ class LightFMFamily(Family):
     merge_rule: MergeRuleName
     server_learning_rate: float
 
+    @property
+    def answers_by_history(self) -> bool:
+        return self.spec.user_vectors == "folded_in"
+
     def initial(self, n_items: int, seed: int) -> ItemArrays:
         return initial_items(n_items, self.spec.dims, seed)
 
@@ -137,8 +146,8 @@ class LightFMFamily(Family):
         return self.scores(items, users, data)
 
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
-        if users is None:
-            return super().scores(items, users, data)
+        if users is None or self.answers_by_history:
+            return super().scores(items, None, data)
         return product_scores(users.embeddings, items.vectors, items.item_biases)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +94,10 @@ def test_validation_cases_are_ranked_with_the_trained_users(order):
     assert found.started <= found.ended
 
 
-def test_users_of_a_client_that_never_trained_are_folded_in(order):
-    never = ClientOrder(order.job, "ash", 1, order.base, StartingPoint(None, 0))
+@pytest.mark.parametrize(("start", "vectors"), [(StartingPoint(None, 0), "trained"), (None, "folded_in")])
+def test_users_are_folded_in_that_never_trained_or_where_the_job_says_so(order, start, vectors):
+    job = replace(order.job, spec=replace(order.job.spec, user_vectors=vectors))
+    never = ClientOrder(job, "ash", 1, order.base, start or order.start)
     items, split = order.model().items, order.data().split
     users = np.stack(
         [

@@ -92,6 +92,14 @@ def test_lightfm_answers_trained_users_by_their_vectors_and_others_by_their_hist
     assert not np.allclose(known, unknown)
 
 
+def test_lightfm_answers_trained_users_by_their_histories_where_vectors_are_folded_in():
+    folding = family_of(TrainSpec(dims=3, user_vectors="folded_in"))
+    users, items, rows = initial_users(3, 3, 1, "oak"), LIGHTFM.initial(ITEMS, 1), np.arange(3)
+    known, unknown = (folding.scores(items, each, DATA)(rows) for each in (users, None))
+    np.testing.assert_array_equal(known, unknown)
+    np.testing.assert_array_equal(unknown, LIGHTFM.scores(items, None, DATA)(rows))
+
+
 def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_hold():
     halves, whole = LIGHTFM, family_of(TrainSpec(dims=3))
     rows = np.arange(3)
