@@ -40,12 +40,14 @@ class Trained:
         scores: gives a client's (users, items).
         rounds: merges.
         bytes_up, bytes_down: of one client over all rounds, dense and uncompressed.
+        model: what answers to users that were never trained; None where there is no one model of that kind.
     """
 
     scores: Scores
     rounds: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    model: ItemModel | None = None
 
 
 class Family(ABC):
@@ -102,7 +104,7 @@ class Additive(Family):
             total, size = _summed(learners, partial(family.statistics, model))
             model = family.solve(total, n_items)
             sent += size
-        return Trained(answered(model), self.rounds, sent, self.rounds * _size(model))
+        return Trained(answered(model), self.rounds, sent, self.rounds * _size(model), model)
 
 
 class ItemToItem(Additive):
@@ -158,7 +160,8 @@ class LightFM(Family):
             for user_id, vector in zip(learner.user_ids, users[name].embeddings, strict=True)
         }
         sent = round(simulation.update_bytes / len(learners))
-        return Trained(_scores(self.spec, vectors, model.items), self.rounds, sent, sent)
+        items = require(model.items, ItemArrays)
+        return Trained(_scores(self.spec, vectors, items), self.rounds, sent, sent, items)
 
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         everyone = pooled(learners)
