@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,6 +190,21 @@ class Silos:
         """Of the silo's training run of the round in Prefect; empty where there is none."""
         run = self._run(name, round_)
         return run.state.type.value if run else ""
+
+    def is_watched(self, name: str, round_: int) -> bool:
+        """Whether Prefect has heard a heartbeat of the silo's training run, and will miss the next one."""
+        run = self._run(name, round_)
+        heard = {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run.id if run else None}"]},
+        }
+        request = urllib.request.Request(  # noqa: S310 - our own address
+            f"{self.api_url}/events/filter",
+            json.dumps({"filter": heard}).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return bool(json.load(answer)["events"])
 
     def call_off(self, name: str, round_: int) -> None:
         """As whoever cancels the silo's training run in Prefect's UI."""

@@ -80,7 +80,15 @@ def test_killed_during_training(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def hear(round_: int) -> Meanwhile | None:
-        return killed_as_it_trains(silos, silos.hang("cedar")) if round_ == 1 else None
+        if round_ != 1:
+            return None
+        state = silos.hang("cedar")
+
+        def kill() -> None:
+            until(state.is_read)
+            silos.kill("cedar")
+
+        return Meanwhile(kill)
 
     config = silos.config()
     with silos.unwatched():
@@ -94,10 +102,15 @@ def test_killed_during_training_and_missed_by_prefect(silos: Silos) -> None:
     silos.start(*NAMES)
     hung: list[Hung] = []
 
+    def kill() -> None:
+        until(hung[0].is_read)
+        until(lambda: silos.is_watched("cedar", 2))
+        silos.kill("cedar")
+
     def hear(round_: int) -> Meanwhile | None:
         if round_ == 1:
             hung.append(silos.hang("cedar"))
-            return killed_as_it_trains(silos, hung[0])
+            return Meanwhile(kill)
         if round_ == 2:
             hung[0].release()
             silos.start("cedar")
@@ -109,16 +122,6 @@ def test_killed_during_training_and_missed_by_prefect(silos: Silos) -> None:
     silos.federation.check(config, result, {2: {"cedar": "training"}})
     assert "Crashed" in result["rounds"][1]["rejected"][0]["reason"]
     assert silos.left("cedar", 2) == []
-
-
-def killed_as_it_trains(silos: Silos, state: Hung) -> Meanwhile:
-    """Its worker and all that it forked, once cedar reads its users' state."""
-
-    def kill() -> None:
-        until(state.is_read)
-        silos.kill("cedar")
-
-    return Meanwhile(kill)
 
 
 def test_called_off_in_prefect(silos: Silos) -> None:
