@@ -57,6 +57,7 @@ class PrefectServer(ServerProcess):
 @contextlib.contextmanager
 def in_use(server: PrefectServer) -> Iterator[PrefectServer]:
     """The server runs, and Prefect's settings name it."""
+    from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     server.folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,8 @@ def in_use(server: PrefectServer) -> Iterator[PrefectServer]:
     try:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
             yield server
+        # What this process has to tell it yet; it would be told to nobody at the session's end, without end.
+        EventsWorker.drain_all(timeout=60)
     finally:
         server.stop(signal.SIGKILL)
 
