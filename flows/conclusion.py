@@ -10,7 +10,7 @@ from flows.job import Job
 from flows.late import note_late_updates
 from flows.progress import announce
 from models.errors import CorruptArtifact, FedrecError
-from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
+from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, benefit_of, offer_of
 from models.evaluation.metric import Metric, as_json, total, values
 from models.evaluation.ranking import METRICS
 from tasks.data_docs import build_data_docs
@@ -169,9 +169,7 @@ def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
 def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
     client = job.checked[compared.client_id]
     cases = next(iter(compared.metrics.values())).weight
-    benefit = None
-    if compared.benefit and cases:
-        benefit = benefit_of(compared.benefit[DIFFERENCE], compared.benefit[SQUARED_DIFFERENCE])
+    benefit, choice = (_benefit(sums) if cases else None for sums in (compared.benefit, compared.choice))
     return {
         "client_id": compared.client_id,
         "users": client.users,
@@ -181,7 +179,14 @@ def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
         "silo_only": _values(compared.alone),
         "benefit": benefit.mean if benefit else None,
         "benefit_se": benefit.standard_error if benefit else None,
+        "validation_benefit": choice.mean if choice else None,
+        "validation_benefit_se": choice.standard_error if choice else None,
+        "offer": offer_of(choice) if choice else "global",
     }
+
+
+def _benefit(sums: dict[str, Metric]) -> Benefit | None:
+    return benefit_of(sums[DIFFERENCE], sums[SQUARED_DIFFERENCE]) if sums else None
 
 
 def _explained(job: Job) -> Explanation:

@@ -24,6 +24,7 @@ class Evaluation:
         metrics: of the federated model.
         alone: of a model trained on this client's data only; empty where it was not asked for.
         benefit: sums of the paired differences in NDCG@10, federated minus alone; empty likewise.
+        choice: the same over the validation cases, by which one of the two is offered; empty likewise.
         started, ended: of the work, on the clock of `time.perf_counter`.
         alone_s: seconds that training and evaluating alone took.
     """
@@ -32,6 +33,7 @@ class Evaluation:
     metrics: dict[str, Metric]
     alone: dict[str, Metric]
     benefit: dict[str, Metric]
+    choice: dict[str, Metric]
     started: float
     ended: float
     alone_s: float
@@ -42,12 +44,14 @@ def evaluate_client(order: ClientOrder) -> Evaluation:
     """The federated model's metrics on the client's validation cases: what choices may look at."""
     started = time.perf_counter()
     metrics = ranking_metrics(_federated_ranks(order, order.data(), "validation"))
-    return Evaluation(order.client_id, metrics, {}, {}, started, time.perf_counter(), 0.0)
+    return Evaluation(order.client_id, metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
 def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
     """The federated model's metrics on the client's test cases, beside a model of its data alone.
+
+    Which of the two the client should be offered is told by its validation cases.
 
     Args:
         order: the final model.
@@ -58,15 +62,19 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
     federated = _federated_ranks(order, data, "test")
     alone: dict[str, Metric] = {}
     benefit: dict[str, Metric] = {}
+    choice: dict[str, Metric] = {}
     between = time.perf_counter()
     if alone_rounds:
         scores = job.family.alone(data, rounds=alone_rounds, seed=job.seed, client_id=order.client_id)
         own = rank_cases(data, scores, "test")
         alone = ranking_metrics(own)
-        benefit = paired_difference(ndcg(federated.full, 10), ndcg(own.full, 10))
+        benefit = _difference(federated, own)
+        choice = _difference(
+            _federated_ranks(order, data, "validation"), rank_cases(data, scores, "validation")
+        )
     ended = time.perf_counter()
     return Evaluation(
-        order.client_id, ranking_metrics(federated), alone, benefit, started, ended, ended - between
+        order.client_id, ranking_metrics(federated), alone, benefit, choice, started, ended, ended - between
     )
 
 
@@ -83,6 +91,10 @@ def rank_cases(data: SiloData, scores: Scores, split_name: str) -> HeldOutRanks:
         train_items=split.train_items,
         negatives=data.validation_negatives if validation else data.test_negatives,
     )
+
+
+def _difference(federated: HeldOutRanks, alone: HeldOutRanks) -> dict[str, Metric]:
+    return paired_difference(ndcg(federated.full, 10), ndcg(alone.full, 10))
 
 
 def _federated_ranks(order: ClientOrder, data: SiloData, split_name: str) -> HeldOutRanks:

@@ -57,12 +57,21 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ClientBenefit:
-    """What joining gave one client: the difference in NDCG@10, federated minus silo-only."""
+    """What joining gave one client: the difference in NDCG@10, federated minus silo-only.
+
+    Attributes:
+        client_id: whose.
+        cases: its test cases.
+        mean: over them.
+        standard_error: of the mean; None where a single case leaves it unknown.
+        offer: "global", or "local" where the client's own model is clearly better on validation.
+    """
 
     client_id: str
     cases: int
     mean: float
     standard_error: float | None
+    offer: str = "global"
 
     @property
     def margin(self) -> float | None:
@@ -134,7 +143,9 @@ def comparisons(result: Result) -> list[Comparison]:
 def benefits(result: Result) -> list[ClientBenefit]:
     """The clients whose benefit is known, from the greatest gain to the greatest loss."""
     known = [
-        ClientBenefit(one["client_id"], one["cases"], one["benefit"], one["benefit_se"])
+        ClientBenefit(
+            one["client_id"], one["cases"], one["benefit"], one["benefit_se"], one.get("offer", "global")
+        )
         for one in result["clients"]
         if one["benefit"] is not None
     ]
@@ -158,6 +169,12 @@ def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
         Metric(squares, cases),
     )
     return ClientBenefit("all clients", both.cases, both.mean, both.standard_error)
+
+
+def offered_benefit(gains: Sequence[ClientBenefit]) -> float:
+    """The mean benefit over all cases where each client's users get the model that the client is offered."""
+    kept = sum(one.cases * one.mean for one in gains if one.offer == "global")
+    return kept / sum(one.cases for one in gains)
 
 
 def client_drifts(result: Result) -> list[ClientDrifts]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.evaluation.benefit import FEWEST_CASES
 from tasks.atomic import write_atomically
 from tasks.explanation import NOTHING_SHOWN, Explanation
 from tasks.job_result import (
@@ -16,6 +17,7 @@ from tasks.job_result import (
     comparisons,
     contract_tallies,
     in_bytes,
+    offered_benefit,
     overall_benefit,
     rejections,
     time_shares,
@@ -85,6 +87,7 @@ def render_report(
         comparisons=comparisons(result),
         gains=gains,
         overall=overall_benefit(gains),
+        offered=offered_benefit(gains) if gains else None,
         drifts=client_drifts(result),
         explanation=explanation,
         times=times,
@@ -94,6 +97,7 @@ def render_report(
         settings=list(_flat(result["config"])),
         figures=figures,
         open_next=open_next or _places_to_go(result),
+        fewest_cases=FEWEST_CASES,
         shown_clients=SHOWN_CLIENTS,
         shown_rounds=SHOWN_ROUNDS,
     )

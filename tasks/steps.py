@@ -125,6 +125,7 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
         "metrics": as_json(answer.metrics),
         "alone": as_json(answer.alone),
         "benefit": as_json(answer.benefit),
+        "choice": as_json(answer.choice),
         "seconds": answer.ended - answer.started,
         "alone_s": answer.alone_s,
     }
@@ -154,14 +155,15 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
                 raise ValueError(f"{update.sha256!r} is no SHA-256")
             lightfm_s, transfer_s = _number(body["lightfm_s"]), _number(body["transfer_s"])
             return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
-        metrics, alone, benefit = (
+        metrics, alone, benefit, choice = (
             {
                 name: Metric(_number(pair["total"]), _number(pair["weight"]))
                 for name, pair in body[part].items()
             }
-            for part in ("metrics", "alone", "benefit")
+            for part in ("metrics", "alone", "benefit", "choice")
         )
-        return Evaluation(client_id, metrics, alone, benefit, started, received, _number(body["alone_s"]))
+        alone_s = _number(body["alone_s"])
+        return Evaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(
             f"The answer of {client_id!r} to {step!r} lacks a part or has one of a wrong form: {error}."

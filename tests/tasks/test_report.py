@@ -72,6 +72,9 @@ def job(clients: int = 3, rounds: int = 4) -> dict:
                 "silo_only": dict.fromkeys(METRICS, 0.05),
                 "benefit": -0.02 if name == names[-1] else 0.01,
                 "benefit_se": 0.004,
+                "validation_benefit": -0.03 if name == names[-1] else 0.02,
+                "validation_benefit_se": 0.005,
+                "offer": "local" if name == names[-1] else "global",
             }
             for name in names
         ],
@@ -193,7 +196,9 @@ def test_the_numbers_are_those_of_the_result(text):
     assert "<b>2 of 3</b>" in text
     # Nine cases: 3 * 0.01 + 3 * 0.01 - 3 * 0.02 = 0.
     assert "Over all 9 test cases together NDCG@10 changes by <b>+0.0000</b>" in text
-    assert cells(text, "silo-2", 0) == ["3", "40", "3", "0.0600", "0.0500", "−0.0200", "0.0040"]
+    assert cells(text, "silo-2", 0) == [
+        "3", "40", "3", "0.0600", "0.0500", "−0.0200", "0.0040", "−0.0300", "0.0050", "local"
+    ]  # fmt: skip
     # Four rounds of three updates of 1000 bytes, one of them rejected.
     assert "11.0 kB in 11 updates" in text
     assert cells(text, "updates") == ["4", "3", "1"]
@@ -249,6 +254,16 @@ def test_late_updates_are_listed_beside_the_rejections(text):
     text = render_report(job() | {"late": [late]})
     Page(text)
     assert "Round 2, silo-2: its update abc came at most 9.0 s after it." in text
+
+
+def test_who_keeps_its_own_model_is_named_with_what_that_is_worth(text):
+    benefit = " ".join(text.split('id="benefit"')[1].split("<figure>")[0].split())
+    assert "Better served by its own model: silo-2." in benefit
+    # 3 * 0.01 + 3 * 0.01 + 3 * 0 over nine cases.
+    assert "NDCG@10 changes by <b>+0.0067</b>" in benefit
+    result = job()
+    del result["clients"][-1]["offer"]
+    assert "Every client is offered the shared model." in render_report(result)
 
 
 def test_losers_are_marked_by_text_and_shape(text):
