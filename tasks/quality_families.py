@@ -15,10 +15,10 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from models.federation.arrays import ArrayGroup, RunningSum
-from models.federation.merge import MergeRuleName, merge_rule
+from models.federation.merge import MergeRuleName
 from models.federation.model import ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import additive_family_of, history_scores
+from models.recommenders.families import LightFMFamily, additive_family_of, history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
     TrainingSet,
@@ -149,8 +149,14 @@ class LightFM(Family):
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         data = {name: _training_set(learner.histories) for name, learner in learners.items()}
-        rule = merge_rule(self.merge_rule, self.server_learning_rate)
-        simulation = Simulation(data, self.spec, rule, seed=seed, cohort_share=self.cohort_share)
+        family = LightFMFamily(self.spec, self.merge_rule, self.server_learning_rate)
+        simulation = Simulation(
+            data,
+            self.spec,
+            lambda round_: family.rule((round_ - 1) / self.rounds),
+            seed=seed,
+            cohort_share=self.cohort_share,
+        )
         for _ in range(self.rounds):
             simulation.run_round()
         users, model = simulation.users, simulation.model

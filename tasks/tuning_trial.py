@@ -9,9 +9,9 @@ from functools import lru_cache
 
 from models.evaluation.metric import Metric, total
 from models.evaluation.ranking import ranking_metrics
-from models.federation.merge import MergeRuleName, merge_rule
+from models.federation.merge import MergeRuleName
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import family_of
+from models.recommenders.families import LightFMFamily, family_of
 from models.recommenders.lightfm_training import PooledTraining
 from models.recommenders.simulation import Simulation
 from tasks.dataset import Partition, open_partition
@@ -105,14 +105,15 @@ def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str,
 
 def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
     assert trial.merge_rule is not None  # noqa: S101 - for the type checker
+    family = LightFMFamily(trial.train, trial.merge_rule, trial.server_learning_rate)
+    rounds = trial.rounds_after(trial.epochs)
     simulation = Simulation(
         {client_id: silo.training for client_id, silo in clients.items()},
         trial.train,
-        merge_rule(trial.merge_rule, trial.server_learning_rate),
+        lambda round_: family.rule((round_ - 1) / rounds),
         seed=trial.seed,
         cohort_share=trial.cohort_share,
     )
-    family = family_of(trial.train)
     for mark in marks:
         while simulation.model.round < trial.rounds_after(mark):
             simulation.run_round()
@@ -131,7 +132,7 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
 
 def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
     data = PooledSilos.of(list(clients.values()))
-    training = PooledTraining(data.training, trial.train, seed=trial.seed)
+    training = PooledTraining(data.training, trial.train, epochs=trial.epochs, seed=trial.seed)
     family, done = family_of(trial.train), 0
     for mark in marks:
         items, users = training.run(mark - done)

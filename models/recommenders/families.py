@@ -16,9 +16,9 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
 from models.federation.arrays import ArrayGroup, RunningSum
-from models.federation.merge import MergeRule, MergeRuleName, merge_rule
+from models.federation.merge import DeltaRule, MergeRule, MergeRuleName, merge_rule
 from models.federation.model import ItemArrays, ItemModel, require
-from models.federation.rounds import TrainSpec
+from models.federation.rounds import TrainSpec, cooled_down
 from models.recommenders import blend, ease, ials, next_item
 from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.histories import Histories
@@ -65,8 +65,8 @@ class Family(ABC):
         """The model of round 0."""
 
     @abstractmethod
-    def rule(self) -> MergeRule[Any, Any]:
-        """The server half."""
+    def rule(self, done: float = 0.0) -> MergeRule[Any, Any]:
+        """The server half in the round before which so much of the training is done, in [0, 1)."""
 
     @abstractmethod
     def train(
@@ -118,8 +118,9 @@ class LightFMFamily(Family):
     def initial(self, n_items: int, seed: int) -> ItemArrays:
         return initial_items(n_items, self.spec.dims, seed)
 
-    def rule(self) -> MergeRule[ItemArrays, ItemArrays]:
-        return merge_rule(self.merge_rule, self.server_learning_rate)
+    def rule(self, done: float = 0.0) -> DeltaRule:
+        rate = cooled_down(self.server_learning_rate, self.spec.cooldown_share, done)
+        return merge_rule(self.merge_rule, rate)
 
     def train(
         self,
@@ -137,8 +138,7 @@ class LightFMFamily(Family):
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=seed, round_=round_, client_id=client_id
         )
-        rule = merge_rule(self.merge_rule, self.server_learning_rate)
-        return rule.prepare(items, trained), trained_users
+        return self.rule().prepare(items, trained), trained_users
 
     def alone(self, data: LocalData, *, rounds: int, seed: int, client_id: str) -> Scores:
         epochs = max(1, rounds // self.spec.merges_per_epoch)
@@ -189,7 +189,7 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
     def solve(self, total: Statistics, n_items: int) -> Model:
         """The model for the statistics (float64) of all users."""
 
-    def rule(self) -> SolvedSum[Model, Statistics]:
+    def rule(self, done: float = 0.0) -> SolvedSum[Model, Statistics]:
         return SolvedSum(self)
 
     def train(
