@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,7 +23,6 @@ from prefect.states import Cancelled, Cancelling
 from flows.runner import Late
 from models.errors import FedrecError, ForgedAnswer, NotFound, SiloFailed
 from models.federation.answer import Question
-from models.ledger.head import Head
 from tasks.answers import MAX_ANSWER_BYTES, open_sealed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef, Exchange
@@ -33,7 +32,7 @@ from tasks.steps import Answer, Step, StepOrder, answer_of_json, answers_folder,
 from tasks.stopwatch import busy_seconds
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
-from tasks.witness import Witness
+from tasks.witnessing import Witnessing
 
 _TIMED = (Delivery, Evaluation)
 
@@ -82,9 +81,7 @@ class RemoteSilos:
         self._poll_s = poll_s
         self._away_s = away_s
         self.polling_s = 0.0
-        # Heads of the silos' egress ledgers: as they were when each was asked last, and what is to be kept.
-        self._known: dict[str, Head | None] = {}
-        self._to_keep: dict[str, bytes] = {}
+        self._witnessing = Witnessing(trust)
 
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
@@ -114,7 +111,7 @@ class RemoteSilos:
                 answers[silo] = self._verified(step, orders[silo])
             except (FedrecError, OSError):
                 late[silo] = _late(run_id, deadline_s)
-        self._keep_answers()
+        self._witnessing.keep()
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
         found = answers | late
@@ -139,9 +136,7 @@ class RemoteSilos:
         }
         if step == "check":
             given["items"] = asdict(self._items)
-        self._known[order.client_id] = known = self._witness(order.client_id).newest()
-        if known:
-            given["witnessed"] = asdict(known)
+        given |= self._witnessing.asking(order.client_id)
         # One run, also where the server went down before it could say that it has made it.
         once = str(uuid4())
         run: Any = patiently(
@@ -186,30 +181,10 @@ class RemoteSilos:
                 data = self._opened(ref)
                 body = open_sealed(data, question, self._trust.key_of(silo))
                 answer = _within_own_folder(answer_of_json(step, silo, body, time.perf_counter()), order)
-                return self._with_head(answer, silo, data, Head.of_json(body.get("egress")))
+                return self._witnessing.heard(silo, data, body, answer)
             except FedrecError as error:
                 refused = error
         raise refused
-
-    def _with_head(self, answer: Answer, silo: str, data: bytes, head: Head) -> Answer:
-        """The answer, with the head of its silo's egress ledger where it stands with the round.
-
-        Raises:
-            LedgerTampered: the head went backwards.
-        """
-        known = self._known.get(silo)
-        self._witness(silo).require_after(known, data, head)
-        if known is None or head.count > known.count:
-            self._to_keep[silo] = data
-        return replace(answer, egress=head) if isinstance(answer, Delivery) else answer
-
-    def _keep_answers(self) -> None:
-        for silo, data in self._to_keep.items():
-            self._witness(silo).keep(data, self._trust.key_of(silo))
-        self._to_keep.clear()
-
-    def _witness(self, silo: str) -> Witness:
-        return Witness(self._trust.home, silo)
 
     def _opened(self, ref: ArtifactRef) -> bytes:
         if ref.size > MAX_ANSWER_BYTES:
