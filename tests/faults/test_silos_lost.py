@@ -100,12 +100,12 @@ class Silos:
         (self.home(name).root / "silo.yaml").write_text(yaml.safe_dump(settings))
         TrustStore(self.federation.home).trust(name, make_key(self.home(name)).public)
 
-    def start(self, name: str, **environ: str) -> None:
+    def start(self, name: str) -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
         with (self.root / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "flows", "silo", "start", "--silo", name],
-                env=kept | {"FEDREC_HOME": str(self.home(name).root)} | environ,
+                env=kept | {"FEDREC_HOME": str(self.home(name).root)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
