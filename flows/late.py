@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from flows.job import Job
 from flows.progress import announce
@@ -23,8 +24,10 @@ def note_late_updates(job: Job, *, everywhere: bool = False) -> None:
     noted = {(each["round"], each["client_id"]) for each in job.journal.late()}
     for silo, rounds in _missed(job).items():
         for round_ in rounds if everywhere else rounds[-1:]:
-            if (round_, silo) not in noted:
-                _note(job, silo, round_)
+            found = None if (round_, silo) in noted else _found(job, silo, round_)
+            if found:
+                job.journal.note_late(found)
+                announce(f"Silo {silo}, round {round_}: {found['reason']}.")
 
 
 def _missed(job: Job) -> dict[str, list[int]]:
@@ -37,11 +40,9 @@ def _missed(job: Job) -> dict[str, list[int]]:
     return missed
 
 
-def _note(job: Job, silo: str, round_: int) -> None:
+def _found(job: Job, silo: str, round_: int) -> dict[str, Any] | None:
     # A silo that is not trusted any more, or a part of the exchange that cannot be read, has nothing to tell.
     with contextlib.suppress(FedrecError, OSError):
         public = TrustStore(job.home).key_of(silo)
-        found = late_update(job.context.exchange, public, silo, job.rounds[round_])
-        if found:
-            job.journal.note_late(found)
-            announce(f"Silo {silo}, round {round_}: {found['reason']}.")
+        return late_update(job.context.exchange, public, silo, job.rounds[round_])
+    return None

@@ -30,6 +30,7 @@ from tasks.steps import Answer, Step, StepOrder
 from tasks.stopwatch import busy_seconds
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
+from tasks.witnessing import Witnessing
 
 _TIMED = (Delivery, Evaluation)
 # So late at most is a run noticed that failed; no answer waits for it.
@@ -74,7 +75,8 @@ class RemoteSilos:
         poll_s: float,
         away_s: float = AWAY_S,
     ) -> None:
-        self._answers = SiloAnswers(exchange, trust)
+        self._witnessing = Witnessing(trust)
+        self._answers = SiloAnswers(exchange, trust, self._witnessing)
         self._trust = trust
         self._items = items
         self._poll_s = poll_s
@@ -102,7 +104,7 @@ class RemoteSilos:
                 answers[silo] = self._answers.verified(step, orders[silo])
             except (FedrecError, OSError):
                 answers[silo] = _late(runs[silo], deadline_s)
-        self._answers.keep_heads()
+        self._witnessing.keep()
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
         # In the order of asking, whoever was first: sums of floats depend on it.
@@ -120,9 +122,7 @@ class RemoteSilos:
         }
         if step == "check":
             given["items"] = asdict(self._items)
-        known = self._answers.newest_head(order.client_id)
-        if known:
-            given["witnessed"] = asdict(known)
+        given |= self._witnessing.asking(order.client_id)
         return StepOrder(step, order, given)
 
     async def _answered(

@@ -1,23 +1,21 @@
 """What silos left in the exchange for the coordinator; only what proves who wrote it counts.
 
-Each answer brings the head of its silo's egress ledger, which must not go backwards (`tasks/witness.py`).
+Each answer brings the head of its silo's egress ledger, which must not go backwards (`tasks/witnessing.py`).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from models.errors import CorruptArtifact, FedrecError, ForgedAnswer, NotFound
 from models.federation.answer import Question
-from models.ledger.head import Head
 from tasks.answers import MAX_ANSWER_BYTES, open_sealed
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.orders import ClientOrder
 from tasks.steps import Answer, Step, answer_of_json, answers_folder, updates_folder
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
-from tasks.witness import Witness
+from tasks.witnessing import Witnessing
 
 
 class SiloAnswers:
@@ -26,29 +24,13 @@ class SiloAnswers:
     Args:
         exchange: where they come up.
         trust: the silos' public keys.
+        witnessing: of their egress ledgers.
     """
 
-    def __init__(self, exchange: Exchange, trust: TrustStore) -> None:
+    def __init__(self, exchange: Exchange, trust: TrustStore, witnessing: Witnessing) -> None:
         self._exchange = exchange
         self._trust = trust
-        # Heads of the silos' egress ledgers when each was asked last, and the answers that bring newer ones.
-        self._known: dict[str, Head | None] = {}
-        self._newer: dict[str, bytes] = {}
-
-    def newest_head(self, silo: str) -> Head | None:
-        """The head that the next order names, and behind which no answer to it may fall; None for a new silo.
-
-        Raises:
-            LedgerTampered: what was kept of the silo is damaged.
-        """
-        self._known[silo] = known = self._witness(silo).newest()
-        return known
-
-    def keep_heads(self) -> None:
-        """The newest answer of each silo that brought a newer head is kept, as evidence of it."""
-        for silo, answer in self._newer.items():
-            self._witness(silo).keep(answer, self._trust.key_of(silo))
-        self._newer.clear()
+        self._witnessing = witnessing
 
     def there(self, step: Step, order: ClientOrder) -> set[ArtifactRef]:
         """What lies where the silo answers to this order, genuine or not."""
@@ -106,22 +88,7 @@ class SiloAnswers:
         data = self._exchange.get(ref)
         body = open_sealed(data, question, self._trust.key_of(silo))
         answer = _within_own_folder(answer_of_json(step, silo, body, time.perf_counter()), order)
-        return self._with_head(answer, silo, data, Head.of_json(body.get("egress")))
-
-    def _with_head(self, answer: Answer, silo: str, data: bytes, head: Head) -> Answer:
-        """The answer, with the head of its silo's egress ledger where it stands with the round.
-
-        Raises:
-            LedgerTampered: the head went backwards.
-        """
-        known = self._known.get(silo)
-        self._witness(silo).require_after(known, data, head)
-        if known is None or head.count > known.count:
-            self._newer[silo] = data
-        return replace(answer, egress=head) if isinstance(answer, Delivery) else answer
-
-    def _witness(self, silo: str) -> Witness:
-        return Witness(self._trust.home, silo)
+        return self._witnessing.heard(silo, data, body, answer)
 
 
 def _within_own_folder(answer: Answer, order: ClientOrder) -> Answer:
