@@ -24,6 +24,53 @@ from tasks.home import Home
 LEDGER = "egress ledger"
 
 
+@dataclass(frozen=True)
+class Signed:
+    """What a silo signed about its ledger.
+
+    Attributes:
+        head: of the ledger before the answer left that carries it.
+        answer: SHA-256 of that answer.
+    """
+
+    head: Head
+    answer: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**vars(self.head), "answer": self.answer}
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> Signed:
+        """What `as_json` wrote.
+
+        Raises:
+            InvalidInput: the value is something else.
+        """
+        head = {name: inner for name, inner in value.items() if name != "answer"}
+        return cls(Head.of_json(head), str(value.get("answer")))
+
+
+class Contents:
+    """What a ledger holds, to be compared with what was signed about it.
+
+    Args:
+        entries: the whole ledger, verified by `chain.verify`.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        # The newest place of each object, because an answer left after the head that it carries.
+        self._places = {entry.body["sha256"]: entry.seq for entry in entries if entry.body["type"] == "sent"}
+
+    def why_without(self, signed: Signed) -> str | None:
+        """What is wrong with the ledger if this was signed about it; None where it holds head and answer."""
+        fault = why_not_on(self._entries, signed.head)
+        if fault is None and self._places.get(signed.answer, 0) <= signed.head.count:
+            return f"it holds {signed.head}, but not the answer {signed.answer[:12]} that left with it"
+        return fault
+
+
 class EgressLedger:
     """The record of one silo.
 
@@ -109,13 +156,14 @@ class EgressLedger:
         """
         return head_of(self._file.last())
 
-    def require(self, told: Head) -> None:
-        """Nothing happens where the ledger still begins with what it held when the silo signed this head.
+    def require(self, signed: Signed | None) -> None:
+        """Nothing happens where the ledger holds what it held when the silo signed this, if it ever did.
 
         Raises:
             LedgerTampered: it does not, or an entry does not follow from the one before.
         """
-        fault = why_not_on(self.read_verified().entries, told)
+        contents = Contents(self.read_verified().entries)
+        fault = contents.why_without(signed) if signed else None
         if fault:
             raise LedgerTampered(
                 f"This silo's {LEDGER} was cut off or replaced: {fault}.",

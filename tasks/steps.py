@@ -11,9 +11,9 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import InvalidInput
 from models.evaluation.metric import Metric, as_json
-from models.ledger.head import EMPTY, Head
 from models.recommenders.specs import spec_of
 from tasks.check_contracts import Checked
+from tasks.egress import Signed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef
 from tasks.orders import ClientOrder, JobContext
@@ -45,7 +45,7 @@ class StepOrder:
         order: on which round and model.
         arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
             job's catalogue (check), or `alone_rounds` (compare); for a silo that answered before also
-            `witnessed`, the newest head of its egress ledger that the coordinator knows.
+            `witnessed`, what it signed of its egress ledger last.
     """
 
     step: Step
@@ -96,13 +96,13 @@ class StepOrder:
         return InteractionLimits(**self.arguments["limits"])
 
     @property
-    def witnessed(self) -> Head:
-        """The head that the silo's egress ledger had when it last answered, as far as is known.
+    def witnessed(self) -> Signed | None:
+        """What the silo signed of its egress ledger last; None where the coordinator knows of nothing.
 
         Raises:
-            InvalidInput: what was given is none.
+            InvalidInput: what was given is something else.
         """
-        return Head.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else EMPTY
+        return Signed.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from models.errors import FedrecError, LedgerTampered, NotFound
 from models.federation.answer import Question, read_envelope
 from models.ledger import chain
 from models.ledger.chain import Entry
-from models.ledger.head import Head, why_not_on
+from models.ledger.head import Head
 from tasks.chained_file import ChainedFile
+from tasks.egress import Contents, Signed
 from tasks.home import Home
 from tasks.keys import key_id, verify
 
@@ -36,8 +37,7 @@ class Told:
 
     Attributes:
         question: what the silo answered with it.
-        head: of the ledger before that answer left.
-        answer_sha256: of the signed answer.
+        signed: the head, and the answer that carried it.
         signed_at: by the silo's clock.
         at: by the coordinator's clock, when it was kept.
         key_id: of the key that signed.
@@ -45,8 +45,7 @@ class Told:
     """
 
     question: Question
-    head: Head
-    answer_sha256: str
+    signed: Signed
     signed_at: str
     at: str
     key_id: str
@@ -54,8 +53,8 @@ class Told:
 
     def as_json(self) -> dict[str, Any]:
         """As one flat row of JSON values."""
-        rest = {name: value for name, value in vars(self).items() if name not in ("question", "head")}
-        return {**vars(self.question), **vars(self.head), **rest}
+        rest = {name: value for name, value in vars(self).items() if name not in ("question", "signed")}
+        return {**vars(self.question), **self.signed.as_json(), **rest}
 
 
 @dataclass(frozen=True)
@@ -75,38 +74,38 @@ class Witness:
         """Of the file, which the silo's owner may have."""
         return self.home.root / "witness" / f"{self.silo}.jsonl"
 
-    def newest(self) -> Head | None:
-        """The head that the silo's next order names; None where it never answered or begins anew.
+    def newest(self) -> Signed | None:
+        """What the silo's next order names; None where it never answered or begins anew.
 
         Raises:
             LedgerTampered: the last line is not an entry.
         """
         last = self._file().last()
-        return None if last is None or last.body["type"] == "restart" else _head(last)
+        return None if last is None or last.body["type"] == "restart" else _signed(last)
 
-    def require_after(self, known: Head | None, answer: bytes, head: Head) -> None:
+    def require_after(self, known: Signed | None, answer: bytes, head: Head) -> None:
         """Nothing happens where an answer may come from the ledger that the coordinator knew when it asked.
 
         The answer to the order before stands in the ledger too, so the head has moved on from the one in it.
         One that was made before the order, as before a crash of the coordinator, is known already.
 
         Args:
-            known: the newest head when the order was given, if there was one.
+            known: the newest when the order was given, if there was one.
             answer: as the silo signed it.
             head: the one in it.
 
         Raises:
             LedgerTampered: the head went backwards.
         """
-        if known is None or head.count > known.count or self._holds(answer):
+        if known is None or head.count > known.head.count or self._holds(answer):
             return
         raise LedgerTampered(
             f"The egress ledger of silo {self.silo!r} was cut off or replaced: its head went from "
-            f"{known.count} entries ({known.sha256[:12]}) to {head.count} ({head.sha256[:12]}).",
+            f"{known.head} to {head}.",
             next_step="Ask the silo's owner. If the ledger is lost, accept a new beginning with "
             f"fedrec witness {self.silo} --restart REASON.",
             silo=self.silo,
-            known=known,
+            known=known.head,
             head=head,
         )
 
@@ -182,14 +181,9 @@ def faults_of(ledger: Sequence[Entry], told: Iterable[Told]) -> Iterator[str]:
         ledger: the whole ledger, verified by `chain.verify`.
         told: what the silo signed.
     """
-    # The newest place of each object, because an answer left after the head that it carries.
-    places = {entry.body["sha256"]: entry.seq for entry in ledger if entry.body["type"] == "sent"}
+    contents = Contents(ledger)
     for each in told:
-        if not each.counts:
-            continue
-        fault = why_not_on(ledger, each.head)
-        if fault is None and places.get(each.answer_sha256, 0) <= each.head.count:
-            fault = f"it holds the head, but not the answer {each.answer_sha256[:12]} that left with it"
+        fault = contents.why_without(each.signed) if each.counts else None
         if fault:
             asked = each.question
             yield f"{asked.kind!r} of round {asked.round}, job {asked.job_id}: {fault}"
@@ -216,8 +210,10 @@ def _chained(path: Path) -> ChainedFile:
     return ChainedFile(path, ledger=WITNESS, writer="coordinator", torn_log=f"{path.stem}.torn.log")
 
 
-def _head(entry: Entry) -> Head:
-    return Head.of_json(entry.body["answer"]["body"]["egress"])
+def _signed(entry: Entry) -> Signed:
+    answer = entry.body["answer"]
+    sha256 = hashlib.sha256(chain.canonical(answer).encode()).hexdigest()
+    return Signed(Head.of_json(answer["body"]["egress"]), sha256)
 
 
 def _told(entry: Entry, *, counts: bool) -> Told:
@@ -229,8 +225,7 @@ def _told(entry: Entry, *, counts: bool) -> Told:
             raise ValueError("its signature is not by its key")
         return Told(
             question=envelope.question,
-            head=_head(entry),
-            answer_sha256=hashlib.sha256(answer).hexdigest(),
+            signed=_signed(entry),
             signed_at=envelope.signed_at,
             at=str(entry.body["at"]),
             key_id=key_id(public),

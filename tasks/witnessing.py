@@ -9,6 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.ledger.head import Head
+from tasks.egress import Signed
 from tasks.steps import Answer
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
@@ -24,17 +25,17 @@ class Witnessing:
     """
 
     trust: TrustStore
-    _known: dict[str, Head | None] = field(default_factory=dict)
+    _known: dict[str, Signed | None] = field(default_factory=dict)
     _to_keep: dict[str, tuple[bytes, Ed25519PublicKey]] = field(default_factory=dict)
 
     def asking(self, silo: str) -> dict[str, Any]:
-        """What the silo's order says of the head that it signed last; nothing where there is none.
+        """What the silo's order says of what it signed last; nothing where it has signed nothing yet.
 
         Raises:
             LedgerTampered: the witness was changed.
         """
         self._known[silo] = known = self._of(silo).newest()
-        return {"witnessed": vars(known)} if known else {}
+        return {"witnessed": known.as_json()} if known else {}
 
     def heard(self, silo: str, data: bytes, body: Mapping[str, Any], answer: Answer) -> Answer:
         """The answer, with the head of the silo's egress ledger where it stands with a round.
@@ -51,7 +52,7 @@ class Witnessing:
         """
         head, known = Head.of_json(body.get("egress")), self._known.get(silo)
         self._of(silo).require_after(known, data, head)
-        if known is None or head.count > known.count:
+        if known is None or head.count > known.head.count:
             self._to_keep[silo] = data, self.trust.key_of(silo)
         return replace(answer, egress=head) if isinstance(answer, Delivery) else answer
 

@@ -26,7 +26,7 @@ class Head:
     sha256: str
 
     def __str__(self) -> str:
-        return f"{self.count} entries, head {self.sha256[:12]}"
+        return f"entry {self.count} ({self.sha256[:12]})"
 
     @classmethod
     def of_json(cls, value: Any) -> Head:

@@ -50,7 +50,7 @@ def test_the_auditor_sees_every_head(pair):
     ]
     assert result["restarts"] == []
     assert answered(fedrec(pair, "witness", "ash", "--job", "job-9", "--json"))["told"] == []
-    assert pair.witness.newest().sha256[:12] in fedrec(pair, "witness", "ash").stdout
+    assert pair.witness.newest().head.sha256[:12] in fedrec(pair, "witness", "ash").stdout
 
 
 def test_the_auditor_checks_an_exported_ledger(pair, tmp_path):

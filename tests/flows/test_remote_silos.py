@@ -325,7 +325,7 @@ def test_what_a_silo_signs_of_its_ledger_is_kept(shop: Shop) -> None:
     assert delivery.egress == Head(1, update.hash)
     shop.ask("evaluate", replace(shop.order(1), base=shop.order(2).base))
     told = told_in(shop.witness.read_verified())
-    assert [(each.question.kind, each.head.count) for each in told] == [("train", 1), ("evaluate", 2)]
+    assert [(each.question.kind, each.signed.head.count) for each in told] == [("train", 1), ("evaluate", 2)]
     require_told(ledger.read().entries, told, shop.name)
 
 

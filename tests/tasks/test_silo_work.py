@@ -23,7 +23,7 @@ from tasks.answers import open_sealed
 from tasks.check_contracts import Checked, check_client
 from tasks.codec import encode_model
 from tasks.dataset import open_partition
-from tasks.egress import EgressLedger
+from tasks.egress import EgressLedger, Signed
 from tasks.evaluate_client import compare_client, evaluate_client
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.home import Home
@@ -301,20 +301,27 @@ def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -
     update, answer = EgressLedger(checked.silo.home).read_verified().entries
     assert head_in(checked, "train") == Head(1, update.hash)
     assert answer.body["fields"][:2] == ["egress.count", "egress.sha256"]
-    checked.do("evaluate", checked.order("evaluate"), witnessed=vars(Head(1, update.hash)))
+    checked.do(
+        "evaluate",
+        checked.order("evaluate"),
+        witnessed=Signed(Head(1, update.hash), answer.body["sha256"]).as_json(),
+    )
     assert head_in(checked, "evaluate") == Head(2, answer.hash)
 
 
-@pytest.mark.parametrize("change", ["cut off", "written anew", "edited"])
+@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "written anew", "edited"])
 def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change: str) -> None:
     ledger = EgressLedger(checked.silo.home)
     for number in range(3):
         ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="a" * 64, fields=[])
-    witnessed = vars(ledger.head())
+    witnessed = Signed(ledger.head(), "c" * 64).as_json()
+    ledger.record(what="train", job_id="job-0", round=3, bytes=5, sha256="c" * 64, fields=[])
     file = checked.silo.home.root / "egress.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     if change == "edited":
         file.write_bytes(b"".join(lines).replace(b'"round":1', b'"round":8'))
+    elif change == "its last line cut off":
+        file.write_bytes(b"".join(lines[:-1]))
     else:
         file.write_bytes(lines[0])
     if change == "written anew":

@@ -26,7 +26,7 @@ HEADS = [head_of(None), *(head_of(entry) for entry in WHOLE)]
 def test_a_head_counts_the_entries_and_names_the_last():
     assert HEADS[0] == EMPTY == Head(0, "0" * 64)
     assert HEADS[3] == Head(3, WHOLE[2].hash)
-    assert str(HEADS[3]) == f"3 entries, head {WHOLE[2].hash[:12]}"
+    assert str(HEADS[3]) == f"entry 3 ({WHOLE[2].hash[:12]})"
 
 
 @pytest.mark.parametrize("head", HEADS)
