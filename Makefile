@@ -46,8 +46,12 @@ test: $(INSTALLED) ## Run the whole suite, with full branch coverage of models/
 	@# In order of the files, because the slow ones come early; each file's servers are those of one process.
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
 
-e2e: $(INSTALLED) ## Train over silos under Unix accounts of their own (as root), minutes
-	$(BIN)/pytest tests/e2e
+e2e: $(INSTALLED) ## Silos and faults with real processes, under accounts of their own (as root), half an hour
+	@sh infra/install-test-servers.sh
+	@# Two processes, because most of these tests wait: for servers, deadlines and heartbeats.
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -v --durations=25 tests/e2e tests/faults \
+		tests/flows/test_remote_silos.py tests/flows/test_housekeeping.py tests/tasks/test_exchange_s3.py \
+		tests/tasks/test_exchange_s3_prefix.py tests/tasks/test_sql_source.py
 
 check: $(INSTALLED) ## Check format, lint, types and architecture
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 Every arm is trained with the same seeds, of which `fedrec tune` used none. An interval is Student's 95 %
 interval of the mean over the seeds; a ratio is one of means, and its interval is that of the seeds' ratios.
+The ratio of pooled training with further seeds to pooled training tells how much of a ratio is chance.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.stats import t as student
 from flows.config import TrainingConfig, load_config
 from models.evaluation.metric import as_json, total, values
 from models.evaluation.ranking import ranking_metrics
+from models.recommenders.families import family_of
 from models.recommenders.lightfm_training import train_alone
 from tasks.dataset import open_partition
 from tasks.evaluate_client import rank_cases
@@ -41,7 +43,7 @@ def main() -> None:
         return
     for row in rows:
         print(
-            f"{row['clients']:5} {row['arm']:24} {row['metric']:12} "
+            f"{row['clients']:5} {row['arm']:29} {row['metric']:12} "
             f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
         )
 
@@ -50,15 +52,16 @@ def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
     """The rows of one way to make clients."""
     federated, pooled = load_config(CONFIGS / SETS[name]), load_config(CONFIGS / "ml-100k-centralised.yaml")
     partition = open_partition(str(federated.data.dir))
-    arms: dict[str, list[dict[str, float]]] = {"federated": [], "centralised": []}
+    arms: dict[str, list[dict[str, float]]] = {"federated": [], "centralised": [], "centralised again": []}
     if name == "occupation":
         arms["silo_only"] = []
     for seed in seeds:
         look = last_look(federated, federated, seed, split, pooled=False)
         cost = {"rounds": float(look.rounds), "update_megabytes": look.update_bytes / 1e6}
         arms["federated"].append(values(as_json(look.metrics)) | cost)
-        look = last_look(pooled, federated, seed, split, pooled=True)
-        arms["centralised"].append(values(as_json(look.metrics)))
+        for arm, other in (("centralised", seed), ("centralised again", seed + max(seeds))):
+            look = last_look(pooled, federated, other, split, pooled=True)
+            arms[arm].append(values(as_json(look.metrics)))
         if "silo_only" in arms:
             arms["silo_only"].append(alone(pooled, federated, seed, split))
         told = {arm: {k: round(v, 4) for k, v in found[-1].items()} for arm, found in arms.items()}
@@ -69,11 +72,12 @@ def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
         for arm, found in arms.items()
         for metric in found[0]
     ]
-    for metric in arms["centralised"][0]:
-        both = zip(arms["federated"], arms["centralised"], strict=True)
-        spread = interval([one[metric] / other[metric] for one, other in both])
-        ratio = mean(r[metric] for r in arms["federated"]) / mean(r[metric] for r in arms["centralised"])
-        rows.append(facts | {"arm": "federated/centralised", "metric": metric, **spread, "value": ratio})
+    for arm in ("federated", "centralised again"):
+        for metric in arms["centralised"][0]:
+            both = zip(arms[arm], arms["centralised"], strict=True)
+            spread = interval([one[metric] / other[metric] for one, other in both])
+            ratio = mean(r[metric] for r in arms[arm]) / mean(r[metric] for r in arms["centralised"])
+            rows.append(facts | {"arm": f"{arm}/centralised", "metric": metric, **spread, "value": ratio})
     return rows
 
 
@@ -102,12 +106,12 @@ def alone(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str)
     """Every client with plain LightFM on its own data, with the settings that won on the pooled data."""
     evaluation = data.evaluation
     clients = open_clients(open_partition(str(data.data.dir)), evaluation.seed, evaluation.negatives)
-    parts = []
+    family, parts = family_of(settings.train), []
     for client_id, silo in clients.items():
         items, users = train_alone(
             silo.training, settings.train, epochs=settings.federation.rounds, seed=seed, client_id=client_id
         )
-        parts.append(ranking_metrics(rank_cases(silo, users.embeddings, items, split)))
+        parts.append(ranking_metrics(rank_cases(silo, family.scores(items, users, silo), split)))
     return values(as_json(total(parts)))
 
 

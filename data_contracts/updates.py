@@ -73,8 +73,7 @@ def profile_update(
     with np.errstate(all="ignore"):
         arrays = {name: _f64(array) for name, array in deltas.named()}
         growing = [arrays[name] for name in deltas.GROWING]
-        # Where everything counts something, the counts are what is measured.
-        moving = [array for name, array in arrays.items() if name not in deltas.GROWING] or growing
+        moving = [arrays[name] for name in deltas.moving]
         return {
             "client_id": str(update.client_id),
             "base_round": _int(update.base_round),

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("flows.commands.deploy", "Make Prefect's deployments those of prefect.yaml."),
     "silo": ("flows.commands.silo", "Take part in a federation, beside a silo's own data."),
     "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),
+    "witness": ("flows.commands.witness", "Show what the silos signed about their egress ledgers."),
     "env": ("flows.commands.env", "Print the environment that fedrec gives to Prefect and MLflow."),
 }
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
+from flows.late import note_late_updates
 from flows.progress import announce
-from models.errors import FedrecError
-from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, benefit_of
+from models.errors import CorruptArtifact, FedrecError
+from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, benefit_of, offer_of
 from models.evaluation.judgement import judgement_of
 from models.evaluation.metric import Metric, as_json, total, values
 from tasks.data_docs import build_data_docs
+from tasks.dataset import read_items
 from tasks.evaluate_client import Evaluation
+from tasks.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
 from tasks.report import write_report
 from tasks.stopwatch import share_of_wall_time
 from tasks.timings import timings_of
@@ -32,6 +35,7 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> dict[str, Any]:
     if stopped_by is None:
         announce("Comparing with each silo alone and with pooled training on the test cases.")
         compared, pooled = _compare(job)
+    note_late_updates(job, everywhere=True)
     announce("Writing the report and the Data Docs.")
     with job.journal.guarded():
         return _concluded(job, stopped_by, compared, pooled)
@@ -48,9 +52,11 @@ def _concluded(
         outcomes = [ContractOutcome.from_json(text) for text in job.journal.outcomes()]
         build_data_docs(outcomes, folder / "data_docs")
         result = _result(job, stopped_by, compared, pooled, outcomes)
-        write_report(result, folder / "report.html", open_next=open_next(folder))
+        explanation = _explained(job)
+        write_explanation(explanation, folder / "explanation.json")
+        write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(folder))
     result["timings"] = timings_of(job.clock, job.lightfm_s)
-    _tell(job, result)
+    _tell(job, result, explanation)
     result = job.relay.completed(result) | {"timings": timings_of(job.clock, job.lightfm_s)}
     # Last, because a job with a result is over: interrupted before, the same command concludes it again.
     job.journal.conclude(result)
@@ -117,6 +123,7 @@ def _result(
             "interactions": sum(checked.interactions for checked in job.checked.values()),
         },
         "rounds": [_round(job, manifest) for manifest in job.rounds[1:]],
+        "late": job.journal.late(),
         "final": {
             "federated": _values(total(each.metrics for each in compared)),
             "centralised": _values(pooled),
@@ -154,6 +161,7 @@ def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
         "model_sha256": manifest["model_sha256"],
         "seconds": tracked.get("seconds", {}),
         "drift": manifest["drift"],
+        "client_drift": manifest.get("client_drift") or {},
         "update_bytes": manifest["update_bytes"],
     }
 
@@ -161,9 +169,7 @@ def _round(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
 def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
     client = job.checked[compared.client_id]
     cases = next(iter(compared.metrics.values())).weight
-    benefit = None
-    if compared.benefit and cases:
-        benefit = benefit_of(compared.benefit[DIFFERENCE], compared.benefit[SQUARED_DIFFERENCE])
+    benefit, choice = (_benefit(sums) if cases else None for sums in (compared.benefit, compared.choice))
     return {
         "client_id": compared.client_id,
         "users": client.users,
@@ -173,17 +179,56 @@ def _client(job: Job, compared: Evaluation) -> dict[str, Any]:
         "silo_only": _values(compared.alone),
         "benefit": benefit.mean if benefit else None,
         "benefit_se": benefit.standard_error if benefit else None,
+        "validation_benefit": choice.mean if choice else None,
+        "validation_benefit_se": choice.standard_error if choice else None,
+        "offer": offer_of(choice) if choice else "global",
     }
 
 
-def _tell(job: Job, result: dict[str, Any]) -> None:
+def _benefit(sums: dict[str, Metric]) -> Benefit | None:
+    return benefit_of(sums[DIFFERENCE], sums[SQUARED_DIFFERENCE]) if sums else None
+
+
+def _explained(job: Job) -> Explanation:
+    try:
+        return explain(job.context.exchange, job.rounds, read_items(job.partition))
+    except CorruptArtifact as error:
+        announce(f"The report shows nothing of the items. {error}")
+        return NOTHING_SHOWN
+
+
+def _tell(job: Job, result: dict[str, Any], explanation: Explanation) -> None:
     metrics = {
         f"test/{side}/{name}": value
         for side, side_metrics in result["final"].items()
         for name, value in (side_metrics or {}).items()
     }
     metrics |= {f"timings/{name}": value for name, value in result["timings"].items() if value is not None}
-    tables = {"clients/benefit.json": result["clients"], "contracts/outcomes.json": result["contracts"]}
+    tables = {
+        "clients/benefit.json": result["clients"],
+        "clients/drift.json": [
+            {"round": one["round"], "client_id": client_id, **drift}
+            for one in result["rounds"]
+            for client_id, drift in one["client_drift"].items()
+        ],
+        "contracts/outcomes.json": result["contracts"],
+        "items/moved.json": [
+            {"since": one["since"], "until": one["until"], **item}
+            for one in explanation["moved"]
+            for item in one["items"]
+        ],
+        "items/neighbours.json": [
+            {
+                "title": one["title"],
+                "alike": other["title"],
+                "similarity": other["similarity"],
+                "item_id": one["item_id"],
+                "alike_id": other["item_id"],
+            }
+            for one in explanation["neighbours"]
+            for other in one["alike"]
+        ],
+    }
     job.tell("result", result=result, metrics=metrics, tables=tables)
     if job.relay.silence is not None:
         announce(

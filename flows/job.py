@@ -84,8 +84,10 @@ class Job:
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
-        """How this job merges."""
-        return _family(self.config).rule(self.config.seed)
+        """How this job merges its next round."""
+        return _family(self.config).rule(
+            self.rounds[-1]["round"] / self.config.federation.rounds, self.config.seed
+        )
 
     @property
     def flow_run_id(self) -> str:

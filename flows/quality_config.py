@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
+from flows.config import Share
 from flows.settings_file import Section, read_yaml, validated
 from models.errors import InvalidConfig
+from models.evaluation.cold_start import COLD_STARTS, NEW_SILOS
 from models.evaluation.protocols import PROTOCOLS
 from models.federation.merge import MergeRuleName
 from models.federation.rounds import TrainSpec
@@ -28,6 +31,7 @@ class LightFMSection(Section):
     rounds: int = Field(30, ge=1, description="Number of merges.")
     merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
     server_learning_rate: float = Field(1.0, gt=0, description="Factor on the server's step.")
+    cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
 
 
 class PooledSection(Section):
@@ -62,6 +66,7 @@ class ProtocolSection(Section):
                 lightfm.server_learning_rate,
                 self.lightfm_pooled.train,
                 self.lightfm_pooled.epochs,
+                lightfm.cohort_share,
             ),
             Additive(self.ials, self.ials_rounds),
             ItemToItem(self.ease),
@@ -101,12 +106,8 @@ def plans(
         InvalidConfig: there is no such protocol or family.
     """
     known = {family.name for family in config.leave_one_out.families(LightFMSection())} | set(NAMES)
-    for wanted, names in ((protocols, set(PROTOCOLS)), (families, known)):
-        for name in wanted:
-            if name not in names:
-                raise InvalidConfig(
-                    f"There is no {name!r} to measure.", next_step=f"There are: {', '.join(sorted(names))}."
-                )
+    _require(protocols, PROTOCOLS)
+    _require(families, known)
     kept = list(protocols) or list(PROTOCOLS)
     found = []
     for name in kept[:1] if quick else kept:
@@ -127,3 +128,51 @@ def plans(
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class ColdStartPlan:
+    """What `fedrec bench cold-start` measures.
+
+    Attributes:
+        protocols: names of cold starts.
+        families: with their settings.
+        seeds: of the families whose training is random.
+    """
+
+    protocols: Sequence[str]
+    families: Sequence[Family]
+    seeds: Sequence[int]
+
+
+def cold_start_plan(
+    config: QualityConfig, *, quick: bool, protocols: Sequence[str] = (), families: Sequence[str] = ()
+) -> ColdStartPlan:
+    """What to measure, with the families as they are set for leave-one-out over silos.
+
+    Args:
+        config: all settings.
+        quick: one seed, and no new silos, which take a training each.
+        protocols, families: names to keep; empty keeps all.
+
+    Raises:
+        InvalidConfig: there is no such protocol or family.
+    """
+    section = config.leave_one_out
+    every = section.families(section.lightfm_silos)
+    _require(protocols, COLD_STARTS)
+    _require(families, {family.name for family in every})
+    usual = [name for name in COLD_STARTS if not (quick and name == NEW_SILOS.name)]
+    return ColdStartPlan(
+        list(protocols) or usual,
+        [family for family in every if not families or family.name in families],
+        section.seeds[:1] if quick else section.seeds,
+    )
+
+
+def _require(wanted: Sequence[str], names: Collection[str]) -> None:
+    for name in wanted:
+        if name not in names:
+            raise InvalidConfig(
+                f"There is no {name!r} to measure.", next_step=f"There are: {', '.join(sorted(names))}."
+            )

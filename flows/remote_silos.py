@@ -1,39 +1,40 @@
 """Clients as silos on their own machines: asked through Prefect, answering through the exchange.
 
-A silo pulls its orders, so it needs no open port. Prefect carries orders and says whether a run still goes
-on; what a silo answers counts only once its signature is verified.
+A silo pulls its orders, so it needs no open port. What it answers counts once its signature is verified, as
+soon as it lies in the exchange; Prefect carries orders, and says whether a run still goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.deployments import run_deployment
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.runner import Late
-from models.errors import FedrecError, ForgedAnswer, NotFound, SiloFailed
-from models.federation.answer import Question
-from tasks.answers import MAX_ANSWER_BYTES, open_sealed
+from flows.silo_runs import Started, is_over, look_at_run, look_at_runs, set_state, start_runs
+from models.errors import FedrecError, SiloFailed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.orders import ClientOrder
-from tasks.prefect_patience import AWAY_S, patiently
-from tasks.steps import Answer, Step, StepOrder, answer_of_json, answers_folder, updates_folder
+from tasks.prefect_patience import AWAY_S
+from tasks.silo_answers import SiloAnswers
+from tasks.steps import Answer, Step, StepOrder
 from tasks.stopwatch import busy_seconds
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
+from tasks.witnessing import Witnessing
 
 _TIMED = (Delivery, Evaluation)
+# So late at most is a run noticed that failed; no answer waits for it.
+_LOOK_AT_RUNS_S = 2.0
 
 
 class LateSilo(Late):
@@ -51,8 +52,8 @@ class LateSilo(Late):
     @property
     def is_at_work(self) -> bool:
         """Whether Prefect still has the run as not ended."""
-        run = _runs([self.flow_run_id]).get(self.flow_run_id)
-        return run is not None and not _is_over(run)
+        run = look_at_run(self.flow_run_id)
+        return run is not None and not is_over(run)
 
 
 class RemoteSilos:
@@ -62,7 +63,7 @@ class RemoteSilos:
         exchange: where answers come up.
         trust: the silos' public keys.
         items: the job's catalogue in the exchange.
-        poll_s: seconds between two looks at Prefect.
+        poll_s: seconds between two looks at the exchange.
         away_s: seconds for which Prefect's server may be away, as while it is restarted.
     """
 
@@ -74,7 +75,8 @@ class RemoteSilos:
         poll_s: float,
         away_s: float = AWAY_S,
     ) -> None:
-        self._exchange = exchange
+        self._witnessing = Witnessing(trust)
+        self._answers = SiloAnswers(exchange, trust, self._witnessing)
         self._trust = trust
         self._items = items
         self._poll_s = poll_s
@@ -86,149 +88,102 @@ class RemoteSilos:
     ) -> dict[str, Any]:
         """What each silo answered to its order; see `flows.runner.Runner`."""
         began = time.monotonic()
-        give_up = began + deadline_s
         answers: dict[str, Any] = {}
-        running: dict[str, UUID] = {}
+        asked = {}
         for silo, order in orders.items():
             try:
-                running[silo] = self._start(step, order, arguments)
-            except (FedrecError, ObjectNotFound) as error:
+                self._trust.key_of(silo)
+                asked[silo] = self._step_order(step, order, arguments)
+            except FedrecError as error:
                 answers[silo] = error
-        while running and time.monotonic() < give_up:
-            time.sleep(self._poll_s)
-            runs = _runs(running.values(), self._away_s)
-            for silo, run_id in list(running.items()):
-                run = runs.get(run_id)
-                if run is None or _is_over(run):
-                    answers[silo] = self._answer(step, orders[silo], run)
-                    del running[silo]
-        late = {}
-        for silo, run_id in running.items():
+        found, runs = asyncio.run(self._answered(asked, began + deadline_s))
+        answers |= found
+        for silo in asked.keys() - answers.keys():
             try:
                 # A silo that died once its answer was out has answered, whatever became of its run.
-                answers[silo] = self._verified(step, orders[silo])
+                answers[silo] = self._answers.verified(step, orders[silo])
             except (FedrecError, OSError):
-                late[silo] = _late(run_id, deadline_s)
+                answers[silo] = _late(runs[silo], deadline_s)
+        self._witnessing.keep()
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
-        found = answers | late
         # In the order of asking, whoever was first: sums of floats depend on it.
-        return {silo: found[silo] for silo in orders}
+        return {silo: answers[silo] for silo in orders}
 
     def give_up(self, late: Iterable[LateSilo]) -> None:
         """Runs that never answered are cancelled; their workers end them."""
         for each in late:
             with contextlib.suppress(ObjectNotFound):
-                _set_state(each.flow_run_id, Cancelling())
+                set_state(each.flow_run_id, Cancelling())
 
-    def _start(self, step: Step, order: ClientOrder, arguments: Mapping[str, Any]) -> UUID:
-        """The id of the run that the silo's worker will pick up.
-
-        Raises:
-            NotFound: no key of the silo is trusted.
-        """
-        self._trust.key_of(order.client_id)
+    def _step_order(self, step: Step, order: ClientOrder, arguments: Mapping[str, Any]) -> StepOrder:
         given = {
             name: value if isinstance(value, int) else asdict(value) for name, value in arguments.items()
         }
         if step == "check":
             given["items"] = asdict(self._items)
-        # One run, also where the server went down before it could say that it has made it.
-        once = str(uuid4())
-        run: Any = patiently(
-            lambda: run_deployment(
-                f"silo-step/{order.client_id}",
-                parameters={"asked": StepOrder(step, order, given).as_json()},
-                timeout=0,
-                idempotency_key=once,
-            ),
-            self._away_s,
-        )
-        return UUID(str(run.id))
+        given |= self._witnessing.asking(order.client_id)
+        return StepOrder(step, order, given)
 
-    def _answer(self, step: Step, order: ClientOrder, run: FlowRun | None) -> Answer | FedrecError:
+    async def _answered(
+        self, asked: Mapping[str, StepOrder], give_up: float
+    ) -> tuple[dict[str, Any], dict[str, UUID]]:
+        """What silos answered until then, or an exception; and the runs, where that is not said of all."""
+        # An answer to an earlier try of the same question counts once the run has ended, not before: the silo
+        # may be writing anew what was lost since.
+        known = {silo: self._answers.there(each.step, each.order) for silo, each in asked.items()}
+        answers: dict[str, Any] = {}
+        starting = asyncio.create_task(start_runs(asked, self._away_s))
+        watching = asyncio.create_task(self._watch(asked, starting, answers))
+        while len(answers) < len(asked) and time.monotonic() < give_up:
+            await asyncio.wait([watching], timeout=self._poll_s)
+            if watching.done():
+                watching.result()
+            for silo in asked.keys() - answers.keys():
+                answer = self._answers.new(asked[silo].step, asked[silo].order, known[silo])
+                if answer is not None:
+                    answers[silo] = answer
+        # What goes on by now is cancelled by asyncio.run.
+        if len(answers) == len(asked):
+            return answers, {}
+        runs, undeployed = await starting
+        return answers | undeployed, runs
+
+    async def _watch(
+        self, asked: Mapping[str, StepOrder], starting: asyncio.Task[Started], answers: dict[str, Any]
+    ) -> None:
+        """Runs that cannot be made or have ended are noted among the answers, until this is cancelled."""
+        runs, undeployed = await starting
+        answers |= undeployed
+        while True:
+            await asyncio.sleep(_LOOK_AT_RUNS_S)
+            wanted = {silo: run_id for silo, run_id in runs.items() if silo not in answers}
+            found = await look_at_runs(wanted.values(), self._away_s)
+            for silo, run_id in wanted.items():
+                run = found.get(run_id)
+                if silo not in answers and (run is None or is_over(run)):
+                    answers[silo] = self._answer(asked[silo], run)
+
+    def _answer(self, asked: StepOrder, run: FlowRun | None) -> Answer | FedrecError:
+        """What an ended run answered."""
+        silo, step = asked.order.client_id, asked.step
         if run is None or run.state is None or not run.state.is_completed():
             what = f"{run.state.name}: {run.state.message}" if run and run.state else "its run is gone"
-            return SiloFailed(f"Silo {order.client_id!r} did not finish {step!r}: {what}")
+            return SiloFailed(f"Silo {silo!r} did not finish {step!r}: {what}")
         try:
-            return self._verified(step, order)
+            return self._answers.verified(step, asked.order)
         except FedrecError as error:
             return error
         except OSError as error:
             # Its part of the exchange cannot be read: that costs the silo its round, and nobody else's.
-            return SiloFailed(f"The answer of silo {order.client_id!r} to {step!r} cannot be read: {error}")
-
-    def _verified(self, step: Step, order: ClientOrder) -> Answer:
-        """The silo's answer to this very order.
-
-        Raises:
-            ForgedAnswer, StaleUpdate, CorruptArtifact: what lies there is none.
-            NotFound: nothing lies there.
-        """
-        silo, job_id = order.client_id, order.job.job_id
-        question = Question(silo, step, job_id, order.round, order.base.sha256)
-        refused: FedrecError = NotFound(
-            f"Silo {silo!r} finished {step!r} of round {order.round} but left no answer in the exchange.",
-            next_step="Compare the exchange URLs of silo and coordinator.",
-        )
-        # More than one where the step was asked again after a crash; any that is genuine serves.
-        for ref in self._exchange.listed(answers_folder(silo, job_id, order.round, step)):
-            try:
-                body = open_sealed(self._opened(ref), question, self._trust.key_of(silo))
-                return _within_own_folder(answer_of_json(step, silo, body, time.perf_counter()), order)
-            except FedrecError as error:
-                refused = error
-        raise refused
-
-    def _opened(self, ref: ArtifactRef) -> bytes:
-        if ref.size > MAX_ANSWER_BYTES:
-            raise ForgedAnswer(f"{ref.path} has {ref.size} bytes, at most {MAX_ANSWER_BYTES} are read.")
-        return self._exchange.get(ref)
-
-
-def _within_own_folder(answer: Answer, order: ClientOrder) -> Answer:
-    """The answer, which names nothing that another silo wrote.
-
-    Raises:
-        ForgedAnswer: it does.
-    """
-    if isinstance(answer, Delivery):
-        folder = updates_folder(order.client_id, order.job.job_id, order.round)
-        if answer.update.path != f"{folder}/{answer.update.sha256}.safetensors":
-            raise ForgedAnswer(
-                f"Silo {order.client_id!r} names {answer.update.path!r} as its update, "
-                f"expected one in {folder}."
-            )
-    return answer
+            return SiloFailed(f"The answer of silo {silo!r} to {step!r} cannot be read: {error}")
 
 
 def _late(run_id: UUID, deadline_s: float) -> LateSilo:
     """The silo is late; a run that was not even begun is called off, so that it can be asked anew."""
     reason = f"no answer within {deadline_s:g} s"
-    run = _runs([run_id]).get(run_id)
+    run = look_at_run(run_id)
     if run is not None and run.state is not None and (run.state.is_scheduled() or run.state.is_pending()):
-        _set_state(run_id, Cancelled(message="Not begun before the deadline."))
+        set_state(run_id, Cancelled(message="Not begun before the deadline."))
         reason += "; its worker did not begin"
     return LateSilo(reason, run_id)
-
-
-def _runs(run_ids: Iterable[UUID], away_s: float = AWAY_S) -> dict[UUID, FlowRun]:
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(run_ids)))
-
-    def read() -> list[FlowRun]:
-        with get_client(sync_client=True) as client:
-            return client.read_flow_runs(flow_run_filter=wanted)
-
-    return {run.id: run for run in patiently(read, away_s)}
-
-
-def _set_state(run_id: UUID, state: State) -> None:
-    def write() -> None:
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run_id, state, force=True)
-
-    patiently(write)
-
-
-def _is_over(run: FlowRun) -> bool:
-    return run.state is not None and run.state.is_final()

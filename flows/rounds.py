@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from flows.job import Job
+from flows.late import note_late_updates
 from flows.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
@@ -50,6 +52,7 @@ def run_round(job: Job) -> None:
         ContractViolation: the merged model breaks its contract; likewise.
     """
     federation, clock = job.config.federation, Stopwatch()
+    note_late_updates(job)
     plan = plan_round(
         job.rounds[-1]["round"] + 1,
         seed=job.config.seed,
@@ -71,7 +74,7 @@ def run_round(job: Job) -> None:
         )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
-    manifest = _manifest(job, plan, merged, checked)
+    manifest = _manifest(job, plan, merged, checked) | {"egress": _egress_heads(deliveries)}
     job.journal.commit(manifest)
     job.rounds.append(manifest)
     follow_up(job, clock)
@@ -182,9 +185,15 @@ def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcom
         "training": as_json(merged.training),
         "update_bytes": merged.update_bytes,
         "drift": merged.drift,
+        "client_drift": {client_id: asdict(each) for client_id, each in merged.client_drift.items()},
         "lease": job.journal.token,
         "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _egress_heads(deliveries: list[Delivery]) -> dict[str, Any]:
+    """Of the silos' egress ledgers, by silo, as each signed it with its update; none of local clients."""
+    return {each.client_id: vars(each.egress) for each in deliveries if each.egress}
 
 
 def _evaluate(job: Job) -> dict[str, Any]:

@@ -13,11 +13,7 @@ from tasks.silo_work import Silo, note_failure, work
 from tasks.steps import StepOrder
 
 
-@flow(
-    name="silo-step",
-    flow_run_name="{asked[order][client_id]}-{asked[step]}-round-{asked[order][round]}",
-    persist_result=False,
-)
+@flow(name="silo-step", persist_result=False)
 def silo_step(asked: dict[str, Any]) -> None:
     """One step is done beside the silo's data, and its signed answer lies in the exchange.
 

@@ -104,6 +104,13 @@ def _show_benefits(result: Result, console: Console) -> None:
         )
         more = f" and {len(losers) - _NAMED_CLIENTS} more" if len(losers) > _NAMED_CLIENTS else ""
         console.print(f"  [yellow]Served worse:[/yellow] {named}{more}.", highlight=False)
+    keepers = [escape(one.client_id) for one in gains if one.offer == "local"]
+    if keepers:
+        more = f" and {len(keepers) - _NAMED_CLIENTS} more" if len(keepers) > _NAMED_CLIENTS else ""
+        named = ", ".join(keepers[:_NAMED_CLIENTS])
+        console.print(
+            f"  Offered their own model, by their validation cases: {named}{more}.", highlight=False
+        )
 
 
 def _show_checks(result: Result, console: Console) -> None:

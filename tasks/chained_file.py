@@ -106,6 +106,14 @@ class ChainedFile:
             sync_folder(self.path.parent)
         return entry
 
+    def last(self) -> Entry | None:
+        """The newest whole entry; None where there is none yet.
+
+        Raises:
+            LedgerTampered: the last line is not an entry.
+        """
+        return self._tail()[0]
+
     def _tail(self) -> tuple[Entry | None, bytes]:
         """The last whole entry and the torn bytes after it, at a cost that does not grow with the file."""
         if not self.path.exists():

@@ -2,7 +2,8 @@
 
 A file of chained lines like the ledger of decisions, in the silo's own folder and for its owner's eyes. It
 says at most too much: what could not be sent after all stands in it too, and what was refused stands in it as
-refused. The chain finds every edit, but not that the newest lines were cut off.
+refused. The chain finds every edit. That it was cut off or written anew its head finds, which the silo signs
+with each answer and the coordinator keeps (`tasks/witness.py`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,64 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from models.errors import LedgerTampered
 from models.ledger import chain
 from models.ledger.chain import Entry
+from models.ledger.head import Head, head_of, why_not_on
 from tasks.chained_file import ChainedFile, LedgerFile
 from tasks.home import Home
 
 LEDGER = "egress ledger"
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What a silo signed about its ledger.
+
+    Attributes:
+        head: of the ledger before the answer left that carries it.
+        answer: SHA-256 of that answer.
+    """
+
+    head: Head
+    answer: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**vars(self.head), "answer": self.answer}
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> Signed:
+        """What `as_json` wrote.
+
+        Raises:
+            InvalidInput: the value is something else.
+        """
+        head = {name: inner for name, inner in value.items() if name != "answer"}
+        return cls(Head.of_json(head), str(value.get("answer")))
+
+
+class Contents:
+    """What a ledger holds, to be compared with what was signed about it.
+
+    Args:
+        entries: the whole ledger, verified by `chain.verify`.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        # The newest place of each object, because an answer left after the head that it carries.
+        self._places = {entry.body["sha256"]: entry.seq for entry in entries if entry.body["type"] == "sent"}
+
+    def why_without(self, signed: Signed) -> str | None:
+        """What is wrong with the ledger if this was signed about it; None where it holds head and answer."""
+        fault = why_not_on(self._entries, signed.head)
+        if fault is None and self._places.get(signed.answer, 0) <= signed.head.count:
+            return f"it holds {signed.head}, but not the answer {signed.answer[:12]} that left with it"
+        return fault
 
 
 class EgressLedger:
@@ -96,6 +147,41 @@ class EgressLedger:
             found = self._file.read()
         chain.verify(found.entries, ledger=LEDGER)
         return found
+
+    def head(self) -> Head:
+        """Of everything that left until now.
+
+        Raises:
+            LedgerTampered: the last line is not an entry.
+        """
+        return head_of(self._file.last())
+
+    def require(self, signed: Signed | None) -> None:
+        """Nothing happens where the ledger holds what it held when the silo signed this, if it ever did.
+
+        Raises:
+            LedgerTampered: it does not, or an entry does not follow from the one before.
+        """
+        contents = Contents(self.read_verified().entries)
+        fault = contents.why_without(signed) if signed else None
+        if fault:
+            raise LedgerTampered(
+                f"This silo's {LEDGER} was cut off or replaced: {fault}.",
+                next_step="Put the file egress.jsonl back as it was. If it is lost, tell the coordinator, "
+                "who accepts a new beginning with fedrec witness NAME --restart REASON.",
+                fault=fault,
+            )
+
+
+def read_ledger(path: Path) -> list[Entry]:
+    """The entries of a ledger's file, or of a copy of it, each of which follows from the one before.
+
+    Raises:
+        LedgerTampered: names the first that does not.
+    """
+    entries = ChainedFile(path, ledger=LEDGER).read().entries
+    chain.verify(entries, ledger=LEDGER)
+    return entries
 
 
 @dataclass

@@ -32,6 +32,7 @@ class Evaluation:
         alone: of a model trained on this client's data only; empty where it was not asked for.
         benefit: sums of the paired differences in what a case is worth (see `Judged`), federated minus alone;
             empty likewise.
+        choice: the same over the validation cases, by which one of the two is offered; empty likewise.
         started, ended: of the work, on the clock of `time.perf_counter`.
         alone_s: seconds that training and evaluating alone took.
     """
@@ -40,6 +41,7 @@ class Evaluation:
     metrics: dict[str, Metric]
     alone: dict[str, Metric]
     benefit: dict[str, Metric]
+    choice: dict[str, Metric]
     started: float
     ended: float
     alone_s: float
@@ -63,12 +65,14 @@ def evaluate_client(order: ClientOrder) -> Evaluation:
     """The federated model's metrics on the client's validation cases: what choices may look at."""
     started = time.perf_counter()
     found = _federated(order, order.data(), "validation")
-    return Evaluation(order.client_id, found.metrics, {}, {}, started, time.perf_counter(), 0.0)
+    return Evaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
 def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
     """The federated model's metrics on the client's test cases, beside a model of its data alone.
+
+    Which of the two the client should be offered is told by its validation cases.
 
     Args:
         order: the final model.
@@ -79,17 +83,21 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
     federated = _federated(order, data, "test")
     alone: dict[str, Metric] = {}
     benefit: dict[str, Metric] = {}
+    choice: dict[str, Metric] = {}
     between = time.perf_counter()
     if alone_rounds:
         family = _described(order, job.family)
         items, users = family.trained_alone(
             data, rounds=alone_rounds, seed=job.seed, client_id=order.client_id
         )
-        own = judged(family, items, users, data, "test")
+        own, chosen = (judged(family, items, users, data, name) for name in ("test", "validation"))
         alone = own.metrics
         benefit = paired_difference(federated.worth, own.worth)
+        choice = paired_difference(_federated(order, data, "validation").worth, chosen.worth)
     ended = time.perf_counter()
-    return Evaluation(order.client_id, federated.metrics, alone, benefit, started, ended, ended - between)
+    return Evaluation(
+        order.client_id, federated.metrics, alone, benefit, choice, started, ended, ended - between
+    )
 
 
 def judged(
@@ -130,7 +138,8 @@ def rank_cases(data: SiloData, scores: Scores, split_name: str) -> HeldOutRanks:
 def _federated(order: ClientOrder, data: SiloData, split_name: str) -> Judged:
     family = order.job.family
     # Users of a client that never trained are known by their histories only.
-    users = order.users(data) if family.keeps_users and order.start.job_id is not None else None
+    by_history = family.answers_by_history or order.start.job_id is None
+    users = None if by_history else order.users(data)
     return judged(family, order.model().items, users, data, split_name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from models.evaluation.benefit import benefit_of
@@ -62,12 +63,21 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ClientBenefit:
-    """What joining gave one client: the difference in what a case is worth, federated minus silo-only."""
+    """What joining gave one client: the difference in what a case is worth, federated minus silo-only.
+
+    Attributes:
+        client_id: whose.
+        cases: its test cases.
+        mean: over them.
+        standard_error: of the mean; None where a single case leaves it unknown.
+        offer: "global", or "local" where the client's own model is clearly better on validation.
+    """
 
     client_id: str
     cases: int
     mean: float
     standard_error: float | None
+    offer: str = "global"
 
     @property
     def margin(self) -> float | None:
@@ -83,6 +93,25 @@ class ClientBenefit:
     def is_clear(self) -> bool:
         """Whether the interval lies wholly on one side of zero."""
         return self.margin is not None and abs(self.mean) > self.margin
+
+
+@dataclass(frozen=True)
+class ClientDrifts:
+    """Where one client's updates pointed beside the merged ones, over the rounds that took it in.
+
+    Attributes:
+        client_id: whose.
+        rounds: how many those are.
+        cosine: mean of the cosines between its update and the sum of all.
+        lowest: the least of them.
+        norm: mean of its update's length divided by the sum's.
+    """
+
+    client_id: str
+    rounds: int
+    cosine: float
+    lowest: float
+    norm: float
 
 
 @dataclass(frozen=True)
@@ -128,7 +157,9 @@ def comparisons(result: Result) -> list[Comparison]:
 def benefits(result: Result) -> list[ClientBenefit]:
     """The clients whose benefit is known, from the greatest gain to the greatest loss."""
     known = [
-        ClientBenefit(one["client_id"], one["cases"], one["benefit"], one["benefit_se"])
+        ClientBenefit(
+            one["client_id"], one["cases"], one["benefit"], one["benefit_se"], one.get("offer", "global")
+        )
         for one in result["clients"]
         if one["benefit"] is not None
     ]
@@ -152,6 +183,25 @@ def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
         Metric(squares, cases),
     )
     return ClientBenefit("all clients", both.cases, both.mean, both.standard_error)
+
+
+def offered_benefit(gains: Sequence[ClientBenefit]) -> float:
+    """The mean benefit over all cases where each client's users get the model that the client is offered."""
+    kept = sum(one.cases * one.mean for one in gains if one.offer == "global")
+    return kept / sum(one.cases for one in gains)
+
+
+def client_drifts(result: Result) -> list[ClientDrifts]:
+    """The clients whose updates the coordinator saw one by one, from those that point farthest away."""
+    by_client: dict[str, list[Mapping[str, float]]] = {}
+    for one in result["rounds"]:
+        for client_id, drift in (one.get("client_drift") or {}).items():
+            by_client.setdefault(client_id, []).append(drift)
+    found = []
+    for client_id, drifts in by_client.items():
+        cosines, norms = ([drift[name] for drift in drifts] for name in ("cosine", "norm"))
+        found.append(ClientDrifts(client_id, len(drifts), fmean(cosines), min(cosines), fmean(norms)))
+    return sorted(found, key=lambda one: (one.cosine, one.client_id))
 
 
 def time_shares(result: Result) -> list[TimeShare]:

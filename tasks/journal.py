@@ -116,6 +116,16 @@ class Journal:
         path = self.folder / "tracked" / _ROUND.format(round_)
         return _read(path) if path.exists() else None
 
+    def note_late(self, record: Mapping[str, Any]) -> None:
+        """A client's update of a committed round came too late; the record names `round` and `client_id`."""
+        name = f"{record['round']:06d}.{record['client_id']}.json"
+        with self.guarded():
+            write_atomically(self.folder / "late" / name, _json(record), durable=False)
+
+    def late(self) -> list[dict[str, Any]]:
+        """All records of `note_late`, by round and client."""
+        return [_read(path) for path in sorted((self.folder / "late").glob("*.json"))]
+
     def add_outcome(self, subject: str, contract: str, text: str) -> None:
         """The JSON of a contract's outcome is kept, for Data Docs at the end of the job."""
         path = self.folder / "contracts" / f"{subject}.{contract}.json"

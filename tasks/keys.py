@@ -146,6 +146,16 @@ def load_key(home: Home) -> SiloKey:
     return SiloKey(private, file)
 
 
+def own_key_ids(home: Home) -> frozenset[str]:
+    """Of the silo's key pair, and of those that were put aside for it.
+
+    Raises:
+        InvalidInput: a file holds no public key.
+    """
+    files = sorted(_folder(home).glob(f"{Path(_PUBLIC).stem}*.pem"))
+    return frozenset(key_id(read_public(file.read_bytes(), str(file))) for file in files)
+
+
 def public_pem(public: Ed25519PublicKey) -> bytes:
     """A public key as a PEM file."""
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

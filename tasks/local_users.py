@@ -71,8 +71,8 @@ def _embeddings(
     """(users, dims) and (users,): the embeddings that are there, and whose they are."""
     states = UserStates(home.silos / silo, tags["fedrec.job"])
     nearest = states.nearest(int(tags["fedrec.round"]))
-    if nearest is None:
-        # It never took part in that job: all its users are folded in.
+    if nearest is None or states.folded_in(nearest):
+        # It never took part in that job, or the job answers all users by their histories.
         return np.zeros((len(rows), 0), np.float32), np.zeros(len(rows), np.bool_)
     state, trained_ids = states.read(nearest)
     pairs = [(rows[user_id], row) for row, user_id in enumerate(trained_ids) if user_id in rows]

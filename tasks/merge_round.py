@@ -15,14 +15,17 @@ from data_contracts.updates import UpdateLimits, check_updates, profile_update, 
 from models.errors import FedrecError, InvalidInput
 from models.evaluation.metric import Metric, total
 from models.federation.arrays import ArrayGroup
+from models.federation.client_drift import ClientDrift, MergedDirection
 from models.federation.merge import MergeRule
-from models.federation.model import GlobalModel, relative_drift
+from models.federation.model import ClientUpdate, GlobalModel, relative_drift
 from models.federation.rounds import Rejection, RoundPlan, require_quorum
 from tasks.codec import decode_update, encode_model
 from tasks.exchange import ArtifactRef
 from tasks.orders import JobContext, fetch_model
 from tasks.train_client import Delivery
 
+# Of more clients nobody looks at each, and reading all their updates once more takes as long as merging them.
+COMPARED_CLIENTS = 100
 # Room for the facts and metrics beside the arrays.
 _HEADER_BYTES = 1 << 16
 
@@ -39,6 +42,8 @@ class Merged:
         training: sums over the accepted clients.
         update_bytes: what came up from the accepted clients.
         drift: how far the embeddings moved, relative to their norm before.
+        client_drift: by client, how its update lies to the sum of all; empty where the coordinator sees
+            nothing but the sum, and of more than `COMPARED_CLIENTS` clients.
     """
 
     model: ArtifactRef
@@ -48,6 +53,7 @@ class Merged:
     training: dict[str, Metric]
     update_bytes: int
     drift: float
+    client_drift: dict[str, ClientDrift]
 
 
 @task(
@@ -64,7 +70,8 @@ def merge_round(
 ) -> Merged:
     """The next global model is in the exchange, made of the updates that arrived and keep the contract.
 
-    Updates are read twice, once to be judged and once to be added, so that only one is in memory at a time.
+    Updates are read one at a time, so that only one is in memory: to be judged, to be added, and to be held
+    against their sum.
 
     Args:
         job: where the updates lie.
@@ -97,10 +104,14 @@ def merge_round(
     require_quorum(plan, [delivery.client_id for delivery in kept], rejected)
     state, training = rule.empty(base), dict[str, Metric]()
     for delivery in kept:
-        update = decode_update(job.exchange.get(delivery.update), f"The update of {delivery.client_id}")
+        update = _read(job, delivery)
         state = rule.add(state, base, update)
         training = total((training, update.metrics))
     model = rule.finish(state, base)
+    direction, client_drift = MergedDirection.of(state.total), dict[str, ClientDrift]()
+    for delivery in kept if len(kept) <= COMPARED_CLIENTS else ():
+        update = _read(job, delivery)
+        client_drift[delivery.client_id] = direction.drift_of(update.deltas, rule.weight(update))
     return Merged(
         model=job.exchange.put(f"{job.job_id}/models", encode_model(model)),
         accepted=state.clients,
@@ -109,7 +120,12 @@ def merge_round(
         training=training,
         update_bytes=sum(delivery.update.size for delivery in kept),
         drift=relative_drift(model.items, base.items),
+        client_drift=client_drift,
     )
+
+
+def _read(job: JobContext, delivery: Delivery) -> ClientUpdate:
+    return decode_update(job.exchange.get(delivery.update), f"The update of {delivery.client_id}")
 
 
 def _profile(

@@ -12,7 +12,7 @@ from typing import TypeVar
 import httpx
 
 AWAY_S = 120.0
-_AGAIN_S = 0.5
+AGAIN_S = 0.5
 
 T = TypeVar("T")
 
@@ -34,4 +34,4 @@ def patiently(call: Callable[[], T], away_s: float = AWAY_S) -> T:
         except httpx.TransportError:
             if time.monotonic() >= give_up:
                 raise
-            time.sleep(_AGAIN_S)
+            time.sleep(AGAIN_S)

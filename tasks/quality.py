@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.bootstrap import interval, ratio_interval, replicate_weights
+from models.evaluation.bootstrap import Interval, interval, ratio_interval, replicate_weights
 from models.evaluation.protocols import LEAVE_ONE_OUT, Protocol
 from models.evaluation.ranking import METRICS, case_values
 from models.evaluation.user_sums import SHARE_METRICS, UserSums, metric_curves, share_values, top_items
@@ -166,13 +166,13 @@ def _rows(
     base: Measured | None,
 ) -> Iterator[dict[str, Any]]:
     for metric, runs in found.curves.items():
-        row = _row(partition, plan, clients, family, arm, metric) | _numbers(interval(runs))
+        row = _row(partition, plan, clients, family, arm, metric) | numbers(interval(runs))
         row["seeds"] = len(runs)
         if base is not None:
             # There is no ratio to a figure that is 0, in the data or in a replicate.
             if base.curves[metric].mean(axis=0).all():
                 ratio = ratio_interval(runs, base.curves[metric])
-                row |= {f"ratio{name}": value for name, value in _named(ratio)}
+                row |= {f"ratio{name}": value for name, value in named(ratio)}
             cost = found.trained
             row |= {"rounds": cost.rounds, "bytes_up": cost.bytes_up, "bytes_down": cost.bytes_down}
         yield row
@@ -190,7 +190,7 @@ def _benefit_rows(
         # A replicate may count none of a small client's users.
         kept = difference[:, np.isfinite(difference).all(axis=0)]
         if kept.shape[1] > 2:  # noqa: PLR2004 - the data and the two that an interval needs
-            yield row | {"client": client_id} | _numbers(interval(kept))
+            yield row | {"client": client_id} | numbers(interval(kept))
 
 
 def _row(
@@ -207,11 +207,13 @@ def _row(
     }
 
 
-def _numbers(found: Any) -> dict[str, float]:
-    return {name.removeprefix("_") or "value": value for name, value in _named(found)}
+def numbers(found: Interval) -> dict[str, float]:
+    """value, low and high of a row."""
+    return {name.removeprefix("_") or "value": value for name, value in named(found)}
 
 
-def _named(found: Any) -> list[tuple[str, float]]:
+def named(found: Interval) -> list[tuple[str, float]]:
+    """The interval's numbers under "", "_low" and "_high"."""
     return [("", round(found.value, 5)), ("_low", round(found.low, 5)), ("_high", round(found.high, 5))]
 
 

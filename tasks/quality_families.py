@@ -15,10 +15,10 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from models.federation.arrays import ArrayGroup, RunningSum
-from models.federation.merge import MergeRuleName, merge_rule
+from models.federation.merge import MergeRuleName
 from models.federation.model import ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import additive_family_of, history_scores
+from models.recommenders.families import LightFMFamily, additive_family_of, history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
     TrainingSet,
@@ -40,12 +40,14 @@ class Trained:
         scores: gives a client's (users, items).
         rounds: merges.
         bytes_up, bytes_down: of one client over all rounds, dense and uncompressed.
+        model: what answers to users that were never trained; None where there is no one model of that kind.
     """
 
     scores: Scores
     rounds: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    model: ItemModel | None = None
 
 
 class Family(ABC):
@@ -102,7 +104,7 @@ class Additive(Family):
             total, size = _summed(learners, partial(family.statistics, model))
             model = family.solve(total, n_items)
             sent += size
-        return Trained(answered(model), self.rounds, sent, self.rounds * _size(model))
+        return Trained(answered(model), self.rounds, sent, self.rounds * _size(model), model)
 
 
 class ItemToItem(Additive):
@@ -128,6 +130,7 @@ class LightFM(Family):
         spec: how clients train.
         rounds: merges.
         merge_rule, server_learning_rate: how differences become the next model.
+        cohort_share: share of the clients asked in each round.
         pooled_spec, pooled_epochs: how it trains on pooled data, and each client alone.
     """
 
@@ -138,6 +141,7 @@ class LightFM(Family):
     server_learning_rate: float
     pooled_spec: TrainSpec
     pooled_epochs: int
+    cohort_share: float = 1.0
 
     @property
     def name(self) -> str:
@@ -145,8 +149,14 @@ class LightFM(Family):
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         data = {name: _training_set(learner.histories) for name, learner in learners.items()}
-        rule = merge_rule(self.merge_rule, self.server_learning_rate)
-        simulation = Simulation(data, self.spec, rule, seed=seed)
+        family = LightFMFamily(self.spec, self.merge_rule, self.server_learning_rate)
+        simulation = Simulation(
+            data,
+            self.spec,
+            lambda round_: family.rule((round_ - 1) / self.rounds),
+            seed=seed,
+            cohort_share=self.cohort_share,
+        )
         for _ in range(self.rounds):
             simulation.run_round()
         users, model = simulation.users, simulation.model
@@ -155,8 +165,9 @@ class LightFM(Family):
             for name, learner in learners.items()
             for user_id, vector in zip(learner.user_ids, users[name].embeddings, strict=True)
         }
-        sent = self.rounds * _size(model.items)
-        return Trained(_products(vectors, require(model.items, ItemArrays)), self.rounds, sent, sent)
+        sent = round(simulation.update_bytes / len(learners))
+        items = require(model.items, ItemArrays)
+        return Trained(_scores(self.spec, vectors, items), self.rounds, sent, sent, items)
 
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         everyone = pooled(learners)
@@ -167,7 +178,8 @@ class LightFM(Family):
             seed=seed,
             client_id="all clients",
         )
-        return Trained(_products(dict(zip(everyone.user_ids, users.embeddings, strict=True)), items))
+        vectors = dict(zip(everyone.user_ids, users.embeddings, strict=True))
+        return Trained(_scores(self.pooled_spec, vectors, items))
 
     def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
         return self.centralised({client.id: learner}, seed).scores(client)
@@ -197,10 +209,15 @@ def _training_set(histories: Histories) -> TrainingSet:
     )
 
 
-def _products(vectors: Mapping[str, np.ndarray], items: ItemArrays) -> Scores:
+def _scores(spec: TrainSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
+    """What LightFM answers to a client's users, by their trained vectors or by their histories."""
+    if spec.user_vectors == "folded_in":
+        return answered(items)
+    arrays = require(items, ItemArrays)
+
     def scores(client: BenchClient) -> np.ndarray:
         users = np.stack([vectors[user_id] for user_id in client.user_ids])
-        return users @ items.embeddings.T + items.biases
+        return users @ arrays.embeddings.T + arrays.biases
 
     return scores
 

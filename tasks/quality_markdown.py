@@ -27,18 +27,27 @@ def put_table(document: Path, rows: Sequence[Row]) -> None:
     Raises:
         InvalidInput: the document cannot be read or has no place for a table.
     """
+    put_between(document, BEGIN, END, table(rows))
+
+
+def put_between(document: Path, begin_mark: str, end_mark: str, new: str) -> None:
+    """The document holds new text between two marks instead of what stood there.
+
+    Raises:
+        InvalidInput: the document cannot be read or lacks the marks.
+    """
     try:
         text = document.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"{document} cannot be read: {error.strerror}.") from error
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
         raise InvalidInput(
             f"{document} has no place for the table.",
-            next_step=f"Put these two lines where it belongs:\n{BEGIN}\n{END}",
+            next_step=f"Put these two lines where it belongs:\n{begin_mark}\n{end_mark}",
         )
-    write_atomically(document, f"{before}{begin}\n{table(rows)}\n{end}{after}".encode())
+    write_atomically(document, f"{before}{begin}\n{new}\n{end}{after}".encode())
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -62,7 +71,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _values(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
-    yield from _head("family", "arm", "seeds", *metrics)
+    yield from head("family", "arm", "seeds", *metrics)
     for family in dict.fromkeys(row["family"] for row in rows):
         for arm in _ARMS:
             found = {row["metric"]: row for row in rows if (row["family"], row["arm"]) == (family, arm)}
@@ -71,18 +80,18 @@ def _values(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
                     f"{found[each]['value']:.4f} ({found[each]['low']:.4f}-{found[each]['high']:.4f})"
                     for each in metrics
                 )
-                yield _line(family, arm, str(found[metrics[0]]["seeds"]), *cells)
+                yield line(family, arm, str(found[metrics[0]]["seeds"]), *cells)
 
 
 def _ratios(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
     federated = [row for row in rows if row["arm"] == "federated"]
     if not federated:
         return
-    yield from _head("federated / centralised", *metrics, "rounds", "MB up", "MB down")
+    yield from head("federated / centralised", *metrics, "rounds", "MB up", "MB down")
     for family in dict.fromkeys(row["family"] for row in federated):
         found = {row["metric"]: row for row in federated if row["family"] == family}
         cost = found[metrics[0]]
-        yield _line(
+        yield line(
             family,
             *(_ratio(found[each]) for each in metrics),
             str(cost["rounds"]),
@@ -102,11 +111,11 @@ def _benefits(rows: Sequence[Row]) -> Iterator[str]:
         return
     families = list(dict.fromkeys(row["family"] for row in gained))
     yield "What joining gives each silo's users: NDCG@10 over all items, federated minus alone.\n"
-    yield from _head("silo", *families)
+    yield from head("silo", *families)
     by_cell = {(row["client"], row["family"]): row for row in gained}
     for client in dict.fromkeys(row["client"] for row in gained):
         cells = (by_cell.get((client, family)) for family in families)
-        yield _line(
+        yield line(
             client,
             *(
                 f"{cell['value']:+.4f} ({cell['low']:+.4f} to {cell['high']:+.4f})" if cell else ""
@@ -116,10 +125,12 @@ def _benefits(rows: Sequence[Row]) -> Iterator[str]:
     yield ""
 
 
-def _head(*names: str) -> Iterator[str]:
-    yield _line(*names)
-    yield _line(*("---" for _ in names))
+def head(*names: str) -> Iterator[str]:
+    """The first two lines of a table."""
+    yield line(*names)
+    yield line(*("---" for _ in names))
 
 
-def _line(*cells: str) -> str:
+def line(*cells: str) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"

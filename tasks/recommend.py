@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.federation.model import ItemArrays, require
+from models.federation.model import ItemArrays, ItemModel, require
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.answer import Recommender
 from models.recommenders.cold_items import placed_by_features
@@ -21,40 +21,52 @@ from tasks import registry
 from tasks.home import Home
 from tasks.registered_round import RegisteredRound
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def recommender_of(found: RegisteredRound) -> Recommender:
-    """A recommender over a loaded version; an item without a title goes by its id.
+    """A recommender over a loaded version; see `recommender_over`.
 
     Raises:
         CorruptArtifact: the version's bytes are no model.
         CatalogMismatch: the model numbers its rows otherwise than the items.
     """
-    ids = [str(item_id) for item_id in found.items["item_id"]]
-    titles = found.items["title"].tolist() if "title" in found.items else [""] * len(ids)
+    return recommender_over(found.model().items, found.items)
+
+
+def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
+    """A recommender over the items of a model; an item without a title goes by its id.
+
+    Args:
+        model: of any family.
+        items: item_id, title where known, and features, in the order of the model's rows.
+    """
+    ids = [str(item_id) for item_id in items["item_id"]]
+    titles = items["title"].tolist() if "title" in items else [""] * len(ids)
     named = [
         title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
     ]
-    return Recommender(_scorer(found), ids, named)
+    return Recommender(_scorer(model, items), ids, named)
 
 
-def _scorer(found: RegisteredRound) -> Scorer:
-    items = found.model().items
-    match items:
+def _scorer(model: ItemModel, items: pd.DataFrame) -> Scorer:
+    match model:
         case ItemFactors():
-            return FactorScorer.of(items)
+            return FactorScorer.of(model)
         case ItemWeights():
-            return WeightsScorer.of(items)
+            return WeightsScorer.of(model)
         case RatingModel():
-            return RatingScorer(items)
+            return RatingScorer(model)
         case _:
-            return Factors.of(_placed(require(items, ItemArrays), found))
+            return Factors.of(_placed(require(model, ItemArrays), items))
 
 
-def _placed(items: ItemArrays, found: RegisteredRound) -> ItemSide:
+def _placed(model: ItemArrays, items: pd.DataFrame) -> ItemSide:
     """LightFM's items; those that no gradient ever reached lie where their features place them."""
-    trained, embeddings, biases = items.trained, items.embeddings, items.biases
+    trained, embeddings, biases = model.trained, model.embeddings, model.biases
     if trained.any() and not trained.all():
-        features = ItemFeatures.of(found.items).matrix()
+        features = ItemFeatures.of(items).matrix()
         embeddings, biases = placed_by_features(embeddings, biases, trained, features)
     return ItemSide.of(embeddings, biases)
 

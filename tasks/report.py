@@ -7,14 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.evaluation.benefit import FEWEST_CASES
 from tasks.atomic import write_atomically
+from tasks.explanation import NOTHING_SHOWN, Explanation
 from tasks.job_result import (
     Result,
     benefits,
+    client_drifts,
     comparisons,
     contract_tallies,
     in_bytes,
     judgement,
+    offered_benefit,
     overall_benefit,
     rejections,
     time_shares,
@@ -24,7 +28,9 @@ from tasks.job_result import (
 _TEMPLATE = "report.html.j2"
 
 
-def write_report(result: Result, path: Path, *, open_next: Sequence[str] = ()) -> Path:
+def write_report(
+    result: Result, path: Path, *, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
+) -> Path:
     """`path` holds the job's report; equal results give equal bytes.
 
     The file loads nothing from elsewhere and runs no script: it can be mailed, archived and logged to MLflow.
@@ -32,22 +38,26 @@ def write_report(result: Result, path: Path, *, open_next: Sequence[str] = ()) -
     Args:
         result: the job's result, as it also stands in `result.json`.
         path: the HTML file; replaced as a whole.
+        explanation: what the items of the job's models show.
         open_next: lines that tell the reader where to go from here; each may hold one `command` in backticks.
 
     Returns:
         The path.
     """
-    write_atomically(path, render_report(result, open_next).encode(), durable=False)
+    write_atomically(path, render_report(result, explanation, open_next).encode(), durable=False)
     return path
 
 
-def render_report(result: Result, open_next: Sequence[str] = ()) -> str:
+def render_report(
+    result: Result, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
+) -> str:
     """The report's HTML."""
     # Both take a while to import, and most commands need neither.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from tasks.report_figures import SHOWN_CLIENTS, SHOWN_ROUNDS, STAGE_COLOURS, draw_all
+    from tasks.figure_style import SHOWN_CLIENTS
+    from tasks.report_figures import SHOWN_ROUNDS, STAGE_COLOURS, draw_all
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -61,6 +71,8 @@ def render_report(result: Result, open_next: Sequence[str] = ()) -> str:
         "metric": lambda value: _shown(value, "{:.4f}"),
         "signed": lambda value: _shown(value, "{:+.4f}").replace("-", "−"),
         "ratio": lambda value: _shown(value, "{:.3f}×"),
+        "decimals": lambda value: _shown(value, "{:.2f}").replace("-", "−"),
+        "percent": lambda value: _shown(value, "{:.1%}"),
         "seconds": lambda value: _shown(
             value, "{:.1f} s" if value is not None and value >= 1 else "{:.3f} s"
         ),
@@ -68,7 +80,8 @@ def render_report(result: Result, open_next: Sequence[str] = ()) -> str:
         "count": lambda value: _shown(value, "{:,}").replace(",", "\u202f"),
     }
     gains, times = benefits(result), time_shares(result)
-    figures = {name: Markup(svg) for name, svg in draw_all(result, gains, times).items()}  # noqa: S704 - ours
+    drawn = draw_all(result, gains, times, explanation)
+    figures = {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 - ours
     return environment.get_template(_TEMPLATE).render(
         result=result,
         verdict=verdict(result),
@@ -76,6 +89,9 @@ def render_report(result: Result, open_next: Sequence[str] = ()) -> str:
         comparisons=comparisons(result),
         gains=gains,
         overall=overall_benefit(gains),
+        offered=offered_benefit(gains) if gains else None,
+        drifts=client_drifts(result),
+        explanation=explanation,
         times=times,
         colours=STAGE_COLOURS,
         tallies=contract_tallies(result),
@@ -83,6 +99,7 @@ def render_report(result: Result, open_next: Sequence[str] = ()) -> str:
         settings=list(_flat(result["config"])),
         figures=figures,
         open_next=open_next or _places_to_go(result),
+        fewest_cases=FEWEST_CASES,
         shown_clients=SHOWN_CLIENTS,
         shown_rounds=SHOWN_ROUNDS,
     )

@@ -1,33 +1,39 @@
-"""The plots of the job report as SVG text; equal results give equal bytes.
-
-Figures are made through matplotlib's objects, without pyplot: nothing is shared with other threads but the
-settings, which a lock guards. Colours are those of Okabe & Ito, which stay apart for colour-blind readers;
-whatever matters is told by shape or text as well.
-"""
+"""The plots of the job report as SVG text; equal results give equal bytes."""
 
 from __future__ import annotations
 
-import io
 import re
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from models.evaluation.judgement import Judgement
-from tasks.job_result import ClientBenefit, TimeShare, in_bytes, judgement
+from tasks.explanation import Explanation
+from tasks.explanation_figures import draw_client_drift, draw_map
+from tasks.figure_style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SHOWN_CLIENTS,
+    SKY,
+    VERMILION,
+    drawing,
+    is_light,
+    number_rounds,
+    short,
+    stacked,
+    svg,
+)
+from tasks.job_result import ClientBenefit, TimeShare, client_drifts, in_bytes, judgement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
-INK, FAINT = "#1f2933", "#d9dee3"
 STAGE_COLOURS: dict[str, str] = {
     "Start-up": "#7b8794",
     "Training": BLUE,
@@ -42,58 +48,40 @@ STAGE_COLOURS: dict[str, str] = {
     "Orchestration": VERMILION,
     "Not accounted for": "#cbd2d9",
 }
-SHOWN_CLIENTS = 40
 SHOWN_ROUNDS = 60
-_WIDTH = 4.9  # inches: small enough for a phone to show the text at a readable size
-_SETTINGS: Any = {
-    "svg.hashsalt": "fedrec",
-    "svg.fonttype": "none",
-    "savefig.transparent": True,
-    "text.parse_math": False,  # a client may be called "$x$"
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": "#9aa5b1",
-    "axes.labelcolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "hatch.linewidth": 1.0,
-    "hatch.color": "white",
-}
-_lock = threading.Lock()
 
 
 def draw_all(
-    result: Mapping[str, Any], gains: Sequence[ClientBenefit], times: Sequence[TimeShare]
+    result: Mapping[str, Any],
+    gains: Sequence[ClientBenefit],
+    times: Sequence[TimeShare],
+    explanation: Explanation,
 ) -> dict[str, str]:
     """Every figure that the result has numbers for, by name, as an `<svg>` element."""
-    rounds, by = result["rounds"], judgement(result)
+    rounds, drifts, by = result["rounds"], client_drifts(result), judgement(result)
     drawn: dict[str, str] = {}
-    with _lock, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # Text stays text, drawn in the reader's fonts: what is missing from the font here does not matter.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with drawing():
         if rounds:
             evaluated = any(one["metrics"].get(f"validation/{by.quality}") is not None for one in rounds)
-            drawn["convergence"] = _svg(
+            drawn["convergence"] = svg(
                 _draw_convergence(rounds, by, evaluated),
                 "convergence",
                 "Validation metrics and drift by round",
             )
-            drawn["rounds"] = _svg(_draw_rounds(result), "rounds", "Contracts and clients by round")
-            drawn["seconds"] = _svg(_draw_seconds(rounds), "seconds", "Seconds of each round by stage")
-            drawn["bytes"] = _svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
+            drawn["rounds"] = svg(_draw_rounds(result), "rounds", "Contracts and clients by round")
+            drawn["seconds"] = svg(_draw_seconds(rounds), "seconds", "Seconds of each round by stage")
+            drawn["bytes"] = svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
         if gains:
-            drawn["benefit"] = _svg(
-                _draw_benefit(gains, judgement(result).worth),
+            drawn["benefit"] = svg(
+                _draw_benefit(gains, by.worth),
                 "benefit",
                 "Benefit of joining by client, with intervals",
             )
-        drawn["wall_time"] = _svg(_draw_wall_time(times), "wall", "Shares of the wall time by stage")
+        if drifts:
+            drawn["client_drift"] = draw_client_drift(rounds[-SHOWN_ROUNDS:], drifts[:SHOWN_CLIENTS])
+        if explanation["map"]:
+            drawn["map"] = draw_map(explanation["map"])
+        drawn["wall_time"] = svg(_draw_wall_time(times), "wall", "Shares of the wall time by stage")
     return drawn
 
 
@@ -108,7 +96,7 @@ def _draw_convergence(rounds: Sequence[Mapping[str, Any]], by: Judgement, evalua
         (f"validation/{by.quality}", by.quality_label, BLUE, "o"),
         (f"validation/{by.second}", by.second_label, VERMILION, "s"),
     ]
-    figure, every = _panels(3 if evaluated else 1, height=1.45)
+    figure, every = stacked(3 if evaluated else 1, height=1.45)
     for axes, (name, title, colour, marker) in zip(every[:-1], panels, strict=False):
         values = [(one["round"], one["metrics"].get(name)) for one in rounds]
         points = [(number, value) for number, value in values if value is not None]
@@ -146,7 +134,7 @@ def _draw_line(axes: Axes, points: Sequence[tuple[int, float]], colour: str, mar
 
 def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
     shown = shown_benefits(gains)
-    figure, (axes,) = _panels(1, height=0.55 + 0.235 * max(len(shown), 2))
+    figure, (axes,) = stacked(1, height=0.55 + 0.235 * max(len(shown), 2))
     for place, one in enumerate(shown):
         axes.barh(
             place,
@@ -161,7 +149,7 @@ def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
     axes.axvline(0, color=INK, lw=1)
     axes.set_yticks(
         range(len(shown)),
-        [f"{'▼ ' if one.loses else ''}{_short(one.client_id)} ({one.cases})" for one in shown],
+        [f"{'▼ ' if one.loses else ''}{short(one.client_id)} ({one.cases})" for one in shown],
     )
     for label, one in zip(axes.get_yticklabels(), shown, strict=True):
         label.set_color(VERMILION if one.loses else INK)
@@ -195,14 +183,14 @@ def _draw_rounds(result: Mapping[str, Any]) -> Figure:
         bad += [
             (x, rows[rejected["client_id"]]) for rejected in one["rejected"] if rejected["client_id"] in rows
         ]
-    figure, (axes,) = _panels(1, height=0.75 + 0.19 * (len(names) + len(clients) + 0.7))
+    figure, (axes,) = stacked(1, height=0.75 + 0.19 * (len(names) + len(clients) + 0.7))
     size = min(34.0, 34.0 * (32 / max(len(rounds), 1)) ** 2)
     _draw_marks(axes, good, "s", SKY, size)
     _draw_marks(axes, bad, "X", VERMILION, size * 1.5)
-    axes.set_yticks([*range(len(names)), *rows.values()], [*names, *(_short(name) for name in clients)])
+    axes.set_yticks([*range(len(names)), *rows.values()], [*names, *(short(name) for name in clients)])
     for y, label in enumerate(axes.get_yticklabels()):
         label.set_fontweight("bold" if y < len(names) else "normal")
-    _number_rounds(axes, [one["round"] for one in rounds])
+    number_rounds(axes, [one["round"] for one in rounds])
     axes.set_ylim(first + len(clients) - 0.3, -0.7)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -218,13 +206,13 @@ def _draw_marks(
 
 
 def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
-    figure, (axes,) = _panels(1, height=0.62)
+    figure, (axes,) = stacked(1, height=0.62)
     left = 0.0
     for one in times:
         colour = STAGE_COLOURS[one.label]
         axes.barh(0, one.seconds, left=left, color=colour, edgecolor="white", linewidth=1)
         if one.share > 0.09:  # noqa: PLR2004 - narrower parts have no room for text
-            ink = INK if _is_light(colour) else "white"
+            ink = INK if is_light(colour) else "white"
             axes.text(left + one.seconds / 2, 0, f"{one.share:.0%}", ha="center", va="center", color=ink)
         left += one.seconds
     axes.set_xlim(0, left or 1)
@@ -244,7 +232,7 @@ def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
         "tracking": "Tracking",
         "evaluate": "Evaluation",
     }
-    figure, (axes,) = _panels(1, height=2.4)
+    figure, (axes,) = stacked(1, height=2.4)
     numbers = range(len(rounds))
     bottom = [0.0] * len(rounds)
     for key, label in stages.items():
@@ -263,7 +251,7 @@ def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _draw_bytes(rounds: Sequence[Mapping[str, Any]]) -> Figure:
-    figure, (axes,) = _panels(1, height=1.9)
+    figure, (axes,) = stacked(1, height=1.9)
     axes.bar(range(len(rounds)), [one["update_bytes"] for one in rounds], 0.85, color=BLUE)
     _finish_bars(axes, rounds, "")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
@@ -273,36 +261,8 @@ def _draw_bytes(rounds: Sequence[Mapping[str, Any]]) -> Figure:
 
 def _finish_bars(axes: Axes, rounds: Sequence[Mapping[str, Any]], label: str) -> None:
     axes.grid(axis="y", color=FAINT, lw=0.7)
-    _number_rounds(axes, [one["round"] for one in rounds])
+    number_rounds(axes, [one["round"] for one in rounds])
     axes.set_ylabel(label)
-
-
-def _number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
-    """The x axis counts places; every so many of them shows its round."""
-    step = max(1, -(-len(numbers) // 10))
-    axes.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
-    axes.set_xlim(-0.7, len(numbers) - 0.3)
-    axes.set_xlabel("round")
-
-
-def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(_WIDTH, height * count + 0.35), layout="constrained")
-    FigureCanvasSVG(figure)
-    every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
-    every[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    return figure, list(every)
-
-
-def _svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as one `<svg>` element that can stand in a page beside others."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
-    # Ids count from 1 in each figure, but must be unique in the page.
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
 
 
 def _shown_clients(result: Mapping[str, Any]) -> list[str]:
@@ -320,12 +280,3 @@ def _round_of(subject: str) -> int:
     """The round that a contract's subject names (`round-7`); -1 where it names a client."""
     found = re.fullmatch(r"round-(\d+)", subject)
     return int(found[1]) if found else -1
-
-
-def _short(name: str, length: int = 18) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
-
-
-def _is_light(colour: str) -> bool:
-    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return 0.299 * red + 0.587 * green + 0.114 * blue > 140  # noqa: PLR2004 - perceived brightness of 255

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -210,15 +210,30 @@ class UserStates:
         self._silo = silo
         self._folder = silo / "state" / job_id
 
-    def write(self, round_: int, users: UserArrays, user_ids: tuple[str, ...]) -> None:
-        """The state after `round_` is stored."""
+    def write(
+        self, round_: int, users: UserArrays, user_ids: tuple[str, ...], *, folded_in: bool = False
+    ) -> None:
+        """The state after `round_` is stored.
+
+        Args:
+            round_: of the model that the users were trained with.
+            users: their arrays.
+            user_ids: whose the rows are.
+            folded_in: the job answers its users by their histories, and trains these for the items' sake.
+        """
         arrays = {
             "embeddings": users.embeddings,
             "biases": users.biases,
             "embedding_accumulators": users.embedding_accumulators,
             "bias_accumulators": users.bias_accumulators,
         }
-        facts = {"kind": _KIND, "round": round_, "user_ids": user_ids, "sha256": _digest(arrays)}
+        facts = {
+            "kind": _KIND,
+            "round": round_,
+            "user_ids": user_ids,
+            "sha256": _digest(arrays),
+            "folded_in": folded_in,
+        }
         # Nobody but the silo's own account reads its users.
         self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(self._file(round_), encode(arrays, facts), durable=False)
@@ -229,6 +244,29 @@ class UserStates:
         Raises:
             CorruptArtifact: there is none, or it is damaged.
         """
+        arrays, facts = self._stored(round_)
+        return UserArrays(**arrays), tuple(facts["user_ids"])
+
+    def folded_in(self, round_: int) -> bool:
+        """Whether the job answers its users by their histories instead of the state after `round_`.
+
+        Raises:
+            CorruptArtifact: there is none, or it is damaged.
+        """
+        return bool(self._stored(round_)[1].get("folded_in", False))
+
+    def nearest(self, round_: int) -> int | None:
+        """The round nearest to `round_` whose state is there, the later of two; None where there is none."""
+        found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
+        return min(found, key=lambda each: (abs(each - round_), -each), default=None)
+
+    def forget_before(self, round_: int) -> None:
+        """Only states of `round_` and later are left."""
+        for path in self._folder.glob("round-*.safetensors"):
+            if path < self._file(round_):
+                path.unlink(missing_ok=True)
+
+    def _stored(self, round_: int) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
         path = self._file(round_)
         if not path.exists():
             raise CorruptArtifact(
@@ -243,18 +281,7 @@ class UserStates:
                 f"{path} is damaged: its arrays are not those that were written.",
                 next_step="Restore the silo's folder, or start a new job.",
             )
-        return UserArrays(**arrays), tuple(facts["user_ids"])
-
-    def nearest(self, round_: int) -> int | None:
-        """The round nearest to `round_` whose state is there, the later of two; None where there is none."""
-        found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
-        return min(found, key=lambda each: (abs(each - round_), -each), default=None)
-
-    def forget_before(self, round_: int) -> None:
-        """Only states of `round_` and later are left."""
-        for path in self._folder.glob("round-*.safetensors"):
-            if path < self._file(round_):
-                path.unlink(missing_ok=True)
+        return arrays, facts
 
     def _file(self, round_: int) -> Path:
         return self._folder / f"round-{round_:06d}.safetensors"

@@ -60,11 +60,14 @@ def work(silo: Silo, asked: StepOrder) -> None:
 
     Raises:
         EgressRefused: the order is for another silo, or its answer must not leave.
+        LedgerTampered: the egress ledger is not the one whose head the silo signed before.
         FedrecError: the step cannot be done; trying again cannot help.
     """
     order = asked.order
     if order.client_id != silo.name:
         raise EgressRefused(f"Silo {silo.name!r} was given an order for {order.client_id!r}.")
+    ledger = EgressLedger(silo.home)
+    ledger.require(asked.witnessed)
     snapshot = _snapshot(silo, asked)
     _require_users(silo, asked, snapshot)
     job = replace(
@@ -75,7 +78,7 @@ def work(silo: Silo, asked: StepOrder) -> None:
         silos_dir=str(silo.home.silos),
     )
     order = replace(order, job=job)
-    border = Border(EgressLedger(silo.home), silo.policy, silo.name, job.job_id, order.round)
+    border = Border(ledger, silo.policy, silo.name, job.job_id, order.round)
     exchange = GuardedExchange(silo.exchange_url, border)
     answer = _perform(replace(asked, order=order), exchange)
     if isinstance(answer, Checked):
@@ -83,7 +86,10 @@ def work(silo: Silo, asked: StepOrder) -> None:
             _note(silo.home, answer.outcome.summary() + "\n")
         answer = replace(answer, outcome=without_values(answer.outcome))
     question = Question(silo.name, asked.step, job.job_id, order.round, order.base.sha256)
-    data = sealed(question, answer_as_json(answer), load_key(silo.home))
+    # The head holds the step's update already. The answer's own entry cannot be in a head that the answer
+    # carries; it comes next, under the SHA-256 by which the coordinator knows the answer.
+    body = answer_as_json(answer) | {"egress": vars(ledger.head())}
+    data = sealed(question, body, load_key(silo.home))
     exchange.put(answers_folder(silo.name, job.job_id, order.round, asked.step), data)
 
 

@@ -13,6 +13,7 @@ from models.errors import InvalidInput
 from models.evaluation.metric import Metric, as_json
 from models.recommenders.specs import spec_of
 from tasks.check_contracts import Checked
+from tasks.egress import Signed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef
 from tasks.orders import ClientOrder, JobContext
@@ -43,7 +44,8 @@ class StepOrder:
         step: what to do.
         order: on which round and model.
         arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
-            job's catalogue (check), or `alone_rounds` (compare).
+            job's catalogue (check), or `alone_rounds` (compare); for a silo that answered before also
+            `witnessed`, what it signed of its egress ledger last.
     """
 
     step: Step
@@ -93,6 +95,15 @@ class StepOrder:
         """Of the interactions contract (step "check")."""
         return InteractionLimits(**self.arguments["limits"])
 
+    @property
+    def witnessed(self) -> Signed | None:
+        """What the silo signed of its egress ledger last; None where the coordinator knows of nothing.
+
+        Raises:
+            InvalidInput: what was given is something else.
+        """
+        return Signed.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
+
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:
     """A client's answer as JSON values: durations instead of one machine's clock."""
@@ -114,6 +125,7 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
         "metrics": as_json(answer.metrics),
         "alone": as_json(answer.alone),
         "benefit": as_json(answer.benefit),
+        "choice": as_json(answer.choice),
         "seconds": answer.ended - answer.started,
         "alone_s": answer.alone_s,
     }
@@ -143,14 +155,15 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
                 raise ValueError(f"{update.sha256!r} is no SHA-256")
             lightfm_s, transfer_s = _number(body["lightfm_s"]), _number(body["transfer_s"])
             return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
-        metrics, alone, benefit = (
+        metrics, alone, benefit, choice = (
             {
                 name: Metric(_number(pair["total"]), _number(pair["weight"]))
                 for name, pair in body[part].items()
             }
-            for part in ("metrics", "alone", "benefit")
+            for part in ("metrics", "alone", "benefit", "choice")
         )
-        return Evaluation(client_id, metrics, alone, benefit, started, received, _number(body["alone_s"]))
+        alone_s = _number(body["alone_s"])
+        return Evaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(
             f"The answer of {client_id!r} to {step!r} lacks a part or has one of a wrong form: {error}."

@@ -9,6 +9,7 @@ from prefect import task
 
 from models.evaluation.metric import Metric
 from models.federation.model import ClientUpdate
+from models.ledger.head import Head
 from tasks.codec import encode_update
 from tasks.exchange import ArtifactRef
 from tasks.orders import ClientOrder
@@ -26,6 +27,7 @@ class Delivery:
         started, ended: of the work, on the clock of `time.perf_counter`.
         lightfm_s: CPU seconds inside LightFM.
         transfer_s: of that time, what a silo spent on fetching the model and putting its update.
+        egress: the head of a silo's egress ledger, with the update in it.
     """
 
     client_id: str
@@ -34,6 +36,7 @@ class Delivery:
     ended: float
     lightfm_s: float
     transfer_s: float = 0.0
+    egress: Head | None = None
 
 
 @task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)
@@ -72,5 +75,5 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
     if trained_users is not None:
         states = UserStates(order.silo, job.job_id)
         states.forget_before(order.start.round)
-        states.write(order.round, trained_users, data.user_ids)
+        states.write(order.round, trained_users, data.user_ids, folded_in=job.family.answers_by_history)
     return encode_update(update), training_s

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from models.evaluation.metric import Metric, total
-from models.evaluation.ranking import Scores, product_scores, ranking_metrics
-from models.federation.merge import MergeRuleName, merge_rule
-from models.federation.model import ItemModel
+from models.evaluation.ranking import ranking_metrics
+from models.federation.merge import MergeRuleName
 from models.federation.rounds import TrainSpec
-from models.recommenders.lightfm_training import PooledTraining, UserArrays
+from models.recommenders.families import LightFMFamily, family_of
+from models.recommenders.lightfm_training import PooledTraining
 from models.recommenders.simulation import Simulation
 from tasks.dataset import Partition, open_partition
 from tasks.evaluate_client import rank_cases
@@ -105,10 +105,12 @@ def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str,
 
 def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
     assert trial.merge_rule is not None  # noqa: S101 - for the type checker
+    family = LightFMFamily(trial.train, trial.merge_rule, trial.server_learning_rate)
+    rounds = trial.rounds_after(trial.epochs)
     simulation = Simulation(
         {client_id: silo.training for client_id, silo in clients.items()},
         trial.train,
-        merge_rule(trial.merge_rule, trial.server_learning_rate),
+        lambda round_: family.rule((round_ - 1) / rounds),
         seed=trial.seed,
         cohort_share=trial.cohort_share,
     )
@@ -117,7 +119,11 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
             simulation.run_round()
         metrics = total(
             ranking_metrics(
-                rank_cases(silo, _scores(simulation.users[client_id], simulation.model.items), trial.split)
+                rank_cases(
+                    silo,
+                    family.scores(simulation.model.items, simulation.users[client_id], silo),
+                    trial.split,
+                )
             )
             for client_id, silo in clients.items()
         )
@@ -126,17 +132,13 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
 
 def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
     data = PooledSilos.of(list(clients.values()))
-    training = PooledTraining(data.training, trial.train, seed=trial.seed)
-    done = 0
+    training = PooledTraining(data.training, trial.train, epochs=trial.epochs, seed=trial.seed)
+    family, done = family_of(trial.train), 0
     for mark in marks:
         items, users = training.run(mark - done)
         done = mark
-        metrics = data.metrics(_scores(users, items), trial.split)
+        metrics = data.metrics(family.scores(items, users, data), trial.split)
         yield Look(mark, 0, 0, metrics)
-
-
-def _scores(users: UserArrays, items: ItemModel) -> Scores:
-    return product_scores(users.embeddings, items.vectors, items.item_biases)
 
 
 def _marks(epochs: int, evaluations: int) -> list[int]:

@@ -19,6 +19,7 @@ settings.register_profile("fedrec", deadline=None)
 settings.load_profile("fedrec")
 
 pytest_plugins = [
+    "tests.coloured_world",
     "tests.servers.browser",
     "tests.servers.postgres",
     "tests.servers.object_store",

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.output import emit, json_option
+from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from models.ledger.chain import Entry
 
 
 @click.command("egress")
 @click.option("--job", "job_id", default=None, metavar="ID", help="Only what left for this job.")
 @click.option("--verify", is_flag=True, help="Check that nobody edited the record; exit code 6 on a fault.")
+@click.option(
+    "--witness",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The coordinator's witness/NAME.jsonl: with --verify, check that the record holds all that this "
+    "silo signed.",
+)
 @json_option
-def command(job_id: str | None, verify: bool, as_json: bool) -> None:
+def command(job_id: str | None, verify: bool, witness: Path | None, as_json: bool) -> None:
     """Show what left this silo: for each job, round and kind how much, and which figures.
 
     Everything stands in the ledger FEDREC_HOME/egress.jsonl before it leaves, and what the policy refused
@@ -23,6 +34,8 @@ def command(job_id: str | None, verify: bool, as_json: bool) -> None:
     from tasks.egress import EgressLedger, summarise
     from tasks.home import current_home
 
+    if witness and not verify:
+        raise click.UsageError("--witness goes with --verify.")
     ledger = EgressLedger(current_home())
     found = ledger.read_verified() if verify else ledger.read()
     result = {
@@ -30,9 +43,32 @@ def command(job_id: str | None, verify: bool, as_json: bool) -> None:
         "entries": len(found.entries),
         "head": found.entries[-1].hash if found.entries else None,
         "verified": verify,
+        **(_compared(found.entries, witness) if witness else {}),
         "torn_bytes": len(found.torn),
     }
     emit(result, as_json=as_json, show=lambda: _show(result, job_id))
+
+
+def _compared(entries: Sequence[Entry], witness: Path) -> dict[str, int]:
+    """How many heads that this silo signed the ledger holds; of what others signed it is not to blame.
+
+    Raises:
+        LedgerTampered: it does not hold one that it should.
+    """
+    from tasks.home import current_home
+    from tasks.keys import own_key_ids
+    from tasks.witness import read_witness, require_told, told_in
+
+    told = told_in(read_witness(witness))
+    own = own_key_ids(current_home())
+    mine = [each for each in told if each.key_id in own]
+    if not mine:
+        raise InvalidInput(
+            f"{witness} holds no answer that is signed by a key of this silo ({', '.join(sorted(own))}).",
+            next_step="Ask the coordinator for the witness of this silo.",
+        )
+    require_told(entries, mine, mine[0].question.silo)
+    return {"held": sum(each.counts for each in mine), "signed_by_others": len(told) - len(mine)}
 
 
 def _show(result: Mapping[str, Any], job_id: str | None) -> None:
@@ -53,6 +89,10 @@ def _show(result: Mapping[str, Any], job_id: str | None) -> None:
     if result["verified"]:
         head = f", head {result['head']}" if result["head"] else ""
         click.echo(f"The ledger holds: {_count(result['entries'], 'entry', 'entries')}{head}.")
+    if "held" in result:
+        click.echo(f"It holds all {_count(result['held'], 'head')} that this silo signed.")
+    if others := result.get("signed_by_others"):
+        click.echo(f"By a key of this silo are not signed: {_count(others, 'answer')} of the witness.")
     if result["torn_bytes"]:
         click.echo(
             f"The last line was cut off in writing ({result['torn_bytes']} bytes): what it was about has "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,12 @@ FloatArray = npt.NDArray[np.floating]
 
 DIFFERENCE = "benefit"
 SQUARED_DIFFERENCE = "benefit_squared"
+
+Offer = Literal["global", "local"]
+# On fewer cases a lead of one standard error is too often luck.
+FEWEST_CASES = 10
+# Where all but one case are alike the difference is exactly one standard error, give or take rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -70,3 +77,19 @@ def benefit_of(difference: Metric, squared: Metric) -> Benefit:
     # Rounding may bring the difference of two nearly equal sums just below zero.
     variance = max(0.0, (squared.total - difference.total**2 / n) / (n - 1))
     return Benefit(difference.value, math.sqrt(variance / n), int(n))
+
+
+def offer_of(benefit: Benefit) -> Offer:
+    """The model that a client's users are better served by: the shared one, unless their own clearly is.
+
+    Their own it is where that leads by more than one standard error on at least `FEWEST_CASES` cases: the
+    rule of one standard error (Breiman et al. 1984, *Classification and Regression Trees*, section 3.4.3), by
+    which the usual choice stands unless another is better by more than noise.
+
+    Args:
+        benefit: on validation cases. Chosen by the cases that are reported, an offer would look better than
+            it is.
+    """
+    if benefit.standard_error is None or benefit.cases < FEWEST_CASES:
+        return "global"
+    return "local" if -benefit.mean > benefit.standard_error * (1.0 + _ROUNDING) else "global"

@@ -54,6 +54,15 @@ class ArrayGroup:
         for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             yield one.name, getattr(self, one.name)
 
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Names of the arrays that say where a contribution points: all that do not only grow.
+
+        Where everything counts something, the counts do.
+        """
+        names = [name for name, _ in self.named()]
+        return tuple(name for name in names if name not in self.GROWING) or tuple(names)
+
     def map(self, function: Callable[..., FloatArray], *others: Self) -> Self:
         """`function` applied to each array and the arrays of the same name of `others`."""
         return type(self)(

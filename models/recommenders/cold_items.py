@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -9,18 +11,63 @@ import scipy.sparse as sp
 from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
 
-_REGULARISATION = 10.0
+REGULARISATION = 10.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A ridge regression from features to whatever is known of trained items: it guesses that of the others.
+
+    The simplest of the feature-to-factor mappings of Gantner et al. 2010 ("Learning Attribute-to-Feature
+    Mappings for Cold-Start Recommendations"). It is linear: to place vectors and multiply them
+    with a user's is to place the user's scores.
+
+    Attributes:
+        trained: (items,) which items are known.
+        solver: (features, trained items), from what is known of the items to the features' weights.
+        others: (untrained items, features).
+    """
+
+    trained: npt.NDArray[np.bool_]
+    solver: FloatArray
+    others: sp.csr_matrix
+
+    @classmethod
+    def of(
+        cls,
+        trained: npt.NDArray[np.bool_],
+        features: sp.csr_matrix,
+        regularisation: float = REGULARISATION,
+    ) -> Placement:
+        """The regression on these features (items, features).
+
+        Raises:
+            InvalidInput: no item was trained.
+        """
+        if not trained.any():
+            raise InvalidInput("None of the items was trained, so that features cannot place the others.")
+        seen = features[np.flatnonzero(trained)]
+        left = (seen.T @ seen).toarray() + regularisation * np.eye(features.shape[1])
+        solver = np.linalg.solve(left, seen.T.toarray())
+        return cls(trained, solver, features[np.flatnonzero(~trained)])
+
+    def placed(self, values: FloatArray) -> FloatArray:
+        """Values (items, n) with the rows of untrained items placed, around the mean of the trained ones.
+
+        The rows of trained items stay as they are, those of untrained ones are ignored. An item without any
+        feature lies at the mean.
+        """
+        known = values[self.trained].astype(np.float64)
+        mean = known.mean(axis=0)
+        new = values.copy()
+        new[~self.trained] = mean + self.others @ (self.solver @ (known - mean))
+        return new
 
 
 def placed_by_features(
     embeddings: FloatArray, biases: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix
 ) -> tuple[FloatArray, FloatArray]:
     """Embeddings (items, dims) and biases (items,) in which the untrained items lie where their features say.
-
-    A ridge regression from features to the embeddings and biases of the trained items, around their mean, and
-    its predictions for the others: the simplest of the feature-to-embedding mappings of Gantner et al. 2010.
-    An item without any feature lies at the mean of the trained ones. The rows of trained items stay as they
-    are.
 
     Args:
         embeddings, biases: of all items; the rows of untrained ones are ignored.
@@ -30,17 +77,7 @@ def placed_by_features(
     Raises:
         InvalidInput: no item was trained.
     """
-    if not trained.any():
-        raise InvalidInput("None of the items was trained, so that features cannot place the others.")
     if trained.all():
         return embeddings, biases
-    known = np.column_stack([embeddings[trained], biases[trained]]).astype(np.float64)
-    mean = known.mean(axis=0)
-    seen = features[np.flatnonzero(trained)]
-    left = (seen.T @ seen).toarray() + _REGULARISATION * np.eye(features.shape[1])
-    weights = np.linalg.solve(left, seen.T @ (known - mean))
-    placed = mean + features[np.flatnonzero(~trained)] @ weights
-    new_embeddings, new_biases = embeddings.copy(), biases.copy()
-    new_embeddings[~trained] = placed[:, :-1]
-    new_biases[~trained] = placed[:, -1]
-    return new_embeddings, new_biases
+    placement = Placement.of(trained, features)
+    return placement.placed(embeddings), placement.placed(biases[:, np.newaxis])[:, 0]

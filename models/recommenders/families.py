@@ -16,9 +16,9 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
 from models.federation.arrays import ArrayGroup, RunningSum
-from models.federation.merge import MergeRule, MergeRuleName, merge_rule
+from models.federation.merge import DeltaRule, MergeRule, MergeRuleName, merge_rule
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
-from models.federation.rounds import TrainSpec
+from models.federation.rounds import TrainSpec, cooled_down
 from models.recommenders import blend, ease, ials, next_item, rating_family
 from models.recommenders.fold_in import ItemSide, fold_in
 from models.recommenders.histories import Histories
@@ -66,15 +66,21 @@ class Family(ABC):
 
     keeps_users: ClassVar[bool] = False
 
+    @property
+    def answers_by_history(self) -> bool:
+        """Whether all users are answered by their histories alone, also those that were trained."""
+        return True
+
     @abstractmethod
     def initial(self, n_items: int, seed: int) -> ItemModel:
         """The model of round 0."""
 
     @abstractmethod
-    def rule(self, seed: int = 0) -> MergeRule[Any, Any]:
-        """The server half.
+    def rule(self, done: float = 0.0, seed: int = 0) -> MergeRule[Any, Any]:
+        """The server half of a round.
 
         Args:
+            done: how much of the training is done before it, in [0, 1).
             seed: the job's, for families whose server draws at random.
         """
 
@@ -128,11 +134,16 @@ class LightFMFamily(Family):
     merge_rule: MergeRuleName
     server_learning_rate: float
 
+    @property
+    def answers_by_history(self) -> bool:
+        return self.spec.user_vectors == "folded_in"
+
     def initial(self, n_items: int, seed: int) -> ItemArrays:
         return initial_items(n_items, self.spec.dims, seed)
 
-    def rule(self, seed: int = 0) -> MergeRule[ItemArrays, ItemArrays]:
-        return merge_rule(self.merge_rule, self.server_learning_rate)
+    def rule(self, done: float = 0.0, seed: int = 0) -> DeltaRule:
+        rate = cooled_down(self.server_learning_rate, self.spec.cooldown_share, done)
+        return merge_rule(self.merge_rule, rate)
 
     def train(
         self,
@@ -150,8 +161,7 @@ class LightFMFamily(Family):
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=seed, round_=round_, client_id=client_id
         )
-        rule = merge_rule(self.merge_rule, self.server_learning_rate)
-        return rule.prepare(items, trained), trained_users
+        return self.rule().prepare(items, trained), trained_users
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
@@ -160,8 +170,8 @@ class LightFMFamily(Family):
         return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
-        if users is None:
-            return super().scores(items, users, data)
+        if users is None or self.answers_by_history:
+            return super().scores(items, None, data)
         return product_scores(users.embeddings, items.vectors, items.item_biases)
 
 
@@ -203,7 +213,7 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
     def solve(self, total: Statistics, n_items: int) -> Model:
         """The model for the statistics (float64) of all users."""
 
-    def rule(self, seed: int = 0) -> SolvedSum[Model, Statistics]:
+    def rule(self, done: float = 0.0, seed: int = 0) -> SolvedSum[Model, Statistics]:
         return SolvedSum(self)
 
     def train(
@@ -327,7 +337,7 @@ class RatingFamily(Family):
         content = np.empty((n_items, 0)) if self.content is None else self.content
         return rating_family.initial_model(n_items, self.spec, seed, content)
 
-    def rule(self, seed: int = 0) -> RatingRule:
+    def rule(self, done: float = 0.0, seed: int = 0) -> RatingRule:
         return RatingRule(self.spec, seed)
 
     def train(
@@ -347,7 +357,7 @@ class RatingFamily(Family):
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
     ) -> tuple[ItemModel, UserArrays | None]:
         base = GlobalModel(0, "", self.initial(data.rated.ratings.n_items, seed))
-        rule = self.rule(seed)
+        rule = self.rule(seed=seed)
         for _ in range(rounds):
             part, _ = self.train(
                 base.items, None, data, seed=seed, round_=base.round + 1, client_id=client_id

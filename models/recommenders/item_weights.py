@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -55,11 +56,14 @@ class ItemWeights(ItemModel):
         shapes = ((memories, n_items, n_items), (memories,), (n_items,))
         return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
 
-    @property
+    # Laid out once: contracts and drift ask for it several times a round.
+    @cached_property
     def vectors(self) -> FloatArray:
-        """(items, memories * items): what each item speaks for."""
+        """(items, memories * items): what each item speaks for; read-only."""
         memories, items, _ = self.weights.shape
-        return np.asarray(self.weights.transpose(1, 0, 2).reshape(items, memories * items))
+        laid_out = np.asarray(self.weights.transpose(1, 0, 2).reshape(items, memories * items))
+        laid_out.flags.writeable = False
+        return laid_out
 
 
 def remembered(steps_back: npt.NDArray[np.integer], forgetting: float) -> Float64Array:

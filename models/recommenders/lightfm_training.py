@@ -21,7 +21,7 @@ from lightfm._lightfm_fast import CSRMatrix, FastLightFM, fit_bpr, fit_logistic,
 from models.errors import DivergedUpdate, InvalidInput
 from models.federation.arrays import FloatArray
 from models.federation.model import ItemArrays
-from models.federation.rounds import TrainSpec
+from models.federation.rounds import TrainSpec, cooled_down
 from models.federation.seeds import generator_for, seed_for
 
 IntArray = npt.NDArray[np.int32]
@@ -166,13 +166,15 @@ class PooledTraining:
     Args:
         data: the training positives.
         spec: how to train; what concerns rounds is not looked at.
+        epochs: how many there will be in all.
         seed: all randomness comes from it.
         client_id: whose data these are, because each of them starts differently.
     """
 
     def __init__(
-        self, data: TrainingSet, spec: TrainSpec, *, seed: int, client_id: str = "all clients"
+        self, data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str = "all clients"
     ) -> None:
+        self._spec, self._epochs, self._done = spec, epochs, 0
         self._model = LightFM(
             no_components=spec.dims,
             loss=spec.loss,
@@ -192,8 +194,13 @@ class PooledTraining:
 
     def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
         """Item and user arrays after so many further epochs."""
-        model = self._model
-        model.fit_partial(self._matrix, epochs=epochs, num_threads=1)
+        model, spec = self._model, self._spec
+        for _ in range(epochs):
+            model.learning_rate = cooled_down(
+                spec.learning_rate, spec.cooldown_share, self._done / self._epochs
+            )
+            model.fit_partial(self._matrix, epochs=1, num_threads=1)
+            self._done += 1
         return (
             ItemArrays(
                 model.item_embeddings.copy(),
@@ -214,7 +221,7 @@ def train_alone(
     data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
     """Item and user arrays of plain `LightFM.fit` on this data alone: the baseline without any federation."""
-    return PooledTraining(data, spec, seed=seed, client_id=client_id).run(epochs)
+    return PooledTraining(data, spec, epochs=epochs, seed=seed, client_id=client_id).run(epochs)
 
 
 def _run(

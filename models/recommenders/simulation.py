@@ -7,7 +7,7 @@ coordinator may not see: updates are folded away one by one, and users stay with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ class Simulation:
     Args:
         clients: client id -> its training positives.
         spec: how each of them trains.
-        rule: how their updates become the next model.
+        rule: round -> how its updates become the next model.
         seed: all randomness comes from it.
         cohort_share: share of the clients asked in each round.
 
@@ -47,7 +47,7 @@ class Simulation:
         self,
         clients: Mapping[str, TrainingSet],
         spec: TrainSpec,
-        rule: DeltaRule,
+        rule: Callable[[int], DeltaRule],
         *,
         seed: int,
         cohort_share: float = 1.0,
@@ -72,7 +72,8 @@ class Simulation:
             cohort_share=self._cohort_share,
             quorum_share=1.0,
         )
-        state = self._rule.empty(base)
+        rule = self._rule(plan.round)
+        state = rule.empty(base)
         for client_id in plan.cohort:
             data = self._clients[client_id]
             trained, self.users[client_id] = train_round(
@@ -84,37 +85,38 @@ class Simulation:
                 round_=plan.round,
                 client_id=client_id,
             )
-            state = self._added(state, base, client_id, trained, len(data))
-        self.model = self._rule.finish(state, base)
+            state = _added(rule, state, base, client_id, trained, len(data))
+        self.model = rule.finish(state, base)
         n_items, dims = base.items.shape
         self.update_bytes += len(plan.cohort) * n_items * (dims + 1) * _ARRAYS_PER_PARAMETER * _FLOAT32_BYTES
 
-    def _added(
-        self,
-        state: RunningSum[ItemArrays],
-        base: GlobalModel,
-        client_id: str,
-        trained: ItemArrays,
-        n_interactions: int,
-    ) -> RunningSum[ItemArrays]:
-        """The sum with this client's contribution.
 
-        Rules work value by value, so the rows that the client left alone contribute zeros; a client of one
-        user leaves most of them alone, and passing over them saves most of a merge.
-        """
-        items = require(base.items, ItemArrays)
-        rows = _moved(trained, items)
-        old, new = (each.map(lambda array: array[rows]) for each in (items, trained))
-        update = ClientUpdate(
-            client_id, base.round, "", base.catalog_digest, self._rule.prepare(old, new), n_interactions
-        )
-        weight = self._rule.weight(update)
-        total = {}
-        for (name, sums), (_, delta) in zip(state.total.named(), update.deltas.named(), strict=True):
-            sums.flags.writeable = True  # this sum is the simulation's own
-            sums[rows] += np.multiply(delta, weight, dtype=np.float64)
-            total[name] = sums
-        return RunningSum(ItemArrays(**total), state.weight + weight, (*state.clients, client_id))
+def _added(
+    rule: DeltaRule,
+    state: RunningSum[ItemArrays],
+    base: GlobalModel,
+    client_id: str,
+    trained: ItemArrays,
+    n_interactions: int,
+) -> RunningSum[ItemArrays]:
+    """The sum with this client's contribution.
+
+    Rules work value by value, so the rows that the client left alone contribute zeros; a client of one
+    user leaves most of them alone, and passing over them saves most of a merge.
+    """
+    items = require(base.items, ItemArrays)
+    rows = _moved(trained, items)
+    old, new = (each.map(lambda array: array[rows]) for each in (items, trained))
+    update = ClientUpdate(
+        client_id, base.round, "", base.catalog_digest, rule.prepare(old, new), n_interactions
+    )
+    weight = rule.weight(update)
+    total = {}
+    for (name, sums), (_, delta) in zip(state.total.named(), update.deltas.named(), strict=True):
+        sums.flags.writeable = True  # this sum is the simulation's own
+        sums[rows] += np.multiply(delta, weight, dtype=np.float64)
+        total[name] = sums
+    return RunningSum(ItemArrays(**total), state.weight + weight, (*state.clients, client_id))
 
 
 def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp]:

@@ -29,6 +29,7 @@ from tasks.journal import Journal
 from tasks.partition import make_partition
 from tasks.splits import ByColumn
 from tests.conftest import small_tables
+from tests.faults.silos import deadline_after
 from tests.servers.free_port import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -47,12 +48,14 @@ class Stack:
         python: an interpreter that every account can run.
         port: of Prefect's server.
         running: processes by name.
+        deadline_s: what is long enough for a silo's step on this machine now.
     """
 
     root: Path
     python: str
     port: int
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    deadline_s: float = 0.0
 
     @property
     def api_url(self) -> str:
@@ -125,6 +128,10 @@ class Stack:
         """The silo's worker runs."""
         self.start(f"worker-{silo}", silo, "silo", "start", "--silo", silo)
 
+    def polls(self, silo: str) -> bool:
+        """Whether its worker has come up."""
+        return "started!" in (self.root / f"worker-{silo}.log").read_text()
+
     def journal(self, name: str) -> Journal:
         """The newest job of this name; the test sees what the coordinator's account sees."""
         found = sorted(self.home(HUB).jobs.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
@@ -150,6 +157,18 @@ class Stack:
         file.write_text(yaml.safe_dump({"name": name, "pull": [pull], "deployments": [entry]}))
         self.json_of(HUB, "deploy", "--file", str(file), "--api-url", self.api_url, "--adopt")
 
+    def is_idle(self) -> bool:
+        """Whether no job is at work or about to be."""
+        at_work = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+        jobs = {"name": {"any_": ["federated-training"]}}
+        request = urllib.request.Request(  # noqa: S310 - our own address
+            f"{self.api_url}/flow_runs/count",
+            json.dumps({"flow_runs": at_work, "flows": jobs}).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return bool(json.load(answer) == 0)
+
     def config(self, name: str, **sections: dict[str, Any]) -> dict[str, Any]:
         """Of a job over all silos."""
         silos = {"kind": "silos", "silos": list(SILOS), "exchange": self.exchange.as_uri()}
@@ -157,7 +176,7 @@ class Stack:
             "name": name,
             "model_name": name,
             "train": {"dims": 4},
-            "federation": {"rounds": 2, "deadline_s": 90},
+            "federation": {"rounds": 2, "deadline_s": 600},
             "evaluation": {"every": 2, "negatives": 9},
             "data": {"items": str(self.root / HUB / "items.csv")},
             "runner": silos,
@@ -296,8 +315,12 @@ def stack(folders: Path, python: str) -> Iterator[Stack]:
         for silo in SILOS:
             _enrol(stack, silo)
         stack.deploy("manual", stack.config("manual"))
+        began = time.monotonic()
         for silo in SILOS:
             stack.serve(silo)
+        until(lambda: all(map(stack.polls, SILOS)), "the silos poll for work", 300)
+        # Prefect's server on SQLite holds up all writers for a minute now and then.
+        stack.deadline_s = max(120.0, deadline_after(time.monotonic() - began))
         stack.start("worker-hub", HUB, "worker", "start", "--pool", "fedrec", module="prefect")
         yield stack
     finally:

@@ -138,11 +138,12 @@ def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
     finally:
         # Otherwise the next minute brings the next job.
         stack.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
+    until(stack.is_idle, "a job that the schedule began meanwhile ends", 300)
     assert result["model_sha256"] == local["model_sha256"]
 
 
 def test_a_job_goes_on_without_a_silo_that_was_killed_between_rounds(stack: Stack) -> None:
-    config = stack.config("killed", federation={"rounds": 2, "deadline_s": 40})
+    config = stack.config("killed", federation={"rounds": 2, "deadline_s": stack.deadline_s})
     stack.deploy("killed", config)
     done = stack.run(HUB, "deployment", "run", "federated-training/killed", module="prefect")
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,8 @@ from models.recommenders.lightfm_training import TrainingSet, initial_items, ini
 from tasks.codec import encode_model
 from tasks.home import Home
 from tasks.journal import Journal
+from tests.faults.silos import Silos, deployed
+from tests.servers.prefect_server import PrefectServer
 
 # Round -> client -> the stage at which it was lost.
 Lost = Mapping[int, Mapping[str, str]]
@@ -244,3 +246,10 @@ def federation(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folders.mlflow / 'mlflow.db'}")
     digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     return Federation(folders, partition_dir, f"faults-{digest}")
+
+
+@pytest.fixture
+def silos(federation: Federation, prefect_on_postgres: PrefectServer, tmp_path: Path) -> Iterator[Silos]:
+    """Three silos that Prefect knows; their workers are yet to be started."""
+    with deployed(tmp_path, federation) as here:
+        yield here

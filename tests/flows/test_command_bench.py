@@ -112,3 +112,26 @@ def test_an_unknown_setting_is_refused(tmp_path):
     path.write_text(yaml.safe_dump({name: SMALL | {"eas": {}} for name in load_names()}))
     with pytest.raises(InvalidConfig, match=r"leave_one_out\.eas\. Did you mean leave_one_out\.ease"):
         load_quality_config(path)
+
+
+def test_cold_start_prints_one_json_object_and_writes_the_tables(tmp_path, home, coloured_dir, settings):
+    document = tmp_path / "quality.md"
+    document.write_text("<!-- table: fedrec bench cold-start -->\n<!-- end of cold-start table -->\n")
+    done = bench(
+        home,
+        *("cold-start", "--quick", "--json", "--family", "ease", "--family", "lightfm"),
+        *("--data", str(coloured_dir), "--config", str(settings), "--markdown", str(document)),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["part"], result["quick"]) == ("test", True)
+    assert {row["protocol"] for row in result["rows"]} == {"new_items", "new_users"}
+    assert {row["family"] for row in result["rows"]} >= {"ease", "lightfm", "popularity", "content"}
+    assert "| ease | trained_in | 20 |" in document.read_text()
+
+
+def test_a_cold_start_that_there_is_not_is_refused_with_those_there_are(home, coloured_dir, settings):
+    data = ("--data", str(coloured_dir), "--config", str(settings))
+    done = bench(home, "cold-start", "--protocol", "new_planets", *data)
+    assert done.returncode != 0
+    assert "There are: new_items, new_silos, new_users." in done.stderr

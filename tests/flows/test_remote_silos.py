@@ -20,14 +20,16 @@ import pandas as pd
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from models.errors import ForgedAnswer, InvalidInput, NotFound, SiloFailed, StaleUpdate
+from models.errors import ForgedAnswer, InvalidInput, LedgerTampered, NotFound, SiloFailed, StaleUpdate
 from models.federation.answer import Question
 from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
+from models.ledger.head import Head
 from models.recommenders.lightfm_training import initial_items
 from tasks.answers import MAX_ANSWER_BYTES, answer
 from tasks.codec import encode_model
 from tasks.dataset import open_partition
+from tasks.egress import EgressLedger
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import Exchange
 from tasks.home import Home
@@ -40,6 +42,7 @@ from tasks.snapshot import take_snapshot
 from tasks.steps import Step, StepOrder, answers_folder, updates_folder
 from tasks.train_client import Delivery, train_client
 from tasks.trust_store import TrustStore
+from tasks.witness import Witness, require_told, told_in
 from tests.servers.prefect_server import PrefectServer
 
 JOB = "job-1"
@@ -82,6 +85,11 @@ class Shop:
     @property
     def name(self) -> str:
         return self.silo.name
+
+    @property
+    def witness(self) -> Witness:
+        """What the coordinator kept of its answers."""
+        return Witness(self.remote._trust.home, self.name)
 
     def order(self, round_: int = 1, base_round: int | None = None) -> ClientOrder:
         catalog = open_partition(self.partition_dir).catalog
@@ -205,7 +213,8 @@ def test_what_another_key_signed_is_forged(shop: Shop) -> None:
 def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[str, Any]:
     """A body that would be accepted."""
     ref = shop.exchange.put(folder or updates_folder(shop.name, JOB, order.round), b"update")
-    return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1, "transfer_s": 0.0}
+    head = vars(EgressLedger(shop.silo.home).head())
+    return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1, "transfer_s": 0.0, "egress": head}
 
 
 def test_the_body_of_these_tests_is_good_but_for_what_they_change(shop: Shop) -> None:
@@ -309,6 +318,65 @@ def test_a_run_that_ends_without_an_answer_is_none(shop: Shop) -> None:
     assert "left no answer" in str(error)
 
 
+def test_what_a_silo_signs_of_its_ledger_is_kept(shop: Shop) -> None:
+    delivery = shop.ask("train", shop.order(1))
+    ledger = EgressLedger(shop.silo.home)
+    update, _ = ledger.read().entries
+    assert delivery.egress == Head(1, update.hash)
+    shop.ask("evaluate", replace(shop.order(1), base=shop.order(2).base))
+    told = told_in(shop.witness.read_verified())
+    assert [(each.question.kind, each.signed.head.count) for each in told] == [("train", 1), ("evaluate", 2)]
+    require_told(ledger.read().entries, told, shop.name)
+
+
+def test_a_silo_whose_ledger_was_cut_off_is_refused_until_that_is_accepted(shop: Shop) -> None:
+    assert isinstance(shop.ask("train", shop.order(1)), Delivery)
+    file = shop.silo.home.root / "egress.jsonl"
+    file.unlink()
+    for round_ in (2, 3):
+        error = shop.ask("train", shop.order(round_))
+        assert isinstance(error, SiloFailed)
+        assert "LedgerTampered" in str(error)
+    # It refused by itself, so that nothing left that its ledger does not hold.
+    assert not file.exists()
+    shop.witness.restart("the disk was lost", "ada")
+    assert isinstance(shop.ask("train", shop.order(3)), Delivery)
+    assert isinstance(shop.ask("train", shop.order(4)), Delivery)
+
+
+def test_a_silo_that_does_not_check_is_refused_for_its_head(shop: Shop) -> None:
+    def careless(shop: Shop, asked: StepOrder) -> None:
+        work(shop.silo, StepOrder(asked.step, asked.order))
+
+    assert isinstance(shop.ask("train", shop.order(1)), Delivery)
+    (shop.silo.home.root / "egress.jsonl").unlink()
+    shop.behave = careless
+    error = shop.ask("train", shop.order(2))
+    assert isinstance(error, LedgerTampered)
+    assert f"fedrec witness {shop.name} --restart" in str(error)
+    assert (error.known.count, error.head.count) == (1, 1)
+    assert len(shop.witness.read_verified()) == 1
+
+
+def test_the_same_answer_may_serve_a_step_that_is_asked_again(shop: Shop) -> None:
+    order = shop.order(1)
+    assert isinstance(shop.ask("train", order), Delivery)
+    # As after a crash of the coordinator before it committed.
+    shop.behave = lambda shop, asked: None
+    assert isinstance(shop.ask("train", order), Delivery)
+    assert len(shop.witness.read_verified()) == 1
+
+
+def test_an_answer_without_a_head_is_refused(shop: Shop) -> None:
+    def headless(shop: Shop, asked: StepOrder) -> None:
+        body = body_of(shop, asked.order)
+        del body["egress"]
+        shop.leave(asked.order, body)
+
+    shop.behave = headless
+    assert isinstance(shop.ask("train", shop.order()), InvalidInput)
+
+
 def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
     shop.silo = replace(shop.silo, min_users=1000)
     error = shop.ask("train", shop.order())
@@ -366,13 +434,13 @@ def test_a_late_answer_is_ignored(shop: Shop) -> None:
 
 
 def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
-    from flows.remote_silos import _runs
+    from flows.silo_runs import look_at_run
 
     go_on = threading.Event()
     shop.behave = lambda shop, asked: (go_on.wait(IN_TIME), None)[1]
     late = shop.ask("train", shop.order(), TOO_SHORT)
     shop.remote.give_up([late])
-    state = _runs([late.flow_run_id])[late.flow_run_id].state
+    state = look_at_run(late.flow_run_id).state
     assert state.is_cancelling()
     go_on.set()
 

@@ -99,6 +99,13 @@ def test_many_losers_are_counted():
     assert "c3 (-0.0400) and 3 more." in text
 
 
+def test_clients_that_keep_their_own_model_are_named():
+    result = job()
+    assert "own model" not in shown(result)
+    result["clients"][2]["offer"] = "local"
+    assert "Offered their own model, by their validation cases: [red]nurse." in shown(result, width=200)
+
+
 def test_baselines_that_were_not_run_take_no_columns():
     result = job()
     result["final"] |= {"centralised": None, "silo_only": None}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,20 @@ import pytest
 
 from flows.config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
+from models.evaluation.metric import as_json, total, values
+from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
+from models.federation.merge import merge_rule
+from models.federation.rounds import TrainSpec
+from models.recommenders.families import history_scores
+from models.recommenders.simulation import Simulation
 from models.recommenders.specs import spec_of
+from tasks.codec import encode_model
+from tasks.dataset import open_partition
+from tasks.evaluate_client import rank_cases
 from tasks.home import Home
 from tasks.journal import Journal
+from tasks.tuning_trial import open_clients
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
 CLIENTS = ["ash", "birch", "cedar"]
@@ -162,6 +174,34 @@ def test_one_seed_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> 
     ]
     other = run(config.model_copy(update={"seed": 6}))
     assert other["model_sha256"] != one["model_sha256"]
+
+
+def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Path) -> None:
+    enter("home")
+    federation = {"rounds": 4, "cohort_share": 0.6, "server_learning_rate": 0.8}
+    train = {"dims": 4, "cooldown_share": 0.75, "user_vectors": "folded_in"}
+    config = small(partition_dir, federation=federation, train=train)
+    partition = open_partition(str(partition_dir))
+    silos = open_clients(partition, config.evaluation.seed, config.evaluation.negatives)
+    simulation = Simulation(
+        {name: silo.training for name, silo in silos.items()},
+        TrainSpec(dims=4),
+        lambda round_: merge_rule("adagrad_sum", [0.8, 0.8, 0.8 * 2 / 3, 0.8 / 3][round_ - 1]),
+        seed=config.seed,
+        cohort_share=0.6,
+    )
+    for _ in range(4):
+        simulation.run_round()
+    model = replace(simulation.model, catalog_digest=partition.catalog.digest)
+    metrics = total(
+        ranking_metrics(rank_cases(silo, history_scores(model.items, silo.histories), "test"))
+        for silo in silos.values()
+    )
+
+    result = run(config)
+
+    assert result["model_sha256"] == hashlib.sha256(encode_model(model)).hexdigest()
+    assert result["final"]["federated"] == pytest.approx(values(as_json(metrics)))
 
 
 def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:

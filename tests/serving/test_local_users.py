@@ -74,11 +74,12 @@ def make_snapshot(tables: Path, out: Path, items: pd.DataFrame, times: list[int]
     make_partition(tables / "rows.csv", out, ByColumn("town"), items=tables / "items.csv")
 
 
-def write_state(world: Any, round_: int) -> None:
+def write_state(world: Any, round_: int, *, folded_in: bool = False) -> None:
     vectors = np.array(list(TRAINED.values()), dtype=np.float32)
     ones = np.ones(len(TRAINED), dtype=np.float32)
     arrays = UserArrays(vectors, ones, np.ones_like(vectors), ones)
-    UserStates(world.home.silos / "ash", world.job_id).write(round_, arrays, tuple(TRAINED))
+    states = UserStates(world.home.silos / "ash", world.job_id)
+    states.write(round_, arrays, tuple(TRAINED), folded_in=folded_in)
 
 
 def test_histories_and_embeddings_of_the_silo_are_laid_out_for_its_account_alone(silo, tmp_path):
@@ -113,6 +114,16 @@ def test_a_state_of_another_round_serves_where_the_own_one_is_gone(silo, tmp_pat
     users = open_users(tmp_path / "u", silo.lay_out(tmp_path / "u"), (4, 2))
 
     assert users.is_trained.tolist() == [True, False, True]
+
+
+def test_users_of_a_job_that_folds_them_in_have_histories_only(silo, tmp_path):
+    write_state(silo.world, round_=1, folded_in=True)
+
+    users = open_users(tmp_path / "u", silo.lay_out(tmp_path / "u"), (4, 2))
+
+    bob = users.find("bob")
+    assert bob is not None
+    assert (bob.history, bob.vector) == ([IDS.index("12")], None)
 
 
 def test_a_silo_that_took_no_part_has_histories_only(silo, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,12 +90,15 @@ def assert_sums(metrics: dict[str, Metric], expected: dict[str, list]) -> None:
 def test_validation_cases_are_ranked_with_the_trained_users(order):
     found = evaluate_client.fn(order)
     assert_sums(found.metrics, one_by_one(order, trained_users(order), order.model().items, "validation"))
-    assert (found.client_id, found.alone, found.benefit, found.alone_s) == ("ash", {}, {}, 0.0)
+    assert (found.client_id, found.alone, found.benefit, found.choice) == ("ash", {}, {}, {})
+    assert found.alone_s == 0.0
     assert found.started <= found.ended
 
 
-def test_users_of_a_client_that_never_trained_are_folded_in(order):
-    never = ClientOrder(order.job, "ash", 1, order.base, StartingPoint(None, 0))
+@pytest.mark.parametrize(("start", "vectors"), [(StartingPoint(None, 0), "trained"), (None, "folded_in")])
+def test_users_are_folded_in_that_never_trained_or_where_the_job_says_so(order, start, vectors):
+    job = replace(order.job, spec=replace(order.job.spec, user_vectors=vectors))
+    never = ClientOrder(job, "ash", 1, order.base, start or order.start)
     items, split = order.model().items, order.data().split
     users = np.stack(
         [
@@ -122,7 +126,18 @@ def test_the_comparison_is_on_test_cases_and_pairs_them(order):
     assert any(differences)
 
 
+def test_which_model_to_offer_is_told_by_validation_cases(order):
+    found = compare_client.fn(order, 3)
+    federated = one_by_one(order, trained_users(order), order.model().items, "validation")
+    items, users = train_alone(order.data().training, SPEC, epochs=3, seed=7, client_id="ash")
+    alone = one_by_one(order, users.embeddings, items, "validation")
+    differences = [f - a for f, a in zip(federated["ndcg@10"], alone["ndcg@10"], strict=True)]
+    assert found.choice["benefit"].total == pytest.approx(sum(differences))
+    assert found.choice["benefit_squared"].total == pytest.approx(sum(d * d for d in differences))
+    assert found.choice != found.benefit
+
+
 def test_without_epochs_there_is_nothing_to_compare_with(order):
     found = compare_client.fn(order, 0)
-    assert (found.alone, found.benefit) == ({}, {})
+    assert (found.alone, found.benefit, found.choice) == ({}, {}, {})
     assert found.metrics == compare_client.fn(order, 3).metrics

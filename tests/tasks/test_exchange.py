@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import resource
+import tracemalloc
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from models.errors import CorruptArtifact
 from tasks.exchange import ArtifactRef, Exchange
@@ -82,6 +86,30 @@ def test_a_reference_that_lies_is_refused(exchange):
     for lie in (replace(ref, size=4), replace(ref, sha256="0" * 64), replace(ref, path="job/none")):
         with pytest.raises(CorruptArtifact):
             exchange.get(lie)
+
+
+class GrownSince(MemoryFileSystem):
+    """A storage whose objects have grown since it was asked for their size."""
+
+    protocol = "grown"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def size(self, path: str) -> int:
+        return 5
+
+
+def test_of_an_object_that_grows_no_more_is_read_than_it_should_have():
+    fsspec.register_implementation("grown", GrownSince, clobber=True)
+    exchange = Exchange("grown://x")
+    ref = exchange.put("job/models", b"model")
+    files, root = fsspec.url_to_fs(exchange.url)
+    files.pipe_file(f"{root}/{ref.path}", b"model" + bytes(2**26))
+    tracemalloc.start()
+    assert exchange.get(ref) == b"model"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_an_object_that_cannot_be_written_leaves_nothing(local, tmp_path):

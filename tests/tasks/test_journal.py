@@ -209,3 +209,17 @@ def test_fingerprints_are_of_values_and_not_of_their_order():
     assert fingerprint({"a": 1, "b": 2}, "x") == fingerprint({"b": 2, "a": 1}, "x")
     others = [({"a": 1, "b": 3}, "x"), ({"a": 1, "b": 2}, "y"), ({"a": 1, "b": 2}, "x", None)]
     assert fingerprint({"a": 1, "b": 2}, "x") not in {fingerprint(*other) for other in others}
+
+
+def test_late_updates_come_back_by_round_and_client(jobs):
+    records = [
+        {"round": round_, "client_id": client_id, "stage": "late"}
+        for round_, client_id in ((2, "ash"), (2, "cedar"), (11, "ash"))
+    ]
+    journal = opened(jobs, manifest(0))
+    assert journal.late() == []
+    for record in reversed(records):
+        journal.note_late(record)
+    assert journal.late() == records
+    # They are beside the rounds, which stay as they were committed.
+    assert journal.committed() == [manifest(0)]

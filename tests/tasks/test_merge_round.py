@@ -19,7 +19,7 @@ from models.federation.rounds import Rejection, RoundPlan, TrainSpec
 from models.recommenders.lightfm_training import initial_items
 from tasks.codec import decode_model, encode, encode_model, encode_update
 from tasks.exchange import ArtifactRef
-from tasks.merge_round import Merged, merge_round
+from tasks.merge_round import COMPARED_CLIENTS, Merged, merge_round
 from tasks.orders import JobContext
 from tasks.train_client import Delivery
 
@@ -97,6 +97,31 @@ def test_all_updates_make_the_next_model(world):
     assert merged.update_bytes == sum(len(encode_update(world.update(each))) for each in CLIENTS)
     moved = np.linalg.norm(model.items.embeddings.astype(float) - world.base.items.embeddings)
     assert merged.drift == pytest.approx(moved / np.linalg.norm(world.base.items.embeddings), rel=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["adagrad_sum", "weighted_mean"])
+def test_the_parts_that_clients_have_in_a_merge_add_up_to_all_of_it(world, rule):
+    bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
+    merged = world.merge(
+        [world.delivery("cedar"), world.delivery("birch", bad), world.delivery("ash")], rule=rule
+    )
+    assert list(merged.client_drift) == ["ash", "cedar"]
+    parts = [each.norm * each.cosine for each in merged.client_drift.values()]
+    assert sum(parts) == pytest.approx(1.0)
+    assert all(0.5 < each.cosine < 1.0 for each in merged.client_drift.values())  # all values are positive
+
+
+def test_very_many_clients_are_not_looked_at_one_by_one(world):
+    update = world.update("ash")
+    deliveries = [
+        Delivery(name, world.job.exchange.put(f"job-1/updates/4/{name}", data), 0.0, 1.0, 0.5)
+        for name in (f"user-{number:03d}" for number in range(COMPARED_CLIENTS + 1))
+        for data in [encode_update(replace(update, client_id=name))]
+    ]
+    assert len(world.merge(deliveries[:-1]).client_drift) == COMPARED_CLIENTS
+    merged = world.merge(deliveries)
+    assert len(merged.accepted) == COMPARED_CLIENTS + 1
+    assert merged.client_drift == {}
 
 
 @pytest.mark.parametrize("rule", ["sum", "weighted_mean"])

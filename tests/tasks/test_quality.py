@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,26 @@ def test_alone_without_the_items_that_nobody_used_is_alone_with_them(partition_d
         whole = family.federated({client.id: learners[client.id]}, 1).scores(client)
         found = family.silo_only(learners, 1).scores(client)
         np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_lightfm_answers_by_histories_where_vectors_are_folded_in(partition_dir):
+    clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
+    learners = by_user(clients)
+    folding = replace(SPEC, user_vectors="folded_in")
+    trained, folded = (LightFM(spec, 4, "adagrad_sum", 1.0, spec, 2, 0.5) for spec in (SPEC, folding))
+    for arm in ("federated", "centralised"):
+        known, unknown = (getattr(each, arm)(learners, 1) for each in (trained, folded))
+        client = clients[0]
+        # Two users of one history get one answer, whoever they are.
+        twin = replace(client, user_ids=clients[1].user_ids[: len(client.user_ids)])
+        np.testing.assert_array_equal(unknown.scores(client), unknown.scores(twin))
+        assert not np.allclose(known.scores(client), known.scores(twin))
+
+
+def test_a_client_sends_in_the_rounds_that_it_takes_part_in(partition_dir):
+    learners = by_client(clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5))
+    few = replace(LIGHTFM, cohort_share=0.3).federated(learners, 1)  # one of the three clients a round
+    assert few.bytes_up * 3 == pytest.approx(LIGHTFM.federated(learners, 1).bytes_up, abs=3)
 
 
 def test_pooled_users_keep_their_histories(partition_dir):

@@ -34,6 +34,10 @@ def job(clients: int = 3, rounds: int = 4) -> dict:
                 else {},
                 "seconds": {"total": 1.0, "train": 0.5, "merge": 0.1, "evaluate": 0.0},
                 "drift": 1 / number,
+                "client_drift": {
+                    name: {"norm": 0.5, "cosine": 0.8 - 0.1 * place}
+                    for place, name in enumerate(names[: -1 if rejected else None])
+                },
                 "update_bytes": 1000 * (clients - len(rejected)),
             }
         )
@@ -68,6 +72,9 @@ def job(clients: int = 3, rounds: int = 4) -> dict:
                 "silo_only": dict.fromkeys(METRICS, 0.05),
                 "benefit": -0.02 if name == names[-1] else 0.01,
                 "benefit_se": 0.004,
+                "validation_benefit": -0.03 if name == names[-1] else 0.02,
+                "validation_benefit_se": 0.005,
+                "offer": "local" if name == names[-1] else "global",
             }
             for name in names
         ],
@@ -81,6 +88,28 @@ def job(clients: int = 3, rounds: int = 4) -> dict:
             "overhead_ratio": 2.0,
         },
     }
+
+
+EXPLANATION = {
+    "map": {
+        "column": "genres",
+        "labels": ["Drama", "Comedy"],
+        "explained": [0.25, 0.125],
+        "item_ids": ["a", "b", "c", "d"],
+        "titles": ["Alpha & Omega", "Beta", "Gamma", "<Delta>"],
+        "label": [0, 1, 0, -1],
+        "x": [1.0, 0.5, -0.5, -1.0],
+        "y": [0.0, 0.5, -0.5, 0.25],
+    },
+    "neighbours": [
+        {
+            "item_id": "a",
+            "title": "Alpha & Omega",
+            "alike": [{"item_id": "b", "title": "Beta", "similarity": 0.875}],
+        }
+    ],
+    "moved": [{"since": 0, "until": 1, "items": [{"item_id": "c", "title": "Gamma", "distance": 2.5}]}],
+}
 
 
 class Page(HTMLParser):
@@ -110,7 +139,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return render_report(job())
+    return render_report(job(), EXPLANATION)
 
 
 def test_the_page_is_whole_and_accessible(text):
@@ -118,7 +147,7 @@ def test_the_page_is_whole_and_accessible(text):
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert [name for name, count in Counter(ids).items() if count > 1] == []
     figures = page.all("figure")
-    assert len(figures) == len(page.all("figcaption")) == 6
+    assert len(figures) == len(page.all("figcaption")) == 8
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in page.all("svg"))
     assert all(attrs.get("scope") in {"col", "row"} for attrs in page.all("th"))
     for _, attrs in page.elements:
@@ -136,21 +165,28 @@ def test_the_page_loads_and_runs_nothing(text):
 
 def test_equal_results_give_equal_bytes_in_any_thread(tmp_path, text):
     with ThreadPoolExecutor(3) as pool:
-        paths = list(pool.map(lambda n: write_report(copy.deepcopy(job()), tmp_path / f"{n}.html"), range(3)))
+        paths = list(
+            pool.map(
+                lambda n: write_report(copy.deepcopy(job()), tmp_path / f"{n}.html", explanation=EXPLANATION),
+                range(3),
+            )
+        )
     assert {path.read_bytes() for path in paths} == {text.encode()}
 
 
 def test_an_old_report_is_replaced_and_nothing_else_is_left(tmp_path, text):
     (tmp_path / "report.html").write_text("old")
-    path = write_report(job(), tmp_path / "report.html")
+    path = write_report(job(), tmp_path / "report.html", explanation=EXPLANATION)
     assert path.read_text() == text
     assert list(tmp_path.iterdir()) == [path]
 
 
-def cells(text: str, first: str) -> list[str]:
-    """The cells of the table row whose header says `first`."""
-    (row,) = re.findall(rf'<tr[^>]*>\s*<th scope="row">{re.escape(first)}</th>(.*?)</tr>', text, re.DOTALL)
-    return re.findall(r"<td[^>]*>(.*?)</td>", row)
+def cells(text: str, first: str, place: int | None = None) -> list[str]:
+    """The cells of the one table row whose header says `first`, or of the one in this place among several."""
+    pattern = rf'<tr[^>]*>\s*<th scope="row"[^>]*>{re.escape(first)}</th>(.*?)</tr>'
+    rows = re.findall(pattern, text, re.DOTALL)
+    assert place is not None or len(rows) == 1
+    return re.findall(r"<td[^>]*>(.*?)</td>", rows[place or 0])
 
 
 def test_the_numbers_are_those_of_the_result(text):
@@ -160,7 +196,9 @@ def test_the_numbers_are_those_of_the_result(text):
     assert "<b>2 of 3</b>" in text
     # Nine cases: 3 * 0.01 + 3 * 0.01 - 3 * 0.02 = 0.
     assert "Over all 9 test cases together NDCG@10 changes by <b>+0.0000</b>" in text
-    assert cells(text, "silo-2") == ["3", "40", "3", "0.0600", "0.0500", "−0.0200", "0.0040"]
+    assert cells(text, "silo-2", 0) == [
+        "3", "40", "3", "0.0600", "0.0500", "−0.0200", "0.0040", "−0.0300", "0.0050", "local"
+    ]  # fmt: skip
     # Four rounds of three updates of 1000 bytes, one of them rejected.
     assert "11.0 kB in 11 updates" in text
     assert cells(text, "updates") == ["4", "3", "1"]
@@ -168,6 +206,64 @@ def test_the_numbers_are_those_of_the_result(text):
     assert cells(text, "4") == ["4", "3", "0", "0.0400", "0.0800", "0.2500", "1.0 s", "3.0 kB"]
     assert "took 2.00 times that" in text
     assert "train.loss" in text
+
+
+def test_where_clients_pull_is_told_from_the_farthest_on(text):
+    section = text.split('aria-labelledby="client-drift"')[1].split("</section>")[0]
+    # In the rounds that took it in: three of four for the client that was rejected once.
+    assert cells(section, "silo-2") == ["3", "0.60", "0.60", "0.50"]
+    assert cells(section, "silo-0") == ["4", "0.80", "0.80", "0.50"]
+    assert section.index("silo-2") < section.index("silo-1") < section.index("silo-0")
+    grid = section.split("<svg")[1].split("</svg>")[0]
+    # Three clients in four rounds but for one, twice.
+    assert len(re.findall(r'<path d="M[\d. ]+H[\d.]+V[\d.]+H[\d.]+Z" fill="#', grid)) == 2 * 11
+
+
+def test_where_only_sums_are_seen_no_client_s_direction_is_told():
+    result = job()
+    for one in result["rounds"]:
+        del one["client_drift"]
+    assert "Where each client pulls" not in render_report(result)
+
+
+def test_a_mark_of_the_map_tells_its_title_and_axes_their_share(text):
+    drawn = text.split('aria-label="Items in')[1].split("</svg>")[0]
+    marks = re.findall(r"<use [^>]*><title>(.*?)</title></use>", drawn)
+    # Label by label, what has none of them first.
+    assert marks == ["&lt;Delta&gt;", "Alpha &amp; Omega", "Gamma", "Beta"]
+    assert "First axis: 25.0% of the variance" in drawn
+    assert "37.5% of the variance" in text
+    for name in ("Drama", "Comedy", "other"):
+        assert f">{name}</text>" in drawn
+
+
+def test_neighbours_and_moved_items_stand_in_tables(text):
+    (nearest,) = cells(text, "Alpha &amp; Omega")
+    assert "Beta <small>0.88</small>" in nearest
+    assert cells(text, "Gamma") == ["2.5000"]
+    assert "In round 1" in text
+
+
+def test_a_report_without_an_explanation_says_nothing_of_items():
+    assert "What the model knows" not in render_report(job())
+
+
+def test_late_updates_are_listed_beside_the_rejections(text):
+    assert "Late updates" not in text
+    late = {"round": 2, "client_id": "silo-2", "reason": "its update abc came at most 9.0 s after it"}
+    text = render_report(job() | {"late": [late]})
+    Page(text)
+    assert "Round 2, silo-2: its update abc came at most 9.0 s after it." in text
+
+
+def test_who_keeps_its_own_model_is_named_with_what_that_is_worth(text):
+    benefit = " ".join(text.split('id="benefit"')[1].split("<figure>")[0].split())
+    assert "Better served by its own model: silo-2." in benefit
+    # 3 * 0.01 + 3 * 0.01 + 3 * 0 over nine cases.
+    assert "NDCG@10 changes by <b>+0.0067</b>" in benefit
+    result = job()
+    del result["clients"][-1]["offer"]
+    assert "Every client is offered the shared model." in render_report(result)
 
 
 def test_losers_are_marked_by_text_and_shape(text):
@@ -227,7 +323,7 @@ def test_rounds_whose_measurements_were_lost_still_stand_in_the_report():
         one |= {"version": None, "seconds": {}, "drift": None, "metrics": {"validation/ndcg@10": None}}
     del result["timings"]["overhead_ratio"]
     text = render_report(result)
-    assert len(Page(text).all("svg")) == 6
+    assert len(Page(text).all("svg")) == 7
     assert cells(text, "4") == ["–", "3", "0", "–", "–", "–", "–", "3.0 kB"]
 
 

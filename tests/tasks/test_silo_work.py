@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 
 from data_contracts.interactions import InteractionLimits
-from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, NotFound
+from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTampered, NotFound
 from models.federation.answer import Question
 from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
+from models.ledger.head import Head
 from models.recommenders.lightfm_training import initial_items
 from tasks.answers import open_sealed
 from tasks.check_contracts import Checked, check_client
 from tasks.codec import encode_model
 from tasks.dataset import open_partition
-from tasks.egress import EgressLedger
+from tasks.egress import EgressLedger, Signed
 from tasks.evaluate_client import compare_client, evaluate_client
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.home import Home
@@ -189,7 +190,8 @@ def test_figures_are_those_of_a_local_client(checked: World) -> None:
     order = checked.order("evaluate", 1, StartingPoint("job-1", 1))
     assert checked.do("evaluate", order).metrics == evaluate_client.fn(order).metrics
     mine, local = checked.do("compare", order, alone_rounds=2), compare_client.fn(order, 2)
-    assert (mine.metrics, mine.alone, mine.benefit) == (local.metrics, local.alone, local.benefit)
+    assert (mine.metrics, mine.alone) == (local.metrics, local.alone)
+    assert (mine.benefit, mine.choice) == (local.benefit, local.choice)
     assert mine.alone
 
 
@@ -286,6 +288,53 @@ def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
     log = (home.root / "silo.log").read_text()
     assert "user u001 has no sales" in log
     assert log.index("u001") < log.index("ValueError: second")
+
+
+def head_in(world: World, step: Step) -> Head:
+    """The one that the silo's answer to this step of round 1 carries."""
+    (ref,) = world.exchange.listed(answers_folder("ash", "job-1", 1, step))
+    return Head.of_json(json.loads(world.exchange.get(ref))["body"]["egress"])
+
+
+def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -> None:
+    checked.do("train", checked.order("train"))
+    update, answer = EgressLedger(checked.silo.home).read_verified().entries
+    assert head_in(checked, "train") == Head(1, update.hash)
+    assert answer.body["fields"][:2] == ["egress.count", "egress.sha256"]
+    checked.do(
+        "evaluate",
+        checked.order("evaluate"),
+        witnessed=Signed(Head(1, update.hash), answer.body["sha256"]).as_json(),
+    )
+    assert head_in(checked, "evaluate") == Head(2, answer.hash)
+
+
+@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "written anew", "edited"])
+def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change: str) -> None:
+    ledger = EgressLedger(checked.silo.home)
+    for number in range(3):
+        ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="a" * 64, fields=[])
+    witnessed = Signed(ledger.head(), "c" * 64).as_json()
+    ledger.record(what="train", job_id="job-0", round=3, bytes=5, sha256="c" * 64, fields=[])
+    file = checked.silo.home.root / "egress.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    if change == "edited":
+        file.write_bytes(b"".join(lines).replace(b'"round":1', b'"round":8'))
+    elif change == "its last line cut off":
+        file.write_bytes(b"".join(lines[:-1]))
+    else:
+        file.write_bytes(lines[0])
+    if change == "written anew":
+        for number in range(5):
+            ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="b" * 64, fields=[])
+    asked = checked.asked("train", checked.order("train"), witnessed=witnessed)
+    with pytest.raises(LedgerTampered):
+        work(checked.silo, asked)
+    assert checked.left == []
+    # As soon as the file is back it goes on.
+    file.write_bytes(b"".join(lines))
+    work(checked.silo, asked)
+    assert len(checked.left) == 2
 
 
 def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> None:

@@ -131,6 +131,7 @@ EVALUATION = Evaluation(
     {"ndcg@10": Metric(1.5, 4)},
     {"ndcg@10": Metric(1, 4)},
     {"ndcg@10": Metric(0.5, 4)},
+    {"benefit": Metric(0.25, 4)},
     10.0,
     14.0,
     2.0,

@@ -13,6 +13,7 @@ from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_m
 from models.federation.merge import merge_rule
 from models.federation.model import ItemModel
 from models.federation.rounds import TrainSpec
+from models.recommenders.families import history_scores
 from models.recommenders.lightfm_training import train_alone
 from models.recommenders.simulation import Simulation
 from tasks.dataset import open_partition
@@ -47,7 +48,10 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
     assert [(look.epochs, look.rounds) for look in found] == [(2, 4), (4, 8), (6, 12)]
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
-        {name: silo.training for name, silo in silos.items()}, trial.train, merge_rule("adagrad_sum"), seed=1
+        {name: silo.training for name, silo in silos.items()},
+        trial.train,
+        lambda _: merge_rule("adagrad_sum"),
+        seed=1,
     )
     for _ in range(12):
         simulation.run_round()
@@ -84,6 +88,46 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
         )
         first += len(silo.user_ids)
     assert found[-1].metrics == total(parts)
+
+
+@pytest.mark.parametrize("rule", ["adagrad_sum", None])
+def test_users_are_folded_in_where_the_trial_says_so(trial: TrialSpec, partition_dir: Path, rule) -> None:
+    folding = replace(trial, merge_rule=rule, train=replace(trial.train, user_vectors="folded_in"))
+    silos = open_clients(open_partition(partition_dir), 0, 9)
+    if rule:
+        training = {name: silo.training for name, silo in silos.items()}
+        simulation = Simulation(training, trial.train, lambda _: merge_rule(rule), seed=1)
+        for _ in range(12):
+            simulation.run_round()
+        items = simulation.model.items
+    else:
+        data = PooledSilos.of(list(silos.values())).training
+        items, _ = train_alone(data, trial.train, epochs=6, seed=1, client_id="all clients")
+    expected = total(
+        ranking_metrics(rank_cases(silo, history_scores(items, silo.histories), "validation"))
+        for silo in silos.values()
+    )
+    assert list(looks(folding))[-1].metrics == expected
+
+
+def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
+    cooling = replace(trial, train=replace(trial.train, cooldown_share=0.5))
+    silos = open_clients(open_partition(partition_dir), 0, 9)
+    simulation = Simulation(
+        {name: silo.training for name, silo in silos.items()},
+        trial.train,
+        lambda round_: merge_rule("adagrad_sum", min(1.0, (13 - round_) / 6)),
+        seed=1,
+    )
+    for _ in range(12):
+        simulation.run_round()
+    expected = total(
+        ranking_metrics(
+            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
+        )
+        for name, silo in silos.items()
+    )
+    assert list(looks(cooling))[-1].metrics == expected
 
 
 def test_the_test_cases_are_looked_at_only_where_it_is_asked_for(trial: TrialSpec) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput
-from models.evaluation.benefit import Benefit, benefit_of, paired_difference
+from models.evaluation.benefit import FEWEST_CASES, Benefit, benefit_of, offer_of, paired_difference
 from models.evaluation.metric import Metric
 
 
@@ -48,6 +48,36 @@ def test_equal_differences_have_no_error_in_spite_of_rounding():
 def test_different_cases_are_refused():
     with pytest.raises(InvalidInput, match="same cases twice"):
         paired_difference(np.zeros(2), np.zeros(3))
+
+
+def lead(local: float, spread: float, cases: int) -> Benefit:
+    """Validation cases in which the own model leads by `local` on average."""
+    return Benefit(-local, spread, cases)
+
+
+def test_the_own_model_is_offered_where_it_leads_by_more_than_noise():
+    assert offer_of(lead(0.021, 0.02, 50)) == "local"
+    assert offer_of(lead(0.019, 0.02, 50)) == "global"
+    assert offer_of(lead(-0.5, 0.02, 50)) == "global"
+    assert offer_of(lead(0.0, 0.0, 50)) == "global"
+    assert offer_of(lead(0.1, 0.0, 50)) == "local"
+
+
+def test_few_cases_prove_nothing():
+    assert offer_of(lead(0.5, 0.01, FEWEST_CASES - 1)) == "global"
+    assert offer_of(lead(0.5, 0.01, FEWEST_CASES)) == "local"
+    assert offer_of(Benefit(-0.5, None, 1)) == "global"
+
+
+@given(st.integers(FEWEST_CASES, 500), st.floats(0.01, 1.0))
+def test_a_single_case_that_differs_is_one_standard_error_and_decides_nothing(cases, difference):
+    federated = np.zeros(cases)
+    alone = np.zeros(cases)
+    alone[cases // 2] = difference
+    sums = paired_difference(federated, alone)
+    found = benefit_of(sums["benefit"], sums["benefit_squared"])
+    assert -found.mean == pytest.approx(found.standard_error)
+    assert offer_of(found) == "global"
 
 
 VALUES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20)

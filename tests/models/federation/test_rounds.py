@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput, QuorumNotReached
-from models.federation.rounds import Rejection, RoundPlan, plan_round, require_quorum
+from models.federation.rounds import Rejection, RoundPlan, cooled_down, plan_round, require_quorum
 
 CLIENTS = st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=40, unique=True)
 SHARES = st.integers(1, 100).map(lambda percent: percent / 100)
@@ -79,3 +79,11 @@ def test_a_quorum_is_at_least_one_client():
     assert plan(quorum=0.0).quorum == 1
     with pytest.raises(QuorumNotReached, match="Missing: none"):
         require_quorum(plan(quorum=0.0), [], [])
+
+
+@pytest.mark.parametrize(
+    ("share", "done", "expected"),
+    [(0.0, 0.99, 2.0), (0.5, 0.0, 2.0), (0.5, 0.5, 2.0), (0.5, 0.75, 1.0), (1.0, 0.0, 2.0), (1.0, 0.9, 0.2)],
+)
+def test_a_rate_falls_linearly_over_the_last_share_of_a_training(share, done, expected):
+    assert cooled_down(2.0, share, done) == pytest.approx(expected)

@@ -92,11 +92,32 @@ def test_lightfm_answers_trained_users_by_their_vectors_and_others_by_their_hist
     assert not np.allclose(known, unknown)
 
 
+def test_lightfm_answers_trained_users_by_their_histories_where_vectors_are_folded_in():
+    folding = family_of(TrainSpec(dims=3, user_vectors="folded_in"))
+    users, items, rows = initial_users(3, 3, 1, "oak"), LIGHTFM.initial(ITEMS, 1), np.arange(3)
+    known, unknown = (folding.scores(items, each, DATA)(rows) for each in (users, None))
+    np.testing.assert_array_equal(known, unknown)
+    np.testing.assert_array_equal(unknown, LIGHTFM.scores(items, None, DATA)(rows))
+
+
+def test_the_server_rate_of_lightfm_falls_over_the_last_share_of_the_training():
+    cooling = family_of(TrainSpec(dims=3, cooldown_share=0.4), "sum", 0.5)
+    rates = [cooling.rule(done).server_learning_rate for done in (0.0, 0.6, 0.8, 0.9)]
+    assert rates == pytest.approx([0.5, 0.5, 0.25, 0.125])
+    assert LIGHTFM.rule(0.9) == LIGHTFM.rule()
+
+
 def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_hold():
     halves, whole = LIGHTFM, family_of(TrainSpec(dims=3))
     rows = np.arange(3)
     scores = halves.alone(DATA, rounds=6, seed=1, client_id="oak")(rows)
     np.testing.assert_array_equal(scores, whole.alone(DATA, rounds=3, seed=1, client_id="oak")(rows))
+
+
+@every_scorer
+def test_what_adds_answers_all_users_by_their_histories(spec, kind):
+    assert family_of(spec).answers_by_history
+    assert not LIGHTFM.answers_by_history
 
 
 @every_scorer

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from models.errors import InvalidInput
-from models.recommenders.cold_items import placed_by_features
+from models.recommenders.cold_items import Placement, placed_by_features
 from models.recommenders.features import ItemFeatures
 
 CATALOG = pd.DataFrame(
@@ -107,3 +107,16 @@ def test_nothing_moves_where_all_are_trained_and_none_can_be_placed_where_none_i
     assert placed_by_features(embeddings, biases, np.ones(3, dtype=bool), matrix)[0] is embeddings
     with pytest.raises(InvalidInput, match="None of the items was trained"):
         placed_by_features(embeddings, biases, np.zeros(3, dtype=bool), matrix)
+
+
+def test_placed_scores_are_the_scores_of_placed_vectors():
+    random = np.random.default_rng(3)
+    matrix = ItemFeatures.of(pd.DataFrame({"genres": random.choice(["a", "b", "a b", ""], 30)})).matrix()
+    trained = np.arange(30) % 4 != 0
+    vectors, users = random.normal(size=(30, 5)), random.normal(size=(7, 5))
+    placement = Placement.of(trained, matrix)
+
+    scores = placement.placed(vectors @ users.T)
+
+    assert scores == pytest.approx(placement.placed(vectors) @ users.T)
+    assert scores[trained].tolist() == (vectors @ users.T)[trained].tolist()

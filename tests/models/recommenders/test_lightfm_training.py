@@ -16,6 +16,7 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import Loss, TrainSpec
 from models.federation.seeds import generator_for, seed_for
 from models.recommenders.lightfm_training import (
+    PooledTraining,
     TrainingSet,
     UserArrays,
     initial_items,
@@ -237,6 +238,19 @@ def test_training_alone_is_reproducible_and_learns_the_training_data(loss):
         [(row[yes][:, None] > row[~yes]).mean() for row, yes in zip(scores, positive, strict=True)]
     )
     assert wins > 0.65
+
+
+def test_the_learning_rate_of_pooled_training_falls_over_its_last_share():
+    data, spec = world(), TrainSpec(dims=8, learning_rate=0.1, cooldown_share=0.5)
+    cooled = PooledTraining(data, spec, epochs=4, seed=SEED)
+    by_hand = PooledTraining(data, spec, epochs=4, seed=SEED)
+    for rate in (0.1, 0.1, 0.1, 0.05):
+        by_hand._model.learning_rate = rate
+        by_hand._model.fit_partial(by_hand._matrix, epochs=1, num_threads=1)
+    items, _ = cooled.run(4)
+    np.testing.assert_array_equal(items.embeddings, by_hand._model.item_embeddings)
+    constant, _ = PooledTraining(data, TrainSpec(dims=8, learning_rate=0.1), epochs=4, seed=SEED).run(4)
+    assert not np.array_equal(items.embeddings, constant.embeddings)
 
 
 def test_warp_kos_stays_finite_where_there_are_fewer_items_than_draws():

@@ -70,7 +70,7 @@ EVERYBODY = data_of(np.arange(USERS))
 def run(parts: list[Data], rounds: int = ROUNDS, spec: RatingSpec = SPEC) -> list[RatingModel]:
     """The models of all rounds, the initial one first."""
     family = family_of(spec)
-    base, rule = GlobalModel(0, "cat", family.initial(ITEMS, seed=1)), family.rule(1)
+    base, rule = GlobalModel(0, "cat", family.initial(ITEMS, seed=1)), family.rule(seed=1)
     models = [base.items]
     for round_ in range(1, rounds + 1):
         state = rule.empty(base)
@@ -118,7 +118,7 @@ def test_what_it_learns_is_what_the_chain_in_one_go_learns(models):
 
 
 def test_each_round_is_of_the_form_that_its_rule_expects(models):
-    rule, kinds = FAMILY.rule(1), []
+    rule, kinds = FAMILY.rule(seed=1), []
     for model in models[:5]:
         part = contribution(model, EVERYBODY.rated, SPEC, seed=1)
         zero = rule.zero(model)
@@ -178,17 +178,18 @@ def test_training_alone_is_the_chain_of_one_client(models):
 
 
 def test_another_seed_draws_other_numbers(models):
-    rule, base = FAMILY.rule(2), GlobalModel(3, "cat", models[3])
+    rule, base = FAMILY.rule(seed=2), GlobalModel(3, "cat", models[3])
     part = contribution(models[3], EVERYBODY.rated, SPEC, seed=1)
     drawn = [
-        each.finish(each.empty(base).plus("a", part), base).items.items for each in (rule, FAMILY.rule(1))
+        each.finish(each.empty(base).plus("a", part), base).items.items
+        for each in (rule, FAMILY.rule(seed=1))
     ]
     assert not np.allclose(*drawn)
     assert drawn[1].tobytes() == models[4].items.tobytes()
 
 
 def test_a_client_that_was_away_when_all_counted_may_take_part_later():
-    rule, base = FAMILY.rule(1), GlobalModel(0, "cat", FAMILY.initial(ITEMS, 1))
+    rule, base = FAMILY.rule(seed=1), GlobalModel(0, "cat", FAMILY.initial(ITEMS, 1))
     some = Ratings.of(np.zeros(2, int), np.array([0, 1]), np.array([4.0, 2.0]), (1, ITEMS))
     for round_ in range(6):
         parts: dict[str, ArrayGroup] = {"a": contribution(base.items, RatedData(some, ("x",)), SPEC, seed=1)}

@@ -15,6 +15,7 @@ from models.recommenders.simulation import Simulation
 
 SEED, ITEMS = 5, 60
 SPEC = TrainSpec(dims=3, merges_per_epoch=2)
+RATES = [0.0, 0.5, 0.5, 0.4, 0.3, 0.2]  # of the server in each round
 
 
 def clients() -> dict[str, TrainingSet]:
@@ -31,10 +32,10 @@ def clients() -> dict[str, TrainingSet]:
 
 
 def by_hand(data: dict[str, TrainingSet], name: MergeRuleName, rounds: int, share: float):
-    rule = merge_rule(name, 0.5)
     users = {each: initial_users(data[each].shape[0], SPEC.dims, SEED, each) for each in data}
     model = GlobalModel(0, "", initial_items(ITEMS, SPEC.dims, SEED))
     for round_ in range(1, rounds + 1):
+        rule = merge_rule(name, RATES[round_])
         state = rule.empty(model)
         plan = plan_round(round_, seed=SEED, clients=data, cohort_share=share, quorum_share=1.0)
         for each in plan.cohort:
@@ -51,7 +52,9 @@ def by_hand(data: dict[str, TrainingSet], name: MergeRuleName, rounds: int, shar
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_every_rule_gives_the_same_bytes(name, share):
     data = clients()
-    simulation = Simulation(data, SPEC, merge_rule(name, 0.5), seed=SEED, cohort_share=share)
+    simulation = Simulation(
+        data, SPEC, lambda round_: merge_rule(name, RATES[round_]), seed=SEED, cohort_share=share
+    )
     for _ in range(5):
         simulation.run_round()
     model, users = by_hand(data, name, 5, share)
@@ -65,7 +68,7 @@ def test_every_rule_gives_the_same_bytes(name, share):
 
 
 def test_bytes_are_counted_for_the_cohort_only():
-    simulation = Simulation(clients(), SPEC, merge_rule("sum"), seed=SEED, cohort_share=0.5)
+    simulation = Simulation(clients(), SPEC, lambda _: merge_rule("sum"), seed=SEED, cohort_share=0.5)
     simulation.run_round()
     # Two of three clients; 60 items of 3 dims and a bias, each with an accumulator, 4 bytes each.
     assert simulation.update_bytes == 2 * 60 * 4 * 2 * 4

@@ -1,0 +1,259 @@
+"""Whether a model of its own helps a silo's users: variants of the global model, never seen on test cases.
+
+Leave-one-out moved one step back: a variant is chosen on each user's third latest interaction and measured on
+the second latest, the validation case. The latest, the test case, is left out of everything. Prints one JSON
+object a line: each variant's difference in NDCG@10 from the global model over all users, and then what ways
+to choose one for each silo bring.
+
+- own N: the silo's own statistics counted N times more (families whose statistics add)
+- alone A: the scores of the silo's own model, standardised, added with weight A
+- popular C: how often the silo's own users used an item, standardised, added with weight C
+- tuned E: LightFM, E more local epochs from the global model; biases E: of these the items' biases alone;
+  half E: half of the way; users E: the users alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from models.evaluation.ranking import Scores, ndcg, product_scores
+from models.evaluation.split import Split, sample_negatives
+from models.federation.arrays import ArrayGroup, RunningSum
+from models.federation.merge import merge_rule
+from models.federation.model import ItemArrays, require
+from models.federation.rounds import TrainSpec
+from models.recommenders.blend import BlendSpec
+from models.recommenders.ease import EaseSpec
+from models.recommenders.families import additive_family_of, family_of, history_scores
+from models.recommenders.histories import Histories
+from models.recommenders.lightfm_training import TrainingSet, UserArrays, train_round
+from models.recommenders.simulation import Simulation
+from models.recommenders.specs import AdditiveSpec
+from tasks.dataset import open_partition
+from tasks.evaluate_client import rank_cases
+from tasks.home import current_home
+from tasks.silo import SiloData
+from tasks.tuning_trial import open_clients
+
+Variant = tuple[str, str, Scores]
+SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": TrainSpec()}
+OWN, ALONE, POPULAR, EPOCHS = (1.0, 3.0, 10.0), (0.1, 0.25, 0.5, 1.0), (0.1, 0.25), (1, 3, 10)
+GLOBAL, LOCAL = "global", "local"
+_NEGATIVES = 99
+_LIGHTFM_ROUNDS = 30
+
+
+def main() -> None:
+    """Prints the lines."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--family", choices=list(SPECS), required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    partition = open_partition(current_home().data / "ml-100k")
+    silos = {
+        name: a_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
+    }
+    spec = SPECS[arguments.family]
+    if isinstance(spec, TrainSpec):
+        variants = lightfm_variants(spec, silos, arguments.seed)
+    else:
+        variants = additive_variants(spec, silos)
+    # variant -> silo -> part -> the two metrics of each case
+    measured: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for silo, name, scores in variants:
+        measured.setdefault(name, {})[silo] = {
+            part: case_values(silos[silo], scores, part) for part in ("validation", "test")
+        }
+    for line in chain(compared(measured), chosen(measured)):
+        print(json.dumps({"family": arguments.family, "seed": arguments.seed} | line), flush=True)
+
+
+def a_step_earlier(client_id: str, silo: SiloData) -> SiloData:
+    """The silo with its validation cases as test, and the latest of training as validation."""
+    split, histories = silo.split, silo.histories
+    order = np.lexsort((split.train_places, split.train_users))
+    counts = np.bincount(split.train_users, minlength=len(histories))
+    # Of a sorted user the last row; users of one item keep it.
+    last = np.zeros(len(order), dtype=bool)
+    last[order[np.cumsum(counts)[counts > 1] - 1]] = True
+    new = Split(
+        split.train_users[~last], split.train_items[~last], split.train_places[~last],
+        split.train_users[last], split.train_items[last], split.validation_users, split.validation_items,
+    )  # fmt: skip
+    users, items = (
+        np.concatenate([getattr(split, f"{part}_{column}") for part in ("train", "validation", "test")])
+        for column in ("users", "items")
+    )
+    shape = (len(histories), histories.n_items)
+    return replace(
+        silo,
+        split=new,
+        training=TrainingSet(new.train_users, new.train_items, shape),
+        histories=Histories.of(new.train_users, new.train_items, new.train_places, shape),
+        validation_negatives=sample_negatives(
+            new.validation_users, users, items, shape[1], n=_NEGATIVES, seed=0, client_id=client_id,
+            split_name="a step earlier",
+        ),
+        test_negatives=silo.validation_negatives,
+    )  # fmt: skip
+
+
+def additive_variants(spec: AdditiveSpec, silos: Mapping[str, SiloData]) -> Iterator[Variant]:
+    """Of a family whose statistics add."""
+    family = additive_family_of(spec)
+    n_items = next(iter(silos.values())).histories.n_items
+    base = family.initial(n_items, 0)
+    parts = {name: family.statistics(base, silo.histories) for name, silo in silos.items()}
+    total = RunningSum.zero(family.nothing(n_items))
+    for name in sorted(parts):
+        total = total.plus(name, parts[name])
+    model = family.solve(total.total, n_items)
+    for name, silo in silos.items():
+        shared = history_scores(model, silo.histories)
+        alone = family.alone(silo, rounds=1, seed=0, client_id=name)
+        yield from scored_variants(name, silo, shared, alone)
+        for weight in OWN:
+            own = family.solve(_plus(total.total, parts[name], weight), n_items)
+            yield name, f"own {weight:g}", history_scores(own, silo.histories)
+
+
+def lightfm_variants(spec: TrainSpec, silos: Mapping[str, SiloData], seed: int) -> Iterator[Variant]:
+    """Of LightFM."""
+    simulation = Simulation(
+        {name: silo.training for name, silo in silos.items()}, spec, merge_rule("adagrad_sum"), seed=seed
+    )
+    for _ in range(_LIGHTFM_ROUNDS):
+        simulation.run_round()
+    shared = require(simulation.model.items, ItemArrays)
+    family = family_of(spec)
+    for name, silo in silos.items():
+        users = simulation.users[name]
+        alone = family.alone(silo, rounds=_LIGHTFM_ROUNDS, seed=seed, client_id=name)
+        yield from scored_variants(name, silo, _products(users, shared), alone)
+        yield name, "fold-in", history_scores(shared, silo.histories)
+        items, tuned, refit = shared, users, users
+        for epoch in range(1, max(EPOCHS) + 1):
+            at = {"seed": seed, "round_": _LIGHTFM_ROUNDS + epoch, "client_id": name}
+            items, tuned = train_round(items, tuned, silo.training, spec, **at)
+            _, refit = train_round(shared, refit, silo.training, spec, **at)
+            if epoch not in EPOCHS:
+                continue
+            half = shared.map(lambda old, new: (old + new) / 2, items)
+            biases = replace(shared, biases=items.biases)
+            yield name, f"tuned {epoch}", _products(tuned, items)
+            yield name, f"half {epoch}", _products(tuned, half)
+            yield name, f"biases {epoch}", _products(users, biases)
+            yield name, f"users {epoch}", _products(refit, shared)
+
+
+def scored_variants(name: str, silo: SiloData, shared: Scores, alone: Scores) -> Iterator[Variant]:
+    """The global model, the silo's own, and what is made of their scores."""
+    yield name, GLOBAL, shared
+    yield name, LOCAL, alone
+    for weight in ALONE:
+        yield name, f"alone {weight:g}", partial(_mixed, shared, alone, weight)
+    counts = np.log1p(np.bincount(silo.histories.items, minlength=silo.histories.n_items))
+    popular = _standardised(counts[np.newaxis])
+    for weight in POPULAR:
+        yield name, f"popular {weight:g}", partial(_mixed, shared, lambda users: popular, weight)
+
+
+def case_values(silo: SiloData, scores: Scores, part: str) -> np.ndarray:
+    """(cases, 2): NDCG@10 among all items and among 99 sampled ones."""
+    ranks = rank_cases(silo, scores, part)
+    return np.stack([ndcg(ranks.full, 10), ndcg(ranks.sampled, 10)], axis=1)
+
+
+def compared(measured: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Iterator[dict[str, Any]]:
+    """Each variant for all silos alike, beside the global model."""
+    for name, by_silo in measured.items():
+        line: dict[str, Any] = {"variant": name}
+        for part in ("validation", "test"):
+            values = _over_all(by_silo, part)
+            line[part] = _told(values, values - _over_all(measured[GLOBAL], part))
+        yield line
+
+
+def chosen(measured: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Iterator[dict[str, Any]]:
+    """What each silo would take by its own validation cases, and what that is worth on the later ones."""
+    variants = [name for name in measured if name != LOCAL]
+    best = max(variants, key=lambda name: _over_all(measured[name], "validation")[:, 0].mean())
+    offers = {"all of them": variants, "the best over all": [GLOBAL, best], "its own alone": [GLOBAL, LOCAL]}
+    silos = list(measured[GLOBAL])
+    for (what, offered), errors, metric in (
+        (offer, errors, metric) for offer in offers.items() for errors in (0.0, 1.0, 2.0) for metric in (0, 1)
+    ):
+        taken = {
+            silo: _take({name: measured[name][silo]["validation"][:, metric] for name in offered}, errors)
+            for silo in silos
+        }
+        ours = {silo: measured[taken[silo]][silo] for silo in silos}
+        values, base, own = (_over_all(one, "test") for one in (ours, measured[GLOBAL], measured[LOCAL]))
+        losing = [s for s in silos if (ours[s]["test"] - measured[LOCAL][s]["test"])[:, 0].mean() < 0]
+        yield {
+            "offered": what,
+            "names": offered if what != "all of them" else len(offered),
+            "standard_errors": errors,
+            "by": ("ndcg@10", "loo_ndcg@10")[metric],
+            "not_global": {silo: name for silo, name in taken.items() if name != GLOBAL},
+            "test": _told(values, values - base),
+            "benefit": _told(values, values - own),
+            "losing": losing,
+        }
+
+
+def _take(by_variant: Mapping[str, np.ndarray], errors: float) -> str:
+    """The variant that beats the global model by most, and by more than so many standard errors."""
+    found = GLOBAL
+    most = 0.0
+    for name, values in by_variant.items():
+        difference = values - by_variant[GLOBAL]
+        error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else np.inf
+        if difference.mean() > max(most, errors * error):
+            found, most = name, difference.mean()
+    return found
+
+
+def _told(values: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
+    error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
+    return {
+        name: {
+            "mean": round(float(values[:, k].mean()), 4),
+            "difference": round(float(difference[:, k].mean()), 4),
+            "error": round(float(error[k]), 4),
+        }
+        for k, name in enumerate(("ndcg@10", "loo_ndcg@10"))
+    }
+
+
+def _over_all(by_silo: Mapping[str, Mapping[str, np.ndarray]], part: str) -> np.ndarray:
+    return np.concatenate([by_silo[silo][part] for silo in sorted(by_silo)])
+
+
+def _mixed(shared: Scores, further: Scores, weight: float, users: np.ndarray) -> np.ndarray:
+    return _standardised(shared(users)) + weight * _standardised(further(users))
+
+
+def _standardised(scores: np.ndarray) -> np.ndarray:
+    spread = scores.std(axis=1, keepdims=True)
+    return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
+
+
+def _products(users: UserArrays, items: ItemArrays) -> Scores:
+    return product_scores(users.embeddings, items.embeddings, items.biases)
+
+
+def _plus(total: ArrayGroup, own: ArrayGroup, weight: float) -> Any:
+    return total.map(lambda one, other: one + weight * other.astype(np.float64), own)
+
+
+if __name__ == "__main__":
+    main()

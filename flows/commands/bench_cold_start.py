@@ -1,0 +1,75 @@
+"""`fedrec bench cold-start`: the cold-start table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.commands.bench_quality import CONFIG
+from flows.output import emit, json_option
+
+
+@click.command("cold-start")
+@click.option(
+    "--data",
+    "data_dir",
+    default="$FEDREC_HOME/data/ml-100k",
+    show_default=True,
+    metavar="DIR",
+    help="A partition, one client a silo.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default=CONFIG,
+    help="Settings of all families, as under leave_one_out.  [default: configs/quality.yaml]",
+)
+@click.option("--quick", is_flag=True, help="New items and new users, one seed.")
+@click.option(
+    "--on",
+    "part",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Held-out part. Choices are made on validation, never on test.",
+)
+@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@click.option("--family", "families", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Put the tables into this document.")
+@json_option
+def command(
+    data_dir: str,
+    config_file: Path,
+    quick: bool,
+    part: Any,
+    protocols: Sequence[str],
+    families: Sequence[str],
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure new items, new users and new silos, each beside a naive answer.
+
+    New items are placed by their features, new users folded in by the items they tell, new silos answered by
+    the model of the other silos. Every number comes with its 95 % interval.
+    """
+    from flows.quality_config import cold_start_plan, load_quality_config
+    from flows.settings_file import absolute_folder
+    from tasks.cold_start import ColdStart
+    from tasks.cold_start_markdown import put_tables, tables
+    from tasks.dataset import open_partition
+
+    chosen = cold_start_plan(
+        load_quality_config(config_file), quick=quick, protocols=protocols, families=families
+    )
+    partition = open_partition(absolute_folder(data_dir))
+    bench = ColdStart(partition, chosen.families, part, chosen.seeds, lambda line: click.echo(line, err=True))
+    rows = list(bench.rows(chosen.protocols))
+    if markdown:
+        put_tables(markdown, rows)
+        click.echo(f"The tables are in {markdown}", err=True)
+    result = {"part": part, "quick": quick, "data_digest": partition.digest, "rows": rows}
+    emit(result, as_json=as_json, show=lambda: click.echo(tables(rows)))

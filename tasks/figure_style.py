@@ -1,0 +1,125 @@
+"""How all plots of the job report look, and their way into the page.
+
+Figures are made through matplotlib's objects, without pyplot: nothing is shared with other threads but the
+settings, which a lock guards. Colours are those of Okabe & Ito, which stay apart for colour-blind readers;
+whatever matters is told by shape or text as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
+INK, FAINT = "#1f2933", "#d9dee3"
+SHOWN_CLIENTS = 40
+_WIDTH = 4.9  # inches: small enough for a phone to show the text at a readable size
+_SETTINGS: Any = {
+    "svg.hashsalt": "fedrec",
+    "svg.fonttype": "none",
+    "savefig.transparent": True,
+    "text.parse_math": False,  # a client may be called "$x$"
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "hatch.linewidth": 1.0,
+    "hatch.color": "white",
+}
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Inside the block figures come out in the report's style, in one thread at a time."""
+    with _lock, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Text stays text, drawn in the reader's fonts: what is missing from the font here does not matter.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
+    """The x axis counts places; every so many of them shows its round."""
+    step = max(1, -(-len(numbers) // 10))
+    axes.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
+    axes.set_xlim(-0.7, len(numbers) - 0.3)
+    axes.set_xlabel("round")
+
+
+def blank(height: float) -> Figure:
+    """A figure without anything, this many inches high."""
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def stacked(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels above each other that share the x axis; `height` inches each."""
+    figure = blank(height * count + 0.35)
+    every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    every[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    return figure, list(every)
+
+
+def svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as one `<svg>` element that can stand in a page beside others."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    # Ids count from 1 in each figure, but must be unique in the page.
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
+
+
+def with_titles(text: str, marks: str, titles: Sequence[str]) -> str:
+    """The SVG in which each mark of one scatter, in order, tells its title where the pointer rests on it.
+
+    Args:
+        text: what `svg` made.
+        marks: the scatter's group id, behind the figure's name.
+        titles: one for each mark.
+    """
+    start = text.index(f'id="{marks}"')
+    following = iter(titles)
+    named = re.sub(
+        r"<use ([^>]*?)/>",
+        lambda found: f"<use {found[1]}><title>{escape(next(following))}</title></use>",
+        text[start:],
+        count=len(titles),
+    )
+    return text[:start] + named
+
+
+def short(name: str, length: int = 18) -> str:
+    """The name, or as much of it as there is room for."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def is_light(colour: str) -> bool:
+    """Whether text on this colour, "#rrggbb", should be dark."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue > 140  # noqa: PLR2004 - perceived brightness of 255

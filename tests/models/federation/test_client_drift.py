@@ -1,0 +1,60 @@
+"""Where a client points beside the sum of all: worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.federation.arrays import RunningSum
+from models.federation.client_drift import ClientDrift, MergedDirection
+from models.federation.model import ItemArrays
+from models.recommenders.blend import BlendStatistics
+
+
+def delta(embedding: list[float], bias: float = 0.0, growth: float = 0.0) -> ItemArrays:
+    """The difference of one item: only embedding and bias point anywhere."""
+    grown = np.full((1, len(embedding)), growth, np.float32)
+    return ItemArrays(
+        np.array([embedding], np.float32), np.array([bias], np.float32), grown, grown[:, 0].copy()
+    )
+
+
+def test_norm_and_cosine_are_those_of_embeddings_and_biases_together():
+    direction = MergedDirection.of(delta([6, 0], 8, growth=5))  # of length 10
+    assert direction.drift_of(delta([6, 0], 8, growth=9)) == ClientDrift(1.0, 1.0)
+    assert direction.drift_of(delta([3, 0], 4)) == ClientDrift(0.5, 1.0)
+    assert direction.drift_of(delta([3, 0], 4), weight=6.0) == ClientDrift(3.0, 1.0)
+    assert direction.drift_of(delta([0, 7], 0)) == ClientDrift(0.7, 0.0)
+    assert direction.drift_of(delta([-6, 0], -8)) == ClientDrift(1.0, -1.0)
+    # 5 * 6 / (5 * 10)
+    assert direction.drift_of(delta([5, 0])) == ClientDrift(0.5, 0.6)
+
+
+def test_nothing_points_nowhere():
+    nothing, something = delta([0, 0]), delta([1, 2], 3)
+    assert MergedDirection.of(something).drift_of(nothing) == ClientDrift(0.0, 0.0)
+    assert MergedDirection.of(nothing).drift_of(something) == ClientDrift(0.0, 0.0)
+
+
+def test_a_cosine_never_leaves_its_range_by_rounding():
+    random = np.random.default_rng(5)
+    for _ in range(50):
+        one = delta(random.standard_normal(7).tolist(), float(random.standard_normal()))
+        cosine = MergedDirection.of(one.map(lambda array: array * np.float32(3))).drift_of(one).cosine
+        assert cosine <= 1.0
+        assert cosine == pytest.approx(1.0)
+
+
+def test_the_parts_of_all_clients_add_up_to_one_where_everything_counts_something():
+    random = np.random.default_rng(2)
+    clients = [
+        BlendStatistics.zero(4).map(lambda array: random.poisson(2.0, array.shape).astype(np.float32))
+        for _ in range(3)
+    ]
+    state = RunningSum.zero(BlendStatistics.zero(4))
+    for number, statistics in enumerate(clients):
+        state = state.plus(f"client-{number}", statistics)
+    direction = MergedDirection.of(state.total)
+    drifts = [direction.drift_of(statistics) for statistics in clients]
+    assert sum(each.norm * each.cosine for each in drifts) == pytest.approx(1.0)
+    assert all(each.cosine > 0 for each in drifts)

@@ -1,0 +1,76 @@
+"""A head that somebody else knows finds what the chain alone cannot: an end cut off, a chain written anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.errors import InvalidInput
+from models.ledger import chain
+from models.ledger.chain import Entry
+from models.ledger.head import EMPTY, Head, head_of, why_not_on
+
+
+def history(*numbers: int) -> list[Entry]:
+    entries: list[Entry] = []
+    for number in numbers:
+        entries.append(chain.append(entries, {"number": number}))
+    return entries
+
+
+WHOLE = history(1, 2, 3)
+HEADS = [head_of(None), *(head_of(entry) for entry in WHOLE)]
+
+
+def test_a_head_counts_the_entries_and_names_the_last():
+    assert HEADS[0] == EMPTY == Head(0, "0" * 64)
+    assert HEADS[3] == Head(3, WHOLE[2].hash)
+    assert str(HEADS[3]) == f"entry 3 ({WHOLE[2].hash[:12]})"
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_ledger_holds_every_head_that_it_had(head):
+    assert why_not_on(WHOLE, head) is None
+
+
+def test_an_end_cut_off_is_found_though_the_chain_holds():
+    cut = WHOLE[:2]
+    chain.verify(cut)
+    assert why_not_on(cut, HEADS[2]) is None
+    assert why_not_on(cut, HEADS[3]) == "it has 2 entries where it once had 3"
+    assert why_not_on([], HEADS[1]) == "it has 0 entries where it once had 1"
+
+
+def test_a_chain_written_anew_is_found_however_long_it_grew():
+    anew = history(1, 2, 4, 5, 6)
+    chain.verify(anew)
+    assert why_not_on(anew, HEADS[2]) is None
+    assert why_not_on(anew, HEADS[3]) == f"entry 3 is {anew[2].hash[:12]}, and was {WHOLE[2].hash[:12]}"
+
+
+def test_an_empty_head_has_no_hash_of_its_own_choice():
+    assert why_not_on(WHOLE, Head(0, "a" * 64)) is not None
+
+
+def test_a_head_comes_back_from_json():
+    assert Head.of_json(vars(HEADS[3])) == HEADS[3]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [3, "a" * 64],
+        {"count": 3},
+        {"count": True, "sha256": "a" * 64},
+        {"count": -1, "sha256": "a" * 64},
+        {"count": 3.0, "sha256": "a" * 64},
+        {"count": 3, "sha256": "A" * 64},
+        {"count": 3, "sha256": 5},
+        {"count": 3, "sha256": "a" * 64, "more": 1},
+    ],
+)
+def test_what_is_no_head_is_refused(value: Any):
+    with pytest.raises(InvalidInput):
+        Head.of_json(value)
