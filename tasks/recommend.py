@@ -39,9 +39,9 @@ def _scorer(found: RegisteredRound) -> Scorer:
     items = found.model().items
     match items:
         case ItemFactors():
-            return FactorScorer.of(items)
+            return FactorScorer.of(items, ItemFeatures.of(found.items).matrix())
         case ItemWeights():
-            return WeightsScorer.of(items)
+            return WeightsScorer.of(items, ItemFeatures.of(found.items).matrix())
         case _:
             return Factors.of(_placed(require(items, ItemArrays), found))
 

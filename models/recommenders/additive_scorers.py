@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from models.federation.arrays import FloatArray
+from models.recommenders.cold_items import placed_rows
 from models.recommenders.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.ials import ItemFactors, UserStep
 from models.recommenders.item_weights import ItemWeights, remembered
@@ -51,9 +53,18 @@ class FactorScorer:
     units: Float64Array
 
     @classmethod
-    def of(cls, model: ItemFactors) -> FactorScorer:
-        """A scorer over these items."""
-        return cls(model, UserStep.of(model), _units(model.embeddings))
+    def of(cls, model: ItemFactors, features: sp.csr_matrix | None = None) -> FactorScorer:
+        """A scorer over these items.
+
+        Args:
+            model: the items.
+            features: (items, features) by which items that nobody used are placed; they stay at 0 without.
+        """
+        step = UserStep.of(model)
+        if features is not None:
+            placed = placed_rows(step.items, model.trained, features)
+            step = replace(step, items=placed.astype(np.float64))
+        return cls(model, step, _units(step.items))
 
     def __len__(self) -> int:
         return len(self.units)
@@ -93,8 +104,18 @@ class WeightsScorer:
     lengths: Float64Array
 
     @classmethod
-    def of(cls, model: ItemWeights) -> WeightsScorer:
-        """A scorer over these weights."""
+    def of(cls, model: ItemWeights, features: sp.csr_matrix | None = None) -> WeightsScorer:
+        """A scorer over these weights.
+
+        Args:
+            model: the weights.
+            features: (items, features) by which items that nothing speaks for get weights; they stay at 0
+                without.
+        """
+        if features is not None:
+            known = np.asarray(model.weights.any(axis=(0, 1)))
+            columns = [placed_rows(own.T, known, features).T for own in model.weights]
+            model = replace(model, weights=np.stack(columns))
         squares = np.einsum("mij,mij->j", model.weights, model.weights, dtype=np.float64)
         return cls(model, np.where(squares > 0.0, np.sqrt(squares), 1.0))
 
