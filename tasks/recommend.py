@@ -51,9 +51,9 @@ def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
 def _scorer(model: ItemModel, items: pd.DataFrame) -> Scorer:
     match model:
         case ItemFactors():
-            return FactorScorer.of(model)
+            return FactorScorer.of(model, ItemFeatures.of(items).matrix())
         case ItemWeights():
-            return WeightsScorer.of(model)
+            return WeightsScorer.of(model, ItemFeatures.of(items).matrix())
         case _:
             return Factors.of(_placed(require(model, ItemArrays), items))
 

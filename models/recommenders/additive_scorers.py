@@ -6,12 +6,14 @@ Of the model they read what a history needs and no more, as its arrays may be ma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from models.federation.arrays import FloatArray
+from models.recommenders.cold_items import placed_rows
 from models.recommenders.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.item_factors import ItemFactors, UserStep
 from models.recommenders.item_weights import ItemWeights, remembered
@@ -58,11 +60,19 @@ class FactorScorer:
     mean: Float64Array
 
     @classmethod
-    def of(cls, model: ItemFactors) -> FactorScorer:
-        """A scorer over these items."""
-        squares = np.einsum("ij,ij->i", model.embeddings, model.embeddings)
-        mean = model.embeddings.mean(axis=0, dtype=np.float64)
-        return cls(UserStep.of(model), model.popularity, _lengths(squares), np.asarray(mean))
+    def of(cls, model: ItemFactors, features: sp.csr_matrix | None = None) -> FactorScorer:
+        """A scorer over these items.
+
+        Args:
+            model: the items.
+            features: (items, features) by which items that nobody used are placed; they stay at 0 without.
+        """
+        step = UserStep.of(model)
+        if features is not None:
+            step = replace(step, items=placed_rows(step.items, model.trained, features))
+        squares = np.einsum("ij,ij->i", step.items, step.items)
+        mean = step.items.mean(axis=0, dtype=np.float64)
+        return cls(step, model.popularity, _lengths(squares), np.asarray(mean))
 
     def __len__(self) -> int:
         return len(self.popularity)
@@ -110,8 +120,18 @@ class WeightsScorer:
     averages: Float64Array
 
     @classmethod
-    def of(cls, model: ItemWeights) -> WeightsScorer:
-        """A scorer over these weights."""
+    def of(cls, model: ItemWeights, features: sp.csr_matrix | None = None) -> WeightsScorer:
+        """A scorer over these weights.
+
+        Args:
+            model: the weights.
+            features: (items, features) by which items that nothing speaks for get weights; they stay at 0
+                without.
+        """
+        if features is not None:
+            known = np.asarray(model.weights.any(axis=(0, 1)))
+            columns = [placed_rows(own.T, known, features).T for own in model.weights]
+            model = replace(model, weights=np.stack(columns))
         squares = np.einsum("mij,mij->j", model.weights, model.weights, dtype=np.float64)
         averages = model.weights.mean(axis=2, dtype=np.float64)
         return cls(model, _lengths(squares).astype(np.float32), np.asarray(averages))

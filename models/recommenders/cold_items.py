@@ -64,6 +64,13 @@ class Placement:
         return new
 
 
+def placed_rows(values: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix) -> FloatArray:
+    """Values (items, n) with untrained rows placed, or as they are where all or no items are trained."""
+    if trained.all() or not trained.any():
+        return values
+    return Placement.of(trained, features).placed(values)
+
+
 def placed_by_features(
     embeddings: FloatArray, biases: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix
 ) -> tuple[FloatArray, FloatArray]:
