@@ -206,7 +206,7 @@ def _tell(job: Job, result: dict[str, Any], explanation: Explanation) -> None:
     metrics |= {f"timings/{name}": value for name, value in result["timings"].items() if value is not None}
     tables = {
         "clients/benefit.json": result["clients"],
-        "clients/drift.json": [
+        "drift/clients.json": [
             {"round": one["round"], "client_id": client_id, **drift}
             for one in result["rounds"]
             for client_id, drift in one["client_drift"].items()

@@ -110,15 +110,19 @@ class _Family(Protocol):
 
 def _family(arrays: dict[str, np.ndarray], features: pd.Series) -> _Family:
     if "weights" in arrays:
-        return _ItemWeights(arrays)
+        return _ItemWeights(arrays, features)
     if "kept_items" in arrays:
         return _Ratings(arrays)
-    return _Ials(arrays) if "user_step" in arrays else _LightFM(arrays, features)
+    return _Ials(arrays, features) if "user_step" in arrays else _LightFM(arrays, features)
 
 
 class _LightFM:
     def __init__(self, arrays: dict[str, np.ndarray], features: pd.Series) -> None:
-        self._embeddings, self._biases = _placed(arrays, features)
+        # Adagrad's sums begin at 1 and only grow.
+        sums = np.column_stack([arrays["embedding_accumulators"], arrays["bias_accumulators"]])
+        both = np.column_stack([arrays["embeddings"], arrays["biases"]])
+        both = _placed(both, (sums != 1.0).any(axis=1), features)
+        self._embeddings, self._biases = np.ascontiguousarray(both[:, :-1]), both[:, -1]
         shares = np.exp(_POPULARITY_POWER * (self._biases.astype(np.float64) - self._biases.max()))
         shares /= shares.sum()
         wide = self._embeddings.astype(np.float64)
@@ -133,11 +137,12 @@ class _LightFM:
 
 
 class _Ials:
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, arrays: dict[str, np.ndarray], features: pd.Series) -> None:
         self._items, self._popularity = arrays["embeddings"], arrays["popularity"]
         self._unobserved, self._regularisation, self._exponent = arrays["user_step"].tolist()
         wide = self._items.astype(np.float64)
         self._everything = self._unobserved * (wide.T @ wide)
+        self._items = _placed(self._items, np.asarray(self._items.any(axis=1)), features)
 
     def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
         if not rows:
@@ -151,8 +156,10 @@ class _Ials:
 
 
 class _ItemWeights:
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self._weights, self._popularity = arrays["weights"], arrays["popularity"]
+    def __init__(self, arrays: dict[str, np.ndarray], features: pd.Series) -> None:
+        weights, self._popularity = arrays["weights"], arrays["popularity"]
+        known = np.asarray(weights.any(axis=(0, 1)))
+        self._weights = [np.ascontiguousarray(_placed(own.T, known, features).T) for own in weights]
         self._forgetting = arrays["forgetting"].tolist()
 
     def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
@@ -214,28 +221,27 @@ class _Ratings:
         return np.concatenate([[1.0], places * np.sqrt(self._users), [np.log1p(len(rows)) - usual]])
 
 
-def _placed(arrays: dict[str, np.ndarray], features: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings and biases in which items that nobody trained on lie where their features say.
+def _placed(values: np.ndarray, trained: np.ndarray, features: pd.Series) -> np.ndarray:
+    """Values (items, n) in which the rows of items that nobody trained on are what their features say.
 
     Args:
-        arrays: of the model; Adagrad's sums begin at 1 and only grow.
+        values: of all items; the rows of untrained ones are ignored.
+        trained: (items,) which rows count.
         features: for each item the numbers of its features.
     """
-    embeddings, biases = arrays["embeddings"], arrays["biases"]
-    trained = (arrays["embedding_accumulators"] != 1.0).any(axis=1) | (arrays["bias_accumulators"] != 1.0)
     if trained.all() or not trained.any():
-        return embeddings, biases
+        return values
     starts = np.concatenate([[0], np.cumsum([len(each) for each in features])])
     columns = np.concatenate([np.empty(0, dtype=np.int64), *features]).astype(np.int64)
     n_features = int(columns.max(initial=-1)) + 1
     matrix = sp.csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(features), n_features))
-    known = np.column_stack([embeddings, biases])[trained].astype(np.float64)
+    known = values[trained].astype(np.float64)
     mean, seen = known.mean(axis=0), matrix[np.flatnonzero(trained)]
     left = (seen.T @ seen).toarray() + _FEATURE_REGULARISATION * np.eye(n_features)
-    placed = mean + matrix[np.flatnonzero(~trained)] @ np.linalg.solve(left, seen.T @ (known - mean))
-    embeddings, biases = embeddings.copy(), biases.copy()
-    embeddings[~trained], biases[~trained] = placed[:, :-1], placed[:, -1]
-    return embeddings, biases
+    placed = values.copy()
+    weights = np.linalg.solve(left, seen.T @ (known - mean))
+    placed[~trained] = mean + matrix[np.flatnonzero(~trained)] @ weights
+    return placed
 
 
 def _listed(cell: Any) -> list[Any]:

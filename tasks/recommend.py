@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from models.federation.model import ItemArrays, ItemModel, require
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.answer import Recommender
-from models.recommenders.cold_items import placed_by_features
+from models.recommenders.cold_items import placed_by_features, placed_rows, placed_weights
 from models.recommenders.features import ItemFeatures
 from models.recommenders.fold_in import ItemSide
 from models.recommenders.item_factors import ItemFactors
@@ -53,9 +53,10 @@ def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
 def _scorer(model: ItemModel, items: pd.DataFrame) -> Scorer:
     match model:
         case ItemFactors():
-            return FactorScorer.of(model)
+            features = ItemFeatures.of(items).matrix()
+            return FactorScorer.of(model, placed_rows(model.embeddings, model.trained, features))
         case ItemWeights():
-            return WeightsScorer.of(model)
+            return WeightsScorer.of(placed_weights(model, ItemFeatures.of(items).matrix()))
         case RatingModel():
             return RatingScorer(model)
         case _:

@@ -94,7 +94,7 @@ class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
 
     def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
         """The contribution (float32) of a client that trained `base` into `trained`: their difference."""
-        return trained.map(lambda new, old: (_f64(new) - _f64(old)).astype(np.float32), base)
+        return trained.map(lambda new, old: new - old, base)
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,5 @@ def _f64(array: FloatArray) -> FloatArray:
 
 
 def _scaled(delta: FloatArray, accumulators: FloatArray) -> FloatArray:
-    return (_f64(delta) * np.sqrt(_f64(accumulators))).astype(np.float32)
+    roots = np.sqrt(accumulators, dtype=np.float64)
+    return np.multiply(delta, roots, out=roots).astype(np.float32)

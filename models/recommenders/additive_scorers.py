@@ -6,7 +6,7 @@ Of the model they read what a history needs and no more, as its arrays may be ma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,11 +58,19 @@ class FactorScorer:
     mean: Float64Array
 
     @classmethod
-    def of(cls, model: ItemFactors) -> FactorScorer:
-        """A scorer over these items."""
-        squares = np.einsum("ij,ij->i", model.embeddings, model.embeddings)
-        mean = model.embeddings.mean(axis=0, dtype=np.float64)
-        return cls(UserStep.of(model), model.popularity, _lengths(squares), np.asarray(mean))
+    def of(cls, model: ItemFactors, placed: FloatArray | None = None) -> FactorScorer:
+        """A scorer over these items.
+
+        Args:
+            model: the items, by which users' vectors are found.
+            placed: (items, dims), the embeddings that are scored, among them those of items that nobody used
+                (`models.recommenders.cold_items`); the model's own where nothing is said.
+        """
+        step = UserStep.of(model)
+        step = step if placed is None else replace(step, items=placed)
+        squares = np.einsum("ij,ij->i", step.items, step.items)
+        mean = step.items.mean(axis=0, dtype=np.float64)
+        return cls(step, model.popularity, _lengths(squares), np.asarray(mean))
 
     def __len__(self) -> int:
         return len(self.popularity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
+from models.recommenders.item_weights import ItemWeights
 
 REGULARISATION = 10.0
 
@@ -62,6 +63,21 @@ class Placement:
         new = values.copy()
         new[~self.trained] = mean + self.others @ (self.solver @ (known - mean))
         return new
+
+
+def placed_rows(values: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix) -> FloatArray:
+    """Values (items, n) with untrained rows placed, or as they are where all or no items are trained."""
+    if trained.all() or not trained.any():
+        return values
+    return Placement.of(trained, features).placed(values)
+
+
+def placed_weights(model: ItemWeights, features: sp.csr_matrix) -> ItemWeights:
+    """The model in which items that nothing speaks for get the weights that their features say."""
+    known = np.asarray(model.weights.any(axis=(0, 1)))
+    placed = [placed_rows(own.T, known, features).T for own in model.weights]
+    # Laid out as read from a file, so that sums run in the same order.
+    return replace(model, weights=np.ascontiguousarray(np.stack(placed)))
 
 
 def placed_by_features(

@@ -119,9 +119,9 @@ def _added(
     return RunningSum(ItemArrays(**total), state.weight + weight, (*state.clients, client_id))
 
 
-def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp]:
-    """Rows of which any value changed, ascending."""
+def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp] | slice:
+    """Rows of which any value changed, ascending; with an item penalty that is all of them."""
     changed = (trained.embeddings != base.embeddings).any(axis=1) | (trained.biases != base.biases)
     changed |= trained.bias_accumulators != base.bias_accumulators
     changed |= (trained.embedding_accumulators != base.embedding_accumulators).any(axis=1)
-    return np.flatnonzero(changed)
+    return slice(None) if changed.all() else np.flatnonzero(changed)

@@ -44,7 +44,12 @@ from tests.serving.test_hot_swap import Load, decide
 
 USERS, N = 80, 60
 IDS = [f"{row + 1}" for row in range(N)]
-ITEMS = pd.DataFrame({"item_id": IDS, "title": [f"Film {row} (1990)" for row in range(N)]})
+GENRES = [
+    " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
+]
+ITEMS = pd.DataFrame({"item_id": IDS, "title": [f"Film {row} (1990)" for row in range(N)], "genres": GENRES})
+# Nobody used these: their features place them.
+COLD = [13, 27, 41]
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
 SPECS: dict[str, FamilySpec] = {
     "lightfm": TrainSpec(dims=4),
@@ -75,6 +80,7 @@ def interactions() -> Data:
     users, items, places, values = [], [], [], []
     for user in range(USERS):
         near = (random.integers(N) + random.permutation(18)[: random.integers(5, 16)]) % N
+        near = near[~np.isin(near, COLD)]
         users += [user] * len(near)
         items += near.tolist()
         places += range(len(near))

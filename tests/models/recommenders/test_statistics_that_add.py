@@ -7,16 +7,21 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from models.errors import InvalidInput
+from models.evaluation.cold_start import without_items
 from models.federation.arrays import RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.recommenders import ease, ials, next_item
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
+from models.recommenders.cold_items import Placement, placed_rows, placed_weights
 from models.recommenders.families import Family, family_of
 from models.recommenders.histories import Histories
 from models.recommenders.item_factors import ItemFactors
+from models.recommenders.item_weights import ItemWeights
 from models.recommenders.lightfm_training import TrainingSet
+from models.recommenders.scorer import Scorer
 from models.recommenders.symmetric import symmetric, triangle
 
 USERS, ITEMS = 60, 25
@@ -160,10 +165,37 @@ def test_the_same_clients_give_the_same_bytes(name):
 def test_a_scorer_answers_a_history_as_its_family_does(name):
     """Scored one by one, with their parts told apart, histories get the same scores."""
     items = federated_model(FAMILIES[name], SILOS, ROUNDS[name])
-    scorer = FactorScorer.of(items) if name == "ials" else WeightsScorer.of(items)
+    scorer = scorer_of(items)
     expected = FAMILIES[name].scores(items, None, Silo(CENTRAL[0]))(np.arange(USERS))
     for history, wanted in zip(CENTRAL[0], expected, strict=True):
         np.testing.assert_allclose(scorer.score(history.tolist()).scores, wanted, rtol=1e-4, atol=1e-6)
+
+
+def scorer_of(model: ItemModel, features: sp.csr_matrix | None = None) -> Scorer:
+    if isinstance(model, ItemFactors):
+        placed = None if features is None else placed_rows(model.embeddings, model.trained, features)
+        return FactorScorer.of(model, placed)
+    assert isinstance(model, ItemWeights)
+    return WeightsScorer.of(model if features is None else placed_weights(model, features))
+
+
+@every_family
+def test_an_item_that_nobody_used_is_scored_by_its_features(name):
+    hidden = np.arange(ITEMS) % 5 == 0
+    histories = without_items(CENTRAL[0], hidden)
+    items = federated_model(FAMILIES[name], [histories], ROUNDS[name])
+    features = sp.csr_matrix(np.random.default_rng(2).integers(0, 2, (ITEMS, 3)).astype(float))
+    without, scorer = scorer_of(items), scorer_of(items, features)
+    placement = Placement.of(~hidden, features)
+    for history in histories:
+        scores = without.score(history.tolist()).scores
+        assert not scores[hidden].any()
+        found = scorer.score(history.tolist()).scores
+        np.testing.assert_allclose(found, placement.placed(scores[:, np.newaxis])[:, 0], rtol=1e-4, atol=1e-6)
+    # Where every item was used there is nothing to place.
+    whole = federated_model(FAMILIES[name], CENTRAL, ROUNDS[name])
+    history = CENTRAL[0].items[:3].tolist()
+    assert (scorer_of(whole, features).score(history).scores == scorer_of(whole).score(history).scores).all()
 
 
 @every_family
