@@ -74,6 +74,8 @@ class Stack:
             "PATH": os.defpath,
             "HOME": str(self.root / party),
             "LANG": "C.UTF-8",
+            # What a worker says is in its log at once.
+            "PYTHONUNBUFFERED": "1",
             **python_variables(self.root),
             "FEDREC_HOME": str(self.home(party).root),
         }

@@ -137,11 +137,13 @@ class Silos:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
         began = time.monotonic()
         for name in names:
+            # What it says is there at once, which Python does for terminals only.
+            own = {"FEDREC_HOME": str(self.home(name).root), "PYTHONUNBUFFERED": "1"}
             with (self.root / f"{name}.log").open("wb") as log:
                 self.running[name] = subprocess.Popen(
                     [sys.executable, "-m", program, "silo", "start", "--silo", name],
                     cwd=CHECKOUT,
-                    env=kept | {"FEDREC_HOME": str(self.home(name).root)} | environ,
+                    env=kept | own | environ,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,13 @@ def faked(offset: str) -> dict[str, str]:
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
     if library is None:
         pytest.skip("libfaketime is missing; infra/install-test-servers.sh installs it on Debian")
-    return {"LD_PRELOAD": str(library), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    folders = [str(Path(__file__).with_name("faketime")), os.environ.get("PYTHONPATH", "")]
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+    }
 
 
 def test_an_hour_ahead_and_an_hour_behind(federation: Any) -> None:

@@ -78,6 +78,19 @@ def run(config: TrainingConfig) -> dict[str, Any]:
     return run_locally(config)
 
 
+def _check_explanation(client: Any, result: dict[str, Any]) -> None:
+    for folder, name in (("drift", "clients"), ("items", "moved"), ("items", "neighbours")):
+        path = f"{folder}/{name}.json"
+        assert path in [artifact.path for artifact in client.list_artifacts(result["run_id"], folder)]
+    for each in result["rounds"]:
+        assert list(each["client_drift"]) == CLIENTS
+        parts = [drift["norm"] * drift["cosine"] for drift in each["client_drift"].values()]
+        assert sum(parts) == pytest.approx(1.0)
+    # Eight users are too few for another offer.
+    assert {each["offer"] for each in result["clients"]} == {"global"}
+    assert all(isinstance(each["validation_benefit"], float) for each in result["clients"])
+
+
 def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -141,9 +154,10 @@ def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
         *(("interactions", client_id) for client_id in CLIENTS),
         *((contract, f"round-{round_}") for contract in ("updates", "embeddings") for round_ in (1, 2, 3)),
     }
-    for name in ("report.html", "data_docs/index.html"):
+    for name in ("report.html", "explanation.json", "data_docs/index.html"):
         assert (home.jobs / result["job_id"] / "report" / name).stat().st_size > 0
         assert Path(client.download_artifacts(result["run_id"], name)).stat().st_size > 0
+    _check_explanation(client, result)
     logged = json.loads(Path(client.download_artifacts(result["run_id"], "result.json")).read_text())
     assert logged["model_sha256"] == result["model_sha256"]
     journal = Journal(home.jobs / result["job_id"])
