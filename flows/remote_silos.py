@@ -147,11 +147,14 @@ class RemoteSilos:
         return UUID(str(run.id))
 
     def _answer(self, step: Step, order: ClientOrder, run: FlowRun | None) -> Answer | FedrecError:
-        if run is None or run.state is None or not run.state.is_completed():
+        try:
+            # A silo that died once its answer was out has answered, whatever became of its run.
+            return self._verified(step, order)
+        except NotFound as error:
+            if run is not None and run.state is not None and run.state.is_completed():
+                return error
             what = f"{run.state.name}: {run.state.message}" if run and run.state else "its run is gone"
             return SiloFailed(f"Silo {order.client_id!r} did not finish {step!r}: {what}")
-        try:
-            return self._verified(step, order)
         except FedrecError as error:
             return error
         except OSError as error:
