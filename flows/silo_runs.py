@@ -13,8 +13,9 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.prefect_patience import AGAIN_S, patiently
+from tasks.prefect_patience import AGAIN_S, is_away, patiently
 from tasks.steps import StepOrder
 
 T = TypeVar("T")
@@ -103,13 +104,14 @@ def _these(run_ids: Iterable[UUID]) -> FlowRunFilter:
 
 
 async def _patiently(call: Callable[[PrefectClient], Awaitable[T]], away_s: float) -> T:
-    # As `tasks.prefect_patience.patiently`, with a fresh client each time.
+    # As `tasks.prefect_patience.patiently`. Prefect's own second tries come after 2, 4, 8 ... s.
     give_up = time.monotonic() + away_s
-    while True:
-        try:
-            async with get_client() as client:
-                return await call(client)
-        except httpx.TransportError:
-            if time.monotonic() >= give_up:
-                raise
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        while True:
+            try:
+                async with get_client() as client:
+                    return await call(client)
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                if not is_away(error) or time.monotonic() >= give_up:
+                    raise
             await asyncio.sleep(AGAIN_S)

@@ -35,3 +35,11 @@ def patiently(call: Callable[[], T], away_s: float = AWAY_S) -> T:
             if time.monotonic() >= give_up:
                 raise
             time.sleep(AGAIN_S)
+
+
+def is_away(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
+    """Whether Prefect's server is away or too busy, so that asking again may help."""
+    if isinstance(error, httpx.TransportError):
+        return True
+    # A SQLite database that is locked is a 503.
+    return error.response.status_code >= 500 or error.response.status_code in {408, 429}  # noqa: PLR2004

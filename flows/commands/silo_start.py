@@ -23,7 +23,6 @@ def command(name: str | None, settings: Path | None) -> None:
     from tasks.environment import apply
     from tasks.home import current_home
     from tasks.keys import load_key
-    from tasks.prefect_deploy import HEARTBEAT_S, HEARTBEAT_SETTING
 
     path = (settings or default_settings_path()).absolute()
     silo = load_silo_settings(path)
@@ -38,8 +37,8 @@ def command(name: str | None, settings: Path | None) -> None:
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         # A round waits for the slowest silo to notice its order.
         "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "0.5"),
-        # So that Prefect's server learns of a step whose process is gone.
-        HEARTBEAT_SETTING: str(HEARTBEAT_S),
+        # The worker itself tries again, and sooner.
+        "PREFECT_CLIENT_MAX_RETRIES": "0",
     }
     click.echo(f"Silo {silo.name} serves from {home.root}; stop it with Ctrl-C.", err=True)
     from flows.silo_worker import serve  # Prefect reads its settings when it is imported
