@@ -62,7 +62,7 @@ class SiloWorker:
         self._client = client
         self._query_s = query_s
         self._mark = f"Taken by worker {uuid4()}."
-        self._begun: set[UUID] = set()
+        self._begun: dict[UUID, asyncio.Task[None]] = {}
         self._fork: ForkServerContext = multiprocessing.get_context("forkserver")
         self._fork.set_forkserver_preload([perform.__module__])
 
@@ -75,17 +75,15 @@ class SiloWorker:
         # The imports are under way before there is a run.
         await asyncio.to_thread(forkserver.ensure_running)
         click.echo(f"Worker {self._pool!r} started!", err=True)
-        async with asyncio.TaskGroup() as runs:
-            alive_until = 0.0
-            while True:
-                if time.monotonic() >= alive_until:
-                    await self._patiently(self._say_alive)
-                    alive_until = time.monotonic() + HEARTBEAT_S
-                for run in await self._patiently(self._waiting_runs):
-                    if run.id not in self._begun:
-                        self._begun.add(run.id)
-                        runs.create_task(self._do(run))
-                await asyncio.sleep(self._query_s)
+        alive_until = 0.0
+        while True:
+            if time.monotonic() >= alive_until:
+                await self._patiently(self._say_alive)
+                alive_until = time.monotonic() + HEARTBEAT_S
+            for run in await self._patiently(self._waiting_runs):
+                if run.id not in self._begun:
+                    self._begun[run.id] = asyncio.create_task(self._do(run))
+            await asyncio.sleep(self._query_s)
 
     async def _say_alive(self) -> None:
         """Prefect shows worker, pool and deployment as ready, where there are such."""
@@ -114,7 +112,7 @@ class SiloWorker:
         except Exception as error:  # noqa: BLE001 - one run must not end the worker
             _tell_owner(f"Run {run.name}: {error!r}.")
         finally:
-            self._begun.discard(run.id)
+            del self._begun[run.id]
 
     async def _take(self, run: FlowRun) -> bool:
         """Whether the run is this worker's."""
@@ -146,15 +144,18 @@ class SiloWorker:
                 await asyncio.wait([ended], timeout=_CANCELLATION_LOOK_S)
                 if not ended.done():
                     state = await self._patiently(lambda: self._state(run))
-            told = hears.recv_bytes().decode() if hears.poll() else None
+            child.join()
+            try:
+                told = hears.recv_bytes().decode()
+            except EOFError:
+                return Crashed(message=f"The step's process ended with exit code {child.exitcode}.")
+            return Failed(message=told) if told else Completed()
         finally:
             ended.cancel()
-            child.kill()
-            child.join()
+            if child.is_alive():
+                child.kill()
+                child.join()
             hears.close()
-        if told is None:
-            return Crashed(message=f"The step's process ended with exit code {child.exitcode}.")
-        return Failed(message=told) if told else Completed()
 
     async def _state(self, run: FlowRun) -> State | None:
         return (await self._client.read_flow_run(run.id)).state
@@ -162,9 +163,7 @@ class SiloWorker:
     async def _set_state(self, run: FlowRun, state: State) -> State | None:
         """The state that the run has now, if Prefect says so: not always this one."""
         force = state.is_cancelled()
-        result = await self._patiently(
-            lambda: self._client.set_flow_run_state(run.id, state, force=force),
-        )
+        result = await self._patiently(lambda: self._client.set_flow_run_state(run.id, state, force=force))
         return result.state
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
