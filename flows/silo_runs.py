@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TypeVar
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from uuid import UUID, uuid4
 
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.prefect_patience import AGAIN_S, is_away, patiently
+from tasks.prefect_patience import patiently, patiently_awaited
 from tasks.steps import StepOrder
 
-T = TypeVar("T")
 # silo -> the id of its run; silo -> why it has none.
 Started = tuple[dict[str, UUID], dict[str, ObjectNotFound]]
 
@@ -53,10 +51,9 @@ async def start_runs(asked: Mapping[str, StepOrder], away_s: float) -> Started:
             return error
         return run.id
 
-    async def start_all(client: PrefectClient) -> list[UUID | ObjectNotFound]:
-        return await asyncio.gather(*(start(client, silo) for silo in asked))
-
-    made = dict(zip(asked, await _patiently(start_all, away_s), strict=True))
+    async with _impatient_client() as client:
+        starts = (patiently_awaited(partial(start, client, silo), away_s) for silo in asked)
+        made = dict(zip(asked, await asyncio.gather(*starts), strict=True))
     return (
         {silo: run for silo, run in made.items() if isinstance(run, UUID)},
         {silo: error for silo, error in made.items() if isinstance(error, ObjectNotFound)},
@@ -70,7 +67,8 @@ async def look_at_runs(run_ids: Iterable[UUID], away_s: float) -> dict[UUID, Flo
         httpx.TransportError: the server was away for longer.
     """
     wanted = _these(run_ids)
-    found = await _patiently(lambda client: client.read_flow_runs(flow_run_filter=wanted), away_s)
+    async with _impatient_client() as client:
+        found = await patiently_awaited(lambda: client.read_flow_runs(flow_run_filter=wanted), away_s)
     return {run.id: run for run in found}
 
 
@@ -103,15 +101,8 @@ def _these(run_ids: Iterable[UUID]) -> FlowRunFilter:
     return FlowRunFilter(id=FlowRunFilterId(any_=list(run_ids)))
 
 
-async def _patiently(call: Callable[[PrefectClient], Awaitable[T]], away_s: float) -> T:
-    # As `tasks.prefect_patience.patiently`. Prefect's own second tries come after 2, 4, 8 ... s.
-    give_up = time.monotonic() + away_s
+@contextlib.asynccontextmanager
+async def _impatient_client() -> AsyncIterator[PrefectClient]:
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-        while True:
-            try:
-                async with get_client() as client:
-                    return await call(client)
-            except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                if not is_away(error) or time.monotonic() >= give_up:
-                    raise
-            await asyncio.sleep(AGAIN_S)
+        async with get_client() as client:
+            yield client

@@ -10,6 +10,7 @@ under way before Prefect is told that it runs.
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import os
 import time
@@ -21,7 +22,6 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import click
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -40,7 +40,7 @@ from prefect.utilities.processutils import setup_signal_handlers_worker
 
 from flows.silo_child import perform
 from tasks.prefect_deploy import HEARTBEAT_S
-from tasks.prefect_patience import AGAIN_S, is_away
+from tasks.prefect_patience import patiently_awaited
 
 # A step that is called off goes on for so long at most.
 _CANCELLATION_LOOK_S = 5.0
@@ -168,17 +168,11 @@ class SiloWorker:
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """What the call returns; it is made again while Prefect's server is away or too busy."""
-        is_known = False
-        while True:
-            try:
-                return await call()
-            except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                if not is_away(error):
-                    raise
-                if not is_known:
-                    _tell_owner(f"Prefect is away or busy, and is asked again: {error!r}.")
-                is_known = True
-            await asyncio.sleep(AGAIN_S)
+        return await patiently_awaited(
+            call,
+            math.inf,
+            lambda error: _tell_owner(f"Prefect is away or busy, and is asked again: {error!r}."),
+        )
 
 
 def serve(pool: str) -> None:

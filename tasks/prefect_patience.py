@@ -5,14 +5,16 @@ Prefect's clients try again by themselves, but only once they have been connecte
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TypeVar
 
 import httpx
 
 AWAY_S = 120.0
-AGAIN_S = 0.5
+_AGAIN_S = 0.5
 
 T = TypeVar("T")
 
@@ -34,12 +36,42 @@ def patiently(call: Callable[[], T], away_s: float = AWAY_S) -> T:
         except httpx.TransportError:
             if time.monotonic() >= give_up:
                 raise
-            time.sleep(AGAIN_S)
+            time.sleep(_AGAIN_S)
 
 
-def is_away(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
-    """Whether Prefect's server is away or too busy, so that asking again may help."""
+async def patiently_awaited(
+    call: Callable[[], Awaitable[T]],
+    away_s: float = AWAY_S,
+    noted: Callable[[Exception], None] = lambda error: None,
+) -> T:
+    """What the call returns, as `patiently`; a server that is too busy is asked again, too.
+
+    Args:
+        call: may be made twice. Its client had best not try again by itself (PREFECT_CLIENT_MAX_RETRIES=0):
+            Prefect's tries come after 2, 4, 8, 16 and 32 s.
+        away_s: seconds after which the server counts as gone.
+        noted: is told the first time that it does not answer.
+
+    Raises:
+        httpx.TransportError: it was away for longer.
+        httpx.HTTPStatusError: it refuses, or was too busy for longer.
+    """
+    give_up, is_noted = time.monotonic() + away_s, False
+    while True:
+        try:
+            return await call()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            if not _is_away(error) or time.monotonic() >= give_up:
+                raise
+            if not is_noted:
+                noted(error)
+            is_noted = True
+        await asyncio.sleep(_AGAIN_S)
+
+
+def _is_away(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
     if isinstance(error, httpx.TransportError):
         return True
-    # A SQLite database that is locked is a 503.
-    return error.response.status_code >= 500 or error.response.status_code in {408, 429}  # noqa: PLR2004
+    # Prefect says 503 where its SQLite database is locked.
+    status = error.response.status_code
+    return status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or status >= 500  # noqa: PLR2004
