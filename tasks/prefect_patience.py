@@ -44,7 +44,7 @@ async def patiently_awaited(
     away_s: float = AWAY_S,
     noted: Callable[[Exception], None] = lambda error: None,
 ) -> T:
-    """What the call returns, as `patiently`; a server that is too busy is asked again, too.
+    """What the call returns, as `patiently`; a server that is there but too busy is asked without end.
 
     Args:
         call: may be made twice. Its client had best not try again by itself (PREFECT_CLIENT_MAX_RETRIES=0):
@@ -54,14 +54,15 @@ async def patiently_awaited(
 
     Raises:
         httpx.TransportError: it was away for longer.
-        httpx.HTTPStatusError: it refuses, or was too busy for longer.
+        httpx.HTTPStatusError: it refuses.
     """
     give_up, is_noted = time.monotonic() + away_s, False
     while True:
         try:
             return await call()
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
-            if not _is_away(error) or time.monotonic() >= give_up:
+            is_gone = isinstance(error, httpx.TransportError) and time.monotonic() >= give_up
+            if is_gone or not _may_pass(error):
                 raise
             if not is_noted:
                 noted(error)
@@ -69,7 +70,7 @@ async def patiently_awaited(
         await asyncio.sleep(_AGAIN_S)
 
 
-def _is_away(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
+def _may_pass(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
     if isinstance(error, httpx.TransportError):
         return True
     # Prefect says 503 where its SQLite database is locked.
