@@ -40,11 +40,16 @@ def main() -> None:
     parser.add_argument("--silos", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=RAW, help="folder with interactions.csv and items.csv")
+    parser.add_argument(
+        "--database",
+        help="Prefect's, such as postgresql+asyncpg://user:password@host/prefect; SQLite by default",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         federation = Federation(Path(folder), [f"silo-{n:02d}" for n in range(1, arguments.silos + 1)])
+        federation.database = arguments.database
         federation.share_out(arguments.data)
         with federation.up():
             result = federation.train(arguments.rounds, arguments.overrides)
@@ -71,6 +76,7 @@ class Federation:
 
     def __init__(self, root: Path, silos: list[str]) -> None:
         self.root, self.silos = root, silos
+        self.database: str | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.api_url = f"http://127.0.0.1:{free.getsockname()[1]}/api"
@@ -163,6 +169,7 @@ class Federation:
         }
         if party == "hub":
             kept |= settings(Home(self.home(party))) | {"PREFECT_API_URL": self.api_url}
+            kept |= {"PREFECT_API_DATABASE_CONNECTION_URL": self.database} if self.database else {}
         return kept | {"FEDREC_HOME": str(self.home(party))}
 
 

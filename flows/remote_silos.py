@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.runner import Late
-from flows.silo_runs import Started, is_over, look_at_run, look_at_runs, set_state, start_runs
+from flows.silo_runs import impatient_client, is_over, look_at_run, look_at_runs, set_state, start_run
 from models.errors import FedrecError, NotFound, SiloFailed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef, Exchange
@@ -31,6 +31,8 @@ from tasks.stopwatch import busy_seconds
 from tasks.train_client import Delivery
 from tasks.trust_store import TrustStore
 from tasks.witnessing import Witnessing
+
+Runs = dict[str, UUID]
 
 _TIMED = (Delivery, Evaluation)
 # So late at most is a run noticed that failed; no answer waits for it.
@@ -103,7 +105,11 @@ class RemoteSilos:
                 # A silo that died once its answer was out has answered, whatever became of its run.
                 answers[silo] = self._answers.verified(step, orders[silo])
             except (FedrecError, OSError):
-                answers[silo] = _late(runs[silo], deadline_s)
+                answers[silo] = (
+                    _late(runs[silo], deadline_s)
+                    if silo in runs
+                    else SiloFailed(f"Prefect took no order for silo {silo!r} within {deadline_s:g} s.")
+                )
         self._witnessing.keep()
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
@@ -125,44 +131,44 @@ class RemoteSilos:
         given |= self._witnessing.asking(order.client_id)
         return StepOrder(step, order, given)
 
-    async def _answered(
-        self, asked: Mapping[str, StepOrder], give_up: float
-    ) -> tuple[dict[str, Any], dict[str, UUID]]:
-        """What silos answered until then, or an exception; and the runs, where that is not said of all."""
+    async def _answered(self, asked: Mapping[str, StepOrder], give_up: float) -> tuple[dict[str, Any], Runs]:
+        """What silos answered until then, or an exception; and the runs that Prefect has made."""
         # An answer to an earlier try of the same question counts once the run has ended, not before: the silo
         # may be writing anew what was lost since.
         known = {silo: self._answers.there(each.step, each.order) for silo, each in asked.items()}
         answers: dict[str, Any] = {}
-        starting = asyncio.create_task(start_runs(asked, self._away_s))
-        watching = asyncio.create_task(self._watch(asked, starting, answers))
+        runs: Runs = {}
+        # It is cancelled by asyncio.run.
+        following = asyncio.create_task(self._follow(asked, runs, answers))
         while len(answers) < len(asked) and time.monotonic() < give_up:
-            await asyncio.wait([watching], timeout=self._poll_s)
-            if watching.done():
-                watching.result()
+            await asyncio.wait([following], timeout=self._poll_s)
+            if following.done():
+                following.result()
             for silo in asked.keys() - answers.keys():
                 answer = self._answers.new(asked[silo].step, asked[silo].order, known[silo])
                 if answer is not None:
                     answers[silo] = answer
-        # What goes on by now is cancelled by asyncio.run.
-        if len(answers) == len(asked):
-            return answers, {}
-        runs, undeployed = await starting
-        return answers | undeployed, runs
+        return answers, runs
 
-    async def _watch(
-        self, asked: Mapping[str, StepOrder], starting: asyncio.Task[Started], answers: dict[str, Any]
-    ) -> None:
-        """Runs that cannot be made or have ended are noted among the answers, until this is cancelled."""
-        runs, undeployed = await starting
-        answers |= undeployed
-        while True:
-            await asyncio.sleep(_LOOK_AT_RUNS_S)
-            wanted = {silo: run_id for silo, run_id in runs.items() if silo not in answers}
-            found = await look_at_runs(wanted.values(), self._away_s)
-            for silo, run_id in wanted.items():
-                run = found.get(run_id)
-                if silo not in answers and (run is None or is_over(run)):
-                    answers[silo] = self._answer(asked[silo], run)
+    async def _follow(self, asked: Mapping[str, StepOrder], runs: Runs, answers: dict[str, Any]) -> None:
+        """Runs are made, all at once; which cannot be made or have ended is noted among the answers."""
+
+        async def start(silo: str) -> None:
+            try:
+                runs[silo] = await start_run(client, asked[silo], self._away_s)
+            except ObjectNotFound as error:
+                answers[silo] = error
+
+        async with impatient_client() as client:
+            await asyncio.gather(*(start(silo) for silo in asked))
+            while True:
+                await asyncio.sleep(_LOOK_AT_RUNS_S)
+                wanted = {silo: run_id for silo, run_id in runs.items() if silo not in answers}
+                found = await look_at_runs(client, wanted.values(), self._away_s)
+                for silo, run_id in wanted.items():
+                    run = found.get(run_id)
+                    if silo not in answers and (run is None or is_over(run)):
+                        answers[silo] = self._answer(asked[silo], run)
 
     def _answer(self, asked: StepOrder, run: FlowRun | None) -> Answer | FedrecError:
         """What an ended run answered."""

@@ -2,74 +2,64 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TypeVar
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from uuid import UUID, uuid4
 
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.prefect_patience import AGAIN_S, patiently
+from tasks.prefect_patience import patiently, patiently_awaited
 from tasks.steps import StepOrder
 
-T = TypeVar("T")
-# silo -> the id of its run; silo -> why it has none.
-Started = tuple[dict[str, UUID], dict[str, ObjectNotFound]]
+
+@contextlib.asynccontextmanager
+async def impatient_client() -> AsyncIterator[PrefectClient]:
+    """A client that does not try again by itself, as `tasks.prefect_patience.patiently_awaited` wants it."""
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        async with get_client() as client:
+            yield client
 
 
-async def start_runs(asked: Mapping[str, StepOrder], away_s: float) -> Started:
-    """A run of each silo's deployment, which its worker will pick up; all are made at once.
+async def start_run(client: PrefectClient, asked: StepOrder, away_s: float) -> UUID:
+    """The id of the run that the silo's worker will pick up.
 
     Args:
-        asked: silo -> what it is to do.
+        client: that does not try again by itself.
+        asked: what the silo is to do.
         away_s: seconds for which Prefect's server may be away.
 
-    Returns:
-        The runs' ids by silo, and the silos that were never deployed.
-
     Raises:
+        ObjectNotFound: the silo was never deployed.
         httpx.TransportError: the server was away for longer.
     """
-    # One run each, also where the server went down before it could say that it has made it.
-    once = {silo: str(uuid4()) for silo in asked}
+    silo = asked.order.client_id
+    # One run, also where the server went down before it could say that it has made it.
+    once = str(uuid4())
 
-    async def start(client: PrefectClient, silo: str) -> UUID | ObjectNotFound:
-        step = asked[silo]
-        try:
-            deployment = await client.read_deployment_by_name(f"silo-step/{silo}")
-            run = await client.create_flow_run_from_deployment(
-                deployment.id,
-                parameters={"asked": step.as_json()},
-                name=f"{silo}-{step.step}-round-{step.order.round}",
-                idempotency_key=once[silo],
-            )
-        except ObjectNotFound as error:
-            return error
+    async def start() -> UUID:
+        deployment = await client.read_deployment_by_name(f"silo-step/{silo}")
+        run = await client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"asked": asked.as_json()},
+            name=f"{silo}-{asked.step}-round-{asked.order.round}",
+            idempotency_key=once,
+        )
         return run.id
 
-    async def start_all(client: PrefectClient) -> list[UUID | ObjectNotFound]:
-        return await asyncio.gather(*(start(client, silo) for silo in asked))
-
-    made = dict(zip(asked, await _patiently(start_all, away_s), strict=True))
-    return (
-        {silo: run for silo, run in made.items() if isinstance(run, UUID)},
-        {silo: error for silo, error in made.items() if isinstance(error, ObjectNotFound)},
-    )
+    return await patiently_awaited(start, away_s)
 
 
-async def look_at_runs(run_ids: Iterable[UUID], away_s: float) -> dict[UUID, FlowRun]:
+async def look_at_runs(client: PrefectClient, run_ids: Iterable[UUID], away_s: float) -> dict[UUID, FlowRun]:
     """The runs that Prefect has of these, by id.
 
     Raises:
         httpx.TransportError: the server was away for longer.
     """
     wanted = _these(run_ids)
-    found = await _patiently(lambda client: client.read_flow_runs(flow_run_filter=wanted), away_s)
+    found = await patiently_awaited(lambda: client.read_flow_runs(flow_run_filter=wanted), away_s)
     return {run.id: run for run in found}
 
 
@@ -100,16 +90,3 @@ def is_over(run: FlowRun) -> bool:
 
 def _these(run_ids: Iterable[UUID]) -> FlowRunFilter:
     return FlowRunFilter(id=FlowRunFilterId(any_=list(run_ids)))
-
-
-async def _patiently(call: Callable[[PrefectClient], Awaitable[T]], away_s: float) -> T:
-    # As `tasks.prefect_patience.patiently`, with a fresh client each time.
-    give_up = time.monotonic() + away_s
-    while True:
-        try:
-            async with get_client() as client:
-                return await call(client)
-        except httpx.TransportError:
-            if time.monotonic() >= give_up:
-                raise
-            await asyncio.sleep(AGAIN_S)

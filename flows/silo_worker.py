@@ -2,7 +2,8 @@
 
 Prefect's own process worker starts an interpreter for each run, which imports for seconds, and runs in it
 what the coordinator's deployment names: any command, any code. This one forks a process that has imported
-everything, and knows the silo's one flow only, whatever the deployment says.
+everything, and knows the silo's one flow only, whatever the deployment says. That process asks Prefect for
+nothing: its worker knows the order already, and tells Prefect what becomes of the run.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from uuid import UUID
 
 import anyio
 from anyio.abc import TaskStatus
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed, Failed, Running
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from tasks.prefect_deploy import HEARTBEAT_S
+from tasks.prefect_patience import patiently_awaited
 
 _LOOK_S = 0.1
 # A step that is called off goes on for so long at most.
@@ -60,20 +62,37 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
         configuration: BaseJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> BaseWorkerResult:
-        """The step has ended, or was called off; the result has its exit code."""
+        """The step has ended, or was called off, and Prefect knows how; a step that died has an exit code."""
         from flows.silo_child import perform
 
-        child = self._fork.Process(target=perform, args=(flow_run.id,), daemon=True)
+        hears, tells = self._fork.Pipe(duplex=False)
+        child = self._fork.Process(
+            target=perform, args=(flow_run.parameters.get("asked"), tells), daemon=True
+        )
         # The first one waits for the imports, during which the worker goes on.
         await anyio.to_thread.run_sync(child.start)
+        tells.close()
         if task_status is not None:
             task_status.started(child.pid or 0)
-        if await self._called_off(child, flow_run):
+        # The step is under way by now: nobody waits until Prefect has been told.
+        await self._tell(flow_run, Running())
+        called_off = await self._called_off(child, flow_run)
+        if called_off:
             child.kill()
-            await anyio.to_thread.run_sync(child.join)
-            await self.client.set_flow_run_state(flow_run.id, Cancelled(message="Called off."), force=True)
-            return BaseWorkerResult(identifier=str(child.pid), status_code=0)
-        return BaseWorkerResult(identifier=str(child.pid), status_code=child.exitcode or 0)
+            await self._tell(flow_run, Cancelled(message="Called off."))
+        await anyio.to_thread.run_sync(child.join)
+        if child.exitcode == 0:
+            failure = hears.recv_bytes().decode()
+            await self._tell(flow_run, Failed(message=failure) if failure else Completed())
+        hears.close()
+        status_code = 0 if called_off else child.exitcode or 0
+        return BaseWorkerResult(identifier=str(child.pid), status_code=status_code)
+
+    async def _tell(self, flow_run: FlowRun, state: State) -> None:
+        """Prefect knows the run's state, unless it has one that such a state cannot follow."""
+        await patiently_awaited(
+            lambda: self.client.set_flow_run_state(flow_run.id, state, force=state.is_cancelled())
+        )
 
     async def _called_off(self, child: BaseProcess, flow_run: FlowRun) -> bool:
         """Waits until the child has ended by itself, or the coordinator does not wait for it any more."""

@@ -257,6 +257,29 @@ def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> No
     assert isinstance(shop.ask("train", shop.order()), Delivery)
 
 
+def test_an_answer_counts_before_its_run_has_ended(shop: Shop) -> None:
+    go_on = threading.Event()
+
+    def lingering(shop: Shop, asked: StepOrder) -> None:
+        work(shop.silo, asked)
+        go_on.wait(IN_TIME)
+
+    shop.behave = lingering
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+    assert not go_on.is_set()
+    go_on.set()
+
+
+def test_an_answer_to_an_earlier_try_waits_for_the_end_of_the_new_run(shop: Shop) -> None:
+    order = shop.order()
+    first = shop.ask("train", order)
+    ended: list[bool] = []
+    shop.behave = lambda shop, asked: (time.sleep(1), ended.append(True))[1]
+    second = shop.ask("train", order)
+    assert ended
+    assert second.update == first.update
+
+
 def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
     folder = answers_folder(shop.name, JOB, 1, "train")
     shop.behave = lambda shop, asked: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
