@@ -1,0 +1,28 @@
+"""The program of a silo that dies, worker and all, once its answer to the training of round 2 is out.
+
+It is run as `tests.faults.hostile_silo` is.
+"""
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    main()
+elif __name__ == "__mp_main__":
+    import os
+    import signal
+
+    from tasks import silo_work
+    from tasks.exchange import ArtifactRef
+    from tasks.guarded_exchange import GuardedExchange
+
+    class LastWords(GuardedExchange):
+        """An exchange after which nothing is said any more."""
+
+        def put(self, folder: str, data: bytes) -> ArtifactRef:
+            """Stored as ever."""
+            ref = super().put(folder, data)
+            if folder.endswith("/000002-train"):
+                os.killpg(0, signal.SIGKILL)
+            return ref
+
+    silo_work.GuardedExchange = LastWords  # type: ignore[misc]
