@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Cancelling
 
 from flows.runner import Late
 from flows.silo_runs import Started, is_over, look_at_run, look_at_runs, set_state, start_runs
-from models.errors import FedrecError, SiloFailed
+from models.errors import FedrecError, NotFound, SiloFailed
 from tasks.evaluate_client import Evaluation
 from tasks.exchange import ArtifactRef, Exchange
 from tasks.orders import ClientOrder
@@ -167,11 +167,14 @@ class RemoteSilos:
     def _answer(self, asked: StepOrder, run: FlowRun | None) -> Answer | FedrecError:
         """What an ended run answered."""
         silo, step = asked.order.client_id, asked.step
-        if run is None or run.state is None or not run.state.is_completed():
+        try:
+            # A silo that died once its answer was out has answered, whatever became of its run.
+            return self._answers.verified(step, asked.order)
+        except NotFound as error:
+            if run is not None and run.state is not None and run.state.is_completed():
+                return error
             what = f"{run.state.name}: {run.state.message}" if run and run.state else "its run is gone"
             return SiloFailed(f"Silo {silo!r} did not finish {step!r}: {what}")
-        try:
-            return self._answers.verified(step, asked.order)
         except FedrecError as error:
             return error
         except OSError as error:

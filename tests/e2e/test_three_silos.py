@@ -120,8 +120,11 @@ def test_a_run_that_ops_start_gives_the_local_model(stack: Stack, local: dict[st
         assert {file.stem for file in files} <= written
     # No user's id is in the exchange, nor in the coordinator's journals and databases.
     user_id = re.compile(rb"(?<![\\\\0-9a-zA-Z])u0[0-2][0-9](?![0-9a-zA-Z])")
+    prefect = stack.postgres.dump(stack.database)
+    assert result["job_id"] in prefect
+    assert not user_id.search(prefect.encode())
     kept = [path for path in stack.home(HUB).root.rglob("*") if path.suffix in {".json", ".db"}]
-    assert any(path.name == "prefect.db" for path in kept)
+    assert any(path.name == "mlflow.db" for path in kept)
     for path in [*kept, *(path for path in stack.exchange.rglob("*") if path.is_file())]:
         assert not user_id.search(path.read_bytes()), path
 

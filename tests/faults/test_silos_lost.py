@@ -153,24 +153,28 @@ def test_called_off_in_prefect(silos: Silos) -> None:
 
 def test_killed_after_training(silos: Silos) -> None:
     silos.start(*NAMES)
+    killed: list[Meanwhile] = []
 
-    def kill() -> None:
+    def kill(state: Hung) -> None:
+        until(state.is_read)
+        until(lambda: silos.is_watched("cedar", 2))
+        state.release()
         until(lambda: silos.answered("cedar", 2))
         silos.kill("cedar")
         silos.start("cedar")
 
-    config = silos.config()
-    killed: list[Meanwhile] = []
-
     def hear(round_: int) -> None:
         if round_ == 1:
-            killed.append(Meanwhile(kill))
+            state = silos.hang("cedar")
+            killed.append(Meanwhile(lambda: kill(state)))
         if round_ == 2:
             # Back before it is asked for round 3.
             killed[0].ended()
+        if round_ == 3:
+            until(lambda: silos.run_state("cedar", 2) in {"CRASHED", "COMPLETED"})
 
-    with silos.unwatched():
-        result = run(silos, config, hear)
+    config = silos.config(deadline_s=1200)
+    result = run(silos, config, hear)
     # Its answer was out and is signed: it counts, whatever became of the run that gave it.
     silos.federation.check(config, result, {})
     assert silos.left("cedar", 2) == ["client_update", "train"]

@@ -385,6 +385,15 @@ def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
     assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train")) == []
 
 
+def test_an_answer_counts_although_its_run_failed_after_it(shop: Shop) -> None:
+    def failing(shop: Shop, asked: StepOrder) -> None:
+        work(shop.silo, asked)
+        raise RuntimeError
+
+    shop.behave = failing
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+
+
 def test_a_silo_nobody_trusts_or_deployed_is_not_waited_for(shop: Shop) -> None:
     began = time.monotonic()
     stranger = replace(shop.order(), client_id="stranger")

@@ -95,6 +95,14 @@ class PostgresServer:
             autocommit=True,
         )
 
+    def dump(self, database: str) -> str:
+        """All that is in a database, as SQL."""
+        url = self.url(database).replace("+psycopg", "")
+        done = subprocess.run(
+            [str(self.programs / "pg_dump"), "--dbname", url], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
     def start(self) -> None:
         """The server answers."""
         options = " ".join([f"-p {self.port}", *(f"-c {name}={value}" for name, value in _SETTINGS.items())])
