@@ -32,7 +32,7 @@ actor_option = click.option(
     type=click.FloatRange(0, 1, max_open=True),
     default=0.02,
     show_default=True,
-    help="Share of the champion's NDCG@10 on validation that the candidate may lack.",
+    help="Share of the champion's NDCG@10 on validation that the candidate may lack, or more of its RMSE.",
 )
 @click.option(
     "--max-client-drop",

@@ -23,9 +23,11 @@ class ItemModel(ArrayGroup):
 
     Attributes:
         ZERO_IS_UNTRAINED: whether an item that no client's data speak of has a vector of zeros.
+        ANEW: names of the arrays that a job finds anew, also where it starts from an earlier model.
     """
 
     ZERO_IS_UNTRAINED: ClassVar[bool] = True
+    ANEW: ClassVar[frozenset[str]] = frozenset()
 
     def __len__(self) -> int:
         """Number of items."""

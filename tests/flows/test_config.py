@@ -12,10 +12,11 @@ import yaml
 from pydantic import BaseModel
 
 from flows.config import TrainingConfig, load_config, parse_config
-from models.errors import InvalidConfig
+from models.errors import InvalidConfig, InvalidInput
 from models.federation.rounds import TrainSpec
 from models.recommenders.blend import BlendSpec
 from models.recommenders.ials import IalsSpec
+from models.recommenders.rating_spec import RatingSpec
 
 DEMO = Path(__file__).parents[2] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
@@ -239,8 +240,17 @@ class TestFamilies:
         config = parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
         assert config.start_from == "champion"
 
-    def test_the_other_demo_is_valid(self) -> None:
+    def test_the_other_demos_are_valid_and_name_the_defaults(self) -> None:
         assert load_config(DEMO.with_name("ml-100k-blend.yaml")).train == BlendSpec()
+        ratings = load_config(DEMO.with_name("ml-100k-ratings.yaml"))
+        assert ratings.train == RatingSpec()
+        # One round that counts, some that find directions, then sweeps of which enough draws are kept.
+        sweeps = ratings.federation.rounds - 1 - ratings.train.direction_rounds
+        assert (sweeps - ratings.train.burn_in) / ratings.train.thinning >= ratings.train.draws
+
+    def test_a_scale_needs_two_ends(self) -> None:
+        with pytest.raises(InvalidInput, match="needs two ends"):
+            parse_config({**NEEDED, "train": {"family": "bayesian_mf", "lowest": 5}}, "file")
 
 
 class TestPlaces:

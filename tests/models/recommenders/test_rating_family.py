@@ -9,8 +9,10 @@ import pytest
 
 from models.errors import InvalidInput
 from models.federation.arrays import ArrayGroup
+from models.federation.catalog import ItemCatalog
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.streams import user_keys
+from models.federation.warm_start import carry_over
 from models.recommenders.ease import EaseSpec
 from models.recommenders.families import RatingFamily, family_of
 from models.recommenders.rating_chain import Federation, RatingClient, run_chain
@@ -200,6 +202,17 @@ def test_a_client_that_was_away_when_all_counted_may_take_part_later():
             state = state.plus(name, part)
         base = rule.finish(state, base)
     assert base.items.is_finite()
+
+
+def test_a_job_may_start_from_another_ones_items(models):
+    known = ItemCatalog.of([f"i{row}" for row in range(ITEMS)])
+    catalog = ItemCatalog.of(["new", *known.ids])
+    fresh = FAMILY.initial(ITEMS + 1, seed=2)
+    model = carry_over(models[-1], known, fresh, catalog).items
+    assert np.array_equal(model.items[1:], models[-1].items)
+    assert np.array_equal(model.items[0], fresh.items[0])
+    # The chain begins anew from there: it counts, finds directions, and keeps draws of its own.
+    assert (model.progress[0], model.draws) == (0.0, 0)
 
 
 def test_a_family_is_found_by_its_spec():
