@@ -32,7 +32,8 @@ from models.federation.model import ItemArrays, require
 from models.federation.rounds import TrainSpec
 from models.recommenders.blend import BlendSpec
 from models.recommenders.ease import EaseSpec
-from models.recommenders.families import additive_family_of, family_of, history_scores
+from models.recommenders.families import additive_family_of, family_of
+from models.recommenders.family import history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import TrainingSet, UserArrays, train_round
 from models.recommenders.simulation import Simulation

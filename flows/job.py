@@ -20,7 +20,8 @@ from flows.runner import Late, Runner
 from models.errors import JobBusy
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection
-from models.recommenders.families import Family, family_of
+from models.recommenders.families import family_of
+from models.recommenders.family import Family
 from tasks.check_contracts import Checked
 from tasks.dataset import Partition, open_partition
 from tasks.disk_full import disk_full, is_disk_full

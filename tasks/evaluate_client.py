@@ -13,7 +13,8 @@ from models.evaluation.metric import Metric
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks, ndcg, ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, inside_interval, rating_metrics, rating_values
 from models.federation.model import ItemModel, require
-from models.recommenders.families import Family, RatingFamily
+from models.recommenders.families import RatingFamily
+from models.recommenders.family import Family
 from models.recommenders.lightfm_training import UserArrays
 from models.recommenders.rating_family import predicted
 from models.recommenders.rating_model import RatingModel

@@ -10,7 +10,8 @@ from models.errors import InvalidConfig
 from models.federation.catalog import ItemCatalog
 from models.federation.model import GlobalModel
 from models.federation.warm_start import carry_over
-from models.recommenders.families import Family, RatingFamily
+from models.recommenders.families import RatingFamily
+from models.recommenders.family import Family
 from models.recommenders.features import ItemFeatures
 from tasks.codec import encode_model
 from tasks.dataset import Partition, open_partition, read_items

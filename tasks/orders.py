@@ -8,7 +8,8 @@ from pathlib import Path
 
 from models.federation.merge import MergeRuleName
 from models.federation.model import GlobalModel
-from models.recommenders.families import Family, family_of
+from models.recommenders.families import family_of
+from models.recommenders.family import Family
 from models.recommenders.lightfm_training import UserArrays
 from models.recommenders.specs import FamilySpec
 from tasks.codec import decode_model

@@ -18,7 +18,8 @@ from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import MergeRuleName
 from models.federation.model import ItemArrays, ItemModel, require
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import LightFMFamily, additive_family_of, history_scores
+from models.recommenders.families import LightFMFamily, additive_family_of
+from models.recommenders.family import history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.lightfm_training import (
     TrainingSet,

@@ -5,6 +5,7 @@ It trains as it is asked, so that each of its lies is wrong in one respect only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -40,7 +41,17 @@ class HostileExchange(GuardedExchange):
         return lie(self, folder, data)
 
     def leave(self, folder: str, data: bytes) -> ArtifactRef:
-        """Neither policy nor ledger are asked."""
+        """The policy is not asked, and the ledger only so that its head moves on as an honest one's does."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        self.border.ledger.record(
+            what="lie",
+            job_id=self.border.job_id,
+            round=self.border.round,
+            bytes=len(data),
+            sha256=sha256,
+            fields=[],
+            to=folder,
+        )
         return Exchange.put(self, folder, data)
 
     def remove(self, folder: str) -> None:

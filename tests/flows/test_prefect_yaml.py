@@ -201,4 +201,5 @@ def test_the_form_takes_a_section_of_training_that_names_no_family() -> None:
         "EaseSpec",
         "NextItemSpec",
         "BlendSpec",
+        "RatingSpec",
     }

@@ -19,7 +19,7 @@ from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.federation.merge import merge_rule
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import history_scores
+from models.recommenders.family import history_scores
 from models.recommenders.simulation import Simulation
 from models.recommenders.specs import spec_of
 from tasks.codec import encode_model

@@ -13,7 +13,7 @@ from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_m
 from models.federation.merge import merge_rule
 from models.federation.model import ItemModel
 from models.federation.rounds import TrainSpec
-from models.recommenders.families import history_scores
+from models.recommenders.family import history_scores
 from models.recommenders.lightfm_training import train_alone
 from models.recommenders.simulation import Simulation
 from tasks.dataset import open_partition

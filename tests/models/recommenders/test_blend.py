@@ -7,7 +7,7 @@ import pytest
 
 from models.federation.arrays import RunningSum
 from models.recommenders import blend, ease, next_item
-from models.recommenders.families import history_scores
+from models.recommenders.family import history_scores
 from models.recommenders.histories import Histories
 from models.recommenders.item_weights import ItemWeights
 

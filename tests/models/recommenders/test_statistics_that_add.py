@@ -16,7 +16,8 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.recommenders import ease, ials, next_item
 from models.recommenders.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.cold_items import Placement, placed_rows, placed_weights
-from models.recommenders.families import Family, family_of
+from models.recommenders.families import family_of
+from models.recommenders.family import Family
 from models.recommenders.histories import Histories
 from models.recommenders.item_factors import ItemFactors
 from models.recommenders.item_weights import ItemWeights
