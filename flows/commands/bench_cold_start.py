@@ -8,38 +8,13 @@ from typing import Any
 
 import click
 
-from flows.commands.bench_quality import CONFIG
 from flows.output import emit, json_option
+from flows.table_options import table_options
 
 
 @click.command("cold-start")
-@click.option(
-    "--data",
-    "data_dir",
-    default="$FEDREC_HOME/data/ml-100k",
-    show_default=True,
-    metavar="DIR",
-    help="A partition, one client a silo.",
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    default=CONFIG,
-    help="Settings of all families, as under leave_one_out.  [default: configs/quality.yaml]",
-)
+@table_options
 @click.option("--quick", is_flag=True, help="New items and new users, one seed.")
-@click.option(
-    "--on",
-    "part",
-    type=click.Choice(["test", "validation"]),
-    default="test",
-    show_default=True,
-    help="Held-out part. Choices are made on validation, never on test.",
-)
-@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this one; repeatable.")
-@click.option("--family", "families", multiple=True, metavar="NAME", help="Only this one; repeatable.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Put the tables into this document.")
 @json_option
 def command(
     data_dir: str,

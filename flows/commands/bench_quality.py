@@ -9,38 +9,12 @@ from typing import Any
 import click
 
 from flows.output import emit, json_option
-
-CONFIG = Path(__file__).parents[2] / "configs" / "quality.yaml"
+from flows.table_options import table_options
 
 
 @click.command("quality")
-@click.option(
-    "--data",
-    "data_dir",
-    default="$FEDREC_HOME/data/ml-100k",
-    show_default=True,
-    metavar="DIR",
-    help="A partition, one client a silo.",
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    default=CONFIG,
-    help="Settings of all families.  [default: configs/quality.yaml]",
-)
+@table_options
 @click.option("--quick", is_flag=True, help="Leave-one-out over silos, one seed, no silo alone.")
-@click.option(
-    "--on",
-    "part",
-    type=click.Choice(["test", "validation"]),
-    default="test",
-    show_default=True,
-    help="Held-out part. Choices are made on validation, never on test.",
-)
-@click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this one; repeatable.")
-@click.option("--family", "families", multiple=True, metavar="NAME", help="Only this one; repeatable.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Put the table into this document.")
 @json_option
 def command(
     data_dir: str,

@@ -9,22 +9,8 @@ import numpy as np
 from models.federation.arrays import ArrayGroup, FloatArray
 from models.recommenders.bayesian_mf import BayesianMfSpec, Sample
 from models.recommenders.gaussian import Normals
-from models.recommenders.histories import Float64Array, IntArray
-
-
-@dataclass(frozen=True)
-class PredictedRatings:
-    """What is believed of pairs of user and item, (pairs,) each.
-
-    Attributes:
-        means: expected ratings, inside the scale.
-        spreads: standard deviations of these expectations, from not knowing the factors.
-        deviations: standard deviations of the ratings themselves, noise included.
-    """
-
-    means: Float64Array
-    spreads: Float64Array
-    deviations: Float64Array
+from models.recommenders.histories import IntArray
+from models.recommenders.rating_model import PredictedRatings
 
 
 @dataclass(frozen=True)

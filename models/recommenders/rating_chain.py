@@ -24,7 +24,8 @@ from models.recommenders.bayesian_mf import (
 )
 from models.recommenders.co_ratings import Directions, Products, RatingCounts
 from models.recommenders.histories import Float64Array, IntArray
-from models.recommenders.predicted_ratings import PredictedRatings, PredictionSums, predictions_of
+from models.recommenders.predicted_ratings import PredictionSums, predictions_of
+from models.recommenders.rating_model import PredictedRatings
 from models.recommenders.ratings import Ratings
 from models.recommenders.side_features import (
     SideFeatures,

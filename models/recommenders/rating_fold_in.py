@@ -18,26 +18,11 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.federation.arrays import FloatArray
 from models.recommenders.fold_in import Float64Array, Rows, checked_history
-from models.recommenders.rating_model import RatingModel
+from models.recommenders.rating_model import PredictedRatings, RatingModel
 from models.recommenders.reasons import Reason, shares_of
 
 # Turns between a user's factors and noise, here and on clients; more change no figure.
 TURNS = 2
-
-
-@dataclass(frozen=True)
-class RatingAnswer:
-    """What is believed of a user's ratings of some items, (n,) each.
-
-    Attributes:
-        means: expected ratings, inside the scale.
-        spreads: standard deviations of these expectations, from not knowing the factors.
-        deviations: standard deviations of the ratings themselves, noise included.
-    """
-
-    means: Float64Array
-    spreads: Float64Array
-    deviations: Float64Array
 
 
 @dataclass(frozen=True)
@@ -109,7 +94,7 @@ class RatingScorer:
         low, high = self.model.scale.tolist()
         return low, high
 
-    def ratings(self, rows: Sequence[int], values: Sequence[float], wanted: Rows) -> RatingAnswer:
+    def ratings(self, rows: Sequence[int], values: Sequence[float], wanted: Rows) -> PredictedRatings:
         """The ratings of the wanted items by the user who gave these.
 
         Args:
@@ -137,7 +122,7 @@ class RatingScorer:
         # The law of total variance: within draws, and between them.
         spread = np.maximum((expected**2 + variances).mean(axis=0) - means**2, 0.0)
         noise = (unit**2 / precisions).mean(axis=0)
-        return RatingAnswer(np.clip(means, low, high), np.sqrt(spread), np.sqrt(spread + noise))
+        return PredictedRatings(np.clip(means, low, high), np.sqrt(spread), np.sqrt(spread + noise))
 
     def score(
         self,

@@ -117,3 +117,18 @@ class RatingModel(ItemModel):
     def n_directions(self) -> int:
         """How many directions of co-rating are features of users, beside a constant and a count."""
         return len(self.user_ridge) - 2
+
+
+@dataclass(frozen=True)
+class PredictedRatings:
+    """What is believed of pairs of user and item, (pairs,) float64 each.
+
+    Attributes:
+        means: expected ratings, inside the scale.
+        spreads: standard deviations of these expectations, from not knowing the factors.
+        deviations: standard deviations of the ratings themselves, noise included.
+    """
+
+    means: npt.NDArray[np.float64]
+    spreads: npt.NDArray[np.float64]
+    deviations: npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from tasks.home import Home
 from tasks.keys import make_key
 from tasks.prefect_deploy import crash_detection
 from tasks.trust_store import TrustStore
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Federation
@@ -33,16 +34,6 @@ CHECKOUT = Path(__file__).parents[2]
 NAMES = ("ash", "birch", "cedar")
 _PROJECT = "faults"
 _SHORTEST_DEADLINE_S = 30.0
-
-
-def until(happened: Callable[[], Any], seconds: float = 300.0) -> Any:
-    """What `happened` returns once it is true; the seconds only end a test that hangs."""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if found := happened():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s")
 
 
 def deadline_after(start_s: float) -> float:

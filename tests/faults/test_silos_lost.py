@@ -16,7 +16,8 @@ import pytest
 from flows.config import TrainingConfig
 from flows.progress import Event, listening
 from tasks.egress import EgressLedger
-from tests.faults.silos import NAMES, Hung, Silos, until
+from tests.faults.silos import NAMES, Hung, Silos
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)
 

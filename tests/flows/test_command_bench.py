@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.commands.bench_quality import CONFIG
 from flows.quality_config import load_quality_config, plans
+from flows.table_options import CONFIG
 from models.errors import InvalidConfig
 
 SMALL = {

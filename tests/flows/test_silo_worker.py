@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,10 @@ import yaml
 from tasks.home import Home
 from tasks.keys import make_key
 from tests.servers.prefect_server import PrefectServer
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 NO_ORDER: dict[str, Any] = {}
-
-
-def until(happened: Callable[[], Any], seconds: float = 100.0) -> Any:
-    """What `happened` returns once it is true."""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if found := happened():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s")
 
 
 @dataclass
