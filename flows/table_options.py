@@ -9,6 +9,14 @@ from typing import Any
 import click
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quality.yaml"
+part_option = click.option(
+    "--on",
+    "part",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Held-out part. Choices are made on validation, never on test.",
+)
 _OPTIONS = (
     click.option(
         "--data",
@@ -25,14 +33,7 @@ _OPTIONS = (
         default=CONFIG,
         help="Settings of all families.  [default: configs/quality.yaml]",
     ),
-    click.option(
-        "--on",
-        "part",
-        type=click.Choice(["test", "validation"]),
-        default="test",
-        show_default=True,
-        help="Held-out part. Choices are made on validation, never on test.",
-    ),
+    part_option,
     click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this one; repeatable."),
     click.option("--family", "families", multiple=True, metavar="NAME", help="Only this one; repeatable."),
     click.option("--markdown", type=click.Path(path_type=Path), help="Put the tables into this document."),

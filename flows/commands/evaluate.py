@@ -10,6 +10,7 @@ import click
 
 from flows.commands.promote import model_option
 from flows.output import emit, json_option
+from flows.table_options import part_option
 
 
 @click.command("evaluate")
@@ -27,14 +28,7 @@ from flows.output import emit, json_option
     metavar="N|ALIAS",
     help="Which version: a number, champion or previous.",
 )
-@click.option(
-    "--on",
-    "part",
-    type=click.Choice(["test", "validation"]),
-    default="test",
-    show_default=True,
-    help="Held-out part. Choices are made on validation, never on test.",
-)
+@part_option
 @model_option
 @json_option
 def command(config_file: Path, version: str, part: Any, model_name: str | None, as_json: bool) -> None:

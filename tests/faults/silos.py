@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ import yaml
 
 from flows.config import TrainingConfig
 from flows.deployments import mark_of
+from flows.progress import Event, listening
 from tasks.egress import EgressLedger
 from tasks.home import Home
 from tasks.keys import make_key
@@ -264,3 +267,41 @@ def deployed(root: Path, federation: Federation) -> Iterator[Silos]:
     finally:
         for name in list(silos.running):
             silos.kill(name)
+
+
+class Meanwhile:
+    """Something that happens to silos while the job goes on; its failure is the test's."""
+
+    def __init__(self, steps: Callable[[], None]) -> None:
+        self._steps = steps
+        self._error: BaseException | None = None
+        # Prefect's settings are those of the context.
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,))
+        self._thread.start()
+
+    def ended(self) -> None:
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._steps()
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+
+
+def run(silos: Silos, config: TrainingConfig, hear: Callable[[int], Meanwhile | None]) -> dict[str, Any]:
+    """The job's result; `hear` is told of every round that is over, before the next one begins."""
+    others: list[Meanwhile | None] = []
+
+    def told(event: Event) -> None:
+        if event.round:
+            others.append(hear(event.round))
+
+    with listening(told):
+        result = silos.federation.run(config)
+    for each in others:
+        if each:
+            each.ended()
+    return result

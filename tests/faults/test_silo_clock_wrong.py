@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.witness import Witness, told_in
-from tests.faults.silos import NAMES, Hung, Silos
+from tests.faults.silos import NAMES, Hung, Meanwhile, Silos, run
 from tests.faults.test_clock_wrong import faked
-from tests.faults.test_silos_lost import Meanwhile, run
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)

@@ -8,8 +8,7 @@ import pytest
 
 from tasks.egress import read_ledger
 from tasks.witness import Witness, require_told, told_in
-from tests.faults.silos import NAMES, Silos
-from tests.faults.test_silos_lost import run
+from tests.faults.silos import NAMES, Silos, run
 
 pytestmark = pytest.mark.timeout(600)
 

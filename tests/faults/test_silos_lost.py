@@ -5,59 +5,15 @@ What a test waits for is something that happens; only the coordinator's deadline
 
 from __future__ import annotations
 
-import contextvars
 import signal
-import threading
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from flows.config import TrainingConfig
-from flows.progress import Event, listening
 from tasks.egress import EgressLedger
-from tests.faults.silos import NAMES, Hung, Silos
+from tests.faults.silos import NAMES, Hung, Meanwhile, Silos, run
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-class Meanwhile:
-    """Something that happens to silos while the job goes on; its failure is the test's."""
-
-    def __init__(self, steps: Callable[[], None]) -> None:
-        self._steps = steps
-        self._error: BaseException | None = None
-        # Prefect's settings are those of the context.
-        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,))
-        self._thread.start()
-
-    def ended(self) -> None:
-        self._thread.join()
-        if self._error:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            self._steps()
-        except BaseException as error:  # noqa: BLE001
-            self._error = error
-
-
-def run(silos: Silos, config: TrainingConfig, hear: Callable[[int], Meanwhile | None]) -> dict[str, Any]:
-    """The job's result; `hear` is told of every round that is over, before the next one begins."""
-    others: list[Meanwhile | None] = []
-
-    def told(event: Event) -> None:
-        if event.round:
-            others.append(hear(event.round))
-
-    with listening(told):
-        result = silos.federation.run(config)
-    for each in others:
-        if each:
-            each.ended()
-    return result
 
 
 def test_killed_before_training(silos: Silos) -> None:
