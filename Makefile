@@ -50,8 +50,8 @@ e2e: $(INSTALLED) ## Silos and faults with real processes, under accounts of the
 	@sh infra/install-test-servers.sh
 	@# Two processes, because most of these tests wait: for servers, deadlines and heartbeats.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -v --durations=25 tests/e2e tests/faults \
-		tests/flows/test_remote_silos.py tests/flows/test_housekeeping.py tests/tasks/test_exchange_s3.py \
-		tests/tasks/test_exchange_s3_prefix.py tests/tasks/test_sql_source.py
+		tests/flows/runners/test_remote_silos.py tests/flows/test_housekeeping.py tests/tasks/exchange/test_store_s3.py \
+		tests/tasks/exchange/test_store_s3_prefix.py tests/tasks/datasets/test_sql_source.py
 
 check: $(INSTALLED) ## Check format, lint, types and architecture
 	$(BIN)/ruff format --check .

@@ -23,16 +23,16 @@ from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import TrainSpec
-from models.recommenders.fold_in import ItemSide, fold_in
-from models.recommenders.lightfm_training import (
+from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,
     initial_users,
     train_alone,
     train_round,
 )
-from tasks.dataset import open_partition
-from tasks.silo import SiloData, load_silo
+from models.recommenders.scoring.fold_in import ItemSide, fold_in
+from tasks.clients.client_data import SiloData, load_silo
+from tasks.datasets.partition_reader import open_partition
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ml-100k.yaml"
 PARTS = 5

@@ -16,14 +16,14 @@ from typing import Any
 
 from scipy.stats import t as student
 
-from flows.config import TrainingConfig, load_config
-from models.evaluation.metric import as_json, total, values
+from flows.settings.training_config import TrainingConfig, load_config
 from models.evaluation.ranking import ranking_metrics
-from models.recommenders.families import family_of
-from models.recommenders.lightfm_training import train_alone
-from tasks.dataset import open_partition
-from tasks.evaluate_client import rank_cases
-from tasks.tuning_trial import TrialSpec, looks, open_clients
+from models.kernel.metric import as_json, total, values
+from models.recommenders.families.families import family_of
+from models.recommenders.lightfm.training import train_alone
+from tasks.clients.evaluate import rank_cases
+from tasks.datasets.partition_reader import open_partition
+from tasks.tuning.trial import TrialSpec, looks, open_clients
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SETS = {"occupation": "ml-100k-tuned.yaml", "user": "ml-100k-by-user.yaml"}

@@ -18,9 +18,9 @@ from typing import Any
 from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import TrainSpec
-from models.recommenders.lightfm_training import initial_items, initial_users, train_round
-from tasks.dataset import open_partition
-from tasks.silo import load_silo
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
+from tasks.clients.client_data import load_silo
+from tasks.datasets.partition_reader import open_partition
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ml-100k.yaml"
 

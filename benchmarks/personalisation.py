@@ -26,23 +26,23 @@ import numpy as np
 
 from models.evaluation.ranking import Scores, ndcg, product_scores
 from models.evaluation.split import Split, sample_negatives
-from models.federation.arrays import ArrayGroup, RunningSum
 from models.federation.merge import merge_rule
 from models.federation.model import ItemArrays, require
 from models.federation.rounds import TrainSpec
-from models.recommenders.blend import BlendSpec
-from models.recommenders.ease import EaseSpec
-from models.recommenders.families import additive_family_of, family_of
-from models.recommenders.family import history_scores
-from models.recommenders.histories import Histories
-from models.recommenders.lightfm_training import TrainingSet, UserArrays, train_round
-from models.recommenders.simulation import Simulation
-from models.recommenders.specs import AdditiveSpec
-from tasks.dataset import open_partition
-from tasks.evaluate_client import rank_cases
-from tasks.home import current_home
-from tasks.silo import SiloData
-from tasks.tuning_trial import open_clients
+from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.histories import Histories
+from models.recommenders.additive.blend import BlendSpec
+from models.recommenders.additive.ease import EaseSpec
+from models.recommenders.families.families import additive_family_of, family_of
+from models.recommenders.families.family import history_scores
+from models.recommenders.families.simulation import Simulation
+from models.recommenders.families.specs import AdditiveSpec
+from models.recommenders.lightfm.training import TrainingSet, UserArrays, train_round
+from tasks.clients.client_data import SiloData
+from tasks.clients.evaluate import rank_cases
+from tasks.datasets.partition_reader import open_partition
+from tasks.local.home import current_home
+from tasks.tuning.trial import open_clients
 
 Variant = tuple[str, str, Scores]
 SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": TrainSpec()}

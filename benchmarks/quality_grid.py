@@ -17,17 +17,17 @@ from itertools import product
 from typing import Any
 
 from models.evaluation.protocols import LEAVE_ONE_OUT, PROTOCOLS, Protocol
-from models.recommenders import blend, ease, next_item
-from models.recommenders.ease import EaseSpec
-from models.recommenders.ials import IalsSpec
-from models.recommenders.item_weights import ItemWeights
-from models.recommenders.next_item import NextItemSpec
-from tasks.dataset import Partition, open_partition
-from tasks.home import current_home
-from tasks.quality import Evaluator
-from tasks.quality_baselines import BaselineSpec, train_baseline
-from tasks.quality_data import Learner, by_client, clients_of, pooled
-from tasks.quality_families import Additive, ItemToItem, Trained, answered
+from models.recommenders.additive import blend, ease, next_item
+from models.recommenders.additive.ease import EaseSpec
+from models.recommenders.additive.ials import IalsSpec
+from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.items.item_weights import ItemWeights
+from tasks.bench.quality.arms import Additive, ItemToItem, Trained, answered
+from tasks.bench.quality.baselines import BaselineSpec, train_baseline
+from tasks.bench.quality.cases import Learner, by_client, clients_of, pooled
+from tasks.bench.quality.table_rows import Evaluator
+from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.local.home import current_home
 
 Candidate = tuple[str, dict[str, Any], Callable[[int], Trained]]
 

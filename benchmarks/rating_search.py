@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from models.evaluation.rating_metrics import RMSE, RatingSums, rating_curves, rating_values
-from models.recommenders.bayesian_mf import BayesianMfSpec
-from models.recommenders.features import ItemFeatures
-from tasks.dataset import open_partition, read_items
-from tasks.rating_baselines import Predictor, neighbours, surprise
-from tasks.rating_bench import SEEDS, chain
-from tasks.rating_silos import SplitSilo, pooled, read_silos
+from models.recommenders.items.features import ItemFeatures
+from models.recommenders.rating.bayesian_mf import BayesianMfSpec
+from tasks.bench.ratings.baselines import Predictor, neighbours, surprise
+from tasks.bench.ratings.cases import SplitSilo, pooled, read_silos
+from tasks.bench.ratings.table_rows import SEEDS, chain
+from tasks.datasets.partition_reader import open_partition, read_items
 
 SPACE: dict[str, list[Any]] = {
     "noise_freedom": [5.0, 10.0, 20.0, 40.0, 80.0],

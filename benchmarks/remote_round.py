@@ -25,10 +25,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from tasks.environment import settings
-from tasks.home import Home, current_home
-from tasks.partition import make_partition
-from tasks.splits import ByChance
+from tasks.datasets.client_assignment import ByChance
+from tasks.datasets.partition import make_partition
+from tasks.local.environment import settings
+from tasks.local.home import Home, current_home
 
 RAW = current_home().root / "data" / "ml-100k-raw"
 PATIENCE_S = 180

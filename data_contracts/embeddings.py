@@ -17,8 +17,8 @@ import pandas as pd
 from data_contracts.outcome import ContractOutcome
 from data_contracts.rule import Rule, between, max_between, mean_between, one_of, row_count
 from data_contracts.validation import validate
-from models.federation.arrays import FloatArray
 from models.federation.model import GlobalModel, ItemModel
+from models.kernel.arrays import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 

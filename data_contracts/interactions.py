@@ -14,7 +14,7 @@ import pandas as pd
 from data_contracts.outcome import ContractOutcome
 from data_contracts.rule import Rule, absent, between, present, row_count, unique
 from data_contracts.validation import validate
-from models.federation.catalog import ItemCatalog
+from models.kernel.catalog import ItemCatalog
 
 REQUIRED_COLUMNS = ("user_id", "item_id")
 OPTIONAL_COLUMNS = ("rating", "timestamp")

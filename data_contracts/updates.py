@@ -19,8 +19,8 @@ from data_contracts.outcome import Breach, ContractOutcome
 from data_contracts.rule import Rule, between, one_of, row_count, unique
 from data_contracts.validation import not_evaluated, validate
 from models.errors import ContractViolation
-from models.federation.arrays import ArrayGroup
 from models.federation.model import ClientUpdate, GlobalModel
+from models.kernel.arrays import ArrayGroup
 
 PROFILE_COLUMNS = (
     "client_id",

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from flows.lazy_group import LazyGroup
+from flows.terminal.lazy_group import LazyGroup
 from models.errors import FedrecError
 
 # Name -> (module, one line of help). The help stands here so that `fedrec --help` imports no command.
@@ -16,20 +16,32 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("flows.commands.data", "Fetch a public data set; partition interactions into silos."),
     "train": ("flows.commands.train", "Train a federated recommender, or continue an interrupted job."),
     "tune": ("flows.commands.tune", "Search the settings of a training job, on the validation cases."),
-    "promote": ("flows.commands.promote", "Put a model version through the gates and make it champion."),
-    "rollback": ("flows.commands.rollback", "Give serving back to the champion before this one."),
+    "promote": (
+        "flows.commands.promotion.promote",
+        "Put a model version through the gates and make it champion.",
+    ),
+    "rollback": ("flows.commands.promotion.rollback", "Give serving back to the champion before this one."),
     "audit": (
-        "flows.commands.audit",
+        "flows.commands.promotion.audit",
         "Show who promoted what, when and on which evidence; verify the ledger.",
     ),
     "evaluate": ("flows.commands.evaluate", "Evaluate a registered version on held-out interactions."),
-    "bench": ("flows.commands.bench", "Measure fedrec: the quality of its models, and what leaks are worth."),
-    "recommend": ("flows.commands.recommend", "Recommend items from the champion for a given history."),
-    "score": ("flows.commands.score", "Recommend items to all users of a file, as one Parquet file."),
-    "publish": ("flows.commands.publish", "Publish the champion to the serving processes, or keep doing so."),
-    "serve": ("flows.commands.serve", "Serve the champion's recommendations over HTTP."),
+    "bench": (
+        "flows.commands.bench.group",
+        "Measure fedrec: the quality of its models, and what leaks are worth.",
+    ),
+    "recommend": (
+        "flows.commands.serving.recommend",
+        "Recommend items from the champion for a given history.",
+    ),
+    "score": ("flows.commands.serving.score", "Recommend items to all users of a file, as one Parquet file."),
+    "publish": (
+        "flows.commands.serving.publish",
+        "Publish the champion to the serving processes, or keep doing so.",
+    ),
+    "serve": ("flows.commands.serving.serve", "Serve the champion's recommendations over HTTP."),
     "deploy": ("flows.commands.deploy", "Make Prefect's deployments those of prefect.yaml."),
-    "silo": ("flows.commands.silo", "Take part in a federation, beside a silo's own data."),
+    "silo": ("flows.commands.silo.group", "Take part in a federation, beside a silo's own data."),
     "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("flows.commands.witness", "Show what the silos signed about their egress ledgers."),
     "env": ("flows.commands.env", "Print the environment that fedrec gives to Prefect and MLflow."),
@@ -62,15 +74,15 @@ def main() -> None:
     except FedrecError as error:
         _end(error)
     except OSError as error:
-        from tasks.disk_full import disk_full, is_disk_full
-        from tasks.home import current_home
+        from tasks.local.disk_full import disk_full, is_disk_full
+        from tasks.local.home import current_home
 
         if is_disk_full(error):
             _end(disk_full(error, current_home().root))
         raise
     except Exception as error:
         if "mlflow" in sys.modules:
-            from tasks.outage import is_outage, unavailable
+            from tasks.tracking.outage import is_outage, unavailable
 
             if is_outage(error):
                 _end(unavailable(error))

@@ -10,10 +10,14 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from tasks import environment, prefect_runs, registry, relay, tracking
-from tasks import housekeeping as shell
-from tasks.exchange import Exchange
-from tasks.home import Home
+from tasks.coordinator import housekeeping as shell
+from tasks.exchange.store import Exchange
+from tasks.local import environment
+from tasks.local.home import Home
+from tasks.orchestration import runs as prefect_runs
+from tasks.tracking import outbox_sender as relay
+from tasks.tracking import registry
+from tasks.tracking import run_tracker as tracking
 
 clear_exchange = task(name="remove superseded models", cache_policy=NO_CACHE)(shell.clear_exchange)
 send_what_waits = task(name="tell MLflow what waits", cache_policy=NO_CACHE)(relay.send_what_waits)

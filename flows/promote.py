@@ -19,10 +19,12 @@ from models.ledger.chain import Entry
 from models.promotion.decision import PromotionDecision
 from models.promotion.evidence import RoundEvidence
 from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
-from tasks import environment, ledger, registry
-from tasks import promotion as shell
-from tasks.outage import names_outages
-from tasks.relay import send_what_waits
+from tasks.local import environment
+from tasks.promotion import ledger
+from tasks.promotion import promote as shell
+from tasks.tracking import registry
+from tasks.tracking.outage import names_outages
+from tasks.tracking.outbox_sender import send_what_waits
 
 settle = task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.settle)
 gather = task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather)

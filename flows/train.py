@@ -9,22 +9,22 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.conclusion import conclude
-from flows.config import TrainingConfig, parse_config
-from flows.job import Job, open_data, opened
-from flows.local_threads import ImpatientThreads
-from flows.rounds import check_silos, finish_tracking, run_round
+from flows.jobs.conclusion import conclude
+from flows.jobs.job import Job, open_data, opened
+from flows.jobs.rounds import check_silos, finish_tracking, run_round
+from flows.runners.local_threads import ImpatientThreads
+from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import ContractViolation, QuorumNotReached
-from tasks.home import current_home
-from tasks.prefect_logs import report_own_errors_once
-from tasks.prefect_runs import (
+from tasks.local.home import current_home
+from tasks.orchestration.logs import report_own_errors_once
+from tasks.orchestration.runs import (
     end_orphaned_runs,
     end_orphaned_servers,
     note_own_run,
     note_own_server,
     wait_until_recorded,
 )
-from tasks.relay import send_what_waits
+from tasks.tracking.outbox_sender import send_what_waits
 
 
 @flow(

@@ -11,27 +11,27 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows.config import TrainingConfig, parse_config
-from flows.progress import announce
-from flows.tuning_config import Arm, TuningConfig, with_values
+from flows.settings.training_config import TrainingConfig, parse_config
+from flows.settings.tuning_config import Arm, TuningConfig, with_values
+from flows.terminal.progress import announce
 from models.errors import DivergedUpdate, InvalidConfig
-from models.evaluation.metric import as_json, values
 from models.federation.rounds import TrainSpec
-from tasks.dataset import open_partition
-from tasks.environment import apply
-from tasks.home import current_home
-from tasks.journal import fingerprint
-from tasks.prefect_logs import report_own_errors_once
-from tasks.prefect_runs import (
+from models.kernel.metric import as_json, values
+from tasks.datasets.partition_reader import open_partition
+from tasks.jobs.journal import fingerprint
+from tasks.local.environment import apply
+from tasks.local.home import current_home
+from tasks.orchestration.logs import report_own_errors_once
+from tasks.orchestration.runs import (
     end_orphaned_runs,
     end_orphaned_servers,
     note_own_run,
     note_own_server,
     wait_until_recorded,
 )
-from tasks.track_study import StudyTracker
-from tasks.tuning_study import Proposal, Study, opened_study
-from tasks.tuning_trial import Look, TrialSpec, looks, objective
+from tasks.tuning.study import Proposal, Study, opened_study
+from tasks.tuning.study_tracker import StudyTracker
+from tasks.tuning.trial import Look, TrialSpec, looks, objective
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from serving.problems import Problem, not_ready, of_validation, unprocessable
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Slot
-from tasks.pointer import nudge_path
+from tasks.bundles.pointer import nudge_path
 
 STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")

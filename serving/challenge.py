@@ -16,7 +16,7 @@ from serving.schema import Question
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Pair
-from tasks.tallies import Tallies, comparison_key, serving_key, write_tallies
+from tasks.bundles.tallies import Tallies, comparison_key, serving_key, write_tallies
 
 # Shadow work that waits is dropped, so that it never delays answers that are heard.
 _MOST_SHADOWS = 8

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.federation.arrays import FloatArray
-from models.recommenders.answer import Recommendation
-from models.recommenders.rating_fold_in import RatingScorer
-from models.recommenders.reasons import Reason
-from models.recommenders.titles import folded
+from models.kernel.arrays import FloatArray
+from models.recommenders.items.titles import folded
+from models.recommenders.rating.fold_in import RatingScorer
+from models.recommenders.scoring.reasons import Reason
+from models.recommenders.scoring.recommender import Recommendation
 from serving.problems import Problem, unprocessable
 from serving.schema import Question, RatingQuestion, Seen
-from tasks.bundle import Bundle, open_bundle
-from tasks.pointer import Target, users_folder
-from tasks.users_bundle import LocalUsers, open_users
+from tasks.bundles.bundle import Bundle, open_bundle
+from tasks.bundles.pointer import Target, users_folder
+from tasks.bundles.users_bundle import LocalUsers, open_users
 
 _REASONS = 3
 # The standard normal distribution's 95 % point: between its 5 % and 95 % points lie 90 %.

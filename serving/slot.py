@@ -13,7 +13,7 @@ from models.errors import FedrecError
 from serving import log, metrics
 from serving.problems import not_ready
 from serving.served import Served
-from tasks.pointer import Target, pointer_path, publisher_path, read_pointer
+from tasks.bundles.pointer import Target, pointer_path, publisher_path, read_pointer
 
 
 @dataclass(frozen=True)

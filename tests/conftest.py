@@ -11,15 +11,17 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from tasks.partition import make_partition
-from tasks.splits import ByColumn
+from tasks.datasets.client_assignment import ByColumn
+from tasks.datasets.partition import make_partition
 
 # How long an example takes says something of the machine's load, and nothing of the code.
 settings.register_profile("fedrec", deadline=None)
 settings.load_profile("fedrec")
 
 pytest_plugins = [
-    "tests.coloured_world",
+    "tests.worlds.coloured",
+    "tests.worlds.registered",
+    "tests.worlds.served",
     "tests.servers.browser",
     "tests.servers.postgres",
     "tests.servers.object_store",
@@ -90,7 +92,7 @@ def rated_partition_dir(tmp_path: Path) -> Path:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server of this test session, on a free port and a database of its own."""
     os.environ["FEDREC_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    from tasks.environment import apply
+    from tasks.local.environment import apply
 
     apply()
     from prefect.testing.utilities import prefect_test_harness

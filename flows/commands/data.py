@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.output import emit, json_option
+from flows.terminal.output import emit, json_option
 
 if TYPE_CHECKING:
-    from tasks.dataset import Partition
-    from tasks.fetch import Fetched
-    from tasks.splits import Split
+    from tasks.datasets.client_assignment import Split
+    from tasks.datasets.fetch_movielens import Fetched
+    from tasks.datasets.partition_reader import Partition
 
 _file = click.Path(path_type=Path)
 
@@ -40,8 +40,8 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     From GroupLens, or where that is out of reach from the RecBole wheel, which ships the same data. Intact
     files that are already there are kept.
     """
-    from tasks.fetch import fetch_ml_100k
-    from tasks.home import current_home
+    from tasks.datasets.fetch_movielens import fetch_ml_100k
+    from tasks.local.home import current_home
 
     folder = out or current_home().data / "ml-100k-raw"
     fetched = fetch_ml_100k(folder, archive=archive, tell=lambda line: click.echo(line, err=True))
@@ -86,7 +86,7 @@ def partition(
     Files are CSV, TSV or Parquet, by their extension. COLUMN is looked up in the users file, then in the
     interactions.
     """
-    from tasks.partition import make_partition
+    from tasks.datasets.partition import make_partition
 
     split = _split(column, by_user, clients, seed)
     made = make_partition(interactions, out, split, items=items, users=users, replace=force)
@@ -106,7 +106,7 @@ def partition(
 
 
 def _split(column: str | None, by_user: bool, clients: int | None, seed: int) -> Split:
-    from tasks.splits import ByChance, ByColumn, ByUser
+    from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser
 
     given = [column is not None, by_user, clients is not None]
     if sum(given) != 1:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.output import emit, json_option
+from flows.terminal.output import emit, json_option
 from models.errors import FedrecError, InvalidConfig
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-    from flows.deployment_file import DeploymentFile
-    from tasks.prefect_deploy import Deployment
+    from flows.deployments.deployment_file import DeploymentFile
+    from tasks.orchestration.deployments import Deployment
 
 
 @click.command("deploy")
@@ -36,14 +36,14 @@ def command(dry_run: bool, path: Path | None, api_url: str | None, adopt: bool, 
     updated, those that were removed from the file are removed, and an automation is set up that calls runs
     CRASHED whose process is gone. What fedrec did not make is left alone. Deploying again changes nothing.
     """
-    from tasks import environment
+    from tasks.local import environment
 
     home = environment.apply()
     click.echo("Checking the deployments and asking Prefect, some seconds.", err=True)
-    from flows.deployment_file import read_deployment_file
-    from flows.deployments import silo_deployment
-    from tasks.prefect_deploy import connected
-    from tasks.trust_store import TrustStore
+    from flows.deployments.deployment_file import read_deployment_file
+    from flows.deployments.deployments import silo_deployment
+    from tasks.coordinator.trust_store import TrustStore
+    from tasks.orchestration.deployments import connected
 
     path = path or Path(__file__).resolve().parents[2] / "prefect.yaml"
     silos = sorted(TrustStore(home).keys())
@@ -61,8 +61,8 @@ def _deploy(
     client: SyncPrefectClient, file: DeploymentFile, *, dry_run: bool, adopt: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """What was changed, or would be: as JSON values, and as lines for people."""
-    from flows.deployments import mark_of, marked, plan, refuse_foreign
-    from tasks import prefect_deploy as prefect
+    from flows.deployments.deployments import mark_of, marked, plan, refuse_foreign
+    from tasks.orchestration import deployments as prefect
 
     declared = [marked(each, file.project) for each in file.deployments]
     pools = prefect.read_pools(client)

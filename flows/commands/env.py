@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.output import emit, json_option
+from flows.terminal.output import emit, json_option
 
 
 @click.command("env")
@@ -15,8 +15,8 @@ def command(as_json: bool) -> None:
     Servers and workers started with it see the same data as fedrec's own commands:
     fedrec env > fedrec.env && honcho -e fedrec.env -f infra/Procfile.ui start
     """
-    from tasks.environment import settings
-    from tasks.home import current_home
+    from tasks.local.environment import settings
+    from tasks.local.home import current_home
 
     found = settings(current_home())
     emit(found, as_json=as_json, show=lambda: click.echo("\n".join(f"{k}={v}" for k, v in found.items())))

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from flows.commands.promote import model_option
-from flows.output import emit, json_option
-from flows.table_options import part_option
+from flows.commands.promotion.promote import model_option
+from flows.terminal.output import emit, json_option
+from flows.terminal.table_options import part_option
 
 
 @click.command("evaluate")
@@ -37,9 +37,9 @@ def command(config_file: Path, version: str, part: Any, model_name: str | None, 
     Users are folded in from their training histories, as serving does it. A version that was trained on other
     data is refused: it may have learned what is held out here.
     """
-    from flows.config import load_config
-    from tasks import environment
-    from tasks.evaluate_version import evaluate_version
+    from flows.settings.training_config import load_config
+    from tasks.bench.quality.evaluate_version import evaluate_version
+    from tasks.local import environment
 
     config = load_config(config_file)
     home = environment.apply()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.output import emit, json_option
+from flows.terminal.output import emit, json_option
 
 if TYPE_CHECKING:
-    from flows.progress import Event
+    from flows.terminal.progress import Event
 
 
 @click.command("train")
@@ -37,10 +37,10 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
     moment, the same command goes on from the last committed round. Exit code 3 says that a round missed its
     quorum, 5 that a merged model broke its contract; the newest committed model stays in both cases.
     """
-    from flows.config import load_config
+    from flows.settings.training_config import load_config
 
     config = load_config(path, overrides)
-    from tasks.environment import apply
+    from tasks.local.environment import apply
 
     apply()
     from rich.console import Console
@@ -48,7 +48,7 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
     progress = Console(stderr=True)
     with _Shown(progress) as shown:
         shown.say("Starting Prefect's server and the job.")
-        from flows.progress import listening
+        from flows.terminal.progress import listening
         from flows.train import run_locally
 
         with listening(shown.event):
@@ -63,8 +63,8 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
 def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from flows.conclusion import open_next
-    from flows.summary import show_result
+    from flows.jobs.conclusion import open_next
+    from flows.terminal.summary import show_result
 
     show_result(result, Console(), open_next=open_next(Path(result["report"])))
 

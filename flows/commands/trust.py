@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import click
 
-from flows.output import emit, json_option
+from flows.terminal.output import emit, json_option
 
 
 @click.command("trust")
@@ -35,9 +35,9 @@ def command(
 
 
 def _trust(name: str, file: BinaryIO, force: bool, as_json: bool) -> None:
-    from tasks.home import current_home
-    from tasks.keys import key_id, read_public
-    from tasks.trust_store import TrustStore
+    from tasks.coordinator.trust_store import TrustStore
+    from tasks.local.home import current_home
+    from tasks.silos.keys import key_id, read_public
 
     public = read_public(file.read(), file.name)
     replaced = TrustStore(current_home()).trust(name, public, force=force)
@@ -53,8 +53,8 @@ def _trust(name: str, file: BinaryIO, force: bool, as_json: bool) -> None:
 
 
 def _remove(name: str, as_json: bool) -> None:
-    from tasks.home import current_home
-    from tasks.trust_store import TrustStore
+    from tasks.coordinator.trust_store import TrustStore
+    from tasks.local.home import current_home
 
     removed = TrustStore(current_home()).remove(name)
     emit(
@@ -65,9 +65,9 @@ def _remove(name: str, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from tasks.home import current_home
-    from tasks.keys import key_id
-    from tasks.trust_store import TrustStore
+    from tasks.coordinator.trust_store import TrustStore
+    from tasks.local.home import current_home
+    from tasks.silos.keys import key_id
 
     known = {name: key_id(public) for name, public in TrustStore(current_home()).keys().items()}
     silos = [{"name": name, "key_id": id_} for name, id_ in known.items()]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.output import emit, json_option
+from flows.terminal.output import emit, json_option
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -39,14 +39,14 @@ def command(
     Interrupted at any moment, the same command goes on with the trials that are done; a larger --trials adds
     to them.
     """
-    from flows.config import load_config
-    from flows.tuning_config import load_tuning
+    from flows.settings.training_config import load_config
+    from flows.settings.tuning_config import load_tuning
 
     config, tuning = load_config(path, overrides), load_tuning(space)
-    from tasks.environment import apply
+    from tasks.local.environment import apply
 
     apply()
-    from flows.progress import listening
+    from flows.terminal.progress import listening
     from flows.tune import run_locally
 
     with listening(lambda event: click.echo(f"Trial {event.round}/{event.rounds}: {event.text}", err=True)):

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from flows.commands.promote import actor_option, actor_or_user
-from flows.output import emit, json_option
+from flows.commands.promotion.promote import actor_option, actor_or_user
+from flows.terminal.output import emit, json_option
 from models.errors import NotFound
 
 
@@ -48,8 +48,8 @@ def command(
 
 
 def _list(silo: str | None, job_id: str | None, as_json: bool) -> None:
-    from tasks.home import current_home
-    from tasks.witness import told_in, witnesses
+    from tasks.coordinator.egress_witness import told_in, witnesses
+    from tasks.local.home import current_home
 
     known = [each for each in witnesses(current_home()) if silo in (None, each.silo)]
     if silo and not known:
@@ -103,9 +103,9 @@ def _show(result: Mapping[str, Any]) -> None:
 
 
 def _check(silo: str, ledger: Path, as_json: bool) -> None:
-    from tasks.egress import read_ledger
-    from tasks.home import current_home
-    from tasks.witness import Witness, require_told, told_in
+    from tasks.coordinator.egress_witness import Witness, require_told, told_in
+    from tasks.local.home import current_home
+    from tasks.silos.egress_ledger import read_ledger
 
     witness = Witness(current_home(), silo)
     if not witness.path.exists():
@@ -127,8 +127,8 @@ def _check(silo: str, ledger: Path, as_json: bool) -> None:
 
 
 def _restart(silo: str, reason: str, actor: str, as_json: bool) -> None:
-    from tasks.home import current_home
-    from tasks.witness import Witness
+    from tasks.coordinator.egress_witness import Witness
+    from tasks.local.home import current_home
 
     witness = Witness(current_home(), silo)
     if not witness.path.exists():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.evaluation.metric import Metric
+from models.kernel.metric import Metric
 
 FloatArray = npt.NDArray[np.floating]
 

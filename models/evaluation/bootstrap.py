@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.federation.seeds import generator_for
+from models.kernel.seeds import generator_for
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.evaluation.protocols import HeldOut, Protocol
-from models.federation.seeds import generator_for
-from models.recommenders.histories import Histories
+from models.kernel.histories import Histories
+from models.kernel.seeds import generator_for
 
 Mask = npt.NDArray[np.bool_]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.evaluation.ranking import FloatArray, HeldOutRanks, rank_of_target
 from models.evaluation.split import PADDING, IntArray, user_order
-from models.recommenders.histories import Histories
+from models.kernel.histories import Histories
 
 
 @dataclass(frozen=True)

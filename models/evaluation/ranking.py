@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.metric import Metric
 from models.evaluation.split import PADDING, IntArray
+from models.kernel.metric import Metric
 
 Ranks = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating]

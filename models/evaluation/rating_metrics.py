@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.metric import Metric
 from models.evaluation.split import IntArray
-from models.federation.arrays import ArrayGroup, FloatArray
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.metric import Metric
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.split import IntArray
-from models.federation.splitmix import Keys
-from models.federation.streams import uniforms
+from models.kernel.splitmix import Keys
+from models.kernel.streams import uniforms
 
 _VALIDATION_SHARE = 0.2
 

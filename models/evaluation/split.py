@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.federation.seeds import seed_for
-from models.federation.splitmix import GOLDEN, Keys, mixed
+from models.kernel.seeds import seed_for
+from models.kernel.splitmix import GOLDEN, Keys, mixed
 
 IntArray = npt.NDArray[np.integer]
 Rows = npt.NDArray[np.int32]

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from models.evaluation.ranking import Ranks, ndcg
 from models.evaluation.split import IntArray
-from models.federation.arrays import ArrayGroup, FloatArray
-from models.recommenders.histories import Histories
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.histories import Histories
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.federation.arrays import ArrayGroup
+from models.kernel.arrays import ArrayGroup
 
 
 @dataclass(frozen=True)

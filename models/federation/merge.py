@@ -14,8 +14,8 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
-from models.federation.arrays import ArrayGroup, FloatArray, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.kernel.arrays import ArrayGroup, FloatArray, RunningSum
 
 MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
 

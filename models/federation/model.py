@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.evaluation.metric import Metric
-from models.federation.arrays import ArrayGroup, FloatArray
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.metric import Metric
 
 # Where LightFM starts Adagrad's sums of squared gradients: an item above it has been trained.
 INITIAL_ACCUMULATOR = 1.0

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from models.errors import InvalidInput, QuorumNotReached
-from models.federation.seeds import generator_for
+from models.kernel.seeds import generator_for
 
 Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
 UserVectors = Literal["trained", "folded_in"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from models.federation.arrays import FloatArray
-from models.federation.catalog import ItemCatalog
 from models.federation.model import GlobalModel, ItemModel
+from models.kernel.arrays import FloatArray
+from models.kernel.catalog import ItemCatalog
 
 Kind = TypeVar("Kind", bound=ItemModel)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.evaluation.metric import Metric
+from models.kernel.metric import Metric
 
 Metrics = Mapping[str, Metric]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
-from models.evaluation.metric import LOWER_IS_BETTER, Metric, shown
+from models.kernel.metric import LOWER_IS_BETTER, Metric, shown
 from models.promotion.evidence import Evaluation, RoundEvidence, Trial
 
 _ROUNDING = 1e-12

@@ -51,7 +51,7 @@ def test_every_package_has_sources():
 
 def test_lightfm_is_known_to_one_file():
     users = [path.relative_to(ROOT).as_posix() for path in SOURCES if "lightfm" in imports_of(path)]
-    assert users == ["models/recommenders/lightfm_training.py"]
+    assert users == ["models/recommenders/lightfm/training.py"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())

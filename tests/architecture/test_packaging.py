@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import COMMANDS
-from tasks.environment import settings
-from tasks.home import Home
+from tasks.local.environment import settings
+from tasks.local.home import Home
 
 FEDREC = Path(sys.executable).parent / "fedrec"
 ORCHESTRATION = {"prefect", "mlflow", "great_expectations"}

@@ -8,7 +8,7 @@ import pytest
 
 from data_contracts.embeddings import EmbeddingLimits, check_embeddings, embedding_rules, profile_embeddings
 from models.federation.model import GlobalModel, ItemArrays
-from models.recommenders.item_weights import ItemWeights
+from models.recommenders.items.item_weights import ItemWeights
 
 CATALOG = "c" * 64
 LIMITS = EmbeddingLimits(

@@ -6,7 +6,7 @@ import pytest
 
 from data_contracts.interactions import InteractionLimits, check_interactions, interaction_rules
 from models.errors import ContractViolation
-from models.federation.catalog import ItemCatalog
+from models.kernel.catalog import ItemCatalog
 
 CATALOG = ItemCatalog.of(["a", "b", "c"])
 

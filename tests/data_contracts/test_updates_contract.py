@@ -18,8 +18,8 @@ from data_contracts.updates import (
 )
 from models.errors import ContractViolation
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
-from models.recommenders.ease import EaseStatistics
-from models.recommenders.item_weights import ItemWeights
+from models.recommenders.additive.ease import EaseStatistics
+from models.recommenders.items.item_weights import ItemWeights
 
 DIGEST, CATALOG = "d" * 64, "c" * 64
 

@@ -19,7 +19,7 @@ from models.errors import ContractViolation
 def test_importing_the_contracts_does_not_import_great_expectations() -> None:
     code = (
         "import sys, data_contracts.interactions, data_contracts.updates, data_contracts.embeddings, "
-        "data_contracts.snapshots, tasks.data_docs; print('great_expectations' in sys.modules)"
+        "data_contracts.snapshots, tasks.reports.data_docs; print('great_expectations' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -113,7 +113,7 @@ def test_a_validation_writes_nothing_and_says_nothing(tmp_path: Path) -> None:
     code = (
         "import pandas as pd\n"
         "from data_contracts.interactions import check_interactions\n"
-        "from models.federation.catalog import ItemCatalog\n"
+        "from models.kernel.catalog import ItemCatalog\n"
         "frame = pd.DataFrame({'user_id': ['u'], 'item_id': ['a']})\n"
         "assert check_interactions(frame, ItemCatalog.of(['a']), 'farmer').passed\n"
     )

@@ -23,13 +23,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from tasks.environment import settings
-from tasks.home import Home
-from tasks.journal import Journal
-from tasks.partition import make_partition
-from tasks.splits import ByColumn
+from tasks.datasets.client_assignment import ByColumn
+from tasks.datasets.partition import make_partition
+from tasks.jobs.journal import Journal
+from tasks.local.environment import settings
+from tasks.local.home import Home
 from tests.conftest import small_tables
-from tests.faults.silos import deadline_after
+from tests.faults.real_silos import deadline_after
 from tests.servers.free_port import free_port
 from tests.servers.postgres import PostgresServer
 

@@ -19,17 +19,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.config import TrainingConfig, parse_config
+from flows.settings.training_config import TrainingConfig, parse_config
 from models.evaluation.split import split_leave_one_out
-from models.federation.catalog import ItemCatalog
 from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
-from models.recommenders.lightfm_training import TrainingSet, initial_items, initial_users, train_round
-from tasks.codec import encode_model
-from tasks.home import Home
-from tasks.journal import Journal
-from tests.faults.silos import Silos, deployed
+from models.kernel.catalog import ItemCatalog
+from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
+from tasks.exchange.codec import encode_model
+from tasks.jobs.journal import Journal
+from tasks.local.home import Home
+from tests.faults.real_silos import Silos, deployed
 from tests.servers.prefect_server import PrefectServer
 
 # Round -> client -> the stage at which it was lost.
@@ -211,7 +211,7 @@ class Federation:
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-        from tasks.prefect_runs import _unended_tasks
+        from tasks.orchestration.runs import _unended_tasks
 
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(

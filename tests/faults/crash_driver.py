@@ -64,13 +64,13 @@ def die(number: signal.Signals, after_s: float) -> None:
 
 
 def main() -> None:
-    from tasks.environment import apply
+    from tasks.local.environment import apply
 
     apply()
     import great_expectations  # noqa: F401
     import mlflow.tracking  # noqa: F401
 
-    from flows.config import parse_config
+    from flows.settings.training_config import parse_config
     from flows.train import run_locally
 
     config = parse_config(json.loads(sys.argv[1]), "the driver")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.federation.model import ClientUpdate, ItemArrays
-from tasks.codec import decode_update, encode_update
+from tasks.exchange.codec import decode_update, encode_update
 
 TERABYTE = 2**40
 Change = Callable[[bytes], bytes]

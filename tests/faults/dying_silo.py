@@ -11,9 +11,9 @@ elif __name__ == "__mp_main__":
     import os
     import signal
 
-    from tasks import silo_work
-    from tasks.exchange import ArtifactRef
-    from tasks.guarded_exchange import GuardedExchange
+    from tasks.exchange.store import ArtifactRef
+    from tasks.silos import perform_step as silo_work
+    from tasks.silos.guarded_exchange import GuardedExchange
 
     class LastWords(GuardedExchange):
         """An exchange after which nothing is said any more."""

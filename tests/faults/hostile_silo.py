@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
     main()
 elif __name__ == "__mp_main__":
-    from tasks import silo_work
+    from tasks.silos import perform_step as silo_work
     from tests.faults.lies import HostileExchange
 
     silo_work.GuardedExchange = HostileExchange

@@ -15,12 +15,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from models.federation.answer import Envelope, read_envelope
-from tasks.answers import MAX_ANSWER_BYTES, seal
-from tasks.exchange import ArtifactRef, Exchange
-from tasks.guarded_exchange import GuardedExchange
-from tasks.home import Home, current_home
-from tasks.keys import SiloKey, load_key
+from models.federation.envelope import Envelope, read_envelope
+from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.local.home import Home, current_home
+from tasks.silos.guarded_exchange import GuardedExchange
+from tasks.silos.keys import SiloKey, load_key
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, seal
 from tests.faults.damage import SENT, STORED, TERABYTE, flipped, grown, halved, stored
 
 # Round 1 is honest: some lies repeat it.

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tasks import registry
-from tasks.environment import settings
-from tasks.exchange import ArtifactRef, Exchange
-from tasks.home import Home
-from tasks.journal import Journal, held
-from tasks.lease import take
-from tasks.relay import Relay
+from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.jobs.journal import Journal, held
+from tasks.jobs.lease import take
+from tasks.local.environment import settings
+from tasks.local.home import Home
+from tasks.tracking import registry
+from tasks.tracking.outbox_sender import Relay
 from tests.servers.free_port import free_port
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
-from flows.config import TrainingConfig, parse_config
+from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
-from models.evaluation.metric import as_json, total, values
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.federation.merge import merge_rule
 from models.federation.rounds import TrainSpec
-from models.recommenders.family import history_scores
-from models.recommenders.simulation import Simulation
-from models.recommenders.specs import spec_of
-from tasks.codec import encode_model
-from tasks.dataset import open_partition
-from tasks.evaluate_client import rank_cases
-from tasks.home import Home
-from tasks.journal import Journal
-from tasks.tuning_trial import open_clients
+from models.kernel.metric import as_json, total, values
+from models.recommenders.families.family import history_scores
+from models.recommenders.families.simulation import Simulation
+from models.recommenders.families.specs import spec_of
+from tasks.clients.evaluate import rank_cases
+from tasks.datasets.partition_reader import open_partition
+from tasks.exchange.codec import encode_model
+from tasks.jobs.journal import Journal
+from tasks.local.home import Home
+from tasks.tuning.trial import open_clients
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
 CLIENTS = ["ash", "birch", "cedar"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from flows.config import TrainingConfig, parse_config
+from flows.settings.training_config import TrainingConfig, parse_config
+from flows.settings.tuning_config import TuningConfig
 from flows.tune import opened_search, tune
-from flows.tuning_config import TuningConfig
 from models.errors import InvalidConfig
-from tasks.home import Home
-from tasks.registry import client as registry_client
+from tasks.local.home import Home
+from tasks.tracking.registry import client as registry_client
 
 
 def config(partition_dir: Path, **sections: Any) -> TrainingConfig:

@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.config import parse_config
+from flows.settings.training_config import parse_config
 from models.errors import CorruptArtifact, NotFound
-from tasks import registry
-from tasks.environment import settings
-from tasks.home import Home
-from tasks.recommend import answer
+from tasks.local.environment import settings
+from tasks.local.home import Home
+from tasks.scoring.recommend import answer
+from tasks.tracking import registry
 from tests.servers.free_port import free_port
 
 

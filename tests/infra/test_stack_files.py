@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.config import load_config, parse_config
-from flows.deployment_file import read_deployment_file
+from flows.deployments.deployment_file import read_deployment_file
+from flows.settings.training_config import load_config, parse_config
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"

@@ -7,14 +7,21 @@ import json
 import pytest
 
 from models.promotion.live import Comparison, DropPolicy, Hits
-from tasks import registry
-from tasks.oversight import SHADOW_TAG, log_comparison, reason_to_roll_back
-from tasks.pointer import Pointer, serving_folder, write_pointer
-from tasks.publish import publish
-from tasks.tallies import Tallies, comparison_key, read_tallies, serving_key, tallies_folder, write_tallies
+from tasks.bundles.pointer import Pointer, serving_folder, write_pointer
+from tasks.bundles.tallies import (
+    Tallies,
+    comparison_key,
+    read_tallies,
+    serving_key,
+    tallies_folder,
+    write_tallies,
+)
+from tasks.publishing.publish import publish
+from tasks.publishing.rollback_on_drop import SHADOW_TAG, log_comparison, reason_to_roll_back
+from tasks.tracking import registry
 from tests.servers.free_port import free_port
-from tests.serving.conftest import ids, put_bundle, running, serving
 from tests.serving.test_hot_swap import decide
+from tests.worlds.served import ids, put_bundle, running, serving
 
 
 @pytest.fixture

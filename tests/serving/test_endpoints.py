@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from models.recommenders.answer import Recommender
-from tests.serving.conftest import ITEMS, factors, facts, ids, labels, serving, titles
+from models.recommenders.scoring.recommender import Recommender
+from tests.worlds.served import ITEMS, factors, facts, ids, labels, serving, titles
 
 MODEL = {"version": 1, "round": 10, "sha256": f"{1:064x}"}
 
@@ -186,8 +186,8 @@ def test_the_serving_process_imports_no_heavy_library(tmp_path):
 
 
 def test_an_id_may_hold_a_slash(tmp_path):
-    from tasks.bundle import write_bundle
-    from tasks.pointer import Pointer, Target, write_pointer
+    from tasks.bundles.bundle import write_bundle
+    from tasks.bundles.pointer import Pointer, Target, write_pointer
 
     names = [f"shop/{row}" for row in range(ITEMS)]
     digest = write_bundle(tmp_path / "1-x", facts(), factors(), names, titles(), labels())

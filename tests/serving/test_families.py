@@ -12,35 +12,35 @@ import pandas as pd
 import pytest
 
 from models.errors import CorruptArtifact
-from models.federation.catalog import ItemCatalog
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.federation.rounds import TrainSpec
-from models.recommenders.answer import Recommender
-from models.recommenders.blend import BlendSpec
-from models.recommenders.ease import EaseSpec
-from models.recommenders.families import family_of
-from models.recommenders.histories import Histories
-from models.recommenders.ials import IalsSpec
-from models.recommenders.lightfm_training import TrainingSet, initial_users
-from models.recommenders.next_item import NextItemSpec
-from models.recommenders.rating_family import RatedData
-from models.recommenders.rating_fold_in import RatingScorer
-from models.recommenders.rating_spec import RatingSpec
-from models.recommenders.ratings import Ratings
-from models.recommenders.specs import FamilySpec
-from tasks import registry
-from tasks.bundle import open_bundle
-from tasks.codec import encode_model
-from tasks.mlflow_model import model_files
-from tasks.pointer import serving_folder
-from tasks.publish import publish
-from tasks.recommend import answer, recommender_of
-from tasks.score import score_users
-from tasks.tracking import Tracker
-from tests.promotion.conftest import World
+from models.kernel.catalog import ItemCatalog
+from models.kernel.histories import Histories
+from models.recommenders.additive.blend import BlendSpec
+from models.recommenders.additive.ease import EaseSpec
+from models.recommenders.additive.ials import IalsSpec
+from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.families.families import family_of
+from models.recommenders.families.specs import FamilySpec
+from models.recommenders.lightfm.training import TrainingSet, initial_users
+from models.recommenders.rating.fold_in import RatingScorer
+from models.recommenders.rating.gibbs import RatedData
+from models.recommenders.rating.ratings import Ratings
+from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.recommender import Recommender
+from tasks.bundles.bundle import open_bundle
+from tasks.bundles.pointer import serving_folder
+from tasks.exchange.codec import encode_model
+from tasks.publishing.publish import publish
+from tasks.scoring.recommend import answer, recommender_of
+from tasks.scoring.score_file import score_users
+from tasks.tracking import registry
+from tasks.tracking.mlflow_model import model_files
+from tasks.tracking.run_tracker import Tracker
 from tests.servers.free_port import free_port
-from tests.serving.conftest import Server, running, serving
 from tests.serving.test_hot_swap import Load, decide
+from tests.worlds.registered import World
+from tests.worlds.served import Server, running, serving
 
 USERS, N = 80, 60
 IDS = [f"{row + 1}" for row in range(N)]

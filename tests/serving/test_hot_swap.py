@@ -13,13 +13,14 @@ import pytest
 
 from models.promotion.decision import PromotionDecision
 from models.promotion.gates import GateVerdict
-from models.recommenders.answer import Recommender
-from tasks import ledger, registry
-from tasks import promotion as shell
-from tasks.recommend import recommender_of
-from tests.promotion.conftest import World
+from models.recommenders.scoring.recommender import Recommender
+from tasks.promotion import ledger
+from tasks.promotion import promote as shell
+from tasks.scoring.recommend import recommender_of
+from tasks.tracking import registry
 from tests.servers.free_port import free_port
-from tests.serving.conftest import running
+from tests.worlds.registered import World
+from tests.worlds.served import running
 
 MOVES = 50
 VERSIONS = 6

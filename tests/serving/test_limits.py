@@ -11,8 +11,8 @@ import pytest
 
 from serving.gate import Rate
 from serving.schema import MAX_BATCH, MAX_EXCLUDED, MAX_HISTORY, MAX_K
-from tasks.pointer import Pointer, write_pointer
-from tests.serving.conftest import put_bundle, serving
+from tasks.bundles.pointer import Pointer, write_pointer
+from tests.worlds.served import put_bundle, serving
 
 ASK = ("POST", "/v1/recommendations")
 

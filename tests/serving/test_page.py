@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, Page, Route, expect
 
-from tasks.pointer import Pointer, Target, write_pointer
-from tests.serving.conftest import Server, put_bundle, serving
+from tasks.bundles.pointer import Pointer, Target, write_pointer
+from tests.worlds.served import Server, put_bundle, serving
 
 
 @pytest.fixture

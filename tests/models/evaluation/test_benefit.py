@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.errors import InvalidInput
 from models.evaluation.benefit import FEWEST_CASES, Benefit, benefit_of, offer_of, paired_difference
-from models.evaluation.metric import Metric
+from models.kernel.metric import Metric
 
 
 def benefit(federated, alone) -> Benefit:

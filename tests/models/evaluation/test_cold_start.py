@@ -14,7 +14,7 @@ from models.evaluation.cold_start import (
     of_users,
     without_items,
 )
-from models.recommenders.histories import Histories
+from models.kernel.histories import Histories
 
 # Three users of six items: the second has used one, the third none of those that are cold below.
 HISTORIES = Histories(np.array([3, 0, 5, 1, 4, 2]), np.array([0, 3, 4, 6]), 6)

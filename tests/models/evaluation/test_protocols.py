@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.errors import InvalidInput
 from models.evaluation.protocols import HeldOut, hold_out_share
 from models.evaluation.split import split_leave_one_out
-from models.recommenders.histories import Histories
+from models.kernel.histories import Histories
 
 SHAPE = (3, 12)
 USERS = np.array([0, 1, 0, 0, 1, 0, 2, 0, 1])

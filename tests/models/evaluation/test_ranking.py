@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluation.metric import Metric
 from models.evaluation.ranking import (
     METRICS,
     HeldOutRanks,
@@ -20,6 +19,7 @@ from models.evaluation.ranking import (
     rank_of_target,
     ranking_metrics,
 )
+from models.kernel.metric import Metric
 
 NONE = np.array([], dtype=np.int64)
 # Two users, five items, one dimension: the score of user u and item i is their product plus a bias.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.evaluation.metric import Metric
 from models.evaluation.rating_metrics import (
     RATING_METRICS,
     RatingSums,
@@ -14,6 +13,7 @@ from models.evaluation.rating_metrics import (
     rating_metrics,
     rating_values,
 )
+from models.kernel.metric import Metric
 
 # Against the ratings 5, 3, 2, 4: right but for the cut at 5; half a star up; 1.6 off; one star off exactly.
 PREDICTED = np.array([5.7, 3.5, 3.6, 3.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.rating_split import split_ratings
-from models.federation.streams import user_keys
+from models.kernel.streams import user_keys
 
 KEYS = user_keys(1, "rating split", [str(user) for user in range(200)])
 USERS, ITEMS = np.divmod(np.arange(200 * 50), 50)

@@ -9,7 +9,7 @@ import pytest
 
 from models.evaluation.bootstrap import replicate_weights
 from models.evaluation.user_sums import SHARE_METRICS, UserSums, metric_curves, share_values, top_items
-from models.recommenders.histories import Histories
+from models.kernel.histories import Histories
 
 
 def test_two_users_by_hand():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.federation.arrays import RunningSum
 from models.federation.client_drift import ClientDrift, MergedDirection
 from models.federation.model import ItemArrays
-from models.recommenders.blend import BlendStatistics
+from models.kernel.arrays import RunningSum
+from models.recommenders.additive.blend import BlendStatistics
 
 
 def delta(embedding: list[float], bias: float = 0.0, growth: float = 0.0) -> ItemArrays:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.federation.catalog import ItemCatalog
 from models.federation.model import ItemArrays
 from models.federation.warm_start import carry_over
-from models.recommenders.item_factors import ItemFactors
+from models.kernel.catalog import ItemCatalog
+from models.recommenders.items.item_factors import ItemFactors
 
 
 def arrays(first_column: list[float]) -> ItemArrays:

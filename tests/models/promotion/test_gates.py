@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidInput
-from models.evaluation.metric import Metric
+from models.kernel.metric import Metric
 from models.promotion.evidence import Evaluation, RoundEvidence, Trial
 from models.promotion.gates import (
     PromotionPolicy,

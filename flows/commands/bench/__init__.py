@@ -1,0 +1,1 @@
+"""`fedrec bench` and its commands."""

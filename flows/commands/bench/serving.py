@@ -1,0 +1,78 @@
+"""`fedrec bench serving`: how fast the serving process answers on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.terminal.output import emit, json_option
+
+_LABELS = {
+    "small": "{items:,} x {dims}",
+    "large": "{items:,} x {dims}",
+    "weights": "blend of {items:,}",
+    "mlflow": "mlflow models serve",
+}
+
+
+@click.command("serving")
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=8.0, show_default=True, help="Length of each load."
+)
+@click.option(
+    "--items", type=click.IntRange(min=100), default=10_000, show_default=True, help="Small model's items."
+)
+@click.option(
+    "--large-items", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Large; 0: none."
+)
+@click.option(
+    "--weights",
+    type=click.IntRange(min=0),
+    default=1_682,
+    show_default=True,
+    help="A blend's items; 0: none.",
+)
+@click.option(
+    "--mlflow/--no-mlflow", default=True, show_default=True, help="Measure mlflow models serve, too."
+)
+@json_option
+def command(seconds: float, items: int, large_items: int, weights: int, mlflow: bool, as_json: bool) -> None:
+    """Measure the serving process with wrk: one worker, at one connection and at sixteen.
+
+    Models are random: LightFM's, of 64 dims, and a blend's weights from items to items. Each request brings
+    another history of ten items. LightFM's small model is measured behind `mlflow models serve`, too.
+    """
+    from tasks.bench.serving.bench import bench
+    from tasks.local import environment
+
+    home = environment.apply()
+    with tempfile.TemporaryDirectory(dir=home.root, prefix="bench-") as folder:
+        result = bench(
+            Path(folder),
+            items,
+            large_items,
+            weights,
+            seconds,
+            mlflow,
+            lambda text: click.echo(f"Measuring {text}", err=True),
+        )
+    emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    click.echo(f"{'':24} {'ready s':>8} {'p50 ms':>8} {'p99 ms':>8} {'requests/s at 16':>17}")
+    for name, label in _LABELS.items():
+        if name in result:
+            found = result[name]
+            one, many = found["one_connection"], found["sixteen_connections"]
+            model = label.format_map({**found, "dims": result["dims"]})
+            click.echo(
+                f"{model:24} {found['ready_s']:>8.2f} {one['p50_ms']:>8.3f} {one['p99_ms']:>8.3f} "
+                f"{many['per_second']:>17,.0f}"
+            )
+    if "mlflow" in result:
+        click.echo(f"{result['speedup_over_mlflow_serve_p50']} times as fast as mlflow models serve (p50).")

@@ -1,0 +1,1 @@
+"""Commands that move the champion, or show who moved it."""

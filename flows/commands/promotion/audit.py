@@ -1,0 +1,197 @@
+"""`fedrec audit`: who promoted what, when, why, on what data, with which gates; and whether that is true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.commands.promotion.promote import model_option
+from flows.terminal.output import emit, json_option
+from models.errors import InvalidInput, LedgerTampered, NotFound
+from models.ledger.chain import Entry
+from models.promotion.champions import about, champions, pending
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@click.command("audit")
+@click.argument("version", required=False, type=click.IntRange(min=1))
+@model_option
+@click.option(
+    "--verify", is_flag=True, help="Check the whole ledger and the aliases; exit code 6 on a fault."
+)
+@json_option
+def command(version: int | None, model_name: str | None, verify: bool, as_json: bool) -> None:
+    """Show the decisions about VERSION, or the history of all; --verify checks that nobody edited it.
+
+    Refused promotions are part of the history.
+    """
+    if verify and version is not None:
+        raise InvalidInput("--verify checks the whole ledger; leave VERSION out.")
+    if verify:
+        _verify(as_json)
+        return
+    from tasks.local import environment
+    from tasks.promotion import ledger
+    from tasks.tracking import registry
+
+    home = environment.apply()
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    entries = about(ledger.read_verified(home, client).entries, name)
+    chosen = [decision for decision in _decisions(entries) if version in (None, decision["version"])]
+    if version is not None and not chosen:
+        raise NotFound(
+            f"No decision was ever made about version {version} of {name!r}.",
+            next_step=f"Put it through the gates with fedrec promote --version {version}.",
+            model_name=name,
+            version=version,
+        )
+    stack = champions(entries, name)
+    result = {"model_name": name, "champion": stack[-1] if stack else None, "decisions": chosen}
+    emit(result, as_json=as_json, show=lambda: _show(result, detailed=version is not None))
+
+
+def _decisions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The decisions, oldest first, each with when it was applied."""
+    applied = {e.body["decision"]: e.body["applied_at"] for e in entries if e.body["type"] == "applied"}
+    return [
+        {
+            "version": entry.body["candidate"],
+            "kind": entry.body["kind"],
+            "accepted": entry.body["accepted"],
+            "previous": entry.body["incumbent"],
+            "actor": entry.body["actor"],
+            "reason": entry.body["reason"],
+            "decided_at": entry.body["decided_at"],
+            "applied_at": applied.get(entry.hash),
+            "verdicts": entry.body["verdicts"],
+            "evidence": entry.body["evidence"],
+            "policy": entry.body["policy"],
+            "decision_id": entry.hash,
+            "entry": entry.seq,
+        }
+        for entry in entries
+        if entry.body["type"] == "decision"
+    ]
+
+
+def _show(result: Mapping[str, Any], detailed: bool) -> None:
+    name, champion = result["model_name"], result["champion"]
+    if not result["decisions"]:
+        click.echo(f"No decision about {name} yet; make one with fedrec promote.")
+        return
+    if detailed:
+        for decision in result["decisions"]:
+            _show_decision(decision)
+    else:
+        _show_table(result["decisions"])
+    click.echo(f"Champion of {name}: {f'version {champion}' if champion else 'none'}.")
+
+
+def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for heading in ("decided (UTC)", "kind", "version", "before", "outcome", "actor", "reason"):
+        table.add_column(heading, no_wrap=heading not in ("outcome", "actor", "reason"), overflow="fold")
+    for decision in decisions:
+        row = (
+            decision["decided_at"][:16].replace("T", " "),
+            decision["kind"],
+            str(decision["version"]),
+            str(decision["previous"] or "-"),
+            _outcome(decision),
+            decision["actor"],
+            decision["reason"],
+        )
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    Console().print(table)
+
+
+def _outcome(decision: Mapping[str, Any]) -> str:
+    if not decision["accepted"]:
+        failed = [verdict["gate"] for verdict in decision["verdicts"] if not verdict["passed"]]
+        return f"refused: {', '.join(failed)}"
+    return "applied" if decision["applied_at"] else "interrupted"
+
+
+def _show_decision(decision: Mapping[str, Any]) -> None:
+    evidence = decision["evidence"]
+    lines = {
+        "what": f"{decision['kind']} of version {decision['version']}: {_outcome(decision)}",
+        "who": decision["actor"],
+        "when": f"{decision['decided_at']} (applied {decision['applied_at'] or 'never'})",
+        "why": decision["reason"] or "no reason given",
+        "instead of": f"version {decision['previous']}" if decision["previous"] else "no champion",
+        "model": f"job {evidence['job_id']}, round {evidence['round']}, SHA-256 {evidence['sha256']}",
+        "data": f"{evidence['data_digest']}, catalogue {evidence['catalog_digest']}",
+        "entry": f"{decision['entry']} of the ledger, {decision['decision_id']}",
+    }
+    for word, text in lines.items():
+        click.echo(f"{word:<11}{text}")
+    for verdict in decision["verdicts"]:
+        click.echo(f"  {'pass' if verdict['passed'] else 'FAIL'}  {verdict['gate']}: {verdict['observed']}")
+        click.echo(f"        required: {verdict['required']}")
+    click.echo()
+
+
+def _verify(as_json: bool) -> None:
+    from tasks.local import environment
+    from tasks.promotion import ledger
+    from tasks.tracking import registry
+
+    home = environment.apply()
+    client = registry.open_registry(home)
+    with ledger.locked(home):
+        found = ledger.read_verified(home, client)
+        interrupted = _interrupted_or_raise(client, found.entries)
+    result = {
+        "intact": True,
+        "entries": len(found.entries),
+        "head": found.entries[-1].hash if found.entries else None,
+        "interrupted": interrupted,
+        "torn_bytes": len(found.torn),
+    }
+    emit(result, as_json=as_json, show=lambda: _show_verified(result))
+
+
+def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> list[str]:
+    """The interrupted decisions, in words; aliases that differ for any other reason are an error."""
+    from tasks.promotion.promote import alias_faults, standing_of
+    from tasks.tracking import registry
+
+    interrupted: list[str] = []
+    faults: list[str] = []
+    for name in registry.registered_models(client):
+        decision = pending(entries, name)
+        if decision:
+            interrupted.append(f"{decision.body['kind']} of version {decision.body['candidate']} of {name}")
+        else:
+            faults += [f"{name}: {fault}" for fault in alias_faults(client, name, standing_of(entries, name))]
+    if faults:
+        raise LedgerTampered(
+            f"Every entry of the ledger holds, but aliases were moved past it: {'; '.join(faults)}.",
+            next_step="Ask who could write to the registry; fedrec promote or rollback puts aliases back.",
+            faults=faults,
+        )
+    return interrupted
+
+
+def _show_verified(result: Mapping[str, Any]) -> None:
+    if not result["entries"]:
+        click.echo("The ledger is empty: nothing was decided yet.")
+        return
+    click.echo(f"The ledger holds: {result['entries']} entries, head {result['head']}.")
+    for what in result["interrupted"]:
+        click.echo(f"Interrupted: the {what}. The next fedrec promote or rollback completes it.")
+    if result["torn_bytes"]:
+        click.echo(
+            f"The last line was cut off in writing ({result['torn_bytes']} bytes); the next command puts it "
+            "aside. No decision is lost: a command goes on only after its line is on the disk."
+        )

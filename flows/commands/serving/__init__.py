@@ -1,0 +1,1 @@
+"""Commands that answer, or publish what answers."""

@@ -1,0 +1,124 @@
+"""`fedrec publish`: what the registry's aliases name is what serving processes answer from."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.commands.promotion.promote import model_option
+from flows.terminal.output import emit, json_option
+
+
+def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that may roll back."""
+    drop = click.option(
+        "--max-drop",
+        type=click.FloatRange(0, 1, max_open=True),
+        help="Roll back where the champion's hit rate, by /v1/feedback, lies further than this share below "
+        "that of the champion before, beyond chance. Default: never.",
+    )
+    answers = click.option(
+        "--min-answers",
+        type=click.IntRange(min=1),
+        default=500,
+        show_default=True,
+        help="With --max-drop: judge only after so many answers of both.",
+    )
+    return drop(answers(function))
+
+
+@click.command("publish")
+@model_option
+@click.option("--watch", "watching", is_flag=True, help="Go on, and publish each new champion.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: between two looks at the registry.",
+)
+@drop_options
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+@click.option("--silo", hidden=True, help="Lay this silo's own users out, too.")
+@click.option("--data", type=click.Path(path_type=Path), hidden=True, help="With --silo: where they lie.")
+@json_option
+def command(
+    model_name: str | None,
+    watching: bool,
+    interval: float,
+    max_drop: float | None,
+    min_answers: int,
+    until_stdin_closes: bool,
+    silo: str | None,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """Publish the champion to serving processes that share this FEDREC_HOME.
+
+    The version is proved and laid out below FEDREC_HOME/serving as files that are mapped into memory; then a
+    pointer moves to it, which the processes follow within a second. A version with the alias "challenger" is
+    published beside it. `fedrec serve` starts this command with --watch by itself.
+    """
+    from tasks.local import environment
+    from tasks.tracking import registry
+
+    home = environment.apply()
+    users = None
+    if silo is not None:
+        from tasks.publishing.local_users import lay_out_users
+
+        users = partial(lay_out_users, home, silo, data)
+    if watching:
+        from models.promotion.live import DropPolicy
+        from tasks.publishing.follow_registry import watch
+
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if until_stdin_closes:
+            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+        policy = None if max_drop is None else DropPolicy(max_drop=max_drop, min_answers=min_answers)
+        watch(
+            home,
+            model_name,
+            interval,
+            stop,
+            lambda text: click.echo(f"publisher: {text}", err=True),
+            policy,
+            _roll_back,
+            users,
+        )
+        return
+    from tasks.publishing.publish import publish
+
+    client = registry.open_registry(home)
+    pointer = publish(home, client, registry.resolve_model_name(client, model_name), users)
+    result: dict[str, Any] = {
+        "champion": pointer.champion.bundle,
+        "challenger": pointer.challenger.bundle if pointer.challenger else None,
+    }
+    emit(result, as_json=as_json, show=lambda: click.echo(f"Published {result['champion']}."))
+
+
+def _roll_back(model_name: str, reason: str) -> bool:
+    """`fedrec rollback` in a process of its own, because Prefect takes its time and its memory."""
+    named = ["--model", model_name, "--actor", "fedrec publish", "--reason", reason]
+    done = subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-m", "flows", "rollback", *named], stdin=subprocess.DEVNULL, check=False
+    )
+    return done.returncode == 0
+
+
+def _wait_for_end(stop: threading.Event) -> None:
+    """Whoever started this process holds the other end, and lets go of it by ending, in whatever way."""
+    sys.stdin.buffer.read()
+    stop.set()

@@ -1,0 +1,49 @@
+"""`fedrec recommend`: the champion answers a history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from flows.commands.promotion.promote import model_option
+from flows.terminal.output import emit, json_option
+
+
+@click.command("recommend")
+@click.option(
+    "--history",
+    required=True,
+    metavar="ITEMS",
+    help='What the user liked: titles or item ids, separated by commas, such as "Toy Story,Star Wars".',
+)
+@click.option(
+    "-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many recommendations."
+)
+@click.option(
+    "--version",
+    default="champion",
+    show_default=True,
+    metavar="N|ALIAS",
+    help="Which version answers: a number, champion or previous.",
+)
+@click.option("--exclude", default="", metavar="ITEMS", help="Further items not to recommend.")
+@model_option
+@json_option
+def command(history: str, k: int, version: str, exclude: str, model_name: str | None, as_json: bool) -> None:
+    """Recommend items for a history, by fold-in: nothing is trained and nothing is stored."""
+    from tasks.local import environment
+    from tasks.scoring.recommend import answer
+
+    home = environment.apply()
+    result = answer(home, history, k, model_name=model_name, version=version, exclude=exclude)
+    emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    seen = "; ".join(item["title"] for item in result["history"])
+    click.echo(f"{result['model_name']} version {result['version']}, for: {seen}")
+    width = len(str(len(result["recommendations"])))
+    for item in result["recommendations"]:
+        click.echo(f"{item['rank']:>{width}}  {item['title']}  [id {item['item_id']}]  {item['score']:.3f}")

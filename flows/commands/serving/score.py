@@ -1,0 +1,108 @@
+"""`fedrec score`: recommendations for all users of a file, as one Parquet file."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.commands.promotion.promote import model_option
+from flows.terminal.output import emit, json_option
+
+_file = click.Path(path_type=Path, dir_okay=False)
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@click.command("score")
+@click.option(
+    "--users",
+    type=_file,
+    required=True,
+    help="user_id, item_id[, weight, timestamp] of all users: CSV, TSV or Parquet, by its extension.",
+)
+@click.option("--out", type=_file, required=True, help="Parquet file to write; replaced where it is there.")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Items for a user.")
+@click.option(
+    "--weight",
+    metavar="COLUMN",
+    help='How much an item counts, such as rating.  [default: "weight" where there is such a column]',
+)
+@click.option(
+    "--version",
+    default="champion",
+    show_default=True,
+    metavar="N|ALIAS",
+    help="Which version answers: a number, champion or previous.",
+)
+@model_option
+@json_option
+def command(
+    users: Path, out: Path, k: int, weight: str | None, version: str, model_name: str | None, as_json: bool
+) -> None:
+    """Recommend items to all users of a file, whose rows may stand in any order.
+
+    Each user is folded in from the history in the file; nothing of it is kept. Memory stays bounded however
+    large the file is. The output has one row for each recommended item: user_id, rank, item_id, title, score.
+    """
+    from tasks.local import environment
+    from tasks.scoring.score_file import score_users
+
+    home = environment.apply()
+    # Ended politely, it leaves nothing of the users' histories behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    progress = _Progress()
+    begun = time.perf_counter()
+    try:
+        result = score_users(
+            home, users, out, k, model_name=model_name, version=version, weight=weight, tell=progress.tell
+        )
+    finally:
+        progress.end()
+    result["seconds"] = round(time.perf_counter() - begun, 2)
+    emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+class _Progress:
+    """One line that changes on a terminal, a line every few seconds elsewhere; both on stderr."""
+
+    def __init__(self) -> None:
+        self._changing = sys.stderr.isatty()
+        self._wait = 0.1 if self._changing else _SECONDS_BETWEEN_LINES
+        self._last = time.monotonic()
+        self._is_open = False
+
+    def tell(self, what: str, done: int, of: int | None) -> None:
+        if time.monotonic() - self._last < self._wait:
+            return
+        self._last = time.monotonic()
+        text = f"{done:,} of {of:,} {what}" if of else f"{done:,} {what}"
+        if self._changing:
+            click.echo(f"\r{text:<60}", nl=False, err=True)
+            self._is_open = True
+        else:
+            click.echo(text, err=True)
+
+    def end(self) -> None:
+        if self._is_open:
+            click.echo(err=True)
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    click.echo(
+        f"{result['model_name']} version {result['version']}: {result['recommendations']:,} recommendations "
+        f"for {result['users']:,} users are in {result['out']}"
+    )
+    if result["unknown_items"]:
+        click.echo(
+            f"{result['unknown_interactions']:,} of {result['interactions']:,} interactions are with "
+            f"{result['unknown_items']:,} items that the model does not know, and were left out."
+        )
+    if result["users_without_known_items"]:
+        click.echo(
+            f"{result['users_without_known_items']:,} users have no item that it knows, and got popular ones."
+        )

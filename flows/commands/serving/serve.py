@@ -1,0 +1,156 @@
+"""`fedrec serve`: the serving process, and the publisher beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from flows.commands.promotion.promote import model_option
+from flows.commands.serving.publish import drop_options
+from models.errors import InvalidInput
+
+TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
+
+_SERVICE_OPTIONS = (
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port."),
+    click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
+    click.option(
+        "--rate",
+        type=click.FloatRange(min=0),
+        default=200.0,
+        show_default=True,
+        help="Requests a second that one address may make of one worker; 0 for any number.",
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
+    ),
+    click.option("--quiet", is_flag=True, help="Log no line for each request."),
+)
+
+
+def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that becomes the service."""
+    for option in reversed(_SERVICE_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command("serve")
+@service_options
+@click.option(
+    "--shadow",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of requests that the challenger is asked, too, unheard; the comparison goes to MLflow.",
+)
+@click.option(
+    "--canary",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of requests that the challenger answers.",
+)
+@drop_options
+@click.option("--no-publish", is_flag=True, help="Start no publisher: fedrec publish --watch runs elsewhere.")
+@model_option
+def command(
+    host: str,
+    port: int,
+    workers: int,
+    rate: float,
+    shadow: float,
+    canary: float,
+    token_file: Path | None,
+    max_drop: float | None,
+    min_answers: int,
+    no_publish: bool,
+    quiet: bool,
+    model_name: str | None,
+) -> None:
+    """Serve the champion over HTTP: recommendations from the history in each request; nothing is stored.
+
+    A publisher beside it follows the registry: a promotion or rollback takes effect within seconds, without
+    a restart and without a failed request. The page is at /, the description of all endpoints at
+    /openapi.json, numbers for Prometheus at /metrics.
+    """
+    publisher = None
+    if not no_publish:
+        named = ["--model", model_name] if model_name else []
+        judged = [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
+        publisher = [*named, *judged]
+    become_service(
+        host, port, workers, rate, token_file, publisher, shadow=shadow, canary=canary, access_log=not quiet
+    )
+
+
+def become_service(
+    host: str,
+    port: int,
+    workers: int,
+    rate: float,
+    token_file: Path | None,
+    publisher: list[str] | None,
+    **further: Any,
+) -> NoReturn:
+    """This process becomes the service: one process to watch and to stop.
+
+    Args:
+        host, port, workers, rate, token_file: the options of these names.
+        publisher: options of a publisher to start beside it; None for no publisher.
+        further: of `serving.settings.Settings`.
+    """
+    from tasks.bundles.pointer import serving_folder
+    from tasks.local.environment import apply
+
+    folder = serving_folder(apply())
+    folder.mkdir(parents=True, exist_ok=True)
+    token = _token(token_file)
+    if not token and host not in ("127.0.0.1", "::1", "localhost"):
+        click.echo(
+            f"fedrec: {host} can be reached from elsewhere and no token is asked for; see --token-file.",
+            err=True,
+        )
+    settings = {"folder": str(folder), "token": token, "rate": rate, "burst": 2 * rate, **further}
+    if publisher is not None:
+        _start_publisher(publisher)
+    os.environ.pop(TOKEN_VARIABLE, None)
+    # The package is not imported here, because commands and service stand side by side.
+    os.environ["FEDREC_SERVE_SETTINGS"] = json.dumps(settings)
+    click.echo(f"Serving at http://{host}:{port}; stop with Ctrl-C.", err=True)
+    serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
+    os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
+
+
+def _start_publisher(options: list[str]) -> None:
+    """A publisher that ends with this process, or with what this process becomes."""
+    its_end, our_end = os.pipe()
+    os.set_inheritable(our_end, True)
+    arguments = ["-m", "flows", "publish", "--watch", "--until-stdin-closes", *options]
+    # In a group of its own: a Ctrl-C in the terminal ends the service, and that ends the publisher.
+    subprocess.Popen(  # noqa: S603  # our own command
+        [sys.executable, *arguments],
+        stdin=its_end,
+        close_fds=True,
+        start_new_session=True,
+    )
+    os.close(its_end)
+
+
+def _token(file: Path | None) -> str:
+    token = (file.read_text() if file else os.environ.get(TOKEN_VARIABLE, "")).strip()
+    if file and not token:
+        raise InvalidInput(f"The token file {file} is empty.")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInput("A token consists of printable ASCII characters without spaces.")
+    return token

@@ -1,0 +1,1 @@
+"""`fedrec silo` and its commands."""

@@ -1,0 +1,130 @@
+"""`fedrec silo egress`: what left this silo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.terminal.output import emit, json_option
+from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from models.ledger.chain import Entry
+
+
+@click.command("egress")
+@click.option("--job", "job_id", default=None, metavar="ID", help="Only what left for this job.")
+@click.option("--verify", is_flag=True, help="Check that nobody edited the record; exit code 6 on a fault.")
+@click.option(
+    "--witness",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The coordinator's witness/NAME.jsonl: with --verify, check that the record holds all that this "
+    "silo signed.",
+)
+@json_option
+def command(job_id: str | None, verify: bool, witness: Path | None, as_json: bool) -> None:
+    """Show what left this silo: for each job, round and kind how much, and which figures.
+
+    Everything stands in the ledger FEDREC_HOME/egress.jsonl before it leaves, and what the policy refused
+    stands there too.
+    """
+    from tasks.local.home import current_home
+    from tasks.silos.egress_ledger import EgressLedger, summarise
+
+    if witness and not verify:
+        raise click.UsageError("--witness goes with --verify.")
+    ledger = EgressLedger(current_home())
+    found = ledger.read_verified() if verify else ledger.read()
+    result = {
+        **summarise(found.entries, job_id),
+        "entries": len(found.entries),
+        "head": found.entries[-1].hash if found.entries else None,
+        "verified": verify,
+        **(_compared(found.entries, witness) if witness else {}),
+        "torn_bytes": len(found.torn),
+    }
+    emit(result, as_json=as_json, show=lambda: _show(result, job_id))
+
+
+def _compared(entries: Sequence[Entry], witness: Path) -> dict[str, int]:
+    """How many heads that this silo signed the ledger holds; of what others signed it is not to blame.
+
+    Raises:
+        LedgerTampered: it does not hold one that it should.
+    """
+    from tasks.coordinator.egress_witness import read_witness, require_told, told_in
+    from tasks.local.home import current_home
+    from tasks.silos.keys import own_key_ids
+
+    told = told_in(read_witness(witness))
+    own = own_key_ids(current_home())
+    mine = [each for each in told if each.key_id in own]
+    if not mine:
+        raise InvalidInput(
+            f"{witness} holds no answer that is signed by a key of this silo ({', '.join(sorted(own))}).",
+            next_step="Ask the coordinator for the witness of this silo.",
+        )
+    require_told(entries, mine, mine[0].question.silo)
+    return {"held": sum(each.counts for each in mine), "signed_by_others": len(told) - len(mine)}
+
+
+def _show(result: Mapping[str, Any], job_id: str | None) -> None:
+    for_job = f" for job {job_id}" if job_id else ""
+    if result["sent"]:
+        _show_table(result["sent"])
+    if result["objects"]:
+        click.echo(
+            f"{_count(result['objects'], 'object')} of {result['bytes']:,} bytes left this silo{for_job}."
+        )
+    else:
+        click.echo(f"Nothing left this silo{for_job}.")
+    for body in result["refused"]:
+        click.echo(
+            f"Refused {body['at'][:16].replace('T', ' ')}: {body['what']} of {body['bytes']:,} bytes, "
+            f"job {body['job_id']}, round {body['round']}: {body['reason']}."
+        )
+    if result["verified"]:
+        head = f", head {result['head']}" if result["head"] else ""
+        click.echo(f"The ledger holds: {_count(result['entries'], 'entry', 'entries')}{head}.")
+    if "held" in result:
+        click.echo(f"It holds all {_count(result['held'], 'head')} that this silo signed.")
+    if others := result.get("signed_by_others"):
+        click.echo(f"By a key of this silo are not signed: {_count(others, 'answer')} of the witness.")
+    if result["torn_bytes"]:
+        click.echo(
+            f"The last line was cut off in writing ({result['torn_bytes']} bytes): what it was about has "
+            "not left. The next entry puts it aside."
+        )
+
+
+def _show_table(rows: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for heading in ("job", "round", "what", "objects", "bytes", "treatment", "last (UTC)", "fields"):
+        right = heading in ("round", "objects", "bytes")
+        table.add_column(
+            heading, justify="right" if right else "left", no_wrap=heading != "fields", overflow="fold"
+        )
+    for row in rows:
+        cells = (
+            row["job_id"],
+            str(row["round"]),
+            row["what"],
+            str(row["objects"]),
+            f"{row['bytes']:,}",
+            ", ".join(row["treatments"]),
+            row["last_at"][:16].replace("T", " "),
+            ", ".join(row["fields"]),
+        )
+        table.add_row(*(cell.replace("[", r"\[") for cell in cells))
+    Console().print(table)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,41 @@
+"""`fedrec silo enrol`."""
+
+from __future__ import annotations
+
+import click
+
+from flows.terminal.output import emit, json_option
+
+
+@click.command("enrol")
+@click.option("--name", required=True, metavar="NAME", help="Of this silo; the client id everywhere.")
+@click.option("--force", is_flag=True, help="Make a new key pair; the old one is kept aside.")
+@json_option
+def command(name: str, force: bool, as_json: bool) -> None:
+    """Make the key pair that this silo signs its answers with, and print the public key.
+
+    The private key never leaves FEDREC_HOME/keys. The coordinator needs the public one.
+    """
+    from tasks.coordinator.trust_store import require_silo_name
+    from tasks.local.home import current_home
+    from tasks.silos.keys import make_key, public_pem
+
+    require_silo_name(name)
+    key = make_key(current_home(), force=force)
+    pem = public_pem(key.public).decode()
+    result = {
+        "name": name,
+        "key_id": key.key_id,
+        "public_key": pem,
+        "public_key_file": str(key.public_file),
+        "private_key_file": str(key.file),
+    }
+
+    def show() -> None:
+        click.echo(f"Silo {name} has the key pair {key.key_id}:\n")
+        click.echo(pem)
+        click.echo(f"Give the coordinator the file {key.public_file}. There, run:\n")
+        click.echo(f"  fedrec trust {name} public.pem\n")
+        click.echo(f"and compare the key id over another channel, such as the telephone: {key.key_id}.")
+
+    emit(result, as_json=as_json, show=show)

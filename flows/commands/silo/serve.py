@@ -1,0 +1,54 @@
+"""`fedrec silo serve`: the serving process inside a silo, which knows the silo's users."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from flows.commands.promotion.promote import model_option
+from flows.commands.serving.serve import service_options
+from models.errors import NotFound
+
+
+@click.command("serve")
+@click.option("--silo", "name", help="The silo's name.  [default: the one in its settings]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A partition with the silo's interactions, in place of the snapshot of the job.",
+)
+@service_options
+@model_option
+def command(
+    name: str | None,
+    data: Path | None,
+    host: str,
+    port: int,
+    workers: int,
+    rate: float,
+    token_file: Path | None,
+    quiet: bool,
+    model_name: str | None,
+) -> None:
+    """Serve the champion inside a silo, which answers its own users by their ids.
+
+    POST /v1/users/{user_id}/recommendations answers from the user's trained embedding, which never leaves the
+    silo; a user without one is folded in. The item side comes from the registry (MLFLOW_TRACKING_URI), and
+    everything else is as with fedrec serve.
+    """
+    from flows.commands.serving.serve import become_service
+    from flows.silo.settings import load_silo_settings
+    from tasks.local.home import current_home
+
+    registry = current_home().mlflow / "mlflow.db"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not registry.exists():
+        raise NotFound(
+            f"No registry is named, and there is none of this machine's own: {registry}.",
+            next_step="Set MLFLOW_TRACKING_URI to the coordinator's MLflow, such as http://coordinator:5000.",
+        )
+    publisher = ["--silo", name or load_silo_settings().name]
+    publisher += ["--data", str(data.absolute())] if data else []
+    publisher += ["--model", model_name] if model_name else []
+    become_service(host, port, workers, rate, token_file, publisher, local_users=True, access_log=not quiet)

@@ -1,0 +1,1 @@
+"""The deployments of prefect.yaml, as Prefect should have them."""

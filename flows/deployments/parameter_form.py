@@ -1,0 +1,122 @@
+"""The form that Prefect's UI offers for a flow's parameters, and what a deployment may put into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from flows.settings.training_config import TrainingConfig, parse_config
+from models.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+_SECTION = re.compile(r"^(?:Attributes|Args):\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
+_ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
+
+
+def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
+    """The flow's parameters as an OpenAPI schema in which every field says what it is.
+
+    Prefect takes the descriptions of parameters and of pydantic fields; those of dataclasses stand in their
+    docstrings, and are added here.
+    """
+    from prefect.utilities.callables import parameter_schema
+
+    form = parameter_schema(flow).model_dump(mode="json", exclude_unset=True)
+    kinds = {kind.__name__: kind for kind in _kinds(_parameters(flow).values())}
+    definitions = form.get("definitions", {})
+    for name, definition in definitions.items():
+        kind = kinds.get(name)
+        if kind is None:
+            continue
+        definition["description"] = (inspect.getdoc(kind) or "").partition("\n")[0]
+        told = _told(kind)
+        for field, schema in definition.get("properties", {}).items():
+            if "description" not in schema and field in told:
+                schema["description"] = told[field]
+    # Without its family a section is LightFM's, and may fit another family, too: pydantic tells them apart.
+    for definition in definitions.values():
+        for schema in definition.get("properties", {}).values():
+            if "oneOf" in schema:
+                schema.pop("discriminator", None)
+                schema["anyOf"] = schema.pop("oneOf")
+    # A section's own description stands with the section, not with the field that holds it.
+    for definition in definitions.values():
+        for schema in definition.get("properties", {}).values():
+            section = schema.get("$ref", "").rpartition("/")[2]
+            if section in definitions:
+                schema.setdefault("description", definitions[section].get("description", ""))
+    return form
+
+
+def faults_of_parameters(
+    flow: Flow[..., Any], given: Mapping[str, Any], *, complete: bool
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the parameters that a deployment gives to its flow, as (where, what).
+
+    Args:
+        flow: takes them.
+        given: JSON values by name.
+        complete: whether all that have no default must be given, since nobody fills in a form.
+    """
+    known = _parameters(flow)
+    faults: list[tuple[tuple[str | int, ...], str]] = []
+    for name, value in given.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+            faults.append(((name,), f"the flow {flow.name} has no such parameter. {hint}"))
+        else:
+            faults += [((name, *where), what) for where, what in _faults(known[name], value)]
+    for name, parameter in inspect.signature(flow.fn).parameters.items():
+        if complete and name not in given and parameter.default is parameter.empty:
+            faults.append(((), f"a scheduled run needs {name!r}, which has no default."))
+    return faults
+
+
+def _faults(kind: Any, value: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    if kind is TrainingConfig and isinstance(value, Mapping):
+        try:
+            parse_config(value, "config")
+        except InvalidConfig as error:
+            key = tuple(str(error.facts.get("key", "")).split("."))
+            return [(key, f"{error.what} {error.next_step}".strip())]
+        return []
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        return [(each["loc"], f"{each['msg']}, got {each['input']!r}.") for each in error.errors()]
+    return []
+
+
+def _parameters(flow: Flow[..., Any]) -> dict[str, Any]:
+    """Name -> type."""
+    hints = typing.get_type_hints(flow.fn)
+    return {name: hints.get(name, Any) for name in inspect.signature(flow.fn).parameters}
+
+
+def _kinds(annotations: Any) -> Iterator[type]:
+    """All pydantic models and dataclasses in these annotations, and within those."""
+    for annotation in annotations:
+        yield from _kinds(typing.get_args(annotation))
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield annotation
+            yield from _kinds(field.annotation for field in annotation.model_fields.values())
+        elif isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+            yield annotation
+            yield from _kinds(typing.get_type_hints(annotation).values())
+
+
+def _told(kind: type) -> dict[str, str]:
+    """Field -> what the class's docstring says about it."""
+    section = _SECTION.search(inspect.getdoc(kind) or "")
+    entries = _ENTRY.findall(section[1]) if section else []
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}

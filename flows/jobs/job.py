@@ -1,0 +1,292 @@
+"""A job under way: opened or resumed from its journal, and closed whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect.runtime import flow_run
+
+from flows.runners.local_threads import LocalThreads
+from flows.runners.remote_silos import RemoteSilos
+from flows.runners.runner import Late, Runner
+from flows.settings.training_config import TrainingConfig
+from flows.terminal.progress import announce
+from models.errors import JobBusy
+from models.federation.merge import MergeRule
+from models.federation.rounds import Rejection
+from models.recommenders.families.families import family_of
+from models.recommenders.families.family import Family
+from tasks.clients.check_data import Checked
+from tasks.clients.orders import ClientOrder, JobContext
+from tasks.coordinator.initial_model import InitialModel, described, fresh_model, model_of_champion
+from tasks.coordinator.trust_store import TrustStore
+from tasks.datasets.membership import open_membership
+from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.exchange.store import ArtifactRef
+from tasks.jobs.journal import Journal, artifact_of, fingerprint, held
+from tasks.jobs.stopwatch import Stopwatch
+from tasks.local.disk_full import disk_full, is_disk_full
+from tasks.local.environment import apply
+from tasks.local.home import Home
+from tasks.silos.steps import Step
+from tasks.tracking.outbox_sender import Relay
+from tasks.tracking.run_tracker import git_revision
+
+# Imported where they are used, which would be in the middle of a job; imported by then, they are start-up.
+_SLOW_TO_IMPORT = (
+    "data_contracts.expectations",
+    "mlflow.data.meta_dataset",
+    "mlflow.data.sources",
+    "tasks.reports.report_figures",
+)
+
+
+@dataclass
+class Job:
+    """What the steps of a job share.
+
+    Attributes:
+        home: where everything lies.
+        config: as given.
+        partition: the clients' data, of which a coordinator sees names and digests.
+        journal: the job's folder, held by this process.
+        relay: tells MLflow about the job.
+        context: what all clients are told.
+        rounds: manifests of the committed rounds, from round 0 on.
+        unfit: clients whose data broke the interactions contract, by id, and why.
+        checked: what the clients said of their data, by client.
+        late: the newest answer that was missed, by client.
+        clock: where the time of this process went.
+        lightfm_s: CPU seconds inside LightFM so far, in this process.
+        resumed: whether an earlier process began this job.
+        runner: where the clients' work runs.
+    """
+
+    home: Home
+    config: TrainingConfig
+    partition: Partition
+    journal: Journal
+    relay: Relay
+    context: JobContext
+    rounds: list[dict[str, Any]]
+    resumed: bool
+    runner: Runner
+    unfit: dict[str, Rejection] = field(default_factory=dict)
+    checked: dict[str, Checked] = field(default_factory=dict)
+    late: dict[str, Late] = field(default_factory=dict)
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    lightfm_s: float = 0.0
+
+    @property
+    def rule(self) -> MergeRule[Any, Any]:
+        """How this job merges its next round."""
+        return _family(self.config).rule(
+            self.rounds[-1]["round"] / self.config.federation.rounds, self.config.seed
+        )
+
+    @property
+    def flow_run_id(self) -> str:
+        """The id of Prefect's flow run that works on this job."""
+        return str(flow_run.id)
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        """All clients, sorted."""
+        return tuple(client.id for client in self.partition.clients)
+
+    @property
+    def base(self) -> ArtifactRef:
+        """The newest committed model."""
+        return artifact_of(self.rounds[-1])
+
+    @property
+    def at_work(self) -> frozenset[str]:
+        """Clients that are still busy with what they were asked in an earlier step."""
+        return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """Clients that can be asked now, sorted."""
+        return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
+
+    def tell(self, kind: str, **content: Any) -> None:
+        """MLflow is told, at once or once it is back; `tasks.tracking.outbox_sender.Relay` says what of."""
+        was_silent = self.relay.silence is not None
+        with self.clock.measure("tracking"):
+            self.relay.tell(kind, **content)
+        if self.relay.silence is not None and not was_silent:
+            announce(_silent(self.relay))
+
+    def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
+        """What each client answered before the deadline; `flows.runners.runner.Runner.ask` says how.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        orders = {client_id: self._order(step, client_id) for client_id in client_ids}
+        found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
+        for answer in found.values():
+            # This process's own disk, so that no client is to blame; a silo's costs that silo alone.
+            if is_disk_full(answer):
+                raise answer
+        self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}
+        return found
+
+    @contextlib.contextmanager
+    def polling(self, clock: Stopwatch, out_of: str | None = None) -> Iterator[None]:
+        """What silos are waited for inside the block counts as polling, and not for `out_of`."""
+        before = self.runner.polling_s
+        yield
+        if waited := self.runner.polling_s - before:
+            clock.add("polling", waited)
+            if out_of:
+                clock.add(out_of, -waited)
+
+    def _order(self, step: Step, client_id: str) -> ClientOrder:
+        """A step that starts from, or looks at, the newest committed model; training makes the next one."""
+        start = self.journal.starting_point(client_id, self.rounds)
+        newest = self.rounds[-1]["round"]
+        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
+
+
+def open_data(home: Home, config: TrainingConfig) -> Partition:
+    """The data as the coordinator sees them: a partition here, or names of silos elsewhere.
+
+    Raises:
+        NotFound, CorruptArtifact, InvalidInput: they are missing, damaged, or break a rule.
+    """
+    if config.runner.kind == "silos":
+        return open_membership(home, Path(str(config.data.items)), config.runner.silos)
+    return open_partition(str(config.data.dir))
+
+
+@contextlib.contextmanager
+def opened(config: TrainingConfig) -> Iterator[Job]:
+    """The unfinished job of this configuration and data, or a new one, for this process alone.
+
+    Raises:
+        NotFound, CorruptArtifact: the partition is missing or damaged.
+        JobBusy: another process is working on the job, or took it over within the block (LeaseLost).
+    """
+    home, clock = apply(), Stopwatch()
+    with clock.measure("startup"):
+        for slow_to_import in _SLOW_TO_IMPORT:
+            importlib.import_module(slow_to_import)
+        partition = open_data(home, config)
+        initial = _initial_model(home, config, partition)
+        opening = {
+            "config": config.model_dump(mode="json"),
+            "data_digest": partition.digest,
+            "git_revision": git_revision(),
+            "opened_at": _now(),
+            "starting_points": initial.starting_points,
+        }
+        key = fingerprint(config.deciding(), partition.digest, initial.sha256)
+    with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
+        with clock.measure("startup"):
+            job = _job(home, config, partition, journal, initial)
+        job.clock = clock
+        try:
+            yield job
+        except JobBusy:
+            raise  # the job and its run are another's now
+        except BaseException as error:
+            job.relay.end("FAILED")
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise disk_full(error, home.root) from error
+            raise
+
+
+def _job(
+    home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
+) -> Job:
+    context = JobContext(
+        job_id=journal.job_id,
+        seed=config.seed,
+        spec=config.train,
+        merge_rule=config.federation.merge_rule,
+        exchange_url=config.runner.exchange or home.exchange.as_uri(),
+        data_dir=str(partition.root),
+        data_digest=partition.digest,
+        silos_dir=str(home.silos),
+        evaluation_seed=config.evaluation.seed,
+        negatives=config.evaluation.negatives,
+    )
+    rounds = journal.committed()
+    job = Job(
+        home,
+        config,
+        partition,
+        journal,
+        Relay(home, journal, context.exchange, str(flow_run.id)),
+        context,
+        rounds,
+        bool(rounds),
+        _runner(home, config, context, partition),
+    )
+    if not rounds:
+        job.rounds = [_commit_round_0(job, initial)]
+    job.relay.open(config.model_dump(mode="json"), partition.items_path)
+    if job.relay.silence is not None:
+        announce(_silent(job.relay))
+    if job.resumed:
+        announce(f"Job {journal.job_id} continues after round {job.rounds[-1]['round']}.")
+    else:
+        announce(f"Job {journal.job_id} begins.")
+    return job
+
+
+def _silent(relay: Relay) -> str:
+    return f"MLflow is away, and is told later. {relay.silence}"
+
+
+def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
+    if config.runner.kind == "threads":
+        return LocalThreads()
+    items = context.exchange.put(f"{context.job_id}/catalog", partition.items_path.read_bytes())
+    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
+
+
+def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
+    ref = job.context.exchange.put(f"{job.journal.job_id}/models", initial.data)
+    manifest = {
+        "format": 1,
+        "job_id": job.journal.job_id,
+        "round": 0,
+        "model_path": ref.path,
+        "model_sha256": ref.sha256,
+        "model_bytes": ref.size,
+        "base_sha256": None,
+        "catalog_digest": job.partition.catalog.digest,
+        "data_digest": job.partition.digest,
+        "accepted": [],
+        "rejected": [],
+        "contracts": {},
+        "training": {},
+        "lease": job.journal.token,
+        "committed_at": _now(),
+    }
+    job.journal.commit(manifest)
+    return manifest
+
+
+def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
+    family = described(_family(config), partition)
+    if config.start_from == "champion":
+        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
+    return fresh_model(partition.catalog, family, config.seed)
+
+
+def _family(config: TrainingConfig) -> Family:
+    federation = config.federation
+    return family_of(config.train, federation.merge_rule, federation.server_learning_rate)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

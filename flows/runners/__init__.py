@@ -1,0 +1,1 @@
+"""Where the clients' work runs: threads of this process, or silos elsewhere."""

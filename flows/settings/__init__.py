@@ -1,0 +1,1 @@
+"""Configuration files: typed, documented, and strict about what they do not know."""

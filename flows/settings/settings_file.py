@@ -1,0 +1,130 @@
+"""Reads a YAML file of settings into its type; what the type does not know is an error, never ignored."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.errors import InvalidConfig
+from tasks.local.home import current_home
+
+
+class Section(BaseModel):
+    """A part of a file of settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=Section)
+
+
+def read_yaml(path: Path, what: str, *, next_step: str = "") -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Args:
+        path: the file.
+        what: what to call it in an error, such as "The configuration".
+        next_step: advice where it cannot be read.
+
+    Raises:
+        InvalidConfig: the file cannot be read, is no YAML, or holds something else than keys and values.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # No cause is chained: YAML's own message quotes the line, and that line may hold a secret.
+        raise InvalidConfig(f"{what} {path} cannot be read: {_why(error)}.", next_step=next_step) from None
+    if not isinstance(raw, dict):
+        raise InvalidConfig(f"{what} {path} holds a {type(raw).__name__}, expected keys and values.")
+    return raw
+
+
+def validated(
+    kind: type[Settings], raw: Mapping[str, Any], origin: str, *, private: Collection[str] = ()
+) -> Settings:
+    """The settings that these JSON values describe.
+
+    Args:
+        kind: their type.
+        raw: nested keys and values.
+        origin: what to call them in an error.
+        private: sections whose values no error shows.
+
+    Raises:
+        InvalidConfig: a key is unknown (the error suggests the nearest), or a value is out of range.
+    """
+    _refuse_unknown(raw, kind, origin, "")
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = _key(raw, first["loc"])
+        hidden = key.split(".", maxsplit=1)[0] in private
+        got = "" if hidden else f", got {first['input']!r}"
+        what = f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}."
+        raise InvalidConfig(what, key=key) from (None if hidden else error)
+
+
+def absolute_folder(text: str) -> Path:
+    """The folder that `text` names, with `~`, `$FEDREC_HOME` and other variables replaced.
+
+    Absolute, because a flow may run in another working directory.
+    """
+    os.environ.setdefault("FEDREC_HOME", str(current_home().root))
+    return Path(os.path.expandvars(text)).expanduser().resolve()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at offset {error.start}"
+    return " ".join(str(error).split())
+
+
+def _key(raw: Any, loc: tuple[int | str, ...]) -> str:
+    """The dotted key of an error's place, without the family that pydantic puts into it."""
+    parts = []
+    for part in loc:
+        if isinstance(raw, Mapping) and part not in raw and part == raw.get("family", "lightfm"):
+            continue
+        parts.append(str(part))
+        raw = raw.get(part) if isinstance(raw, Mapping) else None
+    return ".".join(parts)
+
+
+def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
+    """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
+    if not isinstance(raw, Mapping):
+        return  # a wrong type is pydantic's to explain
+    if get_origin(kind) is dict:
+        for key, value in raw.items():  # any key will do
+            _refuse_unknown(value, get_args(kind)[1], origin, f"{prefix}{key}.")
+        return
+    known = _known_keys(kind, raw)
+    for key, value in raw.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(known)}."
+            raise InvalidConfig(f"{origin}: unknown key {prefix}{key}.", next_step=hint, key=f"{prefix}{key}")
+        _refuse_unknown(value, known[key], origin, f"{prefix}{key}.")
+
+
+def _known_keys(kind: Any, raw: Mapping[Any, Any]) -> dict[str, Any]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if is_dataclass(kind):
+        return {field.name: object for field in fields(kind)}
+    # A section that may be absent is a union of its type and None; one of several kinds names its family.
+    kinds = sorted(get_args(kind), key=lambda each: getattr(each, "family", None) != raw.get("family"))
+    return next((keys for each in kinds if (keys := _known_keys(each, raw))), {})

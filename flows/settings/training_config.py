@@ -1,0 +1,181 @@
+"""The configuration of a training job: typed, documented, and strict about what it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from data_contracts.embeddings import EmbeddingLimits
+from data_contracts.interactions import InteractionLimits
+from data_contracts.updates import UpdateLimits
+from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
+from models.errors import InvalidConfig
+from models.federation.merge import MergeRuleName
+from models.federation.rounds import TrainSpec
+from models.recommenders.families.specs import FamilySpec, IterativeSpec
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class DataSection(Section):
+    """Which data."""
+
+    dir: str | None = Field(None, description="Folder of a partition. $FEDREC_HOME stands for fedrec's home.")
+    items: str | None = Field(
+        None, description="The item catalogue, where the clients are silos and the data are with them."
+    )
+
+
+class FederationSection(Section):
+    """How the clients work together."""
+
+    rounds: int = Field(30, ge=1, description="Number of merges.")
+    merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
+    server_learning_rate: float = Field(
+        1.0, gt=0, description="Factor on the server's step of the sum rules and the adaptive ones."
+    )
+    cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
+    quorum_share: float = Field(0.5, ge=0, le=1, description="Share of the asked that must deliver.")
+    deadline_s: float = Field(300.0, gt=0, description="Seconds that a round waits for its clients.")
+
+
+class EvaluationSection(Section):
+    """What is measured, on held-out interactions."""
+
+    every: int = Field(5, ge=1, description="Rounds between evaluations on the validation cases.")
+    negatives: int = Field(99, ge=1, description="Sampled items that a held-out one is ranked against.")
+    seed: int = Field(0, ge=0, description="Of the sampled negatives; alike in all jobs that are compared.")
+    silo_only: bool = Field(True, description="Compare with each silo training alone.")
+    pooling_allowed: bool = Field(
+        False, description="Compare with LightFM on the pooled data; only where the data may be pooled."
+    )
+
+
+class ContractsSection(Section):
+    """Limits of the data contracts."""
+
+    interactions: InteractionLimits = InteractionLimits()
+    updates: UpdateLimits = UpdateLimits()
+    embeddings: EmbeddingLimits = EmbeddingLimits()
+
+
+class RunnerSection(Section):
+    """Where the clients' work runs. It changes no result."""
+
+    kind: Literal["threads", "silos"] = Field(
+        "threads", description="Threads of this process, or silos with workers of their own."
+    )
+    threads: int | None = Field(None, ge=1, description="Clients trained at once; all cores where empty.")
+    silos: tuple[str, ...] = Field((), description="Names of the silos that take part.")
+    exchange: str | None = Field(
+        None, description="URL of the folder shared with the silos; below FEDREC_HOME where empty."
+    )
+    poll_s: float = Field(0.5, gt=0, description="Seconds between two looks at the silos' progress.")
+    away_s: float = Field(
+        120.0, ge=0, description="Seconds for which Prefect's server may be away while silos are asked."
+    )
+    lease_s: float = Field(
+        15.0, gt=0, description="Seconds without a sign of life after which another process takes over."
+    )
+
+
+class TrainingConfig(Section):
+    """Everything that decides what a training job does."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Of the job, lower case.")
+    model_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The registered model.")
+    seed: int = Field(1, ge=0, description="All randomness of the training comes from it.")
+    start_from: Literal["fresh", "champion"] = Field(
+        "fresh", description="A random model, or the champion and the users' embeddings that belong to it."
+    )
+    data: DataSection
+    train: FamilySpec = Field(
+        TrainSpec(), discriminator="family", description="The family of recommenders, and how it is trained."
+    )
+    federation: FederationSection = FederationSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    contracts: ContractsSection = ContractsSection()
+    runner: RunnerSection = RunnerSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lightfm_by_default(cls, values: Any) -> Any:
+        train = values.get("train") if isinstance(values, dict) else None
+        return {**values, "train": {"family": "lightfm", **train}} if isinstance(train, dict) else values
+
+    def deciding(self) -> dict[str, Any]:
+        """The part that decides the result, as JSON values: all but places and parallelism."""
+        return self.model_dump(mode="json", exclude={"runner": True, "data": True})
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """The configuration in a YAML file, with overrides.
+
+    Args:
+        path: the file.
+        overrides: `key=value` with dotted keys, such as `train.dims=64`; values are YAML.
+
+    Raises:
+        InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
+    """
+    raw = read_yaml(path, "The configuration")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
+    """The configuration that these JSON values describe.
+
+    Args:
+        raw: nested keys and values.
+        origin: what to call them in an error.
+
+    Raises:
+        InvalidConfig: a key is unknown, or a value is out of range.
+    """
+    config = validated(TrainingConfig, raw, origin)
+    wanted, other = ("items", "dir") if config.runner.kind == "silos" else ("dir", "items")
+    path = getattr(config.data, wanted)
+    if path is None or getattr(config.data, other) is not None:
+        raise InvalidConfig(
+            f"{origin}: with runner.kind {config.runner.kind!r} the data are named by data.{wanted} alone.",
+            next_step=f"Set data.{wanted}, and leave data.{other} out.",
+            key=f"data.{wanted}",
+        )
+    if config.start_from == "champion" and not isinstance(config.train, IterativeSpec):
+        raise InvalidConfig(
+            f"{origin}: start_from 'champion' has no use for train.family {config.train.family!r}: it is "
+            "solved at once from what the clients send, and nothing of the champion would be left.",
+            next_step="Set start_from: fresh.",
+            key="start_from",
+        )
+    if config.runner.kind == "silos" and config.evaluation.pooling_allowed:
+        raise InvalidConfig(
+            f"{origin}: evaluation.pooling_allowed needs the data in one place, but runner.kind is 'silos'.",
+            next_step="Set evaluation.pooling_allowed to false.",
+            key="evaluation.pooling_allowed",
+        )
+    absolute = str(absolute_folder(path))
+    return config.model_copy(update={"data": DataSection.model_validate({wanted: absolute})})
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InvalidConfig(f"--set needs key=value, got {override!r}.", next_step="Try --set train.dims=64.")
+    *parents, last = key.split(".")
+    for parent in parents:
+        # A section whose keys are all commented out is empty in YAML.
+        raw[parent] = {} if raw.get(parent) is None else raw[parent]
+        raw = raw[parent]
+        if not isinstance(raw, dict):
+            raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
+    try:
+        raw[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidConfig(f"--set {override}: the value is no YAML: {error}.", key=key) from error

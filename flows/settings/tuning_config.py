@@ -1,0 +1,96 @@
+"""What `fedrec tune` searches: keys of a training configuration, their ranges, and the measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from flows.settings.settings_file import Section, read_yaml, validated
+from models.errors import InvalidConfig
+
+Arm = Literal["federated", "centralised"]
+
+
+class Range(Section):
+    """The values that a key may take: a list of them, or all numbers between two."""
+
+    choices: tuple[str | int | float, ...] = Field((), description="The values, in any order.")
+    low: float | None = Field(None, description="The least number.")
+    high: float | None = Field(None, description="The largest number.")
+    log: bool = Field(False, description="Equal factors are equally likely, not equal distances.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        ends = (self.low, self.high)
+        if bool(self.choices) == (None not in ends) or (self.choices and ends != (None, None)):
+            raise ValueError("needs either choices, or low and high")
+        if self.low is not None and self.high is not None:
+            if self.low >= self.high:
+                raise ValueError("low must be below high")
+            if self.log and self.low <= 0:
+                raise ValueError("low must be above 0 where log is true")
+        return self
+
+
+class TuningConfig(Section):
+    """A search."""
+
+    seed: int = Field(0, ge=0, description="Of the search itself.")
+    training_seeds: tuple[int, ...] = Field(
+        (101, 102), min_length=1, description="Seeds that each trial is trained with; none of a report's."
+    )
+    epochs: int = Field(40, ge=1, description="Passes over the data that a trial may take.")
+    evaluations: int = Field(4, ge=1, description="Evenly spaced looks at the validation cases in a trial.")
+    metrics: tuple[str, ...] = Field(
+        ("ndcg@10", "hr@10", "loo_ndcg@10", "loo_hr@10"),
+        min_length=1,
+        description="The objective is their geometric mean, so that no metric counts more for being larger.",
+    )
+    both: dict[str, Range] = Field(default_factory=dict, description="Keys searched in either arm.")
+    federated: dict[str, Range] = Field(default_factory=dict, description="Keys of the federated arm alone.")
+
+    def space(self, arm: Arm) -> dict[str, Range]:
+        """The keys that this arm searches."""
+        return self.both | (self.federated if arm == "federated" else {})
+
+
+def load_tuning(path: Path) -> TuningConfig:
+    """The search in a YAML file.
+
+    Raises:
+        InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
+    """
+    raw = read_yaml(path, "The search")
+    tuning = validated(TuningConfig, raw, str(path))
+    _require_known(tuning.metrics, str(path))
+    return tuning
+
+
+def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested keys and values of a configuration, with these dotted keys set; the original is left alone."""
+    changed: dict[str, Any] = {**config}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        if not name or not isinstance(changed.get(section), Mapping):
+            raise InvalidConfig(
+                f"The search names {key!r}, which is no key of a section.",
+                next_step="Try train.dims.",
+                key=key,
+            )
+        changed[section] = {**changed[section], name: value}
+    return changed
+
+
+def _require_known(metrics: tuple[str, ...], origin: str) -> None:
+    from models.evaluation.ranking import METRICS
+
+    for name in metrics:
+        if name not in METRICS:
+            raise InvalidConfig(
+                f"{origin}: metrics: there is no metric {name!r}.",
+                next_step=f"There are: {', '.join(METRICS)}.",
+                key="metrics",
+            )

@@ -1,0 +1,135 @@
+"""A silo's own settings: who it is, where its data lie, and what may leave it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
+from models.errors import InvalidConfig
+from tasks.datasets.partition_reader import CLIENT_ID
+from tasks.datasets.source import FolderSource, Source
+from tasks.datasets.sql_source import PASSWORD_VARIABLE, SqlSource
+from tasks.local.home import current_home
+
+SETTINGS_VARIABLE = "FEDREC_SILO_SETTINGS"
+
+Answer = Literal["check", "update", "evaluation"]
+
+# Drivers also take passwords as parameters of the URL, or inside one, as ODBC's connection strings do.
+_SECRET = re.compile(r"(?:^|[?&;_-])(?:\w*password|\w*passwd|pwd|secret|token)\s*=", re.IGNORECASE)
+
+
+class SqlSection(Section):
+    """A query against a database."""
+
+    url: str = Field(min_length=1, description="SQLAlchemy URL, without a password.")
+    query: str = Field(min_length=1, description="Returns user_id, item_id[, rating][, timestamp].")
+
+
+class SourceSection(Section):
+    """Where the silo's interactions lie: one of a folder and a query."""
+
+    folder: str | None = Field(None, min_length=1, description="CSV, TSV or Parquet files, all of one form.")
+    sql: SqlSection | None = Field(None, description="A query against a database.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SourceSection:
+        if (self.folder is None) == (self.sql is None):
+            raise ValueError("give exactly one of folder and sql")
+        return self
+
+
+class PolicySection(Section):
+    """What may leave the silo."""
+
+    may_leave: tuple[Answer, ...] = Field(
+        ("check", "update", "evaluation"), description="Kinds of answers that may leave."
+    )
+    max_update_bytes: int = Field(100_000_000, ge=1, description="A larger update does not leave.")
+    min_users: int = Field(1, ge=1, description="With fewer users no update and no figures leave.")
+
+
+class SiloSettings(Section):
+    """Everything that a silo's owner decides."""
+
+    name: str = Field(pattern=f"^{CLIENT_ID.pattern}$", description="The client id everywhere, lower case.")
+    prefect_api_url: str = Field(pattern=r"^https?://\S+$", description="The coordinator's Prefect.")
+    exchange: str = Field(
+        pattern=r"^[a-z][a-z0-9+.-]*://\S+$", description="URL of the folder shared with the coordinator."
+    )
+    source: SourceSection
+    policy: PolicySection = PolicySection()
+    keep_jobs: int = Field(
+        10, ge=1, description="Snapshots and answers of so many of the newest jobs stay; older ones are gone."
+    )
+
+    @field_validator("exchange")
+    @classmethod
+    def _whole_path(cls, url: str) -> str:
+        if url.startswith("file://") and not url.startswith("file:///"):
+            raise ValueError("a file URL has three slashes before an absolute path: file:///srv/exchange")
+        return url
+
+    def data_source(self) -> Source:
+        """The source of the silo's interactions, ready to be read."""
+        if self.source.sql:
+            return SqlSource(self.source.sql.url, self.source.sql.query)
+        return FolderSource(absolute_folder(self.source.folder or ""))
+
+
+def default_settings_path() -> Path:
+    """Where a silo's settings lie unless another file is named: here, or where its worker was told."""
+    return Path(os.environ.get(SETTINGS_VARIABLE) or current_home().root / "silo.yaml")
+
+
+def load_silo_settings(path: Path | None = None) -> SiloSettings:
+    """The settings of the silo on this machine.
+
+    Args:
+        path: the YAML file; None for `FEDREC_HOME/silo.yaml`.
+
+    Raises:
+        InvalidConfig: the file cannot be read, a key is unknown, a value is out of range, or it holds a
+            password. No message shows a password.
+    """
+    path = path or default_settings_path()
+    raw = read_yaml(
+        path,
+        "The silo's settings",
+        next_step="Write the file after infra/silo.example.yaml, or name another with --settings FILE.",
+    )
+    _refuse_passwords(raw, str(path), "")
+    return validated(SiloSettings, raw, str(path), private=("source",))
+
+
+def _refuse_passwords(raw: Mapping[str, Any], origin: str, prefix: str) -> None:
+    # Before anything else looks at the values, so that no other error can show one.
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            _refuse_passwords(value, origin, f"{prefix}{key}.")
+        elif "password" in str(key).lower() or (isinstance(value, str) and _holds_password(value)):
+            raise InvalidConfig(
+                f"{origin}: {prefix}{key} holds a password, which does not belong into a file of settings.",
+                next_step=f"Give a database's password as the environment variable {PASSWORD_VARIABLE}, or "
+                "PostgreSQL's in ~/.pgpass; Prefect's as PREFECT_API_AUTH_STRING; the exchange's where its "
+                "storage library looks (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile).",
+                key=f"{prefix}{key}",
+            )
+
+
+def _holds_password(value: str) -> bool:
+    scheme, separator, rest = value.partition("://")
+    if not separator or not re.fullmatch(r"[\w+.-]+", scheme):
+        return False
+    if scheme == "file":
+        return False
+    # urlsplit alone would give up at a bad port, and a password may hold a slash that was not escaped.
+    user, at, _ = rest.rpartition("@")
+    return (bool(at) and ":" in user) or bool(_SECRET.search(unquote(urlsplit(f"x://{rest}").query)))

@@ -1,0 +1,161 @@
+"""A job's result in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from tasks.reports.job_result import (
+    Comparison,
+    Result,
+    benefits,
+    comparisons,
+    contract_tallies,
+    judgement,
+    overall_benefit,
+    rejections,
+    time_shares,
+    verdict,
+)
+
+_NAMED_CLIENTS = 5
+_BAR_WIDTH = 20
+
+
+def show_result(result: Result, console: Console, open_next: Sequence[str] = ()) -> None:
+    """The console shows the job's outcome: tables side by side, who gained, where the time went, what next.
+
+    Args:
+        result: the job's result, as it also stands in `result.json`.
+        console: where to print; 80 columns are enough.
+        open_next: lines that tell the reader where to go from here.
+    """
+    finished = result["status"] == "finished"
+    console.print()
+    console.print(Text(verdict(result), style="bold" if finished else "bold red"))
+    rows = comparisons(result)
+    if any(row.federated is not None for row in rows):
+        console.print()
+        console.print(_comparison_table(rows))
+        console.print()
+    _show_benefits(result, console)
+    _show_checks(result, console)
+    console.print()
+    console.print(_time_table(result))
+    console.print()
+    _show_overhead(result, console)
+    if open_next:
+        console.print()
+        console.print("[bold]Open next[/bold]")
+        for line in open_next:
+            # Long lines are addresses and commands: they wrap in the terminal but stay one line for copying.
+            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _comparison_table(rows: Sequence[Comparison]) -> Table:
+    """Only the columns that the job has numbers for."""
+    table = Table(
+        title="Test split, side by side",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    columns = [
+        ("federated", [row.federated for row in rows], "{:.4f}"),
+        ("centralised", [row.centralised for row in rows], "{:.4f}"),
+        ("silo-only", [row.silo_only for row in rows], "{:.4f}"),
+        ("÷ centralised", [row.to_centralised for row in rows], "{:.3f}"),
+        ("÷ silo-only", [row.to_silo_only for row in rows], "{:.3f}"),
+    ]
+    known = [column for column in columns if any(value is not None for value in column[1])]
+    table.add_column("metric")
+    for name, _, _ in known:
+        table.add_column(name, justify="right", style="bold" if name == "federated" else "")
+    for place, row in enumerate(rows):
+        cells = ["–" if values[place] is None else form.format(values[place]) for _, values, form in known]
+        table.add_row(row.metric, *cells)
+    return table
+
+
+def _show_benefits(result: Result, console: Console) -> None:
+    gains = benefits(result)
+    overall = overall_benefit(gains)
+    if overall is None:
+        return
+    margin = "" if overall.margin is None else f" ± {overall.margin:.4f}"
+    losers = [one for one in reversed(gains) if one.loses]
+    clear = sum(one.is_clear and not one.loses for one in gains)
+    console.print(
+        f"[bold]Joining[/bold] changes {judgement(result).worth} by {overall.mean:+.4f}{margin} over all "
+        f"{overall.cases} cases, and helps {len(gains) - len(losers)} of {len(gains)} clients "
+        f"({clear} beyond chance).",
+        highlight=False,
+    )
+    if losers:
+        named = ", ".join(
+            f"{escape(one.client_id)} ({one.mean:+.4f}{'' if one.is_clear else ', may be chance'})"
+            for one in losers[:_NAMED_CLIENTS]
+        )
+        more = f" and {len(losers) - _NAMED_CLIENTS} more" if len(losers) > _NAMED_CLIENTS else ""
+        console.print(f"  [yellow]Served worse:[/yellow] {named}{more}.", highlight=False)
+    keepers = [escape(one.client_id) for one in gains if one.offer == "local"]
+    if keepers:
+        more = f" and {len(keepers) - _NAMED_CLIENTS} more" if len(keepers) > _NAMED_CLIENTS else ""
+        named = ", ".join(keepers[:_NAMED_CLIENTS])
+        console.print(
+            f"  Offered their own model, by their validation cases: {named}{more}.", highlight=False
+        )
+
+
+def _show_checks(result: Result, console: Console) -> None:
+    tallies = contract_tallies(result)
+    if tallies:
+        parts = [f"{one.contract} {one.passed}/{one.checked}" for one in tallies]
+        colour = "yellow" if any(one.broken for one in tallies) else "green"
+        console.print(f"[bold]Contracts[/bold] that held: [{colour}]{', '.join(parts)}[/].", highlight=False)
+    rejected = rejections(result)
+    if not rejected:
+        console.print("[bold]Rejections[/bold]: none.", highlight=False)
+        return
+    last = rejected[-1]
+    console.print(
+        f"[bold]Rejections[/bold]: [yellow]{len(rejected)}[/yellow]; the last in round {last['round']}: "
+        f"{escape(last['client_id'])} at {escape(last['stage'])}: {escape(last['reason'])}",
+        highlight=False,
+    )
+
+
+def _time_table(result: Result) -> Table:
+    total = result["timings"]["total_s"]
+    table = Table(
+        title=f"Wall time: {total:.1f} s",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("")
+    for one in time_shares(result):
+        table.add_row(
+            one.label, f"{one.seconds:.2f}", f"{one.share:.1%}", "█" * round(one.share * _BAR_WIDTH)
+        )
+    return table
+
+
+def _show_overhead(result: Result, console: Console) -> None:
+    timings = result["timings"]
+    if timings.get("overhead_ratio") is not None:
+        console.print(
+            f"In a bare loop training takes {timings['lightfm_s']:.1f} s: "
+            f"after start-up the job took {timings['overhead_ratio']:.2f} times that.",
+            highlight=False,
+        )

@@ -1,0 +1,1 @@
+"""Arrays, seeds, the catalogue, histories and metrics: what all of the mathematics shares."""

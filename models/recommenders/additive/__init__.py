@@ -1,0 +1,1 @@
+"""Families whose statistics are sums over users."""

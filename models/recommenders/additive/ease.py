@@ -1,0 +1,70 @@
+"""EASE, whose one statistic is a sum over users: federated in one round, without loss.
+
+Steck 2019 ("Embarrassingly Shallow Autoencoders for Sparse Data", eq. 8): with the used pairs as X (users,
+items) of 0 and 1, the item weights B that minimise |X - X B|² + l |B|² under a diagonal of 0 are
+
+    P = ( X'X + l I )^-1,    B_ij = - P_ij / P_jj
+
+X'X counts how many users used both of two items, so each client adds up its own users' and the server solves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Gt
+
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.histories import Histories
+from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
+
+
+@dataclass(frozen=True)
+class EaseSpec:
+    """How EASE is trained.
+
+    Attributes:
+        regularisation: l above.
+        family: names this way to train.
+    """
+
+    regularisation: Annotated[float, Gt(0)] = 300.0
+    family: Literal["ease"] = "ease"
+
+
+@dataclass(frozen=True)
+class EaseStatistics(ArrayGroup):
+    """A client's sums over its users.
+
+    Attributes:
+        gram: (triangle of items,) float32, X'X; whole numbers, and so exact below 2**24 users.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {"gram": "triangle"}
+    GROWING: ClassVar[frozenset[str]] = frozenset({"gram"})
+
+    gram: FloatArray
+
+    @classmethod
+    def zero(cls, n_items: int) -> EaseStatistics:
+        """The sums over no users."""
+        return cls(np.zeros(triangle_size(n_items), dtype=np.float32))
+
+
+def statistics(histories: Histories) -> EaseStatistics:
+    """The client half: how many of these users used both of two items."""
+    used = histories.matrix()
+    return EaseStatistics(triangle((used.T @ used).toarray()).astype(np.float32))
+
+
+def solve(total: EaseStatistics, n_items: int, spec: EaseSpec) -> ItemWeights:
+    """The server half: the item weights for the sum over all clients."""
+    gram = symmetric(total.gram, n_items)
+    inverse = np.linalg.inv(gram + spec.regularisation * np.eye(n_items))
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return ItemWeights.of(weights, 0.0, popularity=np.diag(gram))

@@ -1,0 +1,143 @@
+"""Implicit ALS whose item step needs nothing but sums over users, so that it federates without loss.
+
+Minimised is the loss of Hu, Koren and Volinsky 2008 in the form of Rendle et al. 2022 ("Revisiting the
+Performance of iALS on Item Recommendation Benchmarks", eq. 1 and 6), with S the used pairs:
+
+    sum_(u,i in S) (1 - w_u'h_i)² + a sum_u sum_i (w_u'h_i)²
+        + l ( sum_u (|S_u| + a |I|)^v |w_u|² + sum_i (|S_i| + a |U|)^v |h_i|² )
+
+A user's vector follows from the items alone, so a client keeps no state between rounds. An item's vector is
+
+    h_i = ( sum_(u in S_i) w_u w_u' + a sum_u w_u w_u' + l (|S_i| + a |U|)^v I )^-1 sum_(u in S_i) w_u
+
+and all of its sums run over users: each client adds up its own, the server adds up the clients' and solves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt
+
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.histories import Histories
+from models.kernel.seeds import generator_for
+from models.recommenders.items.item_factors import ItemFactors, UserStep
+from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class IalsSpec:
+    """How iALS is trained.
+
+    Attributes:
+        dims: latent dimensions.
+        regularisation: l above.
+        unobserved_weight: a above, the weight of any pair beside the 1 of a used one.
+        frequency_exponent: v above; 0 regularises all alike, 1 in proportion to what each takes part in.
+        family: names this way to train.
+    """
+
+    dims: Annotated[int, Ge(1)] = 64
+    regularisation: Annotated[float, Gt(0)] = 0.01
+    unobserved_weight: Annotated[float, Gt(0)] = 0.3
+    frequency_exponent: Annotated[float, Ge(0)] = 1.0
+    family: Literal["ials"] = "ials"
+
+
+@dataclass(frozen=True)
+class IalsStatistics(ArrayGroup):
+    """A client's sums over its users; float32, so that they travel like any update.
+
+    Attributes:
+        item_grams: (items, triangle of dims), sum of w w' over the users of each item.
+        item_targets: (items, dims), sum of w over them.
+        item_users: (items,), their number.
+        user_gram: (triangle of dims,), sum of w w' over all users.
+        users: (1,), their number.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "item_grams": "items triangle",
+        "item_targets": "items dims",
+        "item_users": "items",
+        "user_gram": "triangle",
+        "users": "one",
+    }
+    GROWING: ClassVar[frozenset[str]] = frozenset({"item_users", "users"})
+
+    item_grams: FloatArray
+    item_targets: FloatArray
+    item_users: FloatArray
+    user_gram: FloatArray
+    users: FloatArray
+
+    @classmethod
+    def zero(cls, n_items: int, spec: IalsSpec) -> IalsStatistics:
+        """The sums over no users."""
+        size = triangle_size(spec.dims)
+        shapes = ((n_items, size), (n_items, spec.dims), (n_items,), (size,), (1,))
+        return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
+
+
+def initial_factors(n_items: int, spec: IalsSpec, seed: int) -> ItemFactors:
+    """Normal item vectors whose lengths are about 0.1, as in Rendle et al. 2022, section 4.5."""
+    drawn = generator_for(seed, "items").normal(0.0, 0.1 / np.sqrt(spec.dims), (n_items, spec.dims))
+    return _factors(drawn, spec, np.zeros(n_items))
+
+
+def user_embeddings(model: ItemFactors, histories: Histories) -> Float64Array:
+    """(users, dims): the vector of each user that minimises the loss for fixed items."""
+    step = UserStep.of(model)
+    return np.stack([step.parts(used).sum(axis=0) for used in histories])
+
+
+def statistics(model: ItemFactors, histories: Histories, spec: IalsSpec) -> IalsStatistics:
+    """The client half of a round: the sums over these users that the item step needs."""
+    users = user_embeddings(model, histories)
+    by_item = histories.matrix().tocsc()
+    by_item.sort_indices()
+    counts = np.diff(by_item.indptr)
+    grams = np.zeros((histories.n_items, triangle_size(spec.dims)), dtype=np.float32)
+    targets = np.zeros((histories.n_items, spec.dims), dtype=np.float32)
+    for item in np.flatnonzero(counts):
+        own = users[by_item.indices[by_item.indptr[item] : by_item.indptr[item + 1]]]
+        grams[item] = triangle(own.T @ own)
+        targets[item] = own.sum(axis=0)
+    return IalsStatistics(
+        item_grams=grams,
+        item_targets=targets,
+        item_users=counts.astype(np.float32),
+        user_gram=triangle(users.T @ users).astype(np.float32),
+        users=np.array([len(histories)], dtype=np.float32),
+    )
+
+
+def solve(total: IalsStatistics, spec: IalsSpec) -> ItemFactors:
+    """The server half of a round: the item vectors that minimise the loss for fixed users.
+
+    Args:
+        total: the sum over all clients, float64.
+        spec: as on the clients.
+    """
+    everything = spec.unobserved_weight * symmetric(total.user_gram, spec.dims)
+    items = np.empty((len(total.item_users), spec.dims))
+    for row, (gram, target) in enumerate(zip(total.item_grams, total.item_targets, strict=True)):
+        weight = float(total.item_users[row]) + spec.unobserved_weight * float(total.users[0])
+        ridge = spec.regularisation * weight**spec.frequency_exponent
+        left = symmetric(gram, spec.dims) + everything + ridge * np.eye(spec.dims)
+        items[row] = np.linalg.solve(left, target)
+    return _factors(items, spec, total.item_users)
+
+
+def _factors(embeddings: Float64Array, spec: IalsSpec, popularity: FloatArray) -> ItemFactors:
+    user_step = (spec.unobserved_weight, spec.regularisation, spec.frequency_exponent)
+    return ItemFactors(
+        embeddings.astype(np.float32), np.array(user_step, dtype=np.float32), popularity.astype(np.float32)
+    )

@@ -1,0 +1,101 @@
+"""A linear model of the next item, whose statistics are sums over users: one round, without loss.
+
+After each item of a history the next one is predicted from all before it, by ridge regression. Let z_t be
+what is remembered before place t, z_t[i] = k^-e where item i was used k places before, and let y_t mark the
+item used at t. The weights are
+
+    B = ( sum z_t z_t' + l I + p diag(sum z_t z_t') )^-1  sum z_t y_t'
+
+Both sums run over all places of all users, so each client adds up its own and the server solves. This is SLIT
+of Choi et al. 2021 ("Session-aware Linear Item-Item Models for Session-based Recommendation", eq. 11), with a
+memory that fades as a power of the distance instead of exponentially, and with the penalty of Steck 2020
+("Autoencoders that don't overfit towards the Identity", eq. 5), which is what dropping inputs at random with
+probability p / (1 + p) amounts to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt
+
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.histories import Histories
+from models.recommenders.items.item_weights import ItemWeights, remembered
+from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NextItemSpec:
+    """How the next item is learned.
+
+    Attributes:
+        forgetting: e above; 0 remembers all items alike.
+        regularisation: l above.
+        dropout: p above.
+        family: names this way to train.
+    """
+
+    forgetting: Annotated[float, Ge(0)] = 0.75
+    regularisation: Annotated[float, Gt(0)] = 500.0
+    dropout: Annotated[float, Ge(0)] = 1.0
+    family: Literal["next_item"] = "next_item"
+
+
+@dataclass(frozen=True)
+class NextItemStatistics(ArrayGroup):
+    """A client's sums over its users; float32, so that they travel like any update.
+
+    Attributes:
+        memory_gram: (triangle of items,), sum of z z'.
+        transitions: (items, items), sum of z y'.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {"memory_gram": "triangle", "transitions": "items items"}
+    GROWING: ClassVar[frozenset[str]] = frozenset({"memory_gram", "transitions"})
+
+    memory_gram: FloatArray
+    transitions: FloatArray
+
+    @classmethod
+    def zero(cls, n_items: int) -> NextItemStatistics:
+        """The sums over no users."""
+        return cls(
+            np.zeros(triangle_size(n_items), dtype=np.float32),
+            np.zeros((n_items, n_items), dtype=np.float32),
+        )
+
+
+def statistics(histories: Histories, spec: NextItemSpec) -> NextItemStatistics:
+    """The client half: the sums over all places of these users' histories."""
+    gram = np.zeros((histories.n_items, histories.n_items))
+    transitions = np.zeros_like(gram)
+    for items in histories:
+        memory = _memories(len(items), spec)
+        own = np.ix_(items, items)
+        gram[own] += memory.T @ memory
+        transitions[own] += memory.T
+    return NextItemStatistics(triangle(gram).astype(np.float32), transitions.astype(np.float32))
+
+
+def solve(total: NextItemStatistics, n_items: int, spec: NextItemSpec) -> ItemWeights:
+    """The server half: the weights for the sum over all clients."""
+    left = symmetric(total.memory_gram, n_items)
+    left[np.diag_indices(n_items)] *= 1.0 + spec.dropout
+    left[np.diag_indices(n_items)] += spec.regularisation
+    # What a history begins with follows nothing, so these counts leave it out.
+    weights = np.linalg.solve(left, total.transitions)
+    return ItemWeights.of(weights, spec.forgetting, popularity=total.transitions.sum(axis=0))
+
+
+def _memories(length: int, spec: NextItemSpec) -> Float64Array:
+    """(length, length): row t holds what place t remembers of each place of the same history."""
+    places = np.arange(length)
+    back = places[:, np.newaxis] - places
+    return np.where(back > 0, remembered(np.maximum(back, 1) - 1, spec.forgetting), 0.0)

@@ -1,0 +1,1 @@
+"""What all families of recommenders have in common, and which there are."""

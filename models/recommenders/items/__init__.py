@@ -1,0 +1,1 @@
+"""The item side of recommenders: features, titles and item models."""

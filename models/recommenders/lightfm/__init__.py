@@ -1,0 +1,1 @@
+"""LightFM on our arrays."""

@@ -1,0 +1,354 @@
+"""LightFM's training on arrays that we own: the only file that knows how LightFM keeps its state.
+
+LightFM (Kula 2015) trains in place on eight arrays: embeddings, biases and the Adagrad accumulators of both,
+for items and for users. Its class hides them behind `fit_partial`, which always runs a whole epoch and takes
+the interactions it is given as the set of known positives. A federated round needs the item arrays given from
+outside and, where merges come more often than epochs, a part of an epoch whose negatives still avoid *all*
+training positives. So this file calls LightFM's compiled epoch functions; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from lightfm import LightFM
+from lightfm._lightfm_fast import CSRMatrix, FastLightFM, fit_bpr, fit_logistic, fit_warp, fit_warp_kos
+
+from models.errors import DivergedUpdate, InvalidInput
+from models.federation.model import ItemArrays
+from models.federation.rounds import TrainSpec, cooled_down
+from models.kernel.arrays import FloatArray
+from models.kernel.seeds import generator_for, seed_for
+
+IntArray = npt.NDArray[np.int32]
+
+# LightFM's own defaults for Adadelta, which is not used here but is part of its state.
+_RHO, _EPSILON = 0.95, 1e-6
+
+
+@dataclass(frozen=True)
+class UserArrays:
+    """The user side of LightFM for the users of one client. It never leaves the client.
+
+    Attributes:
+        embeddings: (users, dims) float32.
+        biases: (users,) float32.
+        embedding_accumulators: (users, dims) float32, Adagrad's sums of squared gradients.
+        bias_accumulators: (users,) float32.
+    """
+
+    embeddings: FloatArray
+    biases: FloatArray
+    embedding_accumulators: FloatArray
+    bias_accumulators: FloatArray
+
+
+class TrainingSet:
+    """A client's training positives, laid out once for LightFM.
+
+    Args:
+        users: (n,) row of the user of each positive.
+        items: (n,) row of its item.
+        shape: (users, items) of the client's matrix.
+
+    Raises:
+        InvalidInput: there is no positive, or one occurs twice.
+    """
+
+    def __init__(self, users: IntArray, items: IntArray, shape: tuple[int, int]) -> None:
+        if len(users) == 0:
+            raise InvalidInput("A training set needs at least one interaction, got none.")
+        # pandas hands out read-only views, which LightFM's buffers refuse; copies are ours to lend.
+        self.users = np.array(users, dtype=np.int32)
+        self.items = np.array(items, dtype=np.int32)
+        self.shape = shape
+        ones = np.ones(len(users), dtype=np.float32)
+        positives = sp.csr_matrix((ones, (self.users, self.items)), shape=shape)
+        positives.sort_indices()
+        if positives.nnz != len(users) or (positives.data > 1).any():
+            raise InvalidInput("A training set holds a pair of user and item twice; pairs must be unique.")
+        self.positives = positives
+        self._keys = np.sort(self.users.astype(np.int64) * shape[1] + self.items)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def contains(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:
+        """(n,) whether each pair is a training positive."""
+        keys = users.astype(np.int64) * self.shape[1] + items
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        found: npt.NDArray[np.bool_] = self._keys[at] == keys
+        return found
+
+
+def initial_items(n_items: int, dims: int, seed: int) -> ItemArrays:
+    """Item arrays (float32) as LightFM initialises them: embeddings uniform in +-0.5/dims."""
+    drawn = generator_for(seed, "items").random((n_items, dims))
+    return ItemArrays(
+        embeddings=((drawn - 0.5) / dims).astype(np.float32),
+        biases=np.zeros(n_items, dtype=np.float32),
+        embedding_accumulators=np.ones((n_items, dims), dtype=np.float32),
+        bias_accumulators=np.ones(n_items, dtype=np.float32),
+    )
+
+
+def initial_users(n_users: int, dims: int, seed: int, client_id: str) -> UserArrays:
+    """User arrays (float32) of a client that has not trained yet, initialised like the items."""
+    drawn = generator_for(seed, "users", client_id).random((n_users, dims))
+    return UserArrays(
+        embeddings=((drawn - 0.5) / dims).astype(np.float32),
+        biases=np.zeros(n_users, dtype=np.float32),
+        embedding_accumulators=np.ones((n_users, dims), dtype=np.float32),
+        bias_accumulators=np.ones(n_users, dtype=np.float32),
+    )
+
+
+def train_round(
+    items: ItemArrays,
+    users: UserArrays,
+    data: TrainingSet,
+    spec: TrainSpec,
+    *,
+    seed: int,
+    round_: int,
+    client_id: str,
+) -> tuple[ItemArrays, UserArrays]:
+    """Item and user arrays after one round of local training; the inputs are left as they were.
+
+    Rounds walk through local epochs: round r trains part (r-1) mod m of epoch (r-1) div m, where m is
+    `spec.merges_per_epoch`. The order of an epoch depends on seed, client and epoch alone. With
+    `spec.local_epochs` above 1 a round goes over its part again, each time in another order.
+
+    After each pass the items w are pulled towards the round's base w0 by the proximal step of
+    mu/2 ||w - w0||^2, which is (w + mu w0) / (1 + mu) with mu = `spec.proximal`. FedProx (Li et al. 2020,
+    eq. 2) adds that term to the loss; LightFM's compiled loop takes no further term, and a proximal step
+    between passes is its usual splitting. Accumulators and users are never pulled.
+
+    Raises:
+        DivergedUpdate: a trained value is NaN or infinite.
+    """
+    epoch, part = divmod(round_ - 1, spec.merges_per_epoch)
+    order = generator_for(seed, "order", client_id, epoch).permutation(len(data))
+    chosen = order[part :: spec.merges_per_epoch]
+    new_items = [np.array(array) for _, array in items.named()]
+    new_users = [
+        np.array(array)
+        for array in (users.embeddings, users.biases, users.embedding_accumulators, users.bias_accumulators)
+    ]
+    if len(chosen):
+        random_state = np.random.RandomState(
+            np.random.MT19937(np.random.SeedSequence(seed_for(seed, "training", client_id, round_)))
+        )
+        for further in range(spec.local_epochs):
+            if further:
+                chosen = generator_for(seed, "order", client_id, epoch, further).permutation(chosen)
+            _run(new_items, new_users, data, chosen, spec, random_state)
+            if spec.proximal:
+                _pull(new_items, items, spec.proximal)
+    trained = ItemArrays(*new_items), UserArrays(*new_users)
+    if not (trained[0].is_finite() and all(np.isfinite(array).all() for array in new_users)):
+        raise DivergedUpdate(
+            f"Client {client_id!r} trained to values that are not finite in round {round_}.",
+            next_step="Lower train.learning_rate, or set item_alpha and user_alpha above 0.",
+            client_id=client_id,
+            round=round_,
+        )
+    return trained
+
+
+class PooledTraining:
+    """Plain LightFM on one data set, without any federation, that can be looked at between epochs.
+
+    Args:
+        data: the training positives.
+        spec: how to train; what concerns rounds is not looked at.
+        epochs: how many there will be in all.
+        seed: all randomness comes from it.
+        client_id: whose data these are, because each of them starts differently.
+    """
+
+    def __init__(
+        self, data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str = "all clients"
+    ) -> None:
+        self._spec, self._epochs, self._done = spec, epochs, 0
+        self._model = LightFM(
+            no_components=spec.dims,
+            loss=spec.loss,
+            learning_rate=spec.learning_rate,
+            item_alpha=spec.item_alpha,
+            user_alpha=spec.user_alpha,
+            max_sampled=_max_sampled(spec, data.shape[1]),
+            k=spec.kos_k,
+            n=spec.kos_n,
+            random_state=seed_for(seed, "alone", client_id) % 2**32,
+        )
+        self._matrix = data.positives.tocoo()
+        if spec.loss == "logistic":
+            self._matrix = _with_negatives(
+                data, np.arange(len(data)), generator_for(seed, "negatives", client_id)
+            )
+
+    def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
+        """Item and user arrays after so many further epochs."""
+        model, spec = self._model, self._spec
+        for _ in range(epochs):
+            model.learning_rate = cooled_down(
+                spec.learning_rate, spec.cooldown_share, self._done / self._epochs
+            )
+            model.fit_partial(self._matrix, epochs=1, num_threads=1)
+            self._done += 1
+        return (
+            ItemArrays(
+                model.item_embeddings.copy(),
+                model.item_biases.copy(),
+                model.item_embedding_gradients.copy(),
+                model.item_bias_gradients.copy(),
+            ),
+            UserArrays(
+                model.user_embeddings.copy(),
+                model.user_biases.copy(),
+                model.user_embedding_gradients.copy(),
+                model.user_bias_gradients.copy(),
+            ),
+        )
+
+
+def train_alone(
+    data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str
+) -> tuple[ItemArrays, UserArrays]:
+    """Item and user arrays of plain `LightFM.fit` on this data alone: the baseline without any federation."""
+    return PooledTraining(data, spec, epochs=epochs, seed=seed, client_id=client_id).run(epochs)
+
+
+def _run(
+    items: list[FloatArray],
+    users: list[FloatArray],
+    data: TrainingSet,
+    chosen: npt.NDArray[np.int64],
+    spec: TrainSpec,
+    random_state: np.random.RandomState,
+) -> None:
+    """`items` and `users` are trained in place on the chosen positives, in the order given."""
+    n_users, n_items = data.shape
+    item_features, user_features = _identity(n_items), _identity(n_users)
+    positives = CSRMatrix(data.positives)
+    state = FastLightFM(
+        *_with_momentum(items),
+        *_with_momentum(users),
+        spec.dims,
+        0,  # Adagrad, not Adadelta
+        spec.learning_rate,
+        _RHO,
+        _EPSILON,
+        _max_sampled(spec, n_items),
+    )
+    steps = spec.user_alpha_steps or len(data)
+    rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha * steps / len(data))
+    rows, columns = data.users[chosen], data.items[chosen]
+    if spec.loss == "logistic":
+        labelled = _with_negatives(data, chosen, random_state)
+        rows, columns, labels = labelled.row, labelled.col, labelled.data
+        order = random_state.permutation(len(rows)).astype(np.int32)
+        fit_logistic(
+            item_features,
+            user_features,
+            rows,
+            columns,
+            labels,
+            np.ones_like(labels),
+            order,
+            state,
+            *rates,
+            1,
+        )
+        return
+    # The positives are in random order already, so LightFM's shuffle is the identity.
+    order = np.arange(len(rows), dtype=np.int32)
+    if spec.loss == "warp-kos":
+        fit_warp_kos(
+            item_features,
+            user_features,
+            positives,
+            rows,
+            order,
+            state,
+            *rates,
+            spec.kos_k,
+            spec.kos_n,
+            1,
+            random_state,
+        )
+        return
+    ones = np.ones(len(rows), dtype=np.float32)
+    fit = {"warp": fit_warp, "bpr": fit_bpr}[spec.loss]
+    fit(
+        item_features,
+        user_features,
+        positives,
+        rows,
+        columns,
+        ones,
+        ones,
+        order,
+        state,
+        *rates,
+        1,
+        random_state,
+    )
+
+
+def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
+    """The parameters among `items` are moved towards `base` in place."""
+    share = np.float32(proximal / (1.0 + proximal))
+    items[0] += (base.embeddings - items[0]) * share
+    items[1] += (base.biases - items[1]) * share
+
+
+# LightFM only reads it. For clients of one user, building it would take longer than their training.
+@lru_cache(maxsize=256)
+def _identity(n: int) -> CSRMatrix:
+    """Features of n rows that have none but themselves."""
+    return CSRMatrix(sp.identity(n, dtype=np.float32, format="csr"))
+
+
+def _max_sampled(spec: TrainSpec, n_items: int) -> int:
+    # WARP k-OS weighs a negative found at draw s by log(floor((items - 1) / s)): minus infinity for late ones
+    return max(1, min(spec.max_sampled, n_items - 1)) if spec.loss == "warp-kos" else spec.max_sampled
+
+
+def _with_momentum(arrays: list[FloatArray]) -> tuple[FloatArray, ...]:
+    """LightFM's six arrays of one side from our four; Adagrad never touches the momentum."""
+    embeddings, biases, embedding_accumulators, bias_accumulators = arrays
+    unused = np.zeros_like(embeddings), np.zeros_like(biases)
+    return embeddings, embedding_accumulators, unused[0], biases, bias_accumulators, unused[1]
+
+
+def _with_negatives(
+    data: TrainingSet,
+    chosen: npt.NDArray[np.int64],
+    random: np.random.Generator | np.random.RandomState,
+) -> sp.coo_matrix[np.float32]:
+    """The chosen positives as +1 and as many uniform non-positives of the same users as -1.
+
+    The logistic loss learns nothing from positives alone. Draws that hit a training positive are dropped.
+    """
+    rows, columns = data.users[chosen], data.items[chosen]
+    drawn = np.floor(random.random(len(rows)) * data.shape[1]).astype(np.int32)
+    free = ~data.contains(rows, drawn)
+    pairs = np.unique(rows[free].astype(np.int64) * data.shape[1] + drawn[free])
+    negative_rows, negative_columns = np.divmod(pairs, data.shape[1])
+    labels = np.concatenate([np.ones(len(rows)), -np.ones(len(pairs))]).astype(np.float32)
+    return sp.coo_matrix(
+        (
+            labels,
+            (
+                np.concatenate([rows, negative_rows.astype(np.int32)]),
+                np.concatenate([columns, negative_columns.astype(np.int32)]),
+            ),
+        ),
+        shape=data.shape,
+    )

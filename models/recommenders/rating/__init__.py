@@ -1,0 +1,1 @@
+"""Predicted ratings: Bayesian matrix factorisation, federated."""

@@ -1,0 +1,237 @@
+"""Predicted ratings of one user, from a few ratings and the draws that a model holds.
+
+Given a draw of the items, the user's factors have a known distribution; how noisy the user is has a mean in
+turn with that. So nothing is drawn and nothing is trained, equal ratings get equal answers, and nothing is
+kept of the user. `models.recommenders.rating.gibbs.predicted` does the same for all users of a client; here
+one user is answered without loading anything that serving has no use for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+from models.kernel.arrays import FloatArray
+from models.recommenders.rating.model import PredictedRatings, RatingModel
+from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_history
+from models.recommenders.scoring.reasons import Reason, shares_of
+
+# Turns between a user's factors and noise, here and on clients; more change no figure.
+TURNS = 2
+
+
+@dataclass(frozen=True)
+class RaterFactors:
+    """A user's factors given each draw of the items.
+
+    Attributes:
+        means: (draws, factors).
+        parts: (draws, history, factors), what each rating adds to them.
+        covariances: (draws, factors, factors).
+        noise: (draws,), the mean of t_u.
+    """
+
+    means: Float64Array
+    parts: Float64Array
+    covariances: Float64Array
+    noise: Float64Array
+
+
+@dataclass(frozen=True)
+class ScoredRatings:
+    """See `models.recommenders.scoring.scorer.Scored`: the score is the expected rating, not clipped.
+
+    Attributes:
+        scores: (items,).
+        history_rows: what they were scored for.
+        rater: the user.
+        scorer: the items.
+    """
+
+    scores: FloatArray
+    history_rows: list[int]
+    rater: RaterFactors
+    scorer: RatingScorer
+
+    def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
+        """The item's bias is its popularity; what the user's features say is named for no single item."""
+        some = np.asarray(rows, dtype=np.int64)
+        loadings = self.scorer.loadings[:, some] - self.scorer.mean_loading[:, np.newaxis]
+        loadings[:, :, 0] = 0.0  # a user's bias lifts all items alike
+        draws = len(loadings)
+        lifts = np.einsum("drf,dhf->rh", loadings, self.rater.parts) / draws
+        unexplained = self.rater.means - self.rater.parts.sum(axis=1)
+        rest = np.einsum("drf,df->r", loadings, unexplained) / draws
+        popularity = self.scorer.biases[:, some].mean(axis=0) - self.scorer.biases.mean()
+        return shares_of(np.column_stack([lifts, popularity]), rest, self.history_rows, most)
+
+
+@dataclass(frozen=True)
+class RatingScorer:
+    """Predicts ratings, and ranks by them.
+
+    Asked for recommendations, it hears that the items of a history are liked: each counts as a rating at the
+    top of the scale, and an item's weight is how much that rating counts.
+
+    Attributes:
+        model: of any round; predictions are averages over its kept draws, or come from the newest one where
+            none was kept yet.
+    """
+
+    model: RatingModel
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The ends of the rating scale."""
+        low, high = self.model.scale.tolist()
+        return low, high
+
+    def ratings(self, rows: Sequence[int], values: Sequence[float], wanted: Rows) -> PredictedRatings:
+        """The ratings of the wanted items by the user who gave these.
+
+        Args:
+            rows: of the items rated, each once; may be empty.
+            values: (rows,), the ratings, inside the scale.
+            wanted: (n,), rows.
+
+        Raises:
+            InvalidInput: a row is out of range or stands twice, or a rating lies outside the scale.
+        """
+        low, high = self.scale
+        given = np.asarray(values, dtype=np.float64)
+        if not ((given >= low) & (given <= high)).all():
+            raise InvalidInput(f"A rating lies outside the scale from {low:g} to {high:g}.")
+        if len(set(rows)) != len(rows):
+            raise InvalidInput("A history of ratings holds an item twice.")
+        known, counted = checked_history(rows, None, len(self))
+        some, _ = checked_history(wanted, None, len(self))
+        rater = self._rater(known, given, counted)
+        loadings, unit = self.loadings[:, some], self._unit
+        expected = self._mean + unit * (self.biases[:, some] + np.einsum("dnf,df->dn", loadings, rater.means))
+        variances = unit**2 * np.einsum("dnf,dfg,dng->dn", loadings, rater.covariances, loadings)
+        precisions = self._precisions[:, some] * rater.noise[:, np.newaxis]
+        means = expected.mean(axis=0)
+        # The law of total variance: within draws, and between them.
+        spread = np.maximum((expected**2 + variances).mean(axis=0) - means**2, 0.0)
+        noise = (unit**2 / precisions).mean(axis=0)
+        return PredictedRatings(np.clip(means, low, high), np.sqrt(spread), np.sqrt(spread + noise))
+
+    def score(
+        self,
+        history_rows: Sequence[int],
+        weights: Sequence[float] | None = None,
+        vector: Float64Array | None = None,
+    ) -> ScoredRatings:
+        """See `models.recommenders.scoring.scorer.Scorer`; users have no vectors of their own here."""
+        rows, counted = checked_history(history_rows, weights, len(self))
+        rater = self._rater(rows, np.full(len(rows), self.scale[1]), counted)
+        said = np.einsum("dnf,df->n", self.loadings, rater.means) / len(self.loadings)
+        scores = self._mean + self._unit * (self.biases.mean(axis=0) + said)
+        return ScoredRatings(scores, rows.tolist(), rater, self)
+
+    def similarities(self, row: int) -> FloatArray:
+        """The cosines (items,) of the items' factors, all draws of them, with this one's."""
+        return np.asarray(np.clip(self._directions @ self._directions[row], -1.0, 1.0))
+
+    def directions(self, rows: Rows) -> FloatArray:
+        """The factors (rows, draws * dims), of length 1."""
+        return np.asarray(self._directions[np.asarray(rows)])
+
+    def _rater(
+        self, rows: npt.NDArray[np.int64], values: Float64Array, counted: Float64Array
+    ) -> RaterFactors:
+        loadings = self.loadings[:, rows]
+        residuals = (values - self._mean) / self._unit - self.biases[:, rows]
+        precisions = counted * self._precisions[:, rows]
+        prior_precision = self._user_precision
+        prior = np.einsum("dfg,dg->df", prior_precision, self._features(rows) @ self._user_coefficients)
+        noise = np.ones(len(loadings))
+        for turn in range(TURNS + 1):
+            weighted = loadings * (noise[:, np.newaxis] * precisions)[..., np.newaxis]
+            covariances = np.linalg.inv(prior_precision + np.einsum("dhf,dhg->dfg", weighted, loadings))
+            parts = np.einsum("dfg,dhg->dhf", covariances, weighted * residuals[..., np.newaxis])
+            means = parts.sum(axis=1) + np.einsum("dfg,dg->df", covariances, prior)
+            if turn < TURNS:
+                errors = residuals - np.einsum("dhf,df->dh", loadings, means)
+                squares = errors**2 + np.einsum("dhf,dfg,dhg->dh", loadings, covariances, loadings)
+                freedom = float(self.model.noise_freedom[0])
+                noise = (freedom + counted.sum()) / (freedom + (precisions * squares).sum(axis=1))
+        return RaterFactors(means, parts, covariances, noise)
+
+    def _features(self, rows: npt.NDArray[np.int64]) -> Float64Array:
+        """(features,): as `models.recommenders.rating.side_features.user_features` of one user."""
+        model = self.model
+        count, users = max(len(rows), 1), max(float(model.users[0]), 1.0)
+        n = model.n_directions
+        strengths = model.direction_strengths[:n].astype(np.float64)
+        roots = np.sqrt(np.maximum(model.item_ratings[rows].astype(np.float64), 1.0))
+        places = (model.direction_items[rows, :n] / roots[:, np.newaxis]).sum(axis=0) / np.sqrt(count)
+        found = np.divide(places, strengths, out=np.zeros(n), where=strengths > 0.0)
+        usual = float(model.item_ratings.sum(dtype=np.float64)) / users
+        return np.concatenate([[1.0], found * np.sqrt(users), [np.log1p(len(rows)) - np.log1p(usual)]])
+
+    @property
+    def _unit(self) -> float:
+        low, high = self.scale
+        return (high - low) / 4
+
+    @property
+    def _mean(self) -> float:
+        return float(self.model.mean[0])
+
+    @cached_property
+    def _items(self) -> Float64Array:
+        model = self.model
+        kept = model.kept_items[: model.draws] if model.draws else model.items[np.newaxis]
+        return kept.astype(np.float64)
+
+    @cached_property
+    def biases(self) -> Float64Array:
+        """(draws, items), in quarters of the scale."""
+        return np.ascontiguousarray(self._items[:, :, 0])
+
+    @cached_property
+    def loadings(self) -> Float64Array:
+        """(draws, items, factors): a 1, which the user's bias is multiplied with, and the factors."""
+        loadings = self._items.copy()
+        loadings[:, :, 0] = 1.0
+        return loadings
+
+    @cached_property
+    def mean_loading(self) -> Float64Array:
+        """(draws, factors) over all items."""
+        return np.asarray(self.loadings.mean(axis=1))
+
+    @cached_property
+    def _precisions(self) -> Float64Array:
+        model = self.model
+        if not model.draws:
+            return np.asarray(model.noise[0] * model.item_noise.astype(np.float64))[np.newaxis]
+        noise = model.kept_noise[: model.draws].astype(np.float64)
+        return np.asarray(noise[:, np.newaxis] * model.kept_item_noise[: model.draws])
+
+    @cached_property
+    def _user_precision(self) -> Float64Array:
+        model = self.model
+        kept = model.kept_user_precision[: model.draws] if model.draws else model.user_precision[np.newaxis]
+        return kept.astype(np.float64)
+
+    @cached_property
+    def _user_coefficients(self) -> Float64Array:
+        model = self.model
+        kept = model.kept_user_coefficients[: model.draws]
+        return (kept if model.draws else model.user_coefficients[np.newaxis]).astype(np.float64)
+
+    @cached_property
+    def _directions(self) -> FloatArray:
+        vectors = self._items[:, :, 1:].transpose(1, 0, 2).reshape(len(self), -1)
+        lengths = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
+        return np.asarray(vectors / np.where(lengths > 0.0, lengths, 1.0))

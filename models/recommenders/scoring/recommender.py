@@ -1,0 +1,148 @@
+"""A recommender that answers: the item side of a model together with ids and titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InvalidInput
+from models.federation.model import ItemArrays
+from models.kernel.arrays import FloatArray
+from models.recommenders.scoring.diversity import diversified
+from models.recommenders.scoring.fold_in import Float64Array, FoldIn, ItemSide, top_k
+from models.recommenders.scoring.reasons import Reason
+from models.recommenders.scoring.scorer import Factors, Scorer
+
+# Candidates that a diverse answer chooses from, for each item that it holds.
+_CANDIDATES_EACH = 10
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        rank: from 1.
+        item_id, title: which item.
+        score: comparable within one answer only.
+        because: what speaks for it, the strongest first; the shares add up to 1.
+    """
+
+    rank: int
+    item_id: str
+    title: str
+    score: float
+    because: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class Similar:
+    """An item like another.
+
+    Attributes:
+        item_id, title: which item.
+        similarity: cosine of both embeddings, from -1 to 1.
+    """
+
+    item_id: str
+    title: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Answers histories; equal questions get equal answers.
+
+    Attributes:
+        scorer: the promoted model.
+        item_ids, titles: in row order.
+    """
+
+    scorer: Scorer
+    item_ids: Sequence[str]
+    titles: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if not len(self.item_ids) == len(self.titles) == len(self.scorer):
+            raise InvalidInput(
+                f"A model of {len(self.scorer)} items needs as many ids and titles, "
+                f"got {len(self.item_ids)} and {len(self.titles)}."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        items: ItemArrays | ItemSide,
+        item_ids: Sequence[str],
+        titles: Sequence[str],
+        how: FoldIn | None = None,
+    ) -> Recommender:
+        """A recommender that folds histories in between these items.
+
+        Raises:
+            InvalidInput: there is not one id and one title per row.
+        """
+        side = items if isinstance(items, ItemSide) else ItemSide.of(items.embeddings, items.biases)
+        return cls(Factors.of(side, how), item_ids, titles)
+
+    def scores(self, history_rows: Sequence[int]) -> FloatArray:
+        """The scores (items,) of all items for a history."""
+        return self.scorer.score(history_rows).scores
+
+    def recommend(
+        self,
+        history_rows: Sequence[int],
+        k: int,
+        exclude: Sequence[int] = (),
+        *,
+        weights: Sequence[float] | None = None,
+        allowed: npt.NDArray[np.bool_] | None = None,
+        diversity: float = 0.0,
+        reasons: int = 0,
+        vector: Float64Array | None = None,
+    ) -> list[Recommendation]:
+        """The k best items for a history; what is in the history itself is never recommended.
+
+        Args:
+            history_rows: rows without duplicates; for an empty history the popular items come first.
+            k: at least 1.
+            exclude: further rows that must not appear.
+            weights: confidence in each item of the history; 1 where nothing is said.
+            allowed: (items,) which items may appear; all where nothing is said.
+            diversity: from 0, the best scores, to 1, the most different items among the candidates.
+            reasons: how many reasons each item comes with, at most.
+            vector: (dims,) the user's own trained one, where there is one: it scores in place of the history.
+        """
+        scored = self.scorer.score(history_rows, weights, vector)
+        candidates = k * _CANDIDATES_EACH if diversity else k
+        rows = top_k(scored.scores, candidates, [*history_rows, *exclude], allowed)
+        if diversity:
+            rows = diversified(rows, scored.scores[rows], self.scorer.directions(rows), k, diversity)
+        why = scored.reasons(rows, reasons) if reasons else None
+        ranked = zip(rows.tolist(), scored.scores[rows].tolist(), strict=True)
+        return [
+            Recommendation(
+                rank=place + 1,
+                item_id=self.item_ids[row],
+                title=self.titles[row],
+                score=score,
+                because=why[place] if why else (),
+            )
+            for place, (row, score) in enumerate(ranked)
+        ]
+
+    def similar(self, row: int, k: int) -> list[Similar]:
+        """The k items that are most like this one."""
+        similarities = self.scorer.similarities(row)
+        return [
+            Similar(self.item_ids[other], self.titles[other], float(similarities[other]))
+            for other in top_k(similarities, k, [row]).tolist()
+        ]
+
+    def golden_scores(self) -> FloatArray:
+        """The scores of all items for three fixed histories: the first row, the middle one, and both."""
+        middle = len(self.item_ids) // 2
+        return np.concatenate([self.scores(rows) for rows in ([0], [middle], sorted({0, middle}))])

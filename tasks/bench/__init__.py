@@ -1,0 +1,1 @@
+"""Measurements of fedrec, made by `fedrec bench`."""

@@ -1,0 +1,138 @@
+"""A partition's clients as the cold-start protocols see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.errors import InvalidInput
+from models.evaluation.cold_start import (
+    KNOWN_ITEMS,
+    Mask,
+    fifths,
+    hold_out_after,
+    hold_out_items,
+    latest,
+    of_users,
+    without_items,
+)
+from models.evaluation.split import user_order
+from models.kernel.histories import Histories
+from tasks.bench.quality.cases import BenchClient, Learner, Part
+from tasks.clients.client_data import client_rows
+from tasks.datasets.partition_reader import Partition
+
+
+@dataclass(frozen=True)
+class NewItems:
+    """Clients whose users are tested on items that nobody trained on.
+
+    Attributes:
+        clients: what their users learn from and the cold items that they used.
+        cold: (items,) which items these are.
+        trained: (items,) which items somebody used in training.
+    """
+
+    clients: tuple[BenchClient, ...]
+    cold: Mask
+    trained: Mask
+
+
+@dataclass(frozen=True)
+class NewUsers:
+    """Users that nobody trained on.
+
+    Attributes:
+        clients: these users, their first items and what came after.
+        others: all other users, with all that they used.
+        joined: the same, and these users with their first items.
+    """
+
+    clients: tuple[BenchClient, ...]
+    others: Mapping[str, Learner]
+    joined: Mapping[str, Learner]
+
+
+def whole(partition: Partition, seed: int) -> dict[str, Learner]:
+    """Each client's users with all that they used, oldest first; in random order where there are no times.
+
+    Raises:
+        InvalidInput: a user has an item twice.
+    """
+    found = {}
+    for client in sorted(partition.clients, key=lambda each: each.id):
+        user_ids, users, items, times, _ = client_rows(partition, client.id)
+        order = user_order(users, items, times, len(user_ids), seed)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
+        histories = Histories(items[order].astype(np.int64), starts.astype(np.int64), len(partition.catalog))
+        found[client.id] = Learner(user_ids, histories)
+    return found
+
+
+def new_items(partition: Partition, part: Part, seed: int) -> NewItems:
+    """One fifth of the items cold.
+
+    Args:
+        partition: the data.
+        part: "test", or "validation" for choices: another fifth is cold, and that of the test is gone.
+        seed: of the fifths.
+    """
+    dealt = fifths(len(partition.catalog), seed, "items")
+    cold, gone = dealt == (0 if part == "test" else 1), (dealt == 0) & (part != "test")
+    clients = []
+    for name, learner in whole(partition, seed).items():
+        held = hold_out_items(without_items(learner.histories, gone), cold)
+        clients.append(BenchClient(name, learner.user_ids, held))
+    trained = np.zeros(len(cold), dtype=bool)
+    trained[np.concatenate([client.histories.items for client in clients])] = True
+    return NewItems(tuple(clients), cold, trained)
+
+
+def new_users(partition: Partition, part: Part, seed: int) -> NewUsers:
+    """One fifth of the users new.
+
+    Args:
+        partition: the data.
+        part: "test", or "validation" for choices: another fifth is new, and that of the test is gone.
+        seed: of the fifths, which each client draws for its own users.
+
+    Raises:
+        InvalidInput: no new user has more items than are told.
+    """
+    clients, others, joined = [], {}, {}
+    for name, learner in whole(partition, seed).items():
+        dealt = fifths(len(learner.user_ids), seed, "users", name)
+        new = dealt == (0 if part == "test" else 1)
+        old = ~new if part == "test" else ~new & (dealt != 0)
+        if old.any():
+            joined[name] = others[name] = _of(learner, old)
+        longer = new & (np.diff(learner.histories.starts) > KNOWN_ITEMS)
+        if longer.any():
+            arrived = _of(learner, longer)
+            held = hold_out_after(arrived.histories, KNOWN_ITEMS)
+            clients.append(BenchClient(name, arrived.user_ids, held))
+            joined[name] = _together(joined.get(name), Learner(arrived.user_ids, held.histories))
+    if not clients:
+        raise InvalidInput(
+            f"None of the new users has more than {KNOWN_ITEMS} items, so that there is nothing to test.",
+            next_step="Leave the protocol new_users out.",
+        )
+    return NewUsers(tuple(clients), others, joined)
+
+
+def told(client: BenchClient, n: int) -> BenchClient:
+    """The client whose users are known by the latest n items of their histories."""
+    return replace(client, held_out=replace(client.held_out, histories=latest(client.histories, n)))
+
+
+def _of(learner: Learner, chosen: Mask) -> Learner:
+    ids = tuple(each for each, is_in in zip(learner.user_ids, chosen, strict=True) if is_in)
+    return Learner(ids, of_users(learner.histories, chosen))
+
+
+def _together(some: Learner | None, more: Learner) -> Learner:
+    if some is None:
+        return more
+    return Learner(some.user_ids + more.user_ids, Histories.pooled([some.histories, more.histories]))

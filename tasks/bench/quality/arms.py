@@ -1,0 +1,231 @@
+"""The families of the quality table, each trained federated, pooled and by every client alone.
+
+Federated means the real halves: what `models` computes for a client, the running sum in the order of the
+clients, and what `models` makes of the sum. Only the transport is left out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from models.federation.merge import MergeRuleName
+from models.federation.model import ItemArrays, ItemModel, require
+from models.federation.rounds import TrainSpec
+from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.histories import Histories
+from models.recommenders.families.families import LightFMFamily, additive_family_of
+from models.recommenders.families.family import history_scores
+from models.recommenders.families.simulation import Simulation
+from models.recommenders.families.specs import AdditiveSpec
+from models.recommenders.lightfm.training import (
+    TrainingSet,
+    train_alone,
+)
+from tasks.bench.quality.cases import BenchClient, Learner, pooled
+
+Scores = Callable[[BenchClient], np.ndarray]
+Group = TypeVar("Group", bound=ArrayGroup)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained recommender and what its training cost.
+
+    Attributes:
+        scores: gives a client's (users, items).
+        rounds: merges.
+        bytes_up, bytes_down: of one client over all rounds, dense and uncompressed.
+        model: what answers to users that were never trained; None where there is no one model of that kind.
+    """
+
+    scores: Scores
+    rounds: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    model: ItemModel | None = None
+
+
+class Family(ABC):
+    """A recommender that trains federated.
+
+    Attributes:
+        seeded: whether its training is random, so that the table shows the mean over several seeds.
+    """
+
+    seeded: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As in tables."""
+
+    @abstractmethod
+    def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
+        """Trained by these clients together."""
+
+    def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
+        """Trained on the pooled data of these clients."""
+        return self.federated({"all": pooled(learners)}, seed)
+
+    def silo_only(self, learners: Mapping[str, Learner], seed: int) -> Trained:
+        """Trained by each client on its own data alone; one model at a time is in memory."""
+        return Trained(lambda client: self._alone(client, learners[client.id], seed))
+
+    def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
+        return self.federated({client.id: learner}, seed).scores(client)
+
+
+@dataclass(frozen=True)
+class Additive(Family):
+    """A family whose statistics add.
+
+    Attributes:
+        spec: which, and how it is trained.
+        rounds: merges.
+    """
+
+    spec: AdditiveSpec
+    rounds: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.spec.family
+
+    def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
+        family, n_items = additive_family_of(self.spec), _n_items(learners)
+        model = family.initial(n_items, seed)
+        sent = 0
+        for _ in range(self.rounds):
+            total, size = _summed(learners, partial(family.statistics, model))
+            model = family.solve(total, n_items)
+            sent += size
+        return Trained(answered(model), self.rounds, sent, self.rounds * _size(model), model)
+
+
+class ItemToItem(Additive):
+    """One in which an item that nobody used has no weights at all, and so the score 0."""
+
+    def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
+        # A small silo's items are few; leaving out the others changes nothing but the time it takes.
+        own = learner.histories
+        used, rows = np.unique(own.items, return_inverse=True)
+        few = Histories(rows.astype(np.int64), own.starts, len(used))
+        held = replace(client.held_out, histories=few)
+        found = self.federated({client.id: Learner(learner.user_ids, few)}, seed)
+        scores = np.zeros((len(own), own.n_items))
+        scores[:, used] = found.scores(replace(client, held_out=held))
+        return scores
+
+
+@dataclass(frozen=True)
+class LightFM(Family):
+    """LightFM, whose clients keep their users' vectors and send differences of the items'.
+
+    Attributes:
+        spec: how clients train.
+        rounds: merges.
+        merge_rule, server_learning_rate: how differences become the next model.
+        cohort_share: share of the clients asked in each round.
+        pooled_spec, pooled_epochs: how it trains on pooled data, and each client alone.
+    """
+
+    seeded: ClassVar[bool] = True
+    spec: TrainSpec
+    rounds: int
+    merge_rule: MergeRuleName
+    server_learning_rate: float
+    pooled_spec: TrainSpec
+    pooled_epochs: int
+    cohort_share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.spec.family
+
+    def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
+        data = {name: _training_set(learner.histories) for name, learner in learners.items()}
+        family = LightFMFamily(self.spec, self.merge_rule, self.server_learning_rate)
+        simulation = Simulation(
+            data,
+            self.spec,
+            lambda round_: family.rule((round_ - 1) / self.rounds),
+            seed=seed,
+            cohort_share=self.cohort_share,
+        )
+        for _ in range(self.rounds):
+            simulation.run_round()
+        users, model = simulation.users, simulation.model
+        vectors = {
+            user_id: vector
+            for name, learner in learners.items()
+            for user_id, vector in zip(learner.user_ids, users[name].embeddings, strict=True)
+        }
+        sent = round(simulation.update_bytes / len(learners))
+        items = require(model.items, ItemArrays)
+        return Trained(_scores(self.spec, vectors, items), self.rounds, sent, sent, items)
+
+    def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
+        everyone = pooled(learners)
+        items, users = train_alone(
+            _training_set(everyone.histories),
+            self.pooled_spec,
+            epochs=self.pooled_epochs,
+            seed=seed,
+            client_id="all clients",
+        )
+        vectors = dict(zip(everyone.user_ids, users.embeddings, strict=True))
+        return Trained(_scores(self.pooled_spec, vectors, items))
+
+    def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
+        return self.centralised({client.id: learner}, seed).scores(client)
+
+
+def answered(model: ItemModel) -> Scores:
+    """What a model answers to a client's users by their histories."""
+    return lambda client: history_scores(model, client.histories)(np.arange(len(client.histories)))
+
+
+def _summed(learners: Mapping[str, Learner], statistics: Callable[[Histories], Group]) -> tuple[Group, int]:
+    """The sum over the clients in order, and the bytes that each of them sent."""
+    running: RunningSum[Group] | None = None
+    size = 0
+    for name in sorted(learners):
+        part = statistics(learners[name].histories)
+        size = _size(part)
+        running = (running or RunningSum.zero(part)).plus(name, part)
+    assert running is not None, "a partition has clients"  # noqa: S101
+    return running.total, size
+
+
+def _training_set(histories: Histories) -> TrainingSet:
+    owners = np.repeat(np.arange(len(histories)), np.diff(histories.starts))
+    return TrainingSet(
+        owners.astype(np.int32), histories.items.astype(np.int32), (len(histories), histories.n_items)
+    )
+
+
+def _scores(spec: TrainSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
+    """What LightFM answers to a client's users, by their trained vectors or by their histories."""
+    if spec.user_vectors == "folded_in":
+        return answered(items)
+    arrays = require(items, ItemArrays)
+
+    def scores(client: BenchClient) -> np.ndarray:
+        users = np.stack([vectors[user_id] for user_id in client.user_ids])
+        return users @ arrays.embeddings.T + arrays.biases
+
+    return scores
+
+
+def _n_items(learners: Mapping[str, Learner]) -> int:
+    return next(iter(learners.values())).histories.n_items
+
+
+def _size(group: ArrayGroup) -> int:
+    return sum(array.nbytes for _, array in group.named())

@@ -1,0 +1,142 @@
+"""A partition's clients as a protocol sees them: what each user learns from and what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from models.evaluation.protocols import (
+    HELD_OUT_SHARE,
+    LEAVE_ONE_OUT,
+    TEMPORAL,
+    HeldOut,
+    Protocol,
+    hold_out_share,
+)
+from models.evaluation.split import sample_negatives, split_leave_one_out
+from models.kernel.histories import Histories
+from tasks.clients.client_data import client_rows
+from tasks.datasets.partition_reader import Partition
+
+Part = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class BenchClient:
+    """One client under one protocol.
+
+    Attributes:
+        id: the client's name.
+        user_ids: of its users, in the order of their rows.
+        held_out: what its users learn from and are tested on.
+    """
+
+    id: str
+    user_ids: tuple[str, ...]
+    held_out: HeldOut
+
+    @property
+    def histories(self) -> Histories:
+        """What its users learn from."""
+        return self.held_out.histories
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Who trains together: a client of a federation, or all of them pooled.
+
+    Attributes:
+        user_ids: in the order of the histories.
+        histories: the training interactions.
+    """
+
+    user_ids: tuple[str, ...]
+    histories: Histories
+
+
+def clients_of(
+    partition: Partition, protocol: Protocol, part: Part, *, seed: int = 0, negatives: int = 99
+) -> tuple[BenchClient, ...]:
+    """The clients with the cases of one part held out.
+
+    "validation" is for choices. With leave-one-out it is each user's second latest interaction; where a share
+    is held out it is the same share of what is left once the test is taken away.
+
+    Args:
+        partition: the data.
+        protocol: what is held out.
+        part: "validation" or "test".
+        seed: of sampled items and random hold-outs.
+        negatives: sampled items of a case; leave-one-out only.
+
+    Raises:
+        InvalidInput: a user has an item twice, or the protocol needs timestamps that are not there.
+    """
+    return tuple(
+        _client(partition, each.id, protocol, part, seed, negatives)
+        for each in sorted(partition.clients, key=lambda client: client.id)
+    )
+
+
+def by_client(clients: Iterable[BenchClient]) -> dict[str, Learner]:
+    """One learner a client."""
+    return {client.id: Learner(client.user_ids, client.histories) for client in clients}
+
+
+def by_user(clients: Iterable[BenchClient]) -> dict[str, Learner]:
+    """One learner a user: everyone is a federation's client of their own."""
+    return {
+        user_id: Learner((user_id,), Histories(items, np.array([0, len(items)]), client.histories.n_items))
+        for client in clients
+        for user_id, items in zip(client.user_ids, client.histories, strict=True)
+        if len(items)
+    }
+
+
+def pooled(learners: Mapping[str, Learner]) -> Learner:
+    """All users in one place."""
+    parts = [learners[name] for name in sorted(learners)]
+    users = tuple(user_id for part in parts for user_id in part.user_ids)
+    return Learner(users, Histories.pooled([part.histories for part in parts]))
+
+
+def _client(
+    partition: Partition, client_id: str, protocol: Protocol, part: Part, seed: int, negatives: int
+) -> BenchClient:
+    user_ids, users, items, times, _ = client_rows(partition, client_id)
+    shape = (len(user_ids), len(partition.catalog))
+    if protocol != LEAVE_ONE_OUT:
+        held = _share(users, items, times, shape, protocol, part, seed)
+        return BenchClient(client_id, user_ids, held)
+    split = split_leave_one_out(users, items, times, shape[0], seed)
+    histories = Histories.of(split.train_users, split.train_items, split.train_places, shape)
+    case_users = split.validation_users if part == "validation" else split.test_users
+    case_items = split.validation_items if part == "validation" else split.test_items
+    drawn = sample_negatives(
+        case_users, users, items, shape[1], n=negatives, seed=seed, client_id=client_id, split_name=part
+    )
+    return BenchClient(client_id, user_ids, HeldOut(histories, case_users, case_items, drawn))
+
+
+def _share(
+    users: np.ndarray,
+    items: np.ndarray,
+    times: np.ndarray | None,
+    shape: tuple[int, int],
+    protocol: Protocol,
+    part: Part,
+    seed: int,
+) -> HeldOut:
+    by_time = protocol == TEMPORAL
+    held = hold_out_share(users, items, times, shape, share=HELD_OUT_SHARE, by_time=by_time, seed=seed)
+    if part == "test":
+        return held
+    left = held.histories
+    owners = np.repeat(np.arange(shape[0]), np.diff(left.starts))
+    places = np.arange(len(owners)) - left.starts[owners]
+    return hold_out_share(
+        owners, left.items, places, shape, share=HELD_OUT_SHARE, by_time=by_time, seed=seed + 1
+    )

@@ -1,0 +1,79 @@
+"""A registered version evaluated by a named protocol, with intervals over users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.errors import InvalidInput
+from models.evaluation.bootstrap import interval
+from models.evaluation.protocols import LEAVE_ONE_OUT
+from models.recommenders.rating.model import RatingModel
+from tasks.bench.quality.arms import Trained, answered
+from tasks.bench.quality.cases import Part, clients_of
+from tasks.bench.quality.table_rows import Evaluator
+from tasks.datasets.partition_reader import open_partition
+from tasks.local.home import Home
+from tasks.tracking import registry
+
+
+def evaluate_version(
+    home: Home,
+    data_dir: str,
+    model_name: str,
+    version: str,
+    part: Part,
+    *,
+    seed: int,
+    negatives: int,
+) -> dict[str, Any]:
+    """The version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
+
+    Other protocols hold out what a version has learned from, so they are for `fedrec bench quality`, which
+    trains for each.
+
+    Args:
+        home: where the registry lies.
+        data_dir: the partition that the version was trained on.
+        model_name: the registered model.
+        version: a version number or an alias.
+        part: "validation" or "test".
+        seed, negatives: of the sampled items, as the job has them.
+
+    Raises:
+        NotFound: there is no such version or partition.
+        InvalidInput: the version was trained on other data, or predicts ratings.
+    """
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    found = registry.load_version(client, name, version)
+    partition = open_partition(data_dir)
+    if found.manifest["data_digest"] != partition.digest:
+        raise InvalidInput(
+            f"Version {found.version} of {name!r} was trained on data {found.manifest['data_digest'][:12]}, "
+            f"but {partition.root} holds {partition.digest[:12]}: it may know what is held out there.",
+            next_step="Evaluate it with the configuration that it was trained with.",
+        )
+    items = found.model().items
+    if isinstance(items, RatingModel):
+        raise InvalidInput(
+            f"Version {found.version} of {name!r} predicts ratings, and this protocol judges rankings.",
+            next_step="Its errors stand in its job's report and in MLflow, by round.",
+        )
+    scores = answered(items)
+    clients = clients_of(partition, LEAVE_ONE_OUT, part, seed=seed, negatives=negatives)
+    curves = Evaluator(clients, LEAVE_ONE_OUT).measure(lambda _: Trained(scores), (0,)).curves
+    metrics = {}
+    for metric, runs in curves.items():
+        shown = interval(runs)
+        metrics[metric] = {"value": shown.value, "low": shown.low, "high": shown.high}
+    return {
+        "model_name": name,
+        "version": found.version,
+        "model_sha256": found.sha256,
+        "data_digest": partition.digest,
+        "protocol": LEAVE_ONE_OUT.name,
+        "part": part,
+        "clients": len(clients),
+        "users": sum(len(one.held_out.users) for one in clients),
+        "metrics": metrics,
+    }

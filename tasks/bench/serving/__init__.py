@@ -1,0 +1,1 @@
+"""The serving process under load."""

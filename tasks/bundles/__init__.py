@@ -1,0 +1,1 @@
+"""The files that a serving process maps; the only room of tasks that serving imports besides local."""

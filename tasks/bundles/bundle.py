@@ -1,0 +1,257 @@
+"""A bundle: a model as the serving process reads it, in files that are mapped into memory, not read.
+
+A bundle never changes. `bundle.json` holds the SHA-256 of every file in it, and the pointer that of
+`bundle.json`, so that one comparison after another proves every byte that answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import CorruptArtifact, InvalidInput
+from models.recommenders.items.titles import folded, shortened
+from models.recommenders.scoring.recommender import Recommender
+from models.recommenders.scoring.scorer import Scorer
+from tasks.bundles.scorer_files import parts_of, scorer_of
+from tasks.local.checksums import sha256_of
+from tasks.local.folders import build_folder
+from tasks.local.packed_strings import PackedStrings, open_strings, write_strings
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+_GOLDEN_K = 10
+# Another processor may add in another order; a wrong model is off by far more.
+_GOLDEN_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which item carries which feature, both ways round, as compressed sparse rows.
+
+    Attributes:
+        names: such as "genres:Comedy", sorted.
+        item_starts, item_labels: the labels of item i are item_labels[item_starts[i] : item_starts[i + 1]].
+        label_starts, label_items: the same for the rows of a label.
+    """
+
+    names: Sequence[str]
+    item_starts: npt.NDArray[np.int64]
+    item_labels: npt.NDArray[np.int32]
+    label_starts: npt.NDArray[np.int64]
+    label_items: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, items: int, rows_of: Mapping[str, npt.NDArray[np.integer]]) -> Labels:
+        """From label -> sorted rows that carry it."""
+        names = sorted(rows_of)
+        lengths = [len(rows_of[name]) for name in names]
+        label_items = np.concatenate([np.empty(0, np.int32), *(rows_of[name] for name in names)])
+        labels = np.repeat(np.arange(len(names), dtype=np.int32), lengths)
+        order = np.argsort(label_items, kind="stable")
+        counts = np.bincount(label_items.astype(np.int64), minlength=items)
+        return cls(
+            names=names,
+            item_starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            item_labels=labels[order],
+            label_starts=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+            label_items=label_items.astype(np.int32),
+        )
+
+    def of_item(self, row: int) -> list[str]:
+        """The names of an item's labels."""
+        found = self.item_labels[self.item_starts[row] : self.item_starts[row + 1]]
+        return [self.names[label] for label in found.tolist()]
+
+    def having_any(self, labels: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """(items,) whether an item carries any of these labels."""
+        found = np.zeros(len(self.item_starts) - 1, dtype=np.bool_)
+        for label in labels:
+            found[self.label_items[self.label_starts[label] : self.label_starts[label + 1]]] = True
+        return found
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: a model that answers.
+
+    Attributes:
+        facts: about the model: model_name, version, round, sha256, job_id, epsilon and further ones.
+        recommender: the model, over mapped arrays.
+        labels: of its items.
+        search: `searchable` of each title.
+    """
+
+    facts: Mapping[str, Any]
+    recommender: Recommender
+    labels: Labels
+    search: PackedStrings
+
+
+def write_bundle(
+    target: Path,
+    facts: Mapping[str, Any],
+    scorer: Scorer,
+    item_ids: Sequence[str],
+    titles: Sequence[str],
+    labels: Labels,
+) -> str:
+    """`target` is a bundle of this model; returns the SHA-256 of its manifest. Nothing half done is left.
+
+    Raises:
+        InvalidInput: the ids are not unique, or not one for each item; or the folder cannot be made.
+    """
+    if len(set(item_ids)) != len(scorer):
+        raise InvalidInput(f"A bundle of {len(scorer)} items needs as many different ids.")
+    golden = _golden_answers(Recommender(scorer, item_ids, titles))
+    parts = parts_of(scorer)
+    arrays = parts.arrays | {
+        "item_starts": labels.item_starts,
+        "item_labels": labels.item_labels,
+        "label_starts": labels.label_starts,
+        "label_items": labels.label_items,
+    }
+    with build_folder(target) as folder:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        write_strings(folder, "item_ids", item_ids)
+        write_strings(folder, "titles", titles)
+        write_strings(folder, "search", [searchable(title) for title in titles])
+        write_strings(folder, "labels", labels.names)
+        manifest = {
+            "format": FORMAT,
+            "family": parts.kind,
+            **parts.settings,
+            "facts": dict(facts),
+            "golden": golden,
+            "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+        }
+        data = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode()
+        (folder / MANIFEST).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def searchable(title: str) -> str:
+    """A title as it is searched: folded, and without its year and with its article in front.
+
+    Begins with a line break and holds no other, so that a search can ask for the beginning of a title.
+    """
+    return f"\n{shortened(title)} | {folded(title)}"
+
+
+def open_bundle(folder: Path, manifest_sha256: str) -> Bundle:
+    """The bundle in a folder, every byte of it proved, its arrays mapped, its golden answers given again.
+
+    Raises:
+        CorruptArtifact: a file is missing or changed, an array is not of the form it must have or not finite,
+            or the model answers otherwise than it did where the bundle was written.
+    """
+    manifest = _manifest(folder, manifest_sha256)
+    try:
+        for name, promised in manifest["files"].items():
+            actual = sha256_of(folder / name)
+            if actual != promised:
+                raise CorruptArtifact(f"{folder / name} has SHA-256 {actual}, expected {promised}.")
+        bundle = _opened(folder, manifest)
+    except (OSError, KeyError, TypeError, ValueError, InvalidInput) as error:
+        raise CorruptArtifact(f"Bundle {folder} cannot be opened: {error!r}.") from error
+    _require_golden(bundle.recommender, manifest["golden"], folder)
+    return bundle
+
+
+def _manifest(folder: Path, promised: str) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorruptArtifact(f"{path} cannot be read: {error.strerror}.") from error
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != promised:
+        raise CorruptArtifact(f"{path} has SHA-256 {actual}, expected {promised}.")
+    manifest: dict[str, Any] = json.loads(data)
+    if manifest.get("format") != FORMAT:
+        raise CorruptArtifact(
+            f"{path} is of format {manifest.get('format')}; this version serves format {FORMAT}.",
+            next_step="Serve it with the version of fedrec that published it.",
+        )
+    return manifest
+
+
+def _opened(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
+    ids, titles, search, names = (
+        open_strings(folder, name) for name in ("item_ids", "titles", "search", "labels")
+    )
+    dims = int(manifest["facts"]["dims"])
+    scorer = scorer_of(
+        manifest["family"], manifest, len(ids), dims, lambda name, shape: _array(folder, name, shape)
+    )
+    return Bundle(
+        facts=manifest["facts"],
+        recommender=Recommender(scorer, ids, titles),
+        labels=_labels(folder, len(ids), names),
+        search=search,
+    )
+
+
+def _labels(folder: Path, items: int, names: PackedStrings) -> Labels:
+    label_starts = _array(folder, "label_starts", (len(names) + 1,))
+    item_starts = _array(folder, "item_starts", (items + 1,))
+    pairs = int(item_starts[-1])
+    return Labels(
+        names=list(names),
+        item_starts=item_starts,
+        item_labels=_array(folder, "item_labels", (pairs,)),
+        label_starts=label_starts,
+        label_items=_array(folder, "label_items", (pairs,)),
+    )
+
+
+def _array(folder: Path, name: str, shape: tuple[int, ...] | None) -> npt.NDArray[Any]:
+    # A plain array over the mapping: numpy's own class for it makes every operation slower.
+    array = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+    if shape is not None and array.shape != shape:
+        raise CorruptArtifact(f"{folder / name}.npy has shape {array.shape}, expected {shape}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CorruptArtifact(f"{folder / name}.npy holds values that are not finite.")
+    return array
+
+
+def _golden_histories(items: int) -> list[list[int]]:
+    return [[], [0], sorted({0, items // 2})]
+
+
+def _golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
+    return [
+        {
+            "history": history,
+            "answer": [
+                {"item_id": one.item_id, "score": one.score}
+                for one in recommender.recommend(history, _GOLDEN_K)
+            ],
+        }
+        for history in _golden_histories(len(recommender.item_ids))
+    ]
+
+
+def _require_golden(recommender: Recommender, golden: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """The recommender's best scores are those that the publisher saw.
+
+    Scores are compared, not items: of two items that score alike, another processor may prefer the other.
+    """
+    for question in golden:
+        now = [one.score for one in recommender.recommend(question["history"], _GOLDEN_K)]
+        then = [one["score"] for one in question["answer"]]
+        if len(now) != len(then) or not np.allclose(
+            now, then, rtol=_GOLDEN_TOLERANCE, atol=_GOLDEN_TOLERANCE
+        ):
+            raise CorruptArtifact(
+                f"Bundle {folder} scores {now} for the history {question['history']}, expected {then}.",
+                history=question["history"],
+            )

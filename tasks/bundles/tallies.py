@@ -1,0 +1,86 @@
+"""What serving processes count, in one small file each, and the sum of these for the publisher.
+
+Only numbers: how often a version answered, how often one of its items was chosen, and how its answers differ
+from the challenger's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.promotion.live import Comparison, Hits
+from tasks.bundles.pointer import Target
+from tasks.local.atomic import write_atomically
+
+# A process that has not counted for so long ended with a version that nobody compares any more.
+_FORGOTTEN_S = 30 * 24 * 3600.0
+
+
+@dataclass
+class Tallies:
+    """Counts of one process, or of all.
+
+    Attributes:
+        hits: `serving_key` of a version -> its hits.
+        comparisons: `comparison_key` of a pair -> how the second one's answers differ from the first one's.
+    """
+
+    hits: dict[str, Hits] = field(default_factory=dict)
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+
+    def count(self, key: str, hits: Hits) -> None:
+        """These answers or hits are counted, too."""
+        self.hits[key] = self.hits.get(key, Hits()) + hits
+
+    def compare(self, key: str, comparison: Comparison) -> None:
+        """This comparison is counted, too."""
+        self.comparisons[key] = self.comparisons.get(key, Comparison()) + comparison
+
+
+def serving_key(target: Target) -> str:
+    """A version in one of its times as champion: a version promoted again begins from nothing."""
+    return f"{target.bundle}:{str(target.decision.get('ledger_entry', ''))[:16]}"
+
+
+def comparison_key(champion: Target, challenger: Target) -> str:
+    """A pair of versions."""
+    return f"{champion.bundle} {challenger.bundle}"
+
+
+def tallies_folder(folder: Path) -> Path:
+    """Where they lie, beside the pointer."""
+    return folder / "tallies"
+
+
+def write_tallies(folder: Path, process: str, tallies: Tallies) -> None:
+    """The file of this process holds its counts."""
+    value = {
+        "hits": {key: asdict(each) for key, each in tallies.hits.items()},
+        "comparisons": {key: asdict(each) for key, each in tallies.comparisons.items()},
+    }
+    write_atomically(tallies_folder(folder) / f"{process}.json", json.dumps(value).encode(), durable=False)
+
+
+def read_tallies(folder: Path) -> Tallies:
+    """The sum over all processes; a file that is no tally counts nothing."""
+    found = Tallies()
+    for path in sorted(tallies_folder(folder).glob("*.json")):
+        if path.stat().st_mtime < time.time() - _FORGOTTEN_S:
+            path.unlink(missing_ok=True)
+            continue
+        try:
+            value: Mapping[str, Any] = json.loads(path.read_bytes())
+            hits = {key: Hits(**each) for key, each in value["hits"].items()}
+            comparisons = {key: Comparison(**each) for key, each in value["comparisons"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        for key, each in hits.items():
+            found.count(key, each)
+        for key, one in comparisons.items():
+            found.compare(key, one)
+    return found

@@ -1,0 +1,339 @@
+"""A client's own side: its interactions, split once, and its users' embeddings, which never leave it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.errors import CorruptArtifact, InvalidInput
+from models.evaluation.rating_split import split_ratings
+from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.kernel.histories import Histories
+from models.kernel.streams import user_keys
+from models.recommenders.lightfm.training import TrainingSet, UserArrays, initial_users
+from models.recommenders.rating.gibbs import RatedData
+from models.recommenders.rating.ratings import Ratings
+from tasks.datasets.partition_reader import Partition, open_partition, read_interactions
+from tasks.exchange.codec import decode, encode
+from tasks.local.atomic import write_atomically
+
+_KIND = "user_state"
+# Of ratings; a fifth of the others is for validation.
+_TEST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class SiloData:
+    """What a client trains and evaluates on.
+
+    Attributes:
+        user_ids: the client's users; the position of an id is its row in the client's user arrays.
+        split: training, validation and test cases by user and item row.
+        training: the training part, laid out for LightFM.
+        histories: the same, laid out for families that learn from histories.
+        validation_negatives, test_negatives: (cases, negatives) item rows, -1 where there are fewer.
+        ratings: in three parts of their own; None where the data have no ratings.
+    """
+
+    user_ids: tuple[str, ...]
+    split: Split
+    training: TrainingSet
+    histories: Histories
+    validation_negatives: np.ndarray
+    test_negatives: np.ndarray
+    ratings: RatingParts | None
+
+    @property
+    def rated(self) -> RatedData:
+        """The training ratings.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+        return RatedData(self.rating_parts.training, self.user_ids)
+
+    @property
+    def rating_parts(self) -> RatingParts:
+        """The ratings in three parts.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+        if self.ratings is None:
+            raise InvalidInput(
+                "The interactions have no ratings to learn from.",
+                next_step="Take a partition of interactions with a column 'rating', or another train.family.",
+            )
+        return self.ratings
+
+
+@dataclass(frozen=True)
+class RatingParts:
+    """A client's ratings, all with the same user rows: any rating by itself, whatever happens to others.
+
+    Attributes:
+        training: what a model may learn from.
+        validation: for choices.
+        test: for the figures that are reported.
+    """
+
+    training: Ratings
+    validation: Ratings
+    test: Ratings
+
+
+# A client is asked once a round; reading and splitting its file each time would cost more than its training.
+# The bound keeps memory flat where one machine plays many clients.
+@lru_cache(maxsize=64)
+def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: int) -> SiloData:
+    """A client's data, split for leave-one-out evaluation.
+
+    Args:
+        data_dir: folder of the partition.
+        digest: the partition's digest, so that other data are never mistaken for these.
+        client_id: which client.
+        seed: the job's seed.
+        negatives: number of sampled negatives of a held-out case.
+
+    Raises:
+        CorruptArtifact: the data are not those that the job was opened with.
+        CatalogMismatch: an interaction is with an item that the catalogue does not have.
+    """
+    partition = _opened(data_dir, digest)
+    rows = client_rows(partition, client_id)
+    user_ids, users, items, times = rows[:4]
+    split = split_leave_one_out(users, items, times, len(user_ids), seed)
+    shape = (len(user_ids), len(partition.catalog))
+    drawn = {
+        name: sample_negatives(
+            case_users,
+            users,
+            items,
+            shape[1],
+            n=negatives,
+            seed=seed,
+            client_id=client_id,
+            split_name=name,
+        )
+        for name, case_users in (("validation", split.validation_users), ("test", split.test_users))
+    }
+    return SiloData(
+        user_ids=user_ids,
+        split=split,
+        training=TrainingSet(split.train_users, split.train_items, shape),
+        histories=Histories.of(split.train_users, split.train_items, split.train_places, shape),
+        validation_negatives=drawn["validation"],
+        test_negatives=drawn["test"],
+        ratings=None if rows.ratings is None else _rating_parts(rows, shape, seed),
+    )
+
+
+def _rating_parts(rows: ClientRows, shape: tuple[int, int], seed: int) -> RatingParts:
+    keys = user_keys(seed, "rating split", rows.user_ids)
+    last, chosen = (
+        split_ratings(keys, rows.users, rows.items, validation=validation, test_share=_TEST_SHARE)
+        for validation in (False, True)
+    )
+
+    def part(mask: np.ndarray) -> Ratings:
+        return Ratings.of(rows.users[mask], rows.items[mask], np.asarray(rows.ratings)[mask], shape)
+
+    return RatingParts(part(chosen.train), part(chosen.held_out), part(last.held_out))
+
+
+# Reading catalogue and manifest anew for each of many small clients would cost more than their own data.
+@lru_cache(maxsize=4)
+def _opened(data_dir: str, digest: str) -> Partition:
+    partition = open_partition(data_dir)
+    if partition.digest != digest:
+        raise CorruptArtifact(
+            f"The partition {data_dir} has digest {partition.digest[:12]}, but the job was opened with "
+            f"{digest[:12]}.",
+            next_step="Start a new job on the new data, or put the old data back.",
+        )
+    return partition
+
+
+class ClientRows(NamedTuple):
+    """A client's interactions.
+
+    Attributes:
+        user_ids: sorted; the position of an id is its user's row.
+        users, items: (n,), rows.
+        times: (n,), seconds since 1970; None without timestamps.
+        ratings: (n,); None without ratings.
+    """
+
+    user_ids: tuple[str, ...]
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+
+
+def client_rows(partition: Partition, client_id: str) -> ClientRows:
+    """A client's interactions, in the order of their source.
+
+    Raises:
+        CatalogMismatch: an interaction is with an item that the catalogue does not have.
+    """
+    frame = read_interactions(partition.client(client_id))
+    user_ids = tuple(sorted(frame["user_id"].unique()))
+    row_of = {user_id: row for row, user_id in enumerate(user_ids)}
+    return ClientRows(
+        user_ids,
+        frame["user_id"].map(row_of).to_numpy(dtype=np.int32),
+        partition.catalog.rows_of(frame["item_id"].tolist()),
+        frame["timestamp"].to_numpy(dtype=np.int64) if "timestamp" in frame else None,
+        frame["rating"].to_numpy(dtype=np.float64) if "rating" in frame else None,
+    )
+
+
+class UserStates:
+    """A client's user embeddings, one file for each round it trained in.
+
+    A round's result counts only once the coordinator has committed it, so a client never overwrites the state
+    it started from: a round that is run again starts from the same bytes.
+
+    Args:
+        silo: the client's own folder.
+        job_id: whose rounds these are.
+    """
+
+    def __init__(self, silo: Path, job_id: str) -> None:
+        self._silo = silo
+        self._folder = silo / "state" / job_id
+
+    def write(
+        self, round_: int, users: UserArrays, user_ids: tuple[str, ...], *, folded_in: bool = False
+    ) -> None:
+        """The state after `round_` is stored.
+
+        Args:
+            round_: of the model that the users were trained with.
+            users: their arrays.
+            user_ids: whose the rows are.
+            folded_in: the job answers its users by their histories, and trains these for the items' sake.
+        """
+        arrays = {
+            "embeddings": users.embeddings,
+            "biases": users.biases,
+            "embedding_accumulators": users.embedding_accumulators,
+            "bias_accumulators": users.bias_accumulators,
+        }
+        facts = {
+            "kind": _KIND,
+            "round": round_,
+            "user_ids": user_ids,
+            "sha256": _digest(arrays),
+            "folded_in": folded_in,
+        }
+        # Nobody but the silo's own account reads its users.
+        self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(self._file(round_), encode(arrays, facts), durable=False)
+
+    def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:
+        """The state after `round_` and the users that its rows belong to.
+
+        Raises:
+            CorruptArtifact: there is none, or it is damaged.
+        """
+        arrays, facts = self._stored(round_)
+        return UserArrays(**arrays), tuple(facts["user_ids"])
+
+    def folded_in(self, round_: int) -> bool:
+        """Whether the job answers its users by their histories instead of the state after `round_`.
+
+        Raises:
+            CorruptArtifact: there is none, or it is damaged.
+        """
+        return bool(self._stored(round_)[1].get("folded_in", False))
+
+    def nearest(self, round_: int) -> int | None:
+        """The round nearest to `round_` whose state is there, the later of two; None where there is none."""
+        found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
+        return min(found, key=lambda each: (abs(each - round_), -each), default=None)
+
+    def forget_before(self, round_: int) -> None:
+        """Only states of `round_` and later are left."""
+        for path in self._folder.glob("round-*.safetensors"):
+            if path < self._file(round_):
+                path.unlink(missing_ok=True)
+
+    def _stored(self, round_: int) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
+        path = self._file(round_)
+        if not path.exists():
+            raise CorruptArtifact(
+                f"The user embeddings of round {round_} are missing: {path}.",
+                next_step="Restore the silo's folder, or start a new job.",
+            )
+        arrays, facts = decode(path.read_bytes(), str(path))
+        if facts.get("kind") != _KIND:
+            raise CorruptArtifact(f"{path} holds a {facts.get('kind')!r}, expected a {_KIND!r}.")
+        if facts.get("sha256") != _digest(arrays):
+            raise CorruptArtifact(
+                f"{path} is damaged: its arrays are not those that were written.",
+                next_step="Restore the silo's folder, or start a new job.",
+            )
+        return arrays, facts
+
+    def _file(self, round_: int) -> Path:
+        return self._folder / f"round-{round_:06d}.safetensors"
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """Which user embeddings a client starts from.
+
+    Attributes:
+        job_id: the job that made them; None for a client that never trained, whose users start at random.
+        round: the last round of that job in which the client was accepted.
+        exact: whether no other round will do. A job goes on from exactly the state it committed; one that
+            starts from an earlier job's model takes what is left of that job, because a client keeps the
+            newest states only.
+    """
+
+    job_id: str | None
+    round: int
+    exact: bool = True
+
+
+def starting_users(
+    silo: Path, start: StartingPoint, data: SiloData, *, dims: int, seed: int, client_id: str
+) -> UserArrays:
+    """The user arrays that a client starts a round from.
+
+    Users that are new since the state was written start as initial users do; users that left are dropped.
+
+    Raises:
+        CorruptArtifact: the state is missing or damaged.
+    """
+    states = UserStates(silo, start.job_id) if start.job_id is not None else None
+    round_ = start.round if states is None or start.exact else states.nearest(start.round)
+    if states is None or round_ is None:
+        return initial_users(len(data.user_ids), dims, seed, client_id)
+    known, known_ids = states.read(round_)
+    if known_ids == data.user_ids:
+        return known
+    fresh = initial_users(len(data.user_ids), dims, seed, client_id)
+    row_of = {user_id: row for row, user_id in enumerate(known_ids)}
+    pairs = [(row, row_of[user_id]) for row, user_id in enumerate(data.user_ids) if user_id in row_of]
+    rows, known_rows = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+    for one in fields(UserArrays):
+        getattr(fresh, one.name)[rows] = getattr(known, one.name)[known_rows]
+    return fresh
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    # Nobody else knows the hash of a private file, so it carries its own.
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

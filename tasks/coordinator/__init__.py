@@ -1,0 +1,1 @@
+"""What a coordinator does without ever reading a row of users' data."""

@@ -1,0 +1,78 @@
+"""What finished jobs leave behind, and what of it may go.
+
+A job's journal stays for ever: it is small, it numbers the jobs, and it is what an auditor reads. MLflow has
+copies of every tracked model and of the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from models.errors import CorruptArtifact
+from tasks.exchange.store import Exchange
+from tasks.jobs.journal import Journal, artifact_of
+from tasks.local.home import Home
+from tasks.tracking import registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def finished_jobs(home: Home) -> list[Journal]:
+    """The journals of all jobs that have ended well, the oldest first; a stopped one can still go on."""
+    journals = [Journal(path.parent) for path in home.jobs.glob("*/result.json")]
+    finished = [each for each in journals if (each.result() or {}).get("status") == "finished"]
+    return sorted(finished, key=lambda each: (str(each.opening["opened_at"]), each.job_id))
+
+
+def serving_models(client: MlflowClient) -> set[str]:
+    """SHA-256 of the models that an alias names, such as the champion and the one before it."""
+    return {
+        registry.tags_of(client, name, version)["fedrec.sha256"]
+        for name in registry.registered_models(client)
+        for version in registry.aliases(client, name).values()
+    }
+
+
+def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:
+    """A finished job has no superseded models in the exchange any more; returns how many went.
+
+    Its last model stays, and so does what MLflow does not have yet.
+
+    Args:
+        exchange: where the job put them.
+        journal: of the job.
+        keep: SHA-256 of models that stay.
+    """
+    removed = 0
+    *superseded, last = journal.committed()
+    staying = {*keep, last["model_sha256"]}
+    for manifest in superseded:
+        model = artifact_of(manifest)
+        if model.sha256 in staying or journal.tracked(manifest["round"]) is None:
+            continue
+        # Reading tells whether it is still there; it is read once, for the next night it is gone.
+        with contextlib.suppress(CorruptArtifact):
+            exchange.get(model)
+            removed += 1
+        exchange.remove(model.path)
+    return removed
+
+
+def prune_reports(journals: Collection[Journal], keep: int) -> list[str]:
+    """Only the newest `keep` jobs have their report on disk; returns the ids of those that lost it.
+
+    Args:
+        journals: of finished jobs, the oldest first.
+        keep: how many keep it.
+    """
+    pruned = []
+    for journal in list(journals)[: max(0, len(journals) - keep)]:
+        report = journal.folder / "report"
+        if report.exists():
+            shutil.rmtree(report)
+            pruned.append(journal.job_id)
+    return pruned

@@ -1,0 +1,92 @@
+"""The model that a job starts from: round 0."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+from models.errors import InvalidConfig
+from models.federation.model import GlobalModel
+from models.federation.warm_start import carry_over
+from models.kernel.catalog import ItemCatalog
+from models.recommenders.families.families import RatingFamily
+from models.recommenders.families.family import Family
+from models.recommenders.items.features import ItemFeatures
+from tasks.datasets.partition_reader import Partition, open_partition, read_items
+from tasks.exchange.codec import encode_model
+from tasks.jobs.journal import Journal
+from tasks.local.home import Home
+from tasks.tracking.registry import CHAMPION, load_version, open_registry, resolve_model_name
+
+
+@dataclass(frozen=True)
+class InitialModel:
+    """A round-0 model and the user embeddings that belong to it.
+
+    Attributes:
+        data: the model's bytes.
+        starting_points: {client id: {job_id, round}} of user embeddings made together with this model; empty
+            for a fresh one.
+    """
+
+    data: bytes
+    starting_points: dict[str, dict[str, Any]]
+
+    @property
+    def sha256(self) -> str:
+        """Of the model's bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def described(family: Family, partition: Partition | str) -> Family:
+    """The family, with what the catalogue says of the items where it asks for that."""
+    if not isinstance(family, RatingFamily):
+        return family
+    opened = open_partition(partition) if isinstance(partition, str) else partition
+    return replace(family, content=ItemFeatures.of(read_items(opened)).matrix().toarray())
+
+
+def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel:
+    """The model that the family starts from."""
+    items = family.initial(len(catalog), seed)
+    return InitialModel(encode_model(GlobalModel(0, catalog.digest, items)), {})
+
+
+def model_of_champion(
+    home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
+) -> InitialModel:
+    """The champion, carried over to this catalogue, with the user embeddings of the job that made it.
+
+    Raises:
+        NotFound: there is no champion.
+        InvalidConfig: it is another family's, or has other dimensions than the job.
+    """
+    registry = open_registry(home)
+    champion = load_version(registry, resolve_model_name(registry, model_name), CHAMPION)
+    known, fresh = champion.model().items, family.initial(len(catalog), seed)
+    if type(known) is not type(fresh):
+        raise InvalidConfig(
+            f"The champion, version {champion.version}, holds {type(known).__name__}, but train.family makes "
+            f"{type(fresh).__name__}: it is another family's.",
+            next_step="Set train.family to the champion's, or start_from: fresh.",
+            key="train.family",
+        )
+    if known.shape[1] != fresh.shape[1]:
+        raise InvalidConfig(
+            f"The champion has {known.shape[1]} dims, but train.dims is {fresh.shape[1]}.",
+            next_step="Set train.dims alike, or start_from: fresh.",
+            key="train.dims",
+        )
+    model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)
+    points = _starting_points(home, champion.manifest) if family.keeps_users else {}
+    return InitialModel(encode_model(model), points)
+
+
+def _starting_points(home: Home, manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    journal = Journal(home.jobs / manifest["job_id"])
+    points: dict[str, dict[str, Any]] = {}
+    for committed in journal.committed()[: manifest["round"] + 1]:
+        for client_id in committed["accepted"]:
+            points[client_id] = {"job_id": journal.job_id, "round": committed["round"]}
+    return points

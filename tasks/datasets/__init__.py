@@ -1,0 +1,1 @@
+"""An owner's tables become a partition or a snapshot, and are read again."""

@@ -1,0 +1,204 @@
+"""Checks the tables that a partition is made from; the first broken rule ends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.datasets.tables import Table, first
+
+# The last second of the year 9999. Milliseconds since 1970 lie far beyond, so they are found out here.
+_LAST_SECOND = 253_402_300_799
+_ISO_8601 = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?"
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Checked interactions, n rows in the order of their source.
+
+    Attributes:
+        users, items: distinct ids in order of appearance.
+        user_codes, item_codes: (n,) position of each row's id in `users` and `items`.
+        ratings: (n,) float64, or None where the source has none.
+        timestamps: (n,) int64 seconds since 1970 (UTC), or None where the source has none.
+    """
+
+    users: pd.Index[str]
+    items: pd.Index[str]
+    user_codes: npt.NDArray[np.int64]
+    item_codes: npt.NDArray[np.int64]
+    ratings: npt.NDArray[np.float64] | None
+    timestamps: npt.NDArray[np.int64] | None
+
+
+def check_interactions(table: Table) -> Interactions:
+    """The interactions of a table with user_id, item_id and perhaps rating and timestamp.
+
+    Raises:
+        InvalidInput: a column is missing, a value empty or unparsable, or a pair occurs twice.
+    """
+    table.require_columns(["user_id", "item_id"])
+    user_codes, users = pd.factorize(table.text("user_id"))
+    item_codes, items = pd.factorize(table.text("item_id"))
+    pairs = pd.Series(user_codes.astype(np.int64) * len(items) + item_codes)
+    repeated = pairs.duplicated()
+    if repeated.any():
+        at = first(repeated)
+        before = table.row(first(pairs == pairs.iloc[at]))
+        pair = f"user {users[user_codes[at]]!r} and item {items[item_codes[at]]!r}"
+        table.refuse(at, f"{pair} already stand together in row {before}; each pair may occur once")
+    columns = table.frame.columns
+    return Interactions(
+        users=users,
+        items=items,
+        user_codes=user_codes,
+        item_codes=item_codes,
+        ratings=_ratings(table) if "rating" in columns else None,
+        timestamps=_timestamps(table) if "timestamp" in columns else None,
+    )
+
+
+def check_items(table: Table, interactions: Interactions, source: Table) -> pd.DataFrame:
+    """The catalogue (see `check_catalog`), in which every item of the interactions is listed.
+
+    Raises:
+        InvalidInput: item_id is missing, empty or repeated, or an item of the interactions is not listed.
+    """
+    catalog = check_catalog(table)
+    unknown = pd.Index(catalog["item_id"]).get_indexer(interactions.items) < 0
+    if unknown.any():
+        code = first(unknown)
+        at = first(interactions.item_codes == code)
+        source.refuse(at, f"item {interactions.items[code]!r} is not in the items file {table.path}")
+    return catalog
+
+
+def check_catalog(table: Table) -> pd.DataFrame:
+    """The catalogue: item_id and title (text), then the table's further columns, in the table's order.
+
+    A title that is missing or empty is the item's id.
+
+    Raises:
+        InvalidInput: item_id is missing, empty or repeated.
+    """
+    titles = ids = _unique(table, "item_id")
+    if "title" in table.frame.columns:
+        given = table.frame["title"]
+        titles = given.astype("str").where(given.notna() & (given.astype("str").str.strip() != ""), ids)
+    further = table.frame.drop(columns=["item_id", "title"], errors="ignore")
+    return pd.concat([ids.rename("item_id"), titles.rename("title"), further], axis=1)
+
+
+def values_of_users(table: Table, column: str, interactions: Interactions, source: Table) -> pd.Series[str]:
+    """Each user's value (text) of a column of the users file, indexed by user id.
+
+    Raises:
+        InvalidInput: user_id is missing, empty or repeated, a user of the interactions is not listed, a value
+            is empty, or a value belongs to no user with interactions.
+    """
+    ids = _unique(table, "user_id")
+    unknown = pd.Index(ids).get_indexer(interactions.users) < 0
+    if unknown.any():
+        code = first(unknown)
+        at = first(interactions.user_codes == code)
+        source.refuse(at, f"user {interactions.users[code]!r} is not in the users file {table.path}")
+    values = table.text(column)
+    idle = ~values.isin(values[ids.isin(interactions.users)])
+    if idle.any():
+        at = first(idle)
+        table.refuse(
+            at,
+            f"no user with {column} {values.iloc[at]!r} has an interaction, so that client would be empty",
+            next_step="Take these users out of the users file.",
+        )
+    return pd.Series(values.to_numpy(), index=pd.Index(ids)).reindex(interactions.users)
+
+
+def values_in_rows(table: Table, column: str, interactions: Interactions) -> pd.Series[str]:
+    """Each user's one value (text) of a column of the interactions, indexed by user id.
+
+    Raises:
+        InvalidInput: a value is empty, or a user has two.
+    """
+    codes, values = pd.factorize(table.text(column))
+    # Where each user stands first; codes of users count up in order of appearance.
+    _, starts = np.unique(interactions.user_codes, return_index=True)
+    expected = codes[starts][interactions.user_codes]
+    if (codes != expected).any():
+        at = first(codes != expected)
+        user = interactions.user_codes[at]
+        was, row = values[expected[at]], table.row(starts[user])
+        has = f"user {interactions.users[user]!r} has {column} {values[codes[at]]!r}"
+        table.refuse(at, f"{has}, but {was!r} in row {row}; a user belongs to one client")
+    return pd.Series(values[codes[starts]], index=interactions.users)
+
+
+def _unique(table: Table, name: str) -> pd.Series[str]:
+    table.require_columns([name])
+    ids = table.text(name)
+    repeated = ids.duplicated()
+    if repeated.any():
+        at = first(repeated)
+        before = table.row(first(ids == ids.iloc[at]))
+        table.refuse(at, f"{name} {ids.iloc[at]!r} already stands in row {before}")
+    return ids
+
+
+def _ratings(table: Table) -> npt.NDArray[np.float64]:
+    numbers = _numbers(table.frame["rating"])
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        at = first(wrong)
+        table.refuse(at, f"rating {_shown(table, 'rating', at)} is not a finite number")
+    return numbers
+
+
+def _timestamps(table: Table) -> npt.NDArray[np.int64]:
+    seconds = seconds_of(table.frame["timestamp"])
+    wrong = np.isnan(seconds)
+    if wrong.any():
+        at = first(wrong)
+        rule = f"timestamp {_shown(table, 'timestamp', at)} is neither seconds since 1970 nor ISO 8601"
+        table.refuse(at, rule)
+    return seconds.astype(np.int64)
+
+
+def seconds_of(column: pd.Series) -> npt.NDArray[np.float64]:
+    """(n,) whole seconds since 1970, UTC, of numbers, dates or texts of either; NaN for what is no time."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        seconds = _seconds(column)
+    else:
+        seconds = _numbers(column)
+        other = np.isnan(seconds)
+        if other.any():
+            texts = column[other].astype("str")
+            dates = texts.where(texts.str.fullmatch(_ISO_8601).fillna(False))
+            seconds[other] = _seconds(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce"))
+    return np.where(np.abs(seconds) <= _LAST_SECOND, np.floor(seconds), np.nan)
+
+
+def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:
+    """A column as float64, with NaN for what is no number."""
+    try:
+        # Arrow's parser is fast and rounds correctly; it gives up at the first text that is no number.
+        parsed = pc.cast(pa.array(column, from_pandas=True), pa.float64())
+        return np.array(parsed.to_numpy(zero_copy_only=False), dtype=np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return np.array(pd.to_numeric(column.astype("str"), errors="coerce"), dtype=np.float64)
+
+
+def _seconds(dates: pd.Series) -> npt.NDArray[np.float64]:
+    utc = dates if getattr(dates.dtype, "tz", None) is not None else dates.dt.tz_localize("UTC")
+    # Microseconds fit the years 1 to 9999; nanoseconds would end in 2262.
+    whole = utc.dt.as_unit("us").astype("int64").to_numpy()
+    return np.where(dates.isna(), np.nan, np.floor(whole / 1e6))
+
+
+def _shown(table: Table, name: str, position: int) -> str:
+    value = table.frame[name].iloc[position]
+    return "(empty)" if pd.isna(value) or not str(value).strip() else repr(str(value))

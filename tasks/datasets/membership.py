@@ -1,0 +1,60 @@
+"""What a coordinator knows of silos on other machines: their names and the catalogue they share, no data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.errors import InvalidInput
+from tasks.datasets.interaction_tables import Interactions, check_catalog
+from tasks.datasets.partition import write_partition
+from tasks.datasets.partition_reader import CLIENT_ID, ClientData, Partition, open_partition
+from tasks.datasets.tables import read_table
+from tasks.local.checksums import digest_of
+from tasks.local.folders import is_vacant
+from tasks.local.home import Home
+
+
+def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partition:
+    """A partition whose clients are silos elsewhere: counts and digests of their data are not known yet.
+
+    Args:
+        home: where the catalogue is kept in its normal form.
+        items: the catalogue (Parquet, CSV or TSV): item_id, perhaps title and more.
+        silos: their names.
+
+    Raises:
+        InvalidInput: the catalogue breaks a rule, or the names do.
+    """
+    if not silos or len(set(silos)) != len(silos):
+        raise InvalidInput(f"runner.silos must name each silo once, got {list(silos)}.")
+    for name in silos:
+        if not CLIENT_ID.fullmatch(name):
+            raise InvalidInput(f"runner.silos: {name!r} is no silo's name, expected {CLIENT_ID.pattern}.")
+    catalog = _catalog(home, items)
+    clients = tuple(
+        ClientData(name, catalog.root / "elsewhere" / name, sha256="", users=0, interactions=0)
+        for name in sorted(silos)
+    )
+    digest = digest_of({"catalog": catalog.catalog.digest, "silos": sorted(silos)})
+    return replace(catalog, by="silos", clients=clients, digest=digest)
+
+
+def _catalog(home: Home, items: Path) -> Partition:
+    table = read_table(items)
+    folder = home.root / "catalogs" / table.sha256[:32]
+    if not is_vacant(folder):
+        return open_partition(folder)
+    none = np.empty(0, dtype=np.int64)
+    nobody: pd.Index[str] = pd.Index([], dtype="str")
+    return write_partition(
+        folder,
+        check_catalog(table),
+        Interactions(nobody, nobody, none, none, None, None),
+        pd.Series([], index=nobody, dtype="str"),
+        by="catalogue",
+        sources={"items": table.sha256},
+    )

@@ -1,0 +1,194 @@
+"""Reads a partition: one folder of interactions per client beside a shared item catalogue.
+
+Nothing is handed on before its SHA-256 is that of the manifest, `partition.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pyarrow import ArrowException
+
+from models.errors import CorruptArtifact, InvalidInput, NotFound
+from models.kernel.catalog import ItemCatalog
+from tasks.local.checksums import digest_of
+
+FORMAT = 1
+MANIFEST = "partition.json"
+ITEMS = "items.parquet"
+CLIENT_ID = re.compile(r"[a-z0-9_][a-z0-9._-]{0,199}")
+
+_REPEAT = "Make the partition again with 'fedrec data partition ... --force'."
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """What the manifest says of one client.
+
+    Attributes:
+        id: the client's name, safe in paths.
+        path: absolute path of its interactions.
+        sha256: of that file.
+        users, interactions: how many the file holds.
+    """
+
+    id: str
+    path: Path
+    sha256: str
+    users: int
+    interactions: int
+
+
+@dataclass(frozen=True)
+class Partition:
+    """An opened partition.
+
+    Attributes:
+        root: its folder, absolute.
+        by: how clients were made, such as "column:occupation".
+        catalog: the items that all clients share.
+        items_path, items_sha256: the catalogue's file with titles and further columns.
+        clients: sorted by id.
+        sources: SHA-256 of each file that the partition was made from.
+        digest: SHA-256 over catalogue and clients; equal data have equal digests.
+    """
+
+    root: Path
+    by: str
+    catalog: ItemCatalog
+    items_path: Path
+    items_sha256: str
+    clients: tuple[ClientData, ...]
+    sources: dict[str, str]
+    digest: str
+
+    def client(self, client_id: str) -> ClientData:
+        """The client of this id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        for client in self.clients:
+            if client.id == client_id:
+                return client
+        raise NotFound(f"The partition {self.root} has no client {client_id!r}.", client_id=client_id)
+
+
+def client_file(client_id: str) -> str:
+    """Where a client's interactions lie, relative to the partition."""
+    return f"clients/{client_id}/interactions.parquet"
+
+
+def open_partition(path: str | Path) -> Partition:
+    """The partition in this folder, its manifest and catalogue verified; clients are verified when read.
+
+    Raises:
+        NotFound: there is no such folder, or no manifest in it.
+        CorruptArtifact: manifest or catalogue are damaged.
+    """
+    root = Path(path).expanduser().absolute()
+    manifest = root / MANIFEST
+    if not manifest.is_file():
+        what = f"it has no {MANIFEST}" if root.is_dir() else "the folder does not exist"
+        raise NotFound(
+            f"{root} is no partition: {what}.",
+            next_step="Make one: 'fedrec data fetch ml-100k', then "
+            f"'fedrec data partition --interactions FILE --by COLUMN --out {root}'.",
+            path=root,
+        )
+    return _parsed(root, manifest)
+
+
+def read_interactions(client: ClientData) -> pd.DataFrame:
+    """A client's interactions in the order of their source, verified.
+
+    Returns:
+        user_id and item_id (str), and where the source had them rating (float64) and timestamp (int64 seconds
+        since 1970, UTC).
+
+    Raises:
+        CorruptArtifact: the file is missing or its bytes changed.
+    """
+    return _verified(client.path, client.sha256, f"The interactions of client {client.id!r}", client.id)
+
+
+def read_items(partition: Partition) -> pd.DataFrame:
+    """The items in catalogue order: item_id and title (str) and any further columns, verified.
+
+    Raises:
+        CorruptArtifact: the file is missing or its bytes changed.
+    """
+    return _verified(partition.items_path, partition.items_sha256, "The item catalogue")
+
+
+def _parsed(root: Path, manifest: Path) -> Partition:
+    try:
+        facts: dict[str, Any] = json.loads(manifest.read_bytes())
+        if facts["format"] != FORMAT:
+            raise CorruptArtifact(f"{manifest} has format {facts['format']!r}, expected {FORMAT}.")
+        if facts["digest"] != digest_of({"catalog": facts["catalog"], "clients": facts["clients"]}):
+            raise CorruptArtifact(f"{manifest} was changed: its digest does not match.", next_step=_REPEAT)
+        entry = facts["catalog"]
+        items_path = root / ITEMS
+        items = _verified(items_path, entry["sha256"], "The item catalogue")
+        catalog = ItemCatalog.of(items["item_id"])
+        if catalog.digest != entry["digest"] or len(catalog) != entry["items"]:
+            raise CorruptArtifact(f"{items_path} lists other items than {manifest} says.", next_step=_REPEAT)
+        return Partition(
+            root=root,
+            by=facts["by"],
+            catalog=catalog,
+            items_path=items_path,
+            items_sha256=entry["sha256"],
+            clients=tuple(_client(root, each) for each in facts["clients"]),
+            sources=dict(facts["sources"]),
+            digest=facts["digest"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise CorruptArtifact(f"{manifest} is damaged ({problem}).", next_step=_REPEAT) from error
+
+
+def _client(root: Path, entry: dict[str, Any]) -> ClientData:
+    client_id = entry["id"]
+    # A manifest from elsewhere must not lead the reader out of its own folder.
+    if not CLIENT_ID.fullmatch(client_id) or entry["path"] != client_file(client_id):
+        raise ValueError(f"client {client_id!r} with path {entry['path']!r} breaks the layout")
+    return ClientData(
+        id=client_id,
+        path=root / client_file(client_id),
+        sha256=entry["sha256"],
+        users=int(entry["users"]),
+        interactions=int(entry["interactions"]),
+    )
+
+
+def _verified(path: Path, sha256: str, what: str, client_id: str | None = None) -> pd.DataFrame:
+    facts = {"path": path, "client_id": client_id}
+    try:
+        # Read once: the bytes that are parsed are the bytes that were verified.
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorruptArtifact(
+            f"{what} at {path} cannot be read: {error.strerror}.", next_step=_REPEAT, **facts
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise CorruptArtifact(
+            f"{what} at {path} changed: expected SHA-256 {sha256}, found {found} ({len(data)} bytes).",
+            next_step=_REPEAT,
+            **facts,
+        )
+    try:
+        return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+    except (ArrowException, ValueError) as error:
+        raise CorruptArtifact(
+            f"{what} at {path} is no Parquet file: {error}.", next_step=_REPEAT, **facts
+        ) from error

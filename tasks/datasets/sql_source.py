@@ -1,0 +1,218 @@
+"""Reads a silo's interactions from a database through SQLAlchemy; no message shows a password."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from models.errors import InvalidConfig, InvalidInput, SourceUnavailable
+from tasks.datasets.sql_values import converted
+from tasks.datasets.tables import Table, refuse
+
+PASSWORD_VARIABLE = "FEDREC_SOURCE_PASSWORD"  # noqa: S105 - the variable's name, not a password
+
+_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
+_ROWS_AT_ONCE = 50_000
+_CONNECT_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class SqlSource:
+    """A query against a database.
+
+    Attributes:
+        url: SQLAlchemy URL without a password, such as `postgresql+psycopg://fedrec@host/shop`.
+        query: returns user_id, item_id and perhaps rating and timestamp. It needs no ORDER BY, because the
+            rows are sorted afterwards; with one, the row numbers in errors are the same every time.
+    """
+
+    url: str
+    query: str
+
+
+def read_query(source: SqlSource) -> Table:
+    """The rows that the query returns, in the database's order.
+
+    They are fetched in pieces, in a transaction that can only read where the database has such (PostgreSQL
+    and SQLite); elsewhere an account that may do nothing but SELECT protects the database.
+
+    Raises:
+        InvalidConfig: the URL names no database or no installed driver.
+        SourceUnavailable: the database cannot be reached or refuses the account.
+        InvalidInput: the query fails, lacks a column, returns no row, or a value that is no id or number.
+    """
+    url = _url(source.url)
+    origin = f"The query of {_shown(url)}"
+    with _connection(url) as connection, _speaking_of(origin, url):
+        result = connection.exec_driver_sql(source.query)
+        names = _columns(list(result.keys()), origin)
+        # Taken apart by columns here; a list of all rows would need ten times the memory.
+        rows = result.columns(*names)
+        pieces: list[pa.Table] = []
+        start = 1
+        for piece in rows.partitions(_ROWS_AT_ONCE):
+            columns = dict(zip(names, zip(*piece, strict=True), strict=True))
+            pieces.append(_converted(columns, origin, start))
+            start += len(piece)
+    if not pieces:
+        refuse(origin, "the query returned no rows")
+    sha256 = hashlib.sha256(source.query.encode()).hexdigest()
+    return Table(origin, sha256, _together(pieces).to_pandas(), first_row=1)
+
+
+def _url(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError):
+        # The text is not shown: it may hold a password.
+        raise InvalidConfig(
+            "source.sql.url is no database URL.",
+            next_step="Write it like postgresql+psycopg://user@host:5432/database.",
+            key="source.sql.url",
+        ) from None
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password and url.get_backend_name() != "sqlite":
+        url = url.set(password=password)
+    return url
+
+
+def _shown(url: sa.URL) -> str:
+    place = url.host or "this machine"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.get_backend_name()} database {url.database!r} at {place}{port}"
+
+
+@contextmanager
+def _connection(url: sa.URL) -> Iterator[sa.Connection]:
+    file = url.database or ""
+    if (
+        url.get_backend_name() == "sqlite"
+        and not file.startswith((":", "file:"))
+        and not Path(file).is_file()
+    ):
+        # SQLite would make an empty database of that name.
+        raise SourceUnavailable(f"The {_shown(url)} does not exist.", next_step="Correct source.sql.url.")
+    engine = _engine(url)
+    try:
+        with _opened(engine, url) as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    name = url.drivername
+    options: dict[str, Any] = {}
+    if url.get_backend_name() == "postgresql":
+        options["postgresql_readonly"] = True
+    try:
+        known = url.get_dialect()
+        engine = sa.create_engine(
+            url,
+            poolclass=sa.pool.NullPool,
+            connect_args=_connect_args(url, known.driver),
+            # What a parameter's mark looks like differs among drivers; a query as it stands has none.
+            execution_options={"no_parameters": True, "yield_per": _ROWS_AT_ONCE, **options},
+        )
+    except (SQLAlchemyError, ImportError, TypeError) as error:
+        raise InvalidConfig(
+            f"source.sql.url: no driver for {name!r} is installed ({_one_line(error, url)}).",
+            next_step="For PostgreSQL install fedrec with its extra 'postgres' and write postgresql+psycopg://.",
+            key="source.sql.url",
+        ) from None
+    if engine.dialect.is_async:
+        raise InvalidConfig(
+            f"source.sql.url: {name!r} is an asynchronous driver.",
+            next_step="Use a synchronous one, such as postgresql+psycopg.",
+            key="source.sql.url",
+        )
+    return engine
+
+
+def _connect_args(url: sa.URL, driver: str) -> dict[str, Any]:
+    # libpq alone would wait for minutes for a host that does not answer.
+    if driver in ("psycopg", "psycopg2") and "connect_timeout" not in url.query:
+        return {"connect_timeout": _CONNECT_TIMEOUT_S}
+    return {}
+
+
+def _opened(engine: sa.Engine, url: sa.URL) -> sa.Connection:
+    try:
+        connection = engine.connect()
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+        return connection
+    except (SQLAlchemyError, OSError, UnicodeError) as error:
+        problem = _one_line(error, url)
+        account = any(
+            word in problem.lower() for word in ("password", "authentication", "role", "access denied")
+        )
+        raise SourceUnavailable(
+            f"The {_shown(url)} cannot be opened: {problem}.",
+            next_step=f"Check the account, and its password in {PASSWORD_VARIABLE} or ~/.pgpass."
+            if account
+            else "Check that the database runs and that this machine can reach it.",
+        ) from None
+
+
+@contextmanager
+def _speaking_of(origin: str, url: sa.URL) -> Iterator[None]:
+    """Errors of the database inside the block become fedrec's own."""
+    try:
+        yield
+    except DBAPIError as error:
+        problem = _one_line(error, url)
+        if error.connection_invalidated:
+            raise SourceUnavailable(f"{origin} was cut off: {problem}.") from None
+        raise InvalidInput(f"{origin} failed: {problem}.", next_step="Correct source.sql.query.") from None
+    except SQLAlchemyError as error:
+        raise InvalidInput(
+            f"{origin} returned no rows that can be read: {_one_line(error, url)}.",
+            next_step="The query has to be one SELECT.",
+        ) from None
+
+
+def _columns(found: list[str], origin: str) -> list[str]:
+    listed = ", ".join(found)
+    for name in _COLUMNS:
+        if found.count(name) > 1:
+            refuse(origin, f"the column {name!r} occurs twice; the columns are: {listed}")
+        if name not in found and name in _COLUMNS[:2]:
+            refuse(
+                origin,
+                f"the column {name!r} is missing; the columns are: {listed}",
+                next_step=f"Name it in the query: SELECT ... AS {name}.",
+            )
+    return [name for name in _COLUMNS if name in found]
+
+
+def _converted(columns: Mapping[str, tuple[Any, ...]], origin: str, start: int) -> pa.Table:
+    def refuse_at(position: int, rule: str) -> NoReturn:
+        refuse(origin, rule, row=start + position)
+
+    return pa.table({name: converted(name, values, refuse_at) for name, values in columns.items()})
+
+
+def _together(pieces: list[pa.Table]) -> pa.Table:
+    """One table; a column that is text in one piece is text in all (SQLite's columns may be mixed)."""
+    schemas = [piece.schema for piece in pieces]
+    fields = []
+    for name in schemas[0].names:
+        kinds = {schema.field(name).type for schema in schemas}
+        fields.append(pa.field(name, kinds.pop() if len(kinds) == 1 else pa.string()))
+    return pa.concat_tables([piece.cast(pa.schema(fields)) for piece in pieces])
+
+
+def _one_line(error: Exception, url: sa.URL) -> str:
+    """What the driver says, in one line and without the password."""
+    text = " ".join(str(getattr(error, "orig", None) or error).split())[:300].rstrip(".")
+    return text.replace(str(url.password), "***") if url.password else text

@@ -1,0 +1,1 @@
+"""Bytes between coordinator and clients: content-addressed objects and their codec."""

@@ -1,0 +1,172 @@
+"""Models and updates as bytes: safetensors, whose reader can execute nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from models.errors import CorruptArtifact, FedrecError
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.kernel.arrays import ArrayGroup
+from models.kernel.metric import Metric
+from models.recommenders.additive.blend import BlendStatistics
+from models.recommenders.additive.ease import EaseStatistics
+from models.recommenders.additive.ials import IalsStatistics
+from models.recommenders.additive.next_item import NextItemStatistics
+from models.recommenders.items.item_factors import ItemFactors
+from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.rating.bayesian_mf import Statistics
+from models.recommenders.rating.co_ratings import Products, RatingCounts
+from models.recommenders.rating.model import RatingModel
+
+_HEADER = "fedrec"
+# Arrays are told apart by their names.
+_MODELS: tuple[type[ItemModel], ...] = (ItemArrays, ItemFactors, ItemWeights, RatingModel)
+_CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
+    ItemArrays,
+    IalsStatistics,
+    EaseStatistics,
+    NextItemStatistics,
+    BlendStatistics,
+    RatingCounts,
+    Products,
+    Statistics,
+)
+_Group = TypeVar("_Group", bound=ArrayGroup)
+# Before the names of a server optimiser's arrays, which lie beside those of the items.
+_MOMENTS = "moments."
+
+
+def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
+    """Named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
+    # All facts share one metadata key, because safetensors writes several in no fixed order.
+    header = {_HEADER: json.dumps(facts, sort_keys=True, allow_nan=False)}
+    data: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
+    return data
+
+
+def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and facts that `encode` wrote.
+
+    Args:
+        data: the file's bytes.
+        origin: what to call the file in an error.
+
+    Raises:
+        CorruptArtifact: the bytes are not such a file.
+    """
+    try:
+        arrays = load(data)
+        length = int.from_bytes(data[:8], "little")
+        facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
+        if not isinstance(facts, dict):
+            raise TypeError(f"its facts are a {type(facts).__name__}")
+    # RecursionError: JSON nested thousands of levels deep.
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptArtifact(f"{origin} is not a fedrec safetensors file: {error}.") from error
+    return arrays, facts
+
+
+def encode_model(model: GlobalModel) -> bytes:
+    """A global model as bytes. The job is no part of them: equal models have equal hashes."""
+    facts = {"kind": "global_model", "round": model.round, "catalog_digest": model.catalog_digest}
+    arrays = dict(model.items.named())
+    if model.moments is not None:
+        arrays |= {f"{_MOMENTS}{name}": array for name, array in model.moments.named()}
+    return encode(arrays, facts)
+
+
+def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
+    """The global model that `encode_model` wrote.
+
+    Raises:
+        CorruptArtifact: the bytes are not a global model.
+    """
+    arrays, facts = _of_kind("global_model", data, origin)
+    moments = {
+        name.removeprefix(_MOMENTS): arrays.pop(name) for name in [*arrays] if name.startswith(_MOMENTS)
+    }
+    with _Form(origin):
+        return GlobalModel(
+            round=facts["round"],
+            catalog_digest=facts["catalog_digest"],
+            items=_group(arrays, _MODELS),
+            moments=ItemArrays(**moments) if moments else None,
+        )
+
+
+def encode_update(update: ClientUpdate) -> bytes:
+    """A client's update as bytes."""
+    facts = {
+        "kind": "client_update",
+        "client_id": update.client_id,
+        "base_round": update.base_round,
+        "base_digest": update.base_digest,
+        "catalog_digest": update.catalog_digest,
+        "n_interactions": update.n_interactions,
+        "metrics": {name: [metric.total, metric.weight] for name, metric in update.metrics.items()},
+    }
+    return encode(dict(update.deltas.named()), facts)
+
+
+def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
+    """The update that `encode_update` wrote.
+
+    Raises:
+        CorruptArtifact: the bytes are not an update.
+    """
+    arrays, facts = _of_kind("client_update", data, origin)
+    with _Form(origin):
+        return ClientUpdate(
+            client_id=facts["client_id"],
+            base_round=facts["base_round"],
+            base_digest=facts["base_digest"],
+            catalog_digest=facts["catalog_digest"],
+            deltas=_group(arrays, _CONTRIBUTIONS),
+            n_interactions=facts["n_interactions"],
+            metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
+        )
+
+
+def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) -> _Group:
+    for kind in kinds:
+        if kind.AXES.keys() == arrays.keys():
+            return kind(**arrays)
+    raise ValueError(f"its arrays are {', '.join(sorted(arrays)) or 'none'}")
+
+
+def _metric(total: object, weight: object) -> Metric:
+    numbers = [float(value) for value in (total, weight) if isinstance(value, int | float)]
+    # Python's JSON reads NaN and infinities, which nothing after a merge could write down again.
+    if len(numbers) != 2 or not all(math.isfinite(value) for value in numbers):  # noqa: PLR2004
+        raise ValueError(f"a metric of {total!r} over {weight!r}")
+    return Metric(*numbers)
+
+
+def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    arrays, facts = decode(data, origin)
+    if facts.get("kind") != kind:
+        raise CorruptArtifact(f"{origin} holds a {facts.get('kind')!r}, expected a {kind!r}.")
+    return arrays, facts
+
+
+class _Form:
+    """Turns what a wrong set of arrays or facts raises into `CorruptArtifact`."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OverflowError, FedrecError)):
+            raise CorruptArtifact(
+                f"{self.origin} lacks a part or has one of a wrong form: {error}"
+            ) from error

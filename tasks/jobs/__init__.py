@@ -1,0 +1,1 @@
+"""What one job keeps on disk: journal, lease, outbox and timings."""

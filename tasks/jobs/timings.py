@@ -1,0 +1,53 @@
+"""The breakdown of a job's wall time, so that it can be cut."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+
+from tasks.jobs.stopwatch import Stopwatch
+
+_ACTIVITIES = (
+    "train",
+    "transfer",
+    "polling",
+    "merge",
+    "contracts",
+    "tracking",
+    "evaluate",
+    "baselines",
+    "report",
+)
+
+
+def timings_of(clock: Stopwatch, lightfm_s: float) -> dict[str, float | None]:
+    """Wall seconds by activity, adding up to `total_s`.
+
+    Start-up counts from the start of the process: it holds the imports, the servers' start and opening the
+    job. Training is the wall time in which at least one client trained. Transfer and polling are of silos on
+    their own machines: models and updates on their way, and orders and answers waiting to be noticed. What is
+    left when all named activities are taken off is orchestration: Prefect, the journal, waiting.
+
+    Args:
+        clock: activities measured in this process.
+        lightfm_s: CPU seconds inside LightFM, which is what a bare loop of the same calls would take.
+
+    Returns:
+        total_s, startup_s, train_s, transfer_s, polling_s, merge_s, contracts_s, tracking_s, evaluate_s,
+        baselines_s, report_s, orchestration_s, lightfm_s, and overhead_ratio: total without start-up and
+        baselines over lightfm_s, None where nothing was trained.
+    """
+    total = time.time() - psutil.Process().create_time()
+    named = {f"{activity}_s": clock.seconds.get(activity, 0.0) for activity in _ACTIVITIES}
+    # From the start of the process to the end of opening the job.
+    startup = total - clock.elapsed + clock.seconds.get("startup", 0.0)
+    orchestration = max(0.0, total - startup - sum(named.values()))
+    ratio = (total - startup - named["baselines_s"]) / lightfm_s if lightfm_s else None
+    seconds = {"total_s": total, "startup_s": startup, **named, "orchestration_s": orchestration}
+    rounded = {name: round(value, 3) for name, value in seconds.items()}
+    return {
+        **rounded,
+        "lightfm_s": round(lightfm_s, 3),
+        "overhead_ratio": None if ratio is None else round(ratio, 2),
+    }

@@ -1,0 +1,1 @@
+"""This machine: its folders, its process environment and crash-safe files."""

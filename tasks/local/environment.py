@@ -1,0 +1,61 @@
+"""The environment that Prefect, MLflow and Great Expectations run in.
+
+Both read their settings when they are imported, so `apply` must come first.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tasks.local.home import Home, current_home
+
+
+def settings(home: Home) -> dict[str, str]:
+    """Environment variables that keep all state below `home` and all telemetry off."""
+    return {
+        "FEDREC_HOME": str(home.root),
+        # One thread per LightFM call: parallelism comes from clients, and one thread is reproducible.
+        "OMP_NUM_THREADS": "1",
+        "DO_NOT_TRACK": "1",
+        "TQDM_DISABLE": "1",
+        "MPLCONFIGDIR": str(home.root / "matplotlib"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Training does not wait for a server that is away: `tasks/tracking/outbox_sender.py` sends it later.
+        # MLflow's own second tries would register a round twice where only the answer was lost.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PREFECT_HOME": str(home.prefect),
+        "PREFECT_PROFILES_PATH": str(home.prefect / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        # Thousands of short task runs a job: written in batches they leave the processor to the training. The
+        # interval must be whole seconds: the server takes 0.5 as 0 and then spins.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+# What a user may set otherwise: an own server, an own folder, an own log level.
+OVERRIDABLE = ("MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
+
+
+_applied: dict[str, str] = {}
+
+
+def apply() -> Home:
+    """The process environment holds `settings` of the current home, whose folder exists; returns the home."""
+    home = current_home()
+    home.mlflow.mkdir(parents=True, exist_ok=True)
+    for name, value in settings(home).items():
+        # What an earlier call set for another home is not the user's wish.
+        if name not in OVERRIDABLE or os.environ.get(name) in (None, _applied.get(name, value)):
+            os.environ[name] = _applied[name] = value
+    return home

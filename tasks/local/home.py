@@ -1,0 +1,64 @@
+"""Where fedrec keeps everything it writes: one folder, `FEDREC_HOME`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders below `FEDREC_HOME`, all absolute.
+
+    Everything a federation writes lies below `root`, so that deleting it forgets everything and copying it
+    moves everything.
+    """
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """Fetched and partitioned data sets."""
+        return self.root / "data"
+
+    @property
+    def silos(self) -> Path:
+        """Each client's private folder: user embeddings never leave it."""
+        return self.root / "silos"
+
+    @property
+    def jobs(self) -> Path:
+        """One folder per training job: journal, contract results, report."""
+        return self.root / "jobs"
+
+    @property
+    def tuning(self) -> Path:
+        """One folder per study of `fedrec tune`: its trials."""
+        return self.root / "tuning"
+
+    @property
+    def exchange(self) -> Path:
+        """Content-addressed objects that travel between coordinator and clients."""
+        return self.root / "exchange"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's database and artefacts."""
+        return self.root / "mlflow"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's database, profiles and results."""
+        return self.root / "prefect"
+
+    @property
+    def ledger(self) -> Path:
+        """The file of promotion decisions, one JSON object a line."""
+        return self.root / "ledger" / "decisions.jsonl"
+
+
+def current_home() -> Home:
+    """The home named by the environment variable `FEDREC_HOME`, or `.fedrec` in the checkout."""
+    checkout = Path(__file__).resolve().parents[2]
+    return Home(Path(os.environ.get("FEDREC_HOME") or checkout / ".fedrec").expanduser().resolve())

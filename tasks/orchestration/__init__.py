@@ -1,0 +1,1 @@
+"""Prefect's API: deployments, logs, runs and patience with its server."""

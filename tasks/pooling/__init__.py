@@ -1,0 +1,1 @@
+"""The only code that holds the rows of several clients at once."""

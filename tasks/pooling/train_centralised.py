@@ -1,0 +1,48 @@
+"""The pooled baseline: the same family on all clients' data together, where pooling is allowed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.kernel.metric import Metric, total
+from models.recommenders.families.families import RatingFamily
+from tasks.clients.client_data import load_silo
+from tasks.clients.evaluate import judged
+from tasks.clients.orders import JobContext
+from tasks.coordinator.initial_model import described
+from tasks.pooling.pooled_data import PooledSilos
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Test metrics of pooled training, and the seconds it took."""
+
+    metrics: dict[str, Metric]
+    seconds: float
+
+
+@task(name="train-centralised", cache_policy=NO_CACHE, persist_result=False)
+def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int) -> Pooled:
+    """Test metrics of the same family trained on the pooled training data, over the same held-out cases.
+
+    Args:
+        job: data, seed and training parameters.
+        client_ids: whose data are pooled.
+        rounds: of the federation, which pooled training matches in effort.
+    """
+    started = time.perf_counter()
+    silos = [
+        load_silo(job.data_dir, job.data_digest, client_id, job.evaluation_seed, job.negatives)
+        for client_id in client_ids
+    ]
+    data, family = PooledSilos.of(silos), described(job.family, job.data_dir)
+    items, users = family.trained_alone(data, rounds=rounds, seed=job.seed, client_id="all clients")
+    if isinstance(family, RatingFamily):
+        metrics = total(judged(family, items, None, silo, "test").metrics for silo in silos)
+    else:
+        metrics = data.metrics(family.scores(items, users, data), "test")
+    return Pooled(metrics, time.perf_counter() - started)

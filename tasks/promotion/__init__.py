@@ -1,0 +1,1 @@
+"""Evidence in, aliases and ledger entries out."""

@@ -1,0 +1,108 @@
+"""The decision ledger: a file of chained lines that is only ever appended to, mirrored in the registry.
+
+Each line is one entry of `models.ledger.chain`. The hash of a model's last entry also stands as a tag of
+the registered model, because a chain alone cannot tell that its tail was cut off. So the ledger is
+tamper-evident against whoever can write to one of the two places; it is no defence against both at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from models.errors import LedgerTampered
+from models.ledger import chain
+from models.ledger.chain import Entry
+from models.promotion.champions import LEDGER, champions
+from tasks.local.chained_file import ChainedFile, LedgerFile
+from tasks.local.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HEAD_TAG = "fedrec.ledger.head"
+_LOCK_TIMEOUT_S = 30.0
+
+
+def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
+    """Only this process decides about champions while the block runs.
+
+    Raises:
+        JobBusy: another process kept the lock for longer than the timeout.
+    """
+    return _file(home).locked(timeout_s)
+
+
+def read(home: Home) -> LedgerFile:
+    """The ledger's entries; none where there is no file yet.
+
+    Raises:
+        LedgerTampered: a whole line is not an entry.
+    """
+    return _file(home).read()
+
+
+def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
+    """The ledger's entries after every check that `verify` makes."""
+    # The registry is asked first: a command that appends meanwhile then only makes the file longer.
+    mirrored = heads(client)
+    found = read(home)
+    verify(found.entries, mirrored)
+    return found
+
+
+def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
+    """Nothing happens where the chain holds, every champion follows from a decision, and no tail is missing.
+
+    Args:
+        entries: the whole ledger.
+        mirrored: model -> its last entry as the registry remembers it, "seq:hash".
+
+    Raises:
+        LedgerTampered: names the first entry that does not hold or is missing.
+    """
+    chain.verify(entries, ledger=LEDGER)
+    for model_name in sorted({entry.body["model_name"] for entry in entries}):
+        champions(entries, model_name)
+    for model_name, head in sorted(mirrored.items()):
+        seq, _, digest = head.partition(":")
+        position = int(seq) if seq.isdecimal() else 0
+        if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
+            raise LedgerTampered(
+                f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
+                f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
+                next_step="Restore the ledger file from a copy, and ask who could write to it.",
+                position=min(position, len(entries) + 1),
+                model_name=model_name,
+            )
+
+
+def heads(client: MlflowClient) -> dict[str, str]:
+    """Model -> its last ledger entry as the registry remembers it, "seq:hash"."""
+    return {
+        model.name: model.tags[HEAD_TAG]
+        for model in client.search_registered_models()
+        if HEAD_TAG in model.tags
+    }
+
+
+def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
+    """The body is the ledger's last entry, on the disk, and the registry remembers it.
+
+    Only within `locked`. A torn last line is put aside into `torn.log` beside the ledger first: the command
+    that wrote it never went on to move an alias.
+    """
+    home.ledger.parent.mkdir(parents=True, exist_ok=True)
+    entry = _file(home).append(body)
+    mirror(client, entry)
+    return entry
+
+
+def mirror(client: MlflowClient, entry: Entry) -> None:
+    """The registry remembers this entry as the last one about its model."""
+    client.set_registered_model_tag(entry.body["model_name"], HEAD_TAG, f"{entry.seq}:{entry.hash}")
+
+
+def _file(home: Home) -> ChainedFile:
+    return ChainedFile(home.ledger, ledger=LEDGER, writer="promotion or rollback")

@@ -1,0 +1,1 @@
+"""From the registry to bundles, and the watch over it."""

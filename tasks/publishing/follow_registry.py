@@ -1,0 +1,129 @@
+"""The publisher's watch: what the registry's aliases name is published soon after they move."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from models.errors import FedrecError
+from models.promotion.live import DropPolicy
+from tasks.bundles.pointer import Pointer, nudge_path, publisher_path, serving_folder
+from tasks.bundles.tallies import Tallies, read_tallies
+from tasks.local.atomic import write_atomically
+from tasks.local.home import Home
+from tasks.publishing.publish import LayOutUsers, publish
+from tasks.publishing.rollback_on_drop import log_comparison, reason_to_roll_back
+from tasks.tracking import registry
+
+_LOOK_FOR_NUDGE_S = 0.2
+
+
+def watch(
+    home: Home,
+    model_name: str | None,
+    interval: float,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+    policy: DropPolicy | None = None,
+    roll_back: Callable[[str, str], bool] | None = None,
+    users: LayOutUsers | None = None,
+) -> None:
+    """Until `stop` is set, the champion is published; a failure is told, written down, and tried again.
+
+    Args:
+        home: where registry and bundles lie.
+        model_name: needed only where several models are registered.
+        interval: seconds between two looks at the registry; a nudge has it looked at once.
+        stop: ends the watch.
+        tell: is given a sentence whenever something changes.
+        policy: when a champion has fallen too far below the one before it; None for never.
+        roll_back: gives serving back, for a model's name and a reason; whether that worked.
+        users: see `tasks.publishing.publish.publish`.
+    """
+    overseer = _Overseer(home, model_name, tell, policy, roll_back, users)
+    last: tuple[Pointer | None, str] | None = None
+    while not stop.is_set():
+        nudged = _nudged(home)
+        pointer: Pointer | None = None
+        error = ""
+        try:
+            pointer = overseer.look()
+        except FedrecError as refused:
+            error = str(refused)
+        except Exception as failed:  # noqa: BLE001  # a registry that is away must not end the watch
+            error = f"{type(failed).__name__}: {failed}"
+        if (pointer, error) != last:
+            last = (pointer, error)
+            _write_down(home, error)
+            tell(error or f"published {pointer.champion.bundle if pointer else ''}")
+        # Its age tells serving processes whether anybody still follows the registry.
+        publisher_path(serving_folder(home)).touch()
+        _wait(home, interval, nudged, stop)
+
+
+class _Overseer:
+    """What is done at each look at the registry; the arguments are those of `watch`."""
+
+    def __init__(
+        self,
+        home: Home,
+        model_name: str | None,
+        tell: Callable[[str], None],
+        policy: DropPolicy | None,
+        roll_back: Callable[[str, str], bool] | None,
+        users: LayOutUsers | None,
+    ) -> None:
+        self._home, self._model_name, self._tell = home, model_name, tell
+        self._policy, self._roll_back, self._users = policy, roll_back, users
+        self._client: Any = None
+        self._undone: Pointer | None = None
+
+    def look(self) -> Pointer:
+        """The registry's champion is published; one that has dropped gives way to the one before it."""
+        self._client = self._client or registry.open_registry(self._home)
+        name = registry.resolve_model_name(self._client, self._model_name)
+        pointer = publish(self._home, self._client, name, self._users)
+        tallies = read_tallies(serving_folder(self._home))
+        log_comparison(self._client, name, pointer, tallies)
+        reason = self._reason(name, pointer, tallies)
+        if reason is None or self._roll_back is None:
+            return pointer
+        # Where a rollback fails, trying again would fail again.
+        self._undone = pointer
+        self._tell(f"rolling back {pointer.champion.bundle}: {reason}")
+        if not self._roll_back(name, reason):
+            raise FedrecError(f"The rollback of {pointer.champion.bundle} failed: {reason}.")
+        return publish(self._home, self._client, name, self._users)
+
+    def _reason(self, name: str, pointer: Pointer, tallies: Tallies) -> str | None:
+        if self._policy is None or pointer == self._undone:
+            return None
+        return reason_to_roll_back(self._home, self._client, name, pointer, tallies, self._policy)
+
+
+def nudge(home: Home) -> None:
+    """The watch looks at the registry at once."""
+    nudge_path(serving_folder(home)).touch()
+
+
+def _wait(home: Home, interval: float, nudged: int, stop: threading.Event) -> None:
+    until = time.monotonic() + interval
+    while time.monotonic() < until and _nudged(home) == nudged:
+        if stop.wait(min(_LOOK_FOR_NUDGE_S, interval)):
+            return
+
+
+def _nudged(home: Home) -> int:
+    try:
+        return nudge_path(serving_folder(home)).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _write_down(home: Home, error: str) -> None:
+    """What serving processes read for their alarm."""
+    value = json.dumps({"error": error}).encode()
+    write_atomically(publisher_path(serving_folder(home)), value, durable=False)

@@ -1,0 +1,215 @@
+"""Publishing: the registry's champion as a bundle, and the pointer that serving processes follow."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import CorruptArtifact, LedgerTampered
+from models.ledger.chain import Entry
+from models.promotion.champions import about, champions
+from models.recommenders.items.features import ItemFeatures
+from tasks.bundles.bundle import MANIFEST, Labels, open_bundle, write_bundle
+from tasks.bundles.pointer import Pointer, Target, read_pointer, serving_folder, users_folder, write_pointer
+from tasks.local.checksums import sha256_of
+from tasks.local.home import Home
+from tasks.promotion import ledger
+from tasks.promotion.promote import decision_of, standing_of
+from tasks.scoring.recommend import recommender_of
+from tasks.tracking import registry
+from tasks.tracking.registered_round import RegisteredRound
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHALLENGER = "challenger"
+# Bundles that stay beside those in use: a rollback finds its bundle there.
+_KEPT = 3
+# A column with more different numbers than this describes no groups of items.
+_MOST_NUMBERS = 1000
+
+
+LayOutUsers = Callable[[Path, Mapping[str, str]], str]
+
+
+def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUsers | None = None) -> Pointer:
+    """The champion, and the challenger where the registry names one, are what serving processes answer from.
+
+    Writes only what is not there yet; with nothing new, nothing is written at all.
+
+    Args:
+        home: where bundles lie.
+        client: the registry.
+        model_name: whose champion.
+        users: inside a silo, lays out its users for a version: in the folder that it gets, given the
+            version's tags; returns the SHA-256 of what it wrote there, see `tasks.publishing.local_users`.
+
+    Raises:
+        NotFound: there is no champion, or an artefact of it is missing.
+        CorruptArtifact: it is not what its SHA-256 promises; the pointer stays as it was.
+        LedgerTampered: the alias was moved without a decision, or the ledger does not hold; likewise.
+    """
+    folder = serving_folder(home)
+    aliases = registry.aliases(client, model_name)
+    champion = registry.resolve_version(client, model_name, registry.CHAMPION)
+    _require_decided(home, client, model_name, champion)
+    challenger = aliases.get(CHALLENGER)
+    try:
+        served = read_pointer(folder)
+    except CorruptArtifact:
+        served = None
+
+    def target(version: int) -> Target:
+        return _target(home, client, model_name, version, folder, served, users)
+
+    wanted = Pointer(
+        champion=target(champion),
+        challenger=target(challenger) if challenger not in (None, champion) else None,
+    )
+    if wanted != served:
+        write_pointer(folder, wanted)
+        _prune(folder, wanted)
+    return wanted
+
+
+def _require_decided(home: Home, client: MlflowClient, model_name: str, version: int) -> None:
+    """Nothing happens where the ledger made the version champion, or lies with somebody else.
+
+    A service on a machine of its own has the registry alone, and believes it.
+    """
+    if not home.ledger.exists():
+        return
+    entries = ledger.read_verified(home, client).entries
+    if not about(entries, model_name):
+        return
+    # Between a decision and the move of the alias either is right.
+    decided = standing_of(entries, model_name).champion
+    if version not in {decided, *champions(entries, model_name)[-1:]}:
+        raise LedgerTampered(
+            f"Alias 'champion' of {model_name!r} names version {version}, but no decision made it champion: "
+            f"by the ledger that is {decided}.",
+            next_step="See fedrec audit --verify; fedrec promote and fedrec rollback put the alias right.",
+            model_name=model_name,
+            version=version,
+        )
+
+
+def _target(
+    home: Home,
+    client: MlflowClient,
+    model_name: str,
+    version: int,
+    folder: Path,
+    served: Pointer | None,
+    users: LayOutUsers | None,
+) -> Target:
+    tags = registry.tags_of(client, model_name, version)
+    name = f"{version}-{tags.get('fedrec.sha256', '')[:16]}"
+    digest = _present(folder / name, served) or _built(client, model_name, version, folder / name)
+    return Target(
+        name,
+        digest,
+        decision_facts(decision_of(home, model_name, version)),
+        users(users_folder(folder, name), tags) if users else _users_beside(name, served),
+    )
+
+
+def _users_beside(bundle: str, served: Pointer | None) -> str:
+    """What the pointer says of the users beside a bundle, which another publisher laid out."""
+    known = (served.champion, served.challenger) if served else ()
+    return next((target.users_sha256 for target in known if target and target.bundle == bundle), "")
+
+
+def _present(bundle: Path, served: Pointer | None) -> str | None:
+    """What the manifest of a bundle hashes to that is there already and whole; None where it is neither."""
+    manifest = bundle / MANIFEST
+    if not manifest.is_file():
+        return None
+    digest = sha256_of(manifest)
+    for target in (served.champion, served.challenger) if served else ():
+        if target and (target.bundle, target.manifest_sha256) == (bundle.name, digest):
+            return digest  # it was proved when it was published
+    try:
+        open_bundle(bundle, digest)
+    except CorruptArtifact:
+        return None
+    return digest
+
+
+def _built(client: MlflowClient, model_name: str, version: int, target: Path) -> str:
+    found = registry.load_version(client, model_name, version)
+    recommender = recommender_of(found)
+    return write_bundle(
+        target,
+        facts_of(found, model_name),
+        recommender.scorer,
+        recommender.item_ids,
+        recommender.titles,
+        labels_of(ItemFeatures.of(found.items)),
+    )
+
+
+def facts_of(found: RegisteredRound, model_name: str) -> dict[str, Any]:
+    """What the manifest of a version says of it."""
+    manifest = found.manifest
+    items, dims = found.model().items.shape
+    return {
+        "model_name": model_name,
+        "version": found.version,
+        "round": manifest["round"],
+        "sha256": found.sha256,
+        "job_id": manifest["job_id"],
+        "data_digest": manifest["data_digest"],
+        "catalog_digest": manifest["catalog_digest"],
+        "committed_at": manifest["committed_at"],
+        "epsilon": (manifest.get("privacy") or {}).get("epsilon"),
+        "items": items,
+        "dims": dims,
+    }
+
+
+def decision_facts(entry: Entry | None) -> dict[str, Any]:
+    """What the ledger says of a decision."""
+    if entry is None:
+        return {}
+    body = entry.body
+    return {
+        "kind": body["kind"],
+        "decided_by": body["actor"],
+        "decided_at": body["decided_at"],
+        "reason": body["reason"],
+        "gates": body["verdicts"],
+        "ledger_entry": entry.hash,
+    }
+
+
+def labels_of(features: ItemFeatures) -> Labels:
+    """Labels such as "genres:Comedy", and "year:1995" for a column of few different whole numbers."""
+    found: dict[str, npt.NDArray[np.int64]] = {
+        f"{column}:{label}": rows
+        for column, by_label in features.labels.items()
+        for label, rows in by_label.items()
+    }
+    for column, numbers in features.numbers.items():
+        known = np.flatnonzero(np.isfinite(numbers))
+        values, places = np.unique(numbers[known], return_inverse=True)
+        if values.size > _MOST_NUMBERS or (values != np.round(values)).any():
+            continue
+        for place, value in enumerate(values.tolist()):
+            found[f"{column}:{int(value)}"] = known[places == place]
+    return Labels.of(features.items, found)
+
+
+def _prune(folder: Path, pointer: Pointer) -> None:
+    """Only the newest bundles are left beside those in use. Whoever maps one keeps it."""
+    used = {pointer.champion.bundle} | ({pointer.challenger.bundle} if pointer.challenger else set())
+    others = [path.parent for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name not in used]
+    others.sort(key=lambda path: path.stat().st_mtime)
+    for path in others[:-_KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(users_folder(folder, path.name), ignore_errors=True)

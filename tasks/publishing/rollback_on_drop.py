@@ -1,0 +1,79 @@
+"""What the publisher makes of the counts of serving processes: evidence, and a reason to roll back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from models.promotion.live import DropPolicy, Hits, has_dropped
+from tasks.bundles.pointer import Pointer
+from tasks.bundles.tallies import Tallies, comparison_key, serving_key
+from tasks.local.home import Home
+from tasks.promotion.promote import decision_of
+from tasks.tracking import registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SHADOW_TAG = "fedrec.shadow"
+
+
+def version_of(bundle: str) -> int:
+    """The version that a bundle's name begins with."""
+    return int(bundle.partition("-")[0])
+
+
+def log_comparison(client: MlflowClient, model_name: str, pointer: Pointer, tallies: Tallies) -> bool:
+    """The challenger's version tells, as a tag, how its answers differ; returns whether there was news.
+
+    The tag is JSON: against (the champion's version), questions, overlap (share of items that both
+    recommended), mean_rank_difference (of these), champion_ms and challenger_ms.
+    """
+    if pointer.challenger is None:
+        return False
+    found = tallies.comparisons.get(comparison_key(pointer.champion, pointer.challenger))
+    if found is None:
+        return False
+    figures = {name: round(value, 4) for name, value in found.figures().items()}
+    version = version_of(pointer.challenger.bundle)
+    value = json.dumps({"against": version_of(pointer.champion.bundle), **figures})
+    if registry.tags_of(client, model_name, version).get(SHADOW_TAG) == value:
+        return False
+    client.set_model_version_tag(model_name, str(version), SHADOW_TAG, value)
+    return True
+
+
+def reason_to_roll_back(
+    home: Home,
+    client: MlflowClient,
+    model_name: str,
+    pointer: Pointer,
+    tallies: Tallies,
+    policy: DropPolicy,
+) -> str | None:
+    """Why the champion should give way to the one before it, in words; None where it should not.
+
+    Only a promotion is undone: a champion that a rollback brought back is there because its successor failed.
+    """
+    previous = registry.aliases(client, model_name).get(registry.PREVIOUS)
+    if previous is None or pointer.champion.decision.get("kind") != "promotion":
+        return None
+    decision = decision_of(home, model_name, previous)
+    if decision is None:
+        return None
+    now = tallies.hits.get(serving_key(pointer.champion), Hits())
+    ending = f":{decision.hash[:16]}"
+    before = sum(
+        (
+            hits
+            for key, hits in tallies.hits.items()
+            if key.startswith(f"{previous}-") and key.endswith(ending)
+        ),
+        Hits(),
+    )
+    if not has_dropped(before, now, policy):
+        return None
+    return (
+        f"hit rate {now.rate:.4f} over {now.answers} answers, where version {previous} had "
+        f"{before.rate:.4f} over {before.answers}; more than {policy.max_drop:.0%} below it"
+    )

@@ -1,0 +1,140 @@
+"""The plots that explain a model: a map of its items, and where the clients' updates point."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.ticker import MaxNLocator
+
+from tasks.reports.figure_style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    blank,
+    number_rounds,
+    short,
+    svg,
+    with_titles,
+)
+from tasks.reports.job_result import ClientDrifts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# How matplotlib writes a cell of a grid: 250 bytes, of which there may be thousands.
+_CELL = re.compile(
+    r'<path d="M (\S+) (\S+) \nL (\S+) \S+ \nL \S+ (\S+) \nL[^"]*" '
+    r'clip-path="[^"]*" style="fill: (#\w+);[^"]*"/>'
+)
+# Label after label: told apart by shape as well as by colour.
+_MARKS = (
+    (BLUE, "o"),
+    (VERMILION, "^"),
+    (GREEN, "s"),
+    (ORANGE, "D"),
+    (PURPLE, "v"),
+    (SKY, "P"),
+    ("#3e4c59", "X"),
+)
+_OTHER = ("#b0bac4", ".")
+# Even for colour-blind readers, and of so few steps that matplotlib does not turn the scale into an image.
+_SHADES = colormaps["cividis"].resampled(16)
+# So few rounds leave room for numbers.
+_NUMBERED_ROUNDS = 3
+
+
+def draw_map(items: Mapping[str, Any]) -> str:
+    """The items in their principal plane, as an `<svg>` element; a mark tells its title."""
+    figure = blank(4.9)
+    axes = figure.subplots()
+    x, y, label = (np.asarray(items[name]) for name in ("x", "y", "label"))
+    groups = []
+    # What has no label lies beneath all others.
+    for place in (-1, *range(len(items["labels"]))):
+        rows = np.flatnonzero(label == place)
+        if not rows.size:
+            continue
+        colour, marker = _OTHER if place < 0 else _MARKS[place]
+        name = ("other" if items["labels"] else "items") if place < 0 else items["labels"][place]
+        marks = axes.scatter(
+            x[rows],
+            y[rows],
+            s=13 if place >= 0 else 26,
+            marker=marker,
+            color=colour,
+            alpha=0.75,
+            linewidths=0,
+        )
+        marks.set_label(short(name, 14))
+        marks.set_gid(f"label{place}")
+        groups.append((f"map-label{place}", [items["titles"][row] for row in rows]))
+    for name, axis, share in zip(
+        ("First", "Second"), (axes.xaxis, axes.yaxis), items["explained"], strict=True
+    ):
+        axis.set_label_text(f"{name} axis: {share:.1%} of the variance")
+        axis.set_major_locator(MaxNLocator(5))
+    axes.axhline(0, color="#d9dee3", lw=0.7, zorder=0)
+    axes.axvline(0, color="#d9dee3", lw=0.7, zorder=0)
+    figure.legend(loc="outside upper left", ncols=4, frameon=False, handletextpad=0.1, columnspacing=1.0)
+    text = svg(figure, "map", "Items in the plane in which their vectors differ most")
+    for group, titles in groups:
+        text = with_titles(text, group, titles)
+    return text
+
+
+def draw_client_drift(rounds: Sequence[Mapping[str, Any]], drifts: Sequence[ClientDrifts]) -> str:
+    """A grid of clients by rounds twice, as an `<svg>` element: cosines with the sum, and lengths."""
+    figure = blank(1.3 + 0.19 * len(drifts))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, name, title in (
+        (left, "cosine", "Cosine with the sum"),
+        (right, "norm", "Length ÷ that of the sum"),
+    ):
+        _draw_grid(figure, axes, rounds, drifts, name)
+        axes.set_title(title)
+    left.set_yticks(range(len(drifts)), [short(one.client_id, 14) for one in drifts])
+    left.set_ylim(len(drifts) - 0.5, -0.5)
+    text = svg(figure, "client-drift", "Direction and length of each client's update by round")
+    return _CELL.sub(_short_cell, text)
+
+
+def _short_cell(found: re.Match[str]) -> str:
+    left, top, right, bottom = (f"{float(number):.1f}" for number in found.groups()[:4])
+    return f'<path d="M{left} {top}H{right}V{bottom}H{left}Z" fill="{found[5]}" stroke="{found[5]}"/>'
+
+
+def _draw_grid(
+    figure: Figure, axes: Axes, rounds: Sequence[Mapping[str, Any]], drifts: Sequence[ClientDrifts], name: str
+) -> None:
+    empty: Mapping[str, Any] = {}
+    values = np.array(
+        [
+            [
+                (one.get("client_drift") or empty).get(each.client_id, empty).get(name, np.nan)
+                for one in rounds
+            ]
+            for each in drifts
+        ]
+    )
+    edges = np.arange(len(rounds) + 1) - 0.5, np.arange(len(drifts) + 1) - 0.5
+    grid = axes.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=_SHADES, edgecolors="face", lw=0.3)
+    if len(rounds) <= _NUMBERED_ROUNDS:
+        middle = (np.nanmax(values) + np.nanmin(values)) / 2
+        for row, column in np.argwhere(~np.isnan(values)):
+            value = values[row, column]
+            ink = "white" if value <= middle else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
+    number_rounds(axes, [one["round"] for one in rounds])
+    axes.set_xlim(-0.5, len(rounds) - 0.5)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    figure.colorbar(grid, ax=axes, location="bottom", aspect=25, ticks=MaxNLocator(4), shrink=0.9)

@@ -1,0 +1,264 @@
+"""What a job's result says, as rows that the report and the terminal show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from models.evaluation.benefit import benefit_of
+from models.evaluation.judgement import Judgement, judgement_of
+from models.kernel.metric import LOWER_IS_BETTER, Metric
+
+Result = Mapping[str, Any]
+
+# A normal interval: about 95 of 100 such intervals hold the true mean.
+INTERVAL_WIDTH = 1.96
+
+STAGES: dict[str, str] = {
+    "startup_s": "Start-up",
+    "train_s": "Training",
+    "transfer_s": "Transfer",
+    "polling_s": "Polling",
+    "merge_s": "Merging",
+    "contracts_s": "Contracts",
+    "tracking_s": "Tracking",
+    "evaluate_s": "Evaluation",
+    "baselines_s": "Baselines",
+    "report_s": "Report",
+    "orchestration_s": "Orchestration",
+}
+# Of silos on their own machines only.
+_REMOTE = ("transfer_s", "polling_s")
+_OTHER = "Not accounted for"
+_WORTH_NAMING = 0.005
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric on the test split, side by side; None where it was not computed."""
+
+    metric: str
+    federated: float | None
+    silo_only: float | None
+    centralised: float | None
+
+    @property
+    def to_silo_only(self) -> float | None:
+        """Federated divided by silo-only: above 1 joining helps, or below 1 for an error."""
+        return _ratio(self.federated, self.silo_only)
+
+    @property
+    def is_worse_alone(self) -> bool:
+        """Whether clients reach more by themselves."""
+        ratio = self.to_silo_only
+        return ratio is not None and (ratio > 1 if self.metric in LOWER_IS_BETTER else ratio < 1)
+
+    @property
+    def to_centralised(self) -> float | None:
+        """Federated divided by centralised: 1 means that nothing was lost by not pooling."""
+        return _ratio(self.federated, self.centralised)
+
+
+@dataclass(frozen=True)
+class ClientBenefit:
+    """What joining gave one client: the difference in what a case is worth, federated minus silo-only.
+
+    Attributes:
+        client_id: whose.
+        cases: its test cases.
+        mean: over them.
+        standard_error: of the mean; None where a single case leaves it unknown.
+        offer: "global", or "local" where the client's own model is clearly better on validation.
+    """
+
+    client_id: str
+    cases: int
+    mean: float
+    standard_error: float | None
+    offer: str = "global"
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of the 95% interval; None where a single case leaves it unknown."""
+        return None if self.standard_error is None else INTERVAL_WIDTH * self.standard_error
+
+    @property
+    def loses(self) -> bool:
+        """Whether the client's users are served worse than by its own data alone."""
+        return self.mean < 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval lies wholly on one side of zero."""
+        return self.margin is not None and abs(self.mean) > self.margin
+
+
+@dataclass(frozen=True)
+class ClientDrifts:
+    """Where one client's updates pointed beside the merged ones, over the rounds that took it in.
+
+    Attributes:
+        client_id: whose.
+        rounds: how many those are.
+        cosine: mean of the cosines between its update and the sum of all.
+        lowest: the least of them.
+        norm: mean of its update's length divided by the sum's.
+    """
+
+    client_id: str
+    rounds: int
+    cosine: float
+    lowest: float
+    norm: float
+
+
+@dataclass(frozen=True)
+class TimeShare:
+    """Where a part of the wall time went."""
+
+    label: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class ContractTally:
+    """How often one contract was checked, and every time it was broken."""
+
+    contract: str
+    checked: int
+    broken: tuple[Mapping[str, Any], ...]
+
+    @property
+    def passed(self) -> int:
+        """How many checks found nothing."""
+        return self.checked - len(self.broken)
+
+
+def judgement(result: Result) -> Judgement:
+    """By what the job's models are judged."""
+    names = {name for one in result.get("rounds", ()) for name in one.get("metrics", ())}
+    federated = (result.get("final") or {}).get("federated") or {}
+    return judgement_of({*federated, *(name.removeprefix("validation/") for name in names)})
+
+
+def comparisons(result: Result) -> list[Comparison]:
+    """One row for each metric of the final evaluation, in the tables' order."""
+    final = result.get("final") or {}
+    sides = {side: final.get(side) or {} for side in ("federated", "silo_only", "centralised")}
+    return [
+        Comparison(name, **{side: values.get(name) for side, values in sides.items()})
+        for name in judgement(result).metrics
+    ]
+
+
+def benefits(result: Result) -> list[ClientBenefit]:
+    """The clients whose benefit is known, from the greatest gain to the greatest loss."""
+    known = [
+        ClientBenefit(
+            one["client_id"], one["cases"], one["benefit"], one["benefit_se"], one.get("offer", "global")
+        )
+        for one in result["clients"]
+        if one["benefit"] is not None
+    ]
+    return sorted(known, key=lambda one: (-one.mean, one.client_id))
+
+
+def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
+    """The benefit over all cases of these clients together; None without any.
+
+    A client's sums follow from what it told: sum = n * mean, and the sum of squares is
+    n * (n - 1) * error² + n * mean² with n cases.
+    """
+    if not gains:
+        return None
+    cases = float(sum(one.cases for one in gains))
+    squares = sum(
+        one.cases * ((one.cases - 1) * (one.standard_error or 0.0) ** 2 + one.mean**2) for one in gains
+    )
+    both = benefit_of(
+        Metric(sum(one.cases * one.mean for one in gains), cases),
+        Metric(squares, cases),
+    )
+    return ClientBenefit("all clients", both.cases, both.mean, both.standard_error)
+
+
+def offered_benefit(gains: Sequence[ClientBenefit]) -> float:
+    """The mean benefit over all cases where each client's users get the model that the client is offered."""
+    kept = sum(one.cases * one.mean for one in gains if one.offer == "global")
+    return kept / sum(one.cases for one in gains)
+
+
+def client_drifts(result: Result) -> list[ClientDrifts]:
+    """The clients whose updates the coordinator saw one by one, from those that point farthest away."""
+    by_client: dict[str, list[Mapping[str, float]]] = {}
+    for one in result["rounds"]:
+        for client_id, drift in (one.get("client_drift") or {}).items():
+            by_client.setdefault(client_id, []).append(drift)
+    found = []
+    for client_id, drifts in by_client.items():
+        cosines, norms = ([drift[name] for drift in drifts] for name in ("cosine", "norm"))
+        found.append(ClientDrifts(client_id, len(drifts), fmean(cosines), min(cosines), fmean(norms)))
+    return sorted(found, key=lambda one: (one.cosine, one.client_id))
+
+
+def time_shares(result: Result) -> list[TimeShare]:
+    """The stages of the job and what they took, with what is missing to the total as the last row."""
+    timings = result["timings"]
+    seconds = {
+        label: timings.get(key) or 0.0
+        for key, label in STAGES.items()
+        if timings.get(key) or key not in _REMOTE
+    }
+    named = sum(seconds.values())
+    total = max(timings["total_s"], named)
+    if total - named > _WORTH_NAMING * total:
+        seconds[_OTHER] = total - named
+    return [TimeShare(label, one, one / total if total else 0.0) for label, one in seconds.items()]
+
+
+def contract_tallies(result: Result) -> list[ContractTally]:
+    """One row for each contract, in the order of their first check."""
+    by_contract: dict[str, list[Mapping[str, Any]]] = {}
+    for outcome in result["contracts"]:
+        by_contract.setdefault(outcome["contract"], []).append(outcome)
+    return [
+        ContractTally(name, len(outcomes), tuple(one for one in outcomes if not one["passed"]))
+        for name, outcomes in by_contract.items()
+    ]
+
+
+def rejections(result: Result) -> list[dict[str, Any]]:
+    """Every rejection of every round as {round, client_id, stage, reason}."""
+    return [{"round": one["round"], **rejected} for one in result["rounds"] for rejected in one["rejected"]]
+
+
+def verdict(result: Result) -> str:
+    """One sentence with the job's outcome: what federation reached, against what."""
+    if result["status"] != "finished":
+        return f"The job stopped: {result['stop_reason'] or 'no reason was recorded'}."
+    by = judgement(result)
+    row = next(one for one in comparisons(result) if one.metric == by.quality)
+    if row.federated is None:
+        return "The job finished; it was not evaluated on the test split."
+    against = []
+    if row.to_centralised is not None:
+        against.append(f"{row.to_centralised:.1%} of what pooling all data reaches")
+    if row.to_silo_only is not None:
+        against.append(f"{row.to_silo_only:.2f} times what the clients reach alone")
+    head = f"Federated training reached {by.quality_label} of {row.federated:.4f}"
+    return f"{head}: {' and '.join(against)}." if against else f"{head}."
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes for people, in decimal units: 1500000 is 1.5 MB."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return value / base if value is not None and base else None

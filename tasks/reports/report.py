@@ -1,0 +1,131 @@
+"""The report of a job: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.evaluation.benefit import FEWEST_CASES
+from tasks.local.atomic import write_atomically
+from tasks.reports.explanation import NOTHING_SHOWN, Explanation
+from tasks.reports.job_result import (
+    Result,
+    benefits,
+    client_drifts,
+    comparisons,
+    contract_tallies,
+    in_bytes,
+    judgement,
+    offered_benefit,
+    overall_benefit,
+    rejections,
+    time_shares,
+    verdict,
+)
+
+_TEMPLATE = "report.html.j2"
+
+
+def write_report(
+    result: Result, path: Path, *, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
+) -> Path:
+    """`path` holds the job's report; equal results give equal bytes.
+
+    The file loads nothing from elsewhere and runs no script: it can be mailed, archived and logged to MLflow.
+
+    Args:
+        result: the job's result, as it also stands in `result.json`.
+        path: the HTML file; replaced as a whole.
+        explanation: what the items of the job's models show.
+        open_next: lines that tell the reader where to go from here; each may hold one `command` in backticks.
+
+    Returns:
+        The path.
+    """
+    write_atomically(path, render_report(result, explanation, open_next).encode(), durable=False)
+    return path
+
+
+def render_report(
+    result: Result, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
+) -> str:
+    """The report's HTML."""
+    # Both take a while to import, and most commands need neither.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from tasks.reports.figure_style import SHOWN_CLIENTS
+    from tasks.reports.report_figures import SHOWN_ROUNDS, STAGE_COLOURS, draw_all
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "metric": lambda value: _shown(value, "{:.4f}"),
+        "signed": lambda value: _shown(value, "{:+.4f}").replace("-", "−"),
+        "ratio": lambda value: _shown(value, "{:.3f}×"),
+        "decimals": lambda value: _shown(value, "{:.2f}").replace("-", "−"),
+        "percent": lambda value: _shown(value, "{:.1%}"),
+        "seconds": lambda value: _shown(
+            value, "{:.1f} s" if value is not None and value >= 1 else "{:.3f} s"
+        ),
+        "bytes": in_bytes,
+        "count": lambda value: _shown(value, "{:,}").replace(",", "\u202f"),
+    }
+    gains, times = benefits(result), time_shares(result)
+    drawn = draw_all(result, gains, times, explanation)
+    figures = {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 - ours
+    return environment.get_template(_TEMPLATE).render(
+        result=result,
+        verdict=verdict(result),
+        by=judgement(result),
+        comparisons=comparisons(result),
+        gains=gains,
+        overall=overall_benefit(gains),
+        offered=offered_benefit(gains) if gains else None,
+        drifts=client_drifts(result),
+        explanation=explanation,
+        times=times,
+        colours=STAGE_COLOURS,
+        tallies=contract_tallies(result),
+        rejections=rejections(result),
+        settings=list(_flat(result["config"])),
+        figures=figures,
+        open_next=open_next or _places_to_go(result),
+        fewest_cases=FEWEST_CASES,
+        shown_clients=SHOWN_CLIENTS,
+        shown_rounds=SHOWN_ROUNDS,
+    )
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(name, value) of each setting, nested names joined by dots as `--set` takes them."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield f"{prefix}{name}", text
+
+
+def _places_to_go(result: Result) -> list[str]:
+    places = [f"MLflow's and Prefect's pages on this job (run {result['run_id']}): `make ui`"]
+    if result["rounds"]:
+        version = result["rounds"][-1]["version"]
+        places += [
+            "Put the last version through the gates: `fedrec promote`",
+            'Ask the champion for recommendations: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
+            f"Who promoted it, when and on which evidence: `fedrec audit {version}`",
+        ]
+    return places

@@ -1,0 +1,282 @@
+"""The plots of the job report as SVG text; equal results give equal bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from models.evaluation.judgement import Judgement
+from tasks.reports.explanation import Explanation
+from tasks.reports.explanation_figures import draw_client_drift, draw_map
+from tasks.reports.figure_style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SHOWN_CLIENTS,
+    SKY,
+    VERMILION,
+    drawing,
+    is_light,
+    number_rounds,
+    short,
+    stacked,
+    svg,
+)
+from tasks.reports.job_result import ClientBenefit, TimeShare, client_drifts, in_bytes, judgement
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STAGE_COLOURS: dict[str, str] = {
+    "Start-up": "#7b8794",
+    "Training": BLUE,
+    "Transfer": "#a3b8c2",
+    "Polling": "#e4a3c4",
+    "Merging": GREEN,
+    "Contracts": ORANGE,
+    "Tracking": PURPLE,
+    "Evaluation": SKY,
+    "Baselines": "#F0E442",
+    "Report": "#3e4c59",
+    "Orchestration": VERMILION,
+    "Not accounted for": "#cbd2d9",
+}
+SHOWN_ROUNDS = 60
+
+
+def draw_all(
+    result: Mapping[str, Any],
+    gains: Sequence[ClientBenefit],
+    times: Sequence[TimeShare],
+    explanation: Explanation,
+) -> dict[str, str]:
+    """Every figure that the result has numbers for, by name, as an `<svg>` element."""
+    rounds, drifts, by = result["rounds"], client_drifts(result), judgement(result)
+    drawn: dict[str, str] = {}
+    with drawing():
+        if rounds:
+            evaluated = any(one["metrics"].get(f"validation/{by.quality}") is not None for one in rounds)
+            drawn["convergence"] = svg(
+                _draw_convergence(rounds, by, evaluated),
+                "convergence",
+                "Validation metrics and drift by round",
+            )
+            drawn["rounds"] = svg(_draw_rounds(result), "rounds", "Contracts and clients by round")
+            drawn["seconds"] = svg(_draw_seconds(rounds), "seconds", "Seconds of each round by stage")
+            drawn["bytes"] = svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
+        if gains:
+            drawn["benefit"] = svg(
+                _draw_benefit(gains, by.worth),
+                "benefit",
+                "Benefit of joining by client, with intervals",
+            )
+        if drifts:
+            drawn["client_drift"] = draw_client_drift(rounds[-SHOWN_ROUNDS:], drifts[:SHOWN_CLIENTS])
+        if explanation["map"]:
+            drawn["map"] = draw_map(explanation["map"])
+        drawn["wall_time"] = svg(_draw_wall_time(times), "wall", "Shares of the wall time by stage")
+    return drawn
+
+
+def shown_benefits(gains: Sequence[ClientBenefit]) -> list[ClientBenefit]:
+    """The clients that the figure has room for: all, or the two ends of the list."""
+    half = SHOWN_CLIENTS // 2
+    return list(gains) if len(gains) <= SHOWN_CLIENTS else [*gains[:half], *gains[-half:]]
+
+
+def _draw_convergence(rounds: Sequence[Mapping[str, Any]], by: Judgement, evaluated: bool) -> Figure:
+    panels = [
+        (f"validation/{by.quality}", by.quality_label, BLUE, "o"),
+        (f"validation/{by.second}", by.second_label, VERMILION, "s"),
+    ]
+    figure, every = stacked(3 if evaluated else 1, height=1.45)
+    for axes, (name, title, colour, marker) in zip(every[:-1], panels, strict=False):
+        values = [(one["round"], one["metrics"].get(name)) for one in rounds]
+        points = [(number, value) for number, value in values if value is not None]
+        _draw_line(axes, points, colour, marker)
+        axes.set_title(f"{title} on validation")
+    drift = [(one["round"], one["drift"]) for one in rounds if one.get("drift") is not None]
+    _draw_line(every[-1], drift, "#52606d", "")
+    every[-1].set_title("Drift: how far the merged model moved (logarithmic)")
+    # The first round leaves the random start and would flatten all others on a linear scale.
+    every[-1].set_yscale("log", nonpositive="mask")
+    every[-1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    every[-1].yaxis.set_minor_formatter(NullFormatter())
+    every[-1].set_xlabel("round")
+    return figure
+
+
+def _draw_line(axes: Axes, points: Sequence[tuple[int, float]], colour: str, marker: str) -> None:
+    axes.plot(
+        [x for x, _ in points], [y for _, y in points], color=colour, marker=marker, markersize=4, lw=1.8
+    )
+    axes.margins(y=0.18)
+    axes.grid(axis="y", color=FAINT, lw=0.7)
+    if points:
+        axes.annotate(
+            f"{points[-1][1]:.3g}" if not marker else f"{points[-1][1]:.4f}",
+            points[-1],
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
+    shown = shown_benefits(gains)
+    figure, (axes,) = stacked(1, height=0.55 + 0.235 * max(len(shown), 2))
+    for place, one in enumerate(shown):
+        axes.barh(
+            place,
+            one.mean,
+            height=0.72,
+            color=VERMILION if one.loses else BLUE,
+            hatch="////" if one.loses else None,
+            linewidth=0,
+        )
+        if one.margin is not None:
+            axes.errorbar(one.mean, place, xerr=one.margin, color=INK, lw=1, capsize=2.2, capthick=1)
+    axes.axvline(0, color=INK, lw=1)
+    axes.set_yticks(
+        range(len(shown)),
+        [f"{'▼ ' if one.loses else ''}{short(one.client_id)} ({one.cases})" for one in shown],
+    )
+    for label, one in zip(axes.get_yticklabels(), shown, strict=True):
+        label.set_color(VERMILION if one.loses else INK)
+        label.set_fontweight("bold" if one.loses else "normal")
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=FAINT, lw=0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(f"{worth}, federated minus silo-only")
+    return figure
+
+
+def _draw_rounds(result: Mapping[str, Any]) -> Figure:
+    """A grid: above, what the contracts said of each round; below, what became of each client in it."""
+    rounds = result["rounds"][-SHOWN_ROUNDS:]
+    place = {one["round"]: x for x, one in enumerate(rounds)}
+    good: list[tuple[float, float]] = []
+    bad: list[tuple[float, float]] = []
+    by_round = [one for one in result["contracts"] if _round_of(one["subject"]) in place]
+    names = list(dict.fromkeys(one["contract"] for one in by_round))
+    for one in by_round:
+        y = names.index(one["contract"])
+        (good if one["passed"] else bad).append((place[_round_of(one["subject"])], y))
+    clients = _shown_clients(result)
+    first = len(names) + 0.7 if names else 0
+    rows = {client_id: first + y for y, client_id in enumerate(clients)}
+    for one in rounds:
+        x = place[one["round"]]
+        good += [(x, rows[client_id]) for client_id in one["accepted"] if client_id in rows]
+        bad += [
+            (x, rows[rejected["client_id"]]) for rejected in one["rejected"] if rejected["client_id"] in rows
+        ]
+    figure, (axes,) = stacked(1, height=0.75 + 0.19 * (len(names) + len(clients) + 0.7))
+    size = min(34.0, 34.0 * (32 / max(len(rounds), 1)) ** 2)
+    _draw_marks(axes, good, "s", SKY, size)
+    _draw_marks(axes, bad, "X", VERMILION, size * 1.5)
+    axes.set_yticks([*range(len(names)), *rows.values()], [*names, *(short(name) for name in clients)])
+    for y, label in enumerate(axes.get_yticklabels()):
+        label.set_fontweight("bold" if y < len(names) else "normal")
+    number_rounds(axes, [one["round"] for one in rounds])
+    axes.set_ylim(first + len(clients) - 0.3, -0.7)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def _draw_marks(
+    axes: Axes, points: Sequence[tuple[float, float]], marker: str, colour: str, size: float
+) -> None:
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    axes.scatter(xs, ys, s=size, marker=marker, color=colour, linewidths=0)
+
+
+def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
+    figure, (axes,) = stacked(1, height=0.62)
+    left = 0.0
+    for one in times:
+        colour = STAGE_COLOURS[one.label]
+        axes.barh(0, one.seconds, left=left, color=colour, edgecolor="white", linewidth=1)
+        if one.share > 0.09:  # noqa: PLR2004 - narrower parts have no room for text
+            ink = INK if is_light(colour) else "white"
+            axes.text(left + one.seconds / 2, 0, f"{one.share:.0%}", ha="center", va="center", color=ink)
+        left += one.seconds
+    axes.set_xlim(0, left or 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
+    return figure
+
+
+def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+    stages = {
+        "train": "Training",
+        "transfer": "Transfer",
+        "polling": "Polling",
+        "merge": "Merging",
+        "contracts": "Contracts",
+        "tracking": "Tracking",
+        "evaluate": "Evaluation",
+    }
+    figure, (axes,) = stacked(1, height=2.4)
+    numbers = range(len(rounds))
+    bottom = [0.0] * len(rounds)
+    for key, label in stages.items():
+        heights = [one["seconds"].get(key) or 0.0 for one in rounds]
+        if key in ("transfer", "polling") and not any(heights):
+            continue  # the clients are threads
+        axes.bar(numbers, heights, 0.85, bottom=bottom, color=STAGE_COLOURS[label], label=label)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    rest = [
+        max(0.0, (one["seconds"].get("total") or 0.0) - low) for one, low in zip(rounds, bottom, strict=True)
+    ]
+    axes.bar(numbers, rest, 0.85, bottom=bottom, color=STAGE_COLOURS["Not accounted for"], label="Rest")
+    _finish_bars(axes, rounds, "seconds")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_bytes(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+    figure, (axes,) = stacked(1, height=1.9)
+    axes.bar(range(len(rounds)), [one["update_bytes"] for one in rounds], 0.85, color=BLUE)
+    _finish_bars(axes, rounds, "")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def _finish_bars(axes: Axes, rounds: Sequence[Mapping[str, Any]], label: str) -> None:
+    axes.grid(axis="y", color=FAINT, lw=0.7)
+    number_rounds(axes, [one["round"] for one in rounds])
+    axes.set_ylabel(label)
+
+
+def _shown_clients(result: Mapping[str, Any]) -> list[str]:
+    """All clients, or, where there is no room for all, those that were rejected."""
+    clients = [one["client_id"] for one in result["clients"]]
+    rejected = {one["client_id"] for each in result["rounds"] for one in each["rejected"]}
+    if not clients:
+        clients = sorted(rejected | {client_id for one in result["rounds"] for client_id in one["accepted"]})
+    if len(clients) > SHOWN_CLIENTS:
+        clients = [client_id for client_id in clients if client_id in rejected][:SHOWN_CLIENTS]
+    return clients
+
+
+def _round_of(subject: str) -> int:
+    """The round that a contract's subject names (`round-7`); -1 where it names a client."""
+    found = re.fullmatch(r"round-(\d+)", subject)
+    return int(found[1]) if found else -1

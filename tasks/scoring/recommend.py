@@ -1,0 +1,111 @@
+"""An answer from a registered version: its proved bytes, one fold-in, and titles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from models.federation.model import ItemArrays, ItemModel, require
+from models.recommenders.items.cold_items import placed_by_features, placed_rows, placed_weights
+from models.recommenders.items.features import ItemFeatures
+from models.recommenders.items.item_factors import ItemFactors
+from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.titles import TitleIndex
+from models.recommenders.rating.fold_in import RatingScorer
+from models.recommenders.rating.model import RatingModel
+from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
+from models.recommenders.scoring.fold_in import ItemSide
+from models.recommenders.scoring.recommender import Recommender
+from models.recommenders.scoring.scorer import Factors, Scorer
+from tasks.local.home import Home
+from tasks.tracking import registry
+from tasks.tracking.registered_round import RegisteredRound
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def recommender_of(found: RegisteredRound) -> Recommender:
+    """A recommender over a loaded version; see `recommender_over`.
+
+    Raises:
+        CorruptArtifact: the version's bytes are no model.
+        CatalogMismatch: the model numbers its rows otherwise than the items.
+    """
+    return recommender_over(found.model().items, found.items)
+
+
+def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
+    """A recommender over the items of a model; an item without a title goes by its id.
+
+    Args:
+        model: of any family.
+        items: item_id, title where known, and features, in the order of the model's rows.
+    """
+    ids = [str(item_id) for item_id in items["item_id"]]
+    titles = items["title"].tolist() if "title" in items else [""] * len(ids)
+    named = [
+        title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
+    ]
+    return Recommender(_scorer(model, items), ids, named)
+
+
+def _scorer(model: ItemModel, items: pd.DataFrame) -> Scorer:
+    match model:
+        case ItemFactors():
+            features = ItemFeatures.of(items).matrix()
+            return FactorScorer.of(model, placed_rows(model.embeddings, model.trained, features))
+        case ItemWeights():
+            return WeightsScorer.of(placed_weights(model, ItemFeatures.of(items).matrix()))
+        case RatingModel():
+            return RatingScorer(model)
+        case _:
+            return Factors.of(_placed(require(model, ItemArrays), items))
+
+
+def _placed(model: ItemArrays, items: pd.DataFrame) -> ItemSide:
+    """LightFM's items; those that no gradient ever reached lie where their features place them."""
+    trained, embeddings, biases = model.trained, model.embeddings, model.biases
+    if trained.any() and not trained.all():
+        features = ItemFeatures.of(items).matrix()
+        embeddings, biases = placed_by_features(embeddings, biases, trained, features)
+    return ItemSide.of(embeddings, biases)
+
+
+def answer(
+    home: Home,
+    history: str,
+    k: int,
+    *,
+    model_name: str | None = None,
+    version: str = registry.CHAMPION,
+    exclude: str = "",
+) -> dict[str, Any]:
+    """The k best items for a history, as `fedrec recommend` prints them.
+
+    Args:
+        home: where the registry lies.
+        history: titles or ids, separated by commas.
+        k: how many.
+        model_name: needed only where several models are registered.
+        version: a version number or an alias.
+        exclude: further titles or ids that must not be recommended.
+
+    Raises:
+        NotFound: nothing is registered or promoted yet, or not that.
+        InvalidInput: a title is unknown or ambiguous.
+    """
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    found = registry.load_version(client, name, version)
+    recommender = recommender_of(found)
+    index = TitleIndex.of(recommender.item_ids, recommender.titles)
+    rows = index.rows_of(history)
+    excluded = index.rows_of(exclude) if exclude.strip(" ,") else []
+    return {
+        "model_name": name,
+        "version": found.version,
+        "model_sha256": found.sha256,
+        "history": [{"item_id": recommender.item_ids[row], "title": recommender.titles[row]} for row in rows],
+        "recommendations": [asdict(item) for item in recommender.recommend(rows, k, excluded)],
+    }

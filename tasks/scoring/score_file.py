@@ -1,0 +1,145 @@
+"""Batch scoring: recommendations for all users of a file, in bounded memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.recommenders.scoring.recommender import Recommendation, Recommender
+from tasks.datasets.history_stream import UserHistory, deal, histories_in
+from tasks.datasets.tables import refuse
+from tasks.local.atomic import replacing
+from tasks.local.home import Home
+from tasks.scoring.recommend import recommender_of
+from tasks.tracking import registry
+
+_ROWS_IN_A_GROUP = 100_000
+_USERS_BETWEEN_NEWS = 500
+_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("score", pa.float32()),
+    ]
+)
+Tell = Callable[[str, int, int | None], None]
+
+
+def score_users(
+    home: Home,
+    users: Path,
+    out: Path,
+    k: int,
+    *,
+    model_name: str | None = None,
+    version: str = registry.CHAMPION,
+    weight: str | None = None,
+    tell: Tell = lambda what, done, of: None,
+) -> dict[str, Any]:
+    """`out` is a Parquet file with the k best items of each user of a file; returns what was done.
+
+    One row for each recommended item: user_id, rank (from 1), item_id, title and score. A user's rows stand
+    together; the users come in no particular order. Which version answered stands in the file's metadata.
+    `out` is replaced as a whole, or left as it was. Users' histories lie in a private folder beside it
+    meanwhile.
+
+    Args:
+        home: where the registry lies.
+        users: CSV, TSV or Parquet with user_id, item_id and perhaps weights, in any order.
+        out: a name that ends in ".parquet".
+        k: how many items a user gets; fewer where there are fewer left.
+        model_name: needed only where several models are registered.
+        version: a version number or an alias.
+        weight: the column of weights; None for the column "weight" where there is one.
+        tell: hears of the progress: what is done, how much of it, and of how much where that is known.
+
+    Raises:
+        NotFound: nothing is registered or promoted yet, or not that.
+        InvalidInput: the file breaks a rule, or the output cannot be written.
+    """
+    if out.suffix.lower() != ".parquet":
+        refuse(out, "the output must end in .parquet")
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    found = registry.load_version(client, name, version)
+    recommender = recommender_of(found)
+    item_rows = {item_id: row for row, item_id in enumerate(recommender.item_ids)}
+    facts = {"model_name": name, "version": found.version, "model_sha256": found.sha256}
+    schema = _SCHEMA.with_metadata({f"fedrec.{key}": str(value) for key, value in facts.items()})
+    scored = without_history = 0
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            # mkdtemp's folders are for their owner's eyes alone.
+            tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+            replacing(out) as part,
+        ):
+            dealt = deal(
+                users, Path(folder), item_rows, weight, lambda rows: tell("interactions", rows, None)
+            )
+            with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+                rows = _Rows(writer)
+                for number, bucket in enumerate(dealt.buckets):
+                    for history in histories_in(bucket):
+                        rows.add(history, _best(recommender, history, k))
+                        scored += 1
+                        without_history += not history.weights
+                        if scored % _USERS_BETWEEN_NEWS == 0:
+                            tell("users", scored, None)
+                    bucket.unlink()
+                    tell("parts", number + 1, len(dealt.buckets))
+                rows.flush()
+    except OSError as error:
+        refuse(out, f"the output cannot be written ({error.strerror or error})")
+    return {
+        **facts,
+        "out": str(out),
+        "users": scored,
+        "users_without_known_items": without_history,
+        "interactions": dealt.interactions,
+        "unknown_interactions": dealt.unknown_interactions,
+        "unknown_items": dealt.unknown_items,
+        "recommendations": rows.written,
+        "k": k,
+    }
+
+
+def _best(recommender: Recommender, history: UserHistory, k: int) -> list[Recommendation]:
+    return recommender.recommend(list(history.weights), k, weights=list(history.weights.values()))
+
+
+class _Rows:
+    """Rows on their way into the file, written one row group at a time."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._columns: list[list[Any]] = [[] for _ in _SCHEMA]
+        self.written = 0
+
+    def add(self, history: UserHistory, answer: list[Recommendation]) -> None:
+        for one in answer:
+            values = (history.user_id, one.rank, one.item_id, one.title, one.score)
+            for column, value in zip(self._columns, values, strict=True):
+                column.append(value)
+        if len(self._columns[0]) >= _ROWS_IN_A_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """What was added stands in the file."""
+        if not self._columns[0]:
+            return
+        self._writer.write_table(
+            pa.Table.from_arrays(
+                [pa.array(column, field.type) for column, field in zip(self._columns, _SCHEMA, strict=True)],
+                schema=self._writer.schema,
+            )
+        )
+        self.written += len(self._columns[0])
+        self._columns = [[] for _ in _SCHEMA]

@@ -1,0 +1,1 @@
+"""What runs on a silo's own machine, and what it signs."""

@@ -1,0 +1,222 @@
+"""The key pair of a silo, which proves what it says, and the coordinator's store of the keys that it trusts.
+
+Ed25519 (RFC 8032) by the `cryptography` package: PEM files, the private one in PKCS #8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from models.errors import CorruptArtifact, InvalidInput, NotFound
+from tasks.local.atomic import write_atomically
+from tasks.local.home import Home
+
+_KEY_ID_DIGITS = 16
+_OWNER_ONLY = 0o600
+# A group may read, as a mounted secret wants it; nobody else may, and nobody but the owner may write.
+_TOO_OPEN = 0o027
+_PRIVATE, _PUBLIC = "private.pem", "public.pem"
+
+
+@dataclass(frozen=True)
+class SiloKey:
+    """A silo's own key pair.
+
+    Attributes:
+        private: signs; it never leaves the silo, and no `repr` shows it.
+        file: where it lies.
+    """
+
+    private: Ed25519PrivateKey = field(repr=False)
+    file: Path
+
+    @property
+    def public(self) -> Ed25519PublicKey:
+        """What the coordinator must know to verify."""
+        return self.private.public_key()
+
+    @property
+    def public_file(self) -> Path:
+        """Where the public key lies, for the coordinator."""
+        return self.file.with_name(_PUBLIC)
+
+    @property
+    def key_id(self) -> str:
+        """Short name of the pair."""
+        return key_id(self.public)
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature (64 bytes) of `data`; equal data have equal signatures."""
+        return self.private.sign(data)
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the raw public key."""
+    return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:_KEY_ID_DIGITS]
+
+
+def verify(public: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
+    """Whether the holder of the private key to `public` signed `data`."""
+    try:
+        public.verify(signature, data)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def make_key(home: Home, *, force: bool = False) -> SiloKey:
+    """The silo of this home has a new key pair.
+
+    Args:
+        home: of the silo.
+        force: put an existing pair aside, under names that hold its key id, instead of refusing.
+
+    Raises:
+        InvalidInput: there is one already.
+    """
+    folder = _folder(home)
+    # Nobody else needs to know even which keys there were.
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / _PRIVATE
+    if force and file.exists():
+        _put_aside(home, file)
+    key = SiloKey(Ed25519PrivateKey.generate(), file)
+    pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        _create_for_owner_only(file, pem)
+    except FileExistsError as error:
+        present = load_key(home)
+        # The process that made the pair may have been killed in between.
+        write_atomically(present.public_file, public_pem(present.public))
+        raise InvalidInput(
+            f"There is a key pair already: {present.key_id} in {folder}.",
+            next_step=f"Give the coordinator {present.public_file}, or make a new pair with --force; every "
+            "coordinator that trusts the old one must then be given the new one.",
+            key_id=present.key_id,
+        ) from error
+    write_atomically(key.public_file, public_pem(key.public))
+    return key
+
+
+def load_key(home: Home) -> SiloKey:
+    """The key pair of the silo of this home.
+
+    Raises:
+        NotFound: it has none.
+        InvalidInput: others than its owner could read it.
+        CorruptArtifact: the file holds no Ed25519 key.
+    """
+    file = _folder(home) / _PRIVATE
+    try:
+        mode = file.stat().st_mode & 0o777
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"This silo has no key pair: {file} does not exist.",
+            next_step="Make one with fedrec silo enrol --name NAME.",
+        ) from error
+    if mode & _TOO_OPEN:
+        raise InvalidInput(
+            f"The private key {file} has mode {mode:04o}: others than its owner can reach it.",
+            next_step=f"Run chmod 600 {file}; if others have read it, make a new one with "
+            "fedrec silo enrol --force.",
+            mode=mode,
+        )
+    try:
+        private = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _no_key(file) from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise _no_key(file)
+    return SiloKey(private, file)
+
+
+def own_key_ids(home: Home) -> frozenset[str]:
+    """Of the silo's key pair, and of those that were put aside for it.
+
+    Raises:
+        InvalidInput: a file holds no public key.
+    """
+    files = sorted(_folder(home).glob(f"{Path(_PUBLIC).stem}*.pem"))
+    return frozenset(key_id(read_public(file.read_bytes(), str(file))) for file in files)
+
+
+def public_pem(public: Ed25519PublicKey) -> bytes:
+    """A public key as a PEM file."""
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_public(data: bytes, origin: str) -> Ed25519PublicKey:
+    """The public key that `public_pem` wrote.
+
+    Args:
+        data: the file's bytes.
+        origin: what to call the file in an error.
+
+    Raises:
+        InvalidInput: it is none; a private key is named as such.
+    """
+    if b"PRIVATE KEY" in data:
+        raise InvalidInput(
+            f"{origin} holds a private key, which must never leave its silo.",
+            next_step="Make a new pair there with fedrec silo enrol --force, and send only its public.pem.",
+        )
+    try:
+        public = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidInput(f"{origin} holds no public key in PEM form.") from error
+    if not isinstance(public, Ed25519PublicKey):
+        raise InvalidInput(f"{origin} holds a public key of another kind than Ed25519.")
+    return public
+
+
+def _folder(home: Home) -> Path:
+    return home.root / "keys"
+
+
+def _put_aside(home: Home, file: Path) -> None:
+    try:
+        old = load_key(home).key_id
+    except (InvalidInput, CorruptArtifact):
+        # A damaged key is kept too: somebody may yet want to know what it was.
+        old = "damaged-" + hashlib.sha256(file.read_bytes()).hexdigest()[:_KEY_ID_DIGITS]
+    # The private key goes last: until then the pair counts as there.
+    for each in (file.with_name(_PUBLIC), file):
+        if each.exists():
+            each.rename(each.with_name(f"{each.stem}-{old}.pem"))
+
+
+def _create_for_owner_only(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link refuses to replace a key that another process made in the meantime.
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _no_key(file: Path) -> CorruptArtifact:
+    return CorruptArtifact(
+        f"{file} holds no Ed25519 private key in PEM form without a password.",
+        next_step="Restore it from a copy, or make a new pair with fedrec silo enrol --force.",
+    )

@@ -1,0 +1,1 @@
+"""MLflow: runs, the registry, and what is sent to both."""

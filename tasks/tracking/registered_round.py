@@ -1,0 +1,176 @@
+"""A registered round read back: its bytes count only when they are what their SHA-256 promises."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+
+from models.errors import CatalogMismatch, CorruptArtifact, NotFound
+from models.federation.model import GlobalModel
+from models.kernel.catalog import ItemCatalog
+from tasks.exchange.codec import decode_model
+
+
+@dataclass(frozen=True)
+class RegisteredRound:
+    """A registry version whose bytes were compared with the SHA-256 that round and registry promise.
+
+    Attributes:
+        version: number in the registry.
+        manifest: the round's `round.json`.
+        model_bytes: the model as `tasks.exchange.codec.encode_model` wrote it.
+        items: the catalogue in row order, with at least `item_id`.
+        tags: the version's tags in the registry.
+    """
+
+    version: int
+    manifest: dict[str, Any]
+    model_bytes: bytes
+    items: pd.DataFrame
+    tags: dict[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the model's bytes."""
+        return str(self.manifest["model_sha256"])
+
+    def model(self) -> GlobalModel:
+        """The decoded model.
+
+        Raises:
+            CorruptArtifact: the bytes are no global model.
+            CatalogMismatch: it numbers its rows by another catalogue than `items`.
+        """
+        model = decode_model(self.model_bytes, f"The model of version {self.version}")
+        digest = ItemCatalog.of(self.items["item_id"]).digest
+        if model.catalog_digest != digest or len(model.items) != len(self.items):
+            raise CatalogMismatch(
+                f"The model of version {self.version} has {len(model.items)} rows of catalogue "
+                f"{model.catalog_digest[:12]}, but its run's items are {len(self.items)} of {digest[:12]}.",
+                version=self.version,
+            )
+        return model
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's content, whatever its layout in the file."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_manifest(
+    source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """The `round.json` of a version's artefact folder, compared with the registry's tag.
+
+    Args:
+        source: URI of the artefact folder.
+        tags: the version's tags.
+        where: what to call the version in an error.
+        tracking_uri: of the server that passes on artefacts of the scheme mlflow-artifacts; None for what
+            MLflow's own settings say.
+
+    Raises:
+        NotFound: the file is missing.
+        CorruptArtifact: it is not what the tag promises, or there is no such tag.
+    """
+    if "fedrec.sha256" not in tags or "fedrec.manifest" not in tags:
+        raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
+    path, promised = f"{source}/round.json", tags["fedrec.manifest"]
+    try:
+        manifest: dict[str, Any] = json.loads(_read(path, tracking_uri))
+    except ValueError as error:
+        raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=path) from error
+    actual = manifest_digest(manifest)
+    if actual != promised:
+        raise CorruptArtifact(
+            f"{where}: its manifest {path} has digest {actual}, but its registry tag promises {promised}; "
+            "it was changed after the round.",
+            path=path,
+            actual=actual,
+            promised=promised,
+        )
+    return manifest
+
+
+def read_round(
+    version: int,
+    source: str,
+    run_artifacts: str,
+    tags: Mapping[str, str],
+    where: str,
+    tracking_uri: str | None = None,
+) -> RegisteredRound:
+    """A version's manifest, model and items, all proved.
+
+    Args:
+        version: its number.
+        source: URI of the round's artefact folder.
+        run_artifacts: URI of the run's artefacts, where the items lie.
+        tags: the version's tags.
+        where: what to call the version in an error.
+        tracking_uri: as in `read_manifest`.
+
+    Raises:
+        NotFound: an artefact is missing.
+        CorruptArtifact: manifest, model or items are not what their SHA-256 promises.
+    """
+    manifest = read_manifest(source, tags, where, tracking_uri)
+    data = _read(f"{source}/model.safetensors", tracking_uri)
+    actual = hashlib.sha256(data).hexdigest()
+    for origin, promised in (("manifest", manifest["model_sha256"]), ("registry", tags["fedrec.sha256"])):
+        if actual != promised:
+            raise CorruptArtifact(
+                f"{where}: its model has SHA-256 {actual}, but its {origin} promises {promised}.",
+                next_step="Restore the artefact from a copy, or use another version.",
+                version=version,
+                actual=actual,
+                promised=promised,
+            )
+    items = pd.read_parquet(io.BytesIO(_read(f"{run_artifacts}/catalog/items.parquet", tracking_uri)))
+    digest = ItemCatalog.of(items["item_id"]).digest
+    if digest != manifest["catalog_digest"]:
+        raise CorruptArtifact(
+            f"{where}: its run's items have digest {digest}, but its manifest promises "
+            f"{manifest['catalog_digest']}.",
+            version=version,
+        )
+    return RegisteredRound(version=version, manifest=manifest, model_bytes=data, items=items, tags=dict(tags))
+
+
+def _read(uri: str, tracking_uri: str | None) -> bytes:
+    """An artefact's bytes, from its file where it is local and through MLflow elsewhere."""
+    parsed = urlparse(uri)
+    if parsed.scheme not in ("", "file"):
+        return _download(uri, tracking_uri)
+    path = Path(unquote(parsed.path) if parsed.scheme else uri)
+    if not path.is_file():
+        raise NotFound(f"Artefact {uri} is missing.", uri=uri)
+    return path.read_bytes()
+
+
+def _download(uri: str, tracking_uri: str | None) -> bytes:
+    from mlflow.artifacts import download_artifacts, list_artifacts
+    from mlflow.exceptions import MlflowException
+
+    # MLflow leaves a folder behind unless it is given one.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
+        except MlflowException as error:
+            # It wraps a missing file and an unreachable store alike; the store knows which it was.
+            parent, _, name = uri.rpartition("/")
+            there = list_artifacts(artifact_uri=parent, tracking_uri=tracking_uri)
+            if name in [each.path.rpartition("/")[2] for each in there]:
+                raise
+            raise NotFound(f"Artefact {uri} is missing.", uri=uri) from error
+        return Path(found).read_bytes()

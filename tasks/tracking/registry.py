@@ -1,0 +1,264 @@
+"""The model registry: one MLflow model version per committed round.
+
+A version holds no pickle and no MLflow flavour: its source is the round's artefact folder with
+`model.safetensors` and `round.json`; the item titles lie once per run in `catalog/items.parquet`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import NotFound
+from tasks.local.environment import settings
+from tasks.local.home import Home
+from tasks.tracking.registered_round import RegisteredRound, manifest_digest, read_manifest, read_round
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+_KIND = "fedrec.kind"
+_RECOMMENDER = "recommender"
+
+
+def client(home: Home) -> MlflowClient:
+    """A client of the registry that `home` and the environment name; makes a missing database."""
+    from mlflow.tracking import MlflowClient
+
+    uri = _tracking_uri(home)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def open_registry(home: Home) -> MlflowClient:
+    """A client of a registry that exists already, for commands that only read or promote.
+
+    Raises:
+        NotFound: there is no database yet.
+    """
+    uri = _tracking_uri(home)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise NotFound(
+            f"Nothing is registered yet below {home.root}.",
+            next_step="Train a model first, for example: fedrec train --config configs/ml-100k.yaml",
+        )
+    return client(home)
+
+
+def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
+    """A registered model of this name exists and is marked as one of fedrec's."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(
+            model_name,
+            tags={_KIND: _RECOMMENDER},
+            description="A federated recommender; each version is one committed round.",
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def register_round(
+    client: MlflowClient, model_name: str, run_id: str, round_folder_uri: str, manifest: Mapping[str, Any]
+) -> int:
+    """The round is a version of the registered model; returns its number.
+
+    One call to the registry with all tags in it, so that a version never stands there half described.
+    Registering twice makes two versions: where a crash may lie between, ask `find_version` first.
+
+    Args:
+        client: the registry.
+        model_name: a model that `ensure_registered_model` has made.
+        run_id: the job's run.
+        round_folder_uri: the artefact folder with `model.safetensors` and `round.json`.
+        manifest: the content of `round.json`.
+    """
+    made = client.create_model_version(
+        name=model_name,
+        source=round_folder_uri,
+        run_id=run_id,
+        tags=version_tags(manifest),
+        await_creation_for=0,
+    )
+    return int(made.version)
+
+
+def version_tags(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a round's version: what finds, proves and compares it in MLflow's UI."""
+    breached = sorted(name for name, outcome in manifest["contracts"].items() if outcome != "passed")
+    evaluation = manifest["evaluation"]
+    tags = {
+        "fedrec.job": str(manifest["job_id"]),
+        "fedrec.round": str(manifest["round"]),
+        "fedrec.sha256": str(manifest["model_sha256"]),
+        "fedrec.manifest": manifest_digest(manifest),
+        "fedrec.catalog": str(manifest["catalog_digest"]),
+        "fedrec.data": str(manifest["data_digest"]),
+        "fedrec.contracts": f"breached: {', '.join(breached)}" if breached else "passed",
+        "fedrec.evaluated": "true" if evaluation else "false",
+    }
+    for name, metric in (evaluation["metrics"] if evaluation else {}).items():
+        if metric["weight"]:
+            # MLflow allows no "@" in the key of a tag.
+            tags[f"fedrec.metric.{name.replace('@', '_at_')}"] = f"{metric['total'] / metric['weight']:.6f}"
+    return tags
+
+
+def find_version(client: MlflowClient, model_name: str, job_id: str, round: int) -> int | None:
+    """The version of a job's round, or None where that round was not registered."""
+    found = client.search_model_versions(
+        f"name = {_quoted(model_name)} and tags.`fedrec.job` = {_quoted(job_id)} "
+        f"and tags.`fedrec.round` = '{int(round)}'"
+    )
+    return min((int(version.version) for version in found), default=None)
+
+
+def newest_evaluated(client: MlflowClient, model_name: str) -> int | None:
+    """The newest version whose round was evaluated, or None."""
+    found = client.search_model_versions(
+        f"name = {_quoted(model_name)} and tags.`fedrec.evaluated` = 'true'",
+        max_results=1,
+        order_by=["version_number DESC"],
+    )
+    return int(found[0].version) if found else None
+
+
+def require_evaluated(client: MlflowClient, model_name: str) -> int:
+    """The newest version whose round was evaluated.
+
+    Raises:
+        NotFound: there is none.
+    """
+    version = newest_evaluated(client, model_name)
+    if version is None:
+        raise NotFound(
+            f"No version of {model_name!r} was evaluated yet, so none can be compared with a champion.",
+            next_step="Let a training job run to its end, which is always evaluated.",
+            model_name=model_name,
+        )
+    return version
+
+
+def registered_models(client: MlflowClient) -> list[str]:
+    """Names of the models that fedrec registered, sorted."""
+    found = client.search_registered_models(f"tags.`{_KIND}` = '{_RECOMMENDER}'")
+    return sorted(model.name for model in found)
+
+
+def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
+    """The given name if it is registered, or the only one registered.
+
+    Raises:
+        NotFound: nothing is registered, not under that name, or several are and none was named.
+    """
+    names = registered_models(client)
+    if not names:
+        raise NotFound("No model is registered yet.", next_step="Train one first with fedrec train.")
+    if model_name in names:
+        return model_name
+    listed = ", ".join(names)
+    if model_name is not None:
+        raise NotFound(
+            f"No model {model_name!r} is registered; there are: {listed}.", model_name=model_name, names=names
+        )
+    if len(names) > 1:
+        raise NotFound(
+            f"{len(names)} models are registered: {listed}.",
+            next_step="Say which one with --model NAME.",
+            names=names,
+        )
+    return names[0]
+
+
+def aliases(client: MlflowClient, model_name: str) -> dict[str, int]:
+    """Alias -> version of a registered model."""
+    found = client.get_registered_model(model_name).aliases
+    return {alias: int(version) for alias, version in found.items()}
+
+
+def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> int:
+    """The version number behind a number or an alias.
+
+    Raises:
+        NotFound: there is no such alias.
+    """
+    if isinstance(version_or_alias, int) or version_or_alias.isdecimal():
+        return int(version_or_alias)
+    known = aliases(client, model_name)
+    if version_or_alias in known:
+        return known[version_or_alias]
+    if version_or_alias == CHAMPION:
+        raise NotFound(
+            f"Model {model_name!r} has no champion yet.",
+            next_step="Promote a version first with fedrec promote, or name one with --version N.",
+            model_name=model_name,
+        )
+    raise NotFound(
+        f"Model {model_name!r} has no alias {version_or_alias!r}; "
+        f"there are: {', '.join(sorted(known)) or 'none'}.",
+        model_name=model_name,
+        alias=version_or_alias,
+    )
+
+
+def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, str]:
+    """A version's tags.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    return dict(_version(client, model_name, version).tags)
+
+
+def load_manifest(client: MlflowClient, model_name: str, version: int) -> dict[str, Any]:
+    """A version's proved manifest.
+
+    Raises:
+        NotFound: there is no such version, or its manifest is missing.
+        CorruptArtifact: the manifest is not what the registry promises.
+    """
+    found = _version(client, model_name, version)
+    where = f"Version {version} of {model_name!r}"
+    return read_manifest(found.source, dict(found.tags), where, client.tracking_uri)
+
+
+def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
+    """A version with its manifest, model and items, all proved.
+
+    Raises:
+        NotFound: there is no such version or alias, or an artefact of it is missing.
+        CorruptArtifact: manifest, model or items are not what their SHA-256 promises.
+    """
+    version = resolve_version(client, model_name, version_or_alias)
+    found = _version(client, model_name, version)
+    run_artifacts = client.get_run(found.run_id).info.artifact_uri
+    where = f"Version {version} of {model_name!r}"
+    return read_round(version, found.source, run_artifacts, dict(found.tags), where, client.tracking_uri)
+
+
+def _tracking_uri(home: Home) -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or settings(home)["MLFLOW_TRACKING_URI"]
+
+
+def _quoted(text: str) -> str:
+    """A literal of MLflow's search language."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def _version(client: MlflowClient, model_name: str, version: int) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version(model_name, str(version))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise NotFound(
+            f"Model {model_name!r} has no version {version}.", model_name=model_name, version=version
+        ) from error

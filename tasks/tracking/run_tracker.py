@@ -1,0 +1,291 @@
+"""MLflow's view of a job: one run a job, one step a round, and everything needed to audit it later."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from models.kernel.metric import values
+from tasks.jobs.lease import left_behind
+from tasks.local.home import Home
+from tasks.tracking.registry import client as registry_client
+from tasks.tracking.registry import ensure_registered_model, find_version, register_round
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_JOB_TAG = "fedrec.job"
+
+
+class Tracker:
+    """A job's run in MLflow.
+
+    Every call that a crash may repeat is idempotent: metrics carry the round's own time as their timestamp,
+    so that MLflow sees a repeated batch as the same one, and a version is looked for before it is made.
+
+    Args:
+        client: of the tracking server.
+        run_id: the job's run.
+        model_name: the registered model that rounds become versions of.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, model_name: str) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.model_name = model_name
+
+    def log_opening(self, config: Mapping[str, Any], items: Path) -> None:
+        """Configuration and item catalogue, the Parquet file `items`, stand in the run."""
+        from mlflow.entities import Param
+
+        parameters = [Param(name, str(value)[:500]) for name, value in flattened(config)]
+        self.client.log_batch(self.run_id, params=parameters)
+        self.client.log_dict(self.run_id, dict(config), "config.yaml")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "items.parquet"
+            copy.write_bytes(items.read_bytes())
+            self.client.log_artifact(self.run_id, str(copy), "catalog")
+
+    def log_lineage(self, data: Mapping[str, Sequence[str]]) -> None:
+        """What was trained on stands in the run: one dataset a client, known by its digest alone.
+
+        Args:
+            data: client id -> (SHA-256 of its data, where they lie).
+        """
+        self.client.log_inputs(self.run_id, datasets=_lineage(data))
+
+    def log_round(
+        self,
+        manifest: Mapping[str, Any],
+        model: bytes,
+        metrics: Mapping[str, float],
+        *,
+        resumed: bool,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> int:
+        """The round's metrics, artefacts and registry version are there; returns the version.
+
+        Args:
+            manifest: the round's record with its evaluation, as `round.json` holds it.
+            model: the model's bytes.
+            metrics: single numbers for MLflow's charts.
+            resumed: whether an earlier try may have got part of the way.
+            beside: name -> content of further files of the version, see `tasks.tracking.mlflow_model`.
+        """
+        from mlflow.entities import Metric as RunMetric
+
+        round_ = int(manifest["round"])
+        # The version comes last: where it stands, everything else does, and stays as it was registered.
+        version = find_version(self.client, self.model_name, manifest["job_id"], round_) if resumed else None
+        if version is not None:
+            return version
+        timestamp = int(datetime.fromisoformat(manifest["committed_at"]).timestamp() * 1000)
+        batch = [RunMetric(metric_name(name), value, timestamp, round_) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=batch)
+        folder = f"rounds/{round_:04d}"
+        with tempfile.TemporaryDirectory() as local:
+            (Path(local) / "model.safetensors").write_bytes(model)
+            (Path(local) / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            for name, content in (beside or {}).items():
+                (Path(local) / name).write_bytes(content)
+            self.client.log_artifacts(self.run_id, local, folder)
+        if manifest["evaluation"]:
+            self._table(_client_table(manifest["evaluation"]["clients"]), f"clients/round-{round_:04d}.json")
+        uri = f"{self._artifacts}/{folder}"
+        return register_round(self.client, self.model_name, self.run_id, uri, manifest)
+
+    def log_breach(self, round_: int, subject: str, text: str) -> None:
+        """A contract's outcome that fails a round stands in the run before the round fails."""
+        self.client.log_text(self.run_id, text, f"contracts/{subject}.json")
+        self.client.set_tag(self.run_id, "fedrec.breach", f"round {round_}: {subject}")
+
+    def log_result(
+        self,
+        metrics: Mapping[str, float],
+        step: int,
+        folder: Path,
+        tables: Mapping[str, list[dict[str, Any]]],
+    ) -> None:
+        """The job's final metrics, its tables and all files below `folder` stand in the run."""
+        from mlflow.entities import Metric as RunMetric
+
+        self.client.log_batch(
+            self.run_id,
+            metrics=[RunMetric(metric_name(name), value, 0, step) for name, value in metrics.items()],
+        )
+        for name, rows in tables.items():
+            if rows:
+                self._table(_columns(rows), name)
+        self.client.log_artifacts(self.run_id, str(folder))
+
+    @cached_property
+    def _artifacts(self) -> str:
+        """Where the run's artefacts lie. Asked once: with a run MLflow loads all its metrics, ever more."""
+        return str(self.client.get_run(self.run_id).info.artifact_uri)
+
+    def _table(self, columns: dict[str, list[Any]], name: str) -> None:
+        """The run's table of this name holds these columns, whatever an earlier try wrote there."""
+        folder = name.rpartition("/")[0]
+        if name not in [artifact.path for artifact in self.client.list_artifacts(self.run_id, folder)]:
+            self.client.log_table(self.run_id, columns, name)
+            return
+        # `log_table` would append to the table that is there.
+        text = pd.DataFrame(columns).to_json(orient="split", index=False, date_format="iso")
+        self.client.log_text(self.run_id, text, name)
+
+    def log_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """The run has an artefact of this name with this content."""
+        self.client.log_dict(self.run_id, dict(value), name)
+
+    def end(self, status: str) -> None:
+        """The run has ended as FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(self.run_id, status)
+
+
+def open_run(
+    home: Home, experiment: str, job_id: str, model_name: str, run_id: str | None, tags: Mapping[str, str]
+) -> Tracker:
+    """The tracker of a job's run, which is RUNNING: a new one, or the one of an interrupted job.
+
+    Runs of jobs whose process is gone are ended as KILLED on the way.
+
+    Args:
+        home: where database and artefacts lie, unless the environment names a server.
+        experiment: the experiment's name.
+        job_id: whose run.
+        model_name: the registered model.
+        run_id: of an earlier try, if there was one.
+        tags: of a new run.
+    """
+    client = registry_client(home)
+    experiment_id = experiment_id_of(client, home, experiment)
+    end_orphans(client, home, [experiment_id], job_id)
+    if run_id is None:
+        described = {_JOB_TAG: job_id, "mlflow.user": getpass.getuser(), **tags}
+        run_id = client.create_run(experiment_id, run_name=job_id, tags=described).info.run_id
+    else:
+        client.update_run(run_id, status="RUNNING")
+    ensure_registered_model(client, model_name)
+    return Tracker(client, run_id, model_name)
+
+
+def find_run(home: Home, experiment: str, job_id: str) -> str | None:
+    """The run of this job, if an earlier try made one."""
+    client = registry_client(home)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    runs = client.search_runs([found.experiment_id], f"tags.`{_JOB_TAG}` = '{job_id}'", max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def end_orphans(
+    client: MlflowClient, home: Home, experiment_ids: Sequence[str] | None = None, own_job: str | None = None
+) -> list[str]:
+    """The runs of jobs whose process is gone are KILLED; returns the ids of those jobs.
+
+    Only runs of jobs of this home are looked at: another home's processes cannot be seen from here.
+
+    Args:
+        client: of the tracking server.
+        home: where the jobs lie.
+        experiment_ids: where to look; in all experiments by default.
+        own_job: of this process, which is left alone.
+    """
+    if experiment_ids is None:
+        experiment_ids = [each.experiment_id for each in client.search_experiments()]
+    ended = []
+    for run in client.search_runs(list(experiment_ids), "attributes.status = 'RUNNING'", run_view_type=1):
+        job_id = run.data.tags.get(_JOB_TAG)
+        if job_id in (None, own_job) or not (home.jobs / job_id).exists():
+            continue
+        with left_behind(home.jobs / job_id) as is_over:
+            if is_over:
+                client.set_terminated(run.info.run_id, "KILLED")
+                ended.append(str(job_id))
+    return sorted(ended)
+
+
+def git_revision() -> str:
+    """The checkout's commit, with `-dirty` where files differ from it; `unknown` outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """(dotted name, value) of every leaf."""
+    leaves: list[tuple[str, Any]] = []
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            leaves += flattened(value, f"{prefix}{name}.")
+        else:
+            leaves.append((f"{prefix}{name}", value))
+    return leaves
+
+
+def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
+    """The id of the experiment of this name, which is made where it is missing."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    if client.tracking_uri.startswith(("http://", "https://")):
+        # The server says where artefacts lie: by default it passes them on, and nobody else needs the folder.
+        return str(client.create_experiment(name))
+    # Without a location artefacts of a bare database land in the working directory.
+    return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
+
+
+def _lineage(data: Mapping[str, Sequence[str]]) -> list[Any]:
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource
+    from mlflow.entities import DatasetInput, InputTag
+
+    inputs = []
+    for client_id, (sha256, place) in data.items():
+        # MLflow keeps at most 36 characters of a digest.
+        dataset = MetaDataset(LocalArtifactDatasetSource(place), name=client_id, digest=sha256[:32])
+        inputs.append(
+            DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+        )
+    return inputs
+
+
+def _client_table(clients: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, list[Any]]:
+    names = sorted({name for metrics in clients.values() for name in metrics})
+    table: dict[str, list[Any]] = {"client_id": list(clients)}
+    for name in names:
+        table[name] = [values(metrics).get(name) for metrics in clients.values()]
+    table["cases"] = [max((m["weight"] for m in metrics.values()), default=0) for metrics in clients.values()]
+    return table
+
+
+def metric_name(name: str) -> str:
+    """What MLflow calls a metric of ours."""
+    # MLflow refuses "@" in names.
+    return name.replace("@", "_at_")
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The rows as columns, which is what MLflow's tables take; nested values become dotted columns."""
+    flat = [dict(flattened(row)) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    return {name: [row.get(name) for row in flat] for name in names}

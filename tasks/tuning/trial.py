@@ -1,0 +1,145 @@
+"""One trial of a search: a federation, or LightFM on the pooled data, looked at on its validation cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from models.evaluation.ranking import ranking_metrics
+from models.federation.merge import MergeRuleName
+from models.federation.rounds import TrainSpec
+from models.kernel.metric import Metric, total
+from models.recommenders.families.families import LightFMFamily, family_of
+from models.recommenders.families.simulation import Simulation
+from models.recommenders.lightfm.training import PooledTraining
+from tasks.clients.client_data import SiloData, load_silo
+from tasks.clients.evaluate import rank_cases
+from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.pooling.pooled_data import PooledSilos
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that decides a trial.
+
+    Attributes:
+        data_dir, data_digest: the partition.
+        evaluation_seed, negatives: of the sampled negatives.
+        train: how LightFM trains.
+        merge_rule, server_learning_rate, cohort_share: how clients work together; None for pooled training.
+        epochs: passes over the data.
+        evaluations: evenly spaced looks at the held-out cases.
+        seed: of the training.
+        split: which cases; "validation" for everything that is chosen.
+    """
+
+    data_dir: str
+    data_digest: str
+    evaluation_seed: int
+    negatives: int
+    train: TrainSpec
+    merge_rule: MergeRuleName | None
+    server_learning_rate: float
+    cohort_share: float
+    epochs: int
+    evaluations: int
+    seed: int
+    split: str = "validation"
+
+    def rounds_after(self, epochs: float) -> int:
+        """The rounds in which every client takes part in this many passes over its data, on average."""
+        a_round = self.cohort_share * self.train.local_epochs / self.train.merges_per_epoch
+        return max(1, round(epochs / a_round))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a trial at one moment.
+
+    Attributes:
+        epochs: passes over the data so far.
+        rounds: merges so far; 0 where data are pooled.
+        update_bytes: sent up by all clients so far.
+        metrics: sums over the held-out cases of all clients.
+    """
+
+    epochs: int
+    rounds: int
+    update_bytes: int
+    metrics: dict[str, Metric]
+
+
+def looks(trial: TrialSpec) -> Iterator[Look]:
+    """The looks of a trial, one after the other, so that a hopeless one can be left early.
+
+    Raises:
+        FedrecError: the data are damaged, or the training diverged.
+    """
+    marks = _marks(trial.epochs, trial.evaluations)
+    clients = _clients(trial.data_dir, trial.data_digest, trial.evaluation_seed, trial.negatives)
+    yield from (
+        _pooled(trial, clients, marks) if trial.merge_rule is None else _federated(trial, clients, marks)
+    )
+
+
+def objective(metrics: Mapping[str, float], names: Sequence[str]) -> float:
+    """The geometric mean of these metrics; 0 where one of them is."""
+    return math.prod(metrics[name] for name in names) ** (1.0 / len(names))
+
+
+def open_clients(partition: Partition, evaluation_seed: int, negatives: int) -> dict[str, SiloData]:
+    """Client id -> its data, split for leave-one-out evaluation."""
+    return _clients(str(partition.root), partition.digest, evaluation_seed, negatives)
+
+
+# Every trial of a study has the same clients. One data set at a time is enough.
+@lru_cache(maxsize=1)
+def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str, SiloData]:
+    return {
+        client.id: load_silo(data_dir, digest, client.id, seed, negatives)
+        for client in open_partition(data_dir).clients
+    }
+
+
+def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
+    assert trial.merge_rule is not None  # noqa: S101 - for the type checker
+    family = LightFMFamily(trial.train, trial.merge_rule, trial.server_learning_rate)
+    rounds = trial.rounds_after(trial.epochs)
+    simulation = Simulation(
+        {client_id: silo.training for client_id, silo in clients.items()},
+        trial.train,
+        lambda round_: family.rule((round_ - 1) / rounds),
+        seed=trial.seed,
+        cohort_share=trial.cohort_share,
+    )
+    for mark in marks:
+        while simulation.model.round < trial.rounds_after(mark):
+            simulation.run_round()
+        metrics = total(
+            ranking_metrics(
+                rank_cases(
+                    silo,
+                    family.scores(simulation.model.items, simulation.users[client_id], silo),
+                    trial.split,
+                )
+            )
+            for client_id, silo in clients.items()
+        )
+        yield Look(mark, simulation.model.round, simulation.update_bytes, metrics)
+
+
+def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
+    data = PooledSilos.of(list(clients.values()))
+    training = PooledTraining(data.training, trial.train, epochs=trial.epochs, seed=trial.seed)
+    family, done = family_of(trial.train), 0
+    for mark in marks:
+        items, users = training.run(mark - done)
+        done = mark
+        metrics = data.metrics(family.scores(items, users, data), trial.split)
+        yield Look(mark, 0, 0, metrics)
+
+
+def _marks(epochs: int, evaluations: int) -> list[int]:
+    return sorted({max(1, round(epochs * (k + 1) / evaluations)) for k in range(evaluations)})

@@ -1,0 +1,69 @@
+"""The coordinator is killed (SIGKILL) at each step between two commits; the same command goes on."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+from tasks.jobs.journal import Journal
+from tests.faults.driven import driver, end_of
+
+MERGE, COMMIT = "flows.jobs.rounds:merge_round", "tasks.jobs.journal:Journal.commit"
+NOTE, REGISTER = "tasks.jobs.journal:Journal.note_tracked", "tasks.tracking.run_tracker:register_round"
+LOG_ROUND = "tasks.tracking.run_tracker:Tracker.log_round"
+LOG_RESULT = "tasks.tracking.run_tracker:Tracker.log_result"
+CONCLUDE = "tasks.jobs.journal:Journal.conclude"
+
+# One job of six rounds. (what is being done, where the process dies, n-th call, newest committed round then,
+# newest tracked round then). A process first finishes the tracking that the one before left open.
+CRASHES = [
+    ("opening: nothing committed", "before", COMMIT, 1, None, None),
+    ("opening: round 0 committed", "after", COMMIT, 1, 0, None),
+    ("trained, not merged", "before", MERGE, 1, 0, 0),
+    ("model in the exchange, not checked", "after", MERGE, 1, 0, 0),
+    ("checked, no manifest", "before", COMMIT, 1, 0, 0),
+    ("manifest, nothing tracked", "after", COMMIT, 1, 1, 0),
+    ("evaluated, not in MLflow", "before", LOG_ROUND, 2, 2, 1),
+    ("metrics and artefacts, no version", "before", REGISTER, 2, 3, 2),
+    ("version, not noted", "before", NOTE, 2, 4, 3),
+    ("killed again while catching up", "before", NOTE, 1, 4, 3),
+    ("noted", "after", NOTE, 2, 5, 5),
+    ("concluding: rounds done, not compared", "before", "flows.jobs.conclusion:_compare", 1, 6, 6),
+    ("concluding: report written, not logged", "before", LOG_RESULT, 1, 6, 6),
+    ("concluding: logged, no result", "before", CONCLUDE, 1, 6, 6),
+]
+
+
+def newest(jobs: Path) -> tuple[int | None, int | None]:
+    """The newest committed and the newest tracked round of the only job."""
+    (folder,) = {path.parent for path in jobs.glob("*/job.json")}
+    journal = Journal(folder)
+    committed = [manifest["round"] for manifest in journal.committed()]
+    tracked = [round_ for round_ in committed if journal.tracked(round_) is not None]
+    return max(committed, default=None), max(tracked, default=None)
+
+
+def test_at_every_step(federation: Any) -> None:
+    config = federation.config(federation={"rounds": 6})
+    with driver(config) as process:
+        for what, when, target, call, committed, tracked in CRASHES:
+            code = end_of(process, {"target": target, "when": when, "call": call})
+            assert code == -signal.SIGKILL, what
+            assert newest(federation.home.jobs) == (committed, tracked), what
+    result = federation.run(config)
+    federation.check(config, result, lost={}, states={"CRASHED": len(CRASHES), "COMPLETED": 1})
+
+
+def test_at_random_moments(federation: Any) -> None:
+    config = federation.config(federation={"rounds": 4})
+    moments = random.Random(11)  # noqa: S311
+    with driver(config) as process:
+        for _ in range(2):
+            # Counted from where the process has told who it is: before, Prefect alone knows of its flow run.
+            start = {"target": "flows.train:note_own_run", "when": "after", "call": 1}
+            code = end_of(process, start | {"after_s": moments.uniform(0.1, 1.5)})
+            assert code == -signal.SIGKILL
+    result = federation.run(config)
+    federation.check(config, result, lost={}, states={"CRASHED": 2, "COMPLETED": 1})

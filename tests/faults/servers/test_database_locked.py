@@ -1,0 +1,50 @@
+"""Another process holds the databases of MLflow and Prefect locked for a minute."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from flows.terminal.progress import Event, listening
+from tasks.tracking.outbox_sender import send_what_waits
+
+LOCKED_S = 60
+
+
+def hold(database: Path, locked: threading.Event) -> None:
+    connection = sqlite3.connect(database, isolation_level=None, timeout=30)
+    connection.execute("BEGIN EXCLUSIVE")
+    locked.set()
+    time.sleep(LOCKED_S)
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def test_for_a_minute(federation: Any, restartable_prefect: Any) -> None:
+    config = federation.config(federation={"rounds": 4})
+    holders: list[threading.Thread] = []
+
+    said: list[str] = []
+
+    def between(event: Event) -> None:
+        said.append(event.text)
+        if event.round == 1:
+            for database in (federation.home.mlflow / "mlflow.db", restartable_prefect.database):
+                locked = threading.Event()
+                holders.append(threading.Thread(target=hold, args=(database, locked)))
+                holders[-1].start()
+                assert locked.wait(60)
+
+    with listening(between):
+        result = federation.run(config)
+    for each in holders:
+        each.join(2 * LOCKED_S)
+    assert any(text.startswith("MLflow is away") and "database is locked" in text for text in said), said
+    # Where the job was done before the minute was over, the next command tells MLflow the rest.
+    send_what_waits(federation.home)
+    told = federation.journal(result).result()
+    assert told["model_sha256"] == result["model_sha256"]
+    federation.check(config, told, lost={})

@@ -1,0 +1,115 @@
+"""MLflow's server is killed at the start, in the middle and at a promotion; training goes on without it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.terminal.progress import Event, listening
+from models.errors import TrackingUnavailable
+from tasks.promotion import ledger
+from tasks.tracking import registry
+from tasks.tracking.outbox_sender import send_what_waits
+
+
+@pytest.fixture
+def served(federation: Any, mlflow_server: Any, mlflow_schema: Path) -> Any:
+    """The federation's MLflow is a server with an empty database."""
+    shutil.copy(mlflow_schema, mlflow_server.folder / "mlflow.db")
+    return mlflow_server
+
+
+def test_away_from_the_start_until_after_the_end(federation: Any, served: Any) -> None:
+    """A job without any MLflow ends as ever; the next command tells MLflow, once."""
+    config = federation.config(federation={"rounds": 3})
+    said: list[str] = []
+    with listening(lambda event: said.append(event.text)):
+        result = federation.run(config)
+    assert result["status"] == "finished"
+    assert result["run_id"] is None
+    assert [each["version"] for each in result["rounds"]] == [None] * 3
+    assert [line for line in said if line.startswith("MLflow is away, and is told later.")] != []
+    assert any("6 records wait in " in line for line in said), said
+    # Away still: nothing is lost and nothing raised.
+    assert send_what_waits(federation.home) == []
+    served.start()
+    assert send_what_waits(federation.home) == [result["job_id"]]
+    assert send_what_waits(federation.home) == []
+    told = federation.journal(result).result()
+    assert [each["version"] for each in told["rounds"]] == [1, 2, 3]
+    assert told["model_sha256"] == result["model_sha256"]
+    federation.check(config, told, lost={})
+
+
+def test_killed_in_the_middle_and_back_before_the_end(
+    federation: Any, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies right after it has registered round 2, before it says so, and is back for round 4."""
+    config = federation.config(federation={"rounds": 5})
+    served.start()
+    from tasks.tracking import run_tracker as tracking
+
+    register = tracking.register_round
+
+    def answer_lost(client: Any, model_name: str, run_id: str, uri: str, manifest: Any) -> int:
+        version = register(client, model_name, run_id, uri, manifest)
+        if manifest["round"] == 2 and not rounds:
+            rounds.append(version)
+            served.stop()
+            client.search_experiments(max_results=1)  # raises what a lost answer raises
+        return version
+
+    rounds: list[int] = []
+
+    def between(event: Event) -> None:
+        if event.round == 3:
+            served.start()
+
+    monkeypatch.setattr(tracking, "register_round", answer_lost)
+    with listening(between):
+        result = federation.run(config)
+    assert rounds == [2]
+    assert [each["version"] for each in result["rounds"]] == [1, 2, 3, 4, 5]
+    federation.check(config, result, lost={})
+
+
+def test_away_at_a_promotion(federation: Any, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is asked, and between the decision and the alias; the same command completes it."""
+    from flows.promote import promotion
+    from tasks.promotion import promote as shell
+
+    config = federation.config(federation={"rounds": 2})
+    served.start()
+    result = federation.run(config)
+    served.stop()
+    with pytest.raises(TrackingUnavailable, match=r"does not answer at http://127\.0") as caught:
+        promotion(model_name=federation.name)
+    assert "give the same command again" in str(caught.value)
+    assert ledger.read(federation.home).entries == []
+
+    served.start()
+    set_aliases = shell._set_aliases
+
+    def cut_off(*args: Any) -> Any:
+        served.stop()
+        return set_aliases(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shell, "_set_aliases", cut_off)
+        with pytest.raises(TrackingUnavailable):
+            promotion(model_name=federation.name)
+    assert [entry.body["type"] for entry in ledger.read(federation.home).entries] == ["decision"]
+
+    served.start()
+    client = registry.client(federation.home)
+    assert registry.aliases(client, federation.name) == {}
+    outcome = promotion(model_name=federation.name)
+    assert outcome["already_champion"]
+    assert outcome["repaired"] == ["completed the interrupted promotion of version 2"]
+    assert [entry.body["type"] for entry in ledger.read(federation.home).entries] == ["decision", "applied"]
+    assert registry.aliases(client, federation.name) == {"champion": 2}
+    assert registry.load_version(client, federation.name, "champion").sha256 == result["model_sha256"]
+    federation.check_files(config, result, lost={})

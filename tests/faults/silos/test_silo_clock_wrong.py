@@ -1,0 +1,74 @@
+"""Silos whose own clocks are an hour off, one ahead and one behind, in one federation."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasks.coordinator.egress_witness import Witness, told_in
+from tests.faults.coordinator.test_clock_wrong import faked
+from tests.faults.real_silos import NAMES, Hung, Meanwhile, Silos, run
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(900)
+HOURS = {"ash": 1, "birch": 0, "cedar": -1}
+# Prefect's server looks every 5 s for heartbeats that stay away.
+LOOKS_S = 12.0
+
+
+def heartbeats(silos: Silos) -> dict[str, list[datetime]]:
+    """When the silos' runs gave a sign of life, as Prefect's server has it."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+    from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+
+    found: dict[str, list[datetime]] = {name: [] for name in NAMES}
+    with get_client(sync_client=True) as client:
+        for each in client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["silo-step"]))):
+            order = each.parameters["asked"]["order"]
+            if order["job"]["job_id"].startswith(silos.federation.name):
+                only = EventFilter(
+                    event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+                    resource=EventResourceFilter(id=[f"prefect.flow-run.{each.id}"]),
+                )
+                found[order["client_id"]] += [
+                    event.occurred for event in client.read_events(only, limit=50).events
+                ]
+    return found
+
+
+def test_an_hour_ahead_and_an_hour_behind(silos: Silos) -> None:
+    for name, hours in HOURS.items():
+        # Its worker, and all that it forks.
+        silos.start(name, **faked(f"{hours:+d}h"))
+    hung: list[Hung] = []
+
+    def go_on() -> None:
+        # A step that lasts while Prefect's server looks whether it is alive.
+        for each in hung:
+            until(each.is_read)
+        time.sleep(LOOKS_S)
+        for each in hung:
+            each.release()
+
+    def hear(round_: int) -> Meanwhile | None:
+        if round_ != 1:
+            return None
+        hung.extend(silos.hang(name) for name in ("ash", "cedar"))
+        return Meanwhile(go_on)
+
+    # Nobody is to miss it, on a busy machine either.
+    config = silos.config(deadline_s=240)
+    result = run(silos, config, hear)
+    # Every silo's update counts in every round, and the model is that of right clocks.
+    silos.federation.check(config, result, {})
+    for name in NAMES:
+        for told in told_in(Witness(silos.federation.home, name).read_verified()):
+            # When it was signed, by the silo's clock, against when it was kept, by the coordinator's.
+            off = datetime.fromisoformat(told.signed_at) - datetime.fromisoformat(told.at)
+            assert round(off.total_seconds() / 3600) == HOURS[name]
+    for name, times in heartbeats(silos).items():
+        assert times, name
+        assert all(abs(datetime.now(UTC) - each) < timedelta(minutes=30) for each in times), name

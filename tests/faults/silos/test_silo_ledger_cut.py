@@ -1,0 +1,46 @@
+"""A silo whose egress ledger is cut off between two rounds: it answers nothing until the ledger is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.coordinator.egress_witness import Witness, require_told, told_in
+from tasks.silos.egress_ledger import read_ledger
+from tests.faults.real_silos import NAMES, Silos, run
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def ledger(silos: Silos, name: str) -> Path:
+    return silos.home(name).root / "egress.jsonl"
+
+
+def test_cut_off_and_put_back(silos: Silos) -> None:
+    silos.start(*NAMES)
+    file = ledger(silos, "cedar")
+    kept: list[bytes] = []
+
+    def hear(round_: int) -> None:
+        if round_ == 1:
+            kept.append(file.read_bytes())
+            file.write_bytes(b"".join(kept[0].splitlines(keepends=True)[:-1]))
+        if round_ == 2:
+            file.write_bytes(kept[0])
+
+    # Nobody is to miss it, on a busy machine either.
+    config = silos.config(deadline_s=240)
+    result = run(silos, config, hear)
+    silos.federation.check(config, result, {2: {"cedar": "training"}})
+    assert "LedgerTampered" in result["rounds"][1]["rejected"][0]["reason"]
+    # The silo refused by itself: nothing left it, and its owner is told why.
+    assert silos.left("cedar", 2) == []
+    assert "egress ledger was cut off or replaced" in (silos.home("cedar").root / "silo.log").read_text()
+    manifests = silos.federation.journal(result).committed()
+    assert [sorted(each["egress"]) for each in manifests[1:]] == [list(NAMES), ["ash", "birch"], list(NAMES)]
+    for name in NAMES:
+        told = told_in(Witness(silos.federation.home, name).read_verified())
+        require_told(read_ledger(ledger(silos, name)), told, name)
+        in_rounds = [each["egress"][name] for each in manifests[1:] if name in each["egress"]]
+        assert in_rounds == [vars(each.signed.head) for each in told if each.question.kind == "train"]

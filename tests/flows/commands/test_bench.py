@@ -1,0 +1,137 @@
+"""`fedrec bench` as a user calls it, on a small world with a signal that is easy to check."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.settings.quality_config import load_quality_config, plans
+from flows.terminal.table_options import CONFIG
+from models.errors import InvalidConfig
+
+SMALL = {
+    "seeds": [1],
+    "lightfm_silos": {"rounds": 2, "train": {"dims": 4}},
+    "lightfm_users": {"rounds": 2, "train": {"dims": 4}},
+    "lightfm_pooled": {"epochs": 2, "train": {"dims": 4}},
+    "ials": {"dims": 4},
+    "ials_rounds": 2,
+    "baselines": {"dims": 4, "epochs": 5},
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """Small settings under every protocol."""
+    path = tmp_path / "quality.yaml"
+    path.write_text(yaml.safe_dump(dict.fromkeys(load_names(), SMALL)))
+    return path
+
+
+def load_names() -> tuple[str, ...]:
+    return ("leave_one_out", "random_70_30", "temporal_70_30")
+
+
+def bench(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows", "bench", *arguments]
+    environ = os.environ | {"FEDREC_HOME": str(home)}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_quick_prints_one_json_object_and_writes_the_table(tmp_path, home, partition_dir, settings):
+    document = tmp_path / "quality.md"
+    document.write_text("<!-- table: fedrec bench quality -->\n<!-- end of table -->\n")
+    done = bench(
+        home,
+        *("quality", "--quick", "--json", "--data", str(partition_dir)),
+        *("--config", str(settings), "--markdown", str(document)),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["part"], result["quick"]) == ("test", True)
+    assert {row["family"] for row in result["rows"]} == {
+        *("popularity", "item_knn", "user_knn", "bpr_mf"),
+        *("lightfm", "ials", "ease", "next_item", "blend"),
+    }
+    assert {row["arm"] for row in result["rows"]} == {"federated", "centralised"}
+    assert {(row["dataset"], row["clients"]) for row in result["rows"]} == {("partition", 3)}
+    assert "leave_one_out, test: blend, 3 clients, federated" in done.stderr
+    assert "| blend | federated |" in document.read_text()
+
+
+def test_leak_shows_that_counting_what_was_never_drawn_finds_what_is_held_out(home, partition_dir):
+    done = bench(home, "leak", "--epochs", "1", "--json", "--data", str(partition_dir))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    counted = {
+        row["variant"]: row["value"]
+        for row in rows
+        if row["what"].startswith("no model") and row["metric"] == "loo_hr@10"
+    }
+    # 30 negatives: with the leak only the held-out items are never drawn, without it any item is.
+    assert counted["leaky"] == 1.0
+    assert counted["honest"] < 0.8
+    assert {row["variant"] for row in rows} >= {"in order of time", "in random order"}
+
+
+def test_unknown_names_are_refused_with_those_there_are(home, partition_dir, settings):
+    done = bench(home, "quality", "--data", str(partition_dir), "--config", str(settings), "--family", "ncf")
+    assert done.returncode == 2
+    assert "There is no 'ncf' to measure. There are: blend, bpr_mf, ease" in done.stderr
+
+
+def test_the_settings_that_are_shipped_hold_for_every_protocol():
+    config = load_quality_config(CONFIG)
+    assert [plan.protocol.name for plan in plans(config, quick=False)] == list(load_names())
+    quick = plans(config, quick=True)
+    assert [(plan.protocol.name, len(plan.seeds), len(plan.users)) for plan in quick] == [
+        ("leave_one_out", 1, 0)
+    ]
+
+
+def test_a_choice_of_families_and_protocols_is_kept(settings):
+    found = plans(
+        load_quality_config(settings),
+        quick=False,
+        protocols=["temporal_70_30"],
+        families=["ease", "popularity"],
+    )
+    assert [plan.protocol.name for plan in found] == ["temporal_70_30"]
+    assert [family.name for family in (*found[0].silos, *found[0].users)] == ["ease", "ease"]
+    assert found[0].baselines == ["popularity"]
+
+
+def test_an_unknown_setting_is_refused(tmp_path):
+    path = tmp_path / "quality.yaml"
+    path.write_text(yaml.safe_dump({name: SMALL | {"eas": {}} for name in load_names()}))
+    with pytest.raises(InvalidConfig, match=r"leave_one_out\.eas\. Did you mean leave_one_out\.ease"):
+        load_quality_config(path)
+
+
+def test_cold_start_prints_one_json_object_and_writes_the_tables(tmp_path, home, coloured_dir, settings):
+    document = tmp_path / "quality.md"
+    document.write_text("<!-- table: fedrec bench cold-start -->\n<!-- end of cold-start table -->\n")
+    done = bench(
+        home,
+        *("cold-start", "--quick", "--json", "--family", "ease", "--family", "lightfm"),
+        *("--data", str(coloured_dir), "--config", str(settings), "--markdown", str(document)),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["part"], result["quick"]) == ("test", True)
+    assert {row["protocol"] for row in result["rows"]} == {"new_items", "new_users"}
+    assert {row["family"] for row in result["rows"]} >= {"ease", "lightfm", "popularity", "content"}
+    assert "| ease | trained_in | 20 |" in document.read_text()
+
+
+def test_a_cold_start_that_there_is_not_is_refused_with_those_there_are(home, coloured_dir, settings):
+    data = ("--data", str(coloured_dir), "--config", str(settings))
+    done = bench(home, "cold-start", "--protocol", "new_planets", *data)
+    assert done.returncode != 0
+    assert "There are: new_items, new_silos, new_users." in done.stderr

@@ -1,0 +1,499 @@
+"""Asking silos through a real Prefect server: what counts as an answer, and what becomes of all else.
+
+The silo's worker is a thread that picks up scheduled runs, as Prefect's own does, and misbehaves on demand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from models.errors import ForgedAnswer, InvalidInput, LedgerTampered, NotFound, SiloFailed, StaleUpdate
+from models.federation.envelope import Question
+from models.federation.model import GlobalModel
+from models.federation.rounds import TrainSpec
+from models.ledger.head import Head
+from models.recommenders.lightfm.training import initial_items
+from tasks.clients.client_data import StartingPoint
+from tasks.clients.evaluate import Evaluation
+from tasks.clients.orders import ClientOrder, JobContext
+from tasks.clients.train import Delivery, train_client
+from tasks.coordinator.egress_witness import Witness, require_told, told_in
+from tasks.coordinator.trust_store import TrustStore
+from tasks.datasets.partition_reader import open_partition
+from tasks.datasets.snapshot import take_snapshot
+from tasks.datasets.source import FolderSource
+from tasks.exchange.codec import encode_model
+from tasks.exchange.store import Exchange
+from tasks.local.home import Home
+from tasks.silos.egress_ledger import EgressLedger
+from tasks.silos.keys import SiloKey, make_key
+from tasks.silos.perform_step import Silo, work
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
+from tasks.silos.steps import Step, StepOrder, answers_folder, updates_folder
+from tests.servers.prefect_server import PrefectServer
+
+JOB = "job-1"
+IN_TIME, TOO_SHORT, RESTART_S = 30.0, 2.0, 200.0
+Behaviour = Callable[["Shop", StepOrder], None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    may_leave: tuple[str, ...] = ("check", "update", "evaluation")
+    max_update_bytes: int = 100_000
+
+
+@dataclass
+class Shop:
+    """A silo, its worker, and what the coordinator has to ask it.
+
+    Attributes:
+        silo: as its owner set it up.
+        key: its own.
+        context: what the coordinator tells all clients.
+        partition_dir: the same data as a local partition, whose client is "ash".
+        remote: the runner under test.
+        exchange: of both.
+        behave: what its worker does with an order.
+        has_worker: whether anybody picks up its runs.
+        begun: runs that were picked up.
+    """
+
+    silo: Silo
+    key: SiloKey
+    context: JobContext
+    partition_dir: Path
+    remote: Any
+    exchange: Exchange
+    behave: Behaviour = lambda shop, asked: work(shop.silo, asked)
+    has_worker: bool = True
+    begun: list[UUID] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.silo.name
+
+    @property
+    def witness(self) -> Witness:
+        """What the coordinator kept of its answers."""
+        return Witness(self.remote._trust.home, self.name)
+
+    def order(self, round_: int = 1, base_round: int | None = None) -> ClientOrder:
+        catalog = open_partition(self.partition_dir).catalog
+        base = round_ - 1 if base_round is None else base_round
+        model = GlobalModel(base, catalog.digest, initial_items(len(catalog), 4, 100 + base))
+        ref = self.exchange.put(f"{JOB}/models", encode_model(model))
+        return ClientOrder(self.context, self.name, round_, ref, StartingPoint(None, 0))
+
+    def ask(self, step: Step, order: ClientOrder, deadline_s: float = IN_TIME) -> Any:
+        return self.remote.ask(step, {self.name: order}, deadline_s)[self.name]
+
+    def leave(self, order: ClientOrder, body: dict[str, Any], **changes: Any) -> None:
+        """A signed answer to "train" lies where the coordinator looks, with parts of the question changed."""
+        question = Question(self.name, "train", JOB, order.round, order.base.sha256)
+        data = answer(replace(question, **changes), body, self.key)
+        self.exchange.put(answers_folder(self.name, JOB, order.round, "train"), data)
+
+
+def serve(shop: Shop, deployment_id: UUID, stop: threading.Event) -> None:
+    """Runs of the deployment are picked up, done, and ended as a worker ends them."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.states import Completed, Failed, Running
+
+    mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+    with get_client(sync_client=True) as client:
+        while not stop.wait(0.1):
+            for run in client.read_flow_runs(deployment_filter=mine):
+                if not shop.has_worker or not run.state.is_scheduled():
+                    continue
+                shop.begun.append(run.id)
+                client.set_flow_run_state(run.id, Running(), force=True)
+                try:
+                    shop.behave(shop, StepOrder.of_json(run.parameters["asked"]))
+                    state: Any = Completed()
+                except Exception as error:  # noqa: BLE001
+                    state = Failed(message=type(error).__name__)
+                with suppress(Exception):
+                    client.set_flow_run_state(run.id, state, force=True)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[Shop]:
+    from prefect.client.orchestration import get_client
+
+    from flows.runners.remote_silos import RemoteSilos
+    from flows.silo.step import silo_step
+
+    # Prefect's server is the whole session's; each test has a silo of its own.
+    name = "ash-" + hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
+    partition = open_partition(partition_dir)
+    exchange = Exchange((tmp_path / "exchange").as_uri())
+    (tmp_path / "data").mkdir()
+    pd.read_parquet(partition.client("ash").path).to_csv(tmp_path / "data" / "sales.csv", index=False)
+    silo = Silo(
+        Home(tmp_path / "silo"), name, exchange.url, FolderSource(tmp_path / "data"), Rules(), min_users=1
+    )
+    take_snapshot(silo.source, partition.items_path, name, silo.home.root / "snapshots" / JOB)
+    key = make_key(silo.home)
+    trust = TrustStore(Home(tmp_path / "coordinator"))
+    trust.trust(name, key.public)
+    context = JobContext(
+        job_id=JOB,
+        seed=7,
+        spec=TrainSpec(dims=4),
+        merge_rule="adagrad_sum",
+        exchange_url=exchange.url,
+        data_dir="/nowhere",
+        data_digest="",
+        silos_dir="/nowhere",
+        evaluation_seed=5,
+        negatives=20,
+    )
+    items = exchange.put(f"{JOB}/catalog", partition.items_path.read_bytes())
+    remote = RemoteSilos(exchange, trust, items, poll_s=0.1)
+    with get_client(sync_client=True) as client:
+        deployment_id = client.create_deployment(client.create_flow(silo_step), name=name)
+    shop = Shop(silo, key, context, partition_dir, remote, exchange)
+    stop = threading.Event()
+    # With the context, in which Prefect keeps which server it talks to.
+    worker = threading.Thread(target=copy_context().run, args=(serve, shop, deployment_id, stop))
+    worker.start()
+    yield shop
+    stop.set()
+    worker.join(20)
+
+
+def test_a_silo_s_update_is_that_of_a_local_client_of_its_name(shop: Shop) -> None:
+    order = shop.order()
+    delivery = shop.ask("train", order)
+    assert isinstance(delivery, Delivery)
+    snapshot = open_partition(shop.silo.home.root / "snapshots" / JOB)
+    job = replace(
+        shop.context,
+        data_dir=str(snapshot.root),
+        data_digest=snapshot.digest,
+        silos_dir=str(shop.silo.home.root / "again"),
+    )
+    local = train_client.fn(replace(order, job=job))
+    assert delivery.update.sha256 == local.update.sha256
+    assert delivery.update.path.startswith(f"silos/{shop.name}/{JOB}/updates/000001/")
+    assert delivery.ended > delivery.started
+    evaluation = shop.ask("evaluate", replace(order, base=shop.order(2).base))
+    assert isinstance(evaluation, Evaluation)
+    assert evaluation.metrics["ndcg@10"].weight == 8
+
+
+def test_what_another_key_signed_is_forged(shop: Shop) -> None:
+    stranger = SiloKey(Ed25519PrivateKey.generate(), Path("none"))
+
+    def impostor(shop: Shop, asked: StepOrder) -> None:
+        forger = Shop(shop.silo, stranger, shop.context, shop.partition_dir, shop.remote, shop.exchange)
+        forger.leave(asked.order, body_of(shop, asked.order))
+
+    shop.behave = impostor
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, ForgedAnswer)
+    assert error.part == "key"
+
+
+def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[str, Any]:
+    """A body that would be accepted."""
+    ref = shop.exchange.put(folder or updates_folder(shop.name, JOB, order.round), b"update")
+    head = vars(EgressLedger(shop.silo.home).head())
+    return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1, "transfer_s": 0.0, "egress": head}
+
+
+def test_the_body_of_these_tests_is_good_but_for_what_they_change(shop: Shop) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order))
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("base_sha256", "0" * 64), ("round", 2), ("job_id", "job-0"), ("kind", "evaluate")],
+)
+def test_an_answer_to_another_question_is_stale(shop: Shop, part: str, value: Any) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order), **{part: value})
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, StaleUpdate)
+    assert error.part == part
+
+
+def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
+    first, second = shop.order(1), shop.order(2)
+    assert isinstance(shop.ask("train", first), Delivery)
+
+    def replay(shop: Shop, asked: StepOrder) -> None:
+        (old,) = shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train"))
+        shop.exchange.put(answers_folder(shop.name, JOB, 2, "train"), shop.exchange.get(old))
+
+    shop.behave = replay
+    error = shop.ask("train", second)
+    assert isinstance(error, StaleUpdate)
+    assert error.part == "round"
+
+
+def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> None:
+    def both(shop: Shop, asked: StepOrder) -> None:
+        for number in range(5):
+            shop.exchange.put(answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
+        work(shop.silo, asked)
+
+    shop.behave = both
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+
+
+def test_an_answer_counts_before_its_run_has_ended(shop: Shop) -> None:
+    go_on = threading.Event()
+
+    def lingering(shop: Shop, asked: StepOrder) -> None:
+        work(shop.silo, asked)
+        go_on.wait(IN_TIME)
+
+    shop.behave = lingering
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+    assert not go_on.is_set()
+    go_on.set()
+
+
+def test_an_answer_to_an_earlier_try_waits_for_the_end_of_the_new_run(shop: Shop) -> None:
+    order = shop.order()
+    first = shop.ask("train", order)
+    ended: list[bool] = []
+    shop.behave = lambda shop, asked: (time.sleep(1), ended.append(True))[1]
+    second = shop.ask("train", order)
+    assert ended
+    assert second.update == first.update
+
+
+def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
+    folder = answers_folder(shop.name, JOB, 1, "train")
+    shop.behave = lambda shop, asked: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, ForgedAnswer)
+    assert f"has {MAX_ANSWER_BYTES + 1} bytes" in str(error)
+
+
+@pytest.mark.parametrize("folder", [f"silos/birch/{JOB}/updates/000001", f"{JOB}/models"])
+def test_a_silo_names_no_other_s_update(shop: Shop, folder: str) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order, folder))
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, ForgedAnswer)
+    assert f"silos/{shop.name}/{JOB}/updates/000001" in str(error)
+
+
+def test_a_path_that_leads_out_of_the_folder_is_refused(shop: Shop) -> None:
+    def climb(shop: Shop, asked: StepOrder) -> None:
+        body = body_of(shop, asked.order)
+        shop.leave(asked.order, body | {"update": body["update"] | {"path": body["update"]["path"] + "/.."}})
+
+    shop.behave = climb
+    assert isinstance(shop.ask("train", shop.order()), ForgedAnswer)
+
+
+def test_a_signed_answer_of_a_wrong_form_is_refused(shop: Shop) -> None:
+    shop.behave = lambda shop, asked: shop.leave(asked.order, {"update": {"path": 5, "sha256": 5, "size": 5}})
+    assert isinstance(shop.ask("train", shop.order()), InvalidInput)
+
+
+def test_an_answer_that_cannot_be_read_costs_the_silo_its_round_only(shop: Shop) -> None:
+    def blocked(shop: Shop, asked: StepOrder) -> None:
+        answers = (Path(shop.exchange.url.removeprefix("file://")) / "silos" / shop.name / JOB) / "answers"
+        answers.parent.mkdir(parents=True)
+        answers.write_text("a file where a folder should be")
+
+    shop.behave = blocked
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, SiloFailed)
+    assert "cannot be read" in str(error)
+
+
+def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("the coordinator's")
+
+    def linked(shop: Shop, asked: StepOrder) -> None:
+        folder = Path(shop.exchange.url.removeprefix("file://")) / answers_folder(shop.name, JOB, 1, "train")
+        folder.mkdir(parents=True)
+        (folder / f"{'a' * 64}.safetensors").symlink_to(tmp_path / "private")
+
+    shop.behave = linked
+    assert isinstance(shop.ask("train", shop.order()), NotFound)
+
+
+def test_a_run_that_ends_without_an_answer_is_none(shop: Shop) -> None:
+    shop.behave = lambda shop, asked: None
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, NotFound)
+    assert "left no answer" in str(error)
+
+
+def test_what_a_silo_signs_of_its_ledger_is_kept(shop: Shop) -> None:
+    delivery = shop.ask("train", shop.order(1))
+    ledger = EgressLedger(shop.silo.home)
+    update, _ = ledger.read().entries
+    assert delivery.egress == Head(1, update.hash)
+    shop.ask("evaluate", replace(shop.order(1), base=shop.order(2).base))
+    told = told_in(shop.witness.read_verified())
+    assert [(each.question.kind, each.signed.head.count) for each in told] == [("train", 1), ("evaluate", 2)]
+    require_told(ledger.read().entries, told, shop.name)
+
+
+def test_a_silo_whose_ledger_was_cut_off_is_refused_until_that_is_accepted(shop: Shop) -> None:
+    assert isinstance(shop.ask("train", shop.order(1)), Delivery)
+    file = shop.silo.home.root / "egress.jsonl"
+    file.unlink()
+    for round_ in (2, 3):
+        error = shop.ask("train", shop.order(round_))
+        assert isinstance(error, SiloFailed)
+        assert "LedgerTampered" in str(error)
+    # It refused by itself, so that nothing left that its ledger does not hold.
+    assert not file.exists()
+    shop.witness.restart("the disk was lost", "ada")
+    assert isinstance(shop.ask("train", shop.order(3)), Delivery)
+    assert isinstance(shop.ask("train", shop.order(4)), Delivery)
+
+
+def test_a_silo_that_does_not_check_is_refused_for_its_head(shop: Shop) -> None:
+    def careless(shop: Shop, asked: StepOrder) -> None:
+        work(shop.silo, StepOrder(asked.step, asked.order))
+
+    assert isinstance(shop.ask("train", shop.order(1)), Delivery)
+    (shop.silo.home.root / "egress.jsonl").unlink()
+    shop.behave = careless
+    error = shop.ask("train", shop.order(2))
+    assert isinstance(error, LedgerTampered)
+    assert f"fedrec witness {shop.name} --restart" in str(error)
+    assert (error.known.count, error.head.count) == (1, 1)
+    assert len(shop.witness.read_verified()) == 1
+
+
+def test_the_same_answer_may_serve_a_step_that_is_asked_again(shop: Shop) -> None:
+    order = shop.order(1)
+    assert isinstance(shop.ask("train", order), Delivery)
+    # As after a crash of the coordinator before it committed.
+    shop.behave = lambda shop, asked: None
+    assert isinstance(shop.ask("train", order), Delivery)
+    assert len(shop.witness.read_verified()) == 1
+
+
+def test_an_answer_without_a_head_is_refused(shop: Shop) -> None:
+    def headless(shop: Shop, asked: StepOrder) -> None:
+        body = body_of(shop, asked.order)
+        del body["egress"]
+        shop.leave(asked.order, body)
+
+    shop.behave = headless
+    assert isinstance(shop.ask("train", shop.order()), InvalidInput)
+
+
+def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
+    shop.silo = replace(shop.silo, min_users=1000)
+    error = shop.ask("train", shop.order())
+    assert isinstance(error, SiloFailed)
+    assert str(error).endswith("'train': Failed: EgressRefused")
+    assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train")) == []
+
+
+def test_an_answer_counts_although_its_run_failed_after_it(shop: Shop) -> None:
+    def failing(shop: Shop, asked: StepOrder) -> None:
+        work(shop.silo, asked)
+        raise RuntimeError
+
+    shop.behave = failing
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+
+
+def test_a_silo_nobody_trusts_or_deployed_is_not_waited_for(shop: Shop) -> None:
+    began = time.monotonic()
+    stranger = replace(shop.order(), client_id="stranger")
+    assert isinstance(shop.remote.ask("train", {"stranger": stranger}, IN_TIME)["stranger"], NotFound)
+    trust = shop.remote._trust
+    trust.trust("undeployed", Ed25519PrivateKey.generate().public_key())
+    undeployed = replace(shop.order(), client_id="undeployed")
+    answers = shop.remote.ask("train", {"undeployed": undeployed, shop.name: shop.order()}, IN_TIME)
+    assert isinstance(answers["undeployed"], Exception)
+    assert isinstance(answers[shop.name], Delivery)
+    assert time.monotonic() - began < IN_TIME
+
+
+def test_a_step_that_no_worker_began_is_called_off_and_can_be_asked_anew(shop: Shop) -> None:
+    shop.has_worker = False
+    late = shop.ask("train", shop.order(), TOO_SHORT)
+    assert str(late) == "no answer within 2 s; its worker did not begin"
+    assert not late.is_at_work
+    shop.has_worker = True
+    assert isinstance(shop.ask("train", shop.order()), Delivery)
+    # The run that was called off was not begun after all.
+    assert len(shop.begun) == 1
+    assert late.flow_run_id not in shop.begun
+
+
+def test_a_late_answer_is_ignored(shop: Shop) -> None:
+    go_on = threading.Event()
+
+    def slow(shop: Shop, asked: StepOrder) -> None:
+        go_on.wait(IN_TIME)
+        work(shop.silo, asked)
+
+    shop.behave = slow
+    late = shop.ask("train", shop.order(1), TOO_SHORT)
+    assert str(late) == "no answer within 2 s"
+    assert late.is_at_work
+    go_on.set()
+    give_up = time.monotonic() + IN_TIME
+    while late.is_at_work and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert not late.is_at_work
+    assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train"))
+    # The next round starts from a model that another silo's update made; the late answer is to another.
+    delivery = shop.ask("train", shop.order(2))
+    assert isinstance(delivery, Delivery)
+    assert "/000002/" in delivery.update.path
+
+
+def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
+    from flows.runners.silo_runs import look_at_run
+
+    go_on = threading.Event()
+    shop.behave = lambda shop, asked: (go_on.wait(IN_TIME), None)[1]
+    late = shop.ask("train", shop.order(), TOO_SHORT)
+    shop.remote.give_up([late])
+    state = look_at_run(late.flow_run_id).state
+    assert state.is_cancelling()
+    go_on.set()
+
+
+def test_a_restart_of_prefect_while_a_silo_works_or_is_asked_costs_nothing(
+    restartable_prefect: PrefectServer, shop: Shop
+) -> None:
+    def restart() -> None:
+        restartable_prefect.stop()
+        restartable_prefect.start()
+
+    def restarting(shop: Shop, asked: StepOrder) -> None:
+        restart()
+        work(shop.silo, asked)
+
+    shop.behave = restarting
+    assert isinstance(shop.ask("train", shop.order(1), RESTART_S), Delivery)
+    shop.behave = lambda shop, asked: work(shop.silo, asked)
+    restartable_prefect.stop()
+    starting = threading.Thread(target=restartable_prefect.start)
+    starting.start()
+    assert isinstance(shop.ask("train", shop.order(2), RESTART_S), Delivery)
+    starting.join()
+    assert len(shop.begun) == 2

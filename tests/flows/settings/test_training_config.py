@@ -1,0 +1,299 @@
+"""The configuration: what it knows, what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from flows.settings.training_config import TrainingConfig, load_config, parse_config
+from models.errors import InvalidConfig, InvalidInput
+from models.federation.rounds import TrainSpec
+from models.recommenders.additive.blend import BlendSpec
+from models.recommenders.additive.ials import IalsSpec
+from models.recommenders.rating.spec import RatingSpec
+
+DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
+NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
+# What the head of the demo's file says: these have no default, and pooling is allowed on public data.
+DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed", "train.user_alpha_steps"}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def nested(dotted: str, value: Any) -> dict[str, Any]:
+    """The needed keys and one more."""
+    raw = {**NEEDED, "data": dict(NEEDED["data"])}
+    *parents, last = dotted.split(".")
+    place: dict[str, Any] = raw
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = value
+    return raw
+
+
+def leaves_of_model(kind: Any, prefix: str = "") -> set[str]:
+    """Every dotted key that the type knows, found from its declaration."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        parts = {name: field.annotation for name, field in kind.model_fields.items()}
+        if parts.get("train"):
+            parts["train"] = TrainSpec  # the family that is not named is LightFM
+    elif dataclasses.is_dataclass(kind):
+        parts = {field.name: None for field in dataclasses.fields(kind)}
+    else:
+        return {prefix.rstrip(".")}
+    return set().union(*(leaves_of_model(part, f"{prefix}{name}.") for name, part in parts.items()))
+
+
+def leaves_of_dict(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        found: dict[str, Any] = {}
+        for name, part in value.items():
+            found |= leaves_of_dict(part, f"{prefix}{name}.")
+        return found
+    return {prefix.rstrip("."): value}
+
+
+class TestUnknownKeys:
+    @pytest.mark.parametrize(
+        ("key", "near"),
+        [
+            ("sead", "seed"),
+            ("train.dim", "train.dims"),
+            ("federation.round", "federation.rounds"),
+            ("evaluation.negative", "evaluation.negatives"),
+            ("runner.thread", "runner.threads"),
+            ("data.dirs", "data.dir"),
+            ("contracts.embedings", "contracts.embeddings"),
+            ("contracts.embeddings.max_nrom", "contracts.embeddings.max_norm"),
+            ("contracts.updates.min_interaction", "contracts.updates.min_interactions"),
+        ],
+    )
+    def test_name_the_file_the_key_and_the_nearest_one(self, tmp_path: Path, key: str, near: str) -> None:
+        path = written(tmp_path, yaml.safe_dump(nested(key, 1)))
+        with pytest.raises(InvalidConfig) as error:
+            load_config(path)
+        assert error.value.key == key
+        assert str(path) in error.value.what
+        assert key in error.value.what
+        assert error.value.next_step == f"Did you mean {near}?"
+        assert error.value.exit_code == 2
+
+    def test_like_nothing_known_list_what_is_known(self) -> None:
+        with pytest.raises(InvalidConfig, match=r"Known keys: .*merge_rule") as error:
+            parse_config(nested("federation.zzz", 1), "file")
+        assert error.value.key == "federation.zzz"
+
+    def test_are_refused_in_overrides_too(self, tmp_path: Path) -> None:
+        path = written(tmp_path, yaml.safe_dump(NEEDED))
+        with pytest.raises(InvalidConfig, match=r"Did you mean train\.dims\?"):
+            load_config(path, ["train.dim=8"])
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("train.dims", 0),
+            ("train.learning_rate", 0),
+            ("train.item_alpha", -1e-9),
+            ("train.loss", "hinge"),
+            ("train.merges_per_epoch", 0),
+            ("federation.rounds", 0),
+            ("federation.merge_rule", "median"),
+            ("federation.cohort_share", 0),
+            ("federation.cohort_share", 1.01),
+            ("federation.quorum_share", -0.1),
+            ("federation.quorum_share", 1.1),
+            ("federation.deadline_s", 0),
+            ("federation.server_learning_rate", 0),
+            ("evaluation.every", 0),
+            ("evaluation.negatives", 0),
+            ("evaluation.seed", -1),
+            ("runner.threads", 0),
+            ("seed", -1),
+            ("seed", "one"),
+            ("name", "Upper Case"),
+            ("model_name", "a/b"),
+            ("start_from", "scratch"),
+            ("train", 3),
+            ("contracts.embeddings.max_norm", "wide"),
+        ],
+    )
+    def test_out_of_range_name_the_key(self, key: str, value: Any) -> None:
+        with pytest.raises(InvalidConfig) as error:
+            parse_config(nested(key, value), "the file")
+        assert error.value.key == key
+        assert f"the file: {key}: " in error.value.what
+        assert repr(value) in error.value.what
+
+    @pytest.mark.parametrize("missing", ["name", "model_name", "data"])
+    def test_that_have_no_default_are_needed(self, missing: str) -> None:
+        with pytest.raises(InvalidConfig) as error:
+            parse_config({key: value for key, value in NEEDED.items() if key != missing}, "the file")
+        assert error.value.key == missing
+
+    @pytest.mark.parametrize("text", ["[1, 2", "- a\n- b", "just words", "\x00"])
+    def test_of_a_file_that_holds_no_keys(self, tmp_path: Path, text: str) -> None:
+        path = written(tmp_path, text)
+        with pytest.raises(InvalidConfig) as error:
+            load_config(path)
+        assert str(path) in str(error.value)
+
+    def test_of_a_file_in_another_encoding(self, tmp_path: Path) -> None:
+        path = tmp_path / "job.yaml"
+        path.write_bytes("name: café".encode("latin-1"))
+        with pytest.raises(InvalidConfig, match="cannot be read"):
+            load_config(path)
+
+    def test_of_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidConfig, match="cannot be read"):
+            load_config(tmp_path / "absent.yaml")
+
+
+class TestOverrides:
+    def load(self, tmp_path: Path, *overrides: str) -> TrainingConfig:
+        return load_config(written(tmp_path, yaml.safe_dump({**NEEDED, "seed": 5})), overrides)
+
+    def test_take_the_types_of_yaml(self, tmp_path: Path) -> None:
+        config = self.load(
+            tmp_path,
+            "train.dims=64",
+            "train.learning_rate=0.125",
+            "train.loss=bpr",
+            "evaluation.silo_only=false",
+            "runner.threads=null",
+            "contracts.updates={max_norm: 7}",
+        )
+        assert config.train.dims == 64
+        assert config.train.learning_rate == 0.125
+        assert config.train.loss == "bpr"
+        assert config.evaluation.silo_only is False
+        assert config.runner.threads is None
+        assert config.contracts.updates.max_norm == 7
+        assert config.seed == 5
+
+    def test_reach_sections_the_file_does_not_have(self, tmp_path: Path) -> None:
+        assert self.load(tmp_path, "contracts.embeddings.max_norm=3").contracts.embeddings.max_norm == 3
+
+    def test_the_last_of_two_counts(self, tmp_path: Path) -> None:
+        assert self.load(tmp_path, "seed=6", "seed=7").seed == 7
+
+    def test_keep_further_equals_signs_in_the_value(self, tmp_path: Path) -> None:
+        assert self.load(tmp_path, "data.dir=/a=b").data.dir == "/a=b"
+
+    @pytest.mark.parametrize("override", ["seed", "=3", ""])
+    def test_without_key_or_equals_sign(self, tmp_path: Path, override: str) -> None:
+        with pytest.raises(InvalidConfig, match="--set needs key=value"):
+            self.load(tmp_path, override)
+
+    def test_below_a_scalar(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidConfig, match="'seed' is a value") as error:
+            self.load(tmp_path, "seed.low=3")
+        assert error.value.key == "seed.low"
+
+    def test_below_an_empty_section(self, tmp_path: Path) -> None:
+        path = written(tmp_path, yaml.safe_dump({**NEEDED, "train": None}))
+        assert load_config(path, ["train.dims=9"]).train.dims == 9
+
+    def test_with_a_value_that_is_no_yaml(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidConfig, match="the value is no YAML") as error:
+            self.load(tmp_path, "seed=[1")
+        assert error.value.key == "seed"
+
+
+class TestFamilies:
+    def test_are_chosen_by_name_with_keys_of_their_own(self) -> None:
+        config = parse_config({**NEEDED, "train": {"family": "ials", "dims": 8}}, "file")
+        assert config.train == IalsSpec(dims=8)
+        assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
+
+    def test_one_that_does_not_exist_is_refused(self) -> None:
+        with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
+            parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
+
+    def test_a_key_of_another_family_is_unknown(self) -> None:
+        with pytest.raises(InvalidConfig, match=r"unknown key train\.dims"):
+            parse_config({**NEEDED, "train": {"family": "ease", "dims": 8}}, "file")
+
+    def test_a_value_out_of_range_names_the_key_without_the_family(self) -> None:
+        with pytest.raises(InvalidConfig) as caught:
+            parse_config({**NEEDED, "train": {"family": "ease", "regularisation": 0}}, "file")
+        assert caught.value.facts["key"] == "train.regularisation"
+
+    @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
+    def test_what_is_solved_at_once_cannot_go_on_from_a_champion(self, family: str) -> None:
+        with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
+            parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
+
+    @pytest.mark.parametrize("family", ["lightfm", "ials"])
+    def test_what_trains_round_after_round_can(self, family: str) -> None:
+        config = parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
+        assert config.start_from == "champion"
+
+    def test_the_other_demos_are_valid_and_name_the_defaults(self) -> None:
+        assert load_config(DEMO.with_name("ml-100k-blend.yaml")).train == BlendSpec()
+        ratings = load_config(DEMO.with_name("ml-100k-ratings.yaml"))
+        assert ratings.train == RatingSpec()
+        # One round that counts, some that find directions, then sweeps of which enough draws are kept.
+        sweeps = ratings.federation.rounds - 1 - ratings.train.direction_rounds
+        assert (sweeps - ratings.train.burn_in) / ratings.train.thinning >= ratings.train.draws
+
+    def test_a_scale_needs_two_ends(self) -> None:
+        with pytest.raises(InvalidInput, match="needs two ends"):
+            parse_config({**NEEDED, "train": {"family": "bayesian_mf", "lowest": 5}}, "file")
+
+
+class TestPlaces:
+    def test_the_home_stands_for_itself(self, home: Path) -> None:
+        for spelling in ("$FEDREC_HOME/data/x", "${FEDREC_HOME}/data/x"):
+            assert parse_config(nested("data.dir", spelling), "file").data.dir == str(home / "data" / "x")
+
+    def test_are_absolute_from_the_start(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert parse_config(nested("data.dir", "here/../there"), "file").data.dir == str(tmp_path / "there")
+
+    def test_and_parallelism_do_not_decide_the_result(self) -> None:
+        plain = parse_config(NEEDED, "file").deciding()
+        moved = parse_config(
+            {**NEEDED, "data": {"dir": "/elsewhere"}, "runner": {"threads": 3}}, "file"
+        ).deciding()
+        assert moved == plain
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("seed", 2),
+            ("train.dims", 31),
+            ("federation.cohort_share", 0.5),
+            ("evaluation.negatives", 9),
+            ("contracts.updates.max_norm", 1.0),
+            ("start_from", "champion"),
+        ],
+    )
+    def test_everything_else_does(self, key: str, value: Any) -> None:
+        assert parse_config(nested(key, value), "file").deciding() != parse_config(NEEDED, "file").deciding()
+
+
+class TestDemo:
+    def test_names_every_key_that_exists(self) -> None:
+        raw = yaml.safe_load(DEMO.read_text())
+        known = {key for key in leaves_of_model(TrainingConfig) if not key.startswith("contracts.")}
+        assert set(leaves_of_dict(raw)) == known | {"contracts"}
+
+    def test_differs_from_the_defaults_only_where_its_head_says_so(self) -> None:
+        demo = leaves_of_dict(load_config(DEMO).model_dump(mode="json"))
+        default = leaves_of_dict(parse_config(NEEDED, "file").model_dump(mode="json"))
+        assert {key for key in demo if demo[key] != default[key]} == DEMO_DIFFERS
+        head = DEMO.read_text().partition("\n\n")[0]
+        assert all(key in head for key in DEMO_DIFFERS)
+        assert demo["evaluation.pooling_allowed"] is True

@@ -1,0 +1,182 @@
+"""A silo's worker in a process of its own, beside a real Prefect server: what becomes of its pool's runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import yaml
+
+from tasks.local.home import Home
+from tasks.silos.keys import make_key
+from tests.servers.prefect_server import PrefectServer
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(300)
+NO_ORDER: dict[str, Any] = {}
+
+
+@dataclass
+class Worker:
+    """A silo with a worker, in a process group of its own.
+
+    Attributes:
+        name: of the silo.
+        home: its folder.
+        process: once it has been started.
+    """
+
+    name: str
+    home: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.home / "log").read_text()
+
+    def start(self) -> None:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
+        with (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows", "silo", "start"],
+                env=kept | {"FEDREC_HOME": str(self.home), "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def deploy(self) -> UUID:
+        """The deployment of the silo's steps, with its pool."""
+        from prefect.client.orchestration import get_client
+
+        from flows.silo.step import silo_step
+        from tasks.orchestration.deployments import create_pool
+
+        with get_client(sync_client=True) as client:
+            create_pool(client, f"silo-{self.name}")
+            flow_id = client.create_flow(silo_step)
+            return client.create_deployment(flow_id, name=self.name, work_pool_name=f"silo-{self.name}")
+
+    def hang(self) -> None:
+        """Steps wait from now on where they read the silo's settings: a FIFO that nobody writes to."""
+        (self.home / "silo.yaml").unlink()
+        os.mkfifo(self.home / "silo.yaml")
+
+    def processes(self) -> set[int]:
+        """All of the worker's group that are alive."""
+        found = set()
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, group = entry.read_text().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue
+            if int(group) == self.process.pid and state != "Z":
+                found.add(int(entry.parent.name))
+        return found
+
+
+@pytest.fixture
+def worker(tmp_path: Path, prefect_server: None) -> Iterator[Worker]:
+    from prefect.settings import PREFECT_API_URL
+
+    # Prefect's server is the whole session's; each test has a silo of its own.
+    worker = Worker(f"ash-{uuid4().hex[:12]}", tmp_path / "silo")
+    make_key(Home(worker.home))
+    settings = {
+        "name": worker.name,
+        "prefect_api_url": str(PREFECT_API_URL.value()),
+        "exchange": (tmp_path / "exchange").as_uri(),
+        "source": {"folder": str(tmp_path / "data")},
+    }
+    (worker.home / "silo.yaml").write_text(yaml.safe_dump(settings))
+    yield worker
+    if worker.process is not None:
+        os.killpg(worker.process.pid, signal.SIGKILL)
+        worker.process.wait(20)
+
+
+def asked(deployment_id: UUID, order: Any) -> UUID:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run_from_deployment(deployment_id, parameters={"asked": order}).id
+
+
+def state(run_id: UUID) -> Any:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run_id).state
+
+
+def ended(run_id: UUID) -> Any:
+    """The state in which the run ends."""
+    return until(lambda: (now := state(run_id)).is_final() and now)
+
+
+def test_a_step_that_fails_tells_its_kind_and_the_worker_goes_on(worker: Worker) -> None:
+    deployment_id = worker.deploy()
+    worker.start()
+    for order in (NO_ORDER, "no order either"):
+        end = ended(asked(deployment_id, order))
+        assert end.is_failed()
+        assert end.message == "InvalidInput; the silo's own log says more."
+    assert "lacks a part" in (worker.home / "silo.log").read_text()
+
+
+def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: Worker) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
+
+    deployment_id = worker.deploy()
+    worker.start()
+    ended(asked(deployment_id, NO_ORDER))  # from now on its ready process is there
+    before = worker.processes()
+    worker.hang()
+
+    run_id = asked(deployment_id, NO_ORDER)
+    until(lambda: state(run_id).is_running())
+    (step,) = worker.processes() - before
+    os.kill(step, signal.SIGKILL)
+    end = ended(run_id)
+    assert end.is_crashed()
+    assert "-9" in end.message
+
+    run_id = asked(deployment_id, NO_ORDER)
+    until(lambda: state(run_id).is_running())
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run_id, Cancelling(), force=True)
+    assert ended(run_id).is_cancelled()
+    until(lambda: worker.processes() == before)
+
+
+def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
+    restartable_prefect: PrefectServer, worker: Worker
+) -> None:
+    restartable_prefect.stop()
+    worker.start()
+    until(lambda: "All connection attempts failed" in worker.log)
+    restartable_prefect.start()
+    run_id = asked(worker.deploy(), NO_ORDER)
+    # Prefect's worker asks a server that was away after a minute at the latest.
+    assert until(lambda: (now := state(run_id)).is_final() and now, 200).is_failed()
+
+
+def test_stopped_it_leaves_nothing_behind(worker: Worker) -> None:
+    deployment_id = worker.deploy()
+    worker.start()
+    ended(asked(deployment_id, NO_ORDER))
+    worker.hang()
+    run_id = asked(deployment_id, NO_ORDER)
+    until(lambda: state(run_id).is_running())
+    worker.process.send_signal(signal.SIGTERM)
+    worker.process.wait(60)
+    until(lambda: not worker.processes())

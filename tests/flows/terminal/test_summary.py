@@ -1,0 +1,133 @@
+"""The terminal summary: the numbers of the result, within 80 columns, whatever is missing."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from flows.terminal.summary import show_result
+
+METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
+
+
+def job() -> dict:
+    rejected = [{"client_id": "[red]nurse", "stage": "train", "reason": "deadline [5 s] passed"}]
+    return {
+        "status": "finished",
+        "stop_reason": None,
+        "rounds": [
+            {"round": 1, "rejected": []},
+            {"round": 2, "rejected": rejected},
+        ],
+        "final": {
+            "federated": dict.fromkeys(METRICS, 0.06),
+            "centralised": dict.fromkeys(METRICS, 0.08),
+            "silo_only": dict.fromkeys(METRICS, 0.05),
+        },
+        "clients": [
+            {"client_id": "artist", "cases": 9, "benefit": 0.05, "benefit_se": 0.01},
+            {"client_id": "doctor", "cases": 2, "benefit": 0.01, "benefit_se": None},
+            {"client_id": "[red]nurse", "cases": 9, "benefit": -0.03, "benefit_se": 0.01},
+        ],
+        "contracts": [
+            {"contract": "interactions", "subject": "artist", "passed": True, "summary": ""},
+            {"contract": "updates", "subject": "round-1", "passed": True, "summary": ""},
+            {"contract": "updates", "subject": "round-2", "passed": False, "summary": "norm"},
+        ],
+        "timings": {
+            "total_s": 10.0,
+            "startup_s": 1.0,
+            "train_s": 5.0,
+            "orchestration_s": 4.0,
+            "lightfm_s": 3.0,
+            "overhead_ratio": 3.0,
+        },
+    }
+
+
+def shown(result, *open_next, width=80) -> str:
+    stream = io.StringIO()
+    show_result(result, Console(file=stream, width=width), open_next)
+    return stream.getvalue()
+
+
+def row(text: str, first: str) -> list[str]:
+    """The words of the one line that begins with `first`."""
+    (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [first]]
+    return line
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_all_numbers_stand_within_the_columns(width):
+    text = shown(job(), width=width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    # 0.06 / 0.08 and 0.06 / 0.05.
+    assert row(text, "ndcg@10") == ["ndcg@10", "0.0600", "0.0800", "0.0500", "0.750", "1.200"]
+    assert row(text, "metric")[-4:] == ["÷", "centralised", "÷", "silo-only"]
+    assert row(text, "Training") == ["Training", "5.00", "50.0%", "█" * 10]
+    assert row(text, "Orchestration")[:3] == ["Orchestration", "4.00", "40.0%"]
+    assert "after start-up the job took 3.00 times that" in " ".join(text.split())
+
+
+def test_gains_losses_contracts_and_rejections_have_a_line_each():
+    text = shown(job(), width=200)
+    # 9 * 0.05 + 2 * 0.01 - 9 * 0.03 = 0.2 over 20 cases.
+    assert "NDCG@10 by +0.0100 ± " in text
+    assert "over all 20 cases, and helps 2 of 3 clients (1 beyond chance)" in text
+    # Square brackets in names are text, not markup.
+    assert "Served worse: [red]nurse (-0.0300)." in text
+    assert "interactions 1/1, updates 1/2." in text
+    assert "Rejections: 1; the last in round 2: [red]nurse at train: deadline [5 s] passed" in text
+
+
+def test_a_difference_that_may_be_chance_is_called_that():
+    result = job()
+    result["clients"][2]["benefit_se"] = 0.02
+    assert "[red]nurse (-0.0300, may be chance)" in shown(result, width=200)
+
+
+def test_many_losers_are_counted():
+    result = job()
+    result["clients"] = [
+        {"client_id": f"c{n}", "cases": 2, "benefit": -0.01 * (n + 1), "benefit_se": 0.001} for n in range(8)
+    ]
+    text = shown(result, width=200)
+    assert "Served worse: c7 (-0.0800), c6 (-0.0700)" in text
+    assert "c3 (-0.0400) and 3 more." in text
+
+
+def test_clients_that_keep_their_own_model_are_named():
+    result = job()
+    assert "own model" not in shown(result)
+    result["clients"][2]["offer"] = "local"
+    assert "Offered their own model, by their validation cases: [red]nurse." in shown(result, width=200)
+
+
+def test_baselines_that_were_not_run_take_no_columns():
+    result = job()
+    result["final"] |= {"centralised": None, "silo_only": None}
+    result["clients"] = [{"client_id": "artist", "cases": 9, "benefit": None, "benefit_se": None}]
+    text = shown(result)
+    assert row(text, "metric") == ["metric", "federated"]
+    assert "Joining" not in text
+
+
+def test_a_stopped_job_says_why_and_shows_no_empty_table():
+    result = job() | {"status": "stopped", "stop_reason": "quorum of 2 not reached", "rounds": []}
+    result |= {"final": {"federated": None, "centralised": None, "silo_only": None}}
+    result |= {"clients": [], "contracts": []}
+    result["timings"]["overhead_ratio"] = None
+    text = shown(result)
+    assert "The job stopped: quorum of 2 not reached." in text
+    assert "Rejections: none." in text
+    for absent in ("ndcg@10", "Contracts that held", "LightFM", "Open next"):
+        assert absent not in text
+
+
+def test_lines_to_open_next_stay_whole():
+    address = "http://localhost:5000/" + "a" * 100
+    lines = shown(job(), address, "see [1]").splitlines()
+    assert lines[-3:] == ["Open next", f"  {address}", "  see [1]"]

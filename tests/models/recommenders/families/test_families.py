@@ -1,0 +1,168 @@
+"""What is particular to a family: LightFM needs its users, and a model's kind decides how it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from models.errors import InvalidInput
+from models.federation.model import ClientUpdate, GlobalModel
+from models.federation.rounds import TrainSpec
+from models.kernel.histories import Histories
+from models.recommenders.additive.blend import BlendSpec
+from models.recommenders.additive.ease import EaseSpec
+from models.recommenders.additive.ials import IalsSpec
+from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.families.families import LightFMFamily, family_of
+from models.recommenders.families.specs import spec_of
+from models.recommenders.lightfm.training import TrainingSet, initial_users, train_round
+from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
+
+ITEMS = 6
+USERS = np.array([0, 0, 0, 1, 1, 1, 2, 2], dtype=np.int32)
+ROWS = np.array([0, 1, 2, 0, 1, 3, 4, 5], dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Data:
+    training: TrainingSet
+    histories: Histories
+
+
+DATA = Data(
+    TrainingSet(USERS, ROWS, (3, ITEMS)),
+    Histories.of(USERS, ROWS, np.array([0, 1, 2, 0, 1, 2, 0, 1]), (3, ITEMS)),
+)
+LIGHTFM = family_of(TrainSpec(dims=3, merges_per_epoch=2), "sum", 0.5)
+SCORERS = {
+    "ials": (IalsSpec(dims=3, regularisation=0.1), FactorScorer),
+    "ease": (EaseSpec(regularisation=1.0), WeightsScorer),
+    "next_item": (NextItemSpec(regularisation=1.0), WeightsScorer),
+    "blend": (BlendSpec(regularisation=1.0, lasting_regularisation=1.0), WeightsScorer),
+}
+every_scorer = pytest.mark.parametrize(("spec", "kind"), SCORERS.values(), ids=SCORERS)
+
+
+def trained(spec):
+    family = family_of(spec)
+    model = family.initial(ITEMS, seed=1)
+    part, _ = family.train(model, None, DATA, seed=1, round_=1, client_id="a")
+    rule = family.rule()
+    base = GlobalModel(0, "cat", model)
+    state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", part, 8))
+    return rule.finish(state, base).items
+
+
+def test_a_family_is_found_by_its_spec():
+    assert LightFMFamily(TrainSpec(dims=3, merges_per_epoch=2), "sum", 0.5) == LIGHTFM
+    for spec in (TrainSpec(dims=3), *(spec for spec, _ in SCORERS.values())):
+        assert spec_of(vars(spec)) == spec
+
+
+@pytest.mark.parametrize("values", [{"family": "svd"}, {}, {"dims": 3}])
+def test_an_unknown_family_is_refused_with_those_there_are(values):
+    with pytest.raises(ValueError, match="only lightfm, ials, ease, next_item, blend"):
+        spec_of(values)
+
+
+def test_lightfm_trains_no_round_without_its_users():
+    with pytest.raises(InvalidInput, match="'oak' trains LightFM without its users"):
+        LIGHTFM.train(LIGHTFM.initial(ITEMS, 1), None, DATA, seed=1, round_=1, client_id="oak")
+
+
+def test_lightfm_contributes_what_its_rule_prepares_of_a_round_of_training():
+    base, users = LIGHTFM.initial(ITEMS, 1), initial_users(3, 3, 1, "oak")
+    part, kept = LIGHTFM.train(base, users, DATA, seed=1, round_=1, client_id="oak")
+    items, expected = train_round(base, users, DATA.training, LIGHTFM.spec, seed=1, round_=1, client_id="oak")
+    prepared = LIGHTFM.rule().prepare(base, items)
+    for (name, array), (_, wanted) in zip(part.named(), prepared.named(), strict=True):
+        np.testing.assert_array_equal(array, wanted, err_msg=name)
+    np.testing.assert_array_equal(kept.embeddings, expected.embeddings)
+
+
+def test_lightfm_answers_trained_users_by_their_vectors_and_others_by_their_histories():
+    users = initial_users(3, 3, 1, "oak")
+    items = LIGHTFM.initial(ITEMS, 1)
+    known = LIGHTFM.scores(items, users, DATA)(np.array([2, 0]))
+    np.testing.assert_array_equal(known, users.embeddings[[2, 0]] @ items.embeddings.T)
+    unknown = LIGHTFM.scores(items, None, DATA)(np.array([2, 0]))
+    assert unknown.shape == (2, ITEMS)
+    assert not np.allclose(known, unknown)
+
+
+def test_lightfm_answers_trained_users_by_their_histories_where_vectors_are_folded_in():
+    folding = family_of(TrainSpec(dims=3, user_vectors="folded_in"))
+    users, items, rows = initial_users(3, 3, 1, "oak"), LIGHTFM.initial(ITEMS, 1), np.arange(3)
+    known, unknown = (folding.scores(items, each, DATA)(rows) for each in (users, None))
+    np.testing.assert_array_equal(known, unknown)
+    np.testing.assert_array_equal(unknown, LIGHTFM.scores(items, None, DATA)(rows))
+
+
+def test_the_server_rate_of_lightfm_falls_over_the_last_share_of_the_training():
+    cooling = family_of(TrainSpec(dims=3, cooldown_share=0.4), "sum", 0.5)
+    rates = [cooling.rule(done).server_learning_rate for done in (0.0, 0.6, 0.8, 0.9)]
+    assert rates == pytest.approx([0.5, 0.5, 0.25, 0.125])
+    assert LIGHTFM.rule(0.9) == LIGHTFM.rule()
+
+
+def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_hold():
+    halves, whole = LIGHTFM, family_of(TrainSpec(dims=3))
+    rows = np.arange(3)
+    scores = halves.alone(DATA, rounds=6, seed=1, client_id="oak")(rows)
+    np.testing.assert_array_equal(scores, whole.alone(DATA, rounds=3, seed=1, client_id="oak")(rows))
+
+
+@every_scorer
+def test_what_adds_answers_all_users_by_their_histories(spec, kind):
+    assert family_of(spec).answers_by_history
+    assert not LIGHTFM.answers_by_history
+
+
+@every_scorer
+def test_what_was_used_together_is_recommended_and_said_to_be_why(spec, kind):
+    scored = kind.of(trained(spec)).score([0, 1])
+    others = [row for row in np.argsort(-scored.scores).tolist() if row not in (0, 1)]
+    assert set(others[:2]) == {2, 3}
+    (reasons,) = scored.reasons([2], 5)
+    assert {reason.row for reason in reasons} <= {0, 1}
+    assert sum(reason.share for reason in reasons) == pytest.approx(1.0)
+
+
+@every_scorer
+def test_nothing_is_known_of_an_empty_history_but_what_is_popular(spec, kind):
+    scorer = kind.of(trained(spec))
+    scored = scorer.score([])
+    assert set(np.flatnonzero(scored.scores == scored.scores.max()).tolist()) <= {0, 1}
+    assert [reason.kind for reason in scored.reasons([0], 3)[0]] == ["popularity"]
+
+
+@every_scorer
+def test_similarities_are_products_of_directions(spec, kind):
+    scorer = kind.of(trained(spec))
+    directions = scorer.directions(np.arange(ITEMS))
+    assert len(scorer) == ITEMS
+    for row in range(ITEMS):
+        np.testing.assert_allclose(scorer.similarities(row), directions @ directions[row], atol=1e-6)
+    lengths = np.linalg.norm(directions, axis=1)
+    # Nothing leads to what histories begin with: such an item points nowhere.
+    np.testing.assert_allclose(lengths[[1, 2, 3, 5]], 1.0, rtol=1e-6)
+    assert np.isin(lengths[[0, 4]].round(6), [0.0, 1.0]).all()
+
+
+@every_scorer
+def test_a_weight_is_as_if_an_item_counted_so_often(spec, kind):
+    scorer = kind.of(trained(spec))
+    heavy, light = scorer.score([0, 4], [1.0, 100.0]), scorer.score([0, 4], [100.0, 1.0])
+    assert np.argmax(heavy.scores) in (4, 5)
+    assert np.argmax(light.scores) not in (4, 5)
+
+
+@every_scorer
+@pytest.mark.parametrize(
+    ("rows", "weights"), [([-1], None), ([ITEMS], None), ([0], [0.0]), ([0], [1.0, 1.0])]
+)
+def test_rows_and_weights_that_cannot_be_are_refused(spec, kind, rows, weights):
+    with pytest.raises(InvalidInput, match="history"):
+        kind.of(trained(spec)).score(rows, weights)

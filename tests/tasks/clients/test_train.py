@@ -1,0 +1,137 @@
+"""A client's local training: repeatable, restartable, and letting out nothing but its update."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import CorruptArtifact
+from models.federation.merge import merge_rule
+from models.federation.model import GlobalModel
+from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
+from tasks.clients.client_data import StartingPoint, UserStates
+from tasks.clients.orders import ClientOrder, JobContext
+from tasks.clients.train import train_client
+from tasks.datasets.partition_reader import open_partition
+from tasks.exchange.codec import decode, decode_update, encode_model
+from tasks.exchange.store import ArtifactRef
+
+SPEC = TrainSpec(dims=4)
+
+
+@pytest.fixture
+def job(tmp_path: Path, partition_dir: Path) -> JobContext:
+    return JobContext(
+        job_id="job-1",
+        seed=7,
+        spec=SPEC,
+        merge_rule="adagrad_sum",
+        exchange_url=(tmp_path / "exchange").as_uri(),
+        data_dir=str(partition_dir),
+        data_digest=open_partition(partition_dir).digest,
+        silos_dir=str(tmp_path / "silos"),
+        evaluation_seed=5,
+        negatives=20,
+    )
+
+
+def base_of(job: JobContext, round_: int = 0) -> ArtifactRef:
+    catalog = open_partition(job.data_dir).catalog
+    model = GlobalModel(round_, catalog.digest, initial_items(len(catalog), SPEC.dims, 100 + round_))
+    return job.exchange.put(f"{job.job_id}/models", encode_model(model))
+
+
+def order_of(job: JobContext, round_: int = 1, start: StartingPoint | None = None, **changes: object):
+    order = ClientOrder(job, "ash", round_, base_of(job, round_ - 1), start or StartingPoint(None, 0))
+    return replace(order, **changes)
+
+
+def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(job):
+    order = order_of(job)
+    delivery = train_client.fn(order)
+    update = decode_update(job.exchange.get(delivery.update))
+    data, base = order.data(), order.model()
+    users = initial_users(8, SPEC.dims, 7, "ash")
+    items, trained_users = train_round(
+        base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash"
+    )
+    expected = merge_rule("adagrad_sum").prepare(base.items, items)
+    for (_, got), (_, want) in zip(update.deltas.named(), expected.named(), strict=True):
+        assert np.array_equal(got, want)
+    assert np.abs(update.deltas.embeddings).max() > 0
+    assert (update.client_id, update.base_round, update.n_interactions) == ("ash", 0, 64)
+    assert (update.base_digest, update.catalog_digest) == (order.base.sha256, base.catalog_digest)
+    assert delivery.client_id == "ash"
+    assert delivery.started < delivery.ended
+    assert delivery.lightfm_s > 0
+    kept, ids = UserStates(order.silo, "job-1").read(1)
+    assert np.array_equal(kept.embeddings, trained_users.embeddings)
+    assert ids == data.user_ids
+
+
+def test_the_same_order_twice_gives_the_same_bytes(job, tmp_path):
+    first = train_client.fn(order_of(job))
+    assert train_client.fn(order_of(job)).update == first.update
+    elsewhere = replace(job, silos_dir=str(tmp_path / "other-silos"))
+    assert train_client.fn(order_of(elsewhere)).update == first.update
+    assert train_client.fn(order_of(replace(job, seed=8))).update != first.update
+
+
+def test_a_restarted_client_ignores_the_state_of_a_round_that_was_not_committed(job):
+    train_client.fn(order_of(job))
+    second = order_of(job, 2, StartingPoint("job-1", 1))
+    before = train_client.fn(second)
+    path = second.silo / "state" / "job-1" / "round-000002.safetensors"
+    state = path.read_bytes()
+    # The round is not committed, so it is asked for again from where it started.
+    assert train_client.fn(second).update == before.update
+    assert path.read_bytes() == state
+    path.write_bytes(b"written only in part")
+    assert train_client.fn(second).update == before.update
+    assert path.read_bytes() == state
+    # From another state the same round is another update.
+    assert train_client.fn(replace(second, start=StartingPoint(None, 0))).update != before.update
+
+
+def test_states_that_no_restart_can_need_are_forgotten(job):
+    starts = [StartingPoint(None, 0), StartingPoint("job-1", 1), StartingPoint("job-1", 2)]
+    for round_, start in enumerate(starts, start=1):
+        train_client.fn(order_of(job, round_, start))
+    left = sorted(path.name for path in (Path(job.silos_dir) / "ash" / "state" / "job-1").iterdir())
+    assert left == ["round-000002.safetensors", "round-000003.safetensors"]
+
+
+def test_only_the_update_leaves_the_silo(job, tmp_path):
+    order = order_of(job)
+    delivery = train_client.fn(order)
+    names = {path.name for path in (tmp_path / "exchange").rglob("*") if path.is_file()}
+    assert names == {Path(ref.path).name for ref in (order.base, delivery.update)}
+    data = job.exchange.get(delivery.update)
+    assert hashlib.sha256(data).hexdigest() == delivery.update.sha256
+    arrays, facts = decode(data, "")
+    # 40 items and never 8 users; and no user's id among the facts.
+    assert {array.shape for array in arrays.values()} == {(40, 4), (40,)}
+    assert not any(user_id.encode() in data for user_id in order.data().user_ids)
+    assert set(facts["metrics"]) == {"users"}
+
+
+def test_a_missing_state_fails_the_client_and_leaves_no_update(job, tmp_path):
+    order = order_of(job, 2, StartingPoint("job-1", 1))
+    with pytest.raises(CorruptArtifact, match="of round 1 are missing"):
+        train_client.fn(order)
+    assert not (tmp_path / "exchange" / "job-1" / "updates").exists()
+
+
+def test_changed_data_and_a_damaged_model_fail_the_client(job, tmp_path):
+    with pytest.raises(CorruptArtifact, match="the job was opened with"):
+        train_client.fn(order_of(replace(job, data_digest="0" * 64)))
+    order = order_of(job)
+    path = tmp_path / "exchange" / order.base.path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptArtifact, match="expected"):
+        train_client.fn(order)

@@ -1,0 +1,94 @@
+"""A late update is known by what its silo signed, and by nothing else that lies there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.federation.envelope import Question
+from tasks.coordinator.late_updates import late_update
+from tasks.exchange.store import Exchange
+from tasks.local.home import Home
+from tasks.silos.keys import SiloKey, make_key
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
+from tasks.silos.steps import answers_folder
+
+QUESTION = Question("ash", "train", "job-1", 2, "b" * 64)
+BODY = {
+    "update": {"path": "silos/ash/job-1/updates/000002/x", "sha256": "c" * 64, "size": 5},
+    "seconds": 0.1,
+    "lightfm_s": 0.1,
+    "transfer_s": 0.0,
+}
+
+
+@dataclass
+class Place:
+    """Where the answer to round 2 of job-1 would lie."""
+
+    exchange: Exchange
+    key: SiloKey
+    committed_at: datetime
+
+    def leave(self, data: bytes) -> str:
+        return self.exchange.put(answers_folder("ash", "job-1", 2, "train"), data).sha256
+
+    def found(self) -> dict[str, Any] | None:
+        manifest = {
+            "job_id": "job-1",
+            "round": 2,
+            "base_sha256": "b" * 64,
+            "committed_at": self.committed_at.isoformat(timespec="milliseconds"),
+        }
+        return late_update(self.exchange, self.key.public, "ash", manifest)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    before = datetime.now(UTC) - timedelta(seconds=90)
+    return Place(Exchange((tmp_path / "exchange").as_uri()), make_key(Home(tmp_path / "silo")), before)
+
+
+def test_where_nothing_lies_nothing_came(place: Place) -> None:
+    assert place.found() is None
+
+
+def test_a_late_update_is_named(place: Place) -> None:
+    answer_sha256 = place.leave(answer(QUESTION, BODY, place.key))
+    found = place.found()
+    assert found is not None
+    seen_at = datetime.fromisoformat(found.pop("seen_at"))
+    assert seen_at <= datetime.now(UTC)
+    late = (seen_at - place.committed_at).total_seconds()
+    assert found.pop("seconds_late") == pytest.approx(late, abs=0.01)
+    assert found.pop("reason") == f"its update {'c' * 12} came at most {late:.1f} s after its round was over"
+    assert found == {
+        "round": 2,
+        "client_id": "ash",
+        "stage": "late",
+        "sha256": "c" * 64,
+        "answer_sha256": answer_sha256,
+    }
+
+
+@pytest.mark.parametrize(
+    "changes", [{"round": 1}, {"job_id": "job-0"}, {"kind": "evaluate"}, {"base_sha256": "0" * 64}]
+)
+def test_an_answer_to_another_question_is_none(place: Place, changes: dict[str, Any]) -> None:
+    place.leave(answer(replace(QUESTION, **changes), BODY, place.key))
+    assert place.found() is None
+
+
+def test_what_others_left_there_is_none(place: Place, tmp_path: Path) -> None:
+    stranger = make_key(Home(tmp_path / "stranger"))
+    place.leave(answer(QUESTION, BODY, stranger))
+    place.leave(answer(QUESTION, {"update": None}, place.key))
+    place.leave(b" " * (MAX_ANSWER_BYTES + 1))
+    place.leave(b"junk")
+    assert place.found() is None
+    place.leave(answer(QUESTION, BODY, place.key))
+    assert place.found() is not None

@@ -1,0 +1,250 @@
+"""Merging a round: a bad update costs its client the round and changes nothing for the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_contracts.updates import UpdateLimits
+from models.errors import QuorumNotReached
+from models.federation.merge import merge_rule
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.federation.rounds import Rejection, RoundPlan, TrainSpec
+from models.kernel.metric import Metric
+from models.recommenders.lightfm.training import initial_items
+from tasks.clients.orders import JobContext
+from tasks.clients.train import Delivery
+from tasks.coordinator.merge_round import COMPARED_CLIENTS, Merged, merge_round
+from tasks.exchange.codec import decode_model, encode, encode_model, encode_update
+from tasks.exchange.store import ArtifactRef
+
+CLIENTS = ("ash", "birch", "cedar", "elm")
+SHAPE = (5, 2)
+
+
+@dataclass
+class World:
+    """A base model of round 3 in an exchange, and four clients with an update each."""
+
+    job: JobContext
+    base: GlobalModel
+    base_ref: ArtifactRef
+    files: Path
+
+    def update(self, client_id: str, **changes: object) -> ClientUpdate:
+        random = np.random.default_rng(CLIENTS.index(client_id))
+
+        def moved(array: np.ndarray) -> np.ndarray:
+            return random.uniform(0.1, 1.0, array.shape).astype(np.float32)
+
+        update = ClientUpdate(
+            client_id=client_id,
+            base_round=3,
+            base_digest=self.base_ref.sha256,
+            catalog_digest="cat",
+            deltas=self.base.items.map(moved),
+            n_interactions=10 + CLIENTS.index(client_id),
+            metrics={"users": Metric(2.0 + CLIENTS.index(client_id), 1.0)},
+        )
+        return replace(update, **changes)
+
+    def delivery(self, client_id: str, data: bytes | None = None) -> Delivery:
+        data = encode_update(self.update(client_id)) if data is None else data
+        return Delivery(client_id, self.job.exchange.put(f"job-1/updates/4/{client_id}", data), 0.0, 1.0, 0.5)
+
+    def merge(self, deliveries, *, quorum: int = 1, missing=(), rule="adagrad_sum", **limits) -> Merged:
+        plan = RoundPlan(round=4, seed=7, cohort=CLIENTS, quorum=quorum)
+        return merge_round.fn(
+            self.job,
+            plan,
+            merge_rule(rule),
+            self.base_ref,
+            deliveries,
+            missing,
+            UpdateLimits(**limits),
+        )
+
+    def merge_of(self, *clients: str, rule: str = "adagrad_sum") -> str:
+        """SHA-256 of a merge of these clients' updates, made without tasks and contracts."""
+        by_hand = merge_rule(rule)
+        state = by_hand.empty(self.base)
+        for client_id in clients:
+            state = by_hand.add(state, self.base, self.update(client_id))
+        return hashlib.sha256(encode_model(by_hand.finish(state, self.base))).hexdigest()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    url = (tmp_path / "exchange").as_uri()
+    job = JobContext("job-1", 7, TrainSpec(), "adagrad_sum", url, "data", "d" * 64, "silos", 5, 20)
+    base = GlobalModel(3, "cat", initial_items(*SHAPE, 1))
+    return World(job, base, job.exchange.put("job-1/models", encode_model(base)), tmp_path / "exchange")
+
+
+def test_all_updates_make_the_next_model(world):
+    merged = world.merge([world.delivery(client_id) for client_id in CLIENTS])
+    assert merged.model.sha256 == world.merge_of(*CLIENTS)
+    model = decode_model(world.job.exchange.get(merged.model))
+    assert (model.round, model.catalog_digest) == (4, "cat")
+    assert (merged.accepted, merged.rejected) == (CLIENTS, ())
+    assert merged.outcome.passed
+    assert merged.training == {"users": Metric(2.0 + 3.0 + 4.0 + 5.0, 4.0)}
+    assert merged.update_bytes == sum(len(encode_update(world.update(each))) for each in CLIENTS)
+    moved = np.linalg.norm(model.items.embeddings.astype(float) - world.base.items.embeddings)
+    assert merged.drift == pytest.approx(moved / np.linalg.norm(world.base.items.embeddings), rel=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["adagrad_sum", "weighted_mean"])
+def test_the_parts_that_clients_have_in_a_merge_add_up_to_all_of_it(world, rule):
+    bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
+    merged = world.merge(
+        [world.delivery("cedar"), world.delivery("birch", bad), world.delivery("ash")], rule=rule
+    )
+    assert list(merged.client_drift) == ["ash", "cedar"]
+    parts = [each.norm * each.cosine for each in merged.client_drift.values()]
+    assert sum(parts) == pytest.approx(1.0)
+    assert all(0.5 < each.cosine < 1.0 for each in merged.client_drift.values())  # all values are positive
+
+
+def test_very_many_clients_are_not_looked_at_one_by_one(world):
+    update = world.update("ash")
+    deliveries = [
+        Delivery(name, world.job.exchange.put(f"job-1/updates/4/{name}", data), 0.0, 1.0, 0.5)
+        for name in (f"user-{number:03d}" for number in range(COMPARED_CLIENTS + 1))
+        for data in [encode_update(replace(update, client_id=name))]
+    ]
+    assert len(world.merge(deliveries[:-1]).client_drift) == COMPARED_CLIENTS
+    merged = world.merge(deliveries)
+    assert len(merged.accepted) == COMPARED_CLIENTS + 1
+    assert merged.client_drift == {}
+
+
+@pytest.mark.parametrize("rule", ["sum", "weighted_mean"])
+def test_the_order_of_deliveries_is_irrelevant(world, rule):
+    deliveries = [world.delivery(client_id) for client_id in CLIENTS]
+    expected = world.merge_of(*CLIENTS, rule=rule)
+    for order in ([3, 1, 0, 2], [2, 3, 1, 0]):
+        assert world.merge([deliveries[i] for i in order], rule=rule).model.sha256 == expected
+
+
+def spoilt(update: ClientUpdate, name: str, value: float) -> ClientUpdate:
+    arrays = {each: array.copy() for each, array in update.deltas.named()}
+    arrays[name].flat[0] = value
+    return replace(update, deltas=ItemArrays(**arrays))
+
+
+def wider(update: ClientUpdate) -> ClientUpdate:
+    return replace(update, deltas=initial_items(SHAPE[0], SHAPE[1] + 1, 1))
+
+
+def longer(update: ClientUpdate) -> ClientUpdate:
+    return replace(update, deltas=initial_items(SHAPE[0] + 1, SHAPE[1], 1))
+
+
+def doubled(update: ClientUpdate) -> ClientUpdate:
+    return replace(update, deltas=update.deltas.map(lambda array: array.astype(np.float64)))
+
+
+# What birch delivers in place of its update, and what the reason of its rejection must speak of.
+BAD_UPDATES: dict[str, tuple[Callable[[ClientUpdate], bytes], str]] = {
+    "NaN embedding": (lambda u: encode_update(spoilt(u, "embeddings", np.nan)), "finite"),
+    "infinite bias": (lambda u: encode_update(spoilt(u, "biases", np.inf)), "finite"),
+    "NaN accumulator": (lambda u: encode_update(spoilt(u, "bias_accumulators", np.nan)), "finite"),
+    "shrunk accumulator": (lambda u: encode_update(spoilt(u, "embedding_accumulators", -1)), "shrink"),
+    "too large": (lambda u: encode_update(spoilt(u, "embeddings", 1e9)), "norm"),
+    "other dims": (lambda u: encode_update(wider(u)), "shape"),
+    "other items": (lambda u: encode_update(longer(u)), "shape"),
+    "float64": (lambda u: encode_update(doubled(u)), "float32"),
+    "stale": (lambda u: encode_update(replace(u, base_round=2)), "base round 3"),
+    "of another model": (lambda u: encode_update(replace(u, base_digest="0" * 64)), "base model"),
+    "of another catalogue": (lambda u: encode_update(replace(u, catalog_digest="dog")), "catalogue cat"),
+    "without interactions": (lambda u: encode_update(replace(u, n_interactions=0)), "interaction"),
+    "another's": (lambda u: encode_update(replace(u, client_id="cedar")), "names client 'cedar'"),
+    "a model": (lambda u: encode_model(GlobalModel(3, "cat", u.deltas)), "expected a 'client_update'"),
+    "no arrays": (lambda u: encode({}, {"kind": "client_update"}), "lacks a part"),
+    "garbage": (lambda u: b"garbage", "is not a fedrec safetensors file"),
+    "nothing": (lambda u: b"", "is not a fedrec safetensors file"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_UPDATES)
+def test_a_bad_update_is_rejected_with_its_reason_and_the_others_merge_as_without_it(world, fault):
+    spoil, reason = BAD_UPDATES[fault]
+    data = spoil(world.update("birch"))
+    deliveries = [world.delivery(each, data if each == "birch" else None) for each in CLIENTS]
+    merged = world.merge(deliveries, quorum=3)
+    assert merged.model.sha256 == world.merge_of("ash", "cedar", "elm")
+    assert merged.accepted == ("ash", "cedar", "elm")
+    assert [(each.client_id, each.stage) for each in merged.rejected] == [("birch", "update")]
+    assert reason in merged.rejected[0].reason
+    assert merged.training == {"users": Metric(2.0 + 4.0 + 5.0, 3.0)}
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: bytes([*data[:-1], data[-1] ^ 1]), "has SHA-256"),
+        (lambda data: data[: len(data) // 2], "expected"),
+        (None, "missing from the exchange"),
+    ],
+    ids=["bit flipped", "truncated", "missing"],
+)
+def test_an_update_damaged_on_its_way_is_rejected(world, damage, reason):
+    deliveries = [world.delivery(client_id) for client_id in CLIENTS]
+    path = world.files / deliveries[1].update.path
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    merged = world.merge(deliveries)
+    assert merged.model.sha256 == world.merge_of("ash", "cedar", "elm")
+    assert [each.client_id for each in merged.rejected] == ["birch"]
+    assert reason in merged.rejected[0].reason
+
+
+def test_several_bad_clients_and_missing_ones_are_told_apart(world):
+    missing = [Rejection("elm", "deadline", "no answer in 60 s")]
+    bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
+    merged = world.merge(
+        [world.delivery("cedar", b""), world.delivery("birch", bad), world.delivery("ash")], missing=missing
+    )
+    assert merged.model.sha256 == world.merge_of("ash")
+    told = [(each.client_id, each.stage) for each in merged.rejected]
+    assert told == [("birch", "update"), ("cedar", "update"), ("elm", "deadline")]
+
+
+def test_a_client_that_delivers_twice_is_not_counted_twice(world):
+    deliveries = [world.delivery(each) for each in ("ash", "birch", "birch", "cedar")]
+    merged = world.merge(deliveries)
+    assert merged.accepted == ("ash", "cedar")
+    assert merged.model.sha256 == world.merge_of("ash", "cedar")
+
+
+@pytest.mark.parametrize("fault", ["NaN embedding", "garbage"])
+def test_too_few_good_updates_miss_the_quorum_and_store_no_model(world, fault):
+    data = BAD_UPDATES[fault][0](world.update("birch"))
+    deliveries = [world.delivery("ash"), world.delivery("birch", data)]
+    before = {path.name for path in (world.files / "job-1" / "models").iterdir()}
+    missing = [Rejection(each, "training", "no such file") for each in ("cedar", "elm")]
+    with pytest.raises(QuorumNotReached) as caught:
+        world.merge(deliveries, quorum=2, missing=missing)
+    assert (caught.value.round, caught.value.quorum, caught.value.accepted) == (4, 2, ["ash"])
+    assert {each.client_id for each in caught.value.rejected} == {"birch", "cedar", "elm"}
+    assert {path.name for path in (world.files / "job-1" / "models").iterdir()} == before
+    # With the quorum met the same deliveries merge.
+    assert world.merge(deliveries, quorum=1, missing=missing).accepted == ("ash",)
+
+
+def test_nothing_delivered_misses_any_quorum(world):
+    with pytest.raises(QuorumNotReached, match="0 usable updates of 4"):
+        world.merge([])
+
+
+def test_limits_are_those_of_the_configuration(world):
+    merged = world.merge([world.delivery(each) for each in CLIENTS], min_interactions=12)
+    assert merged.accepted == ("cedar", "elm")

@@ -1,0 +1,498 @@
+"""`make_partition`: what it writes, and the one error for every rule that a file can break."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from models.errors import InvalidInput
+from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser, slug
+from tasks.datasets.partition import make_partition
+from tasks.datasets.partition_reader import open_partition, read_interactions, read_items
+
+INTERACTIONS = """user_id,item_id,rating,timestamp,mood
+u1,b,4,100,glad
+u2,a,3.5,50,sad
+u1,a,5,90,glad
+u3,c,1,70,sad
+"""
+ITEMS = """item_id,title,genres
+c,Casablanca,Drama
+a,"Amélie, the film",
+b,,Comedy
+d,Dune,Sci-Fi
+"""
+USERS = """user_id,age,work
+u1,30,Civil Servant
+u2,40,Writer
+u3,50,Civil Servant
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    paths = {name: tmp_path / f"{name}.csv" for name in ("interactions", "items", "users")}
+    for name, text in (("interactions", INTERACTIONS), ("items", ITEMS), ("users", USERS)):
+        paths[name].write_text(text, encoding="utf-8")
+    return paths
+
+
+def refusal(
+    interactions: str | bytes,
+    folder: Path,
+    split=None,
+    *,
+    items: str | None = None,
+    users: str | None = None,
+    name: str = "interactions.csv",
+) -> InvalidInput:
+    """The error for these contents; asserts that it left nothing behind."""
+    folder = folder / "case"
+    folder.mkdir()
+    data = interactions.encode() if isinstance(interactions, str) else interactions
+    (folder / name).write_bytes(data)
+    given = {}
+    for key, text in (("items", items), ("users", users)):
+        if text is not None:
+            given[key] = folder / f"{key}.csv"
+            given[key].write_text(text, encoding="utf-8")
+    before = sorted(folder.iterdir())
+    with pytest.raises(InvalidInput) as caught:
+        make_partition(folder / name, folder / "out", split or ByUser(), **given)
+    assert sorted(folder.iterdir()) == before
+    return caught.value
+
+
+def test_each_client_gets_the_rows_of_its_users_in_source_order(tmp_path, files):
+    made = make_partition(
+        files["interactions"],
+        tmp_path / "out",
+        ByColumn("work"),
+        items=files["items"],
+        users=files["users"],
+    )
+    assert [each.id for each in made.clients] == ["civil-servant", "writer"]
+    assert [(each.users, each.interactions) for each in made.clients] == [(2, 3), (1, 1)]
+    servants = read_interactions(made.client("civil-servant"))
+    assert list(servants.columns) == ["user_id", "item_id", "rating", "timestamp"]
+    assert servants.to_numpy().tolist() == [
+        ["u1", "b", 4.0, 100],
+        ["u1", "a", 5.0, 90],
+        ["u3", "c", 1.0, 70],
+    ]
+    assert servants["rating"].dtype == "float64"
+    assert servants["timestamp"].dtype == "int64"
+
+
+def test_the_catalogue_follows_the_items_file_and_says_nothing_of_users(tmp_path, files):
+    made = make_partition(files["interactions"], tmp_path / "out", ByUser(), items=files["items"])
+    assert made.catalog.ids == ("c", "a", "b", "d")
+    items = read_items(made)
+    # An empty title is the id.
+    assert items["title"].tolist() == ["Casablanca", "Amélie, the film", "b", "Dune"]
+    assert items.columns.tolist() == ["item_id", "title", "genres"]
+
+
+def test_without_an_items_file_the_catalogue_is_the_sorted_ids(tmp_path, files):
+    made = make_partition(files["interactions"], tmp_path / "out", ByUser())
+    assert made.catalog.ids == ("a", "b", "c")
+    assert read_items(made)["title"].tolist() == ["a", "b", "c"]
+
+
+def test_without_a_title_column_titles_are_ids(tmp_path, files):
+    files["items"].write_text("genre,item_id\nx,b\ny,a\nz,c\n", encoding="utf-8")
+    made = make_partition(files["interactions"], tmp_path / "out", ByUser(), items=files["items"])
+    assert read_items(made).to_dict("list") == {
+        "item_id": ["b", "a", "c"],
+        "title": ["b", "a", "c"],
+        "genre": ["x", "y", "z"],
+    }
+
+
+def test_the_manifest_names_layout_sources_and_digests(tmp_path, files):
+    out = tmp_path / "out"
+    make_partition(files["interactions"], out, ByColumn("work"), users=files["users"])
+    manifest = json.loads((out / "partition.json").read_text(encoding="utf-8"))
+    assert manifest["format"] == 1
+    assert manifest["by"] == "column:work"
+    assert manifest["sources"] == {
+        name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in ("interactions", "users")
+    }
+    assert manifest["catalog"]["path"] == "items.parquet"
+    assert manifest["catalog"]["digest"] == hashlib.sha256(b"a\nb\nc").hexdigest()
+    assert manifest["clients"][1] == {
+        "id": "writer",
+        "path": "clients/writer/interactions.parquet",
+        "sha256": hashlib.sha256((out / "clients/writer/interactions.parquet").read_bytes()).hexdigest(),
+        "users": 1,
+        "interactions": 1,
+    }
+    canonical = json.dumps(
+        {"catalog": manifest["catalog"], "clients": manifest["clients"]},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    assert manifest["digest"] == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def test_equal_files_give_equal_bytes(tmp_path, files):
+    contents = []
+    for name in ("one", "two"):
+        out = tmp_path / name
+        make_partition(files["interactions"], out, ByChance(2, seed=7), items=files["items"])
+        contents.append(
+            {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        )
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 4
+
+
+def test_the_digest_changes_with_one_rating(tmp_path, files):
+    first = make_partition(files["interactions"], tmp_path / "one", ByUser())
+    files["interactions"].write_text(INTERACTIONS.replace("3.5", "3"), encoding="utf-8")
+    second = make_partition(files["interactions"], tmp_path / "two", ByUser())
+    changed = [a.id for a, b in zip(first.clients, second.clients, strict=True) if a.sha256 != b.sha256]
+    assert changed == ["user-u2"]
+    assert first.digest != second.digest
+
+
+def test_by_user_makes_a_client_of_every_user(tmp_path, files):
+    made = make_partition(files["interactions"], tmp_path / "out", ByUser())
+    assert [(each.id, each.users, each.interactions) for each in made.clients] == [
+        ("user-u1", 1, 2),
+        ("user-u2", 1, 1),
+        ("user-u3", 1, 1),
+    ]
+
+
+def test_by_column_of_the_interactions(tmp_path, files):
+    made = make_partition(files["interactions"], tmp_path / "out", ByColumn("mood"), users=files["users"])
+    assert [(each.id, each.interactions) for each in made.clients] == [("glad", 2), ("sad", 2)]
+    assert "mood" not in read_interactions(made.clients[0]).columns
+
+
+def test_random_deals_users_evenly_and_by_seed_alone(tmp_path):
+    users = [f"u{i}" for i in range(23)]
+    rows = [f"{user},i{j}" for user in users for j in range(2)]
+    members = {}
+    for name, lines, seed in (("a", rows, 1), ("b", rows[::-1], 1), ("c", rows, 2)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(["user_id,item_id", *lines]) + "\n", encoding="utf-8")
+        made = make_partition(path, tmp_path / name, ByChance(10, seed))
+        members[name] = {each.id: set(read_interactions(each)["user_id"]) for each in made.clients}
+    assert sorted(members["a"]) == [f"silo-{i:02}" for i in range(1, 11)]
+    assert sorted(len(each) for each in members["a"].values()) == [2] * 7 + [3] * 3
+    assert set().union(*members["a"].values()) == set(users)
+    # The order of the rows does not matter, the seed does.
+    assert members["a"] == members["b"]
+    assert members["a"] != members["c"]
+
+
+@pytest.mark.parametrize("kind", ["tsv", "inter", "parquet", "bom", "crlf"])
+def test_other_kinds_of_file_give_the_same_partition(tmp_path, files, kind):
+    expected = make_partition(files["interactions"], tmp_path / "csv", ByUser())
+    frame = pd.read_csv(files["interactions"])
+    path = tmp_path / ("interactions.csv" if kind in ("bom", "crlf") else f"interactions.{kind}")
+    if kind == "parquet":
+        frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+        frame.to_parquet(path)
+    elif kind == "bom":
+        path.write_text(INTERACTIONS, encoding="utf-8-sig")
+    elif kind == "crlf":
+        path.write_bytes(INTERACTIONS.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+    else:
+        text = INTERACTIONS.replace(",", "\t")
+        if kind == "inter":
+            header = "user_id:token\titem_id:token\trating:float\ttimestamp:float\tmood:token"
+            text = header + text[text.index("\n") :]
+        path.write_text(text, encoding="utf-8")
+    assert make_partition(path, tmp_path / "other", ByUser()).digest == expected.digest
+
+
+def test_whole_numbers_of_parquet_are_ids_without_a_point(tmp_path):
+    path = tmp_path / "interactions.parquet"
+    pd.DataFrame({"user_id": [7, 8], "item_id": [1.0, 2.0]}).to_parquet(path)
+    made = make_partition(path, tmp_path / "out", ByUser())
+    assert made.catalog.ids == ("1", "2")
+    assert [each.id for each in made.clients] == ["user-7", "user-8"]
+
+
+def test_ids_of_text_files_stay_as_they_are_written(tmp_path):
+    path = tmp_path / "interactions.csv"
+    path.write_text("item_id,user_id\n007,NA\n7,null\n", encoding="utf-8")
+    made = make_partition(path, tmp_path / "out", ByUser())
+    assert made.catalog.ids == ("007", "7")
+    assert read_interactions(made.client("user-na"))["user_id"].tolist() == ["NA"]
+    assert read_interactions(made.client("user-na")).columns.tolist() == ["user_id", "item_id"]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("881250949", 881250949),
+        ("881250949.9", 881250949),
+        ("-1.5", -2),
+        ("8.8e8", 880000000),
+        ("1970-01-02", 86400),
+        ("1970-01-01T01:00:00Z", 3600),
+        ("1970-01-01 01:00:00.75", 3600),
+        ("1970-01-01T02:00:00+02:00", 0),
+        ("2500-01-01T00:00:00Z", 16725225600),
+    ],
+)
+def test_timestamps_are_seconds_since_1970_utc(tmp_path, written, seconds):
+    path = tmp_path / "interactions.csv"
+    # Beside a date every number takes the same road as it does alone.
+    path.write_text(
+        f"user_id,item_id,timestamp\na,x,{written}\na,y,1970-01-01\n",
+        encoding="utf-8",
+    )
+    made = make_partition(path, tmp_path / "out", ByUser())
+    assert read_interactions(made.clients[0])["timestamp"].tolist() == [seconds, 0]
+
+
+HEADER = "user_id,item_id,rating,timestamp\n"
+GOOD = "u,a,1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "rule"),
+    [
+        ("user_id,rating\nu,1\n", 1, "column 'item_id' is missing; the columns are: user_id, rating"),
+        ("user_id;item_id\nu;1\n", 1, "column 'user_id' is missing; the columns are: user_id;item_id"),
+        ("user_id,item_id,item_id\nu,a,b\n", 1, "column 'item_id' occurs twice"),
+        (HEADER + GOOD + ",b,1,1\n", 3, "user_id is empty"),
+        (HEADER + GOOD + "u,  ,1,1\n", 3, "item_id is empty"),
+        (HEADER + GOOD + "u,b,,1\n", 3, "rating (empty) is not a finite number"),
+        (HEADER + GOOD + "u,b,good,1\n", 3, "rating 'good' is not a finite number"),
+        (HEADER + GOOD + "u,b,nan,1\n", 3, "rating 'nan' is not a finite number"),
+        (HEADER + GOOD + "u,b,inf,1\n", 3, "rating 'inf' is not a finite number"),
+        (HEADER + GOOD + "u,b,1,\n", 3, "timestamp (empty) is neither"),
+        (HEADER + GOOD + "u,b,1,yesterday\n", 3, "timestamp 'yesterday' is neither"),
+        (HEADER + GOOD + "u,b,1,now\n", 3, "timestamp 'now' is neither"),
+        (HEADER + GOOD + "u,b,1,1999-02-30\n", 3, "timestamp '1999-02-30' is neither"),
+        (HEADER + GOOD + "u,b,1,inf\n", 3, "timestamp 'inf' is neither"),
+        (HEADER + GOOD + "u,b,1,881250949000\n", 3, "timestamp '881250949000' is neither"),
+        (
+            HEADER + GOOD + "v,a,1,1\nu,b,1,1\nu,a,2,2\n",
+            5,
+            "user 'u' and item 'a' already stand together in row 2",
+        ),
+        (HEADER + GOOD + "u,b,1\n", 3, "the row has 3 values, expected 4"),
+        (HEADER + GOOD + "u,b,1,1,1\n", 3, "the row has 5 values, expected 4"),
+        (HEADER + GOOD + "\nu,b,1,1\n", 3, "user_id is empty"),
+        (HEADER + 'u,"a,1,1\nu,b,1,1\n', 2, "the row has 2 values, expected 4"),
+        ('user_id,item_id\nu,"a\nv,b\n', 2, "item_id holds a line break"),
+        (HEADER, None, "the file has no rows below its header"),
+        ("", None, "the file is empty (0 bytes)"),
+        ("\n", 1, "the header is missing"),
+    ],
+)
+def test_a_broken_rule_is_named_with_file_and_row(tmp_path, text, row, rule):
+    error = refusal(text, tmp_path)
+    assert error.row == row
+    assert rule in error.rule
+    assert error.file == tmp_path / "case" / "interactions.csv"
+    assert str(error.file) in str(error)
+    assert row is None or f"row {row}" in str(error)
+    assert error.exit_code == 2
+
+
+def test_latin_1_is_refused_with_offset_and_row(tmp_path):
+    error = refusal("user_id,item_id\nu,a\nu,café\n".encode("latin-1"), tmp_path)
+    # 16 bytes of header, 4 of the first row, then "u,caf".
+    assert (error.row, error.offset) == (3, 25)
+    assert "not UTF-8: byte 0xe9 at offset 25" in error.rule
+
+
+def test_latin_1_is_refused_in_the_items_file(tmp_path, files):
+    files["items"].write_bytes(ITEMS.encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r"items\.csv, row 3: the file is not UTF-8"):
+        make_partition(files["interactions"], tmp_path / "out", ByUser(), items=files["items"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_parquet_are_counted_from_one_without_a_header(tmp_path):
+    path = tmp_path / "interactions.parquet"
+    pd.DataFrame({"user_id": ["u", "v"], "item_id": ["a", None]}).to_parquet(path)
+    with pytest.raises(InvalidInput, match="row 2: item_id is empty"):
+        make_partition(path, tmp_path / "out", ByUser())
+    pd.DataFrame({"user_id": ["u", "v"], "item_id": [1.0, 1.5]}).to_parquet(path)
+    with pytest.raises(InvalidInput, match=r"row 2: item_id 1\.5 is neither text nor a whole number"):
+        make_partition(path, tmp_path / "out", ByUser())
+    pd.DataFrame({"user_id": ["u"]}).to_parquet(path)
+    with pytest.raises(InvalidInput, match=r"parquet: the column 'item_id' is missing"):
+        make_partition(path, tmp_path / "out", ByUser())
+
+
+def test_a_date_of_parquet_may_not_be_empty(tmp_path):
+    path = tmp_path / "interactions.parquet"
+    dates = pd.to_datetime(["1970-01-01T00:00:05", None])
+    pd.DataFrame({"user_id": ["u", "v"], "item_id": ["a", "a"], "timestamp": dates}).to_parquet(path)
+    with pytest.raises(InvalidInput, match=r"row 2: timestamp \(empty\)"):
+        make_partition(path, tmp_path / "out", ByUser())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rule"),
+    [
+        ("missing.csv", None, "the file does not exist"),
+        ("interactions.xlsx", b"x", r"the extension '\.xlsx' is not known; known are \.csv, \.tsv"),
+        ("interactions.parquet", b"PAR1 no", "the file is no readable Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, rule):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInput, match=rf"{name}: {rule}"):
+        make_partition(tmp_path / name, tmp_path / "out", ByUser())
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InvalidInput, match=r"folder\.csv: the file cannot be read"):
+        make_partition(tmp_path / "folder.csv", tmp_path / "out", ByUser())
+
+
+def test_a_quotation_mark_that_is_never_closed_in_a_long_file(tmp_path):
+    error = refusal('user_id,item_id\nu,"a\n' + "v,b\n" * 1_000_000, tmp_path)
+    assert "cannot be parsed" in error.rule or "line break" in error.rule
+
+
+def test_an_item_unknown_to_the_items_file(tmp_path):
+    error = refusal("user_id,item_id\nu,a\nu,b\nv,b\n", tmp_path, items="item_id,title\na,A\n")
+    assert error.row == 3
+    assert "item 'b' is not in the items file" in error.rule
+
+
+def test_an_item_listed_twice(tmp_path):
+    error = refusal("user_id,item_id\nu,a\n", tmp_path, items="item_id,title\na,A\nb,B\na,C\n")
+    assert (error.file.name, error.row) == ("items.csv", 4)
+    assert "item_id 'a' already stands in row 2" in error.rule
+
+
+USER_ROWS = "user_id,work\nu,x\nv,y\n"
+
+
+@pytest.mark.parametrize(
+    ("interactions", "users", "file", "row", "rule"),
+    [
+        ("u,a\nw,a\nv,a\n", USER_ROWS, "interactions.csv", 3, "user 'w' is not in the users file"),
+        ("u,a\n", USER_ROWS, "users.csv", 3, "no user with work 'y' has an interaction"),
+        ("u,a\nv,a\n", "user_id,work\nu,x\nv,\n", "users.csv", 3, "work is empty"),
+        ("u,a\nv,a\n", USER_ROWS + "u,x\n", "users.csv", 4, "user_id 'u' already stands in row 2"),
+        ("u,a\nv,a\n", "user,work\nu,x\n", "users.csv", 1, "the column 'user_id' is missing"),
+        (
+            "u,a\nv,a\n",
+            "user_id,work\nu,A b\nv,a-B\n",
+            "users.csv",
+            None,
+            "'A b' and 'a-B' give the same client",
+        ),
+        ("u,a\nv,a\n", "user_id,age,sex\nu,1,f\n", "users.csv", None, "users.csv has age, sex"),
+    ],
+)
+def test_users_that_cannot_be_assigned(tmp_path, interactions, users, file, row, rule):
+    error = refusal("user_id,item_id\n" + interactions, tmp_path, ByColumn("work"), users=users)
+    assert (error.file.name, error.row) == (file, row)
+    assert rule in error.rule
+
+
+def test_a_column_that_does_not_exist_lists_those_that_do(tmp_path):
+    error = refusal("user_id,item_id,mood\nu,a,x\n", tmp_path, ByColumn("work"))
+    assert "no column 'work'" in error.rule
+    assert "interactions.csv has mood" in error.rule
+    assert "--users" in error.next_step
+
+
+def test_a_user_with_two_values_in_the_interactions(tmp_path):
+    text = "user_id,item_id,mood\nu,a,sad\nv,a,glad\nv,b,glad\nu,c,glad\n"
+    error = refusal(text, tmp_path, ByColumn("mood"))
+    assert error.row == 5
+    assert "user 'u' has mood 'glad', but 'sad' in row 2" in error.rule
+
+
+def test_users_whose_ids_give_one_client_id(tmp_path):
+    error = refusal("user_id,item_id\nA,a\na,a\n", tmp_path, ByUser())
+    assert "the user ids 'A' and 'a' give the same client id 'user-a'" in error.rule
+
+
+def test_more_clients_than_users(tmp_path):
+    error = refusal("user_id,item_id\nu,a\nv,a\n", tmp_path, ByChance(5))
+    assert "5 clients for 2 users would leave 3 clients empty" in error.rule
+    assert "--random 2" in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Educator", "educator"),
+        ("  Sales & Marketing ", "sales-marketing"),
+        ("Ärzte", "arzte"),
+        ("../etc", "etc"),
+        ("v1.2_b", "v1.2_b"),
+    ],
+)
+def test_slug(value, expected):
+    assert slug(value) == expected
+
+
+def test_a_value_in_another_script_still_has_a_safe_id():
+    expected = hashlib.sha256("医生".encode()).hexdigest()[:12]
+    assert slug("医生") == f"x-{expected}"
+
+
+def test_a_folder_that_is_no_partition_is_left_alone(tmp_path, files):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine", encoding="utf-8")
+    for replace in (False, True):
+        with pytest.raises(InvalidInput, match="no partition, so it is left alone"):
+            make_partition(files["interactions"], out, ByUser(), replace=replace)
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path, files):
+    with pytest.raises(InvalidInput, match="left alone"):
+        make_partition(files["interactions"], files["users"], ByUser(), replace=True)
+    assert files["users"].read_text(encoding="utf-8") == USERS
+
+
+def test_an_empty_folder_is_filled(tmp_path, files):
+    (tmp_path / "out").mkdir()
+    assert len(make_partition(files["interactions"], tmp_path / "out", ByUser()).clients) == 3
+
+
+def test_a_partition_is_replaced_only_when_asked_to(tmp_path, files):
+    out = tmp_path / "out"
+    old = make_partition(files["interactions"], out, ByUser())
+    with pytest.raises(InvalidInput, match=r"already holds a partition\. Give --force"):
+        make_partition(files["interactions"], out, ByChance(2))
+    assert open_partition(out).digest == old.digest
+    new = make_partition(files["interactions"], out, ByChance(2), replace=True)
+    assert [each.id for each in new.clients] == ["silo-01", "silo-02"]
+    assert sorted(path.name for path in (out / "clients").iterdir()) == ["silo-01", "silo-02"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "interactions.csv",
+        "items.csv",
+        "out",
+        "users.csv",
+    ]
+
+
+def test_a_failed_replacement_keeps_the_old_partition(tmp_path, files):
+    out = tmp_path / "out"
+    old = make_partition(files["interactions"], out, ByUser())
+    files["interactions"].write_text("user_id,item_id\nu,a\nu,a\n", encoding="utf-8")
+    with pytest.raises(InvalidInput):
+        make_partition(files["interactions"], out, ByUser(), replace=True)
+    assert open_partition(out).digest == old.digest
+
+
+def test_a_file_beside_out_in_the_way_of_its_parent(tmp_path, files):
+    with pytest.raises(InvalidInput, match="cannot be made"):
+        make_partition(files["interactions"], files["users"] / "out", ByUser())

@@ -1,0 +1,270 @@
+"""Models and updates as bytes: what was written comes back, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from models.errors import CorruptArtifact
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.kernel.arrays import ArrayGroup
+from models.kernel.metric import Metric
+from models.recommenders.additive.blend import BlendStatistics
+from models.recommenders.additive.ease import EaseStatistics
+from models.recommenders.additive.ials import IalsSpec, IalsStatistics, initial_factors
+from models.recommenders.additive.next_item import NextItemStatistics
+from models.recommenders.items.item_weights import ItemWeights
+from tasks.exchange.codec import decode, decode_model, decode_update, encode, encode_model, encode_update
+
+
+@st.composite
+def item_arrays(draw: st.DrawFn) -> ItemArrays:
+    items, dims = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    floats = st.floats(width=32)  # NaN, infinities and both zeros too
+    shapes = ((items, dims), (items,), (items, dims), (items,))
+    return ItemArrays(*(draw(npst.arrays(np.float32, shape, elements=floats)) for shape in shapes))
+
+
+METRICS = st.dictionaries(
+    st.text(max_size=5), st.builds(Metric, st.floats(-1e6, 1e6), st.floats(0, 1e6)), max_size=3
+)
+MODELS = st.builds(
+    GlobalModel, st.integers(0, 10**6), st.text(max_size=9), item_arrays(), st.none() | item_arrays()
+)
+UPDATES = st.builds(
+    ClientUpdate,
+    client_id=st.text(max_size=9),
+    base_round=st.integers(0, 10**6),
+    base_digest=st.text(max_size=9),
+    catalog_digest=st.text(max_size=9),
+    deltas=item_arrays(),
+    n_interactions=st.integers(0, 10**9),
+    metrics=METRICS,
+)
+
+
+def an_update() -> ClientUpdate:
+    arrays = ItemArrays(*(np.full(s, 0.5, np.float32) for s in ((3, 2), (3,), (3, 2), (3,))))
+    return ClientUpdate("ash", 4, "base", "cat", arrays, 17, {"users": Metric(8.0, 1.0)})
+
+
+def a_model() -> GlobalModel:
+    return GlobalModel(4, "cat", an_update().deltas)
+
+
+def bits(arrays: ItemArrays) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+    return [(name, str(array.dtype), array.shape, array.tobytes()) for name, array in arrays.named()]
+
+
+@settings(max_examples=40)
+@given(MODELS)
+def test_a_model_comes_back_bit_by_bit(model):
+    data = encode_model(model)
+    back = decode_model(data)
+    assert (back.round, back.catalog_digest) == (model.round, model.catalog_digest)
+    assert bits(back.items) == bits(model.items)
+    assert (back.moments and bits(back.moments)) == (model.moments and bits(model.moments))
+    assert encode_model(back) == data
+
+
+@settings(max_examples=40)
+@given(UPDATES)
+def test_an_update_comes_back_bit_by_bit(update):
+    data = encode_update(update)
+    back = decode_update(data)
+    facts = ("client_id", "base_round", "base_digest", "catalog_digest", "n_interactions", "metrics")
+    assert all(getattr(back, name) == getattr(update, name) for name in facts)
+    assert bits(back.deltas) == bits(update.deltas)
+    assert encode_update(back) == data
+
+
+def test_layout_in_memory_and_order_of_facts_do_not_change_the_bytes():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    plain = encode({"a": array, "b": array}, {"x": 1, "y": 2})
+    assert encode({"b": np.asfortranarray(array), "a": array}, {"y": 2, "x": 1}) == plain
+    assert encode({"a": array, "b": array}, {"x": 1, "y": 3}) != plain
+
+
+def test_facts_that_json_cannot_hold_are_not_written():
+    with pytest.raises(ValueError, match="JSON compliant"):
+        encode({}, {"x": float("nan")})
+
+
+def refused(data: bytes) -> None:
+    """Each reader either refuses with `CorruptArtifact` or reads; nothing else may come out."""
+    for read in (decode_model, decode_update):
+        with pytest.raises(CorruptArtifact):
+            read(data, "The file")
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused(data):
+    refused(data)
+
+
+def test_every_truncation_is_refused():
+    for whole, read in ((encode_model(a_model()), decode_model), (encode_update(an_update()), decode_update)):
+        for length in range(len(whole)):
+            with pytest.raises(CorruptArtifact):
+                read(whole[:length])
+        with pytest.raises(CorruptArtifact):
+            read(whole + b"x")
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_changed_byte_is_refused_or_read_and_never_another_error(data):
+    whole = bytearray(encode_update(an_update()))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] ^= data.draw(st.integers(1, 255))
+    try:
+        decode_update(bytes(whole))
+    except CorruptArtifact as error:
+        assert "update" in str(error)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200)
+@given(JSON, st.sampled_from(["metrics", "client_id", "n_interactions", "base_round"]))
+def test_facts_of_any_form_are_refused_or_read(value, name):
+    facts = an_update_s_facts() | {name: value}
+    try:
+        update = decode_update(file_with(json.dumps(facts)))
+    except CorruptArtifact:
+        return
+    assert all(np.isfinite([each.total, each.weight]).all() for each in update.metrics.values())
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"m": [1.0]},
+        {"m": [1.0, 2.0, 3.0]},
+        {"m": ["a", 1.0]},
+        {"m": [float("nan"), 1.0]},
+        {"m": [1.0, float("inf")]},
+        {"m": [10**400, 1]},
+        {"m": None},
+        [["m", [1.0, 1.0]]],
+    ],
+)
+def test_metrics_that_would_spoil_the_sum_of_all_clients_are_refused(metrics):
+    with pytest.raises(CorruptArtifact, match="lacks a part or has one of a wrong form"):
+        decode_update(file_with(json.dumps(an_update_s_facts() | {"metrics": metrics})))
+
+
+@pytest.mark.parametrize(
+    "facts", ["[]", "3", "null", '"text"', "{}", "not json", "[" * 100_000, '{"kind": []}']
+)
+def test_facts_that_are_none_of_ours_are_refused(facts):
+    refused(file_with(facts))
+
+
+@pytest.mark.parametrize("missing", ["client_id", "base_round", "metrics", "n_interactions"])
+def test_a_missing_fact_is_named(missing):
+    facts = an_update_s_facts()
+    del facts[missing]
+    with pytest.raises(CorruptArtifact, match=missing):
+        decode_update(file_with(json.dumps(facts)))
+
+
+def test_one_kind_of_file_is_not_taken_for_another():
+    with pytest.raises(CorruptArtifact, match="The file holds a 'global_model', expected a 'client_update'"):
+        decode_update(encode_model(a_model()), "The file")
+    with pytest.raises(CorruptArtifact, match="'client_update', expected a 'global_model'"):
+        decode_model(encode_update(an_update()))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"embeddings": np.zeros((3, 2))},
+        dict(an_update().deltas.named()) | {"more": np.zeros(3)},
+        dict(an_update().deltas.named()) | {"biases": np.zeros(4, np.float32)},
+        dict(an_update().deltas.named()) | {"embeddings": np.zeros(3, np.float32)},
+    ],
+)
+def test_a_wrong_set_of_arrays_is_refused(arrays):
+    facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
+    with pytest.raises(CorruptArtifact, match="lacks a part or has one of a wrong form"):
+        decode_model(encode(arrays, facts))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"embeddings": {"dtype": "F32", "shape": [2**30, 64], "data_offsets": [0, 2**38]}},
+        {"embeddings": {"dtype": "F32", "shape": [2**31], "data_offsets": [0, 16]}},
+        {"embeddings": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}},
+        {"embeddings": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}},
+    ],
+)
+def test_a_header_that_promises_more_than_there_is_allocates_nothing(header):
+    tracemalloc.start()
+    refused(raw_file(header, b"\0" * 16))
+    refused(struct.pack("<Q", 2**40) + b"{}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def an_update_s_facts() -> dict[str, Any]:
+    return decode(encode_update(an_update()), "")[1]
+
+
+def file_with(facts: str) -> bytes:
+    """An update's file with these facts, whatever they are."""
+    whole = encode_update(an_update())
+    length = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + length])
+    header["__metadata__"] = {"fedrec": facts}
+    return raw_file(header, whole[8 + length :])
+
+
+def raw_file(header: dict[str, Any], body: bytes) -> bytes:
+    head = json.dumps(header).encode()
+    return struct.pack("<Q", len(head)) + head + body
+
+
+ITEM_MODELS = [
+    initial_factors(3, IalsSpec(dims=2), seed=1),
+    ItemWeights.of(np.arange(9.0).reshape(3, 3), 0.5, np.arange(3)),
+]
+STATISTICS = [
+    IalsStatistics.zero(3, IalsSpec(dims=2)),
+    EaseStatistics.zero(3),
+    NextItemStatistics.zero(3),
+    BlendStatistics.zero(3),
+]
+
+
+@pytest.mark.parametrize("items", ITEM_MODELS, ids=lambda items: type(items).__name__)
+def test_a_model_of_any_family_comes_back(items: ItemModel) -> None:
+    decoded = decode_model(encode_model(GlobalModel(2, "cat", items)))
+    assert (type(decoded.items), bits(decoded.items)) == (type(items), bits(items))
+
+
+@pytest.mark.parametrize("part", STATISTICS, ids=lambda part: type(part).__name__)
+def test_statistics_of_any_family_come_back_and_are_no_model(part: ArrayGroup) -> None:
+    data = encode_update(replace(an_update(), deltas=part))
+    assert (type(decode_update(data).deltas), bits(decode_update(data).deltas)) == (type(part), bits(part))
+    facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
+    with pytest.raises(CorruptArtifact, match="its arrays are"):
+        decode_model(encode(dict(part.named()), facts))

@@ -1,0 +1,126 @@
+"""The exchange: objects named by their content, checked whenever they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import tracemalloc
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from models.errors import CorruptArtifact
+from tasks.exchange.store import ArtifactRef, Exchange
+
+
+@pytest.fixture(params=["file", "memory"])
+def exchange(request, tmp_path: Path) -> Exchange:
+    """An exchange on disk, and one in fsspec's memory to stand for any object store."""
+    return Exchange((tmp_path / "x").as_uri() if request.param == "file" else f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Exchange:
+    return Exchange((tmp_path / "x").as_uri())
+
+
+def stored(tmp_path: Path) -> list[Path]:
+    return sorted(path for path in (tmp_path / "x").rglob("*") if path.is_file())
+
+
+def test_an_object_is_named_by_its_content_and_comes_back(exchange):
+    ref = exchange.put("job/models", b"model")
+    digest = hashlib.sha256(b"model").hexdigest()
+    assert ref == ArtifactRef(path=f"job/models/{digest}.safetensors", sha256=digest, size=5)
+    assert exchange.get(ref) == b"model"
+    assert exchange.put("job/models", b"model") == ref
+    assert exchange.get(exchange.put("job/models", b"")) == b""
+    # Another process opens the same exchange anew.
+    assert Exchange(exchange.url).get(ref) == b"model"
+
+
+def test_removing_a_folder_leaves_the_others(exchange):
+    kept, gone = exchange.put("job/models", b"model"), exchange.put("job/updates/1/ash", b"update")
+    exchange.remove("job/updates")
+    exchange.remove("job/updates")
+    assert exchange.get(kept) == b"model"
+    with pytest.raises(CorruptArtifact, match="missing"):
+        exchange.get(gone)
+
+
+def test_nothing_but_the_object_is_left_behind(local, tmp_path):
+    ref = local.put("job/models", b"model")
+    local.put("job/models", b"model")
+    assert stored(tmp_path) == [tmp_path / "x" / ref.path]
+
+
+DAMAGES = {
+    "a bit flipped": (lambda data: bytes([data[0] ^ 1]) + data[1:], "has SHA-256"),
+    "truncated": (lambda data: data[:-1], "has 4 bytes, expected 5"),
+    "emptied": (lambda data: b"", "has 0 bytes, expected 5"),
+    "longer": (lambda data: data + b"x", "has 6 bytes, expected 5"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_object_is_refused_and_mended_by_storing_it_again(local, tmp_path, damage):
+    change, message = DAMAGES[damage]
+    ref = local.put("job/models", b"model")
+    path = tmp_path / "x" / ref.path
+    path.write_bytes(change(b"model"))
+    with pytest.raises(CorruptArtifact, match=message) as caught:
+        local.get(ref)
+    assert caught.value.path == ref.path
+    local.put("job/models", b"model")
+    assert local.get(ref) == b"model"
+    assert stored(tmp_path) == [path]
+
+
+def test_a_reference_that_lies_is_refused(exchange):
+    ref = exchange.put("job/models", b"model")
+    for lie in (replace(ref, size=4), replace(ref, sha256="0" * 64), replace(ref, path="job/none")):
+        with pytest.raises(CorruptArtifact):
+            exchange.get(lie)
+
+
+class GrownSince(MemoryFileSystem):
+    """A storage whose objects have grown since it was asked for their size."""
+
+    protocol = "grown"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def size(self, path: str) -> int:
+        return 5
+
+
+def test_of_an_object_that_grows_no_more_is_read_than_it_should_have():
+    fsspec.register_implementation("grown", GrownSince, clobber=True)
+    exchange = Exchange("grown://x")
+    ref = exchange.put("job/models", b"model")
+    files, root = fsspec.url_to_fs(exchange.url)
+    files.pipe_file(f"{root}/{ref.path}", b"model" + bytes(2**26))
+    tracemalloc.start()
+    assert exchange.get(ref) == b"model"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_an_object_that_cannot_be_written_leaves_nothing(local, tmp_path):
+    """As on a full disk: the system ends the write in the middle."""
+    kept = local.put("job/models", b"model")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            local.put("job/models", bytes(2_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert stored(tmp_path) == [tmp_path / "x" / kept.path]
+    assert len(local.get(local.put("job/models", bytes(2_000_000)))) == 2_000_000

@@ -1,0 +1,147 @@
+"""A job's lease between real processes: death frees it at once, silence in time; tokens fence off."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from models.errors import JobBusy, LeaseLost
+from tasks.jobs.lease import left_behind, newest_token, take
+
+LEASE_S = 1.0
+# Takes the lease, and for every line that it reads says whether it may write now.
+HOLDER = """
+import sys
+from pathlib import Path
+from models.errors import LeaseLost
+from tasks.jobs.lease import take
+lease = take(Path(sys.argv[1]), float(sys.argv[2]))
+print(lease.token, flush=True)
+for line in sys.stdin:
+    try:
+        with lease.guarded():
+            if line.startswith("stay"):
+                print("inside", flush=True)
+                sys.stdin.readline()
+        print("written", flush=True)
+    except LeaseLost as lost:
+        print(lost, flush=True)
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    return tmp_path / "films-1"
+
+
+@contextmanager
+def holder(job: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER, str(job), str(LEASE_S)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
+    try:
+        assert process.stdout.readline().strip().isdecimal()
+        yield process
+    finally:
+        process.kill()
+        process.wait(30)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def said(process: subprocess.Popen[str], line: str) -> str:
+    assert process.stdin and process.stdout
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def test_tokens_grow_with_every_holder(job: Path) -> None:
+    for token in (1, 2, 3):
+        lease = take(job, LEASE_S)
+        assert (lease.token, newest_token(job)) == (token, token)
+        with lease.guarded(), lease.guarded():
+            pass
+        lease.release()
+    assert [path.name for path in (job / "lease").iterdir()] == ["000003.lock"]
+
+
+def test_who_beats_is_left_alone_for_longer_than_a_lease(job: Path) -> None:
+    with holder(job) as process:
+        give_up = time.monotonic() + 1.5 * LEASE_S
+        while time.monotonic() < give_up:
+            with pytest.raises(JobBusy, match="films-1 is being worked on") as caught:
+                take(job, LEASE_S)
+            assert not isinstance(caught.value, LeaseLost)
+        with left_behind(job) as is_left:
+            assert not is_left
+        assert said(process, "write") == "written"
+
+
+def test_the_dead_hold_nothing(job: Path) -> None:
+    with holder(job) as process:
+        process.kill()
+        process.wait(30)
+        with left_behind(job) as is_left:
+            assert is_left
+        # Not after a wait: an hour would be over by far.
+        lease = take(job, 3600)
+        assert lease.token == 2
+        lease.release()
+
+
+def test_a_paused_holder_is_overtaken_and_writes_nothing_once_it_wakes(job: Path) -> None:
+    with holder(job) as process:
+        process.send_signal(signal.SIGSTOP)
+        # It is not dead, so its records stay as they are until somebody takes over.
+        with left_behind(job) as is_left:
+            assert not is_left
+        lease = take(job, LEASE_S)
+        process.send_signal(signal.SIGCONT)
+        assert lease.token == 2
+        assert said(process, "write").startswith(
+            "Job films-1 was taken over by another process, because this one gave no sign of life for 1 s."
+        )
+        with lease.guarded():
+            pass
+        # The woken one's beats are not taken for the new holder's.
+        with pytest.raises(JobBusy):
+            take(job, LEASE_S)
+        lease.release()
+        take(job, LEASE_S).release()
+
+
+def test_nobody_is_overtaken_in_the_middle_of_a_write(job: Path) -> None:
+    with holder(job) as process:
+        assert said(process, "stay") == "inside"
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(JobBusy):
+            take(job, LEASE_S)
+        process.send_signal(signal.SIGCONT)
+        assert said(process, "go on") == "written"
+        assert newest_token(job) == 1
+
+
+def test_only_one_of_many_overtakes(job: Path) -> None:
+    take(job, LEASE_S).release()
+    command = [sys.executable, "-c", HOLDER, str(job), str(LEASE_S)]
+    many = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for _ in range(4)
+    ]
+    try:
+        lines = [process.stdout.readline().strip() for process in many if process.stdout]
+        assert sorted(lines) == ["", "", "", "2"]
+    finally:
+        for process in many:
+            process.kill()
+            process.communicate(timeout=30)

@@ -1,0 +1,62 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.local.atomic import create_exclusively, replacing, write_atomically
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_file_holds_what_was_written_last_and_nothing_else_is_left(tmp_path, durable):
+    path = tmp_path / "deep" / "file.json"
+    for data in (b"first", b"2", b""):
+        write_atomically(path, data, durable=durable)
+        assert path.read_bytes() == data
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_created_once(tmp_path):
+    path = tmp_path / "deep" / "file.json"
+    create_exclusively(path, b"first")
+    with pytest.raises(FileExistsError):
+        create_exclusively(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [write_atomically, create_exclusively])
+def test_a_write_that_fails_leaves_nothing_half_written(tmp_path, write):
+    path = tmp_path / "file.json"
+    with pytest.raises(TypeError):
+        write(path, "text is not bytes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_file_survives_a_write_that_fails(tmp_path):
+    path = tmp_path / "file.json"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "text is not bytes")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_written_in_a_block_replaces_the_old_one_at_its_end(tmp_path):
+    path = tmp_path / "deep" / "file.bin"
+    for data in (b"first", b"second"):
+        with replacing(path) as part:
+            part.write_bytes(data)
+            assert not path.exists() or path.read_bytes() == b"first"
+        assert path.read_bytes() == data
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), replacing(path) as part:
+        part.write_bytes(b"half of the ne")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,260 @@
+"""The ledger on disk: every edit is found, crashes lose nothing, what was interrupted is completed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from models.errors import JobBusy, LedgerTampered, NotFound
+from models.ledger import chain
+from models.promotion.decision import PromotionDecision
+from models.promotion.gates import GateVerdict
+from tasks.promotion import ledger
+from tasks.promotion import promote as promotion
+from tasks.tracking import registry
+
+HASH = "a" * 64
+
+
+def decision(
+    candidate: int, incumbent: int | None = None, kind: str = "promotion", passed: bool = True
+) -> PromotionDecision:
+    return PromotionDecision(
+        kind=kind,
+        model_name="movies",
+        candidate=candidate,
+        incumbent=incumbent,
+        verdicts=(GateVerdict("artefact", passed, "loads", "loads"),),
+        actor="ada",
+        reason="test",
+        decided_at="2026-11-20T10:00:00+00:00",
+        evidence={},
+        policy={},
+    )
+
+
+@pytest.fixture
+def decided(world, evaluated):
+    """Versions 1 to 3, of which 1 and 2 became champion: a ledger of four entries."""
+    for round_ in (1, 2, 3):
+        world.register(round_, evaluated(0.3))
+    promotion.record(world.home, world.client, decision(1))
+    promotion.record(world.home, world.client, decision(2, 1))
+    return world
+
+
+def lines_of(world) -> list[bytes]:
+    return world.home.ledger.read_bytes().splitlines(keepends=True)
+
+
+def found_at(world) -> int:
+    with pytest.raises(LedgerTampered) as caught:
+        ledger.read_verified(world.home, world.client)
+    return caught.value.position
+
+
+def test_without_a_file_the_ledger_is_empty_and_intact(world):
+    assert ledger.read_verified(world.home, world.client) == ledger.LedgerFile([])
+
+
+def test_a_decision_is_written_then_applied(decided):
+    entries = ledger.read_verified(decided.home, decided.client).entries
+
+    assert [entry.body["type"] for entry in entries] == ["decision", "applied", "decision", "applied"]
+    assert decided.aliases() == {"champion": 2, "previous": 1}
+    assert ledger.heads(decided.client) == {"movies": f"4:{entries[3].hash}"}
+
+
+@pytest.mark.parametrize("position", [1, 2, 3, 4])
+def test_an_edited_line_is_found(decided, position):
+    lines = lines_of(decided)
+    lines[position - 1] = lines[position - 1].replace(b'"movies"', b'"Movies"')
+    decided.home.ledger.write_bytes(b"".join(lines))
+
+    assert found_at(decided) == position
+
+
+def test_a_deleted_line_is_found(decided):
+    lines = lines_of(decided)
+    decided.home.ledger.write_bytes(b"".join(lines[:1] + lines[2:]))
+
+    assert found_at(decided) == 2
+
+
+def test_an_inserted_line_is_found(decided):
+    lines = lines_of(decided)
+    decided.home.ledger.write_bytes(b"".join([*lines[:2], lines[0], *lines[2:]]))
+
+    assert found_at(decided) == 3
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_a_cut_tail_is_found_by_the_registry(decided, kept):
+    decided.home.ledger.write_bytes(b"".join(lines_of(decided)[:kept]))
+
+    assert found_at(decided) == kept + 1
+
+
+def test_a_deleted_file_is_found(decided):
+    decided.home.ledger.unlink()
+
+    assert found_at(decided) == 1
+
+
+def test_a_history_made_anew_with_right_hashes_is_found(decided):
+    entries: list[chain.Entry] = []
+    for old in ledger.read(decided.home).entries:
+        body = dict(old.body) | ({"actor": "mallory"} if old.body["type"] == "decision" else {})
+        if body["type"] == "applied":
+            body["decision"] = entries[-1].hash
+        entries.append(chain.append(entries, body))
+    chain.verify(entries)
+    decided.home.ledger.write_text("".join(entry.line() + "\n" for entry in entries))
+
+    assert found_at(decided) == 4
+
+
+@pytest.mark.parametrize("change", [b"\xff\n", b"\n", b"{}\n"])
+def test_an_appended_line_that_is_no_entry_is_found(decided, change):
+    decided.home.ledger.write_bytes(b"".join(lines_of(decided)) + change)
+
+    assert found_at(decided) == 5
+
+
+def test_a_tag_that_is_no_head_is_found(decided):
+    decided.client.set_registered_model_tag("movies", ledger.HEAD_TAG, "nonsense")
+
+    assert found_at(decided) == 0
+
+
+def test_a_line_torn_by_a_crash_is_put_aside_and_no_entry_is_lost(decided):
+    whole = decided.home.ledger.read_bytes()
+    torn = b'{"body":{"type":"decision","mod'
+    decided.home.ledger.write_bytes(whole + torn)
+
+    assert ledger.read_verified(decided.home, decided.client).torn == torn
+    promotion.record(decided.home, decided.client, decision(3, 2))
+    found = ledger.read_verified(decided.home, decided.client)
+    assert decided.home.ledger.read_bytes().startswith(whole)
+    assert (len(found.entries), found.torn) == (6, b"")
+    assert decided.home.ledger.with_name("torn.log").read_bytes() == torn + b"\n"
+
+
+def test_a_crash_between_decision_and_alias_is_completed(decided):
+    ledger.append(decided.home, decided.client, decision(3, 2).body())
+    assert decided.aliases()["champion"] == 2
+
+    standing = promotion.settle(decided.home, decided.client, "movies")
+
+    assert standing.champions == (1, 2, 3)
+    assert standing.repaired == ("completed the interrupted promotion of version 3",)
+    assert decided.aliases() == {"champion": 3, "previous": 2}
+    assert ledger.read_verified(decided.home, decided.client).entries[-1].body["type"] == "applied"
+    assert promotion.settle(decided.home, decided.client, "movies").repaired == ()
+
+
+def test_a_crash_between_alias_and_applied_entry_is_completed(decided):
+    ledger.append(decided.home, decided.client, decision(1, 2, kind="rollback").body())
+    decided.client.set_registered_model_alias("movies", "champion", "1")
+
+    standing = promotion.settle(decided.home, decided.client, "movies")
+
+    assert standing.champions == (1,)
+    assert decided.aliases() == {"champion": 1}
+    assert len(ledger.read_verified(decided.home, decided.client).entries) == 6
+
+
+def test_a_crash_before_the_registry_remembers_is_completed(decided):
+    head = ledger.heads(decided.client)["movies"]
+    promotion.record(decided.home, decided.client, decision(3, 2, passed=False))
+    decided.client.set_registered_model_tag("movies", ledger.HEAD_TAG, head)
+
+    promotion.settle(decided.home, decided.client, "movies")
+
+    last = ledger.read(decided.home).entries[-1]
+    assert ledger.heads(decided.client)["movies"] == f"5:{last.hash}"
+
+
+def test_an_alias_moved_past_fedrec_is_put_back(decided):
+    decided.client.set_registered_model_alias("movies", "champion", "3")
+
+    standing = promotion.settle(decided.home, decided.client, "movies")
+
+    assert standing.champion == 2
+    assert standing.repaired == ("put back: alias 'champion' names version 3, but by the ledger it is 2",)
+    assert decided.aliases() == {"champion": 2, "previous": 1}
+
+
+def test_without_any_champion_aliases_are_left_alone(world, evaluated):
+    world.register(1, evaluated(0.3))
+    world.client.set_registered_model_alias("movies", "champion", "1")
+
+    standing = promotion.settle(world.home, world.client, "movies")
+
+    assert (standing.champion, standing.before, standing.repaired) == (None, None, ())
+    assert world.aliases() == {"champion": 1}
+
+
+def test_a_tampered_ledger_moves_nothing(decided):
+    ledger.append(decided.home, decided.client, decision(3, 2).body())
+    decided.home.ledger.write_bytes(b"".join(lines_of(decided)[1:]))
+
+    with pytest.raises(LedgerTampered):
+        promotion.settle(decided.home, decided.client, "movies")
+    assert decided.aliases() == {"champion": 2, "previous": 1}
+
+
+def test_the_standing_foresees_a_pending_rollback(decided):
+    entries = ledger.read(decided.home).entries
+    assert promotion.standing_of(entries, "movies").before == 1
+
+    ledger.append(decided.home, decided.client, decision(1, 2, kind="rollback").body())
+    entries = ledger.read(decided.home).entries
+    assert promotion.standing_of(entries, "movies").champions == (1,)
+
+
+def test_a_rollback_without_a_champion_before_is_refused():
+    with pytest.raises(NotFound, match="version 5 is its first champion"):
+        promotion.require_target("movies", promotion.Standing((5,)))
+    with pytest.raises(NotFound, match="has no champion"):
+        promotion.require_target("movies", promotion.Standing(()))
+
+
+def test_only_one_command_decides_at_a_time(world):
+    outcome: list[BaseException | None] = []
+
+    def second() -> None:
+        try:
+            with ledger.locked(world.home, timeout_s=0.05):
+                outcome.append(None)
+        except JobBusy as error:
+            outcome.append(error)
+
+    with ledger.locked(world.home):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    second()
+
+    assert isinstance(outcome[0], JobBusy)
+    assert outcome[1] is None
+
+
+def test_the_decision_about_a_version_is_the_newest_accepted_one(decided):
+    entry = promotion.record(decided.home, decided.client, decision(1, 2))
+    promotion.record(decided.home, decided.client, decision(1, 1, passed=False))
+
+    assert promotion.decision_of(decided.home, "movies", 1) == entry
+    assert promotion.decision_of(decided.home, "movies", 3) is None
+
+
+def test_a_version_that_does_not_prove_is_evidence_too(world, evaluated):
+    version = world.register(4, evaluated(0.3))
+    (world.folders[version] / "model.safetensors").write_bytes(b"")
+
+    evidence, trial = promotion.gather(world.client, "movies", version)
+
+    assert "SHA-256" in (trial.error or "")
+    assert (evidence.round, evidence.evaluation) == (4, None)
+    assert evidence.model_sha256 == registry.tags_of(world.client, "movies", version)["fedrec.sha256"]

@@ -1,0 +1,291 @@
+"""Publishing from a real registry: what is served follows it, and a bad artefact never gets there."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import CorruptArtifact, LedgerTampered, NotFound
+from models.recommenders.items.features import ItemFeatures
+from tasks.bundles.bundle import open_bundle
+from tasks.bundles.pointer import publisher_path, read_pointer, serving_folder
+from tasks.local.home import Home
+from tasks.promotion import ledger
+from tasks.publishing.follow_registry import nudge, watch
+from tasks.publishing.publish import labels_of, publish
+from tasks.tracking import registry
+from tests.serving.test_hot_swap import decide
+from tests.worlds.registered import EMBEDDINGS, model_of
+from tests.worlds.served import serving
+
+
+@pytest.fixture
+def promoted(world, evaluated):
+    """A registry of three versions, the first of which is the champion."""
+    for round_ in (1, 2, 3):
+        world.register(round_, evaluated(0.3))
+    decide(world, "promotion", 1)
+    return world
+
+
+def test_the_champion_is_published_with_its_facts(promoted):
+    pointer = publish(promoted.home, promoted.client, "movies")
+
+    folder = serving_folder(promoted.home)
+    bundle = open_bundle(folder / pointer.champion.bundle, pointer.champion.manifest_sha256)
+    tags = registry.tags_of(promoted.client, "movies", 1)
+    assert (bundle.facts["version"], bundle.facts["round"]) == (1, 1)
+    assert bundle.facts["sha256"] == tags["fedrec.sha256"]
+    assert list(bundle.recommender.item_ids) == ["1", "50", "12", "100"]
+    assert bundle.recommender.titles[2] == "Usual Suspects, The (1995)"
+    entry = ledger.read(promoted.home).entries[0]
+    assert pointer.champion.decision["ledger_entry"] == entry.hash
+    assert pointer.champion.decision["decided_by"] == "test"
+    assert pointer.challenger is None
+    assert read_pointer(folder) == pointer
+
+
+def test_publishing_again_writes_nothing(promoted):
+    publish(promoted.home, promoted.client, "movies")
+    folder = serving_folder(promoted.home)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    publish(promoted.home, promoted.client, "movies")
+
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_challenger_is_published_beside_the_champion(promoted):
+    promoted.client.set_registered_model_alias("movies", "challenger", "3")
+    pointer = publish(promoted.home, promoted.client, "movies")
+
+    assert pointer.challenger is not None
+    assert pointer.challenger.bundle.startswith("3-")
+    decide(promoted, "promotion", 3)
+    assert publish(promoted.home, promoted.client, "movies").challenger is None
+
+
+def test_a_changed_artefact_is_not_published(promoted):
+    before = publish(promoted.home, promoted.client, "movies")
+    decide(promoted, "promotion", 2)
+    path = promoted.folders[2] / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+
+    with pytest.raises(CorruptArtifact, match="SHA-256"):
+        publish(promoted.home, promoted.client, "movies")
+    assert read_pointer(serving_folder(promoted.home)) == before
+
+
+def test_an_alias_that_was_moved_without_a_decision_is_not_followed(promoted):
+    before = publish(promoted.home, promoted.client, "movies")
+    promoted.client.set_registered_model_alias("movies", "champion", "2")
+
+    with pytest.raises(LedgerTampered, match="version 2, but no decision made it champion"):
+        publish(promoted.home, promoted.client, "movies")
+    assert read_pointer(serving_folder(promoted.home)) == before
+
+
+def test_a_decision_whose_alias_has_yet_to_move_changes_nothing(promoted):
+    before = publish(promoted.home, promoted.client, "movies")
+    decide(promoted, "promotion", 2)
+    # As between the two steps of a promotion: the decision stands, the alias does not follow yet.
+    lines = promoted.home.ledger.read_text().splitlines(keepends=True)
+    promoted.home.ledger.write_text("".join(lines[:-1]))
+    last = ledger.read(promoted.home).entries[-1]
+    ledger.mirror(promoted.client, last)
+    promoted.client.set_registered_model_alias("movies", "champion", "1")
+
+    assert publish(promoted.home, promoted.client, "movies").champion == before.champion
+    promoted.client.set_registered_model_alias("movies", "champion", "2")
+    assert publish(promoted.home, promoted.client, "movies").champion.bundle.startswith("2-")
+
+
+def test_a_home_without_the_ledger_follows_the_registry(promoted):
+    promoted.home.ledger.unlink()
+
+    assert publish(promoted.home, promoted.client, "movies").champion.decision == {}
+
+
+def test_a_damaged_bundle_is_made_anew_when_it_is_needed_again(promoted):
+    first = publish(promoted.home, promoted.client, "movies")
+    decide(promoted, "promotion", 2)
+    publish(promoted.home, promoted.client, "movies")
+    folder = serving_folder(promoted.home) / first.champion.bundle
+    (folder / "biases.npy").write_bytes(b"")
+    decide(promoted, "rollback", 1)
+
+    again = publish(promoted.home, promoted.client, "movies")
+    assert again.champion.manifest_sha256 == first.champion.manifest_sha256
+    open_bundle(folder, again.champion.manifest_sha256)
+
+
+def test_only_the_newest_bundles_are_kept(world, evaluated):
+    for round_ in range(1, 8):
+        decide(world, "promotion", world.register(round_, evaluated(0.3)))
+        publish(world.home, world.client, "movies")
+
+    kept = sorted(path.name.split("-")[0] for path in serving_folder(world.home).glob("[0-9]*"))
+    assert kept == ["4", "5", "6", "7"]
+
+
+def test_without_a_champion_there_is_nothing_to_publish(world, evaluated):
+    world.register(1, evaluated(0.3))
+
+    with pytest.raises(NotFound, match="fedrec promote"):
+        publish(world.home, world.client, "movies")
+
+
+def test_whole_numbers_become_labels_and_measures_do_not():
+    catalog = pd.DataFrame(
+        {
+            "item_id": ["a", "b", "c"],
+            "genres": ["Drama Comedy", "Comedy", None],
+            "year": [1995, np.nan, 1995],
+            "length_h": [1.5, 2.0, 1.0],
+        }
+    )
+    found = labels_of(ItemFeatures.of(catalog))
+
+    assert found.names == ["genres:Comedy", "genres:Drama", "year:1995"]
+    assert [found.of_item(row) for row in range(3)] == [
+        ["genres:Comedy", "genres:Drama", "year:1995"],
+        ["genres:Comedy"],
+        ["year:1995"],
+    ]
+
+
+def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
+    stop, told = threading.Event(), threading.Condition()
+    texts: list[str] = []
+
+    def tell(text: str) -> None:
+        with told:
+            texts.append(text)
+            told.notify_all()
+
+    def wait_for(count: int) -> None:
+        with told:
+            assert told.wait_for(lambda: len(texts) >= count, 30), texts
+
+    folder = serving_folder(promoted.home)
+    # An hour between two looks: only a nudge gets it to look again.
+    watching = threading.Thread(target=watch, args=(promoted.home, None, 3600.0, stop, tell))
+    watching.start()
+    try:
+        wait_for(1)
+        assert json.loads(publisher_path(folder).read_bytes()) == {"error": ""}
+        decide(promoted, "promotion", 2)
+        nudge(promoted.home)
+        wait_for(2)
+        (promoted.folders[3] / "model.safetensors").unlink()
+        decide(promoted, "promotion", 3)
+        nudge(promoted.home)
+        wait_for(3)
+    finally:
+        stop.set()
+        watching.join(30)
+    assert [text.split("-")[0] for text in texts[:2]] == ["published 1", "published 2"]
+    assert "missing" in texts[2]
+    assert "missing" in json.loads(publisher_path(folder).read_bytes())["error"]
+    pointer = read_pointer(folder)
+    assert pointer is not None
+    assert pointer.champion.bundle.startswith("2-")
+
+
+def test_a_watch_waits_for_a_registry_that_is_not_there_yet(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    stop = threading.Event()
+    texts: list[str] = []
+
+    def tell(text: str) -> None:
+        texts.append(text)
+        stop.set()
+
+    watch(Home(tmp_path), None, 0.1, stop, tell)
+    assert "Nothing is registered yet" in texts[0]
+
+
+def test_items_that_nobody_trained_on_are_placed_by_their_features(world, evaluated):
+    pd.DataFrame(
+        {
+            "item_id": ["1", "50", "12", "100"],
+            "title": ["a", "b", "c", "d"],
+            "genres": ["War", "War", "Drama", "Drama"],
+        }
+    ).to_parquet(world.artifacts / "catalog" / "items.parquet")
+    model = model_of(1, EMBEDDINGS * 3)
+    # The last row is as it was made: no gradient ever reached it.
+    embeddings, accumulators = model.items.embeddings.copy(), np.full((4, 2), 5.0, dtype=np.float32)
+    embeddings[3] = [0.5, -0.5]
+    accumulators[3] = 1.0
+    biases = np.full(4, 5.0, dtype=np.float32)
+    biases[3] = 1.0
+    items = type(model.items)(embeddings, model.items.biases, accumulators, biases)
+    version = world.register(1, evaluated(0.3), model=type(model)(1, model.catalog_digest, items))
+    decide(world, "promotion", version)
+
+    pointer = publish(world.home, world.client, "movies")
+    bundle = open_bundle(
+        serving_folder(world.home) / pointer.champion.bundle, pointer.champion.manifest_sha256
+    )
+    # From the mean of the trained ones, (2, 1), it lies towards (0, 3), where the only trained drama is.
+    placed = bundle.recommender.scorer.side.embeddings[3]
+    assert placed[0] < 2.0
+    assert placed[1] > 1.0
+    assert bundle.recommender.scorer.side.embeddings[:3].tolist() == embeddings[:3].tolist()
+
+
+def test_a_bad_bundle_keeps_the_old_version_and_raises_the_alarm(promoted, tmp_path):
+    folder = serving_folder(promoted.home)
+    publish(promoted.home, promoted.client, "movies")
+    with serving(folder, tmp_path / "log") as server:
+        server.wait_until(server.is_ready)
+        assert server.metric('fedrec_serving_alarm{source="bundle"}') == 0
+        decide(promoted, "promotion", 2)
+        pointer = publish(promoted.home, promoted.client, "movies")
+        server.wait_until(lambda: server.get("/v1/model")["version"] == 2)
+        # The bytes of the third version change between publisher and service.
+        decide(promoted, "promotion", 3)
+        bad = publish_damaged(promoted, folder)
+        server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="bundle"}') == 1)
+        assert server.metric('fedrec_serving_swaps_total{result="refused"}') == 1
+        assert server.get("/v1/model")["version"] == 2
+        assert f"{bad}" in server.log.read_text()
+
+        decide(promoted, "rollback", 2)
+        assert publish(promoted.home, promoted.client, "movies").champion.bundle == pointer.champion.bundle
+        server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="bundle"}') == 0)
+        publisher_path(folder).write_text('{"error": "the registry is away"}')
+        server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="publisher"}') == 1)
+        # Nobody follows the registry any more.
+        os.utime(publisher_path(folder), (0, 0))
+        server.wait_until(lambda: server.metric("fedrec_serving_publisher_age_seconds") > 1e6)
+
+
+def publish_damaged(world, folder):
+    """Publishes the champion, but no process sees the pointer before a byte of the bundle has changed."""
+    from tasks.bundles.pointer import write_pointer
+
+    shown = read_pointer(folder)
+    aside = world.home.root / "aside"
+    serving_folder(Home(aside)).parent.mkdir()
+    pointer = publish(_elsewhere(world, aside), world.client, "movies")
+    (aside / "serving" / pointer.champion.bundle).rename(folder / pointer.champion.bundle)
+    path = folder / pointer.champion.bundle / "embeddings.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    assert shown != pointer
+    write_pointer(folder, pointer)
+    return pointer.champion.bundle
+
+
+def _elsewhere(world, root):
+    """A home with the same ledger, where bundles go to another folder."""
+    home = Home(root)
+    home.ledger.parent.mkdir()
+    home.ledger.write_bytes(world.home.ledger.read_bytes())
+    return home

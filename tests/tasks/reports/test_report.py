@@ -1,0 +1,345 @@
+"""The job report: whole, self-contained, reproducible, and honest about what is missing."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+
+import pytest
+
+from tasks.reports.report import render_report, write_report
+
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
+
+
+def job(clients: int = 3, rounds: int = 4) -> dict:
+    """A finished job in which the last client loses and is rejected once."""
+    names = [f"silo-{number}" for number in range(clients)]
+    history = []
+    for number in range(1, rounds + 1):
+        rejected = [{"client_id": names[-1], "stage": "train", "reason": "deadline of 5 s passed"}]
+        rejected = rejected if number == rounds // 2 else []
+        history.append(
+            {
+                "round": number,
+                "version": number,
+                "accepted": names[: -1 if rejected else None],
+                "rejected": rejected,
+                "metrics": {"validation/ndcg@10": 0.01 * number, "validation/hr@10": 0.02 * number}
+                if number % 2 == 0
+                else {},
+                "seconds": {"total": 1.0, "train": 0.5, "merge": 0.1, "evaluate": 0.0},
+                "drift": 1 / number,
+                "client_drift": {
+                    name: {"norm": 0.5, "cosine": 0.8 - 0.1 * place}
+                    for place, name in enumerate(names[: -1 if rejected else None])
+                },
+                "update_bytes": 1000 * (clients - len(rejected)),
+            }
+        )
+    contracts = [
+        {"contract": "updates", "subject": f"round-{one['round']}", "passed": True, "summary": "ok"}
+        for one in history
+    ]
+    contracts[0] |= {"passed": False, "summary": "norm_at_most: expected at most 2, got 7"}
+    return {
+        "job_id": "demo-1",
+        "run_id": "run-77",
+        "model_name": "demo",
+        "model_sha256": "ab" * 32,
+        "seed": 7,
+        "status": "finished",
+        "stop_reason": None,
+        "config": {"data": {"dir": "silos"}, "train": {"dims": 32, "loss": "warp"}},
+        "data": {"digest": "cd" * 32, "clients": clients, "users": 9, "items": 50, "interactions": 12345},
+        "rounds": history,
+        "final": {
+            "federated": dict.fromkeys(METRICS, 0.06),
+            "centralised": dict.fromkeys(METRICS, 0.08),
+            "silo_only": dict.fromkeys(METRICS, 0.05),
+        },
+        "clients": [
+            {
+                "client_id": name,
+                "users": 3,
+                "interactions": 40,
+                "cases": 3,
+                "federated": dict.fromkeys(METRICS, 0.06),
+                "silo_only": dict.fromkeys(METRICS, 0.05),
+                "benefit": -0.02 if name == names[-1] else 0.01,
+                "benefit_se": 0.004,
+                "validation_benefit": -0.03 if name == names[-1] else 0.02,
+                "validation_benefit_se": 0.005,
+                "offer": "local" if name == names[-1] else "global",
+            }
+            for name in names
+        ],
+        "contracts": contracts,
+        "timings": {
+            "total_s": 8.0,
+            "startup_s": 2.0,
+            "train_s": 4.0,
+            "merge_s": 2.0,
+            "lightfm_s": 3.0,
+            "overhead_ratio": 2.0,
+        },
+    }
+
+
+EXPLANATION = {
+    "map": {
+        "column": "genres",
+        "labels": ["Drama", "Comedy"],
+        "explained": [0.25, 0.125],
+        "item_ids": ["a", "b", "c", "d"],
+        "titles": ["Alpha & Omega", "Beta", "Gamma", "<Delta>"],
+        "label": [0, 1, 0, -1],
+        "x": [1.0, 0.5, -0.5, -1.0],
+        "y": [0.0, 0.5, -0.5, 0.25],
+    },
+    "neighbours": [
+        {
+            "item_id": "a",
+            "title": "Alpha & Omega",
+            "alike": [{"item_id": "b", "title": "Beta", "similarity": 0.875}],
+        }
+    ],
+    "moved": [{"since": 0, "until": 1, "items": [{"item_id": "c", "title": "Gamma", "distance": 2.5}]}],
+}
+
+
+class Page(HTMLParser):
+    """The page's elements, and a failure where tags do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"line {self.getpos()[0]}: unexpected </{tag}>"
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return render_report(job(), EXPLANATION)
+
+
+def test_the_page_is_whole_and_accessible(text):
+    page = Page(text)
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    figures = page.all("figure")
+    assert len(figures) == len(page.all("figcaption")) == 8
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in page.all("svg"))
+    assert all(attrs.get("scope") in {"col", "row"} for attrs in page.all("th"))
+    for _, attrs in page.elements:
+        for name in ("aria-labelledby", "href", "xlink:href"):
+            if name in attrs:
+                assert str(attrs[name]).lstrip("#") in ids
+
+
+def test_the_page_loads_and_runs_nothing(text):
+    page = Page(text)
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "img", "object", "base"}
+    loads = re.findall(r"""(?:src|href|srcset|action)\s*=\s*["'](?!#)|url\((?!#)|@import""", text)
+    assert loads == []
+
+
+def test_equal_results_give_equal_bytes_in_any_thread(tmp_path, text):
+    with ThreadPoolExecutor(3) as pool:
+        paths = list(
+            pool.map(
+                lambda n: write_report(copy.deepcopy(job()), tmp_path / f"{n}.html", explanation=EXPLANATION),
+                range(3),
+            )
+        )
+    assert {path.read_bytes() for path in paths} == {text.encode()}
+
+
+def test_an_old_report_is_replaced_and_nothing_else_is_left(tmp_path, text):
+    (tmp_path / "report.html").write_text("old")
+    path = write_report(job(), tmp_path / "report.html", explanation=EXPLANATION)
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def cells(text: str, first: str, place: int | None = None) -> list[str]:
+    """The cells of the one table row whose header says `first`, or of the one in this place among several."""
+    pattern = rf'<tr[^>]*>\s*<th scope="row"[^>]*>{re.escape(first)}</th>(.*?)</tr>'
+    rows = re.findall(pattern, text, re.DOTALL)
+    assert place is not None or len(rows) == 1
+    return re.findall(r"<td[^>]*>(.*?)</td>", rows[place or 0])
+
+
+def test_the_numbers_are_those_of_the_result(text):
+    # 0.06 / 0.05 and 0.06 / 0.08.
+    assert cells(text, "ndcg@10") == ["0.0600", "0.0500", "0.0800", "1.200×", "0.750×"]
+    assert "75.0% of what pooling all data reaches and 1.20 times what the clients reach alone" in text
+    assert "<b>2 of 3</b>" in text
+    # Nine cases: 3 * 0.01 + 3 * 0.01 - 3 * 0.02 = 0.
+    assert "Over all 9 test cases together NDCG@10 changes by <b>+0.0000</b>" in text
+    assert cells(text, "silo-2", 0) == [
+        "3", "40", "3", "0.0600", "0.0500", "−0.0200", "0.0040", "−0.0300", "0.0050", "local"
+    ]  # fmt: skip
+    # Four rounds of three updates of 1000 bytes, one of them rejected.
+    assert "11.0 kB in 11 updates" in text
+    assert cells(text, "updates") == ["4", "3", "1"]
+    assert "norm_at_most: expected at most 2, got 7" in text
+    assert cells(text, "4") == ["4", "3", "0", "0.0400", "0.0800", "0.2500", "1.0 s", "3.0 kB"]
+    assert "took 2.00 times that" in text
+    assert "train.loss" in text
+
+
+def test_where_clients_pull_is_told_from_the_farthest_on(text):
+    section = text.split('aria-labelledby="client-drift"')[1].split("</section>")[0]
+    # In the rounds that took it in: three of four for the client that was rejected once.
+    assert cells(section, "silo-2") == ["3", "0.60", "0.60", "0.50"]
+    assert cells(section, "silo-0") == ["4", "0.80", "0.80", "0.50"]
+    assert section.index("silo-2") < section.index("silo-1") < section.index("silo-0")
+    grid = section.split("<svg")[1].split("</svg>")[0]
+    # Three clients in four rounds but for one, twice.
+    assert len(re.findall(r'<path d="M[\d. ]+H[\d.]+V[\d.]+H[\d.]+Z" fill="#', grid)) == 2 * 11
+
+
+def test_where_only_sums_are_seen_no_client_s_direction_is_told():
+    result = job()
+    for one in result["rounds"]:
+        del one["client_drift"]
+    assert "Where each client pulls" not in render_report(result)
+
+
+def test_a_mark_of_the_map_tells_its_title_and_axes_their_share(text):
+    drawn = text.split('aria-label="Items in')[1].split("</svg>")[0]
+    marks = re.findall(r"<use [^>]*><title>(.*?)</title></use>", drawn)
+    # Label by label, what has none of them first.
+    assert marks == ["&lt;Delta&gt;", "Alpha &amp; Omega", "Gamma", "Beta"]
+    assert "First axis: 25.0% of the variance" in drawn
+    assert "37.5% of the variance" in text
+    for name in ("Drama", "Comedy", "other"):
+        assert f">{name}</text>" in drawn
+
+
+def test_neighbours_and_moved_items_stand_in_tables(text):
+    (nearest,) = cells(text, "Alpha &amp; Omega")
+    assert "Beta <small>0.88</small>" in nearest
+    assert cells(text, "Gamma") == ["2.5000"]
+    assert "In round 1" in text
+
+
+def test_a_report_without_an_explanation_says_nothing_of_items():
+    assert "What the model knows" not in render_report(job())
+
+
+def test_late_updates_are_listed_beside_the_rejections(text):
+    assert "Late updates" not in text
+    late = {"round": 2, "client_id": "silo-2", "reason": "its update abc came at most 9.0 s after it"}
+    text = render_report(job() | {"late": [late]})
+    Page(text)
+    assert "Round 2, silo-2: its update abc came at most 9.0 s after it." in text
+
+
+def test_who_keeps_its_own_model_is_named_with_what_that_is_worth(text):
+    benefit = " ".join(text.split('id="benefit"')[1].split("<figure>")[0].split())
+    assert "Better served by its own model: silo-2." in benefit
+    # 3 * 0.01 + 3 * 0.01 + 3 * 0 over nine cases.
+    assert "NDCG@10 changes by <b>+0.0067</b>" in benefit
+    result = job()
+    del result["clients"][-1]["offer"]
+    assert "Every client is offered the shared model." in render_report(result)
+
+
+def test_losers_are_marked_by_text_and_shape(text):
+    assert "▼ 1 client is served worse" in text
+    assert "▼ silo-2 (3)" in text
+    assert "▼ silo-1" not in text
+    benefit = text[text.index('aria-label="Benefit') :]
+    assert "<pattern" in benefit[: benefit.index("</svg>")]
+
+
+def test_plots_show_validation_and_never_the_test_split():
+    result = job()
+    result["final"]["federated"]["ndcg@10"] = 0.4321
+    convergence = render_report(result).split('aria-label="Validation')[1].split("</svg>")[0]
+    assert "0.0400" in convergence  # the last validation NDCG@10
+    assert "0.4321" not in convergence
+
+
+def test_names_from_outside_cannot_become_markup():
+    result = job()
+    evil = "<script>alert(1)</script>$x$&"
+    result["clients"][0]["client_id"] = evil
+    result["rounds"][1]["rejected"][0] |= {"client_id": evil, "reason": '"><img src=x>'}
+    result["config"]["data"]["dir"] = "</code><script>"
+    page = Page(render_report(result, open_next=["<script> `<img>`"]))
+    assert not page.all("script")
+    assert not page.all("img")
+
+
+def test_a_job_without_baselines_says_so():
+    result = job()
+    result["final"] |= {"centralised": None, "silo_only": None}
+    for one in result["clients"]:
+        one |= {"silo_only": None, "benefit": None, "benefit_se": None}
+    text = render_report(result)
+    Page(text)
+    assert cells(text, "ndcg@10") == ["0.0600", "–", "–", "–", "–"]
+    assert "Centralised was not computed" in text
+    assert "pooled the clients" not in text
+    assert 'aria-label="Benefit' not in text
+
+
+def test_a_job_that_stopped_before_its_first_round_still_has_a_report():
+    result = job() | {"status": "stopped", "stop_reason": "quorum of 2 not reached", "rounds": []}
+    result |= {"final": {"federated": None, "centralised": None, "silo_only": None}, "clients": []}
+    result["contracts"] = []
+    result["timings"] |= {"overhead_ratio": None}
+    text = render_report(result)
+    assert "The job stopped: quorum of 2 not reached." in text
+    assert len(Page(text).all("svg")) == 1
+    assert "No contract was checked." in text
+
+
+def test_rounds_whose_measurements_were_lost_still_stand_in_the_report():
+    result = job()
+    for one in result["rounds"]:
+        one |= {"version": None, "seconds": {}, "drift": None, "metrics": {"validation/ndcg@10": None}}
+    del result["timings"]["overhead_ratio"]
+    text = render_report(result)
+    assert len(Page(text).all("svg")) == 7
+    assert cells(text, "4") == ["–", "3", "0", "–", "–", "–", "–", "3.0 kB"]
+
+
+def test_many_clients_and_rounds_show_the_ends_that_matter():
+    text = render_report(job(clients=60, rounds=70))
+    Page(text)
+    assert "the 20 best and the 20 worst of 60 clients" in text
+    assert "The last 60 rounds." in text
+    assert "Only clients with a rejection are listed." in text
+    benefit = text.split('aria-label="Benefit')[1].split("</svg>")[0]
+    assert "silo-0 (3)" in benefit
+    assert "▼ silo-59 (3)" in benefit
+    assert len(re.findall(r"silo-\d+ \(3\)", re.sub(r"<!--.*?-->", "", benefit))) == 40
+
+
+def test_the_reader_learns_where_to_go(text):
+    assert "<code>make ui</code>" in text
+    assert "<code>fedrec audit 4</code>" in text
+    assert "<code>x --y</code>" in render_report(job(), open_next=["Look at `x --y`"])

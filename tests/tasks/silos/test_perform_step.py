@@ -1,0 +1,352 @@
+"""A silo's work on an order: the local client's bytes, signed, within the policy, and all in the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from data_contracts.interactions import InteractionLimits
+from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTampered, NotFound
+from models.federation.envelope import Question
+from models.federation.model import GlobalModel
+from models.federation.rounds import TrainSpec
+from models.ledger.head import Head
+from models.recommenders.lightfm.training import initial_items
+from tasks.clients.check_data import Checked, check_client
+from tasks.clients.client_data import StartingPoint
+from tasks.clients.evaluate import compare_client, evaluate_client
+from tasks.clients.orders import ClientOrder, JobContext
+from tasks.clients.train import train_client
+from tasks.datasets.partition_reader import open_partition
+from tasks.datasets.snapshot import take_snapshot
+from tasks.datasets.source import FolderSource
+from tasks.exchange.codec import encode_model
+from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.local.home import Home
+from tasks.silos.egress_ledger import EgressLedger, Signed
+from tasks.silos.keys import load_key, make_key
+from tasks.silos.perform_step import Silo, note_failure, work
+from tasks.silos.signed_answers import open_sealed
+from tasks.silos.steps import Step, StepOrder, answer_of_json, answers_folder
+
+SPEC = TrainSpec(dims=4)
+
+
+@dataclass(frozen=True)
+class Rules:
+    may_leave: tuple[str, ...] = ("check", "update", "evaluation")
+    max_update_bytes: int = 100_000
+
+
+@dataclass(frozen=True)
+class World:
+    """A coordinator with a local partition, and silo "ash" with the same rows and folders of its own."""
+
+    exchange: Exchange
+    local: JobContext
+    items: ArtifactRef
+    silo: Silo
+
+    def base(self, round_: int) -> ArtifactRef:
+        catalog = open_partition(self.local.data_dir).catalog
+        model = GlobalModel(round_, catalog.digest, initial_items(len(catalog), SPEC.dims, 100 + round_))
+        return self.exchange.put("job-1/models", encode_model(model))
+
+    def order(self, step: Step, round_: int = 1, start: StartingPoint | None = None) -> ClientOrder:
+        base = self.base(round_ - (step == "train"))
+        return ClientOrder(self.local, "ash", round_, base, start or StartingPoint(None, 0))
+
+    def asked(self, step: Step, order: ClientOrder, **arguments: Any) -> StepOrder:
+        # The coordinator names places of its own, which the silo must not care for.
+        job = replace(
+            order.job,
+            data_dir="/nowhere",
+            data_digest="",
+            silos_dir="/nowhere",
+            exchange_url="file:///nowhere",
+        )
+        if step == "check":
+            arguments = {"limits": asdict(InteractionLimits()), "items": asdict(self.items)}
+        return StepOrder(step, replace(order, job=job), arguments)
+
+    def do(self, step: Step, order: ClientOrder, **arguments: Any) -> Any:
+        """What the silo answered."""
+        asked = self.asked(step, order, **arguments)
+        work(self.silo, StepOrder.of_json(json.loads(json.dumps(asked.as_json()))))
+        (ref,) = self.exchange.listed(answers_folder("ash", "job-1", order.round, step))
+        question = Question("ash", step, "job-1", order.round, order.base.sha256)
+        public = load_key(self.silo.home).public
+        return answer_of_json(step, "ash", open_sealed(self.exchange.get(ref), question, public), 0.0)
+
+    @property
+    def left(self) -> list[Path]:
+        root = Path(self.exchange.url.removeprefix("file://"))
+        return sorted(path for path in (root / "silos").rglob("*") if path.is_file())
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        return [dict(entry.body) for entry in EgressLedger(self.silo.home).read_verified().entries]
+
+
+@pytest.fixture
+def world(tmp_path: Path, partition_dir: Path) -> World:
+    exchange = Exchange((tmp_path / "exchange").as_uri())
+    partition = open_partition(partition_dir)
+    local = JobContext(
+        job_id="job-1",
+        seed=7,
+        spec=SPEC,
+        merge_rule="adagrad_sum",
+        exchange_url=exchange.url,
+        data_dir=str(partition_dir),
+        data_digest=partition.digest,
+        silos_dir=str(tmp_path / "local-silos"),
+        evaluation_seed=5,
+        negatives=20,
+    )
+    items = exchange.put("job-1/catalog", partition.items_path.read_bytes())
+    home = Home(tmp_path / "silo")
+    make_key(home)
+    data = tmp_path / "shop"
+    data.mkdir()
+    pd.read_parquet(partition.client("ash").path).to_csv(data / "sales.csv", index=False)
+    silo = Silo(home, "ash", exchange.url, FolderSource(data), Rules(), min_users=1)
+    return World(exchange, local, items, silo)
+
+
+@pytest.fixture
+def checked(world: World, partition_dir: Path) -> World:
+    """The silo has its snapshot already, as after a check."""
+    folder = world.silo.home.root / "snapshots" / "job-1"
+    take_snapshot(world.silo.source, open_partition(partition_dir).items_path, "ash", folder)
+    return world
+
+
+def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
+    check = world.order("check", 0)
+    answer = world.do("check", check)
+    local = check_client.fn(check, InteractionLimits())
+    assert isinstance(answer, Checked)
+    assert answer.outcome.passed
+    assert (answer.users, answer.interactions, answer.digest) == (8, 80, local.digest)
+
+    first = world.order("train")
+    update = world.do("train", first).update
+    assert update.path == f"silos/ash/job-1/updates/000001/{update.sha256}.safetensors"
+    assert update.sha256 == train_client.fn(first).update.sha256
+    second = world.order("train", 2, StartingPoint("job-1", 1))
+    assert world.do("train", second).update.sha256 == train_client.fn(second).update.sha256
+
+    # What lies below the silo's prefix stands in its ledger, and all that left and lies there no more does.
+    on_disk = {hashlib.sha256(path.read_bytes()).hexdigest() for path in world.left}
+    sent = {each["sha256"] for each in world.entries}
+    assert on_disk | {update.sha256} == sent
+    assert update.sha256 not in on_disk  # of a round that is over
+    assert [(each["round"], each["what"], each["type"]) for each in world.entries] == [
+        *((0, "check", "sent"), (1, "client_update", "sent"), (1, "train", "sent")),
+        *((2, "client_update", "sent"), (2, "train", "sent")),
+    ]
+    assert not any(b"u000" in path.read_bytes() for path in world.left)
+
+
+def test_a_breach_is_told_without_the_values_that_break_the_rule(world: World) -> None:
+    sales = world.silo.home.root.parent / "shop" / "sales.csv"
+    rows = pd.read_csv(sales)
+    rows.loc[2, "item_id"] = "an-item-that-only-we-sell"
+    rows.to_csv(sales, index=False)
+    # The snapshot keeps them: it is the contract that refuses them.
+    answer = world.do("check", world.order("check", 0))
+
+    assert not answer.outcome.passed
+    broken = {each.expectation: each for each in answer.outcome.breaches}
+    assert broken["item_known"].count == 1
+    assert broken["item_known"].keys == ("2",)
+    (left,) = world.left
+    users = set(rows["user_id"])
+    assert not [each for each in (*users, "only-we-sell") if each.encode() in left.read_bytes()]
+    log = (world.silo.home.root / "silo.log").read_text()
+    assert "an-item-that-only-we-sell" in log
+
+
+def test_the_ledger_holds_exactly_what_lies_in_the_exchange(checked: World) -> None:
+    checked.do("train", checked.order("train"))
+    checked.do("evaluate", checked.order("evaluate"))
+    lying = {(path.stem, path.stat().st_size) for path in checked.left}
+    assert {(each["sha256"], each["bytes"]) for each in checked.entries} == lying
+    assert len(lying) == 3
+
+
+def test_figures_are_those_of_a_local_client(checked: World) -> None:
+    train = checked.order("train")
+    checked.do("train", train)
+    train_client.fn(train)
+    order = checked.order("evaluate", 1, StartingPoint("job-1", 1))
+    assert checked.do("evaluate", order).metrics == evaluate_client.fn(order).metrics
+    mine, local = checked.do("compare", order, alone_rounds=2), compare_client.fn(order, 2)
+    assert (mine.metrics, mine.alone) == (local.metrics, local.alone)
+    assert (mine.benefit, mine.choice) == (local.benefit, local.choice)
+    assert mine.alone
+
+
+def test_a_step_asked_twice_gives_the_same_update(checked: World) -> None:
+    order = checked.order("train")
+    first = checked.do("train", order).update
+    for path in checked.left:
+        if "answers" in path.parts:
+            path.unlink()
+    assert checked.do("train", order).update == first
+
+
+def refused(world: World, step: Step, order: ClientOrder, **policy: Any) -> str:
+    silo = replace(world.silo, policy=Rules(**policy))
+    with pytest.raises(EgressRefused) as caught:
+        work(silo, world.asked(step, order))
+    return str(caught.value)
+
+
+def test_an_update_that_must_not_leave_does_not(checked: World) -> None:
+    assert "'update' is not among" in refused(
+        checked, "train", checked.order("train"), may_leave=("check", "evaluation")
+    )
+    assert checked.left == []
+    assert [(each["type"], each["what"]) for each in checked.entries] == [("refused", "client_update")]
+
+
+def test_figures_that_must_not_leave_do_not(checked: World) -> None:
+    refused(checked, "evaluate", checked.order("evaluate"), may_leave=("check", "update"))
+    assert checked.left == []
+
+
+def test_an_update_that_is_too_large_does_not_leave(checked: World) -> None:
+    assert "at most 100 bytes" in refused(checked, "train", checked.order("train"), max_update_bytes=100)
+    assert checked.left == []
+
+
+@pytest.mark.parametrize("step", ["train", "evaluate", "compare"])
+def test_nothing_about_too_few_users_leaves(checked: World, step: Step) -> None:
+    silo = replace(checked.silo, min_users=9)
+    with pytest.raises(EgressRefused, match="8 users"):
+        work(silo, checked.asked(step, checked.order(step), alone_rounds=1))
+    assert checked.left == []
+    work(replace(silo, min_users=8), checked.asked("train", checked.order("train")))
+    assert len(checked.left) == 2
+
+
+def test_an_order_for_another_silo_is_refused(checked: World) -> None:
+    order = replace(checked.order("train"), client_id="birch")
+    with pytest.raises(EgressRefused, match="was given an order for 'birch'"):
+        work(checked.silo, checked.asked("train", order))
+    assert checked.left == []
+    assert not (checked.silo.home.silos).exists()
+
+
+def test_training_before_a_check_is_refused(world: World) -> None:
+    with pytest.raises(NotFound):
+        work(world.silo, world.asked("train", world.order("train")))
+    assert world.left == []
+
+
+def test_a_silo_without_a_key_answers_nothing(checked: World) -> None:
+    shutil.rmtree(checked.silo.home.root / "keys")
+    with pytest.raises(NotFound, match="no key pair"):
+        work(checked.silo, checked.asked("evaluate", checked.order("evaluate")))
+    assert checked.left == []
+
+
+def test_a_job_never_changes_its_catalogue(world: World, checked: World, tmp_path: Path) -> None:
+    other = tmp_path / "other.parquet"
+    pd.DataFrame({"item_id": ["x"], "title": ["X"]}).to_parquet(other)
+    changed = replace(world, items=world.exchange.put("job-1/catalog", other.read_bytes()))
+    with pytest.raises(CatalogMismatch):
+        work(world.silo, changed.asked("check", world.order("check", 0)))
+
+
+def test_an_answer_is_to_its_own_order_only(checked: World) -> None:
+    order = checked.order("evaluate")
+    checked.do("evaluate", order)
+    (ref,) = checked.exchange.listed(answers_folder("ash", "job-1", 1, "evaluate"))
+    question = Question("ash", "evaluate", "job-1", 1, order.base.sha256)
+    stranger = make_key(Home(checked.silo.home.root.parent / "stranger")).public
+    with pytest.raises(ForgedAnswer):
+        open_sealed(checked.exchange.get(ref), question, stranger)
+
+
+def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
+    home = Home(tmp_path / "silo")
+    for text in ("user u001 has no sales", "second"):
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            note_failure(home, error)
+    log = (home.root / "silo.log").read_text()
+    assert "user u001 has no sales" in log
+    assert log.index("u001") < log.index("ValueError: second")
+
+
+def head_in(world: World, step: Step) -> Head:
+    """The one that the silo's answer to this step of round 1 carries."""
+    (ref,) = world.exchange.listed(answers_folder("ash", "job-1", 1, step))
+    return Head.of_json(json.loads(world.exchange.get(ref))["body"]["egress"])
+
+
+def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -> None:
+    checked.do("train", checked.order("train"))
+    update, answer = EgressLedger(checked.silo.home).read_verified().entries
+    assert head_in(checked, "train") == Head(1, update.hash)
+    assert answer.body["fields"][:2] == ["egress.count", "egress.sha256"]
+    checked.do(
+        "evaluate",
+        checked.order("evaluate"),
+        witnessed=Signed(Head(1, update.hash), answer.body["sha256"]).as_json(),
+    )
+    assert head_in(checked, "evaluate") == Head(2, answer.hash)
+
+
+@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "written anew", "edited"])
+def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change: str) -> None:
+    ledger = EgressLedger(checked.silo.home)
+    for number in range(3):
+        ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="a" * 64, fields=[])
+    witnessed = Signed(ledger.head(), "c" * 64).as_json()
+    ledger.record(what="train", job_id="job-0", round=3, bytes=5, sha256="c" * 64, fields=[])
+    file = checked.silo.home.root / "egress.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    if change == "edited":
+        file.write_bytes(b"".join(lines).replace(b'"round":1', b'"round":8'))
+    elif change == "its last line cut off":
+        file.write_bytes(b"".join(lines[:-1]))
+    else:
+        file.write_bytes(lines[0])
+    if change == "written anew":
+        for number in range(5):
+            ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="b" * 64, fields=[])
+    asked = checked.asked("train", checked.order("train"), witnessed=witnessed)
+    with pytest.raises(LedgerTampered):
+        work(checked.silo, asked)
+    assert checked.left == []
+    # As soon as the file is back it goes on.
+    file.write_bytes(b"".join(lines))
+    work(checked.silo, asked)
+    assert len(checked.left) == 2
+
+
+def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> None:
+    silo = replace(world.silo, keep_jobs=2)
+    snapshots = silo.home.root / "snapshots"
+    shutil.rmtree(snapshots, ignore_errors=True)
+    for number in (1, 2, 3, 1):
+        order = world.order("check", 0)
+        order = replace(order, job=replace(order.job, job_id=f"job-{number}"), base=world.base(0))
+        work(silo, world.asked("check", order))
+    # The third made the first one go; begun anew, that one is the newest.
+    assert sorted(path.name for path in snapshots.iterdir() if path.is_dir()) == ["job-1", "job-3"]
+    assert {path.parts[-4] for path in world.left} == {"job-1", "job-3"}
+    # What left stands in the ledger for ever.
+    assert [each["job_id"] for each in world.entries] == ["job-1", "job-2", "job-3", "job-1"]

@@ -1,0 +1,186 @@
+"""Orders and answers as JSON: what was written is read again, and what nobody wrote is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from data_contracts.interactions import InteractionLimits
+from data_contracts.outcome import ContractOutcome
+from models.errors import FedrecError, InvalidInput
+from models.federation.rounds import TrainSpec
+from models.kernel.metric import Metric
+from tasks.clients.check_data import Checked
+from tasks.clients.client_data import StartingPoint
+from tasks.clients.evaluate import Evaluation
+from tasks.clients.orders import ClientOrder, JobContext
+from tasks.clients.train import Delivery
+from tasks.exchange.store import ArtifactRef
+from tasks.silos.steps import (
+    StepOrder,
+    answer_as_json,
+    answer_of_json,
+    answers_folder,
+    updates_folder,
+)
+
+JOB = JobContext(
+    job_id="towns-1",
+    seed=7,
+    spec=TrainSpec(dims=4),
+    merge_rule="adagrad_sum",
+    exchange_url="file:///x",
+    data_dir="/data",
+    data_digest="d" * 64,
+    silos_dir="/silos",
+    evaluation_seed=5,
+    negatives=20,
+)
+REF = ArtifactRef("silos/ash/towns-1/updates/000003/" + "a" * 64, "a" * 64, 12)
+ORDER = ClientOrder(JOB, "ash", 3, ArtifactRef("towns-1/models/m", "b" * 64, 99), StartingPoint("towns-1", 2))
+ITEMS = {"items": asdict(ArtifactRef("towns-1/catalog/c", "c" * 64, 5))}
+LIMITS = InteractionLimits()
+
+
+def through_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        StepOrder("train", ORDER),
+        StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
+        StepOrder(
+            "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_rounds": 5}
+        ),
+        StepOrder("check", ORDER, {"limits": asdict(LIMITS), **ITEMS}),
+    ],
+    ids=lambda asked: asked.step,
+)
+def test_an_order_is_read_as_it_was_written(asked: StepOrder) -> None:
+    again = StepOrder.of_json(through_json(asked.as_json()))
+    assert again == replace(asked, arguments=through_json(dict(asked.arguments)))
+    if asked.step == "check":
+        assert again.limits == LIMITS
+
+
+def changed(*path: str, to: Any) -> dict[str, Any]:
+    """The JSON of an order with one part changed, or without it where `to` is `...`."""
+    value: dict[str, Any] = through_json(StepOrder("train", ORDER).as_json())
+    inner = value
+    for name in path[:-1]:
+        inner = inner[name]
+    if to is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = to
+    return value
+
+
+@pytest.mark.parametrize("step", ["steal", "", None, ["train"], "Train"])
+def test_a_step_that_no_silo_knows_is_refused(step: Any) -> None:
+    with pytest.raises(InvalidInput, match="expected one of"):
+        StepOrder.of_json(changed("step", to=step))
+
+
+@pytest.mark.parametrize("job_id", ["../x", "a/b", "/etc", "", ".", "..", "a\n", "A", "-a", "a" * 129])
+@pytest.mark.parametrize("path", [("order", "job", "job_id"), ("order", "start", "job_id")])
+def test_a_job_s_id_never_leads_elsewhere(path: tuple[str, ...], job_id: str) -> None:
+    with pytest.raises(InvalidInput, match="is no job's id"):
+        StepOrder.of_json(changed(*path, to=job_id))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(changed(name, to=...) for name in ("step", "order", "arguments")),
+        *(changed("order", name, to=...) for name in ("job", "client_id", "round", "base", "start")),
+        *(changed("order", "job", name, to=...) for name in asdict(JOB)),
+        *(changed("order", "base", name, to=...) for name in ("path", "sha256", "size")),
+        changed("order", "job", "more", to=1),
+        changed("order", "job", "spec", to={"dims": 4, "unknown": 1}),
+        changed("order", "job", "job_id", to=5),
+        changed("order", "job", "job_id", to=None),
+        changed("order", "start", to="x"),
+        changed("order", "round", to="../3"),
+        changed("order", "round", to=-1),
+        changed("order", to=None),
+        changed("arguments", to="text"),
+        [],
+        None,
+    ],
+)
+def test_an_order_without_a_part_or_with_an_unknown_one_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        StepOrder.of_json(value)
+
+
+def test_folders_are_the_silo_s_own() -> None:
+    assert updates_folder("ash", "towns-1", 3) == "silos/ash/towns-1/updates/000003"
+    assert answers_folder("ash", "towns-1", 3, "train") == "silos/ash/towns-1/answers/000003-train"
+
+
+OUTCOME = ContractOutcome("interactions", "ash", True, (), 9, {"success": True})
+DELIVERY = Delivery("ash", REF, started=10.0, ended=12.5, lightfm_s=0.25, transfer_s=0.5)
+EVALUATION = Evaluation(
+    "ash",
+    {"ndcg@10": Metric(1.5, 4)},
+    {"ndcg@10": Metric(1, 4)},
+    {"ndcg@10": Metric(0.5, 4)},
+    {"benefit": Metric(0.25, 4)},
+    10.0,
+    14.0,
+    2.0,
+)
+
+
+def test_a_check_s_answer_is_read_as_it_was_written() -> None:
+    checked = Checked(OUTCOME, 8, 80, "e" * 64)
+    assert answer_of_json("check", "ash", through_json(answer_as_json(checked)), 0.0) == checked
+
+
+def test_a_delivery_keeps_its_duration_on_another_machine_s_clock() -> None:
+    again = answer_of_json("train", "ash", through_json(answer_as_json(DELIVERY)), 100.0)
+    assert again == replace(DELIVERY, started=97.5, ended=100.0)
+
+
+@pytest.mark.parametrize("step", ["evaluate", "compare"])
+def test_figures_are_read_as_they_were_written(step: Any) -> None:
+    again = answer_of_json(step, "ash", through_json(answer_as_json(EVALUATION)), 100.0)
+    assert again == replace(EVALUATION, started=96.0, ended=100.0)
+
+
+TRAIN, FIGURES = answer_as_json(DELIVERY), answer_as_json(EVALUATION)
+CHECK = answer_as_json(Checked(OUTCOME, 8, 80, "e" * 64))
+
+
+@pytest.mark.parametrize(
+    ("step", "body"),
+    [
+        *(("train", {k: v for k, v in TRAIN.items() if k != name}) for name in TRAIN),
+        *(("evaluate", {k: v for k, v in FIGURES.items() if k != name}) for name in FIGURES),
+        *(("check", {k: v for k, v in CHECK.items() if k != name}) for name in CHECK),
+        ("train", TRAIN | {"update": {"path": "x"}}),
+        ("train", TRAIN | {"update": asdict(REF) | {"path": 5, "sha256": 5}}),
+        ("train", TRAIN | {"update": asdict(REF) | {"size": "12"}}),
+        ("train", TRAIN | {"update": asdict(REF) | {"size": -1}}),
+        ("train", TRAIN | {"update": asdict(REF) | {"sha256": "../" + "a" * 61}}),
+        ("train", TRAIN | {"seconds": "nan"}),
+        ("train", TRAIN | {"lightfm_s": 10**400}),
+        ("evaluate", FIGURES | {"metrics": {"ndcg@10": {"total": "nan", "weight": 1}}}),
+        ("evaluate", FIGURES | {"metrics": {"ndcg@10": {"total": 1}}}),
+        ("evaluate", FIGURES | {"metrics": {"ndcg@10": 0.5}}),
+        ("evaluate", FIGURES | {"metrics": [1]}),
+        ("check", CHECK | {"outcome": "{"}),
+        ("check", CHECK | {"users": "8"}),
+        ("check", CHECK | {"interactions": True}),
+        ("train", {}),
+    ],
+)
+def test_an_answer_of_another_form_is_refused(step: Any, body: dict[str, Any]) -> None:
+    with pytest.raises(FedrecError):
+        answer_of_json(step, "ash", body, 0.0)

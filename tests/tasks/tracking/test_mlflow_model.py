@@ -1,0 +1,217 @@
+"""A registered round in MLflow's own hands: `load_model` and `mlflow models serve` answer as fedrec does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.federation.model import GlobalModel, ItemArrays
+from models.kernel.catalog import ItemCatalog
+from tasks.exchange.codec import encode_model
+from tasks.scoring.recommend import recommender_of
+from tasks.tracking import registry
+from tasks.tracking.mlflow_model import model_files
+from tasks.tracking.run_tracker import Tracker
+from tests.servers.free_port import free_port
+
+N = 300
+IDS = [f"id-{row}" for row in range(N)]
+# Items without a title go by their ids.
+TITLES = [None if row % 7 == 0 else f"Film {row}" for row in range(N)]
+GENRES = [
+    " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
+]
+ITEMS = pd.DataFrame(
+    {"item_id": IDS, "title": TITLES, "genres": GENRES, "year": [1930.0 + row % 70 for row in range(N)]}
+)
+
+
+def random_model() -> GlobalModel:
+    rng = np.random.default_rng(4)
+    # Nobody trained on every fifth item: their features place them.
+    accumulators = np.where(np.arange(N) % 5 == 0, 1.0, 2.0).astype(np.float32)
+    items = ItemArrays(
+        embeddings=rng.normal(size=(N, 8)).astype(np.float32),
+        biases=rng.normal(size=N).astype(np.float32),
+        embedding_accumulators=np.repeat(accumulators[:, np.newaxis], 8, axis=1),
+        bias_accumulators=accumulators,
+    )
+    return GlobalModel(round=1, catalog_digest=ItemCatalog.of(ITEMS["item_id"]).digest, items=items)
+
+
+@pytest.fixture
+def registered(world: Any) -> Any:
+    """A world whose version 1 is a round as the training flow tracks it."""
+    model = random_model()
+    _, manifest = world.commit(1, None, model=model, catalog_digest=model.catalog_digest)
+    ITEMS.to_parquet(world.artifacts / "catalog" / "items.parquet")
+    tracker = Tracker(world.client, world.run_id, world.model_name)
+    tracker.log_round(manifest, encode_model(model), {}, resumed=False, beside=model_files(ITEMS))
+    return world
+
+
+def questions() -> list[dict[str, Any]]:
+    """Random histories of 0 to 30 items, some with weights and some with exclusions."""
+    rng = np.random.default_rng(9)
+    found = []
+    for number in range(40):
+        drawn = rng.choice(N, size=number, replace=False)
+        history = [IDS[row] for row in drawn[: number * 3 // 4]]
+        weights = rng.uniform(0.1, 4.0, size=len(history)).tolist() if number % 2 else []
+        found.append(
+            {"history": history, "weights": weights, "exclude": [IDS[row] for row in drawn[len(history) :]]}
+        )
+    return found
+
+
+def expected(world: Any, question: dict[str, Any], k: int) -> list[Any]:
+    recommender = recommender_of(registry.load_version(world.client, world.model_name, 1))
+    rows = [IDS.index(item_id) for item_id in question["history"]]
+    excluded = [IDS.index(item_id) for item_id in question["exclude"]]
+    return recommender.recommend(rows, k, excluded, weights=question["weights"] or None)
+
+
+def assert_alike(told: dict[str, Any], answer: list[Any]) -> None:
+    assert told["item_ids"] == [one.item_id for one in answer]
+    assert told["titles"] == [one.title for one in answer]
+    assert told["scores"] == pytest.approx([one.score for one in answer], abs=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 10, N])
+def test_load_model_answers_as_fedrec_does(registered, k):
+    model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
+    asked = questions()
+
+    told = model.predict(pd.DataFrame(asked), params={"k": k}).to_dict("records")
+
+    assert len(told) == len(asked)
+    for answer, question in zip(told, asked, strict=True):
+        assert_alike(answer, expected(registered, question, k))
+
+
+def test_weights_and_exclusions_may_be_left_out_and_a_repeated_item_counts_twice(registered):
+    model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
+
+    told = model.predict(pd.DataFrame({"history": [["id-3", "id-5", "id-3"]]}))
+
+    question = {"history": ["id-3", "id-5"], "weights": [2.0, 1.0], "exclude": []}
+    assert_alike(told.to_dict("records")[0], expected(registered, question, 10))
+
+
+@pytest.mark.parametrize(
+    ("question", "k", "complaint"),
+    [
+        ({"history": ["nothing"]}, 3, "knows no item 'nothing'"),
+        ({"history": ["id-1"], "exclude": ["nothing"]}, 3, "knows no item 'nothing'"),
+        ({"history": ["id-1"], "weights": [-1.0]}, 3, "must be positive"),
+        ({"history": ["id-1"], "weights": [float("nan")]}, 3, "must be positive"),
+        ({"history": ["id-1"], "weights": [1.0, 2.0]}, 3, "1 items has 2 weights"),
+        ({"history": ["id-1"]}, 0, "at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(registered, question, k, complaint):
+    model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
+
+    with pytest.raises(ValueError, match=complaint):
+        model.predict(pd.DataFrame([question]), params={"k": k})
+
+
+def test_a_damaged_model_is_not_loaded(registered):
+    file = registered.artifacts / "rounds" / "0001" / "model.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    with pytest.raises(ValueError, match=r"round\.json promises"):
+        mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
+
+
+def test_a_version_holds_no_pickle_and_its_code_imports_nothing_of_fedrec(registered):
+    folder = registered.artifacts / "rounds" / "0001"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "MLmodel",
+        "items.parquet",
+        "mlflow_scorer.py",
+        "model.safetensors",
+        "python_env.yaml",
+        "requirements.txt",
+        "round.json",
+    ]
+    # In a folder and a mode in which Python finds no package of fedrec, the code still runs.
+    script = (
+        "import sys, mlflow, pandas as pd\n"
+        f"told = mlflow.pyfunc.load_model({str(folder)!r}).predict(pd.DataFrame({{'history': [['id-1']]}}))\n"
+        "ours = {'models', 'tasks', 'flows', 'serving', 'data_contracts'} & set(sys.modules)\n"
+        "assert not ours, ours\n"
+        "assert len(told['item_ids'][0]) == 10\n"
+    )
+    environ = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def scorer(registered: Any, tmp_path: Path) -> Iterator[str]:
+    """The URL of `mlflow models serve` over version 1."""
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "--env-manager", "local"]
+    command += ["-m", f"models:/{registered.model_name}/1", "--host", "127.0.0.1", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        # It starts its server by the name of the program.
+        environ = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        server = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/ping", server, tmp_path / "log")
+            yield f"http://127.0.0.1:{port}/invocations"
+        finally:
+            # It starts its server through a shell: the group is ended, which holds nothing else.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(1200):
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
+                return
+        except OSError:
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+
+
+def post(url: str, value: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310 - our own address
+        url, json.dumps(value).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
+        return dict(json.load(reply))
+
+
+def test_mlflow_models_serve_answers_as_fedrec_does(registered, scorer):
+    asked = [question for question in questions() if question["weights"]][:5]
+
+    told = post(scorer, {"dataframe_records": asked, "params": {"k": 4}})["predictions"]
+
+    for answer, question in zip(told, asked, strict=True):
+        assert_alike(answer, expected(registered, question, 4))
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(scorer, {"dataframe_records": [{"history": ["nothing"]}]})
+    assert "knows no item" in refused.value.read().decode()

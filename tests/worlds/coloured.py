@@ -1,0 +1,41 @@
+"""A small world whose items have features that matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.datasets.client_assignment import ByColumn
+from tasks.datasets.partition import make_partition
+
+ITEMS, USERS, USED = 120, 90, 24
+
+
+@pytest.fixture(scope="session")
+def coloured_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three towns. Items are red or blue, and users use nine of one colour for one of the other."""
+    folder = tmp_path_factory.mktemp("coloured")
+    random = np.random.default_rng(5)
+    interactions = []
+    for user in range(USERS):
+        taste = np.where(np.arange(ITEMS) // 2 % 2 == user % 2, 9.0, 1.0)
+        used = random.choice(ITEMS, size=USED, replace=False, p=taste / taste.sum())
+        interactions += [(f"u{user:02d}", f"i{item:03d}", 100 * user + at) for at, item in enumerate(used)]
+    items = [
+        (f"i{item:03d}", f"Film {item}", 1900 + item, ("red", "blue")[item // 2 % 2]) for item in range(ITEMS)
+    ]
+    towns = [(f"u{user:02d}", ("ash", "birch", "cedar")[user % 3]) for user in range(USERS)]
+    tables = {
+        "interactions": (interactions, ["user_id", "item_id", "timestamp"]),
+        "items": (items, ["item_id", "title", "year", "genres"]),
+        "users": (towns, ["user_id", "town"]),
+    }
+    paths = {name: folder / f"{name}.csv" for name in tables}
+    for name, (rows, columns) in tables.items():
+        pd.DataFrame(rows, columns=columns).to_csv(paths[name], index=False)
+    out = folder / "partition"
+    make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
+    return out

@@ -1,0 +1,148 @@
+"""A registry with a few small rounds, as the training flow leaves them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.federation.model import GlobalModel, ItemArrays
+from models.kernel.catalog import ItemCatalog
+from tasks.exchange.codec import encode_model
+from tasks.local.home import Home
+from tasks.tracking import registry
+
+ITEMS = pd.DataFrame(
+    {
+        "item_id": ["1", "50", "12", "100"],
+        "title": ["Toy Story (1995)", "Star Wars (1977)", "Usual Suspects, The (1995)", "Fargo (1996)"],
+    }
+)
+CATALOG = ItemCatalog.of(ITEMS["item_id"])
+# Items 1 and 50 point one way and items 12 and 100 the other.
+EMBEDDINGS = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
+
+
+def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
+    """A model of the four items; the round sets its first bias, so that no two rounds are alike."""
+    biases = np.zeros(4, dtype=np.float32)
+    biases[0] = round_ / 1000
+    items = ItemArrays(
+        embeddings=np.array(embeddings, dtype=np.float32),
+        biases=biases,
+        embedding_accumulators=np.ones((4, 2), dtype=np.float32),
+        bias_accumulators=np.ones(4, dtype=np.float32),
+    )
+    return GlobalModel(round=round_, catalog_digest=CATALOG.digest, items=items)
+
+
+def evaluation_of(ndcg: float, clients: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Any]:
+    """An evaluation whose NDCG@10 is `ndcg`; clients as id -> (LOO HR@10, cases)."""
+    parts = clients if clients is not None else {"alpha": (0.6, 120.0), "beta": (0.6, 80.0)}
+    sums = {client: {"total": value * cases, "weight": cases} for client, (value, cases) in parts.items()}
+    cases = sum(one["weight"] for one in sums.values())
+    hits = {"total": sum(one["total"] for one in sums.values()), "weight": cases}
+    return {
+        "split": "validation",
+        "metrics": {"ndcg@10": {"total": ndcg * cases, "weight": cases}, "loo_hr@10": hits},
+        "clients": {client: {"loo_hr@10": one} for client, one in sums.items()},
+    }
+
+
+@dataclass
+class World:
+    """A registry in a temporary home, and how to register rounds in it."""
+
+    home: Home
+    client: Any
+    run_id: str
+    artifacts: Path
+    model_name: str = "movies"
+    job_id: str = "job-a"
+    folders: dict[int, Path] = field(default_factory=dict)
+
+    def commit(
+        self, round_: int, evaluation: dict[str, Any] | None, **changes: Any
+    ) -> tuple[Path, dict[str, Any]]:
+        """The artefact folder of a committed round and its manifest; `changes` replace parts of it."""
+        data = encode_model(changes.pop("model", model_of(round_)))
+        manifest = {
+            "format": 1,
+            "job_id": self.job_id,
+            "round": round_,
+            "model_sha256": hashlib.sha256(data).hexdigest(),
+            "base_sha256": "b" * 64,
+            "catalog_digest": CATALOG.digest,
+            "data_digest": "d" * 64,
+            "accepted": ["alpha", "beta"],
+            "rejected": [],
+            "contracts": {"interactions": "passed", "updates": "passed", "embeddings": "passed"},
+            "training": {"loss": {"total": 1.0, "weight": 4.0}},
+            "evaluation": evaluation,
+            "committed_at": "2026-11-20T10:00:00+00:00",
+        } | changes
+        folder = self.artifacts / "rounds" / f"{round_:04d}"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(data)
+        (folder / "round.json").write_text(json.dumps(manifest))
+        return folder, manifest
+
+    def register(self, round_: int, evaluation: dict[str, Any] | None, **changes: Any) -> int:
+        """The version of a newly committed round."""
+        folder, manifest = self.commit(round_, evaluation, **changes)
+        version = registry.register_round(self.client, self.model_name, self.run_id, str(folder), manifest)
+        self.folders[version] = folder
+        return version
+
+    def aliases(self) -> dict[str, int]:
+        return registry.aliases(self.client, self.model_name)
+
+
+def open_world(root: Path, database: Path) -> World:
+    home = Home(root)
+    home.mlflow.mkdir(parents=True)
+    shutil.copy(database, home.mlflow / "mlflow.db")
+    client = registry.client(home)
+    experiment = client.create_experiment("movies", artifact_location=str(home.mlflow / "artifacts"))
+    run = client.create_run(experiment)
+    artifacts = Path(run.info.artifact_uri)
+    (artifacts / "catalog").mkdir(parents=True)
+    ITEMS.to_parquet(artifacts / "catalog" / "items.parquet")
+    world = World(home=home, client=client, run_id=run.info.run_id, artifacts=artifacts)
+    registry.ensure_registered_model(client, world.model_name)
+    return world
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow database, made once because its migrations take more than a second."""
+    home = Home(tmp_path_factory.mktemp("template"))
+    home.mlflow.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        registry.client(home).search_registered_models()
+    return home.mlflow / "mlflow.db"
+
+
+@pytest.fixture
+def world(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A registered model without versions, in a home of its own that the environment names too."""
+    from tasks.local.environment import settings
+
+    for name, value in settings(Home(tmp_path / "home")).items():
+        monkeypatch.setenv(name, value)
+    return open_world(tmp_path / "home", empty_database)
+
+
+@pytest.fixture
+def evaluated() -> Callable[..., dict[str, Any]]:
+    """Makes evaluations: see `evaluation_of`."""
+    return evaluation_of
