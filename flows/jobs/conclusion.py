@@ -13,10 +13,10 @@ from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, benefit_of, offer_of
 from models.evaluation.judgement import judgement_of
 from models.kernel.metric import Metric, as_json, total, values
-from tasks.clients.evaluate import Evaluation
 from tasks.datasets.partition_reader import read_items
 from tasks.jobs.stopwatch import share_of_wall_time
 from tasks.jobs.timings import timings_of
+from tasks.messages.answers import Evaluation
 from tasks.pooling.train_centralised import Pooled, train_centralised
 from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation

@@ -22,19 +22,20 @@ from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
-from tasks.clients.check_data import Checked
-from tasks.clients.orders import ClientOrder, JobContext
 from tasks.coordinator.initial_model import InitialModel, described, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, artifact_of, fingerprint, held
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
-from tasks.silos.steps import Step
+from tasks.messages.answers import Checked
+from tasks.messages.orders import ClientOrder, JobContext
+from tasks.messages.steps import Step
 from tasks.tracking.outbox_sender import Relay
 from tasks.tracking.run_tracker import git_revision
 
@@ -249,12 +250,12 @@ def _silent(relay: Relay) -> str:
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
     if config.runner.kind == "threads":
         return LocalThreads()
-    items = context.exchange.put(f"{context.job_id}/catalog", partition.items_path.read_bytes())
+    items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
     return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
-    ref = job.context.exchange.put(f"{job.journal.job_id}/models", initial.data)
+    ref = job.context.exchange.put(models_folder(job.journal.job_id), initial.data)
     manifest = {
         "format": 1,
         "job_id": job.journal.job_id,

@@ -15,11 +15,10 @@ from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
 from models.federation.rounds import Rejection, RoundPlan, plan_round
 from models.kernel.metric import as_json, total, values
-from tasks.clients.check_data import Checked, check_merged
-from tasks.clients.evaluate import Evaluation
-from tasks.clients.train import Delivery
+from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
+from tasks.messages.answers import Checked, Delivery, Evaluation
 
 
 def check_silos(job: Job) -> None:

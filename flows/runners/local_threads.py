@@ -12,10 +12,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.runners.runner import Late
 from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client
-from tasks.clients.orders import ClientOrder
 from tasks.clients.train import train_client
+from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import Step
 from tasks.orchestration.runs import give_up_tasks
-from tasks.silos.steps import Step
 
 
 class LateThread(Late):

@@ -21,16 +21,15 @@ from prefect.states import Cancelled, Cancelling
 from flows.runners.runner import Late
 from flows.runners.silo_runs import impatient_client, is_over, look_at_run, look_at_runs, set_state, start_run
 from models.errors import FedrecError, NotFound, SiloFailed
-from tasks.clients.evaluate import Evaluation
-from tasks.clients.orders import ClientOrder
-from tasks.clients.train import Delivery
 from tasks.coordinator.ask_with_witness import Witnessing
 from tasks.coordinator.silo_answers import SiloAnswers
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.jobs.stopwatch import busy_seconds
+from tasks.messages.answers import Answer, Delivery, Evaluation
+from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import Step, StepOrder
 from tasks.orchestration.patience import AWAY_S
-from tasks.silos.steps import Answer, Step, StepOrder
 
 Runs = dict[str, UUID]
 

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from tasks.clients.orders import ClientOrder
-from tasks.silos.steps import Step
+from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import Step
 
 
 class Late(ABC):

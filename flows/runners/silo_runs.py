@@ -11,8 +11,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from tasks.messages.steps import StepOrder
 from tasks.orchestration.patience import patiently, patiently_awaited
-from tasks.silos.steps import StepOrder
 
 
 @contextlib.asynccontextmanager

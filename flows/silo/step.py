@@ -9,8 +9,8 @@ from prefect import flow
 from flows.silo.settings import load_silo_settings
 from models.errors import SiloFailed
 from tasks.local.environment import apply
+from tasks.messages.steps import StepOrder
 from tasks.silos.perform_step import Silo, note_failure, work
-from tasks.silos.steps import StepOrder
 
 
 @flow(name="silo-step", persist_result=False)
@@ -18,7 +18,7 @@ def silo_step(asked: dict[str, Any]) -> None:
     """One step is done beside the silo's data, and its signed answer lies in the exchange.
 
     Args:
-        asked: the coordinator's order, as `tasks.silos.steps.StepOrder` writes it.
+        asked: the coordinator's order, as `tasks.messages.steps.StepOrder` writes it.
     """
     home = apply()
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from models.errors import CorruptArtifact, InvalidInput
 from models.evaluation.rating_split import split_ratings
 from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.federation.model import GlobalModel
 from models.kernel.histories import Histories
 from models.kernel.streams import user_keys
 from models.recommenders.lightfm.training import TrainingSet, UserArrays, initial_users
@@ -21,7 +22,9 @@ from models.recommenders.rating.gibbs import RatedData
 from models.recommenders.rating.ratings import Ratings
 from tasks.datasets.partition_reader import Partition, open_partition, read_interactions
 from tasks.exchange.codec import decode, encode
+from tasks.exchange.models import fetch_model
 from tasks.local.atomic import write_atomically
+from tasks.messages.orders import ClientOrder, StartingPoint
 
 _KIND = "user_state"
 # Of ratings; a fifth of the others is for validation.
@@ -287,21 +290,30 @@ class UserStates:
         return self._folder / f"round-{round_:06d}.safetensors"
 
 
-@dataclass(frozen=True)
-class StartingPoint:
-    """Which user embeddings a client starts from.
+def base_of(order: ClientOrder) -> GlobalModel:
+    """Return the global model that an order starts from, or looks at.
 
-    Attributes:
-        job_id: the job that made them; None for a client that never trained, whose users start at random.
-        round: the last round of that job in which the client was accepted.
-        exact: whether no other round will do. A job goes on from exactly the state it committed; one that
-            starts from an earlier job's model takes what is left of that job, because a client keeps the
-            newest states only.
+    Raises:
+        CorruptArtifact: its bytes are missing, changed, or no model.
     """
+    return fetch_model(order.job.exchange_url, order.base)
 
-    job_id: str | None
-    round: int
-    exact: bool = True
+
+def data_of(order: ClientOrder) -> SiloData:
+    """Return the data of the client that an order is for."""
+    job = order.job
+    return load_silo(job.data_dir, job.data_digest, order.client_id, job.evaluation_seed, job.negatives)
+
+
+def users_of(order: ClientOrder, data: SiloData) -> UserArrays:
+    """Return the user arrays that an order starts from.
+
+    Raises:
+        CorruptArtifact: the state is missing or damaged.
+    """
+    dims = base_of(order).items.shape[1]
+    seed, client_id = order.job.seed, order.client_id
+    return starting_users(order.silo, order.start, data, dims=dims, seed=seed, client_id=client_id)
 
 
 def starting_users(

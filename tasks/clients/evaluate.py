@@ -18,34 +18,10 @@ from models.recommenders.families.family import Family
 from models.recommenders.lightfm.training import UserArrays
 from models.recommenders.rating.gibbs import predicted
 from models.recommenders.rating.model import RatingModel
-from tasks.clients.client_data import SiloData
-from tasks.clients.orders import ClientOrder
+from tasks.clients.client_data import SiloData, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A client's sums over its held-out cases.
-
-    Attributes:
-        client_id: whose.
-        metrics: of the federated model.
-        alone: of a model trained on this client's data only; empty where it was not asked for.
-        benefit: sums of the paired differences in what a case is worth (see `Judged`), federated minus alone;
-            empty likewise.
-        choice: the same over the validation cases, by which one of the two is offered; empty likewise.
-        started, ended: of the work, on the clock of `time.perf_counter`.
-        alone_s: seconds that training and evaluating alone took.
-    """
-
-    client_id: str
-    metrics: dict[str, Metric]
-    alone: dict[str, Metric]
-    benefit: dict[str, Metric]
-    choice: dict[str, Metric]
-    started: float
-    ended: float
-    alone_s: float
+from tasks.messages.answers import Evaluation
+from tasks.messages.orders import ClientOrder
 
 
 @dataclass(frozen=True)
@@ -65,7 +41,7 @@ class Judged:
 def evaluate_client(order: ClientOrder) -> Evaluation:
     """The federated model's metrics on the client's validation cases: what choices may look at."""
     started = time.perf_counter()
-    found = _federated(order, order.data(), "validation")
+    found = _federated(order, data_of(order), "validation")
     return Evaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
@@ -80,7 +56,7 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
         alone_rounds: the client trains alone as much as in so many rounds; 0 leaves the comparison out.
     """
     started = time.perf_counter()
-    data, job = order.data(), order.job
+    data, job = data_of(order), order.job
     federated = _federated(order, data, "test")
     alone: dict[str, Metric] = {}
     benefit: dict[str, Metric] = {}
@@ -140,12 +116,13 @@ def _federated(order: ClientOrder, data: SiloData, split_name: str) -> Judged:
     family = order.job.family
     # Users of a client that never trained are known by their histories only.
     by_history = family.answers_by_history or order.start.job_id is None
-    users = None if by_history else order.users(data)
-    return judged(family, order.model().items, users, data, split_name)
+    users = None if by_history else users_of(order, data)
+    return judged(family, base_of(order).items, users, data, split_name)
 
 
 def _described(order: ClientOrder, family: Family) -> Family:
     """A family that knows what the items are, where it asks: as the model that the job started from does."""
     if isinstance(family, RatingFamily):
-        return replace(family, content=require(order.model().items, RatingModel).content.astype(np.float64))
+        model = require(base_of(order).items, RatingModel)
+        return replace(family, content=model.content.astype(np.float64))
     return family

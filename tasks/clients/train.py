@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from prefect import task
 
 from models.federation.model import ClientUpdate
 from models.kernel.metric import Metric
-from models.ledger.head import Head
-from tasks.clients.client_data import UserStates
-from tasks.clients.orders import ClientOrder
+from tasks.clients.client_data import UserStates, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
-from tasks.exchange.store import ArtifactRef
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A client's answer to an order.
-
-    Attributes:
-        client_id: who answers.
-        update: where its update lies.
-        started, ended: of the work, on the clock of `time.perf_counter`.
-        lightfm_s: CPU seconds inside LightFM.
-        transfer_s: of that time, what a silo spent on fetching the model and putting its update.
-        egress: the head of a silo's egress ledger, with the update in it.
-    """
-
-    client_id: str
-    update: ArtifactRef
-    started: float
-    ended: float
-    lightfm_s: float
-    transfer_s: float = 0.0
-    egress: Head | None = None
+from tasks.exchange.layout import client_updates_folder
+from tasks.messages.answers import Delivery
+from tasks.messages.orders import ClientOrder
 
 
 @task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)
@@ -49,15 +26,15 @@ def train_client(order: ClientOrder) -> Delivery:
     """
     started = time.perf_counter()
     data, lightfm_s = trained_update(order)
-    folder = f"{order.job.job_id}/updates/{order.round:06d}/{order.client_id}"
+    folder = client_updates_folder(order.job.job_id, order.round, order.client_id)
     ref = order.job.exchange.put(folder, data)
     return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
 
 
 def trained_update(order: ClientOrder) -> tuple[bytes, float]:
     """The client's update as bytes and the CPU seconds of training; its users' embeddings are stored."""
-    job, data, base = order.job, order.data(), order.model()
-    users = order.users(data) if job.family.keeps_users else None
+    job, data, base = order.job, data_of(order), base_of(order)
+    users = users_of(order, data) if job.family.keeps_users else None
     before = time.thread_time()
     contribution, trained_users = job.family.train(
         base.items, users, data, seed=job.seed, round_=order.round, client_id=order.client_id

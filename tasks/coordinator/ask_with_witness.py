@@ -9,11 +9,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.ledger.head import Head
-from tasks.clients.train import Delivery
 from tasks.coordinator.egress_witness import Witness
 from tasks.coordinator.trust_store import TrustStore
-from tasks.silos.egress_ledger import Signed
-from tasks.silos.steps import Answer
+from tasks.messages.answers import Answer, Delivery
+from tasks.messages.signed_head import Signed
 
 
 @dataclass

@@ -25,7 +25,8 @@ from models.ledger.chain import Entry
 from models.ledger.head import Head
 from tasks.local.chained_file import ChainedFile
 from tasks.local.home import Home
-from tasks.silos.egress_ledger import Contents, Signed
+from tasks.messages.signed_head import Signed
+from tasks.silos.egress_ledger import Contents
 from tasks.silos.keys import key_id, verify
 
 WITNESS = "witness"

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import FedrecError
 from models.federation.envelope import Question
-from tasks.clients.train import Delivery
+from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
+from tasks.messages.answers import Delivery, answer_of_json
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
-from tasks.silos.steps import answer_of_json, answers_folder
 
 STAGE = "late"
 
@@ -37,7 +37,7 @@ def late_update(
     """
     job_id, round_ = manifest["job_id"], manifest["round"]
     question = Question(silo, "train", job_id, round_, manifest["base_sha256"])
-    for ref in exchange.listed(answers_folder(silo, job_id, round_, "train")):
+    for ref in exchange.listed(silo_answers_folder(silo, job_id, round_, "train")):
         if ref.size > MAX_ANSWER_BYTES:
             continue
         try:

@@ -19,10 +19,12 @@ from models.federation.model import ClientUpdate, GlobalModel, relative_drift
 from models.federation.rounds import Rejection, RoundPlan, require_quorum
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric, total
-from tasks.clients.orders import JobContext, fetch_model
-from tasks.clients.train import Delivery
 from tasks.exchange.codec import decode_update, encode_model
+from tasks.exchange.layout import models_folder
+from tasks.exchange.models import fetch_model
 from tasks.exchange.store import ArtifactRef
+from tasks.messages.answers import Delivery
+from tasks.messages.orders import JobContext
 
 # Of more clients nobody looks at each, and reading all their updates once more takes as long as merging them.
 COMPARED_CLIENTS = 100
@@ -113,7 +115,7 @@ def merge_round(
         update = _read(job, delivery)
         client_drift[delivery.client_id] = direction.drift_of(update.deltas, rule.weight(update))
     return Merged(
-        model=job.exchange.put(f"{job.job_id}/models", encode_model(model)),
+        model=job.exchange.put(models_folder(job.job_id), encode_model(model)),
         accepted=state.clients,
         rejected=tuple(sorted(rejected, key=lambda rejection: rejection.client_id)),
         outcome=outcome,

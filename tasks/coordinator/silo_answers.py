@@ -10,13 +10,14 @@ import time
 
 from models.errors import CorruptArtifact, FedrecError, ForgedAnswer, NotFound
 from models.federation.envelope import Question
-from tasks.clients.orders import ClientOrder
-from tasks.clients.train import Delivery
 from tasks.coordinator.ask_with_witness import Witnessing
 from tasks.coordinator.trust_store import TrustStore
+from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.messages.answers import Answer, Delivery, answer_of_json
+from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import Step
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
-from tasks.silos.steps import Answer, Step, answer_of_json, answers_folder, updates_folder
 
 
 class SiloAnswers:
@@ -79,7 +80,8 @@ class SiloAnswers:
         raise refused
 
     def _listed(self, step: Step, order: ClientOrder) -> list[ArtifactRef]:
-        return self._exchange.listed(answers_folder(order.client_id, order.job.job_id, order.round, step))
+        folder = silo_answers_folder(order.client_id, order.job.job_id, order.round, step)
+        return self._exchange.listed(folder)
 
     def _opened(self, step: Step, order: ClientOrder, ref: ArtifactRef) -> Answer:
         if ref.size > MAX_ANSWER_BYTES:
@@ -99,7 +101,7 @@ def _within_own_folder(answer: Answer, order: ClientOrder) -> Answer:
         ForgedAnswer: it does.
     """
     if isinstance(answer, Delivery):
-        folder = updates_folder(order.client_id, order.job.job_id, order.round)
+        folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)
         if answer.update.path != f"{folder}/{answer.update.sha256}.safetensors":
             raise ForgedAnswer(
                 f"Silo {order.client_id!r} names {answer.update.path!r} as its update, "

@@ -19,10 +19,10 @@ from typing import Any
 from filelock import FileLock
 
 from models.errors import CorruptArtifact, JobBusy
-from tasks.clients.client_data import StartingPoint
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs import lease
 from tasks.local.atomic import create_exclusively, write_atomically
+from tasks.messages.orders import StartingPoint
 
 _ROUND = "{:06d}.json"
 

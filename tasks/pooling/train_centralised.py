@@ -12,8 +12,8 @@ from models.kernel.metric import Metric, total
 from models.recommenders.families.families import RatingFamily
 from tasks.clients.client_data import load_silo
 from tasks.clients.evaluate import judged
-from tasks.clients.orders import JobContext
 from tasks.coordinator.initial_model import described
+from tasks.messages.orders import JobContext
 from tasks.pooling.pooled_data import PooledSilos
 
 

@@ -20,7 +20,7 @@ from models.recommenders.items.features import ItemFeatures
 from models.recommenders.scoring.fold_in import top_k
 from models.recommenders.scoring.item_map import main_labels, principal_plane
 from models.recommenders.scoring.recommender import Recommender
-from tasks.clients.orders import fetch_model
+from tasks.exchange.models import fetch_model
 from tasks.exchange.store import Exchange
 from tasks.jobs.journal import artifact_of
 from tasks.local.atomic import write_atomically

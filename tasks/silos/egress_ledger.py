@@ -20,35 +20,9 @@ from models.ledger.chain import Entry
 from models.ledger.head import Head, head_of, why_not_on
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
+from tasks.messages.signed_head import Signed
 
 LEDGER = "egress ledger"
-
-
-@dataclass(frozen=True)
-class Signed:
-    """What a silo signed about its ledger.
-
-    Attributes:
-        head: of the ledger before the answer left that carries it.
-        answer: SHA-256 of that answer.
-    """
-
-    head: Head
-    answer: str
-
-    def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {**vars(self.head), "answer": self.answer}
-
-    @classmethod
-    def of_json(cls, value: Mapping[str, Any]) -> Signed:
-        """What `as_json` wrote.
-
-        Raises:
-            InvalidInput: the value is something else.
-        """
-        head = {name: inner for name, inner in value.items() if name != "answer"}
-        return cls(Head.of_json(head), str(value.get("answer")))
 
 
 class Contents:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from models.errors import CorruptArtifact, EgressRefused, ForgedAnswer
 from models.federation.envelope import read_envelope
 from tasks.exchange.codec import decode, decode_update
+from tasks.exchange.layout import silo_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.silos.egress_ledger import EgressLedger
 
@@ -66,7 +67,7 @@ class Border:
     @property
     def prefix(self) -> str:
         """The only folder of the exchange that the silo writes to."""
-        return f"silos/{self.silo}"
+        return silo_folder(self.silo)
 
     def let_out(self, folder: str, data: bytes) -> None:
         """The ledger says that these bytes leave now.

@@ -14,20 +14,23 @@ from typing import Any
 from data_contracts.outcome import ContractOutcome
 from models.errors import EgressRefused
 from models.federation.envelope import Question
-from tasks.clients.check_data import Checked, check_client
+from tasks.clients.check_data import check_client
+from tasks.clients.client_data import base_of
 from tasks.clients.evaluate import compare_client, evaluate_client
-from tasks.clients.orders import ClientOrder
-from tasks.clients.train import Delivery, trained_update
+from tasks.clients.train import trained_update
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.datasets.snapshot import forget_snapshots, take_snapshot
 from tasks.datasets.source import Source
+from tasks.exchange.layout import silo_answers_folder, silo_job_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.home import Home
+from tasks.messages.answers import Answer, Checked, Delivery, answer_as_json
+from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
 from tasks.silos.signed_answers import answer as sealed
-from tasks.silos.steps import Answer, StepOrder, answer_as_json, answers_folder, updates_folder
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def work(silo: Silo, asked: StepOrder) -> None:
     # carries; it comes next, under the SHA-256 by which the coordinator knows the answer.
     body = answer_as_json(answer) | {"egress": vars(ledger.head())}
     data = sealed(question, body, load_key(silo.home))
-    exchange.put(answers_folder(silo.name, job.job_id, order.round, asked.step), data)
+    exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, asked.step), data)
 
 
 def note_failure(home: Home, error: Exception) -> None:
@@ -151,7 +154,7 @@ def _forget_old_jobs(silo: Silo, newest: Path) -> None:
     others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     keep = [newest, *others[: silo.keep_jobs - 1]]
     for job_id in forget_snapshots(newest.parent, [path.name for path in keep]):
-        Exchange(silo.exchange_url).remove(f"silos/{silo.name}/{job_id}")
+        Exchange(silo.exchange_url).remove(silo_job_folder(silo.name, job_id))
 
 
 def _require_users(silo: Silo, asked: StepOrder, snapshot: Partition) -> None:
@@ -177,14 +180,14 @@ def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
     started = time.perf_counter()
-    order.model()
+    base_of(order)
     fetched = time.perf_counter()
     data, lightfm_s = trained_update(order)
     trained = time.perf_counter()
     # An update of an earlier round was merged or refused by now; nobody reads it any more.
     for earlier in range(max(1, order.round - 2), order.round):
-        exchange.remove(updates_folder(order.client_id, order.job.job_id, earlier))
-    ref = exchange.put(updates_folder(order.client_id, order.job.job_id, order.round), data)
+        exchange.remove(silo_updates_folder(order.client_id, order.job.job_id, earlier))
+    ref = exchange.put(silo_updates_folder(order.client_id, order.job.job_id, order.round), data)
     ended = time.perf_counter()
     transfer_s = fetched - started + ended - trained
     return Delivery(order.client_id, ref, started, ended, lightfm_s, transfer_s)

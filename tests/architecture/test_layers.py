@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_the_contracts_of_import_linter_are_kept():
 def test_every_package_has_sources():
     assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(PACKAGES)
     assert len(SOURCES) > 50
+
+
+def test_no_folder_holds_more_than_fifteen_modules():
+    folders = Counter(
+        path.parent for top in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / top).rglob("*.py")
+    )
+    assert {str(folder): count for folder, count in folders.items() if count > 15} == {}
 
 
 def test_lightfm_is_known_to_one_file():

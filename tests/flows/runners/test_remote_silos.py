@@ -26,23 +26,23 @@ from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
 from models.ledger.head import Head
 from models.recommenders.lightfm.training import initial_items
-from tasks.clients.client_data import StartingPoint
-from tasks.clients.evaluate import Evaluation
-from tasks.clients.orders import ClientOrder, JobContext
-from tasks.clients.train import Delivery, train_client
+from tasks.clients.train import train_client
 from tasks.coordinator.egress_witness import Witness, require_told, told_in
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import open_partition
 from tasks.datasets.snapshot import take_snapshot
 from tasks.datasets.source import FolderSource
 from tasks.exchange.codec import encode_model
+from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
+from tasks.messages.answers import Delivery, Evaluation
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.steps import Step, StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import SiloKey, make_key
 from tasks.silos.perform_step import Silo, work
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
-from tasks.silos.steps import Step, StepOrder, answers_folder, updates_folder
 from tests.servers.prefect_server import PrefectServer
 
 JOB = "job-1"
@@ -105,7 +105,7 @@ class Shop:
         """A signed answer to "train" lies where the coordinator looks, with parts of the question changed."""
         question = Question(self.name, "train", JOB, order.round, order.base.sha256)
         data = answer(replace(question, **changes), body, self.key)
-        self.exchange.put(answers_folder(self.name, JOB, order.round, "train"), data)
+        self.exchange.put(silo_answers_folder(self.name, JOB, order.round, "train"), data)
 
 
 def serve(shop: Shop, deployment_id: UUID, stop: threading.Event) -> None:
@@ -212,7 +212,7 @@ def test_what_another_key_signed_is_forged(shop: Shop) -> None:
 
 def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[str, Any]:
     """A body that would be accepted."""
-    ref = shop.exchange.put(folder or updates_folder(shop.name, JOB, order.round), b"update")
+    ref = shop.exchange.put(folder or silo_updates_folder(shop.name, JOB, order.round), b"update")
     head = vars(EgressLedger(shop.silo.home).head())
     return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1, "transfer_s": 0.0, "egress": head}
 
@@ -238,8 +238,8 @@ def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
     assert isinstance(shop.ask("train", first), Delivery)
 
     def replay(shop: Shop, asked: StepOrder) -> None:
-        (old,) = shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train"))
-        shop.exchange.put(answers_folder(shop.name, JOB, 2, "train"), shop.exchange.get(old))
+        (old,) = shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train"))
+        shop.exchange.put(silo_answers_folder(shop.name, JOB, 2, "train"), shop.exchange.get(old))
 
     shop.behave = replay
     error = shop.ask("train", second)
@@ -250,7 +250,7 @@ def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
 def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> None:
     def both(shop: Shop, asked: StepOrder) -> None:
         for number in range(5):
-            shop.exchange.put(answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
+            shop.exchange.put(silo_answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
         work(shop.silo, asked)
 
     shop.behave = both
@@ -281,7 +281,7 @@ def test_an_answer_to_an_earlier_try_waits_for_the_end_of_the_new_run(shop: Shop
 
 
 def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
-    folder = answers_folder(shop.name, JOB, 1, "train")
+    folder = silo_answers_folder(shop.name, JOB, 1, "train")
     shop.behave = lambda shop, asked: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
     error = shop.ask("train", shop.order())
     assert isinstance(error, ForgedAnswer)
@@ -326,7 +326,9 @@ def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "private").write_text("the coordinator's")
 
     def linked(shop: Shop, asked: StepOrder) -> None:
-        folder = Path(shop.exchange.url.removeprefix("file://")) / answers_folder(shop.name, JOB, 1, "train")
+        folder = Path(shop.exchange.url.removeprefix("file://")) / silo_answers_folder(
+            shop.name, JOB, 1, "train"
+        )
         folder.mkdir(parents=True)
         (folder / f"{'a' * 64}.safetensors").symlink_to(tmp_path / "private")
 
@@ -405,7 +407,7 @@ def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
     error = shop.ask("train", shop.order())
     assert isinstance(error, SiloFailed)
     assert str(error).endswith("'train': Failed: EgressRefused")
-    assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train")) == []
+    assert shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train")) == []
 
 
 def test_an_answer_counts_although_its_run_failed_after_it(shop: Shop) -> None:
@@ -458,7 +460,7 @@ def test_a_late_answer_is_ignored(shop: Shop) -> None:
     while late.is_at_work and time.monotonic() < give_up:
         time.sleep(0.1)
     assert not late.is_at_work
-    assert shop.exchange.listed(answers_folder(shop.name, JOB, 1, "train"))
+    assert shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train"))
     # The next round starts from a model that another silo's update made; the late answer is to another.
     delivery = shop.ask("train", shop.order(2))
     assert isinstance(delivery, Delivery)

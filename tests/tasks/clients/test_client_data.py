@@ -11,9 +11,10 @@ import pytest
 
 from models.errors import CorruptArtifact, NotFound
 from models.recommenders.lightfm.training import UserArrays, initial_users
-from tasks.clients.client_data import SiloData, StartingPoint, UserStates, load_silo, starting_users
+from tasks.clients.client_data import SiloData, UserStates, load_silo, starting_users
 from tasks.datasets.partition_reader import open_partition, read_interactions
 from tasks.exchange.codec import encode
+from tasks.messages.orders import StartingPoint
 
 DIMS = 2
 

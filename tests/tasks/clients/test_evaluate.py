@@ -14,12 +14,12 @@ from models.federation.rounds import TrainSpec
 from models.kernel.metric import Metric
 from models.recommenders.lightfm.training import train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
-from tasks.clients.client_data import StartingPoint
+from tasks.clients.client_data import base_of, data_of
 from tasks.clients.evaluate import compare_client, evaluate_client
-from tasks.clients.orders import ClientOrder, JobContext
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 
 SPEC = TrainSpec(dims=4)
 
@@ -56,7 +56,7 @@ def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
 
 def one_by_one(order: ClientOrder, user_embeddings, items: ItemArrays, split_name: str) -> dict[str, list]:
     """HR@10, NDCG@10 and HR@20 over all items but training items, and against the sampled negatives."""
-    data = order.data()
+    data = data_of(order)
     found: dict[str, list] = {name: [] for name in ("hr@10", "ndcg@10", "hr@20", "loo_hr@10", "loo_ndcg@10")}
     users = getattr(data.split, f"{split_name}_users")
     targets = getattr(data.split, f"{split_name}_items")
@@ -89,7 +89,10 @@ def assert_sums(metrics: dict[str, Metric], expected: dict[str, list]) -> None:
 
 def test_validation_cases_are_ranked_with_the_trained_users(order):
     found = evaluate_client.fn(order)
-    assert_sums(found.metrics, one_by_one(order, trained_users(order), order.model().items, "validation"))
+    assert_sums(
+        found.metrics,
+        one_by_one(order, trained_users(order), base_of(order).items, "validation"),
+    )
     assert (found.client_id, found.alone, found.benefit, found.choice) == ("ash", {}, {}, {})
     assert found.alone_s == 0.0
     assert found.started <= found.ended
@@ -99,7 +102,7 @@ def test_validation_cases_are_ranked_with_the_trained_users(order):
 def test_users_are_folded_in_that_never_trained_or_where_the_job_says_so(order, start, vectors):
     job = replace(order.job, spec=replace(order.job.spec, user_vectors=vectors))
     never = ClientOrder(job, "ash", 1, order.base, start or order.start)
-    items, split = order.model().items, order.data().split
+    items, split = base_of(order).items, data_of(order).split
     users = np.stack(
         [
             fold_in(
@@ -114,8 +117,8 @@ def test_users_are_folded_in_that_never_trained_or_where_the_job_says_so(order, 
 
 def test_the_comparison_is_on_test_cases_and_pairs_them(order):
     found = compare_client.fn(order, 3)
-    federated = one_by_one(order, trained_users(order), order.model().items, "test")
-    items, users = train_alone(order.data().training, SPEC, epochs=3, seed=7, client_id="ash")
+    federated = one_by_one(order, trained_users(order), base_of(order).items, "test")
+    items, users = train_alone(data_of(order).training, SPEC, epochs=3, seed=7, client_id="ash")
     alone = one_by_one(order, users.embeddings, items, "test")
     assert_sums(found.metrics, federated)
     assert_sums(found.alone, alone)
@@ -128,8 +131,8 @@ def test_the_comparison_is_on_test_cases_and_pairs_them(order):
 
 def test_which_model_to_offer_is_told_by_validation_cases(order):
     found = compare_client.fn(order, 3)
-    federated = one_by_one(order, trained_users(order), order.model().items, "validation")
-    items, users = train_alone(order.data().training, SPEC, epochs=3, seed=7, client_id="ash")
+    federated = one_by_one(order, trained_users(order), base_of(order).items, "validation")
+    items, users = train_alone(data_of(order).training, SPEC, epochs=3, seed=7, client_id="ash")
     alone = one_by_one(order, users.embeddings, items, "validation")
     differences = [f - a for f, a in zip(federated["ndcg@10"], alone["ndcg@10"], strict=True)]
     assert found.choice["benefit"].total == pytest.approx(sum(differences))

@@ -14,12 +14,12 @@ from models.federation.merge import merge_rule
 from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
-from tasks.clients.client_data import StartingPoint, UserStates
-from tasks.clients.orders import ClientOrder, JobContext
+from tasks.clients.client_data import UserStates, base_of, data_of
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import decode, decode_update, encode_model
 from tasks.exchange.store import ArtifactRef
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 
 SPEC = TrainSpec(dims=4)
 
@@ -40,14 +40,14 @@ def job(tmp_path: Path, partition_dir: Path) -> JobContext:
     )
 
 
-def base_of(job: JobContext, round_: int = 0) -> ArtifactRef:
+def stored_base(job: JobContext, round_: int = 0) -> ArtifactRef:
     catalog = open_partition(job.data_dir).catalog
     model = GlobalModel(round_, catalog.digest, initial_items(len(catalog), SPEC.dims, 100 + round_))
     return job.exchange.put(f"{job.job_id}/models", encode_model(model))
 
 
 def order_of(job: JobContext, round_: int = 1, start: StartingPoint | None = None, **changes: object):
-    order = ClientOrder(job, "ash", round_, base_of(job, round_ - 1), start or StartingPoint(None, 0))
+    order = ClientOrder(job, "ash", round_, stored_base(job, round_ - 1), start or StartingPoint(None, 0))
     return replace(order, **changes)
 
 
@@ -55,7 +55,7 @@ def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(
     order = order_of(job)
     delivery = train_client.fn(order)
     update = decode_update(job.exchange.get(delivery.update))
-    data, base = order.data(), order.model()
+    data, base = data_of(order), base_of(order)
     users = initial_users(8, SPEC.dims, 7, "ash")
     items, trained_users = train_round(
         base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash"
@@ -116,7 +116,7 @@ def test_only_the_update_leaves_the_silo(job, tmp_path):
     arrays, facts = decode(data, "")
     # 40 items and never 8 users; and no user's id among the facts.
     assert {array.shape for array in arrays.values()} == {(40, 4), (40,)}
-    assert not any(user_id.encode() in data for user_id in order.data().user_ids)
+    assert not any(user_id.encode() in data for user_id in data_of(order).user_ids)
     assert set(facts["metrics"]) == {"users"}
 
 

@@ -23,7 +23,8 @@ from tasks.coordinator.egress_witness import (
     witnesses,
 )
 from tasks.local.home import Home
-from tasks.silos.egress_ledger import EgressLedger, Signed, read_ledger
+from tasks.messages.signed_head import Signed
+from tasks.silos.egress_ledger import EgressLedger, read_ledger
 from tasks.silos.keys import SiloKey, make_key
 from tasks.silos.signed_answers import answer
 

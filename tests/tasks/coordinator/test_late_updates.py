@@ -11,11 +11,11 @@ import pytest
 
 from models.federation.envelope import Question
 from tasks.coordinator.late_updates import late_update
+from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
 from tasks.silos.keys import SiloKey, make_key
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
-from tasks.silos.steps import answers_folder
 
 QUESTION = Question("ash", "train", "job-1", 2, "b" * 64)
 BODY = {
@@ -35,7 +35,7 @@ class Place:
     committed_at: datetime
 
     def leave(self, data: bytes) -> str:
-        return self.exchange.put(answers_folder("ash", "job-1", 2, "train"), data).sha256
+        return self.exchange.put(silo_answers_folder("ash", "job-1", 2, "train"), data).sha256
 
     def found(self) -> dict[str, Any] | None:
         manifest = {

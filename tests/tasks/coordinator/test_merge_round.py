@@ -17,11 +17,11 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import Rejection, RoundPlan, TrainSpec
 from models.kernel.metric import Metric
 from models.recommenders.lightfm.training import initial_items
-from tasks.clients.orders import JobContext
-from tasks.clients.train import Delivery
 from tasks.coordinator.merge_round import COMPARED_CLIENTS, Merged, merge_round
 from tasks.exchange.codec import decode_model, encode, encode_model, encode_update
 from tasks.exchange.store import ArtifactRef
+from tasks.messages.answers import Delivery
+from tasks.messages.orders import JobContext
 
 CLIENTS = ("ash", "birch", "cedar", "elm")
 SHAPE = (5, 2)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from models.errors import CorruptArtifact, JobBusy, LeaseLost
-from tasks.clients.client_data import StartingPoint
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, artifact_of, fingerprint, held
+from tasks.messages.orders import StartingPoint
 
 OPENING = {"config": {"seed": 7}, "starting_points": {"ash": {"job_id": "old-1", "round": 12}}}
 

@@ -19,22 +19,24 @@ from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
 from models.ledger.head import Head
 from models.recommenders.lightfm.training import initial_items
-from tasks.clients.check_data import Checked, check_client
-from tasks.clients.client_data import StartingPoint
+from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client
-from tasks.clients.orders import ClientOrder, JobContext
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.datasets.snapshot import take_snapshot
 from tasks.datasets.source import FolderSource
 from tasks.exchange.codec import encode_model
+from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.home import Home
-from tasks.silos.egress_ledger import EgressLedger, Signed
+from tasks.messages.answers import Checked, answer_of_json
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.signed_head import Signed
+from tasks.messages.steps import Step, StepOrder
+from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import load_key, make_key
 from tasks.silos.perform_step import Silo, note_failure, work
 from tasks.silos.signed_answers import open_sealed
-from tasks.silos.steps import Step, StepOrder, answer_of_json, answers_folder
 
 SPEC = TrainSpec(dims=4)
 
@@ -80,7 +82,7 @@ class World:
         """What the silo answered."""
         asked = self.asked(step, order, **arguments)
         work(self.silo, StepOrder.of_json(json.loads(json.dumps(asked.as_json()))))
-        (ref,) = self.exchange.listed(answers_folder("ash", "job-1", order.round, step))
+        (ref,) = self.exchange.listed(silo_answers_folder("ash", "job-1", order.round, step))
         question = Question("ash", step, "job-1", order.round, order.base.sha256)
         public = load_key(self.silo.home).public
         return answer_of_json(step, "ash", open_sealed(self.exchange.get(ref), question, public), 0.0)
@@ -271,7 +273,7 @@ def test_a_job_never_changes_its_catalogue(world: World, checked: World, tmp_pat
 def test_an_answer_is_to_its_own_order_only(checked: World) -> None:
     order = checked.order("evaluate")
     checked.do("evaluate", order)
-    (ref,) = checked.exchange.listed(answers_folder("ash", "job-1", 1, "evaluate"))
+    (ref,) = checked.exchange.listed(silo_answers_folder("ash", "job-1", 1, "evaluate"))
     question = Question("ash", "evaluate", "job-1", 1, order.base.sha256)
     stranger = make_key(Home(checked.silo.home.root.parent / "stranger")).public
     with pytest.raises(ForgedAnswer):
@@ -292,7 +294,7 @@ def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
 
 def head_in(world: World, step: Step) -> Head:
     """The one that the silo's answer to this step of round 1 carries."""
-    (ref,) = world.exchange.listed(answers_folder("ash", "job-1", 1, step))
+    (ref,) = world.exchange.listed(silo_answers_folder("ash", "job-1", 1, step))
     return Head.of_json(json.loads(world.exchange.get(ref))["body"]["egress"])
 
 

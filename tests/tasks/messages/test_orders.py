@@ -10,11 +10,12 @@ from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
 from models.federation.rounds import TrainSpec
 from models.recommenders.lightfm.training import initial_items
-from tasks.clients.client_data import StartingPoint
-from tasks.clients.orders import ClientOrder, JobContext, fetch_model
+from tasks.clients.client_data import base_of, data_of
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode, encode_model
+from tasks.exchange.models import fetch_model
 from tasks.exchange.store import Exchange
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 
 
 def test_an_order_leads_to_the_client_s_data_model_and_folder(tmp_path, partition_dir):
@@ -27,10 +28,13 @@ def test_an_order_leads_to_the_client_s_data_model_and_folder(tmp_path, partitio
     )
     order = ClientOrder(job, "birch", 4, ref, StartingPoint(None, 0))
     assert order.silo == Path(tmp_path / "s" / "birch")
-    assert len(order.data().user_ids) == 8
-    assert order.data() is order.data()
-    assert (order.model().round, order.model().catalog_digest) == (3, partition.catalog.digest)
-    assert order.model() is order.model()
+    assert len(data_of(order).user_ids) == 8
+    assert data_of(order) is data_of(order)
+    assert (
+        base_of(order).round,
+        base_of(order).catalog_digest,
+    ) == (3, partition.catalog.digest)
+    assert base_of(order) is base_of(order)
 
 
 def test_a_model_that_is_none_is_refused(tmp_path):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from models.federation.merge import MergeRuleName
-from models.federation.model import GlobalModel
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
 from models.recommenders.families.specs import FamilySpec
-from models.recommenders.lightfm.training import UserArrays
-from tasks.clients.client_data import SiloData, StartingPoint, load_silo, starting_users
-from tasks.exchange.codec import decode_model
 from tasks.exchange.store import ArtifactRef, Exchange
 
 
@@ -56,6 +51,23 @@ class JobContext:
 
 
 @dataclass(frozen=True)
+class StartingPoint:
+    """Which user embeddings a client starts from.
+
+    Attributes:
+        job_id: the job that made them; None for a client that never trained, whose users start at random.
+        round: the last round of that job in which the client was accepted.
+        exact: whether no other round will do. A job goes on from exactly the state it committed; one that
+            starts from an earlier job's model takes what is left of that job, because a client keeps the
+            newest states only.
+    """
+
+    job_id: str | None
+    round: int
+    exact: bool = True
+
+
+@dataclass(frozen=True)
 class ClientOrder:
     """One client's part of one round.
 
@@ -77,34 +89,3 @@ class ClientOrder:
     def silo(self) -> Path:
         """The client's private folder."""
         return Path(self.job.silos_dir) / self.client_id
-
-    def data(self) -> SiloData:
-        """The client's data."""
-        job = self.job
-        return load_silo(job.data_dir, job.data_digest, self.client_id, job.evaluation_seed, job.negatives)
-
-    def users(self, data: SiloData) -> UserArrays:
-        """The client's user arrays to start from.
-
-        Raises:
-            CorruptArtifact: the state is missing or damaged.
-        """
-        dims = self.model().items.shape[1]
-        return starting_users(
-            self.silo, self.start, data, dims=dims, seed=self.job.seed, client_id=self.client_id
-        )
-
-    def model(self) -> GlobalModel:
-        """The global model, verified."""
-        return fetch_model(self.job.exchange_url, self.base)
-
-
-# All clients of a round on one machine start from one model; a merge adds the next one.
-@lru_cache(maxsize=4)
-def fetch_model(exchange_url: str, ref: ArtifactRef) -> GlobalModel:
-    """The model that `ref` names.
-
-    Raises:
-        CorruptArtifact: its bytes are missing, changed, or no model.
-    """
-    return decode_model(Exchange(exchange_url).get(ref), f"The model {ref.path}")

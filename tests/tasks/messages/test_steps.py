@@ -13,19 +13,11 @@ from data_contracts.outcome import ContractOutcome
 from models.errors import FedrecError, InvalidInput
 from models.federation.rounds import TrainSpec
 from models.kernel.metric import Metric
-from tasks.clients.check_data import Checked
-from tasks.clients.client_data import StartingPoint
-from tasks.clients.evaluate import Evaluation
-from tasks.clients.orders import ClientOrder, JobContext
-from tasks.clients.train import Delivery
+from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
-from tasks.silos.steps import (
-    StepOrder,
-    answer_as_json,
-    answer_of_json,
-    answers_folder,
-    updates_folder,
-)
+from tasks.messages.answers import Checked, Delivery, Evaluation, answer_as_json, answer_of_json
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.steps import StepOrder
 
 JOB = JobContext(
     job_id="towns-1",
@@ -120,8 +112,8 @@ def test_an_order_without_a_part_or_with_an_unknown_one_is_refused(value: Any) -
 
 
 def test_folders_are_the_silo_s_own() -> None:
-    assert updates_folder("ash", "towns-1", 3) == "silos/ash/towns-1/updates/000003"
-    assert answers_folder("ash", "towns-1", 3, "train") == "silos/ash/towns-1/answers/000003-train"
+    assert silo_updates_folder("ash", "towns-1", 3) == "silos/ash/towns-1/updates/000003"
+    assert silo_answers_folder("ash", "towns-1", 3, "train") == "silos/ash/towns-1/answers/000003-train"
 
 
 OUTCOME = ContractOutcome("interactions", "ash", True, (), 9, {"success": True})

@@ -1,0 +1,38 @@
+"""Where things lie in the exchange, below its root."""
+
+from __future__ import annotations
+
+
+def models_folder(job_id: str) -> str:
+    """Return the folder of a job's global models."""
+    return f"{job_id}/models"
+
+
+def catalog_folder(job_id: str) -> str:
+    """Return the folder of a job's item catalogue."""
+    return f"{job_id}/catalog"
+
+
+def client_updates_folder(job_id: str, round_: int, client_id: str) -> str:
+    """Return the folder of the updates that a client of the coordinator's own machine makes in a round."""
+    return f"{job_id}/updates/{round_:06d}/{client_id}"
+
+
+def silo_folder(silo: str) -> str:
+    """Return the only folder that a silo writes to."""
+    return f"silos/{silo}"
+
+
+def silo_job_folder(silo: str, job_id: str) -> str:
+    """Return the folder of all that a silo sends in a job."""
+    return f"{silo_folder(silo)}/{job_id}"
+
+
+def silo_updates_folder(silo: str, job_id: str, round_: int) -> str:
+    """Return the folder of a silo's updates of a round."""
+    return f"{silo_job_folder(silo, job_id)}/updates/{round_:06d}"
+
+
+def silo_answers_folder(silo: str, job_id: str, round_: int, step: str) -> str:
+    """Return the folder of a silo's signed answers to a step of a round."""
+    return f"{silo_job_folder(silo, job_id)}/answers/{round_:06d}-{step}"

@@ -1,0 +1,1 @@
+"""What crosses the border between coordinator and clients, as plain values with a JSON form."""

@@ -1,0 +1,146 @@
+"""What clients answer, and the JSON form in which it crosses a border."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data_contracts.outcome import ContractOutcome
+from models.errors import InvalidInput
+from models.kernel.metric import Metric, as_json
+from models.ledger.head import Head
+from tasks.exchange.store import ArtifactRef
+from tasks.messages.numbers import count, number
+from tasks.messages.steps import Step
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a client says of its data, without showing them.
+
+    Attributes:
+        outcome: of the interactions contract.
+        users, interactions: how many there are.
+        digest: SHA-256 of the data.
+    """
+
+    outcome: ContractOutcome
+    users: int
+    interactions: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A client's answer to an order.
+
+    Attributes:
+        client_id: who answers.
+        update: where its update lies.
+        started, ended: of the work, on the clock of `time.perf_counter`.
+        lightfm_s: CPU seconds inside LightFM.
+        transfer_s: of that time, what a silo spent on fetching the model and putting its update.
+        egress: the head of a silo's egress ledger, with the update in it.
+    """
+
+    client_id: str
+    update: ArtifactRef
+    started: float
+    ended: float
+    lightfm_s: float
+    transfer_s: float = 0.0
+    egress: Head | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A client's sums over its held-out cases.
+
+    Attributes:
+        client_id: whose.
+        metrics: of the federated model.
+        alone: of a model trained on this client's data only; empty where it was not asked for.
+        benefit: sums of the paired differences in what a case is worth (see `Judged`), federated minus alone;
+            empty likewise.
+        choice: the same over the validation cases, by which one of the two is offered; empty likewise.
+        started, ended: of the work, on the clock of `time.perf_counter`.
+        alone_s: seconds that training and evaluating alone took.
+    """
+
+    client_id: str
+    metrics: dict[str, Metric]
+    alone: dict[str, Metric]
+    benefit: dict[str, Metric]
+    choice: dict[str, Metric]
+    started: float
+    ended: float
+    alone_s: float
+
+
+Answer = Checked | Delivery | Evaluation
+
+
+def answer_as_json(answer: Answer) -> dict[str, Any]:
+    """A client's answer as JSON values: durations instead of one machine's clock."""
+    if isinstance(answer, Checked):
+        return {
+            "outcome": answer.outcome.to_json(),
+            "users": answer.users,
+            "interactions": answer.interactions,
+            "digest": answer.digest,
+        }
+    if isinstance(answer, Delivery):
+        return {
+            "update": asdict(answer.update),
+            "seconds": answer.ended - answer.started,
+            "lightfm_s": answer.lightfm_s,
+            "transfer_s": answer.transfer_s,
+        }
+    return {
+        "metrics": as_json(answer.metrics),
+        "alone": as_json(answer.alone),
+        "benefit": as_json(answer.benefit),
+        "choice": as_json(answer.choice),
+        "seconds": answer.ended - answer.started,
+        "alone_s": answer.alone_s,
+    }
+
+
+def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received: float) -> Answer:
+    """The answer that `answer_as_json` wrote.
+
+    Args:
+        step: what was asked.
+        client_id: who answers.
+        body: the JSON values, whose signature was verified.
+        received: when it was received, on the clock of `time.perf_counter`; the work is taken to end then.
+
+    Raises:
+        InvalidInput: it is not such an answer.
+    """
+    try:
+        if step == "check":
+            outcome = ContractOutcome.from_json(body["outcome"])
+            return Checked(outcome, count(body["users"]), count(body["interactions"]), str(body["digest"]))
+        started = received - number(body["seconds"])
+        if step == "train":
+            update = ArtifactRef(**body["update"])
+            count(update.size)
+            if not SHA256.fullmatch(update.sha256):
+                raise ValueError(f"{update.sha256!r} is no SHA-256")
+            lightfm_s, transfer_s = number(body["lightfm_s"]), number(body["transfer_s"])
+            return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
+        metrics, alone, benefit, choice = (
+            {name: Metric(number(pair["total"]), number(pair["weight"])) for name, pair in body[part].items()}
+            for part in ("metrics", "alone", "benefit", "choice")
+        )
+        alone_s = number(body["alone_s"])
+        return Evaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InvalidInput(
+            f"The answer of {client_id!r} to {step!r} lacks a part or has one of a wrong form: {error}."
+        ) from error

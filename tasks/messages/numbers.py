@@ -1,0 +1,28 @@
+"""Numbers of JSON from somebody else, which Python would take too generously."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def number(value: Any) -> float:
+    """Return a JSON number.
+
+    Raises:
+        TypeError: the value is no number.
+    """
+    # float() alone would take the text "nan".
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def count(value: Any) -> int:
+    """Return a JSON integer of at least 0.
+
+    Raises:
+        TypeError: the value is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value

@@ -1,0 +1,88 @@
+"""The steps that a client can be asked for, and the JSON form of an order for one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from data_contracts.interactions import InteractionLimits
+from models.errors import InvalidInput
+from models.recommenders.families.specs import spec_of
+from tasks.exchange.store import ArtifactRef
+from tasks.messages.numbers import count
+from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.signed_head import Signed
+
+JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+Step = Literal["check", "train", "evaluate", "compare"]
+
+
+@dataclass(frozen=True)
+class StepOrder:
+    """One step asked of one client.
+
+    Attributes:
+        step: what to do.
+        order: on which round and model.
+        arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
+            job's catalogue (check), or `alone_rounds` (compare); for a silo that answered before also
+            `witnessed`, what it signed of its egress ledger last.
+    """
+
+    step: Step
+    order: ClientOrder
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The order as JSON values."""
+        return {"step": self.step, "order": asdict(self.order), "arguments": dict(self.arguments)}
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> StepOrder:
+        """The order that `as_json` wrote.
+
+        Raises:
+            InvalidInput: it is not one.
+        """
+        try:
+            order = value["order"]
+            job = order["job"]
+            if value["step"] not in get_args(Step):
+                raise InvalidInput(
+                    f"A silo was asked for {value['step']!r}, expected one of {get_args(Step)}."
+                )
+            earlier = order["start"]["job_id"]
+            for job_id in (job["job_id"], *(() if earlier is None else (earlier,))):
+                if not JOB_ID.fullmatch(job_id):
+                    raise InvalidInput(f"{job_id!r} is no job's id; a silo names folders by it.")
+            count(order["round"])
+            context = JobContext(**{**job, "spec": spec_of(job["spec"])})
+            return cls(
+                step=value["step"],
+                order=ClientOrder(
+                    job=context,
+                    client_id=order["client_id"],
+                    round=order["round"],
+                    base=ArtifactRef(**order["base"]),
+                    start=StartingPoint(**order["start"]),
+                ),
+                arguments=dict(value["arguments"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"A silo's order lacks a part or has an unknown one: {error}.") from error
+
+    @property
+    def limits(self) -> InteractionLimits:
+        """Of the interactions contract (step "check")."""
+        return InteractionLimits(**self.arguments["limits"])
+
+    @property
+    def witnessed(self) -> Signed | None:
+        """What the silo signed of its egress ledger last; None where the coordinator knows of nothing.
+
+        Raises:
+            InvalidInput: what was given is something else.
+        """
+        return Signed.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
