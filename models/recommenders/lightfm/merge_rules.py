@@ -1,4 +1,4 @@
-"""Which merge rules LightFM has, by name."""
+"""LightFM's merge rules, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagr
 
 
 def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> DeltaRule:
-    """The merge rule of this name."""
+    """Return the merge rule of this name."""
     rules: dict[MergeRuleName, DeltaRule] = {
         "adagrad_sum": AdagradSum(server_learning_rate),
         "sum": Sum(server_learning_rate),

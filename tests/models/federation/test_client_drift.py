@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.federation.client_drift import ClientDrift, MergedDirection
+from models.federation.contribution import RunningSum
 from models.federation.model import ItemArrays
-from models.kernel.arrays import RunningSum
 from models.recommenders.additive.blend import BlendStatistics
 
 

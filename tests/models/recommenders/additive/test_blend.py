@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.kernel.arrays import RunningSum
+from models.federation.contribution import RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive import blend, ease, next_item
 from models.recommenders.families.family import history_scores

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.evaluation.cold_start import without_items
+from models.federation.contribution import RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
-from models.kernel.arrays import RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive import ease, ials, next_item
 from models.recommenders.families.families import family_of
