@@ -27,8 +27,8 @@ class UpdateIntake:
     """Reads the updates of one round, and adds up those that the update contract accepts.
 
     The contract judges all updates of a round together, after all are read. Updates within `HELD_CLIENTS` and
-    `HELD_BYTES` stay in memory until then. Beyond these bounds one update at a time is in memory: each is added
-    while it is read unless its profile shows a fault, and the accepted ones are read again only if the
+    `HELD_BYTES` stay in memory until then. Beyond these bounds one update at a time is in memory: each is
+    added while it is read unless its profile shows a fault, and the accepted ones are read again only if the
     contract refuses one that was added.
 
     Args:
@@ -110,9 +110,9 @@ class UpdateIntake:
         return decode_update(self._exchange.get(delivery.update), f"The update of {delivery.client_id}")
 
     def _can_add(self, profile: dict[str, object]) -> bool:
-        base, last = self._base, self._sum.clients[-1:]
+        base = self._base
         return (
             all(profile[flag] for flag in _FLAGS)
             and (profile["base_round"], profile["catalog_digest"]) == (base.round, base.catalog_digest)
-            and (profile["client_id"],) > last
+            and profile["client_id"] not in self._sum.clients
         )

@@ -133,7 +133,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             catalog_digest=facts["catalog_digest"],
             contribution=Contribution(
                 arrays=_group(arrays, _CONTRIBUTIONS),
-                weight=_finite(facts["weight"]),
+                weight=_finite(facts["weight"], "weight"),
                 interactions=_whole(facts["interactions"]),
                 metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
             ),
@@ -148,19 +148,19 @@ def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) ->
 
 
 def _metric(total: object, weight: object) -> Metric:
-    return Metric(_finite(total), _finite(weight))
+    return Metric(_finite(total, "metric"), _finite(weight, "metric"))
 
 
-def _finite(value: object) -> float:
+def _finite(value: object, what: str) -> float:
     # Python's JSON reads NaN and infinities, which nothing after a merge could write again.
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"it holds {value!r} in place of a finite number")
+        raise ValueError(f"a {what} of {value!r}")
     return float(value)
 
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"it holds {value!r} in place of a whole number")
+        raise ValueError(f"a count of {value!r}")
     return value
 
 

@@ -27,8 +27,9 @@ def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)
-        arrays = {name: array.copy() for name, array in update.deltas.named()}
-        return encode_update(dataclasses.replace(update, deltas=ItemArrays(**change(arrays))))
+        arrays = {name: array.copy() for name, array in update.contribution.arrays.named()}
+        contribution = dataclasses.replace(update.contribution, arrays=ItemArrays(**change(arrays)))
+        return encode_update(dataclasses.replace(update, contribution=contribution))
 
     return changed
 
