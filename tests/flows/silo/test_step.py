@@ -17,7 +17,6 @@ ASKED = {
             "job_id": "job-1",
             "seed": 7,
             "spec": {"dims": 4, "family": "lightfm"},
-            "merge_rule": "adagrad_sum",
             "exchange_url": "file:///nowhere",
             "data_dir": "/nowhere",
             "data_digest": "",
