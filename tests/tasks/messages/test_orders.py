@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
-from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.client_data import base_of, data_of
 from tasks.datasets.partition_reader import open_partition
