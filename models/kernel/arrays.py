@@ -1,4 +1,4 @@
-"""Groups of named arrays: what travels in a federation."""
+"""Groups of named arrays, the form of models and updates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class ArrayGroup:
-    """The base of frozen dataclasses whose fields are all arrays, which it makes read-only.
+    """Base class of frozen dataclasses whose fields are all arrays. It makes the arrays read-only.
 
     Attributes:
-        AXES: the axes of arrays, such as "items dims", which are checked; axes of one name have one size.
-        GROWING: names of the arrays that are counts or sums of squares, and so never below zero.
+        AXES: array name -> its axes, such as "items dims". The shapes are checked: equal axis names must have
+            equal sizes.
+        GROWING: names of the arrays that hold counts or sums of squares, which are never negative.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {}
@@ -40,7 +41,7 @@ class ArrayGroup:
                 known = ", ".join(f"{size} {axis}" for axis, size in sizes.items())
                 raise InvalidInput(
                     f"Array {name!r} has shape {shape}, expected ({', '.join(axes)})"
-                    f"{f' beside {known}' if known else ''}."
+                    f"{f' with {known}' if known else ''}."
                 )
 
     def size_of(self, axis: str) -> int:
@@ -50,25 +51,25 @@ class ArrayGroup:
         return int(arrays[name].shape[axes.index(axis)])
 
     def named(self) -> Iterator[tuple[str, FloatArray]]:
-        """Yield (name, array) of each array, in the order of the fields."""
-        for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            yield one.name, getattr(self, one.name)
+        """Yield (name, array) for each array, in the order of the fields."""
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            yield field.name, getattr(self, field.name)
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """Return the names of the arrays that say where a contribution points: all that do not only grow.
+        """Return the names of the arrays that give a contribution's direction.
 
-        These are all arrays where every array only grows.
+        These are the arrays that are not in `GROWING`, or all arrays if every array is.
         """
         names = [name for name, _ in self.named()]
         return tuple(name for name in names if name not in self.GROWING) or tuple(names)
 
     def map(self, function: Callable[..., FloatArray], *others: Self) -> Self:
-        """Return the group with `function` applied to each array and its namesakes in `others`."""
+        """Return a group of `function`'s results on each array and the arrays of that name in `others`."""
         return type(self)(
             **{name: function(array, *(getattr(o, name) for o in others)) for name, array in self.named()}
         )
 
     def is_finite(self) -> bool:
-        """Return whether no value is NaN or infinite."""
+        """Return whether all values are finite."""
         return all(bool(np.isfinite(array).all()) for _, array in self.named())

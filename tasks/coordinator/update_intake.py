@@ -54,7 +54,7 @@ class UpdateIntake:
     ) -> None:
         self._exchange, self._rule, self._base, self._base_ref = exchange, rule, base, base_ref
         self._form: ArrayGroup = rule.zero(base.items)
-        self._expected = sum(array.nbytes for _, array in self._form.named())
+        self._expected: int = sum(array.nbytes for _, array in self._form.named())
         self.arrived = sorted(deliveries, key=lambda delivery: delivery.client_id)
         self.profiles: list[dict[str, object]] = []
         self.refused: dict[str, str] = {}

@@ -9,7 +9,6 @@ from models.federation.postprocessors import Postprocessor
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
 from models.recommenders.families.specs import FamilySpec
-from models.recommenders.lightfm.merge_rules import MergeRuleName
 from tasks.exchange.store import ArtifactRef, Exchange
 
 
@@ -21,7 +20,6 @@ class JobContext:
         job_id: which job.
         seed: the job's seed, for training.
         spec: how to train.
-        merge_rule: whose client half prepares an update of LightFM's.
         exchange_url: where models come from and updates go to.
         data_dir, data_digest: the partition that holds the client's data.
         silos_dir: parent of the clients' private folders.
@@ -34,7 +32,6 @@ class JobContext:
     job_id: str
     seed: int
     spec: FamilySpec
-    merge_rule: MergeRuleName
     exchange_url: str
     data_dir: str
     data_digest: str
@@ -47,7 +44,7 @@ class JobContext:
     @property
     def family(self) -> Family:
         """Return the family that clients train."""
-        return family_of(self.spec, self.merge_rule)
+        return family_of(self.spec)
 
     @property
     def exchange(self) -> Exchange:

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import InvalidInput
-from models.kernel.registry import Registry
-
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
