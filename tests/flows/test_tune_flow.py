@@ -102,15 +102,6 @@ def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(p
     assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
 
 
-def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(partition_dir: Path) -> None:
-    rates = {"train.server_learning_rate": {"low": 0.1, "high": 1.0}}
-    rules = {"train.merge_rule": {"choices": ["sum", "mean"]}}
-    opened = opened_search(config(partition_dir), search(federated=rates | rules), "federated")
-    drawn = {"train.server_learning_rate": 0.5}
-    assert opened.with_values(drawn | {"train.merge_rule": "sum"}).train.server_learning_rate == 0.5
-    assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
-
-
 def test_data_are_pooled_only_where_that_is_allowed(partition_dir: Path) -> None:
     guarded = config(partition_dir, evaluation={"negatives": 9, "pooling_allowed": False})
     assert opened_search(guarded, search(), "federated").arm == "federated"
