@@ -122,8 +122,8 @@ def families(world: World, evaluated: Any, models: dict[str, ItemModel]) -> Worl
     files = model_files(ITEMS)
     for name, version in VERSIONS.items():
         model = GlobalModel(version, CATALOG.digest, models[name])
-        _, manifest = world.commit(version, evaluated(0.3), model=model, catalog_digest=CATALOG.digest)
-        tracker.log_round(manifest, encode_model(model), {}, resumed=False, beside=files)
+        _, record = world.commit(version, evaluated(0.3), model=model, catalog_digest=CATALOG.digest)
+        tracker.log_round(record, encode_model(model), {}, resumed=False, beside=files)
     return world
 
 
