@@ -76,7 +76,5 @@ def test_a_package_that_cannot_be_imported_is_named(install):
     things: Registry[str] = Registry("thing", "test.things")
     install("import a_module_that_does_not_exist\n")
     for _ in range(2):  # a second look does not take the first for a success
-        with pytest.raises(
-            InvalidInput, match=r"entry point 'thing' of test\.things cannot be loaded"
-        ):
+        with pytest.raises(InvalidInput, match=r"entry point 'thing' of test\.things cannot be loaded"):
             things.names()
