@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tests.conftest import small_tables
 from tests.faults.real_silos import deadline_after
 from tests.servers.free_port import free_port
 from tests.servers.postgres import PostgresServer
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SILOS = ("ash", "birch", "cedar")
@@ -210,16 +211,6 @@ def as_account(party: str) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "umask": 0o022}
 
 
-def until(happened: Callable[[], Any], what: str, seconds: float) -> Any:
-    """What `happened` returns once it is true."""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if found := happened():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
 @pytest.fixture(scope="session")
 def accounts() -> Iterator[None]:
     """Four Unix accounts without a login; those that were made here are removed."""
@@ -322,14 +313,14 @@ def stack(folders: Path, python: str, postgres_server: PostgresServer) -> Iterat
             *("server", "start", "--host", "127.0.0.1", "--port", str(stack.port)),
             module="prefect",
         )
-        until(lambda: _answers(f"{stack.api_url}/health"), f"health; see {stack.root}/server.log", 120)
+        until(lambda: _answers(f"{stack.api_url}/health"), 120, what=f"the start of {stack.root}/server.log")
         for silo in SILOS:
             _enrol(stack, silo)
         stack.deploy("manual", stack.config("manual"))
         began = time.monotonic()
         for silo in SILOS:
             stack.serve(silo)
-        until(lambda: all(map(stack.polls, SILOS)), "the silos poll for work", 300)
+        until(lambda: all(map(stack.polls, SILOS)), what="the start of the silos' workers")
         stack.deadline_s = deadline_after(time.monotonic() - began)
         stack.start("worker-hub", HUB, "worker", "start", "--pool", "fedrec", module="prefect")
         yield stack

@@ -55,7 +55,7 @@ def finished(stack: Stack, name: str, seconds: float = 400) -> dict[str, Any]:
         jobs = list(stack.home(HUB).jobs.glob(f"{name}-*"))
         return stack.journal(name).result() if jobs else None
 
-    found: dict[str, Any] = until(result, f"job {name} ends", seconds)
+    found: dict[str, Any] = until(result, seconds, what=f"job {name}")
     return found
 
 
@@ -141,7 +141,7 @@ def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
     finally:
         # Otherwise the next minute brings the next job.
         stack.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
-    until(stack.is_idle, "a job that the schedule began meanwhile ends", 300)
+    until(stack.is_idle, what="a job that the schedule began meanwhile")
     assert result["model_sha256"] == local["model_sha256"]
 
 
@@ -151,7 +151,7 @@ def test_a_job_goes_on_without_a_silo_that_was_killed_between_rounds(stack: Stac
     done = stack.run(HUB, "deployment", "run", "federated-training/killed", module="prefect")
     assert done.returncode == 0, done.stderr
     jobs = stack.home(HUB).jobs
-    until(lambda: list(jobs.glob("killed-*/rounds/000001.json")), "round 1 is committed", 300)
+    until(lambda: list(jobs.glob("killed-*/rounds/000001.json")), what="round 1")
     stack.stop("worker-cedar", signal.SIGKILL)
     try:
         result = finished(stack, "killed")

@@ -7,7 +7,6 @@ or thread. It leaves out the same clients in the same rounds, so the job's model
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tests.faults.real_silos import Silos, deployed
 from tests.servers.prefect_server import PrefectServer
+from tests.worlds.mlflow_home import put_database
 
 # Round -> client -> the stage at which it was lost.
 Lost = Mapping[int, Mapping[str, str]]
@@ -226,28 +226,18 @@ class Federation:
                 assert client.read_task_runs(**_unended_tasks(str(run.id))) == []
 
 
-@pytest.fixture(scope="session")
-def mlflow_schema(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with nothing in it: making one takes seconds, copying it none."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def federation(
     home: Path,
     partition_dir: Path,
-    mlflow_schema: Path,
+    prefect_server: None,
+    empty_database: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Federation:
     """A fresh home and partition."""
     folders = Home(home)
-    folders.mlflow.mkdir(parents=True)
-    shutil.copy(mlflow_schema, folders.mlflow / "mlflow.db")
+    put_database(folders, empty_database)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folders.mlflow / 'mlflow.db'}")
     digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     return Federation(folders, partition_dir, f"faults-{digest}")

@@ -28,29 +28,19 @@ from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tasks.tuning.trial import open_clients
+from tests.worlds.mlflow_home import put_database
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
 CLIENTS = ["ash", "birch", "cedar"]
 
 
-@pytest.fixture(scope="module")
-def schema(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with nothing in it: making one takes seconds, copying it none."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def enter(tmp_path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that makes a fresh home and moves there."""
+def enter(tmp_path: Path, prefect_server: None, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes a fresh home and makes the environment name it."""
 
     def entered(name: str) -> Home:
         home = Home(tmp_path / name)
-        home.mlflow.mkdir(parents=True)
-        shutil.copy(schema, home.mlflow / "mlflow.db")
+        put_database(home, empty_database)
         monkeypatch.setenv("FEDREC_HOME", str(home.root))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home.mlflow / 'mlflow.db'}")
         return home

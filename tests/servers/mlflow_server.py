@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.local.environment import settings
+from tasks.local.home import Home
 from tests.servers.server_process import ServerProcess, without
 
 
@@ -32,7 +34,13 @@ class MlflowServer(ServerProcess):
 
     @property
     def environment(self) -> dict[str, str]:
-        return without("MLFLOW_TRACKING_URI")
+        return without("MLFLOW_TRACKING_URI") | server_settings(self.folder)
+
+
+def server_settings(folder: Path) -> dict[str, str]:
+    """Return the settings of a process of MLflow that keeps its state below `folder`."""
+    chosen = settings(Home(folder))
+    return {name: value for name, value in chosen.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +105,7 @@ class World:
         return registry.aliases(self.client, self.model_name)
 
 
-def open_world(root: Path, database: Path) -> World:
-    home = Home(root)
-    home.mlflow.mkdir(parents=True)
-    shutil.copy(database, home.mlflow / "mlflow.db")
+def open_world(home: Home) -> World:
     client = registry.client(home)
     experiment = client.create_experiment("movies", artifact_location=str(home.mlflow / "artifacts"))
     run = client.create_run(experiment)
@@ -121,25 +117,10 @@ def open_world(root: Path, database: Path) -> World:
     return world
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow database, made once because its migrations take more than a second."""
-    home = Home(tmp_path_factory.mktemp("template"))
-    home.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(home).search_registered_models()
-    return home.mlflow / "mlflow.db"
-
-
 @pytest.fixture
-def world(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A registered model without versions, in a home of its own that the environment names too."""
-    from tasks.local.environment import settings
-
-    for name, value in settings(Home(tmp_path / "home")).items():
-        monkeypatch.setenv(name, value)
-    return open_world(tmp_path / "home", empty_database)
+def world(mlflow_home: Home) -> World:
+    """Return a registered model without versions, in the test's home."""
+    return open_world(mlflow_home)
 
 
 @pytest.fixture

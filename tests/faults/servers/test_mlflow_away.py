@@ -16,9 +16,9 @@ from tasks.tracking.outbox_sender import send_what_waits
 
 
 @pytest.fixture
-def served(federation: Any, mlflow_server: Any, mlflow_schema: Path) -> Any:
+def served(federation: Any, mlflow_server: Any, empty_database: Path) -> Any:
     """The federation's MLflow is a server with an empty database."""
-    shutil.copy(mlflow_schema, mlflow_server.folder / "mlflow.db")
+    shutil.copy(empty_database, mlflow_server.folder / "mlflow.db")
     return mlflow_server
 
 

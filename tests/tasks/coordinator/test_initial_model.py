@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
-from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.tracking import registry
 
@@ -39,26 +37,6 @@ def test_a_fresh_model_depends_on_items_dims_and_seed_alone():
     assert fresh_model(KNOWN, lightfm, 7) == model
     others = [(ItemCatalog.of("abd"), lightfm, 7), (KNOWN, wider, 7), (KNOWN, lightfm, 8)]
     assert all(fresh_model(*other).sha256 != model.sha256 for other in others)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = Home(tmp_path_factory.mktemp("template"))
-    root.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(root).search_registered_models()
-    return root.mlflow / "mlflow.db"
-
-
-@pytest.fixture
-def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    found = Home(home)
-    for name, value in settings(found).items():
-        monkeypatch.setenv(name, value)
-    found.mlflow.mkdir(parents=True)
-    shutil.copy(database, found.mlflow / "mlflow.db")
-    return found
 
 
 def manifest_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> dict[str, Any]:

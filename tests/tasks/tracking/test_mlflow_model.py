@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.mlflow_model import model_files
 from tasks.tracking.run_tracker import Tracker
-from tests.servers.free_port import free_port
+from tests.servers.server_process import ServerProcess
 
 N = 300
 IDS = [f"id-{row}" for row in range(N)]
@@ -166,35 +164,35 @@ def test_a_version_holds_no_pickle_and_its_code_imports_nothing_of_fedrec(regist
     assert done.returncode == 0, done.stderr
 
 
+@dataclass
+class ScoringServer(ServerProcess):
+    """`mlflow models serve` over one version."""
+
+    model_uri: str = ""
+
+    health = "/ping"
+
+    @property
+    def command(self) -> list[str]:
+        program = str(Path(sys.executable).with_name("mlflow"))
+        address = ("--host", "127.0.0.1", "--port", str(self.port))
+        return [program, "models", "serve", "--env-manager", "local", "-m", self.model_uri, *address]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # It starts its server by the name of the program.
+        return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 @pytest.fixture
 def scorer(registered: Any, tmp_path: Path) -> Iterator[str]:
-    """The URL of `mlflow models serve` over version 1."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "--env-manager", "local"]
-    command += ["-m", f"models:/{registered.model_name}/1", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("wb") as log:
-        # It starts its server by the name of the program.
-        environ = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        server = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/ping", server, tmp_path / "log")
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            # It starts its server through a shell: the group is ended, which holds nothing else.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1200):
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
-                return
-        except OSError:
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+    """Return the URL that `mlflow models serve` answers at, with version 1."""
+    server = ScoringServer(tmp_path, model_uri=f"models:/{registered.model_name}/1")
+    try:
+        server.start()
+        yield f"{server.url}/invocations"
+    finally:
+        server.stop()
 
 
 def post(url: str, value: dict[str, Any]) -> dict[str, Any]:

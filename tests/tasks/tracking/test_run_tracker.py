@@ -5,40 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import held
-from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.tracking import registry
 from tasks.tracking.run_tracker import Tracker, find_run, flattened, git_revision, open_run
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh database, made once because its migrations take more than a second."""
-    root = Home(tmp_path_factory.mktemp("template"))
-    root.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(root).search_registered_models()
-    return root.mlflow / "mlflow.db"
-
-
-@pytest.fixture
-def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    found = Home(home)
-    for name, value in settings(found).items():
-        monkeypatch.setenv(name, value)
-    found.mlflow.mkdir(parents=True)
-    shutil.copy(database, found.mlflow / "mlflow.db")
-    return found
 
 
 def opened(home: Home, job_id: str = "films-1", run_id: str | None = None) -> Tracker:
