@@ -64,12 +64,13 @@ class Stack:
     deadline_s: float = 0.0
 
     @property
-    def api_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
-
-    @property
     def exchange(self) -> Path:
         return self.root / "exchange"
+
+    @property
+    def api_url(self) -> str:
+        """Prefect's URL."""
+        return f"http://127.0.0.1:{self.port}/api"
 
     def home(self, party: str) -> Home:
         return Home(self.root / party / "home")

@@ -18,6 +18,7 @@ from tasks.bench.cold_start.protocols import HISTORIES, ColdStart
 from tasks.bench.quality.arms import Additive, ItemToItem, LightFM
 from tasks.bench.quality.cases import by_client
 from tasks.datasets.partition_reader import open_partition, read_items
+from tests.worlds.documents import with_table_replaced
 
 SPEC = TrainSpec(dims=4)
 FAMILIES = (
@@ -180,13 +181,7 @@ def test_a_new_silo_is_answered_by_a_model_without_it(partition, rows):
 
 
 def test_the_tables_replace_those_in_the_document(tmp_path, rows):
-    document = tmp_path / "quality.md"
-    document.write_text(f"before\n{BEGIN}\nwhat was\n{END}\nafter\n")
-    put_tables(document, rows)
-    text = document.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "what was" not in text
+    text = with_table_replaced(tmp_path / "quality.md", BEGIN, END, lambda file: put_tables(file, rows))
     assert "| lightfm | federated | 3 |" in text
     assert "| ease | silo_only |" in text
     assert "| cedar |" in text

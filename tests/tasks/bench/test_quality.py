@@ -21,6 +21,7 @@ from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled
 from tasks.bench.quality.markdown import BEGIN, END, put_table, table
 from tasks.bench.quality.table_rows import Evaluator, Plan, quality_rows
 from tasks.datasets.partition_reader import open_partition
+from tests.worlds.documents import with_table_replaced
 
 SPEC = TrainSpec(dims=4)
 ADDITIVE = (
@@ -211,12 +212,7 @@ def test_a_value_is_the_mean_over_all_users_of_all_clients(partition_dir):
 
 def test_the_table_replaces_the_one_in_the_document(tmp_path, rows):
     document = tmp_path / "quality.md"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    put_table(document, rows)
-    text = document.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
+    text = with_table_replaced(document, BEGIN, END, lambda file: put_table(file, rows))
     assert "| lightfm | silo_only |" in text
     assert "| cedar |" in text
     put_table(document, rows)

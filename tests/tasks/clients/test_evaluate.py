@@ -19,27 +19,17 @@ from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
-from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.orders import ClientOrder, StartingPoint
+from tests.worlds.jobs import job_of
 
 SPEC = TrainSpec(dims=4)
 
 
 @pytest.fixture
 def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
-    """Ash is asked to evaluate a model whose items lie at random, after having trained in round 1."""
+    """Return ash's order to evaluate a model of random items; ash has trained in round 1."""
     partition = open_partition(partition_dir)
-    job = JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        merge_rule="sum",
-        exchange_url=(tmp_path / "exchange").as_uri(),
-        data_dir=str(partition_dir),
-        data_digest=partition.digest,
-        silos_dir=str(tmp_path / "silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    job = job_of(partition_dir, tmp_path, spec=SPEC, merge_rule="sum")
     random = np.random.default_rng(3)
     ones = np.ones((40, 4), np.float32)
     items = ItemArrays(

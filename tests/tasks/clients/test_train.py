@@ -20,24 +20,14 @@ from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import decode, decode_update, encode_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tests.worlds.jobs import job_of
 
 SPEC = TrainSpec(dims=4)
 
 
 @pytest.fixture
 def job(tmp_path: Path, partition_dir: Path) -> JobContext:
-    return JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        merge_rule="adagrad_sum",
-        exchange_url=(tmp_path / "exchange").as_uri(),
-        data_dir=str(partition_dir),
-        data_digest=open_partition(partition_dir).digest,
-        silos_dir=str(tmp_path / "silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    return job_of(partition_dir, tmp_path, spec=SPEC)
 
 
 def stored_base(job: JobContext, round_: int = 0) -> ArtifactRef:

@@ -16,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from models.errors import CorruptArtifact
 from tasks.exchange.store import ArtifactRef, Exchange
+from tests.worlds.damaged_objects import DAMAGES, assert_refused_and_mended
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -59,26 +60,13 @@ def test_nothing_but_the_object_is_left_behind(local, tmp_path):
     assert stored(tmp_path) == [tmp_path / "x" / ref.path]
 
 
-DAMAGES = {
-    "a bit flipped": (lambda data: bytes([data[0] ^ 1]) + data[1:], "has SHA-256"),
-    "truncated": (lambda data: data[:-1], "has 4 bytes, expected 5"),
-    "emptied": (lambda data: b"", "has 0 bytes, expected 5"),
-    "longer": (lambda data: data + b"x", "has 6 bytes, expected 5"),
-}
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_object_is_refused_and_mended_by_storing_it_again(local, tmp_path, damage):
-    change, message = DAMAGES[damage]
-    ref = local.put("job/models", b"model")
-    path = tmp_path / "x" / ref.path
-    path.write_bytes(change(b"model"))
-    with pytest.raises(CorruptArtifact, match=message) as caught:
-        local.get(ref)
-    assert caught.value.path == ref.path
-    local.put("job/models", b"model")
-    assert local.get(ref) == b"model"
-    assert stored(tmp_path) == [path]
+def test_a_damaged_object_is_refused_and_storing_it_again_mends_it(local, tmp_path, damage):
+    def overwrite(ref: ArtifactRef, data: bytes) -> None:
+        (tmp_path / "x" / ref.path).write_bytes(data)
+
+    ref = assert_refused_and_mended(local, damage, overwrite)
+    assert stored(tmp_path) == [tmp_path / "x" / ref.path]
 
 
 def test_a_reference_that_lies_is_refused(exchange):

@@ -13,6 +13,7 @@ import pytest
 
 from models.errors import CorruptArtifact
 from tasks.exchange.store import ArtifactRef, Exchange
+from tests.worlds.damaged_objects import DAMAGES, assert_refused_and_mended
 
 
 @pytest.fixture
@@ -82,25 +83,14 @@ def test_missing(exchange, object_store):
     assert exchange.get(ref) == b"model"
 
 
-DAMAGES = {
-    "a bit flipped": (lambda data: bytes([data[0] ^ 1]) + data[1:], "has SHA-256"),
-    "truncated": (lambda data: data[:-1], "has 4 bytes, expected 5"),
-    "emptied": (lambda data: b"", "has 0 bytes, expected 5"),
-    "longer": (lambda data: data + b"x", "has 6 bytes, expected 5"),
-}
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_object_is_refused_and_mended_by_storing_it_again(exchange, s3, damage):
-    change, message = DAMAGES[damage]
+def test_a_damaged_object_is_refused_and_storing_it_again_mends_it(exchange, s3, damage):
     client, bucket = s3
-    ref = exchange.put("job/models", b"model")
-    client.put_object(Bucket=bucket, Key=f"fedrec/{ref.path}", Body=change(b"model"))
-    with pytest.raises(CorruptArtifact, match=message) as caught:
-        exchange.get(ref)
-    assert caught.value.path == ref.path
-    exchange.put("job/models", b"model")
-    assert exchange.get(ref) == b"model"
+
+    def overwrite(ref: ArtifactRef, data: bytes) -> None:
+        client.put_object(Bucket=bucket, Key=f"fedrec/{ref.path}", Body=data)
+
+    ref = assert_refused_and_mended(exchange, damage, overwrite)
     assert keys(s3) == [f"fedrec/{ref.path}"]
 
 

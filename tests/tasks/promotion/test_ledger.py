@@ -8,30 +8,12 @@ import pytest
 
 from models.errors import JobBusy, LedgerTampered, NotFound
 from models.ledger import chain
-from models.promotion.decision import PromotionDecision
-from models.promotion.gates import GateVerdict
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
 from tasks.tracking import registry
+from tests.worlds.decisions import decision
 
 HASH = "a" * 64
-
-
-def decision(
-    candidate: int, incumbent: int | None = None, kind: str = "promotion", passed: bool = True
-) -> PromotionDecision:
-    return PromotionDecision(
-        kind=kind,
-        model_name="movies",
-        candidate=candidate,
-        incumbent=incumbent,
-        verdicts=(GateVerdict("artefact", passed, "loads", "loads"),),
-        actor="ada",
-        reason="test",
-        decided_at="2026-11-20T10:00:00+00:00",
-        evidence={},
-        policy={},
-    )
 
 
 @pytest.fixture

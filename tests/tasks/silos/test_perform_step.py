@@ -37,6 +37,7 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import load_key, make_key
 from tasks.silos.perform_step import Silo, note_failure, work
 from tasks.silos.signed_answers import open_sealed
+from tests.worlds.jobs import job_of
 
 SPEC = TrainSpec(dims=4)
 
@@ -101,18 +102,7 @@ class World:
 def world(tmp_path: Path, partition_dir: Path) -> World:
     exchange = Exchange((tmp_path / "exchange").as_uri())
     partition = open_partition(partition_dir)
-    local = JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        merge_rule="adagrad_sum",
-        exchange_url=exchange.url,
-        data_dir=str(partition_dir),
-        data_digest=partition.digest,
-        silos_dir=str(tmp_path / "local-silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    local = job_of(partition_dir, tmp_path, spec=SPEC, silos_dir=str(tmp_path / "local-silos"))
     items = exchange.put("job-1/catalog", partition.items_path.read_bytes())
     home = Home(tmp_path / "silo")
     make_key(home)

@@ -12,10 +12,11 @@ from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_m
 from models.federation.merge import merge_rule
 from models.federation.model import ItemModel
 from models.federation.rounds import TrainSpec
-from models.kernel.metric import total
+from models.kernel.metric import Metric, total
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.lightfm.training import train_alone
+from tasks.clients.client_data import SiloData
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
@@ -24,6 +25,17 @@ from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
 
 def scores(users: np.ndarray, items: ItemModel) -> Scores:
     return product_scores(users, items.vectors, items.item_biases)
+
+
+def figures_after(simulation: Simulation, silos: dict[str, SiloData], *, rounds: int) -> dict[str, Metric]:
+    """Return the validation metrics over all silos after more rounds of a simulation."""
+    for _ in range(rounds):
+        simulation.run_round()
+    items = simulation.model.items
+    return total(
+        ranking_metrics(rank_cases(silo, scores(simulation.users[name].embeddings, items), "validation"))
+        for name, silo in silos.items()
+    )
 
 
 @pytest.fixture
@@ -53,14 +65,7 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
         lambda _: merge_rule("adagrad_sum"),
         seed=1,
     )
-    for _ in range(12):
-        simulation.run_round()
-    expected = total(
-        ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
-        )
-        for name, silo in silos.items()
-    )
+    expected = figures_after(simulation, silos, rounds=12)
     assert found[-1].metrics == expected
     assert found[-1].update_bytes == simulation.update_bytes
     assert set(expected) == set(METRICS)
@@ -119,18 +124,11 @@ def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_
         lambda round_: merge_rule("adagrad_sum", min(1.0, (13 - round_) / 6)),
         seed=1,
     )
-    for _ in range(12):
-        simulation.run_round()
-    expected = total(
-        ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
-        )
-        for name, silo in silos.items()
-    )
+    expected = figures_after(simulation, silos, rounds=12)
     assert list(looks(cooling))[-1].metrics == expected
 
 
-def test_the_test_cases_are_looked_at_only_where_it_is_asked_for(trial: TrialSpec) -> None:
+def test_only_a_trial_of_the_test_split_looks_at_test_cases(trial: TrialSpec) -> None:
     chosen, reported = (list(looks(replace(trial, split=name)))[-1] for name in ("validation", "test"))
     assert chosen.metrics["loo_ndcg@10"].weight == reported.metrics["loo_ndcg@10"].weight == 24
     assert chosen.metrics != reported.metrics

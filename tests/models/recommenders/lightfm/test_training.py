@@ -68,18 +68,20 @@ def training_state(kind: type[np.random.RandomState], round_: int) -> np.random.
     return kind(np.random.MT19937(np.random.SeedSequence(seed_for(SEED, "training", CLIENT, round_))))
 
 
+SHARED_SETTINGS = ("learning_rate", "item_alpha", "user_alpha", "max_sampled")
+
+
 def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
     """What plain LightFM makes of these arrays in one epoch."""
     model = LightFM(
         no_components=spec.dims,
         loss=spec.loss,
-        learning_rate=spec.learning_rate,
-        item_alpha=spec.item_alpha,
-        user_alpha=spec.user_alpha,
-        max_sampled=spec.max_sampled,
         k=spec.kos_k,
         n=spec.kos_n,
         random_state=random_state,
+        **{
+            name: getattr(spec, name) for name in ("learning_rate", "item_alpha", "user_alpha", "max_sampled")
+        },
     )
     for side, arrays in zip(("item", "user"), start, strict=True):
         for name, array in zip(ARRAYS, vars(arrays).values(), strict=True):

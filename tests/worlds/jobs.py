@@ -1,0 +1,27 @@
+"""A job over a partition, as its clients are given it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from models.federation.rounds import TrainSpec
+from tasks.datasets.partition_reader import open_partition
+from tasks.messages.orders import JobContext
+
+
+def job_of(partition_dir: Path, folder: Path, **changes: Any) -> JobContext:
+    """Return job "job-1" of 4 dims, with exchange and silos below `folder`; `changes` replace parts of it."""
+    parts = {
+        "job_id": "job-1",
+        "seed": 7,
+        "spec": TrainSpec(dims=4),
+        "merge_rule": "adagrad_sum",
+        "exchange_url": (folder / "exchange").as_uri(),
+        "data_dir": str(partition_dir),
+        "data_digest": open_partition(partition_dir).digest,
+        "silos_dir": str(folder / "silos"),
+        "evaluation_seed": 5,
+        "negatives": 20,
+    }
+    return JobContext(**(parts | changes))
