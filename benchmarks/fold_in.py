@@ -20,9 +20,9 @@ import numpy as np
 import yaml
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
-from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,

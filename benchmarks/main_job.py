@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel
-from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import load_silo
 from tasks.datasets.partition_reader import open_partition

@@ -26,9 +26,7 @@ import numpy as np
 
 from models.evaluation.ranking import Scores, ndcg, product_scores
 from models.evaluation.split import Split, sample_negatives
-from models.federation.merge import merge_rule
 from models.federation.model import ItemArrays, require
-from models.federation.rounds import TrainSpec
 from models.kernel.arrays import ArrayGroup, RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
@@ -37,6 +35,8 @@ from models.recommenders.families.families import additive_family_of, family_of
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import AdditiveSpec
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import TrainingSet, UserArrays, train_round
 from tasks.clients.client_data import SiloData
 from tasks.clients.evaluate import rank_cases

@@ -15,8 +15,8 @@ from flows.settings.training_config import TrainingConfig, parse_config
 from flows.settings.tuning_config import Arm, TuningConfig, with_values
 from flows.terminal.progress import announce
 from models.errors import DivergedUpdate, InvalidConfig
-from models.federation.rounds import TrainSpec
 from models.kernel.metric import as_json, values
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import fingerprint
 from tasks.local.environment import apply

@@ -13,12 +13,12 @@ from flows.settings.training_config import Share
 from models.errors import InvalidConfig
 from models.evaluation.cold_start import COLD_STARTS, NEW_SILOS
 from models.evaluation.protocols import PROTOCOLS
-from models.federation.merge import MergeRuleName
-from models.federation.rounds import TrainSpec
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.lightfm.merge_rules import MergeRuleName
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec
 from tasks.bench.quality.table_rows import ARMS, Plan

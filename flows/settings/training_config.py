@@ -14,9 +14,9 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
-from models.federation.merge import MergeRuleName
-from models.federation.rounds import TrainSpec
 from models.recommenders.families.specs import FamilySpec, IterativeSpec
+from models.recommenders.lightfm.merge_rules import MergeRuleName
+from models.recommenders.lightfm.spec import TrainSpec
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

@@ -116,9 +116,9 @@ class GlobalModel:
         round: number of merges behind it; 0 is the initial model.
         catalog_digest: which catalogue numbers its rows.
         items: the parameters, float32.
-        moments: the state of a server optimiser that keeps one (`models.federation.server_optimisers`): first
-            moments in place of the parameters, second moments in place of their accumulators. It is a part of
-            the model, so that a resumed job goes on with the same bytes.
+        moments: the state of LightFM's server optimisers that keep one: first moments in place of the
+            parameters, second moments in place of their accumulators. It is part of the model, so that a
+            resumed job goes on with the same bytes.
     """
 
     round: int

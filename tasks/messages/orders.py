@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.federation.merge import MergeRuleName
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
 from models.recommenders.families.specs import FamilySpec
+from models.recommenders.lightfm.merge_rules import MergeRuleName
 from tasks.exchange.store import ArtifactRef, Exchange
 
 

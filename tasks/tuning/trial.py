@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from models.evaluation.ranking import ranking_metrics
-from models.federation.merge import MergeRuleName
-from models.federation.rounds import TrainSpec
 from models.kernel.metric import Metric, total
 from models.recommenders.families.families import LightFMFamily, family_of
 from models.recommenders.families.simulation import Simulation
+from models.recommenders.lightfm.merge_rules import MergeRuleName
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import PooledTraining
 from tasks.clients.client_data import SiloData, load_silo
 from tasks.clients.evaluate import rank_cases

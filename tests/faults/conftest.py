@@ -20,10 +20,10 @@ import pytest
 
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.evaluation.split import split_leave_one_out
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
 from models.kernel.catalog import ItemCatalog
+from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal

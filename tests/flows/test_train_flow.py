@@ -16,12 +16,12 @@ from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
-from models.federation.merge import merge_rule
-from models.federation.rounds import TrainSpec
 from models.kernel.metric import as_json, total, values
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import spec_of
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model

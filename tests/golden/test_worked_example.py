@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.recommenders.lightfm.merge_rules import merge_rule
 
 SAMPLES = {"a": 1000, "b": 800, "c": 600}
 GRADIENTS = {"a": -0.5, "b": -0.3, "c": -0.2}

@@ -13,7 +13,6 @@ import pytest
 
 from models.errors import CorruptArtifact
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
-from models.federation.rounds import TrainSpec
 from models.kernel.catalog import ItemCatalog
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
@@ -22,6 +21,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.families.families import family_of
 from models.recommenders.families.specs import FamilySpec
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_users
 from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.rating.gibbs import RatedData

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.datasets.partition_reader import open_partition
 from tasks.messages.orders import JobContext
 

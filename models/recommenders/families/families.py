@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
-from models.federation.merge import DeltaRule, MergeRule, MergeRuleName, merge_rule
+from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
-from models.federation.rounds import TrainSpec, cooled_down
 from models.kernel.arrays import ArrayGroup, RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive import blend, ease, ials, next_item
@@ -21,6 +20,9 @@ from models.recommenders.families.family import Family, LocalData
 from models.recommenders.families.specs import AdditiveSpec, FamilySpec
 from models.recommenders.items.item_factors import ItemFactors
 from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.lightfm.delta_rules import DeltaRule
+from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
+from models.recommenders.lightfm.spec import TrainSpec, cooled_down
 from models.recommenders.lightfm.training import (
     UserArrays,
     initial_items,

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from models.federation.merge import DeltaRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, require
-from models.federation.rounds import TrainSpec, plan_round
+from models.federation.rounds import plan_round
 from models.kernel.arrays import RunningSum
+from models.recommenders.lightfm.delta_rules import DeltaRule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from models.federation.rounds import TrainSpec
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.rating.spec import RatingSpec
 
 AdditiveSpec = IalsSpec | EaseSpec | NextItemSpec | BlendSpec

@@ -20,9 +20,9 @@ from lightfm._lightfm_fast import CSRMatrix, FastLightFM, fit_bpr, fit_logistic,
 
 from models.errors import DivergedUpdate, InvalidInput
 from models.federation.model import ItemArrays
-from models.federation.rounds import TrainSpec, cooled_down
 from models.kernel.arrays import FloatArray
 from models.kernel.seeds import generator_for, seed_for
+from models.recommenders.lightfm.spec import TrainSpec, cooled_down
 
 IntArray = npt.NDArray[np.int32]
 

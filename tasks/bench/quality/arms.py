@@ -14,15 +14,15 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from models.federation.merge import MergeRuleName
 from models.federation.model import ItemArrays, ItemModel, require
-from models.federation.rounds import TrainSpec
 from models.kernel.arrays import ArrayGroup, RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.families.families import LightFMFamily, additive_family_of
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import AdditiveSpec
+from models.recommenders.lightfm.merge_rules import MergeRuleName
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     train_alone,

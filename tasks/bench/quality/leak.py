@@ -14,11 +14,11 @@ import numpy as np
 
 from models.evaluation.bootstrap import interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
-from models.federation.rounds import TrainSpec
 from models.kernel.histories import Histories
 from models.kernel.seeds import generator_for
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from models.errors import ForgedAnswer, InvalidInput, LedgerTampered, NotFound, SiloFailed, StaleUpdate
 from models.federation.envelope import Question
 from models.federation.model import GlobalModel
-from models.federation.rounds import TrainSpec
 from models.ledger.head import Head
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.train import train_client
 from tasks.coordinator.egress_witness import Witness, require_told, told_in

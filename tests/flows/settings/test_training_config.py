@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from flows.settings.training_config import TrainingConfig, load_config, parse_config
 from models.errors import InvalidConfig, InvalidInput
-from models.federation.rounds import TrainSpec
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ials import IalsSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.rating.spec import RatingSpec
 
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"

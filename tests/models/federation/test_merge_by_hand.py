@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.federation.merge import MergeRule, merge_rule
+from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.recommenders.lightfm.merge_rules import merge_rule
 
 
 def arrays(embeddings, biases, embedding_accumulators, bias_accumulators) -> ItemArrays:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
-from models.federation.merge import Mean, MergeRule, MergeRuleName, merge_rule
+from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
-from models.federation.server_optimisers import ServerOptimiser
+from models.recommenders.lightfm.delta_rules import Mean
+from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
+from models.recommenders.lightfm.server_optimisers import ServerOptimiser
 
 ITEMS, DIMS = 3, 2
 SHAPES = {

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput, QuorumNotReached
-from models.federation.rounds import Rejection, RoundPlan, cooled_down, plan_round, require_quorum
+from models.federation.rounds import Rejection, RoundPlan, plan_round, require_quorum
+from models.recommenders.lightfm.spec import cooled_down
 
 CLIENTS = st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=40, unique=True)
 SHARES = st.integers(1, 100).map(lambda percent: percent / 100)

@@ -7,10 +7,10 @@ import pytest
 
 from models.errors import InvalidInput
 from models.evaluation.cold_start import COLD_STARTS, KNOWN_ITEMS
-from models.federation.rounds import TrainSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.items.features import ItemFeatures
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.bench.cold_start import baselines
 from tasks.bench.cold_start.cases import new_items, new_users, told, whole
 from tasks.bench.cold_start.markdown import BEGIN, END, put_tables, tables

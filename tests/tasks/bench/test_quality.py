@@ -10,11 +10,11 @@ import pytest
 
 from models.errors import InvalidInput
 from models.evaluation.protocols import LEAVE_ONE_OUT, RANDOM, TEMPORAL
-from models.federation.rounds import TrainSpec
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
 from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from models.federation.model import GlobalModel, ItemArrays
-from models.federation.rounds import TrainSpec
 from models.kernel.metric import Metric
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from tasks.clients.client_data import base_of, data_of

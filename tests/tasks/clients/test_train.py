@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from models.errors import CorruptArtifact
-from models.federation.merge import merge_rule
 from models.federation.model import GlobalModel
-from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import UserStates, base_of, data_of
 from tasks.clients.train import train_client

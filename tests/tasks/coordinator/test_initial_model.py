@@ -13,9 +13,9 @@ import pytest
 
 from models.errors import InvalidConfig, NotFound
 from models.federation.model import GlobalModel
-from models.federation.rounds import TrainSpec
 from models.kernel.catalog import ItemCatalog
 from models.recommenders.families.families import family_of
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
 from tasks.exchange.codec import decode_model, encode_model

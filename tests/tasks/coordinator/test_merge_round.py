@@ -12,10 +12,11 @@ import pytest
 
 from data_contracts.updates import UpdateLimits
 from models.errors import QuorumNotReached
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
-from models.federation.rounds import Rejection, RoundPlan, TrainSpec
+from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.merge_round import COMPARED_CLIENTS, Merged, merge_round
 from tasks.exchange.codec import decode_model, encode, encode_model, encode_update

@@ -11,8 +11,8 @@ import pytest
 from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import FedrecError, InvalidInput
-from models.federation.rounds import TrainSpec
 from models.kernel.metric import Metric
+from models.recommenders.lightfm.spec import TrainSpec
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Checked, Delivery, Evaluation, answer_as_json, answer_of_json

@@ -16,8 +16,8 @@ from data_contracts.interactions import InteractionLimits
 from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTampered, NotFound
 from models.federation.envelope import Question
 from models.federation.model import GlobalModel
-from models.federation.rounds import TrainSpec
 from models.ledger.head import Head
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_metrics
-from models.federation.merge import merge_rule
 from models.federation.model import ItemModel
-from models.federation.rounds import TrainSpec
 from models.kernel.metric import Metric, total
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import train_alone
 from tasks.clients.client_data import SiloData
 from tasks.clients.evaluate import rank_cases

@@ -9,7 +9,6 @@ import pytest
 
 from models.errors import InvalidInput
 from models.federation.model import ClientUpdate, GlobalModel
-from models.federation.rounds import TrainSpec
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
@@ -17,6 +16,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.families.families import LightFMFamily, family_of
 from models.recommenders.families.specs import spec_of
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_users, train_round
 from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 

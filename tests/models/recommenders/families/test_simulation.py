@@ -7,10 +7,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from models.federation.merge import MergeRuleName, merge_rule
 from models.federation.model import ClientUpdate, GlobalModel
-from models.federation.rounds import TrainSpec, plan_round
+from models.federation.rounds import plan_round
 from models.recommenders.families.simulation import Simulation
+from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
 
 SEED, ITEMS = 5, 60

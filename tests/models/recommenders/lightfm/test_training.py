@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from lightfm import LightFM
 
 from models.errors import DivergedUpdate, InvalidInput
-from models.federation.merge import MergeRuleName, merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
-from models.federation.rounds import Loss, TrainSpec
 from models.kernel.seeds import generator_for, seed_for
+from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
+from models.recommenders.lightfm.spec import Loss, TrainSpec
 from models.recommenders.lightfm.training import (
     PooledTraining,
     TrainingSet,

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ItemArrays
-from models.federation.rounds import TrainSpec
+from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import TrainingSet, train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 

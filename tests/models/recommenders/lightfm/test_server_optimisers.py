@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.federation.merge import merge_rule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
-from models.federation.server_optimisers import ServerOptimiser
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.server_optimisers import ServerOptimiser
 
 NAMES = ("fedadagrad", "fedadam", "fedyogi")
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.federation.merge import Mean
 from models.federation.model import GlobalModel, ItemArrays, require
 from models.kernel.arrays import FloatArray, RunningSum
+from models.recommenders.lightfm.delta_rules import Mean
 
 
 @dataclass(frozen=True)

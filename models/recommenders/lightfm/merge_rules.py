@@ -1,0 +1,24 @@
+"""Which merge rules LightFM has, by name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from models.recommenders.lightfm.delta_rules import AdagradSum, DeltaRule, Mean, Sum, WeightedMean
+from models.recommenders.lightfm.server_optimisers import FedAdagrad, FedAdam, FedYogi
+
+MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
+
+
+def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> DeltaRule:
+    """The merge rule of this name."""
+    rules: dict[MergeRuleName, DeltaRule] = {
+        "adagrad_sum": AdagradSum(server_learning_rate),
+        "sum": Sum(server_learning_rate),
+        "mean": Mean(),
+        "weighted_mean": WeightedMean(),
+        "fedadagrad": FedAdagrad(server_learning_rate),
+        "fedadam": FedAdam(server_learning_rate),
+        "fedyogi": FedYogi(server_learning_rate),
+    }
+    return rules[name]
