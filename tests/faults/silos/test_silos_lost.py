@@ -1,4 +1,4 @@
-"""Silos that are killed or stopped in the middle of a step: real workers, each in processes of its own.
+"""Silos that are killed or stopped in the middle of a step. Their workers are real processes.
 
 A test waits for events. Only the coordinator's deadline is a matter of time.
 """
@@ -17,7 +17,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.timeout(1800)
 
 
-def test_killed_before_training(silos: Silos) -> None:
+def test_a_silo_killed_before_training_misses_that_round(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def hear(round_: int) -> None:
@@ -35,7 +35,7 @@ def test_killed_before_training(silos: Silos) -> None:
     assert silos.left("cedar", 2) == []
 
 
-def test_killed_during_training(silos: Silos) -> None:
+def test_a_silo_killed_during_training_misses_the_deadline(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def hear(round_: int) -> Meanwhile | None:
@@ -84,7 +84,7 @@ def cedar_hangs(
     return hear
 
 
-def test_killed_during_training_and_missed_by_prefect(silos: Silos) -> None:
+def test_a_silo_killed_during_training_is_given_up_when_its_heartbeats_stop(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def kill() -> None:
@@ -103,7 +103,7 @@ def test_killed_during_training_and_missed_by_prefect(silos: Silos) -> None:
     assert silos.left("cedar", 2) == []
 
 
-def test_called_off_in_prefect(silos: Silos) -> None:
+def test_a_training_cancelled_in_prefect_costs_the_silo_its_round(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def release(hung: Hung) -> None:
@@ -119,7 +119,7 @@ def test_called_off_in_prefect(silos: Silos) -> None:
     assert silos.left("cedar", 2) == []
 
 
-def test_killed_after_training(silos: Silos) -> None:
+def test_a_silo_killed_after_training_counts_because_its_answer_was_sent(silos: Silos) -> None:
     silos.start("ash", "birch")
     silos.start("cedar", program="tests.faults.dying_silo")
     dead: list[Meanwhile] = []
@@ -148,7 +148,7 @@ def test_killed_after_training(silos: Silos) -> None:
     assert silos.left("cedar", 2) == ["client_update", "train"]
 
 
-def test_stopped_past_the_deadline_and_its_late_update(silos: Silos) -> None:
+def test_a_late_update_is_recorded_and_changes_no_model(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def go_on(hung: Hung) -> None:
@@ -163,7 +163,7 @@ def test_stopped_past_the_deadline_and_its_late_update(silos: Silos) -> None:
     assert silos.answered("cedar", 2)
     assert silos.left("cedar", 2) == ["client_update", "train"]
     silos.federation.check(config, result, {2: {"cedar": "deadline"}})
-    # The coordinator has it on record.
+    # The coordinator has recorded it.
     (late,) = result["late"]
     assert (late["round"], late["client_id"], late["stage"]) == (2, "cedar", "late")
     entries = EgressLedger(silos.home("cedar")).read_verified().entries
