@@ -1,4 +1,4 @@
-"""A job, its promotion and a recommendation against a real MLflow server that passes artefacts on itself."""
+"""A job, its promotion and a recommendation through a real MLflow server that also carries the artefacts."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.worlds.served import Server, put_bundle, serving
 
 @pytest.fixture
 def opened(page: Page, server: Server) -> Page:
-    """The page, with its first recommendations."""
+    """Open the page and wait for its first recommendations."""
     open_page(page, server)
     return page
 
@@ -59,19 +59,19 @@ def titles_of(answer: list[dict[str, Any]]) -> list[str]:
 
 
 def reason(told: dict[str, Any]) -> str:
-    """A reason as people read it."""
+    """Return a reason as people read it."""
     names = {"popularity": "its popularity", "other": "everything else"}
     percent = "under 1" if told["share"] < 0.01 else str(round(100 * told["share"]))
     return f"{percent} % {names.get(told['kind'], told['title'])}"
 
 
-def test_it_begins_with_what_is_popular(opened, server):
+def test_it_begins_with_popular_items(opened, server):
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
     assert titles(opened) == titles_of(told(server))
     expect(opened.get_by_role("status")).to_have_text("10 recommendations of what is popular.")
 
 
-def test_recommendations_follow_what_is_chosen_and_say_why(opened, server):
+def test_recommendations_follow_the_chosen_items_and_give_reasons(opened, server):
     choose(opened, "film 012", "Film 012, The (1912)")
     choose(opened, "film 031", "Film 031, The (1931)")
 
@@ -128,7 +128,7 @@ def test_the_keyboard_alone_is_enough(opened, server):
     expect(opened.get_by_role("button", name=f"I like {diverse[0]}")).to_be_focused()
     keyboard.press("Enter")
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 2 titles.")
-    # What had the focus is gone, but the focus is not back at the top of the page.
+    # The focused element is gone, but the focus is not back at the top of the page.
     expect(opened.locator("#recommendations")).to_be_focused()
 
 
@@ -179,13 +179,13 @@ def test_a_late_reply_to_an_older_search_changes_nothing(opened):
     search(opened).fill("film 031")
     expect(options(opened)).to_have_text([re.compile("Film 031")])
 
-    with contextlib.suppress(Error):  # the page may have given up on it
+    with contextlib.suppress(Error):  # the page may have given up the request
         held[0].continue_()
     opened.wait_for_timeout(300)
     expect(options(opened)).to_have_text([re.compile("Film 031")])
 
 
-def test_recommended_titles_can_be_taken_or_sent_away(opened, server):
+def test_recommended_titles_can_be_added_or_excluded(opened, server):
     choose(opened, "film 012", "Film 012, The (1912)")
     answer = told(server, "i12")
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(answer))
@@ -214,7 +214,7 @@ def test_axe_finds_no_barrier(page, server, scheme):
     search(page).press("ArrowDown")
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
-    # What axe looked at was the page, not an empty one.
+    # axe has examined the whole page and not an empty one.
     assert len(found.response["passes"]) > 20
 
 
@@ -227,7 +227,7 @@ def test_it_fits_a_phone(page, server):
     assert width <= 360
 
 
-def test_it_asks_nobody_but_the_service_and_keeps_nothing(page, server):
+def test_it_contacts_only_the_service_and_stores_nothing(page, server):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     open_page(page, server)
@@ -235,7 +235,7 @@ def test_it_asks_nobody_but_the_service_and_keeps_nothing(page, server):
 
     origin = f"http://127.0.0.1:{server.port}/"
     assert [url for url in asked if not url.startswith(origin)] == []
-    # The history travels in bodies, which no log of addresses holds.
+    # The history travels in bodies, which are in no access log.
     assert [url for url in asked if "i12" in url] == []
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
     assert page.context.cookies() == []
@@ -255,7 +255,7 @@ DECISION = {
 }
 
 
-def test_it_says_which_model_answers_and_follows_a_swap(page, tmp_path):
+def test_it_names_the_version_that_answers_and_follows_a_swap(page, tmp_path):
     target = put_bundle(tmp_path, 1)
     write_pointer(tmp_path, Pointer(Target(target.bundle, target.manifest_sha256, DECISION)))
     with serving(tmp_path, tmp_path / "log") as server:
@@ -277,7 +277,7 @@ def test_it_says_which_model_answers_and_follows_a_swap(page, tmp_path):
         assert titles(page) == titles_of(told(server, "i12"))
 
 
-def test_it_asks_for_a_token_where_the_service_does(page, tmp_path):
+def test_it_requests_a_token_if_the_service_does(page, tmp_path):
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
     token = "abc-123"  # noqa: S105
     with serving(tmp_path, tmp_path / "log", token=token) as server:
@@ -302,7 +302,7 @@ def test_it_waits_for_a_service_that_is_not_ready_yet(page, tmp_path):
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_service_that_is_gone_is_said_to_be(page, tmp_path: Path):
+def test_it_says_that_a_service_is_gone(page, tmp_path: Path):
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
     with serving(tmp_path, tmp_path / "log") as server:
         server.wait_until(server.is_ready)

@@ -1,4 +1,4 @@
-"""Damage to a stored object, and what the exchange owes its readers on every kind of storage."""
+"""Damage to a stored object, and how the exchange treats it on every kind of storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions on a version, as a promotion or a rollback takes them."""
+"""Decisions on a version, as a promotion or a rollback makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job over a partition, as its clients are given it."""
+"""A job over a partition, as its clients receive it."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ ITEMS = pd.DataFrame(
     }
 )
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
-# Items 1 and 50 point one way and items 12 and 100 the other.
+# Items 1 and 50 point one way, and items 12 and 100 the other.
 EMBEDDINGS = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
 
 
 def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
-    """A model of the four items; the round sets its first bias, so that no two rounds are alike."""
+    """Return a model of the four items. The round sets its first bias, so that all rounds differ."""
     biases = np.zeros(4, dtype=np.float32)
     biases[0] = round_ / 1000
     items = ItemArrays(
@@ -44,7 +44,7 @@ def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
 
 
 def evaluation_of(ndcg: float, clients: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Any]:
-    """An evaluation whose NDCG@10 is `ndcg`; clients as id -> (LOO HR@10, cases)."""
+    """Return an evaluation whose NDCG@10 is `ndcg`. `clients` maps ids to (LOO HR@10, cases)."""
     parts = clients if clients is not None else {"alpha": (0.6, 120.0), "beta": (0.6, 80.0)}
     sums = {client: {"total": value * cases, "weight": cases} for client, (value, cases) in parts.items()}
     cases = sum(one["weight"] for one in sums.values())
@@ -71,7 +71,7 @@ class World:
     def commit(
         self, round_: int, evaluation: dict[str, Any] | None, **changes: Any
     ) -> tuple[Path, dict[str, Any]]:
-        """The artefact folder of a committed round and its manifest; `changes` replace parts of it."""
+        """Return the artefact folder of a committed round and its manifest. `changes` replace parts of it."""
         data = encode_model(changes.pop("model", model_of(round_)))
         manifest = {
             "format": 1,
@@ -95,7 +95,7 @@ class World:
         return folder, manifest
 
     def register(self, round_: int, evaluation: dict[str, Any] | None, **changes: Any) -> int:
-        """The version of a newly committed round."""
+        """Commit a round and register it. Return its version."""
         folder, manifest = self.commit(round_, evaluation, **changes)
         version = registry.register_round(self.client, self.model_name, self.run_id, str(folder), manifest)
         self.folders[version] = folder
@@ -125,5 +125,5 @@ def world(mlflow_home: Home) -> World:
 
 @pytest.fixture
 def evaluated() -> Callable[..., dict[str, Any]]:
-    """Makes evaluations: see `evaluation_of`."""
+    """Return a function that makes evaluations: see `evaluation_of`."""
     return evaluation_of

@@ -1,4 +1,4 @@
-"""A silo's worker in a process of its own, beside a real Prefect server: what becomes of its pool's runs."""
+"""A silo's worker in a process of its own, beside a real Prefect server: what happens to its pool's runs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Worker:
     """A silo with a worker, in a process group of its own.
 
     Attributes:
-        name: of the silo.
-        home: its folder.
-        process: once it has been started.
+        name: the silo's name.
+        home: the silo's folder.
+        process: the worker, once it has been started.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Worker:
             )
 
     def deploy(self) -> UUID:
-        """The deployment of the silo's steps, with its pool."""
+        """Create the deployment of the silo's steps, with its pool."""
         from prefect.client.orchestration import get_client
 
         from flows.silo.step import silo_step
@@ -66,12 +66,12 @@ class Worker:
             return client.create_deployment(flow_id, name=self.name, work_pool_name=f"silo-{self.name}")
 
     def hang(self) -> None:
-        """Steps wait from now on where they read the silo's settings: a FIFO that nobody writes to."""
+        """Make later steps wait when they read the silo's settings: a FIFO that nobody writes to."""
         (self.home / "silo.yaml").unlink()
         os.mkfifo(self.home / "silo.yaml")
 
     def processes(self) -> set[int]:
-        """All of the worker's group that are alive."""
+        """Return all living processes of the worker's group."""
         found = set()
         for entry in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -87,7 +87,7 @@ class Worker:
 def worker(tmp_path: Path, prefect_server: None) -> Iterator[Worker]:
     from prefect.settings import PREFECT_API_URL
 
-    # Prefect's server is the whole session's; each test has a silo of its own.
+    # Prefect's server is the whole session's, so each test has a silo of its own.
     worker = Worker(f"ash-{uuid4().hex[:12]}", tmp_path / "silo")
     make_key(Home(worker.home))
     settings = {
@@ -118,11 +118,11 @@ def state(run_id: UUID) -> Any:
 
 
 def ended(run_id: UUID) -> Any:
-    """The state in which the run ends."""
+    """Return the final state of the run."""
     return until(lambda: (now := state(run_id)).is_final() and now)
 
 
-def test_a_step_that_fails_tells_its_kind_and_the_worker_goes_on(worker: Worker) -> None:
+def test_a_failed_step_reports_its_kind_and_the_worker_continues(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
     for order in (NO_ORDER, "no order either"):
@@ -138,7 +138,7 @@ def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: W
 
     deployment_id = worker.deploy()
     worker.start()
-    ended(asked(deployment_id, NO_ORDER))  # from now on its ready process is there
+    ended(asked(deployment_id, NO_ORDER))  # from now on its prepared process exists
     before = worker.processes()
     worker.hang()
 
@@ -166,11 +166,11 @@ def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
     until(lambda: "All connection attempts failed" in worker.log)
     restartable_prefect.start()
     run_id = asked(worker.deploy(), NO_ORDER)
-    # Prefect's worker asks a server that was away after a minute at the latest.
+    # After a failure, Prefect's worker tries the server again within a minute.
     assert until(lambda: (now := state(run_id)).is_final() and now, 200).is_failed()
 
 
-def test_stopped_it_leaves_nothing_behind(worker: Worker) -> None:
+def test_a_stopped_worker_leaves_no_process(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
     ended(asked(deployment_id, NO_ORDER))

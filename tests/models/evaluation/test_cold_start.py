@@ -1,4 +1,4 @@
-"""What is hidden in a cold start, on histories that are easy to check by eye."""
+"""What is hidden in a cold start, on histories that can be checked by eye."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def history(*decisions: PromotionDecision) -> list[Entry]:
     return entries
 
 
-def test_a_decision_is_accepted_only_where_every_gate_passed():
+def test_a_decision_is_accepted_only_if_every_gate_passed():
     assert decision(1).accepted
     assert not decision(1, passed=False).accepted
     assert decision(1, passed=False).body()["accepted"] is False
@@ -59,7 +59,7 @@ def test_a_refused_decision_is_not_pending():
     assert pending(entries, "movies") is None
 
 
-def test_an_application_needs_an_accepted_decision_that_says_so():
+def test_an_application_needs_an_accepted_decision():
     refused = decision(1, passed=False).body()
     accepted = decision(1).body()
     for body, change in ((refused, {}), (accepted, {"champion": 2}), (accepted, {"kind": "rollback"})):
@@ -77,7 +77,7 @@ def test_a_decision_is_applied_once():
 
 
 @pytest.mark.parametrize("target", [1, 3])
-def test_a_rollback_must_lead_to_the_champion_before(target):
+def test_a_rollback_must_lead_to_the_previous_champion(target):
     entries = history(decision(1), decision(2), decision(3))
     taken(entries, decision(target, kind="rollback"))
     with pytest.raises(LedgerTampered, match="was not champion before"):

@@ -182,7 +182,7 @@ def test_kept_samples_are_spread_over_the_sweeps_after_the_burn_in():
     assert len({each.items.tobytes() for each in chain.samples}) == 3
 
 
-def test_directions_are_singular_vectors_of_who_rates_what():
+def test_directions_are_singular_vectors_of_the_matrix_of_raters():
     used = everyone().matrix().toarray()
     scaled = used / np.sqrt(used.sum(axis=1, keepdims=True)) / np.sqrt(np.maximum(used.sum(axis=0), 1))
     _, strengths, vectors = np.linalg.svd(scaled, full_matrices=False)
