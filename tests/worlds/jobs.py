@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.datasets.partition_reader import open_partition
 from tasks.messages.orders import JobContext
 
@@ -15,8 +15,7 @@ def job_of(partition_dir: Path, folder: Path, **changes: Any) -> JobContext:
     parts = {
         "job_id": "job-1",
         "seed": 7,
-        "spec": TrainSpec(dims=4),
-        "merge_rule": "adagrad_sum",
+        "spec": LightFMSpec(dims=4),
         "exchange_url": (folder / "exchange").as_uri(),
         "data_dir": str(partition_dir),
         "data_digest": open_partition(partition_dir).digest,

@@ -11,7 +11,7 @@ import pytest
 
 from models.federation.model import GlobalModel, ItemArrays
 from models.kernel.metric import Metric
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from tasks.clients.client_data import base_of, data_of
@@ -22,14 +22,14 @@ from tasks.exchange.codec import encode_model
 from tasks.messages.orders import ClientOrder, StartingPoint
 from tests.worlds.jobs import job_of
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
 def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
     """Return ash's order to evaluate a model of random items; ash has trained in round 1."""
     partition = open_partition(partition_dir)
-    job = job_of(partition_dir, tmp_path, spec=SPEC, merge_rule="sum")
+    job = job_of(partition_dir, tmp_path, spec=SPEC)
     random = np.random.default_rng(3)
     ones = np.ones((40, 4), np.float32)
     items = ItemArrays(

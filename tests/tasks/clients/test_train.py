@@ -12,7 +12,7 @@ import pytest
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import UserStates, base_of, data_of
 from tasks.clients.train import train_client
@@ -22,7 +22,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tests.worlds.jobs import job_of
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture

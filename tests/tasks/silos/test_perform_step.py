@@ -17,7 +17,7 @@ from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTa
 from models.federation.envelope import Question
 from models.federation.model import GlobalModel
 from models.ledger.head import Head
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client
@@ -39,7 +39,7 @@ from tasks.silos.perform_step import Silo, note_failure, work
 from tasks.silos.signed_answers import open_sealed
 from tests.worlds.jobs import job_of
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import numpy as np
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ItemArrays
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 
 USERS, ITEMS, HISTORY, HELD_OUT = 1000, 400, 24, 6
-SPEC = TrainSpec(dims=16)
+SPEC = LightFMSpec(dims=16)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class World:
 
 
 def make_world(seed: int) -> World:
-    """Return users with tastes of six dims. They draw items by the softmax of taste and long-tailed popularity."""
+    """Return users with tastes of six dims. They draw items by taste and a long-tailed popularity."""
     random = np.random.default_rng(seed)
     items, tastes = random.normal(size=(ITEMS, 6)), random.normal(size=(USERS, 6))
     popularity = -1.1 * np.log(1.0 + random.permutation(ITEMS))
