@@ -44,7 +44,7 @@ def rated(tmp_path: Path) -> Path:
     return make_partition(tmp_path / "interactions.csv", tmp_path / "town", ByColumn("town"), **paths).root
 
 
-def test_clients_of_one_user_hold_what_their_silo_holds(rated):
+def test_clients_of_one_user_split_as_their_silo_does(rated):
     silos = read_silos(open_partition(rated))
     split = [silo.split(3, validation=False) for silo in silos]
     alone = [one.split(3, validation=False) for silo in silos for one in silo.by_user()]
@@ -57,7 +57,7 @@ def test_clients_of_one_user_hold_what_their_silo_holds(rated):
     assert len(pooled(split).training.values) + len(pooled(split).held_out.values) == everything
 
 
-def test_federated_over_silos_and_over_users_is_centralised(rated):
+def test_federated_over_silos_and_over_users_equals_centralised(rated):
     lines: list[str] = []
     result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, tell=lines.append)
     values = {
@@ -86,7 +86,7 @@ def test_baselines_predict_by_their_definitions(rated):
     for name, predicted in found.items():
         assert len(predicted) == len(held_out.values), name
         assert ((predicted >= 1) & (predicted <= 5)).all(), name
-    # Taste times appeal: biases cannot tell, neighbours can.
+    # Taste times appeal: biases cannot express it, neighbours can.
     errors = {name: np.mean((predicted - held_out.values) ** 2) for name, predicted in found.items()}
     assert errors["item_knn"] < errors["biases"]
     assert errors["user_knn"] < errors["biases"]

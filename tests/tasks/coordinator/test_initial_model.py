@@ -61,7 +61,7 @@ def manifest_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> d
 
 @pytest.fixture
 def champion(mlflow_home: Home) -> Home:
-    """Round 2 of a job of three rounds is champion; its four arrays hold 1, 2, 3 by item."""
+    """Make round 2 of a job of three rounds the champion. Its four arrays hold 1, 2, 3 by item."""
     rows = np.array([1, 2, 3], dtype=np.float32)
     items = initial_items(3, 4, 1).map(lambda a: np.ones_like(a) * (rows if a.ndim == 1 else rows[:, None]))
     data = encode_model(GlobalModel(2, KNOWN.digest, items))
@@ -97,7 +97,7 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     assert np.array_equal(model.items.embeddings[1], fresh.embeddings[1])
     assert model.items.biases.tolist() == [3, 0, 1]
     assert model.items.bias_accumulators.tolist() == [3, 1, 1]
-    # Birch was last in round 1; round 3, which cedar was in, came after the champion.
+    # Birch was last in round 1. Cedar joined in round 3, after the champion.
     job = "films-kkkkkkkk-1"
     assert found.starting_points == {
         "ash": {"job_id": job, "round": 2},
@@ -111,12 +111,12 @@ def test_a_champion_of_other_dims_is_refused(champion):
     assert caught.value.key == "train.dims"
 
 
-def test_without_a_registry_there_is_nothing_to_start_from(home, monkeypatch):
+def test_without_a_registry_there_is_no_champion_to_start_from(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(NotFound, match="registered"):
         model_of_champion(Home(home), "movies", KNOWN, family_of(SPEC), 7)
 
 
-def test_without_the_model_there_is_nothing_to_start_from(mlflow_home):
+def test_without_the_model_there_is_no_champion_to_start_from(mlflow_home):
     with pytest.raises(NotFound, match="registered"):
         model_of_champion(mlflow_home, "movies", KNOWN, family_of(SPEC), 7)

@@ -1,4 +1,4 @@
-"""The exchange on an S3-speaking server process: what lands there, what is refused, what it costs."""
+"""The exchange on a server process that speaks S3: what is stored there and what is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def exchange(bucket_url: str) -> Exchange:
 
 @pytest.fixture
 def s3(object_store, bucket_url):
-    """The bucket seen from outside: (client, bucket)."""
+    """Return a client and the bucket, to inspect the store from outside."""
     return object_store.client(), bucket_url.removeprefix("s3://")
 
 
@@ -63,7 +63,7 @@ def test_another_process_finds_the_server_by_the_environment_alone(exchange):
     assert exchange.get(ArtifactRef(done.stdout.strip(), digest, 6)) == b"model!"
 
 
-def test_what_another_party_writes_is_seen_after_a_listing(exchange, s3):
+def test_objects_of_another_party_are_found_after_a_listing(exchange, s3):
     client, bucket = s3
     exchange.put("job/updates", b"one")
     exchange._files.ls(f"{bucket}/fedrec/job/updates")
@@ -73,7 +73,7 @@ def test_what_another_party_writes_is_seen_after_a_listing(exchange, s3):
     assert exchange.get(ref) == b"two"
 
 
-def test_missing(exchange, object_store):
+def test_a_missing_object_is_refused_until_it_is_stored_again(exchange, object_store):
     ref = exchange.put("job/models", b"model")
     object_store.client().delete_object(Bucket=exchange.url.split("/")[2], Key=f"fedrec/{ref.path}")
     with pytest.raises(CorruptArtifact, match="is missing from the exchange") as caught:
@@ -94,8 +94,8 @@ def test_a_damaged_object_is_refused_and_storing_it_again_mends_it(exchange, s3,
     assert keys(s3) == [f"fedrec/{ref.path}"]
 
 
-def test_an_object_is_whole_from_the_moment_it_is_there(exchange):
-    """A reader that asks all the time meets nothing or the whole object."""
+def test_an_object_is_complete_as_soon_as_it_exists(exchange):
+    """A reader that polls all the time finds nothing or the whole object."""
     data = os.urandom(1 << 20) * 12
     digest = hashlib.sha256(data).hexdigest()
     ref = ArtifactRef(f"job/models/{digest}.safetensors", digest, len(data))
@@ -132,7 +132,7 @@ def test_removing_a_folder_leaves_the_others(exchange, s3):
     assert sorted(keys(s3)) == sorted(f"fedrec/{ref.path}" for ref in (kept, neighbour))
 
 
-def test_a_bucket_that_does_not_exist_is_not_made(bucket_url, object_store):
+def test_a_missing_bucket_is_not_created(bucket_url, object_store):
     name = f"absent-{uuid.uuid4().hex[:12]}"
     with pytest.raises(FileNotFoundError):
         Exchange(f"s3://{name}/fedrec").put("job/models", b"model")

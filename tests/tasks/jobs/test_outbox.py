@@ -1,4 +1,4 @@
-"""What waits for MLflow, in order."""
+"""The messages that wait for MLflow, in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.jobs.outbox import Outbox
 
 
-def test_what_is_put_waits_in_order_until_its_file_goes(tmp_path: Path) -> None:
+def test_messages_wait_in_order_until_their_file_is_removed(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox")
     assert outbox.waiting() == []
     for number in range(11):

@@ -67,7 +67,7 @@ class World:
         return ClientOrder(self.local, "ash", round_, base, start or StartingPoint(None, 0))
 
     def asked(self, step: Step, order: ClientOrder, **arguments: Any) -> StepOrder:
-        # The coordinator names places of its own, which the silo must not care for.
+        # The coordinator names places of its own, which the silo must ignore.
         job = replace(
             order.job,
             data_dir="/nowhere",
@@ -80,7 +80,7 @@ class World:
         return StepOrder(step, replace(order, job=job), arguments)
 
     def do(self, step: Step, order: ClientOrder, **arguments: Any) -> Any:
-        """What the silo answered."""
+        """Return the silo's answer."""
         asked = self.asked(step, order, **arguments)
         work(self.silo, StepOrder.of_json(json.loads(json.dumps(asked.as_json()))))
         (ref,) = self.exchange.listed(silo_answers_folder("ash", "job-1", order.round, step))
@@ -115,7 +115,7 @@ def world(tmp_path: Path, partition_dir: Path) -> World:
 
 @pytest.fixture
 def checked(world: World, partition_dir: Path) -> World:
-    """The silo has its snapshot already, as after a check."""
+    """Return the world after a check: the silo has its snapshot."""
     folder = world.silo.home.root / "snapshots" / "job-1"
     take_snapshot(world.silo.source, open_partition(partition_dir).items_path, "ash", folder)
     return world
@@ -136,11 +136,11 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     second = world.order("train", 2, StartingPoint("job-1", 1))
     assert world.do("train", second).update.sha256 == train_client.fn(second).update.sha256
 
-    # What lies below the silo's prefix stands in its ledger, and all that left and lies there no more does.
+    # All objects below the silo's prefix are in its ledger, and so are those that were removed since.
     on_disk = {hashlib.sha256(path.read_bytes()).hexdigest() for path in world.left}
     sent = {each["sha256"] for each in world.entries}
     assert on_disk | {update.sha256} == sent
-    assert update.sha256 not in on_disk  # of a round that is over
+    assert update.sha256 not in on_disk  # of an earlier round
     assert [(each["round"], each["what"], each["type"]) for each in world.entries] == [
         *((0, "check", "sent"), (1, "client_update", "sent"), (1, "train", "sent")),
         *((2, "client_update", "sent"), (2, "train", "sent")),
@@ -148,12 +148,12 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     assert not any(b"u000" in path.read_bytes() for path in world.left)
 
 
-def test_a_breach_is_told_without_the_values_that_break_the_rule(world: World) -> None:
+def test_a_breach_is_reported_without_the_values_that_break_the_rule(world: World) -> None:
     sales = world.silo.home.root.parent / "shop" / "sales.csv"
     rows = pd.read_csv(sales)
     rows.loc[2, "item_id"] = "an-item-that-only-we-sell"
     rows.to_csv(sales, index=False)
-    # The snapshot keeps them: it is the contract that refuses them.
+    # The snapshot keeps them: only the contract refuses them.
     answer = world.do("check", world.order("check", 0))
 
     assert not answer.outcome.passed
@@ -167,7 +167,7 @@ def test_a_breach_is_told_without_the_values_that_break_the_rule(world: World) -
     assert "an-item-that-only-we-sell" in log
 
 
-def test_the_ledger_holds_exactly_what_lies_in_the_exchange(checked: World) -> None:
+def test_the_ledger_holds_exactly_the_objects_in_the_exchange(checked: World) -> None:
     checked.do("train", checked.order("train"))
     checked.do("evaluate", checked.order("evaluate"))
     lying = {(path.stem, path.stat().st_size) for path in checked.left}
@@ -175,7 +175,7 @@ def test_the_ledger_holds_exactly_what_lies_in_the_exchange(checked: World) -> N
     assert len(lying) == 3
 
 
-def test_figures_are_those_of_a_local_client(checked: World) -> None:
+def test_figures_equal_those_of_a_local_client(checked: World) -> None:
     train = checked.order("train")
     checked.do("train", train)
     train_client.fn(train)
@@ -187,7 +187,7 @@ def test_figures_are_those_of_a_local_client(checked: World) -> None:
     assert mine.alone
 
 
-def test_a_step_asked_twice_gives_the_same_update(checked: World) -> None:
+def test_a_repeated_step_gives_the_same_update(checked: World) -> None:
     order = checked.order("train")
     first = checked.do("train", order).update
     for path in checked.left:
@@ -203,7 +203,7 @@ def refused(world: World, step: Step, order: ClientOrder, **policy: Any) -> str:
     return str(caught.value)
 
 
-def test_an_update_that_must_not_leave_does_not(checked: World) -> None:
+def test_an_update_against_the_policy_does_not_leave(checked: World) -> None:
     assert "'update' is not among" in refused(
         checked, "train", checked.order("train"), may_leave=("check", "evaluation")
     )
@@ -211,7 +211,7 @@ def test_an_update_that_must_not_leave_does_not(checked: World) -> None:
     assert [(each["type"], each["what"]) for each in checked.entries] == [("refused", "client_update")]
 
 
-def test_figures_that_must_not_leave_do_not(checked: World) -> None:
+def test_figures_against_the_policy_do_not_leave(checked: World) -> None:
     refused(checked, "evaluate", checked.order("evaluate"), may_leave=("check", "update"))
     assert checked.left == []
 
@@ -245,14 +245,14 @@ def test_training_before_a_check_is_refused(world: World) -> None:
     assert world.left == []
 
 
-def test_a_silo_without_a_key_answers_nothing(checked: World) -> None:
+def test_a_silo_without_a_key_sends_no_answer(checked: World) -> None:
     shutil.rmtree(checked.silo.home.root / "keys")
     with pytest.raises(NotFound, match="no key pair"):
         work(checked.silo, checked.asked("evaluate", checked.order("evaluate")))
     assert checked.left == []
 
 
-def test_a_job_never_changes_its_catalogue(world: World, checked: World, tmp_path: Path) -> None:
+def test_a_job_s_catalogue_never_changes(world: World, checked: World, tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     pd.DataFrame({"item_id": ["x"], "title": ["X"]}).to_parquet(other)
     changed = replace(world, items=world.exchange.put("job-1/catalog", other.read_bytes()))
@@ -260,7 +260,7 @@ def test_a_job_never_changes_its_catalogue(world: World, checked: World, tmp_pat
         work(world.silo, changed.asked("check", world.order("check", 0)))
 
 
-def test_an_answer_is_to_its_own_order_only(checked: World) -> None:
+def test_an_answer_belongs_to_its_own_order_only(checked: World) -> None:
     order = checked.order("evaluate")
     checked.do("evaluate", order)
     (ref,) = checked.exchange.listed(silo_answers_folder("ash", "job-1", 1, "evaluate"))
@@ -270,7 +270,7 @@ def test_an_answer_is_to_its_own_order_only(checked: World) -> None:
         open_sealed(checked.exchange.get(ref), question, stranger)
 
 
-def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
+def test_the_cause_of_an_error_stays_in_the_silo_s_log(tmp_path: Path) -> None:
     home = Home(tmp_path / "silo")
     for text in ("user u001 has no sales", "second"):
         try:
@@ -283,7 +283,7 @@ def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
 
 
 def head_in(world: World, step: Step) -> Head:
-    """The one that the silo's answer to this step of round 1 carries."""
+    """Return the head that the silo's answer to this step of round 1 carries."""
     (ref,) = world.exchange.listed(silo_answers_folder("ash", "job-1", 1, step))
     return Head.of_json(json.loads(world.exchange.get(ref))["body"]["egress"])
 
@@ -302,7 +302,7 @@ def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -
 
 
 @pytest.mark.parametrize("change", ["cut off", "its last line cut off", "written anew", "edited"])
-def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change: str) -> None:
+def test_a_silo_with_a_changed_ledger_sends_no_answer(checked: World, change: str) -> None:
     ledger = EgressLedger(checked.silo.home)
     for number in range(3):
         ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="a" * 64, fields=[])
@@ -323,7 +323,7 @@ def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change:
     with pytest.raises(LedgerTampered):
         work(checked.silo, asked)
     assert checked.left == []
-    # As soon as the file is back it goes on.
+    # As soon as the file is restored it continues.
     file.write_bytes(b"".join(lines))
     work(checked.silo, asked)
     assert len(checked.left) == 2
@@ -337,8 +337,8 @@ def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> N
         order = world.order("check", 0)
         order = replace(order, job=replace(order.job, job_id=f"job-{number}"), base=world.base(0))
         work(silo, world.asked("check", order))
-    # The third made the first one go; begun anew, that one is the newest.
+    # The third removed the first one's. Started again, that one is the newest.
     assert sorted(path.name for path in snapshots.iterdir() if path.is_dir()) == ["job-1", "job-3"]
     assert {path.parts[-4] for path in world.left} == {"job-1", "job-3"}
-    # What left stands in the ledger for ever.
+    # What left stays in the ledger forever.
     assert [each["job_id"] for each in world.entries] == ["job-1", "job-2", "job-3", "job-1"]

@@ -1,4 +1,4 @@
-"""A registered round in MLflow's own hands: `load_model` and `mlflow models serve` answer as fedrec does."""
+"""A registered round as an MLflow model: `load_model` and `mlflow models serve` answer as fedrec does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.servers.server_process import ServerProcess
 
 N = 300
 IDS = [f"id-{row}" for row in range(N)]
-# Items without a title go by their ids.
+# Items without a title are named by their ids.
 TITLES = [None if row % 7 == 0 else f"Film {row}" for row in range(N)]
 GENRES = [
     " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
@@ -41,7 +41,7 @@ ITEMS = pd.DataFrame(
 
 def random_model() -> GlobalModel:
     rng = np.random.default_rng(4)
-    # Nobody trained on every fifth item: their features place them.
+    # No client trained on every fifth item: their features place them.
     accumulators = np.where(np.arange(N) % 5 == 0, 1.0, 2.0).astype(np.float32)
     items = ItemArrays(
         embeddings=rng.normal(size=(N, 8)).astype(np.float32),
@@ -54,7 +54,7 @@ def random_model() -> GlobalModel:
 
 @pytest.fixture
 def registered(world: Any) -> Any:
-    """A world whose version 1 is a round as the training flow tracks it."""
+    """Return a world whose version 1 is a round as the training flow tracks it."""
     model = random_model()
     _, manifest = world.commit(1, None, model=model, catalog_digest=model.catalog_digest)
     ITEMS.to_parquet(world.artifacts / "catalog" / "items.parquet")
@@ -64,7 +64,7 @@ def registered(world: Any) -> Any:
 
 
 def questions() -> list[dict[str, Any]]:
-    """Random histories of 0 to 30 items, some with weights and some with exclusions."""
+    """Return random histories of 0 to 30 items, some with weights and some with exclusions."""
     rng = np.random.default_rng(9)
     found = []
     for number in range(40):
@@ -102,7 +102,7 @@ def test_load_model_answers_as_fedrec_does(registered, k):
         assert_alike(answer, expected(registered, question, k))
 
 
-def test_weights_and_exclusions_may_be_left_out_and_a_repeated_item_counts_twice(registered):
+def test_weights_and_exclusions_are_optional_and_a_repeated_item_counts_twice(registered):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
     told = model.predict(pd.DataFrame({"history": [["id-3", "id-5", "id-3"]]}))
@@ -122,7 +122,7 @@ def test_weights_and_exclusions_may_be_left_out_and_a_repeated_item_counts_twice
         ({"history": ["id-1"]}, 0, "at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_answered_is_refused(registered, question, k, complaint):
+def test_impossible_requests_are_refused(registered, question, k, complaint):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
     with pytest.raises(ValueError, match=complaint):
@@ -149,7 +149,7 @@ def test_a_version_holds_no_pickle_and_its_code_imports_nothing_of_fedrec(regist
         "requirements.txt",
         "round.json",
     ]
-    # In a folder and a mode in which Python finds no package of fedrec, the code still runs.
+    # The code runs in a folder and a mode in which Python finds no package of fedrec.
     script = (
         "import sys, mlflow, pandas as pd\n"
         f"told = mlflow.pyfunc.load_model({str(folder)!r}).predict(pd.DataFrame({{'history': [['id-1']]}}))\n"

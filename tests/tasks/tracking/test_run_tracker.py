@@ -1,4 +1,4 @@
-"""MLflow's view of a job, in a real database: complete, and not doubled by a repeated call."""
+"""MLflow's record of a job, in a real database: complete, and not doubled by a repeated call."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_round_interrupted_before_its_version_is_completed_without_doubles(mlf
     tracker, manifest = opened(mlflow_home), manifest_of(1, evaluation_of(0.5))
     metrics = {"drift": 0.25}
     tracker.log_round(manifest, MODEL, metrics, resumed=False)
-    # As if the process had died just before the registry was told.
+    # As if the process had died just before the registration.
     tracker.client.delete_model_version("movies", "1")
     assert tracker.log_round(manifest, MODEL, metrics, resumed=True) == 2
     assert history(tracker, "drift") == [(1, 0.25)]
@@ -131,7 +131,7 @@ def test_a_round_interrupted_before_its_version_is_completed_without_doubles(mlf
     assert table["client_id"].tolist() == ["ash", "birch"]
 
 
-def test_results_stand_in_the_run_once_also_when_concluded_again(mlflow_home, tmp_path):
+def test_results_are_in_the_run_once_even_if_concluded_again(mlflow_home, tmp_path):
     tracker, folder = opened(mlflow_home), tmp_path / "report"
     folder.mkdir()
     (folder / "report.html").write_text("report")

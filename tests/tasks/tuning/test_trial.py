@@ -1,4 +1,4 @@
-"""A trial's looks are a job's figures on the validation cases."""
+"""A trial measures what a job measures on the validation cases."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def trial(partition_dir: Path) -> TrialSpec:
     )
 
 
-def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
+def test_a_federated_trial_measures_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
     found = list(looks(trial))
     assert [(look.epochs, look.rounds) for look in found] == [(2, 4), (4, 8), (6, 12)]
     silos = open_clients(open_partition(partition_dir), 0, 9)
@@ -70,7 +70,7 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
     assert set(expected) == set(METRICS)
 
 
-def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
+def test_a_pooled_trial_equals_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
     found = list(looks(replace(trial, pooled=True)))
     assert [(look.epochs, look.rounds, look.update_bytes) for look in found] == [
         (2, 0, 0),
@@ -95,7 +95,7 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_users_are_folded_in_where_the_trial_says_so(
+def test_users_are_folded_in_if_the_trial_says_so(
     trial: TrialSpec, partition_dir: Path, pooled: bool
 ) -> None:
     folding = replace(trial, pooled=pooled, train=replace(trial.train, user_vectors="folded_in"))
@@ -116,7 +116,7 @@ def test_users_are_folded_in_where_the_trial_says_so(
     assert list(looks(folding))[-1].metrics == expected
 
 
-def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
+def test_rates_fall_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
     cooling = replace(trial, train=replace(trial.train, cooldown_share=0.5))
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
