@@ -268,15 +268,15 @@ GOOD = "u,a,1,1\n"
         (HEADER + GOOD + ",b,1,1\n", 3, "user_id is empty"),
         (HEADER + GOOD + "u,  ,1,1\n", 3, "item_id is empty"),
         (HEADER + GOOD + "u,b,,1\n", 3, "rating (empty) is not a finite number"),
-        (HEADER + GOOD + "u,b,good,1\n", 3, "rating 'good' is not a finite number"),
-        (HEADER + GOOD + "u,b,nan,1\n", 3, "rating 'nan' is not a finite number"),
-        (HEADER + GOOD + "u,b,inf,1\n", 3, "rating 'inf' is not a finite number"),
+        *(
+            (HEADER + GOOD + f"u,b,{rating},1\n", 3, f"rating '{rating}' is not a finite number")
+            for rating in ("good", "nan", "inf")
+        ),
         (HEADER + GOOD + "u,b,1,\n", 3, "timestamp (empty) is neither"),
-        (HEADER + GOOD + "u,b,1,yesterday\n", 3, "timestamp 'yesterday' is neither"),
-        (HEADER + GOOD + "u,b,1,now\n", 3, "timestamp 'now' is neither"),
-        (HEADER + GOOD + "u,b,1,1999-02-30\n", 3, "timestamp '1999-02-30' is neither"),
-        (HEADER + GOOD + "u,b,1,inf\n", 3, "timestamp 'inf' is neither"),
-        (HEADER + GOOD + "u,b,1,881250949000\n", 3, "timestamp '881250949000' is neither"),
+        *(
+            (HEADER + GOOD + f"u,b,1,{moment}\n", 3, f"timestamp '{moment}' is neither")
+            for moment in ("yesterday", "now", "1999-02-30", "inf", "881250949000")
+        ),
         (
             HEADER + GOOD + "v,a,1,1\nu,b,1,1\nu,a,2,2\n",
             5,
