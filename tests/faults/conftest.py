@@ -207,9 +207,9 @@ class Federation:
             assert table["client_id"].is_unique, artifact.path
         for artifact in client.list_artifacts(run.info.run_id, "drift"):
             table = pd.read_json(client.download_artifacts(run.info.run_id, artifact.path), orient="split")
-            told = list(zip(table["round"], table["client_id"], strict=True))
+            listed = list(zip(table["round"], table["client_id"], strict=True))
             merged = [(one["round"], name) for one in result["rounds"] for name in one["accepted"]]
-            assert sorted(told) == sorted(merged), artifact.path
+            assert sorted(listed) == sorted(merged), artifact.path
 
     def _check_prefect(self, result: dict[str, Any], states: Mapping[str, int]) -> None:
         from prefect.client.orchestration import get_client

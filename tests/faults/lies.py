@@ -124,12 +124,12 @@ def unknown() -> SiloKey:
     return SiloKey(Ed25519PrivateKey.generate(), Path("nowhere"))
 
 
-def asked(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
+def with_question(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
     """Change parts of the question that the answer names."""
     return lambda envelope: {"question": replace(envelope.question, **parts)}
 
 
-def told(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
+def with_body(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
     """Change parts of the answer's body."""
     return lambda envelope: {"body": {**envelope.body, **parts}}
 
@@ -140,7 +140,7 @@ def elsewhere(old: str, new: str) -> Callable[[Envelope], dict[str, Any]]:
     def moved(envelope: Envelope) -> dict[str, Any]:
         update = envelope.body["update"]
         path = re.sub(old, new, update["path"], count=1)
-        return told(update={**update, "path": path})(envelope)
+        return with_body(update={**update, "path": path})(envelope)
 
     return moved
 
@@ -175,13 +175,13 @@ UPDATES: dict[str, tuple[Lie, str]] = {
 ANSWERS: dict[str, tuple[Lie, str]] = {
     "unsigned": (sent(unsigned), "is not signed"),
     "signature of zeros": (sent(by_nobody), "has a signature that is not by its key"),
-    "unknown key": (signed_again(unknown, told()), "is signed with key"),
-    "another silo's key": (signed_again(birch_s, told()), "is signed with key"),
+    "unknown key": (signed_again(unknown, with_body()), "is signed with key"),
+    "another silo's key": (signed_again(birch_s, with_body()), "is signed with key"),
     "another silo's answer": (again("birch", 1), "is signed with key"),
-    "in another's name": (signed_again(own, asked(silo="birch")), "speaks for silo 'birch'"),
-    "stale": (signed_again(own, asked(round=1)), "is to round 1"),
-    "of another model": (signed_again(own, asked(base_sha256="0" * 64)), "is to base_sha256"),
-    "of another job": (signed_again(own, asked(job_id="another")), "is to job_id 'another'"),
+    "in another's name": (signed_again(own, with_question(silo="birch")), "speaks for silo 'birch'"),
+    "stale": (signed_again(own, with_question(round=1)), "is to round 1"),
+    "of another model": (signed_again(own, with_question(base_sha256="0" * 64)), "is to base_sha256"),
+    "of another job": (signed_again(own, with_question(job_id="another")), "is to job_id 'another'"),
     "replayed": (again("cedar", 1), "StaleUpdate"),
     "replay of another step": (again("cedar", 0, "check"), "is to kind 'check'"),
     "truncated": (sent(halved), "is not JSON"),
@@ -190,10 +190,10 @@ ANSWERS: dict[str, tuple[Lie, str]] = {
     "bit flipped when stored": (damaged(stored(flipped)), "SHA-256"),
     "oversized": (sent(lambda data: data + b" " * MAX_ANSWER_BYTES), f"at most {MAX_ANSWER_BYTES} are read"),
     "a terabyte": (damaged(grown), f"has {TERABYTE} bytes, at most"),
-    "an update of nobody's": (signed_again(own, told(update=None)), "of a wrong form"),
-    "no number": (signed_again(own, told(seconds="nan")), "is no number"),
+    "an update of nobody's": (signed_again(own, with_body(update=None)), "of a wrong form"),
+    "no number": (signed_again(own, with_body(seconds="nan")), "is no number"),
     "less than nothing": (
-        signed_again(own, told(update={"path": "", "sha256": "", "size": -1})),
+        signed_again(own, with_body(update={"path": "", "sha256": "", "size": -1})),
         "is no count",
     ),
     "another silo's update": (signed_again(own, elsewhere("cedar", "birch")), "names 'silos/birch"),

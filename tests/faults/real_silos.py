@@ -295,11 +295,11 @@ def run(silos: Silos, config: TrainingConfig, hear: Callable[[int], Meanwhile | 
     """Run the job and return its result. `hear` is called after every round, before the next one begins."""
     others: list[Meanwhile | None] = []
 
-    def told(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if event.round:
             others.append(hear(event.round))
 
-    with listening(told):
+    with listening(on_event):
         result = silos.federation.run(config)
     for each in others:
         if each:

@@ -129,14 +129,14 @@ def families(world: World, evaluated: Any, models: dict[str, ItemModel]) -> Worl
 
 def recommended(world: World, version: int, history: list[str], k: int = 5) -> list[tuple[str, Any]]:
     """Return what `fedrec recommend` answers."""
-    told = answer(world.home, ",".join(history), k, model_name="movies", version=str(version))
-    return [(one["item_id"], pytest.approx(one["score"], rel=1e-5)) for one in told["recommendations"]]
+    reply = answer(world.home, ",".join(history), k, model_name="movies", version=str(version))
+    return [(one["item_id"], pytest.approx(one["score"], rel=1e-5)) for one in reply["recommendations"]]
 
 
 def served(server: Server, history: list[str], k: int = 5) -> tuple[int, list[tuple[str, float]]]:
     """Return the version and the recommendations that the service answers."""
-    told = server.recommend(history=[{"item_id": item_id} for item_id in history], k=k)
-    return told["model"]["version"], [(one["item_id"], one["score"]) for one in told["recommendations"]]
+    reply = server.recommend(history=[{"item_id": item_id} for item_id in history], k=k)
+    return reply["model"]["version"], [(one["item_id"], one["score"]) for one in reply["recommendations"]]
 
 
 @pytest.mark.timeout(280)
@@ -231,9 +231,9 @@ def test_mlflow_answers_as_recommend_does(families, family):
     version = VERSIONS[family]
     model = mlflow.pyfunc.load_model(f"models:/movies/{version}")
 
-    told = model.predict(pd.DataFrame({"history": QUESTIONS}), params={"k": 5}).to_dict("records")
+    given = model.predict(pd.DataFrame({"history": QUESTIONS}), params={"k": 5}).to_dict("records")
 
-    for one, history in zip(told, QUESTIONS, strict=True):
+    for one, history in zip(given, QUESTIONS, strict=True):
         assert list(zip(one["item_ids"], one["scores"], strict=True)) == recommended(
             families, version, history
         )
@@ -271,18 +271,18 @@ def test_ratings_are_predicted_with_their_uncertainty(families, tmp_path):
     history = [{"item_id": item_id, "rating": rating} for item_id, rating in given.items()]
     with serving(serving_folder(families.home), tmp_path / "log") as server:
         server.wait_until(server.is_ready)
-        status, told, _ = server.ask("POST", "/v1/ratings", {"history": history, "items": wanted})
-        assert status == 200, told
-        assert told["model"]["version"] == VERSIONS["bayesian_mf"]
-        assert [one["item_id"] for one in told["ratings"]] == wanted
-        assert told["ratings"][0]["title"] == "Film 8 (1990)"
+        status, reply, _ = server.ask("POST", "/v1/ratings", {"history": history, "items": wanted})
+        assert status == 200, reply
+        assert reply["model"]["version"] == VERSIONS["bayesian_mf"]
+        assert [one["item_id"] for one in reply["ratings"]] == wanted
+        assert reply["ratings"][0]["title"] == "Film 8 (1990)"
         for name, values in (
             ("rating", expected.means),
             ("deviation", expected.deviations),
             ("spread", expected.spreads),
         ):
-            assert [one[name] for one in told["ratings"]] == pytest.approx(values.tolist())
-        for one in told["ratings"]:
+            assert [one[name] for one in reply["ratings"]] == pytest.approx(values.tolist())
+        for one in reply["ratings"]:
             assert 1.0 <= one["low"] < one["rating"] < one["high"] <= 5.0
         nobody = server.ask("POST", "/v1/ratings", {"items": wanted})[1]["ratings"]
         usual = model.scorer.ratings([], [], [IDS.index(item_id) for item_id in wanted]).means

@@ -49,7 +49,7 @@ def choose(page: Page, query: str, title: str) -> None:
     expect(page.get_by_role("button", name=f"Remove {title}")).to_be_visible()
 
 
-def told(server: Server, *item_ids: str, **more: Any) -> list[dict[str, Any]]:
+def recommendations_of(server: Server, *item_ids: str, **more: Any) -> list[dict[str, Any]]:
     question = {"history": [{"item_id": item_id} for item_id in item_ids], **more}
     return list(server.recommend(**question)["recommendations"])
 
@@ -58,16 +58,16 @@ def titles_of(answer: list[dict[str, Any]]) -> list[str]:
     return [item["title"] for item in answer]
 
 
-def reason(told: dict[str, Any]) -> str:
+def reason(given: dict[str, Any]) -> str:
     """Return a reason as people read it."""
     names = {"popularity": "its popularity", "other": "everything else"}
-    percent = "under 1" if told["share"] < 0.01 else str(round(100 * told["share"]))
-    return f"{percent} % {names.get(told['kind'], told['title'])}"
+    percent = "under 1" if given["share"] < 0.01 else str(round(100 * given["share"]))
+    return f"{percent} % {names.get(given['kind'], given['title'])}"
 
 
 def test_it_begins_with_popular_items(opened, server):
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
-    assert titles(opened) == titles_of(told(server))
+    assert titles(opened) == titles_of(recommendations_of(server))
     expect(opened.get_by_role("status")).to_have_text("10 recommendations of popular titles.")
 
 
@@ -77,14 +77,14 @@ def test_recommendations_follow_the_chosen_items_and_give_reasons(opened, server
 
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 2 titles.")
     expect(opened.get_by_role("heading", name="For you")).to_be_visible()
-    answer = told(server, "i12", "i31")
+    answer = recommendations_of(server, "i12", "i31")
     assert titles(opened) == titles_of(answer)
     for line, item in zip(recommended(opened).all(), answer, strict=True):
         assert line.locator(".reasons li").all_inner_texts() == [reason(each) for each in item["reasons"]]
 
     opened.get_by_role("button", name="Remove Film 012, The (1912)").click()
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 1 title.")
-    assert titles(opened) == titles_of(told(server, "i31"))
+    assert titles(opened) == titles_of(recommendations_of(server, "i31"))
     opened.get_by_role("button", name="Remove all").click()
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
     expect(opened.get_by_text("Nothing yet.")).to_be_visible()
@@ -120,8 +120,8 @@ def test_the_keyboard_alone_is_enough(opened, server):
     for _ in range(7):
         keyboard.press("ArrowRight")
     item_id = f"i{int(chosen[5:8])}"
-    diverse = titles_of(told(server, item_id, diversity=0.7))
-    assert diverse != titles_of(told(server, item_id))
+    diverse = titles_of(recommendations_of(server, item_id, diversity=0.7))
+    assert diverse != titles_of(recommendations_of(server, item_id))
     expect(opened.locator("#recommendations h3")).to_have_text(diverse)
 
     keyboard.press("Tab")
@@ -187,15 +187,15 @@ def test_a_late_reply_to_an_older_search_changes_nothing(opened):
 
 def test_recommended_titles_can_be_added_or_excluded(opened, server):
     choose(opened, "film 012", "Film 012, The (1912)")
-    answer = told(server, "i12")
+    answer = recommendations_of(server, "i12")
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(answer))
 
     opened.get_by_role("button", name=f"{answer[0]['title']} is not for me").click()
-    rest = told(server, "i12", exclude=[answer[0]["item_id"]])
+    rest = recommendations_of(server, "i12", exclude=[answer[0]["item_id"]])
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(rest))
 
     opened.get_by_role("button", name=f"I like {rest[1]['title']}").click()
-    both = told(server, "i12", rest[1]["item_id"], exclude=[answer[0]["item_id"]])
+    both = recommendations_of(server, "i12", rest[1]["item_id"], exclude=[answer[0]["item_id"]])
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(both))
 
 
@@ -274,7 +274,7 @@ def test_it_names_the_version_that_answers_and_follows_a_swap(page, tmp_path):
         choose(page, "film 012", "Film 012, The (1912)")
         expect(page.locator("#model")).to_have_text(re.compile("^version 2 "))
         expect(page.locator("#facts")).to_contain_text("round 20 of job job-a")
-        assert titles(page) == titles_of(told(server, "i12"))
+        assert titles(page) == titles_of(recommendations_of(server, "i12"))
 
 
 def test_it_requests_a_token_if_the_service_does(page, tmp_path):

@@ -45,6 +45,6 @@ def test_a_job_survives_a_minute_of_locked_databases(federation: Any, restartabl
     assert any(text.startswith("MLflow is away") and "database is locked" in text for text in said), said
     # If the job ended within the minute, the next command sends MLflow the rest.
     send_what_waits(federation.home)
-    told = federation.journal(result).result().to_json()
-    assert told["model_sha256"] == result["model_sha256"]
-    federation.check(config, told, lost={})
+    tracked = federation.journal(result).result().to_json()
+    assert tracked["model_sha256"] == result["model_sha256"]
+    federation.check(config, tracked, lost={})

@@ -39,10 +39,10 @@ def test_a_job_without_mlflow_is_tracked_once_by_the_next_command(federation: An
     served.start()
     assert send_what_waits(federation.home) == [result["job_id"]]
     assert send_what_waits(federation.home) == []
-    told = federation.journal(result).result().to_json()
-    assert [each["version"] for each in told["rounds"]] == [1, 2, 3]
-    assert told["model_sha256"] == result["model_sha256"]
-    federation.check(config, told, lost={})
+    tracked = federation.journal(result).result().to_json()
+    assert [each["version"] for each in tracked["rounds"]] == [1, 2, 3]
+    assert tracked["model_sha256"] == result["model_sha256"]
+    federation.check(config, tracked, lost={})
 
 
 def test_a_round_whose_registration_lost_its_answer_is_registered_once(

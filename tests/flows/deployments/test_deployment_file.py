@@ -115,9 +115,9 @@ def test_a_file_becomes_deployments(tmp_path: Path) -> None:
 )
 def test_a_fault_is_reported_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
     assert old in GOOD
-    told = faults(tmp_path, GOOD.replace(old, new))
+    reported = faults(tmp_path, GOOD.replace(old, new))
 
-    assert any(re.match(rf"line {line}: ", one) and words in one for one in told), told
+    assert any(re.match(rf"line {line}: ", one) and words in one for one in reported), reported
 
 
 def test_all_faults_are_reported_together(tmp_path: Path) -> None:
@@ -130,22 +130,22 @@ def test_two_deployments_or_two_schedules_of_one_name_are_refused(tmp_path: Path
     again = GOOD.replace("flows.train.federated_training", "flows.promote.promotion").replace(
         "name: train", "name: nightly"
     )
-    [*_, told] = faults(tmp_path, again[: again.index("    parameters:\n      config")])
-    assert "a second deployment is called promotion/nightly" in told
+    [*_, reported] = faults(tmp_path, again[: again.index("    parameters:\n      config")])
+    assert "a second deployment is called promotion/nightly" in reported
 
     one = '      - slug: nightly\n        cron: "0 5 * * 1"\n        timezone: Europe/Berlin\n'
-    [told] = faults(tmp_path, GOOD.replace(one, one * 2))
-    assert told.startswith("line 19: ")
-    assert "a second schedule has the slug 'nightly'" in told
+    [reported] = faults(tmp_path, GOOD.replace(one, one * 2))
+    assert reported.startswith("line 19: ")
+    assert "a second schedule has the slug 'nightly'" in reported
 
 
 def test_a_scheduled_run_needs_all_parameters_without_default(tmp_path: Path) -> None:
     scheduled = GOOD[: GOOD.rindex("    parameters:")] + (
         "    schedules:\n      - {slug: s, cron: '0 1 * * *', timezone: UTC}\n"
     )
-    [told] = faults(tmp_path, scheduled)
+    [reported] = faults(tmp_path, scheduled)
 
-    assert "a scheduled run needs 'config'" in told
+    assert "a scheduled run needs 'config'" in reported
     # Without a schedule a user fills in the form.
     read(tmp_path, GOOD[: GOOD.rindex("    parameters:")])
 

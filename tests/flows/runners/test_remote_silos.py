@@ -78,7 +78,7 @@ class Shop:
     partition_dir: Path
     remote: Any
     exchange: Exchange
-    behave: Behaviour = lambda shop, asked: work(shop.silo, asked)
+    behave: Behaviour = lambda shop, step: work(shop.silo, step)
     has_worker: bool = True
     begun: list[UUID] = field(default_factory=list)
 
@@ -199,9 +199,9 @@ def test_a_silo_s_update_equals_that_of_a_local_client_of_its_name(shop: Shop) -
 def test_an_answer_signed_with_another_key_is_forged(shop: Shop) -> None:
     stranger = SiloKey(Ed25519PrivateKey.generate(), Path("none"))
 
-    def impostor(shop: Shop, asked: StepOrder) -> None:
+    def impostor(shop: Shop, step: StepOrder) -> None:
         forger = Shop(shop.silo, stranger, shop.context, shop.partition_dir, shop.remote, shop.exchange)
-        forger.leave(asked.order, body_of(shop, asked.order))
+        forger.leave(step.order, body_of(shop, step.order))
 
     shop.behave = impostor
     error = shop.ask("train", shop.order())
@@ -217,7 +217,7 @@ def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[s
 
 
 def test_the_body_of_these_tests_is_accepted_unchanged(shop: Shop) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order))
+    shop.behave = lambda shop, step: shop.leave(step.order, body_of(shop, step.order))
     assert isinstance(shop.ask("train", shop.order()), Delivery)
 
 
@@ -226,7 +226,7 @@ def test_the_body_of_these_tests_is_accepted_unchanged(shop: Shop) -> None:
     [("base_sha256", "0" * 64), ("round", 2), ("job_id", "job-0"), ("kind", "evaluate")],
 )
 def test_an_answer_to_another_question_is_stale(shop: Shop, part: str, value: Any) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order), **{part: value})
+    shop.behave = lambda shop, step: shop.leave(step.order, body_of(shop, step.order), **{part: value})
     error = shop.ask("train", shop.order())
     assert isinstance(error, StaleUpdate)
     assert error.part == part
@@ -236,7 +236,7 @@ def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
     first, second = shop.order(1), shop.order(2)
     assert isinstance(shop.ask("train", first), Delivery)
 
-    def replay(shop: Shop, asked: StepOrder) -> None:
+    def replay(shop: Shop, step: StepOrder) -> None:
         (old,) = shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train"))
         shop.exchange.put(silo_answers_folder(shop.name, JOB, 2, "train"), shop.exchange.get(old))
 
@@ -247,10 +247,10 @@ def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
 
 
 def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> None:
-    def both(shop: Shop, asked: StepOrder) -> None:
+    def both(shop: Shop, step: StepOrder) -> None:
         for number in range(5):
             shop.exchange.put(silo_answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
-        work(shop.silo, asked)
+        work(shop.silo, step)
 
     shop.behave = both
     assert isinstance(shop.ask("train", shop.order()), Delivery)
@@ -259,8 +259,8 @@ def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> No
 def test_an_answer_counts_before_its_run_has_ended(shop: Shop) -> None:
     go_on = threading.Event()
 
-    def lingering(shop: Shop, asked: StepOrder) -> None:
-        work(shop.silo, asked)
+    def lingering(shop: Shop, step: StepOrder) -> None:
+        work(shop.silo, step)
         go_on.wait(IN_TIME)
 
     shop.behave = lingering
@@ -273,7 +273,7 @@ def test_an_answer_to_an_earlier_attempt_waits_for_the_end_of_the_new_run(shop: 
     order = shop.order()
     first = shop.ask("train", order)
     ended: list[bool] = []
-    shop.behave = lambda shop, asked: (time.sleep(1), ended.append(True))[1]
+    shop.behave = lambda shop, step: (time.sleep(1), ended.append(True))[1]
     second = shop.ask("train", order)
     assert ended
     assert second.update == first.update
@@ -281,7 +281,7 @@ def test_an_answer_to_an_earlier_attempt_waits_for_the_end_of_the_new_run(shop: 
 
 def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
     folder = silo_answers_folder(shop.name, JOB, 1, "train")
-    shop.behave = lambda shop, asked: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
+    shop.behave = lambda shop, step: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
     error = shop.ask("train", shop.order())
     assert isinstance(error, ForgedAnswer)
     assert f"has {MAX_ANSWER_BYTES + 1} bytes" in str(error)
@@ -289,28 +289,28 @@ def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
 
 @pytest.mark.parametrize("folder", [f"silos/birch/{JOB}/updates/000001", f"{JOB}/models"])
 def test_a_silo_cannot_name_another_silo_s_update(shop: Shop, folder: str) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order, folder))
+    shop.behave = lambda shop, step: shop.leave(step.order, body_of(shop, step.order, folder))
     error = shop.ask("train", shop.order())
     assert isinstance(error, ForgedAnswer)
     assert f"silos/{shop.name}/{JOB}/updates/000001" in str(error)
 
 
 def test_a_path_that_leaves_the_folder_is_refused(shop: Shop) -> None:
-    def climb(shop: Shop, asked: StepOrder) -> None:
-        body = body_of(shop, asked.order)
-        shop.leave(asked.order, body | {"update": body["update"] | {"path": body["update"]["path"] + "/.."}})
+    def climb(shop: Shop, step: StepOrder) -> None:
+        body = body_of(shop, step.order)
+        shop.leave(step.order, body | {"update": body["update"] | {"path": body["update"]["path"] + "/.."}})
 
     shop.behave = climb
     assert isinstance(shop.ask("train", shop.order()), ForgedAnswer)
 
 
 def test_a_signed_answer_of_a_wrong_form_is_refused(shop: Shop) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, {"update": {"path": 5, "sha256": 5, "size": 5}})
+    shop.behave = lambda shop, step: shop.leave(step.order, {"update": {"path": 5, "sha256": 5, "size": 5}})
     assert isinstance(shop.ask("train", shop.order()), InvalidInput)
 
 
 def test_an_unreadable_answer_costs_the_silo_its_round_only(shop: Shop) -> None:
-    def blocked(shop: Shop, asked: StepOrder) -> None:
+    def blocked(shop: Shop, step: StepOrder) -> None:
         answers = (Path(shop.exchange.url.removeprefix("file://")) / "silos" / shop.name / JOB) / "answers"
         answers.parent.mkdir(parents=True)
         answers.write_text("a file where a folder should be")
@@ -324,7 +324,7 @@ def test_an_unreadable_answer_costs_the_silo_its_round_only(shop: Shop) -> None:
 def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "private").write_text("the coordinator's")
 
-    def linked(shop: Shop, asked: StepOrder) -> None:
+    def linked(shop: Shop, step: StepOrder) -> None:
         folder = Path(shop.exchange.url.removeprefix("file://")) / silo_answers_folder(
             shop.name, JOB, 1, "train"
         )
@@ -336,7 +336,7 @@ def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
 
 
 def test_a_run_that_ends_without_an_answer_gives_none(shop: Shop) -> None:
-    shop.behave = lambda shop, asked: None
+    shop.behave = lambda shop, step: None
     error = shop.ask("train", shop.order())
     assert isinstance(error, NotFound)
     assert "left no answer" in str(error)
@@ -369,8 +369,8 @@ def test_a_silo_with_a_cut_ledger_is_refused_until_a_new_beginning_is_accepted(s
 
 
 def test_a_silo_that_does_not_check_is_refused_for_its_head(shop: Shop) -> None:
-    def careless(shop: Shop, asked: StepOrder) -> None:
-        work(shop.silo, StepOrder(asked.step, asked.order))
+    def careless(shop: Shop, step: StepOrder) -> None:
+        work(shop.silo, StepOrder(step.step, step.order))
 
     assert isinstance(shop.ask("train", shop.order(1)), Delivery)
     (shop.silo.home.root / "egress.jsonl").unlink()
@@ -386,16 +386,16 @@ def test_a_repeated_order_may_be_answered_by_the_same_answer(shop: Shop) -> None
     order = shop.order(1)
     assert isinstance(shop.ask("train", order), Delivery)
     # As after a crash of the coordinator before its commit.
-    shop.behave = lambda shop, asked: None
+    shop.behave = lambda shop, step: None
     assert isinstance(shop.ask("train", order), Delivery)
     assert len(shop.witness.read_verified()) == 1
 
 
 def test_an_answer_without_a_head_is_refused(shop: Shop) -> None:
-    def headless(shop: Shop, asked: StepOrder) -> None:
-        body = body_of(shop, asked.order)
+    def headless(shop: Shop, step: StepOrder) -> None:
+        body = body_of(shop, step.order)
         del body["egress"]
-        shop.leave(asked.order, body)
+        shop.leave(step.order, body)
 
     shop.behave = headless
     assert isinstance(shop.ask("train", shop.order()), InvalidInput)
@@ -410,8 +410,8 @@ def test_a_failed_run_is_reported_by_its_kind(shop: Shop) -> None:
 
 
 def test_an_answer_counts_although_its_run_failed_later(shop: Shop) -> None:
-    def failing(shop: Shop, asked: StepOrder) -> None:
-        work(shop.silo, asked)
+    def failing(shop: Shop, step: StepOrder) -> None:
+        work(shop.silo, step)
         raise RuntimeError
 
     shop.behave = failing
@@ -446,9 +446,9 @@ def test_a_step_that_no_worker_began_is_cancelled_and_can_be_ordered_again(shop:
 def test_a_late_answer_is_ignored(shop: Shop) -> None:
     go_on = threading.Event()
 
-    def slow(shop: Shop, asked: StepOrder) -> None:
+    def slow(shop: Shop, step: StepOrder) -> None:
         go_on.wait(IN_TIME)
-        work(shop.silo, asked)
+        work(shop.silo, step)
 
     shop.behave = slow
     late = shop.ask("train", shop.order(1), TOO_SHORT)
@@ -470,7 +470,7 @@ def test_a_run_that_never_answers_is_cancelled_at_the_end(shop: Shop) -> None:
     from flows.runners.silo_runs import look_at_run
 
     go_on = threading.Event()
-    shop.behave = lambda shop, asked: (go_on.wait(IN_TIME), None)[1]
+    shop.behave = lambda shop, step: (go_on.wait(IN_TIME), None)[1]
     late = shop.ask("train", shop.order(), TOO_SHORT)
     shop.remote.give_up([late])
     state = look_at_run(late.flow_run_id).state
@@ -485,13 +485,13 @@ def test_a_restart_of_prefect_during_a_step_or_an_order_costs_nothing(
         restartable_prefect.stop()
         restartable_prefect.start()
 
-    def restarting(shop: Shop, asked: StepOrder) -> None:
+    def restarting(shop: Shop, step: StepOrder) -> None:
         restart()
-        work(shop.silo, asked)
+        work(shop.silo, step)
 
     shop.behave = restarting
     assert isinstance(shop.ask("train", shop.order(1), RESTART_S), Delivery)
-    shop.behave = lambda shop, asked: work(shop.silo, asked)
+    shop.behave = lambda shop, step: work(shop.silo, step)
     restartable_prefect.stop()
     starting = threading.Thread(target=restartable_prefect.start)
     starting.start()

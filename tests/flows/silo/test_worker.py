@@ -103,7 +103,7 @@ def worker(tmp_path: Path, prefect_server: None) -> Iterator[Worker]:
         worker.process.wait(20)
 
 
-def asked(deployment_id: UUID, order: Any) -> UUID:
+def start_run(deployment_id: UUID, order: Any) -> UUID:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -126,7 +126,7 @@ def test_a_failed_step_reports_its_kind_and_the_worker_continues(worker: Worker)
     deployment_id = worker.deploy()
     worker.start()
     for order in (NO_ORDER, "no order either"):
-        end = ended(asked(deployment_id, order))
+        end = ended(start_run(deployment_id, order))
         assert end.is_failed()
         assert end.message == "InvalidInput; the silo's own log says more."
     assert "lacks a part" in (worker.home / "silo.log").read_text()
@@ -138,11 +138,11 @@ def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: W
 
     deployment_id = worker.deploy()
     worker.start()
-    ended(asked(deployment_id, NO_ORDER))  # from now on its prepared process exists
+    ended(start_run(deployment_id, NO_ORDER))  # from now on its prepared process exists
     before = worker.processes()
     worker.hang()
 
-    run_id = asked(deployment_id, NO_ORDER)
+    run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     (step,) = worker.processes() - before
     os.kill(step, signal.SIGKILL)
@@ -150,7 +150,7 @@ def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: W
     assert end.is_crashed()
     assert "-9" in end.message
 
-    run_id = asked(deployment_id, NO_ORDER)
+    run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run_id, Cancelling(), force=True)
@@ -165,7 +165,7 @@ def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
     worker.start()
     until(lambda: "All connection attempts failed" in worker.log)
     restartable_prefect.start()
-    run_id = asked(worker.deploy(), NO_ORDER)
+    run_id = start_run(worker.deploy(), NO_ORDER)
     # After a failure, Prefect's worker tries the server again within a minute.
     assert until(lambda: (now := state(run_id)).is_final() and now, 200).is_failed()
 
@@ -173,9 +173,9 @@ def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
 def test_a_stopped_worker_leaves_no_process(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
-    ended(asked(deployment_id, NO_ORDER))
+    ended(start_run(deployment_id, NO_ORDER))
     worker.hang()
-    run_id = asked(deployment_id, NO_ORDER)
+    run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(60)

@@ -38,9 +38,9 @@ def partition(coloured_dir):
 @pytest.fixture(scope="module")
 def rows(partition):
     """Return all rows of three families."""
-    told_of: list[str] = []
-    found = list(ColdStart(partition, FAMILIES, "test", (1, 2), told_of.append).rows(list(COLD_STARTS)))
-    assert any("new_silos, test: ease, federated" in line for line in told_of)
+    lines: list[str] = []
+    found = list(ColdStart(partition, FAMILIES, "test", (1, 2), lines.append).rows(list(COLD_STARTS)))
+    assert any("new_silos, test: ease, federated" in line for line in lines)
     return found
 
 

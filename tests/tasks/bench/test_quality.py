@@ -158,9 +158,9 @@ def rows(partition_dir: Path):
         Plan(LEAVE_ONE_OUT, [ADDITIVE[0], LIGHTFM], [ADDITIVE[0]], ["popularity"], seeds=(1, 2)),
         Plan(TEMPORAL, [ADDITIVE[1]], [], []),
     ]
-    told: list[str] = []
-    found = list(quality_rows(open_partition(partition_dir), plans, "test", told.append))
-    assert any("ease, 24 clients, federated" in line for line in told)
+    lines: list[str] = []
+    found = list(quality_rows(open_partition(partition_dir), plans, "test", lines.append))
+    assert any("ease, 24 clients, federated" in line for line in lines)
     return found
 
 

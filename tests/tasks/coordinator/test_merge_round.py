@@ -220,8 +220,8 @@ def test_several_bad_and_missing_clients_are_distinguished(world):
         [world.delivery("cedar", b""), world.delivery("birch", bad), world.delivery("ash")], missing=missing
     )
     assert merged.model.sha256 == world.merge_of("ash")
-    told = [(each.client_id, each.stage) for each in merged.rejected]
-    assert told == [("birch", "update"), ("cedar", "update"), ("elm", "deadline")]
+    reported = [(each.client_id, each.stage) for each in merged.rejected]
+    assert reported == [("birch", "update"), ("cedar", "update"), ("elm", "deadline")]
 
 
 def test_a_client_that_delivers_twice_is_counted_once(world):

@@ -179,11 +179,11 @@ def test_the_wheel_gives_the_same_files_if_the_site_has_none(site, sources, tmp_
 
 def test_intact_files_are_kept_without_a_download(site, sources, tmp_path):
     first = fetch_ml_100k(tmp_path / "out", sources=sources)
-    asked = len(site.requests)
+    requests = len(site.requests)
     again = fetch_ml_100k(tmp_path / "out", sources=sources)
     assert not again.downloaded
     assert (again.files, again.source) == (first.files, first.source)
-    assert len(site.requests) == asked == 1
+    assert len(site.requests) == requests == 1
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "note"])

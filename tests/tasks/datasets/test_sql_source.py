@@ -156,9 +156,9 @@ class TestPostgres:
         with pytest.raises(InvalidInput):
             read_source(SqlSource(without_password(shop), "SELEC"))
         with postgres_server.connect("postgres") as connection:
-            asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
             deadline = time.monotonic() + 5
-            while connection.execute(asked, [shop.database]).fetchone() != (0,):
+            while connection.execute(sessions, [shop.database]).fetchone() != (0,):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 

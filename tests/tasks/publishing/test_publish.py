@@ -159,17 +159,17 @@ def test_whole_numbers_become_labels_and_measurements_do_not():
 
 
 def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
-    stop, told = threading.Event(), threading.Condition()
+    stop, heard = threading.Event(), threading.Condition()
     texts: list[str] = []
 
     def tell(text: str) -> None:
-        with told:
+        with heard:
             texts.append(text)
-            told.notify_all()
+            heard.notify_all()
 
     def wait_for(count: int) -> None:
-        with told:
-            assert told.wait_for(lambda: len(texts) >= count, 30), texts
+        with heard:
+            assert heard.wait_for(lambda: len(texts) >= count, 30), texts
 
     folder = serving_folder(promoted.home)
     # An hour between two looks: only a request makes it look again.

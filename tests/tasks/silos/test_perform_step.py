@@ -66,7 +66,7 @@ class World:
         base = self.base(round_ - (step == "train"))
         return ClientOrder(self.local, "ash", round_, base, start or StartingPoint(None, 0))
 
-    def asked(self, step: Step, order: ClientOrder, **arguments: Any) -> StepOrder:
+    def step_order(self, step: Step, order: ClientOrder, **arguments: Any) -> StepOrder:
         # The coordinator names places of its own, which the silo must ignore.
         job = replace(
             order.job,
@@ -81,8 +81,8 @@ class World:
 
     def do(self, step: Step, order: ClientOrder, **arguments: Any) -> Any:
         """Return the silo's answer."""
-        asked = self.asked(step, order, **arguments)
-        work(self.silo, StepOrder.of_json(json.loads(json.dumps(asked.as_json()))))
+        ordered = self.step_order(step, order, **arguments)
+        work(self.silo, StepOrder.of_json(json.loads(json.dumps(ordered.as_json()))))
         (ref,) = self.exchange.listed(silo_answers_folder("ash", "job-1", order.round, step))
         question = Question("ash", step, "job-1", order.round, order.base.sha256)
         public = load_key(self.silo.home).public
@@ -199,7 +199,7 @@ def test_a_repeated_step_gives_the_same_update(checked: World) -> None:
 def refused(world: World, step: Step, order: ClientOrder, **policy: Any) -> str:
     silo = replace(world.silo, policy=Rules(**policy))
     with pytest.raises(EgressRefused) as caught:
-        work(silo, world.asked(step, order))
+        work(silo, world.step_order(step, order))
     return str(caught.value)
 
 
@@ -225,30 +225,30 @@ def test_an_update_that_is_too_large_does_not_leave(checked: World) -> None:
 def test_nothing_about_too_few_users_leaves(checked: World, step: Step) -> None:
     silo = replace(checked.silo, min_users=9)
     with pytest.raises(EgressRefused, match="8 users"):
-        work(silo, checked.asked(step, checked.order(step), alone_rounds=1))
+        work(silo, checked.step_order(step, checked.order(step), alone_rounds=1))
     assert checked.left == []
-    work(replace(silo, min_users=8), checked.asked("train", checked.order("train")))
+    work(replace(silo, min_users=8), checked.step_order("train", checked.order("train")))
     assert len(checked.left) == 2
 
 
 def test_an_order_for_another_silo_is_refused(checked: World) -> None:
     order = replace(checked.order("train"), client_id="birch")
     with pytest.raises(EgressRefused, match="was given an order for 'birch'"):
-        work(checked.silo, checked.asked("train", order))
+        work(checked.silo, checked.step_order("train", order))
     assert checked.left == []
     assert not (checked.silo.home.silos).exists()
 
 
 def test_training_before_a_check_is_refused(world: World) -> None:
     with pytest.raises(NotFound):
-        work(world.silo, world.asked("train", world.order("train")))
+        work(world.silo, world.step_order("train", world.order("train")))
     assert world.left == []
 
 
 def test_a_silo_without_a_key_sends_no_answer(checked: World) -> None:
     shutil.rmtree(checked.silo.home.root / "keys")
     with pytest.raises(NotFound, match="no key pair"):
-        work(checked.silo, checked.asked("evaluate", checked.order("evaluate")))
+        work(checked.silo, checked.step_order("evaluate", checked.order("evaluate")))
     assert checked.left == []
 
 
@@ -257,7 +257,7 @@ def test_a_job_s_catalogue_never_changes(world: World, checked: World, tmp_path:
     pd.DataFrame({"item_id": ["x"], "title": ["X"]}).to_parquet(other)
     changed = replace(world, items=world.exchange.put("job-1/catalog", other.read_bytes()))
     with pytest.raises(CatalogMismatch):
-        work(world.silo, changed.asked("check", world.order("check", 0)))
+        work(world.silo, changed.step_order("check", world.order("check", 0)))
 
 
 def test_an_answer_belongs_to_its_own_order_only(checked: World) -> None:
@@ -301,7 +301,7 @@ def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -
     assert head_in(checked, "evaluate") == Head(2, answer.hash)
 
 
-@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "written anew", "edited"])
+@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "rewritten", "edited"])
 def test_a_silo_with_a_changed_ledger_sends_no_answer(checked: World, change: str) -> None:
     ledger = EgressLedger(checked.silo.home)
     for number in range(3):
@@ -316,16 +316,16 @@ def test_a_silo_with_a_changed_ledger_sends_no_answer(checked: World, change: st
         file.write_bytes(b"".join(lines[:-1]))
     else:
         file.write_bytes(lines[0])
-    if change == "written anew":
+    if change == "rewritten":
         for number in range(5):
             ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="b" * 64, fields=[])
-    asked = checked.asked("train", checked.order("train"), witnessed=witnessed)
+    ordered = checked.step_order("train", checked.order("train"), witnessed=witnessed)
     with pytest.raises(LedgerTampered):
-        work(checked.silo, asked)
+        work(checked.silo, ordered)
     assert checked.left == []
     # As soon as the file is restored it continues.
     file.write_bytes(b"".join(lines))
-    work(checked.silo, asked)
+    work(checked.silo, ordered)
     assert len(checked.left) == 2
 
 
@@ -336,7 +336,7 @@ def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> N
     for number in (1, 2, 3, 1):
         order = world.order("check", 0)
         order = replace(order, job=replace(order.job, job_id=f"job-{number}"), base=world.base(0))
-        work(silo, world.asked("check", order))
+        work(silo, world.step_order("check", order))
     # The third removed the first one's. Started again, that one is the newest.
     assert sorted(path.name for path in snapshots.iterdir() if path.is_dir()) == ["job-1", "job-3"]
     assert {path.parts[-4] for path in world.left} == {"job-1", "job-3"}

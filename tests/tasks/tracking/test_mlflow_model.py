@@ -63,7 +63,7 @@ def registered(world: Any) -> Any:
     return world
 
 
-def questions() -> list[dict[str, Any]]:
+def queries() -> list[dict[str, Any]]:
     """Return random histories of 0 to 30 items, some with weights and some with exclusions."""
     rng = np.random.default_rng(9)
     found = []
@@ -77,42 +77,42 @@ def questions() -> list[dict[str, Any]]:
     return found
 
 
-def expected(world: Any, question: dict[str, Any], k: int) -> list[Any]:
+def expected(world: Any, query: dict[str, Any], k: int) -> list[Any]:
     recommender = recommender_of(registry.load_version(world.client, world.model_name, 1))
-    rows = [IDS.index(item_id) for item_id in question["history"]]
-    excluded = [IDS.index(item_id) for item_id in question["exclude"]]
-    return recommender.recommend(rows, k, excluded, weights=question["weights"] or None)
+    rows = [IDS.index(item_id) for item_id in query["history"]]
+    excluded = [IDS.index(item_id) for item_id in query["exclude"]]
+    return recommender.recommend(rows, k, excluded, weights=query["weights"] or None)
 
 
-def assert_alike(told: dict[str, Any], answer: list[Any]) -> None:
-    assert told["item_ids"] == [one.item_id for one in answer]
-    assert told["titles"] == [one.title for one in answer]
-    assert told["scores"] == pytest.approx([one.score for one in answer], abs=1e-5)
+def assert_alike(found: dict[str, Any], answer: list[Any]) -> None:
+    assert found["item_ids"] == [one.item_id for one in answer]
+    assert found["titles"] == [one.title for one in answer]
+    assert found["scores"] == pytest.approx([one.score for one in answer], abs=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 10, N])
 def test_load_model_answers_as_fedrec_does(registered, k):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
-    asked = questions()
+    wanted = queries()
 
-    told = model.predict(pd.DataFrame(asked), params={"k": k}).to_dict("records")
+    found = model.predict(pd.DataFrame(wanted), params={"k": k}).to_dict("records")
 
-    assert len(told) == len(asked)
-    for answer, question in zip(told, asked, strict=True):
-        assert_alike(answer, expected(registered, question, k))
+    assert len(found) == len(wanted)
+    for answer, query in zip(found, wanted, strict=True):
+        assert_alike(answer, expected(registered, query, k))
 
 
 def test_weights_and_exclusions_are_optional_and_a_repeated_item_counts_twice(registered):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
-    told = model.predict(pd.DataFrame({"history": [["id-3", "id-5", "id-3"]]}))
+    found = model.predict(pd.DataFrame({"history": [["id-3", "id-5", "id-3"]]}))
 
-    question = {"history": ["id-3", "id-5"], "weights": [2.0, 1.0], "exclude": []}
-    assert_alike(told.to_dict("records")[0], expected(registered, question, 10))
+    query = {"history": ["id-3", "id-5"], "weights": [2.0, 1.0], "exclude": []}
+    assert_alike(found.to_dict("records")[0], expected(registered, query, 10))
 
 
 @pytest.mark.parametrize(
-    ("question", "k", "complaint"),
+    ("query", "k", "complaint"),
     [
         ({"history": ["nothing"]}, 3, "knows no item 'nothing'"),
         ({"history": ["id-1"], "exclude": ["nothing"]}, 3, "knows no item 'nothing'"),
@@ -122,11 +122,11 @@ def test_weights_and_exclusions_are_optional_and_a_repeated_item_counts_twice(re
         ({"history": ["id-1"]}, 0, "at least 1, got 0"),
     ],
 )
-def test_impossible_requests_are_refused(registered, question, k, complaint):
+def test_impossible_requests_are_refused(registered, query, k, complaint):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
     with pytest.raises(ValueError, match=complaint):
-        model.predict(pd.DataFrame([question]), params={"k": k})
+        model.predict(pd.DataFrame([query]), params={"k": k})
 
 
 def test_a_damaged_model_is_not_loaded(registered):
@@ -152,10 +152,11 @@ def test_a_version_holds_no_pickle_and_its_code_imports_nothing_of_fedrec(regist
     # The code runs in a folder and a mode in which Python finds no package of fedrec.
     script = (
         "import sys, mlflow, pandas as pd\n"
-        f"told = mlflow.pyfunc.load_model({str(folder)!r}).predict(pd.DataFrame({{'history': [['id-1']]}}))\n"
+        f"model = mlflow.pyfunc.load_model({str(folder)!r})\n"
+        "answer = model.predict(pd.DataFrame({'history': [['id-1']]}))\n"
         "ours = {'models', 'tasks', 'flows', 'serving', 'data_contracts'} & set(sys.modules)\n"
         "assert not ours, ours\n"
-        "assert len(told['item_ids'][0]) == 10\n"
+        "assert len(answer['item_ids'][0]) == 10\n"
     )
     environ = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(
@@ -204,12 +205,12 @@ def post(url: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_mlflow_models_serve_answers_as_fedrec_does(registered, scorer):
-    asked = [question for question in questions() if question["weights"]][:5]
+    wanted = [query for query in queries() if query["weights"]][:5]
 
-    told = post(scorer, {"dataframe_records": asked, "params": {"k": 4}})["predictions"]
+    found = post(scorer, {"dataframe_records": wanted, "params": {"k": 4}})["predictions"]
 
-    for answer, question in zip(told, asked, strict=True):
-        assert_alike(answer, expected(registered, question, 4))
+    for answer, query in zip(found, wanted, strict=True):
+        assert_alike(answer, expected(registered, query, 4))
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(scorer, {"dataframe_records": [{"history": ["nothing"]}]})
     assert "knows no item" in refused.value.read().decode()

@@ -167,10 +167,10 @@ def test_features_help_where_ratings_are_missing():
     known = RatingFamily(SPEC, content)
     with_content, _ = known.trained_alone(data, rounds=ROUNDS, seed=1, client_id="a")
     without, _ = FAMILY.trained_alone(data, rounds=ROUNDS, seed=1, client_id="a")
-    told, untold = (
+    placed, unplaced = (
         RatingScorer(model).ratings([], [], [UNRATED]).means[0] for model in (with_content, without)
     )
-    assert abs(told - 4.5) < abs(untold - 4.5)
+    assert abs(placed - 4.5) < abs(unplaced - 4.5)
 
 
 def test_training_alone_equals_the_chain_of_one_client(models):
@@ -240,10 +240,10 @@ class TestOneUser:
         scorer = RatingScorer(model)
         for user in (0, 17):
             own = slice(ratings.histories.starts[user], ratings.histories.starts[user + 1])
-            told = scorer.ratings(ratings.items[own].tolist(), ratings.values[own].tolist(), rows)
+            given = scorer.ratings(ratings.items[own].tolist(), ratings.values[own].tolist(), rows)
             found = predicted(model, ratings, np.full(ITEMS, user), rows, SPEC)
             for name in ("means", "spreads", "deviations"):
-                np.testing.assert_allclose(getattr(told, name), getattr(found, name), rtol=1e-6, atol=1e-8)
+                np.testing.assert_allclose(getattr(given, name), getattr(found, name), rtol=1e-6, atol=1e-8)
 
     def test_answers_without_a_history_are_those_of_an_average_user(self, model):
         answer = RatingScorer(model).ratings([], [], np.arange(ITEMS))
@@ -264,8 +264,8 @@ class TestOneUser:
         scorer = RatingScorer(models[-1])
         known, given = items[own], values[own]
         best, worst = known[given.argmax()], known[given.argmin()]
-        told = scorer.ratings(known.tolist(), given.tolist(), [best, worst]).means
-        assert told[0] > told[1] + 1.0
+        means = scorer.ratings(known.tolist(), given.tolist(), [best, worst]).means
+        assert means[0] > means[1] + 1.0
 
     @pytest.mark.parametrize(
         ("rows", "values", "wanted", "complaint"),
