@@ -1,4 +1,4 @@
-"""Records come back as they were written, also those of older jobs, and anything else is refused by name."""
+"""Records are read back as written, also those of older jobs. Anything else is refused by name."""
 
 from __future__ import annotations
 
