@@ -27,6 +27,8 @@ from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
+from tasks.messages.job_opening import EarlierState
+from tasks.messages.job_result import JobResult
 from tasks.tuning.trial import open_clients
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
@@ -75,7 +77,8 @@ def small(partition: Path, **sections: Any) -> TrainingConfig:
 def run(config: TrainingConfig) -> dict[str, Any]:
     from flows.train import run_locally
 
-    return run_locally(config)
+    result, exit_code = run_locally(config)
+    return result.to_json() | {"exit_code": exit_code}
 
 
 def _check_explanation(client: Any, result: dict[str, Any]) -> None:
@@ -161,7 +164,7 @@ def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
     logged = json.loads(Path(client.download_artifacts(result["run_id"], "result.json")).read_text())
     assert logged["model_sha256"] == result["model_sha256"]
     journal = Journal(home.jobs / result["job_id"])
-    assert journal.result() == {name: value for name, value in result.items() if name != "exit_code"}
+    assert journal.result() == JobResult.of_json(result, "the command's result")
     assert not list(home.exchange.glob("*/updates"))
 
 
@@ -233,9 +236,7 @@ def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:
     second = run(small(partition_dir, start_from="champion"))
     assert second["job_id"] != first["job_id"]
     opening = Journal(home.jobs / second["job_id"]).opening
-    assert opening["starting_points"] == {
-        client_id: {"job_id": first["job_id"], "round": 2} for client_id in CLIENTS
-    }
+    assert opening.starting_points == dict.fromkeys(CLIENTS, EarlierState(first["job_id"], 2))
     assert second["rounds"][0]["rejected"] == []
     # An embedding that has been trained for two rounds moves less than one that begins at random.
     assert second["rounds"][0]["drift"] < first["rounds"][0]["drift"]

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.additive import blend, ease, ials, next_item
 from models.recommenders.families.family import Family, LocalData
@@ -275,7 +276,7 @@ class RatingFamily(Family):
             part, _ = self.train(
                 base.items, None, data, seed=seed, round_=base.round + 1, client_id=client_id
             )
-            base = rule.finish(rule.empty(base).plus(client_id, part), base)
+            base = rule.finish(rule.empty(base).plus(client_id, Contribution(part)), base)
         return base.items, None
 
 

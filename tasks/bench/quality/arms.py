@@ -14,8 +14,9 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays, ItemModel, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.families.families import LightFMFamily, additive_family_of
 from models.recommenders.families.family import history_scores
@@ -194,7 +195,7 @@ def _summed(learners: Mapping[str, Learner], statistics: Callable[[Histories], G
     for name in sorted(learners):
         part = statistics(learners[name].histories)
         size = _size(part)
-        running = (running or RunningSum.zero(part)).plus(name, part)
+        running = (running or RunningSum.zero(part)).plus(name, Contribution(part))
     assert running is not None, "a partition has clients"  # noqa: S101
     return running.total, size
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.kernel.metric import Metric
-from models.promotion.evidence import Evaluation, RoundEvidence, Trial
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
 from models.promotion.gates import (
     PromotionPolicy,
     artefact_gate,
@@ -29,7 +29,7 @@ def evidence(version: int = 2, ndcg: float | None = 0.5, **clients: tuple[float,
     evaluation = None
     if ndcg is not None:
         hits, cases = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
-        evaluation = Evaluation(
+        evaluation = RoundEvaluation(
             split="validation",
             metrics={"ndcg@10": Metric(ndcg * 100, 100), "loo_hr@10": Metric(hits, cases)},
             clients={client: {"loo_hr@10": Metric(*pair)} for client, pair in clients.items()},
@@ -37,23 +37,8 @@ def evidence(version: int = 2, ndcg: float | None = 0.5, **clients: tuple[float,
     return RoundEvidence(version, "job", 7, "s" * 64, "m" * 64, "d" * 64, "c" * 64, PASSED, evaluation)
 
 
-def test_evidence_is_read_from_a_manifest():
-    metrics = {"ndcg@10": {"total": 3.0, "weight": 4.0}}
-    manifest = {
-        "job_id": "job",
-        "round": 7,
-        "model_sha256": "s" * 64,
-        "data_digest": "d" * 64,
-        "catalog_digest": "c" * 64,
-        "contracts": PASSED,
-        "evaluation": {"split": "validation", "metrics": metrics, "clients": {"a": metrics}},
-    }
-    found = RoundEvidence.of(2, manifest, "m" * 64)
-
-    assert found.evaluation == Evaluation(
-        "validation", {"ndcg@10": Metric(3.0, 4.0)}, {"a": {"ndcg@10": Metric(3.0, 4.0)}}
-    )
-    assert found.identity() == {
+def test_a_decision_keeps_what_finds_and_proves_a_round():
+    assert evidence().identity() == {
         "job_id": "job",
         "round": 7,
         "sha256": "s" * 64,
@@ -61,7 +46,6 @@ def test_evidence_is_read_from_a_manifest():
         "data_digest": "d" * 64,
         "catalog_digest": "c" * 64,
     }
-    assert RoundEvidence.of(2, manifest | {"evaluation": None}, "m").evaluation is None
 
 
 def test_contracts_pass_only_where_all_passed():
@@ -214,7 +198,7 @@ def test_a_share_outside_its_range_is_refused(wrong):
 def rated(version: int, squares: float, **clients: tuple[float, float]) -> RoundEvidence:
     """A round of predicted ratings: sum of squared errors of 100, and by client those within a star."""
     within = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
-    evaluation = Evaluation(
+    evaluation = RoundEvaluation(
         split="validation",
         metrics={"rmse": Metric(squares, 100), "accuracy_within_1": Metric(*within)},
         clients={client: {"accuracy_within_1": Metric(*pair)} for client, pair in clients.items()},

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,10 @@ from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
 from tasks.local.environment import settings
 from tasks.local.home import Home
+from tasks.messages.job_opening import EarlierState
+from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
+from tests.worlds.records import opening, round_record
 
 SPEC = LightFMSpec(dims=4)
 KNOWN = ItemCatalog.of(["a", "b", "c"])
@@ -61,24 +63,15 @@ def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return found
 
 
-def manifest_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "job_id": job_id,
-        "round": round_,
-        "model_path": "unused",
-        "model_sha256": hashlib.sha256(data).hexdigest(),
-        "model_bytes": len(data),
-        "base_sha256": None,
-        "catalog_digest": KNOWN.digest,
-        "data_digest": "d" * 64,
-        "accepted": accepted,
-        "rejected": [],
-        "contracts": {},
-        "training": {},
-        "evaluation": None,
-        "committed_at": "2026-11-20T10:00:00+00:00",
-    }
+def record_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> EvaluatedRound:
+    return round_record(
+        round_,
+        *accepted,
+        job_id=job_id,
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        model_bytes=len(data),
+        catalog_digest=KNOWN.digest,
+    ).with_evaluation(None)
 
 
 @pytest.fixture
@@ -87,24 +80,24 @@ def champion(mlflow_home: Home) -> Home:
     rows = np.array([1, 2, 3], dtype=np.float32)
     items = initial_items(3, 4, 1).map(lambda a: np.ones_like(a) * (rows if a.ndim == 1 else rows[:, None]))
     data = encode_model(GlobalModel(2, KNOWN.digest, items))
-    with held(mlflow_home.jobs, "films", "k" * 64, {"starting_points": {}}) as journal:
+    with held(mlflow_home.jobs, "films", "k" * 64, opening()) as journal:
         for round_, accepted in enumerate([[], ["ash", "birch"], ["ash"], ["ash", "birch", "cedar"]]):
-            journal.commit(manifest_of(journal.job_id, round_, data, accepted))
+            journal.commit(record_of(journal.job_id, round_, data, accepted))
     client = registry.client(mlflow_home)
     location = (mlflow_home.mlflow / "artifacts").as_uri()
     run = client.create_run(client.create_experiment("films", artifact_location=location))
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     folder = artifacts / "rounds" / "0002"
     folder.mkdir(parents=True)
-    manifest = manifest_of(journal.job_id, 2, data, ["ash"])
+    record = record_of(journal.job_id, 2, data, ["ash"])
     (folder / "model.safetensors").write_bytes(data)
-    (folder / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    (folder / "round.json").write_text(json.dumps(record.to_json(), indent=1, sort_keys=True))
     (artifacts / "catalog").mkdir()
     pd.DataFrame({"item_id": KNOWN.ids, "title": ["A", "B", "C"]}).to_parquet(
         artifacts / "catalog" / "items.parquet"
     )
     registry.ensure_registered_model(client, "movies")
-    version = registry.register_round(client, "movies", run.info.run_id, folder.as_uri(), manifest)
+    version = registry.register_round(client, "movies", run.info.run_id, folder.as_uri(), record)
     client.set_registered_model_alias("movies", registry.CHAMPION, str(version))
     return mlflow_home
 
@@ -122,8 +115,8 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     # Birch was last in round 1; round 3, which cedar was in, came after the champion.
     job = "films-kkkkkkkk-1"
     assert found.starting_points == {
-        "ash": {"job_id": job, "round": 2},
-        "birch": {"job_id": job, "round": 1},
+        "ash": EarlierState(job, 2),
+        "birch": EarlierState(job, 1),
     }
 
 
