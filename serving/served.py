@@ -15,7 +15,6 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.kernel.arrays import FloatArray
 from models.recommenders.items.titles import folded
-from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.scoring.reasons import Reason
 from models.recommenders.scoring.recommender import Recommendation
 from serving.problems import Problem, unprocessable
@@ -85,9 +84,8 @@ class Served:
     @property
     def is_slow(self) -> bool:
         """Whether answers should be worked out beside the event loop."""
-        scorer = self.bundle.recommender.scorer
-        draws = scorer.model.draws if isinstance(scorer, RatingScorer) else 1
-        return len(self.rows) * int(self.bundle.facts["dims"]) * draws > _SLOW
+        passes = self.bundle.recommender.scorer.passes
+        return len(self.rows) * int(self.bundle.facts["dims"]) * passes > _SLOW
 
     def recommend(self, question: Question) -> list[dict[str, Any]]:
         """The recommendations of an answer.
@@ -141,17 +139,17 @@ class Served:
             Problem: 404, an item of the question is unknown; 409, this version predicts no ratings; 422, a
                 rating lies outside its scale, or an item stands twice in the history.
         """
-        scorer = self.bundle.recommender.scorer
-        if not isinstance(scorer, RatingScorer):
+        rater = self.bundle.recommender.scorer.rater
+        if rater is None:
             what = f"Version {self.version} recommends items and predicts no ratings."
             raise Problem(409, "no-ratings", f"{what} Promote one of the family bayesian_mf.")
         known = [self._row(seen.item_id, "history") for seen in question.history]
         wanted = [self._row(item_id, "items") for item_id in question.items]
         try:
-            found = scorer.ratings(known, [seen.rating for seen in question.history], wanted)
+            found = rater.ratings(known, [seen.rating for seen in question.history], wanted)
         except InvalidInput as error:
             raise unprocessable([{"where": "history", "what": error.what.rstrip(".")}]) from error
-        lowest, highest = scorer.scale
+        lowest, highest = rater.scale
         recommender = self.bundle.recommender
         columns = zip(
             wanted, found.means.tolist(), found.deviations.tolist(), found.spreads.tolist(), strict=True

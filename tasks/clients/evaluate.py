@@ -15,9 +15,9 @@ from models.federation.model import ItemModel, require
 from models.kernel.metric import Metric
 from models.recommenders.families.families import RatingFamily
 from models.recommenders.families.family import Family
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.lightfm.training import UserArrays
 from models.recommenders.rating.gibbs import predicted
-from models.recommenders.rating.model import RatingModel
 from tasks.clients.client_data import SiloData, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.messages.answers import Evaluation

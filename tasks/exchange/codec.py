@@ -21,9 +21,9 @@ from models.recommenders.additive.ials import IalsStatistics
 from models.recommenders.additive.next_item import NextItemStatistics
 from models.recommenders.items.item_factors import ItemFactors
 from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.bayesian_mf import Statistics
 from models.recommenders.rating.co_ratings import Products, RatingCounts
-from models.recommenders.rating.model import RatingModel
 
 _HEADER = "fedrec"
 # Arrays are told apart by their names.

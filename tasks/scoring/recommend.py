@@ -10,11 +10,11 @@ from models.recommenders.items.cold_items import placed_by_features, placed_rows
 from models.recommenders.items.features import ItemFeatures
 from models.recommenders.items.item_factors import ItemFactors
 from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.items.titles import TitleIndex
-from models.recommenders.rating.fold_in import RatingScorer
-from models.recommenders.rating.model import RatingModel
 from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.scoring.fold_in import ItemSide
+from models.recommenders.scoring.rating_scorer import RatingScorer
 from models.recommenders.scoring.recommender import Recommender
 from models.recommenders.scoring.scorer import Factors, Scorer
 from tasks.local.home import Home

@@ -23,10 +23,10 @@ from models.recommenders.families.families import family_of
 from models.recommenders.families.specs import FamilySpec
 from models.recommenders.lightfm.spec import TrainSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_users
-from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.rating.gibbs import RatedData
 from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import RatingScorer
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.bundle import open_bundle
 from tasks.bundles.pointer import serving_folder

@@ -20,6 +20,7 @@ from models.recommenders.families.family import Family, LocalData
 from models.recommenders.families.specs import AdditiveSpec, FamilySpec
 from models.recommenders.items.item_factors import ItemFactors
 from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
 from models.recommenders.lightfm.spec import TrainSpec, cooled_down
@@ -31,7 +32,6 @@ from models.recommenders.lightfm.training import (
 )
 from models.recommenders.rating import gibbs as rating_family
 from models.recommenders.rating.gibbs import RatingRule
-from models.recommenders.rating.model import RatingModel
 from models.recommenders.rating.spec import RatingSpec
 
 

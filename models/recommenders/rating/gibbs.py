@@ -15,6 +15,7 @@ from models.federation.merge import MergeRule
 from models.kernel.arrays import ArrayGroup, FloatArray, RunningSum
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.streams import user_keys
+from models.recommenders.items.rating_model import PredictedRatings, RatingModel
 from models.recommenders.rating import co_ratings
 from models.recommenders.rating.bayesian_mf import (
     Sample,
@@ -26,9 +27,7 @@ from models.recommenders.rating.bayesian_mf import (
     user_conditional,
 )
 from models.recommenders.rating.co_ratings import Directions, Products, RatingCounts
-from models.recommenders.rating.fold_in import TURNS
 from models.recommenders.rating.gaussian import Normals
-from models.recommenders.rating.model import PredictedRatings, RatingModel
 from models.recommenders.rating.predicted_ratings import PredictionSums, predictions_of
 from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import (
@@ -37,6 +36,7 @@ from models.recommenders.rating.side_features import (
     user_features,
 )
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import TURNS
 
 _OVERSAMPLING = 10
 _DRAWN = tuple(one.name for one in fields(Sample))
@@ -200,7 +200,7 @@ def predicted(
 ) -> PredictedRatings:
     """The ratings of these pairs, given what their users rated; nothing is drawn.
 
-    `models.recommenders.rating.fold_in` answers the same for a single user.
+    `models.recommenders.scoring.rating_scorer` answers the same for a single user.
 
     Args:
         model: of any round.

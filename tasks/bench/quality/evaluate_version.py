@@ -7,7 +7,7 @@ from typing import Any
 from models.errors import InvalidInput
 from models.evaluation.bootstrap import interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
-from models.recommenders.rating.model import RatingModel
+from models.recommenders.items.rating_model import RatingModel
 from tasks.bench.quality.arms import Trained, answered
 from tasks.bench.quality.cases import Part, clients_of
 from tasks.bench.quality.table_rows import Evaluator

@@ -16,12 +16,12 @@ from models.kernel.streams import user_keys
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.families.families import RatingFamily, family_of
 from models.recommenders.families.specs import spec_of
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.chain import Federation, RatingClient, run_chain
-from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.rating.gibbs import RatedData, contribution, predicted
-from models.recommenders.rating.model import RatingModel
 from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import RatingScorer
 
 USERS, ITEMS, ROUNDS = 150, 20, 40
 SPEC = RatingSpec(dims=2, directions=3, direction_rounds=2, burn_in=4, thinning=2, draws=6)
