@@ -36,7 +36,7 @@ from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import AdditiveSpec
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, UserArrays, train_round
 from tasks.clients.client_data import SiloData
 from tasks.clients.evaluate import rank_cases
@@ -45,7 +45,7 @@ from tasks.local.home import current_home
 from tasks.tuning.trial import open_clients
 
 Variant = tuple[str, str, Scores]
-SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": TrainSpec()}
+SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": LightFMSpec()}
 OWN, ALONE, POPULAR, EPOCHS = (1.0, 3.0, 10.0), (0.1, 0.25, 0.5, 1.0), (0.1, 0.25), (1, 3, 10)
 GLOBAL, LOCAL = "global", "local"
 _NEGATIVES = 99
@@ -63,7 +63,7 @@ def main() -> None:
         name: a_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
     }
     spec = SPECS[arguments.family]
-    if isinstance(spec, TrainSpec):
+    if isinstance(spec, LightFMSpec):
         variants = lightfm_variants(spec, silos, arguments.seed)
     else:
         variants = additive_variants(spec, silos)
@@ -126,7 +126,7 @@ def additive_variants(spec: AdditiveSpec, silos: Mapping[str, SiloData]) -> Iter
             yield name, f"own {weight:g}", history_scores(own, silo.histories)
 
 
-def lightfm_variants(spec: TrainSpec, silos: Mapping[str, SiloData], seed: int) -> Iterator[Variant]:
+def lightfm_variants(spec: LightFMSpec, silos: Mapping[str, SiloData], seed: int) -> Iterator[Variant]:
     """Of LightFM."""
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()}, spec, merge_rule("adagrad_sum"), seed=seed

@@ -1,8 +1,8 @@
-"""The updates contract: what every client's update of a round must look like before it is merged.
+"""The updates contract, which every client's update must pass before it is merged.
 
-Breach policy: that client is rejected for the round and the reason is recorded; the round goes on without it.
+Breach policy: the client is rejected for the round, the reason is recorded, and the round goes on without it.
 
-All updates of a round are profiled one by one, as they are read, and validated together, one row each.
+The updates of a round are profiled one by one as they are read, and validated together, one row each.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ class UpdateLimits:
     """The limits of the updates contract.
 
     Attributes:
-        max_norm: the largest norm of an update's arrays with several axes, and of those with one. On
-            MovieLens-100K contributions to `adagrad_sum` reach 650; they grow with a client's interactions.
-        min_interactions: the fewest interactions behind an update.
+        max_norm: largest norm of an update's arrays with several axes, and of its arrays with one axis. On
+            MovieLens-100K the contributions to `adagrad_sum` reach 650. They grow with a client's
+            interactions.
+        min_interactions: least number of interactions behind an update.
     """
 
     max_norm: float = 1e5
@@ -56,18 +57,18 @@ class UpdateLimits:
 def profile_update(
     update: ClientUpdate, base: GlobalModel, base_digest: str, form: ArrayGroup | None = None
 ) -> dict[str, object]:
-    """One row of plain scalars that describes an update; never an error, whatever the update holds.
+    """Describe an update by one row of plain scalars. It raises no error, whatever the update contains.
 
     Args:
         update: a client's update.
-        base: the model of the round it should start from.
-        base_digest: SHA-256 of that model's artefact; kept for the round's own check.
-        form: arrays of the shapes expected; those of the base where the update holds differences of it.
+        base: the model that the update should start from.
+        base_digest: SHA-256 of that model's artefact.
+        form: arrays of the expected shapes; None if the update contains differences from the base.
 
     Returns:
-        A value for each of `PROFILE_COLUMNS`. Norms are float64, and infinite where values are not finite:
-        `embedding_norm` of the arrays with several axes and `bias_norm` of those with one, without the sums
-        that only grow. Whole numbers of a wrong type or size are -1.
+        A value for each of `PROFILE_COLUMNS`. `embedding_norm` is the norm of the arrays with several axes
+        and `bias_norm` of those with one axis, both without the arrays that only grow. Norms are float64, and
+        infinite if a value is not finite. Whole numbers of a wrong type or size become -1.
     """
     deltas, expected = update.deltas, base.items if form is None else form
     with np.errstate(all="ignore"):
@@ -92,7 +93,7 @@ def profile_update(
 def update_rules(
     base_round: int, base_digest: str, catalog_digest: str, limits: UpdateLimits
 ) -> tuple[Rule, ...]:
-    """The suite for updates of the model of `base_round`."""
+    """Return the suite for updates of the model of `base_round`."""
     return (
         row_count("any_update", 1),
         unique("client_once", ["client_id"]),
@@ -125,17 +126,17 @@ def check_updates(
     limits: UpdateLimits = UpdateLimits(),
     subject: str | None = None,
 ) -> ContractOutcome:
-    """The outcome of holding all updates of a round against the contract, in one validation.
+    """Check all updates of a round against the contract, in one validation.
 
     Args:
         profiles: one row of `profile_update` per update.
-        base: the model of the round they should start from.
+        base: the model that the updates should start from.
         base_digest: SHA-256 of that model's artefact.
         limits: the contract's limits.
-        subject: what to call them; by default `round-N` of the model that the round makes.
+        subject: the outcome's subject; by default `round-N` of the model that the round makes.
 
     Returns:
-        The outcome; a breach's keys are the client ids, all of them.
+        The outcome. A breach's keys are all client ids in breach.
 
     Raises:
         ContractViolation: an expectation could not be evaluated.
@@ -144,26 +145,27 @@ def check_updates(
     name = subject or f"round-{base.round + 1}"
     gaps = table.columns[table.isna().any(axis=0)]
     if len(gaps):
-        # Great Expectations passes over missing values, and `profile_update` makes none.
+        # Great Expectations ignores missing values, and `profile_update` makes none.
         raise not_evaluated("updates", name, f"column {', '.join(gaps)} has a missing value")
     rules = update_rules(base.round, base_digest, base.catalog_digest, limits)
     return validate("updates", name, table, rules, key="client_id", listed=None)
 
 
 def rejected_clients(outcome: ContractOutcome) -> dict[str, str]:
-    """Client id -> reason, in one sentence, for each client in breach of the updates contract.
+    """Return client id -> reason, in one sentence, for each client in breach of the updates contract.
 
     Raises:
-        ContractViolation: a breach names no client (there was no update at all), so rejecting clients
-            cannot mend it. Check the quorum first.
+        ContractViolation: a breach names no client because there was no update, so rejecting clients does
+            not help. Check the quorum first.
     """
     reasons: dict[str, list[str]] = {}
-    details = {one["expectation_config"]["meta"]["name"]: one["result"] for one in outcome.result["results"]}
+    results = outcome.result["results"]
+    details = {each["expectation_config"]["meta"]["name"]: each["result"] for each in results}
     for breach in outcome.breaches:
         if not breach.keys:
             raise ContractViolation(
                 f"Contract updates for {outcome.subject} is broken as a whole: {breach}.",
-                next_step="See why no client delivered an update.",
+                next_step="Find out why no client delivered an update.",
                 subject=outcome.subject,
                 breach=breach,
             )

@@ -211,7 +211,6 @@ def _job(
         job_id=journal.job_id,
         seed=config.seed,
         spec=config.train,
-        merge_rule=config.federation.merge_rule,
         exchange_url=config.runner.exchange or home.exchange.as_uri(),
         data_dir=str(partition.root),
         data_digest=partition.digest,
@@ -285,8 +284,7 @@ def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> 
 
 
 def _family(config: TrainingConfig) -> Family:
-    federation = config.federation
-    return family_of(config.train, federation.merge_rule, federation.server_learning_rate)
+    return family_of(config.train)
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Groups of named arrays: what travels in a federation, and the sum of it over clients."""
+"""Groups of named arrays, the form of models and updates, and their running sum over clients."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ FloatArray = npt.NDArray[np.floating]
 
 
 class ArrayGroup:
-    """What a frozen dataclass is whose fields are all arrays: these are made read-only.
+    """Base class of frozen dataclasses whose fields are all arrays. It makes the arrays read-only.
 
     Attributes:
-        AXES: the axes of arrays, such as "items dims", which are checked; axes of one name have one size.
-        GROWING: names of the arrays that are counts or sums of squares, and so never below zero.
+        AXES: array name -> its axes, such as "items dims". The shapes are checked: equal axis names must have
+            equal sizes.
+        GROWING: names of the arrays that hold counts or sums of squares, which are never negative.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {}
@@ -40,37 +41,37 @@ class ArrayGroup:
                 known = ", ".join(f"{size} {axis}" for axis, size in sizes.items())
                 raise InvalidInput(
                     f"Array {name!r} has shape {shape}, expected ({', '.join(axes)})"
-                    f"{f' beside {known}' if known else ''}."
+                    f"{f' with {known}' if known else ''}."
                 )
 
     def size_of(self, axis: str) -> int:
-        """The size of an axis that `AXES` names."""
+        """Return the size of an axis that `AXES` names."""
         arrays = dict(self.named())
         name, axes = next((name, axes.split()) for name, axes in self.AXES.items() if axis in axes.split())
         return int(arrays[name].shape[axes.index(axis)])
 
     def named(self) -> Iterator[tuple[str, FloatArray]]:
-        """(name, array) of each array, in the fixed order of the fields."""
-        for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            yield one.name, getattr(self, one.name)
+        """Yield (name, array) for each array, in the order of the fields."""
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            yield field.name, getattr(self, field.name)
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """Names of the arrays that say where a contribution points: all that do not only grow.
+        """Return the names of the arrays that give a contribution's direction.
 
-        Where everything counts something, the counts do.
+        These are the arrays that are not in `GROWING`, or all arrays if every array is.
         """
         names = [name for name, _ in self.named()]
         return tuple(name for name in names if name not in self.GROWING) or tuple(names)
 
     def map(self, function: Callable[..., FloatArray], *others: Self) -> Self:
-        """`function` applied to each array and the arrays of the same name of `others`."""
+        """Return a group of `function`'s results on each array and the arrays of that name in `others`."""
         return type(self)(
             **{name: function(array, *(getattr(o, name) for o in others)) for name, array in self.named()}
         )
 
     def is_finite(self) -> bool:
-        """Whether no value is NaN or infinite."""
+        """Return whether all values are finite."""
         return all(bool(np.isfinite(array).all()) for _, array in self.named())
 
 
@@ -79,12 +80,12 @@ Group = TypeVar("Group", bound=ArrayGroup)
 
 @dataclass(frozen=True)
 class RunningSum(Generic[Group]):
-    """A sum over clients in float64, of which there is only one contribution in memory besides.
+    """A float64 sum over clients that holds one contribution in memory at a time.
 
     Attributes:
         total: weighted sum of the contributions so far.
         weight: sum of their weights.
-        clients: ids added, in order.
+        clients: ids of the added clients, in order.
     """
 
     total: Group
@@ -93,17 +94,17 @@ class RunningSum(Generic[Group]):
 
     @classmethod
     def zero(cls, like: Group) -> RunningSum[Group]:
-        """The sum of nothing, with arrays of these shapes."""
+        """Return the empty sum, with arrays of the shapes of `like`."""
         return cls(like.map(lambda array: np.zeros(array.shape, dtype=np.float64)), 0.0, ())
 
     def plus(self, client_id: str, contribution: Group, weight: float = 1.0) -> RunningSum[Group]:
-        """The sum with one more client.
+        """Return the sum with one more client.
 
-        Clients must come in ascending order: floating-point sums depend on their order, and a fixed order
-        makes the result independent of the order of arrival.
+        Clients must be added in ascending order of their ids. Floating-point sums depend on the order, so a
+        fixed order makes the result independent of the order of arrival.
 
         Raises:
-            InvalidInput: out of order, or a client twice.
+            InvalidInput: a client is out of order or occurs twice.
         """
         if self.clients and client_id <= self.clients[-1]:
             raise InvalidInput(

@@ -8,7 +8,6 @@ from pathlib import Path
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
 from models.recommenders.families.specs import FamilySpec
-from models.recommenders.lightfm.merge_rules import MergeRuleName
 from tasks.exchange.store import ArtifactRef, Exchange
 
 
@@ -20,7 +19,6 @@ class JobContext:
         job_id: which job.
         seed: the job's seed, for training.
         spec: how to train.
-        merge_rule: whose client half prepares an update of LightFM's.
         exchange_url: where models come from and updates go to.
         data_dir, data_digest: the partition that holds the client's data.
         silos_dir: parent of the clients' private folders.
@@ -31,7 +29,6 @@ class JobContext:
     job_id: str
     seed: int
     spec: FamilySpec
-    merge_rule: MergeRuleName
     exchange_url: str
     data_dir: str
     data_digest: str
@@ -42,7 +39,7 @@ class JobContext:
     @property
     def family(self) -> Family:
         """The client half of how to train."""
-        return family_of(self.spec, self.merge_rule)
+        return family_of(self.spec)
 
     @property
     def exchange(self) -> Exchange:

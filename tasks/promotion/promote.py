@@ -15,7 +15,7 @@ import numpy as np
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import about, champions, pending
+from models.promotion.champions import champions, entries_about, pending
 from models.promotion.decision import PromotionDecision, applied_body
 from models.promotion.evidence import RoundEvidence, Trial
 from tasks.local.home import Home
@@ -80,7 +80,7 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
         version = interrupted.body["candidate"]
         repaired.append(f"completed the interrupted {interrupted.body['kind']} of version {version}")
     entries = ledger.read(home).entries
-    for last in about(entries, model_name)[-1:]:
+    for last in entries_about(entries, model_name)[-1:]:
         ledger.mirror(client, last)
     standing = Standing(champions(entries, model_name))
     if standing.champions:
@@ -137,7 +137,7 @@ def facts_of(client: MlflowClient, model_name: str, version: int) -> RoundEviden
 
 def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
     """The newest accepted decision about a version, or None."""
-    for entry in reversed(about(ledger.read(home).entries, model_name)):
+    for entry in reversed(entries_about(ledger.read(home).entries, model_name)):
         body = entry.body
         if body["type"] == "decision" and body["candidate"] == version and body["accepted"]:
             return entry

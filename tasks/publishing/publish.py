@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from models.errors import CorruptArtifact, LedgerTampered
 from models.ledger.chain import Entry
-from models.promotion.champions import about, champions
+from models.promotion.champions import champions, entries_about
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import MANIFEST, Labels, open_bundle, write_bundle
 from tasks.bundles.pointer import Pointer, Target, read_pointer, serving_folder, users_folder, write_pointer
@@ -85,7 +85,7 @@ def _require_decided(home: Home, client: MlflowClient, model_name: str, version:
     if not home.ledger.exists():
         return
     entries = ledger.read_verified(home, client).entries
-    if not about(entries, model_name):
+    if not entries_about(entries, model_name):
         return
     # Between a decision and the move of the alias either is right.
     decided = standing_of(entries, model_name).champion

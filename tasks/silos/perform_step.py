@@ -107,7 +107,7 @@ def without_values(outcome: ContractOutcome) -> ContractOutcome:
     A value may be a user's id, or an item that a user bought.
     """
     breaches = tuple(
-        replace(each, observed=f"{each.count} rows otherwise, which the silo's log shows")
+        replace(each, observed=f"{each.count} rows in breach, listed in the silo's log")
         if each.count
         else each
         for each in outcome.breaches

@@ -59,7 +59,7 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
         users[folder.name] = initial_users(len(ids), config.train.dims, config.seed, folder.name)
     model = GlobalModel(0, catalog.digest, initial_items(len(catalog), config.train.dims, config.seed))
     models = [model]
-    rule = merge_rule(config.federation.merge_rule, config.federation.server_learning_rate)
+    rule = merge_rule(config.train.merge_rule, config.train.server_learning_rate)
     for round_ in range(1, rounds + 1):
         plan = plan_round(
             round_,

@@ -21,7 +21,7 @@ from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import spec_of
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
@@ -192,14 +192,19 @@ def test_one_seed_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> 
 
 def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Path) -> None:
     enter("home")
-    federation = {"rounds": 4, "cohort_share": 0.6, "server_learning_rate": 0.8}
-    train = {"dims": 4, "cooldown_share": 0.75, "user_vectors": "folded_in"}
+    federation = {"rounds": 4, "cohort_share": 0.6}
+    train = {
+        "dims": 4,
+        "cooldown_share": 0.75,
+        "server_learning_rate": 0.8,
+        "user_vectors": "folded_in",
+    }
     config = small(partition_dir, federation=federation, train=train)
     partition = open_partition(str(partition_dir))
     silos = open_clients(partition, config.evaluation.seed, config.evaluation.negatives)
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()},
-        TrainSpec(dims=4),
+        LightFMSpec(dims=4),
         lambda round_: merge_rule("adagrad_sum", [0.8, 0.8, 0.8 * 2 / 3, 0.8 / 3][round_ - 1]),
         seed=config.seed,
         cohort_share=0.6,
@@ -285,7 +290,7 @@ def test_ratings_train_through_the_same_flow(
 )
 def test_losses_and_merge_rules(enter: Any, partition_dir: Path, loss: str, rule: str) -> None:
     enter("home")
-    result = run(small(partition_dir, train={"loss": loss}, federation={"merge_rule": rule}))
+    result = run(small(partition_dir, train={"loss": loss, "merge_rule": rule}))
     assert result["exit_code"] == 0
     assert result["rounds"][0]["accepted"] == CLIENTS
     assert result["rounds"][0]["drift"] > 0

@@ -21,7 +21,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.families.families import family_of
 from models.recommenders.families.specs import FamilySpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_users
 from models.recommenders.rating.gibbs import RatedData
 from models.recommenders.rating.ratings import Ratings
@@ -52,7 +52,7 @@ ITEMS = pd.DataFrame({"item_id": IDS, "title": [f"Film {row} (1990)" for row in 
 COLD = [13, 27, 41]
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
 SPECS: dict[str, FamilySpec] = {
-    "lightfm": TrainSpec(dims=4),
+    "lightfm": LightFMSpec(dims=4),
     "ials": IalsSpec(dims=4, regularisation=0.05),
     "ease": EaseSpec(regularisation=5.0),
     "next_item": NextItemSpec(regularisation=5.0),

@@ -16,7 +16,7 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, requi
 from models.federation.rounds import plan_round
 from models.kernel.arrays import RunningSum
 from models.recommenders.lightfm.delta_rules import DeltaRule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,
@@ -47,7 +47,7 @@ class Simulation:
     def __init__(
         self,
         clients: Mapping[str, TrainingSet],
-        spec: TrainSpec,
+        spec: LightFMSpec,
         rule: Callable[[int], DeltaRule],
         *,
         seed: int,

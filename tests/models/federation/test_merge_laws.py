@@ -16,8 +16,9 @@ from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.recommenders.lightfm.delta_rules import Mean
-from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
+from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.server_optimisers import ServerOptimiser
+from models.recommenders.lightfm.spec import MergeRuleName
 
 ITEMS, DIMS = 3, 2
 SHAPES = {

@@ -158,7 +158,7 @@ def test_a_client_that_fell_beyond_luck_is_named():
     for hits, passed in ((29, True), (28, False)):
         verdict = clients_gate(evidence(2, big=(hits, 100), kept=(50, 100)), champion, POLICY)
         assert verdict.passed is passed
-    assert "big fell from 0.5000 to 0.2800 (floor 0.2849, 100 cases)" in verdict.observed
+    assert "big dropped from 0.5000 to 0.2800 (floor 0.2849, 100 cases)" in verdict.observed
     assert "kept" not in verdict.observed
     assert "2 of 2 clients" in verdict.observed
 
@@ -234,9 +234,9 @@ def test_an_error_may_be_little_more_than_the_champions(squares, passed):
 def test_clients_of_predicted_ratings_are_compared_by_how_many_are_within_a_star():
     before = rated(1, 81.0, a=(900, 1000), b=(700, 1000))
     assert clients_gate(rated(2, 81.0, a=(880, 1000), b=(690, 1000)), before, POLICY).passed
-    fallen = clients_gate(rated(2, 81.0, a=(500, 1000), b=(690, 1000)), before, POLICY)
-    assert not fallen.passed
-    assert "a fell from 0.9000 to 0.5000" in fallen.observed
+    dropped = clients_gate(rated(2, 81.0, a=(500, 1000), b=(690, 1000)), before, POLICY)
+    assert not dropped.passed
+    assert "a dropped from 0.9000 to 0.5000" in dropped.observed
 
 
 def test_a_ranking_and_ratings_cannot_be_compared():

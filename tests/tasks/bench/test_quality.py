@@ -14,7 +14,7 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
 from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled
@@ -22,7 +22,7 @@ from tasks.bench.quality.markdown import BEGIN, END, put_table, table
 from tasks.bench.quality.table_rows import Evaluator, Plan, quality_rows
 from tasks.datasets.partition_reader import open_partition
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 ADDITIVE = (
     ItemToItem(EaseSpec(5.0)),
     ItemToItem(NextItemSpec(0.5, 5.0, 0.5)),

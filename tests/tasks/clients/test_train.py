@@ -12,7 +12,7 @@ import pytest
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import UserStates, base_of, data_of
 from tasks.clients.train import train_client
@@ -21,7 +21,7 @@ from tasks.exchange.codec import decode, decode_update, encode_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
@@ -30,7 +30,6 @@ def job(tmp_path: Path, partition_dir: Path) -> JobContext:
         job_id="job-1",
         seed=7,
         spec=SPEC,
-        merge_rule="adagrad_sum",
         exchange_url=(tmp_path / "exchange").as_uri(),
         data_dir=str(partition_dir),
         data_digest=open_partition(partition_dir).digest,

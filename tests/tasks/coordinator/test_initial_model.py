@@ -16,7 +16,7 @@ from models.errors import InvalidConfig, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
 from models.recommenders.families.families import family_of
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
 from tasks.exchange.codec import decode_model, encode_model
@@ -25,12 +25,12 @@ from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.tracking import registry
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 KNOWN = ItemCatalog.of(["a", "b", "c"])
 
 
 def test_a_fresh_model_depends_on_items_dims_and_seed_alone():
-    lightfm, wider = family_of(SPEC), family_of(TrainSpec(dims=5))
+    lightfm, wider = family_of(SPEC), family_of(LightFMSpec(dims=5))
     model = fresh_model(KNOWN, lightfm, 7)
     decoded = decode_model(model.data)
     assert (decoded.round, decoded.catalog_digest, decoded.items.shape) == (0, KNOWN.digest, (3, 4))
@@ -129,7 +129,7 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
 
 def test_a_champion_of_other_dims_is_refused(champion):
     with pytest.raises(InvalidConfig, match=r"has 4 dims, but train\.dims is 8") as caught:
-        model_of_champion(champion, "movies", KNOWN, family_of(TrainSpec(dims=8)), 7)
+        model_of_champion(champion, "movies", KNOWN, family_of(LightFMSpec(dims=8)), 7)
     assert caught.value.key == "train.dims"
 
 

@@ -16,7 +16,7 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.merge_round import COMPARED_CLIENTS, Merged, merge_round
 from tasks.exchange.codec import decode_model, encode, encode_model, encode_update
@@ -82,7 +82,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     url = (tmp_path / "exchange").as_uri()
-    job = JobContext("job-1", 7, TrainSpec(), "adagrad_sum", url, "data", "d" * 64, "silos", 5, 20)
+    job = JobContext("job-1", 7, LightFMSpec(), url, "data", "d" * 64, "silos", 5, 20)
     base = GlobalModel(3, "cat", initial_items(*SHAPE, 1))
     return World(job, base, job.exchange.put("job-1/models", encode_model(base)), tmp_path / "exchange")
 

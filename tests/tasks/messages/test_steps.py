@@ -12,7 +12,7 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import FedrecError, InvalidInput
 from models.kernel.metric import Metric
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Checked, Delivery, Evaluation, answer_as_json, answer_of_json
@@ -22,8 +22,7 @@ from tasks.messages.steps import StepOrder
 JOB = JobContext(
     job_id="towns-1",
     seed=7,
-    spec=TrainSpec(dims=4),
-    merge_rule="adagrad_sum",
+    spec=LightFMSpec(dims=4),
     exchange_url="file:///x",
     data_dir="/data",
     data_digest="d" * 64,
