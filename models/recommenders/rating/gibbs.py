@@ -15,6 +15,7 @@ from models.federation.merge import MergeRule
 from models.kernel.arrays import ArrayGroup, FloatArray, RunningSum
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.streams import user_keys
+from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.items.rating_model import PredictedRatings, RatingModel
 from models.recommenders.rating import co_ratings
 from models.recommenders.rating.bayesian_mf import (
@@ -29,7 +30,6 @@ from models.recommenders.rating.bayesian_mf import (
 from models.recommenders.rating.co_ratings import Directions, Products, RatingCounts
 from models.recommenders.rating.gaussian import Normals
 from models.recommenders.rating.predicted_ratings import PredictionSums, predictions_of
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import (
     item_features,
     user_feature_blocks,
@@ -40,19 +40,6 @@ from models.recommenders.scoring.rating_scorer import TURNS
 
 _OVERSAMPLING = 10
 _DRAWN = tuple(one.name for one in fields(Sample))
-
-
-@dataclass(frozen=True)
-class RatedData:
-    """What a client learns ratings from.
-
-    Attributes:
-        ratings: of its users, in training.
-        user_ids: of the same users; what a user draws follows from the id and the job's seed.
-    """
-
-    ratings: Ratings
-    user_ids: tuple[str, ...]
 
 
 def initial_model(n_items: int, spec: RatingSpec, seed: int, content: Float64Array) -> RatingModel:

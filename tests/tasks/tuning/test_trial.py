@@ -11,12 +11,11 @@ import pytest
 from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_metrics
 from models.federation.model import ItemModel
 from models.kernel.metric import total
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
+from models.recommenders.families.registry import history_scores
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
 from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
@@ -56,7 +55,7 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
         simulation.run_round()
     expected = total(
         ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
+            silo.ranks(scores(simulation.users[name].embeddings, simulation.model.items), "validation")
         )
         for name, silo in silos.items()
     )
@@ -80,9 +79,7 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
     for silo in silos:
         parts.append(
             ranking_metrics(
-                rank_cases(
-                    silo, scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation"
-                )
+                silo.ranks(scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation")
             )
         )
         first += len(silo.user_ids)
@@ -105,7 +102,7 @@ def test_users_are_folded_in_where_the_trial_says_so(
         data = PooledSilos.of(list(silos.values())).training
         items, _ = train_alone(data, trial.train, epochs=6, seed=1, client_id="all clients")
     expected = total(
-        ranking_metrics(rank_cases(silo, history_scores(items, silo.histories), "validation"))
+        ranking_metrics(silo.ranks(history_scores(items, silo.histories), "validation"))
         for silo in silos.values()
     )
     assert list(looks(folding))[-1].metrics == expected
@@ -124,7 +121,7 @@ def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_
         simulation.run_round()
     expected = total(
         ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
+            silo.ranks(scores(simulation.users[name].embeddings, simulation.model.items), "validation")
         )
         for name, silo in silos.items()
     )
