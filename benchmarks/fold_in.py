@@ -196,9 +196,8 @@ def federated(world: World, left_out: np.ndarray, seed: int) -> tuple[ItemArrays
             items, users[name] = train_round(
                 model.items, users[name], each, spec, seed=seed, round_=round_, client_id=name
             )
-            update = ClientUpdate(
-                name, model.round, "", "", rule.prepare(model.items, items), n_interactions=len(each)
-            )
+            contribution = rule.contribution(rule.prepare(model.items, items), len(each))
+            update = ClientUpdate(name, model.round, "", "", contribution)
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
     vectors = np.zeros((world.n_users, spec.dims), dtype=np.float32)

@@ -26,8 +26,9 @@ import numpy as np
 
 from models.evaluation.ranking import Scores, ndcg, product_scores
 from models.evaluation.split import Split, sample_negatives
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
@@ -118,7 +119,7 @@ def additive_variants(family: AdditiveFamily[Any, Any], silos: Mapping[str, Silo
     parts = {name: family.statistics(base, silo.histories) for name, silo in silos.items()}
     total = RunningSum.zero(family.nothing(n_items))
     for name in sorted(parts):
-        total = total.plus(name, parts[name])
+        total = total.plus(name, Contribution(parts[name]))
     model = family.solve(total.total, n_items)
     for name, silo in silos.items():
         shared = history_scores(model, silo.histories)

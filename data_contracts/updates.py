@@ -7,7 +7,7 @@ The updates of a round are profiled one by one as they are read, and validated t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ PROFILE_COLUMNS = (
     "base_digest",
     "catalog_digest",
     "n_interactions",
+    "weight_ok",
     "shape_ok",
     "dtype_ok",
     "finite",
@@ -44,9 +45,9 @@ class UpdateLimits:
     """The limits of the updates contract.
 
     Attributes:
-        max_norm: largest norm of an update's arrays with several axes, and of its arrays with one axis. On
-            MovieLens-100K the contributions to `adagrad_sum` reach 650. They grow with a client's
-            interactions.
+        max_norm: largest norm of an update's arrays with several axes, and of its arrays with one axis, both
+            before weighting. On MovieLens-100K the contributions to `adagrad_sum` reach 650. They grow with a
+            client's interactions.
         min_interactions: least number of interactions behind an update.
     """
 
@@ -55,7 +56,11 @@ class UpdateLimits:
 
 
 def profile_update(
-    update: ClientUpdate, base: GlobalModel, base_digest: str, form: ArrayGroup | None = None
+    update: ClientUpdate,
+    base: GlobalModel,
+    base_digest: str,
+    form: ArrayGroup | None = None,
+    weight_of: Callable[[int], float] = lambda _: 1.0,
 ) -> dict[str, object]:
     """Describe an update by one row of plain scalars. It raises no error, whatever the update contains.
 
@@ -64,29 +69,34 @@ def profile_update(
         base: the model that the update should start from.
         base_digest: SHA-256 of that model's artefact.
         form: arrays of the expected shapes; None if the update contains differences from the base.
+        weight_of: returns the weight of a client by its training interactions (`MergeRule.weight_of`).
 
     Returns:
         A value for each of `PROFILE_COLUMNS`. `embedding_norm` is the norm of the arrays with several axes
-        and `bias_norm` of those with one axis, both without the arrays that only grow. Norms are float64, and
-        infinite if a value is not finite. Whole numbers of a wrong type or size become -1.
+        and `bias_norm` of those with one axis, both without the arrays that only grow and before weighting.
+        Norms are float64, and infinite if a value is not finite. Whole numbers of a wrong type or size
+        become -1.
     """
-    deltas, expected = update.deltas, base.items if form is None else form
+    contribution, expected = update.contribution, base.items if form is None else form
+    group, interactions = contribution.arrays, _int(contribution.interactions)
+    weight = weight_of(interactions)
     with np.errstate(all="ignore"):
-        arrays = {name: _f64(array) for name, array in deltas.named()}
-        growing = [arrays[name] for name in deltas.GROWING]
-        moving = [arrays[name] for name in deltas.moving]
+        arrays = {name: _f64(array) for name, array in group.named()}
+        growing = [arrays[name] for name in group.GROWING]
+        moving = [arrays[name] for name in group.moving]
         return {
             "client_id": str(update.client_id),
             "base_round": _int(update.base_round),
             "base_digest": str(update.base_digest),
             "catalog_digest": str(update.catalog_digest),
-            "n_interactions": _int(update.n_interactions),
-            "shape_ok": _shapes(deltas) == _shapes(expected),
-            "dtype_ok": all(array.dtype == np.float32 for _, array in deltas.named()),
+            "n_interactions": interactions,
+            "weight_ok": contribution.weight == weight,
+            "shape_ok": _shapes(group) == _shapes(expected),
+            "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
             "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in growing),
-            "embedding_norm": _norm(array for array in moving if array.ndim > 1),
-            "bias_norm": _norm(array for array in moving if array.ndim == 1),
+            "embedding_norm": _norm((array for array in moving if array.ndim > 1), weight),
+            "bias_norm": _norm((array for array in moving if array.ndim == 1), weight),
         }
 
 
@@ -102,6 +112,7 @@ def update_rules(
         one_of(
             "catalog_matches", "catalog_digest", [catalog_digest], f"item catalogue {catalog_digest[:12]}"
         ),
+        one_of("weight_matches", "weight_ok", [True], "the weight that the merge rule gives"),
         one_of("shape_matches", "shape_ok", [True], "arrays of the base model's shape"),
         one_of("dtype_matches", "dtype_ok", [True], "arrays of float32"),
         one_of("values_finite", "finite", [True], "finite values only"),
@@ -193,8 +204,9 @@ def _f64(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _norm(arrays: Iterable[npt.NDArray[np.float64]]) -> float:
-    return _or_inf(float(np.sqrt(sum(np.square(array).sum() for array in arrays))))
+def _norm(arrays: Iterable[npt.NDArray[np.float64]], weight: float) -> float:
+    norm = float(np.sqrt(sum(np.square(array).sum() for array in arrays)))
+    return _or_inf(norm / weight if weight > 0.0 else norm)
 
 
 def _shapes(arrays: ArrayGroup) -> dict[str, tuple[int, ...]]:

@@ -174,6 +174,12 @@ def opened_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Sea
             next_step="Tune the federated arm, or set evaluation.pooling_allowed to true.",
             key="evaluation.pooling_allowed",
         )
+    if config.postprocessors:
+        raise InvalidConfig(
+            "fedrec tune simulates the clients without postprocessors, but the configuration has some.",
+            next_step="Tune without them, and train with them.",
+            key="postprocessors",
+        )
     search = Search(config, tuning, arm, open_partition(str(config.data.dir)).digest)
     for key, one in tuning.space(arm).items():
         for value in one.choices or (one.low, one.high):

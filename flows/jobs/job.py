@@ -19,7 +19,7 @@ from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
 from models.errors import JobBusy
 from models.federation.merge import MergeRule
-from models.federation.rounds import Rejection
+from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
@@ -217,6 +217,8 @@ def _job(
         silos_dir=str(home.silos),
         evaluation_seed=config.evaluation.seed,
         negatives=config.evaluation.negatives,
+        cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
+        postprocessors=config.postprocessors,
     )
     rounds = journal.committed()
     job = Job(

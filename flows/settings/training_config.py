@@ -13,6 +13,7 @@ from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
 from flows.settings.family_section import FamilySection
+from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from models.recommenders.base.family import FamilySpec
@@ -99,6 +100,10 @@ class TrainingConfig(Section):
         LightFMSpec(), description="The family of recommenders and how it is trained."
     )
     federation: FederationSection = FederationSection()
+    postprocessors: PostprocessorList = Field(
+        (),
+        description="What changes contributions: clients apply first to last, the server last to first.",
+    )
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()

@@ -1,10 +1,10 @@
-"""Groups of named arrays, the form of models and updates, and their running sum over clients."""
+"""Groups of named arrays, the form of models and updates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Self, TypeVar
+from dataclasses import fields
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -73,48 +73,3 @@ class ArrayGroup:
     def is_finite(self) -> bool:
         """Return whether all values are finite."""
         return all(bool(np.isfinite(array).all()) for _, array in self.named())
-
-
-Group = TypeVar("Group", bound=ArrayGroup)
-
-
-@dataclass(frozen=True)
-class RunningSum(Generic[Group]):
-    """A float64 sum over clients that holds one contribution in memory at a time.
-
-    Attributes:
-        total: weighted sum of the contributions so far.
-        weight: sum of their weights.
-        clients: ids of the added clients, in order.
-    """
-
-    total: Group
-    weight: float
-    clients: tuple[str, ...]
-
-    @classmethod
-    def zero(cls, like: Group) -> RunningSum[Group]:
-        """Return the empty sum, with arrays of the shapes of `like`."""
-        return cls(like.map(lambda array: np.zeros(array.shape, dtype=np.float64)), 0.0, ())
-
-    def plus(self, client_id: str, contribution: Group, weight: float = 1.0) -> RunningSum[Group]:
-        """Return the sum with one more client.
-
-        Clients must be added in ascending order of their ids. Floating-point sums depend on the order, so a
-        fixed order makes the result independent of the order of arrival.
-
-        Raises:
-            InvalidInput: a client is out of order or occurs twice.
-        """
-        if self.clients and client_id <= self.clients[-1]:
-            raise InvalidInput(
-                f"Updates must be added in ascending order of client id, each once: "
-                f"{client_id!r} came after {self.clients[-1]!r}."
-            )
-        return RunningSum(
-            total=self.total.map(
-                lambda total, array: total + np.multiply(array, weight, dtype=np.float64), contribution
-            ),
-            weight=self.weight + weight,
-            clients=(*self.clients, client_id),
-        )

@@ -78,7 +78,7 @@ class EgressLedger:
             bytes: its size.
             sha256: of its bytes.
             fields: names of the arrays and figures in it.
-            treatment: what was done to protect users, such as "none".
+            treatment: names of the postprocessors that changed it, or "none".
             to: where it goes.
             refused: why it does not leave; empty where it does.
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from models.errors import CorruptArtifact
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.catalog import ItemCatalog
 from models.kernel.histories import Histories
@@ -103,7 +104,7 @@ def trained(spec: FamilySpec, rounds: int = 6) -> ItemModel:
         base = GlobalModel(round_ - 1, CATALOG.digest, items)
         part, users = family.train(items, users, data, seed=1, round_=round_, client_id="a")
         rule = family.rule(seed=1)
-        update = ClientUpdate("a", round_ - 1, "base", CATALOG.digest, part, data.histories.items.size)
+        update = ClientUpdate("a", round_ - 1, "base", CATALOG.digest, Contribution(part))
         items = rule.finish(rule.add(rule.empty(base), base, update), base).items
     return items
 

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import ItemModel, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.base.data import LocalData
 from models.recommenders.base.family import Family

@@ -152,7 +152,7 @@ class Family(ABC):
         for done in range(rounds):
             part, users = self.train(base.items, users, data, seed=seed, round_=done + 1, client_id=client_id)
             rule = self.rule(done / rounds, seed)
-            base = rule.finish(rule.empty(base).plus(client_id, part), base)
+            base = rule.finish(rule.empty(base).plus(client_id, rule.contribution(part)), base)
         return base.items, users
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Which merge rules LightFM has, by name."""
+"""LightFM's merge rules, by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models.recommenders.lightfm.spec import MergeRuleName
 
 
 def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> DeltaRule:
-    """The merge rule of this name."""
+    """Return the merge rule of this name."""
     rules: dict[MergeRuleName, DeltaRule] = {
         "adagrad_sum": AdagradSum(server_learning_rate),
         "sum": Sum(server_learning_rate),

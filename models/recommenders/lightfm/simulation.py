@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, require
+from models.federation.contribution import RunningSum
+from models.federation.model import GlobalModel, ItemArrays, require
 from models.federation.rounds import plan_round
-from models.kernel.arrays import RunningSum
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.spec import LightFMSpec
@@ -104,16 +104,13 @@ def _added(
     items = require(base.items, ItemArrays)
     rows = _moved(trained, items)
     old, new = (each.map(lambda array: array[rows]) for each in (items, trained))
-    update = ClientUpdate(
-        client_id, base.round, "", base.catalog_digest, rule.prepare(old, new), n_interactions
-    )
-    weight = rule.weight(update)
+    contribution = rule.contribution(rule.prepare(old, new), n_interactions)
     total = {}
-    for (name, sums), (_, delta) in zip(state.total.named(), update.deltas.named(), strict=True):
+    for (name, sums), (_, part) in zip(state.total.named(), contribution.arrays.named(), strict=True):
         sums.flags.writeable = True  # this sum is the simulation's own
-        sums[rows] += np.multiply(delta, weight, dtype=np.float64)
+        sums[rows] += part
         total[name] = sums
-    return RunningSum(ItemArrays(**total), state.weight + weight, (*state.clients, client_id))
+    return RunningSum(ItemArrays(**total), state.weight + contribution.weight, (*state.clients, client_id))
 
 
 def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp] | slice:

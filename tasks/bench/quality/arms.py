@@ -101,7 +101,7 @@ class Additive(Family):
                 part, _ = family.train(
                     model.items, None, learners[name], seed=seed, round_=done + 1, client_id=name
                 )
-                state = state.plus(name, part)
+                state = state.plus(name, rule.contribution(part))
             sent += _size(part)
             model = rule.finish(state, model)
         received = self.rounds * _size(model.items)

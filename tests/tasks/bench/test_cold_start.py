@@ -21,7 +21,7 @@ from tasks.datasets.partition_reader import open_partition, read_items
 
 SPEC = LightFMSpec(dims=4)
 FAMILIES = (
-    LightFM(SPEC, 3, "adagrad_sum", 1.0, SPEC, 3),
+    LightFM(SPEC, 3, SPEC, 3),
     ItemToItem(EaseSpec(5.0)),
     Additive(IalsSpec(4, 0.1, 0.2, 0.5), rounds=2),
 )

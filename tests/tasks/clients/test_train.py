@@ -11,6 +11,7 @@ import pytest
 
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
+from models.kernel.metric import Metric
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
@@ -60,10 +61,11 @@ def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(
         base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash"
     )
     expected = merge_rule("adagrad_sum").prepare(base.items, items)
-    for (_, got), (_, want) in zip(update.deltas.named(), expected.named(), strict=True):
+    for (_, got), (_, want) in zip(update.contribution.arrays.named(), expected.named(), strict=True):
         assert np.array_equal(got, want)
-    assert np.abs(update.deltas.embeddings).max() > 0
-    assert (update.client_id, update.base_round, update.n_interactions) == ("ash", 0, 64)
+    assert np.abs(update.contribution.arrays.embeddings).max() > 0
+    assert (update.client_id, update.base_round, update.contribution.interactions) == ("ash", 0, 64)
+    assert update.contribution.metrics == {"users": Metric(8.0, 1.0)}
     assert (update.base_digest, update.catalog_digest) == (order.base.sha256, base.catalog_digest)
     assert delivery.client_id == "ash"
     assert delivery.started < delivery.ended

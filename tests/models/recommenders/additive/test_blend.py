@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.kernel.arrays import RunningSum
+from models.federation.contribution import Contribution, RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
@@ -43,7 +43,7 @@ def model_of(family: ItemToItemFamily[Any], clients: list[Histories]) -> ItemWei
     base = family.initial(ITEMS, seed=1)
     total = RunningSum.zero(family.nothing(ITEMS))
     for number, each in enumerate(clients):
-        total = total.plus(f"{number:02}", family.statistics(base, each))
+        total = total.plus(f"{number:02}", Contribution(family.statistics(base, each)))
     return family.solve(total.total, ITEMS)
 
 

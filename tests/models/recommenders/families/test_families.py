@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidInput
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
@@ -53,7 +54,7 @@ def trained(spec):
     part, _ = family.train(model, None, DATA, seed=1, round_=1, client_id="a")
     rule = family.rule()
     base = GlobalModel(0, "cat", model)
-    state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", part, 8))
+    state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", Contribution(part)))
     return rule.finish(state, base).items
 
 

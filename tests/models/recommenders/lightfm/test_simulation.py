@@ -45,7 +45,8 @@ def by_hand(data: dict[str, TrainingSet], name: MergeRuleName, rounds: int, shar
                 model.items, users[each], data[each], SPEC, seed=SEED, round_=round_, client_id=each
             )
             deltas = rule.prepare(model.items, items)
-            state = rule.add(state, model, ClientUpdate(each, model.round, "", "", deltas, len(data[each])))
+            contribution = rule.contribution(deltas, len(data[each]))
+            state = rule.add(state, model, ClientUpdate(each, model.round, "", "", contribution))
         model = rule.finish(state, model)
     return model, users
 

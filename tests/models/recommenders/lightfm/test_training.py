@@ -318,7 +318,9 @@ def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
                 data, spec, (model.items, users[client]), round_=round_, client=client
             )
             deltas = rule.prepare(model.items, items)
-            update = ClientUpdate(client, model.round, "base", "checkerboard", deltas, len(data))
+            update = ClientUpdate(
+                client, model.round, "base", "checkerboard", rule.contribution(deltas, len(data))
+            )
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
     assert model.round == 30
