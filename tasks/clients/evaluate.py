@@ -12,20 +12,20 @@ from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
 from tasks.clients.client_data import SiloData, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
-from tasks.messages.answers import Evaluation
+from tasks.messages.answers import ClientEvaluation
 from tasks.messages.orders import ClientOrder
 
 
 @task(name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **CLIENT_TASK)
-def evaluate_client(order: ClientOrder) -> Evaluation:
+def evaluate_client(order: ClientOrder) -> ClientEvaluation:
     """Return the federated model's metrics on the client's validation cases, which choices may look at."""
     started = time.perf_counter()
     found = _federated(order, data_of(order), "validation")
-    return Evaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
+    return ClientEvaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
-def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
+def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
     """Return the federated model's metrics on the client's test cases, beside a model of its data alone.
 
     The validation cases decide which of the two the client should be offered.
@@ -53,7 +53,7 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
         benefit = paired_difference(federated.worth, own.worth)
         choice = paired_difference(_federated(order, data, "validation").worth, chosen.worth)
     ended = time.perf_counter()
-    return Evaluation(
+    return ClientEvaluation(
         order.client_id, federated.metrics, alone, benefit, choice, started, ended, ended - between
     )
 
