@@ -184,7 +184,7 @@ def test_another_seed_draws_other_numbers(models):
     rule, base = FAMILY.rule(seed=2), GlobalModel(3, "cat", models[3])
     part = contribution(models[3], EVERYBODY.rated, SPEC, seed=1)
     drawn = [
-        each.finish(each.empty(base).plus("a", part), base).items.items
+        each.finish(each.empty(base).plus("a", Contribution(part)), base).items.items
         for each in (rule, FAMILY.rule(seed=1))
     ]
     assert not np.allclose(*drawn)
@@ -200,7 +200,7 @@ def test_a_client_that_missed_the_counts_may_take_part_later():
             parts["b"] = contribution(base.items, EVERYBODY.rated, SPEC, seed=1)
         state = rule.empty(base)
         for name, part in parts.items():
-            state = state.plus(name, part)
+            state = state.plus(name, Contribution(part))
         base = rule.finish(state, base)
     assert base.items.is_finite()
 
