@@ -35,12 +35,12 @@ class InitialModel:
 
     @property
     def sha256(self) -> str:
-        """Of the model's bytes."""
+        """Return the SHA-256 of the model's bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 def described(family: Family, partition: Partition | str) -> Family:
-    """The family, with what the catalogue says of the items where it asks for that."""
+    """Return the family, with the items' features where it learns from them."""
     if not isinstance(family, RatingFamily):
         return family
     opened = open_partition(partition) if isinstance(partition, str) else partition
@@ -48,7 +48,7 @@ def described(family: Family, partition: Partition | str) -> Family:
 
 
 def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel:
-    """The model that the family starts from."""
+    """Return the model that the family starts from."""
     items = family.initial(len(catalog), seed)
     return InitialModel(encode_model(GlobalModel(0, catalog.digest, items)), {})
 
@@ -56,7 +56,7 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 def model_of_champion(
     home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
 ) -> InitialModel:
-    """The champion, carried over to this catalogue, with the user embeddings of the job that made it.
+    """Return the champion, carried over to this catalogue, with the user embeddings of the job that made it.
 
     Raises:
         NotFound: there is no champion.
