@@ -36,7 +36,7 @@ def follow_registry(
     Args:
         home: where registry and bundles lie.
         model_name: needed only where several models are registered.
-        interval: seconds between two looks at the registry; a nudge leads to a look at once.
+        interval: seconds between two looks at the registry; `nudge` causes one at once.
         stop: ends the following.
         say: gets a sentence whenever something changes.
         policy: when a champion has fallen too far below the one before it; None for never.

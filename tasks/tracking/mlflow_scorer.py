@@ -2,7 +2,7 @@
 
 This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
 stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
-`fold_in`, `cold_items`, `additive_scorers` and `rating_fold_in`, to which a test holds it equal. It is never
+`fold_in`, `cold_items`, `additive_scorers` and `rating_scorer`, to which a test holds it equal. It is never
 imported by fedrec itself. The names of a model's arrays say of which family it is. A model that predicts
 ratings takes the items of a history as liked, and its scores are the ratings that it then expects.
 
