@@ -19,9 +19,9 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.lightfm.merge_rules import MergeRuleName
 from models.recommenders.lightfm.spec import TrainSpec
-from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
+from tasks.bench.quality.arms import Additive, BenchFamily, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec
-from tasks.bench.quality.table_rows import ARMS, Plan
+from tasks.bench.quality.table_rows import ARMS, QualityPlan
 
 
 class LightFMSection(Section):
@@ -56,7 +56,7 @@ class ProtocolSection(Section):
     blend: BlendSpec = BlendSpec()
     baselines: BaselineSpec = BaselineSpec()
 
-    def families(self, lightfm: LightFMSection) -> tuple[Family, ...]:
+    def families(self, lightfm: LightFMSection) -> tuple[BenchFamily, ...]:
         """All families, LightFM with these settings."""
         return (
             LightFM(
@@ -94,7 +94,7 @@ def load_quality_config(path: Path) -> QualityConfig:
 
 def plans(
     config: QualityConfig, *, quick: bool, protocols: Sequence[str] = (), families: Sequence[str] = ()
-) -> list[Plan]:
+) -> list[QualityPlan]:
     """What to measure.
 
     Args:
@@ -117,7 +117,7 @@ def plans(
             for lightfm in (section.lightfm_silos, section.lightfm_users)
         )
         found.append(
-            Plan(
+            QualityPlan(
                 PROTOCOLS[name],
                 silos,
                 [] if quick or not section.one_user_clients else users,
@@ -141,7 +141,7 @@ class ColdStartPlan:
     """
 
     protocols: Sequence[str]
-    families: Sequence[Family]
+    families: Sequence[BenchFamily]
     seeds: Sequence[int]
 
 

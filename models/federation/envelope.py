@@ -32,7 +32,7 @@ _NEXT_STEPS = {
 
 
 @dataclass(frozen=True)
-class Question:
+class AnswerContext:
     """What an answer must be an answer to.
 
     Attributes:
@@ -54,13 +54,13 @@ class Envelope:
     """An answer with everything that its signature covers.
 
     Attributes:
-        question: what it answers.
+        context: what it answers.
         body: the answer, as JSON values.
         signed_at: by the silo's clock, ISO 8601 in UTC; for people, because clocks may be wrong.
         public_key_id: names the key that signs.
     """
 
-    question: Question
+    context: AnswerContext
     body: Mapping[str, Any]
     signed_at: str
     public_key_id: str
@@ -80,7 +80,7 @@ class Envelope:
     def _facts(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            **vars(self.question),
+            **vars(self.context),
             "body": self.body,
             "signed_at": self.signed_at,
             "public_key_id": self.public_key_id,
@@ -109,7 +109,7 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
     if found["format"] != FORMAT:
         raise forged(silo, "format", f"is in format {found['format']!r}, expected {FORMAT!r}")
     envelope = Envelope(
-        question=Question(**{one.name: found[one.name] for one in fields(Question)}),
+        context=AnswerContext(**{one.name: found[one.name] for one in fields(AnswerContext)}),
         body=found["body"],
         signed_at=found["signed_at"],
         public_key_id=found["public_key_id"],
@@ -125,7 +125,7 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
     return envelope, signature
 
 
-def require_answers(given: Question, asked: Question) -> None:
+def require_answers(given: AnswerContext, asked: AnswerContext) -> None:
     """Nothing happens where a verified answer is one to the question that was asked.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import FedrecError
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
 from tasks.messages.answers import Delivery, answer_of_json
@@ -36,7 +36,7 @@ def late_update(
         names it, and `seen_at`.
     """
     job_id, round_ = manifest["job_id"], manifest["round"]
-    question = Question(silo, "train", job_id, round_, manifest["base_sha256"])
+    question = AnswerContext(silo, "train", job_id, round_, manifest["base_sha256"])
     for ref in exchange.listed(silo_answers_folder(silo, job_id, round_, "train")):
         if ref.size > MAX_ANSWER_BYTES:
             continue

@@ -1,4 +1,4 @@
-"""Models and updates as bytes: safetensors, whose reader can execute nothing."""
+"""Models and updates as bytes, in the safetensors format, whose reader executes no code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from models.recommenders.rating.co_ratings import Products, RatingCounts
 from models.recommenders.rating.model import RatingModel
 
 _HEADER = "fedrec"
-# Arrays are told apart by their names.
+# The names of its arrays decide a file's class.
 _MODELS: tuple[type[ItemModel], ...] = (ItemArrays, ItemFactors, ItemWeights, RatingModel)
 _CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
     ItemArrays,
@@ -39,27 +39,27 @@ _CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
     Statistics,
 )
 _Group = TypeVar("_Group", bound=ArrayGroup)
-# Before the names of a server optimiser's arrays, which lie beside those of the items.
+# Prefix of the names of a server optimiser's arrays, which are in the same file as the items' arrays.
 _MOMENTS = "moments."
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
-    """Named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
-    # All facts share one metadata key, because safetensors writes several in no fixed order.
+    """Return named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
+    # All facts share one metadata key, because safetensors does not fix the order of several keys.
     header = {_HEADER: json.dumps(facts, sort_keys=True, allow_nan=False)}
     data: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
     return data
 
 
 def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and facts that `encode` wrote.
+    """Return the arrays and facts that `encode` wrote.
 
     Args:
         data: the file's bytes.
-        origin: what to call the file in an error.
+        origin: the file's name in error messages.
 
     Raises:
-        CorruptArtifact: the bytes are not such a file.
+        CorruptArtifact: `encode` did not write these bytes.
     """
     try:
         arrays = load(data)
@@ -74,7 +74,7 @@ def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, A
 
 
 def encode_model(model: GlobalModel) -> bytes:
-    """A global model as bytes. The job is no part of them: equal models have equal hashes."""
+    """Return a global model as bytes. They do not name the job, so that equal models have equal hashes."""
     facts = {"kind": "global_model", "round": model.round, "catalog_digest": model.catalog_digest}
     arrays = dict(model.items.named())
     if model.moments is not None:
@@ -83,7 +83,7 @@ def encode_model(model: GlobalModel) -> bytes:
 
 
 def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
-    """The global model that `encode_model` wrote.
+    """Return the global model that `encode_model` wrote.
 
     Raises:
         CorruptArtifact: the bytes are not a global model.
@@ -102,7 +102,7 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
 
 
 def encode_update(update: ClientUpdate) -> bytes:
-    """A client's update as bytes."""
+    """Return a client's update as bytes."""
     facts = {
         "kind": "client_update",
         "client_id": update.client_id,
@@ -116,7 +116,7 @@ def encode_update(update: ClientUpdate) -> bytes:
 
 
 def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
-    """The update that `encode_update` wrote.
+    """Return the update that `encode_update` wrote.
 
     Raises:
         CorruptArtifact: the bytes are not an update.
@@ -143,7 +143,7 @@ def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) ->
 
 def _metric(total: object, weight: object) -> Metric:
     numbers = [float(value) for value in (total, weight) if isinstance(value, int | float)]
-    # Python's JSON reads NaN and infinities, which nothing after a merge could write down again.
+    # Python's JSON parser accepts NaN and infinities, which cannot be written as JSON after the merge.
     if len(numbers) != 2 or not all(math.isfinite(value) for value in numbers):  # noqa: PLR2004
         raise ValueError(f"a metric of {total!r} over {weight!r}")
     return Metric(*numbers)
@@ -157,7 +157,7 @@ def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray]
 
 
 class _Form:
-    """Turns what a wrong set of arrays or facts raises into `CorruptArtifact`."""
+    """Converts the exceptions that wrong arrays or facts raise to `CorruptArtifact`."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
@@ -168,5 +168,5 @@ class _Form:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OverflowError, FedrecError)):
             raise CorruptArtifact(
-                f"{self.origin} lacks a part or has one of a wrong form: {error}"
+                f"{self.origin} lacks a part, or a part has a wrong form: {error}"
             ) from error

@@ -13,7 +13,7 @@ from models.recommenders.families.specs import spec_of
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
-from tasks.messages.signed_head import Signed
+from tasks.messages.signed_head import SignedHead
 
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 Step = Literal["check", "train", "evaluate", "compare"]
@@ -79,10 +79,10 @@ class StepOrder:
         return InteractionLimits(**self.arguments["limits"])
 
     @property
-    def witnessed(self) -> Signed | None:
+    def witnessed(self) -> SignedHead | None:
         """What the silo signed of its egress ledger last; None where the coordinator knows of nothing.
 
         Raises:
             InvalidInput: what was given is something else.
         """
-        return Signed.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
+        return SignedHead.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None

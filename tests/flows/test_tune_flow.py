@@ -9,7 +9,7 @@ import pytest
 
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.settings.tuning_config import TuningConfig
-from flows.tune import opened_search, tune
+from flows.tune import open_search, tune
 from models.errors import InvalidConfig
 from tasks.local.home import Home
 from tasks.tracking.registry import client as registry_client
@@ -90,11 +90,11 @@ def test_a_key_or_value_that_the_configuration_does_not_know_is_said_before_the_
     partition_dir: Path, changes: dict[str, Any], arm: Any, message: str
 ) -> None:
     with pytest.raises(InvalidConfig, match=message):
-        opened_search(config(partition_dir), search(**changes), arm)
+        open_search(config(partition_dir), search(**changes), arm)
 
 
 def test_data_are_pooled_only_where_that_is_allowed(partition_dir: Path) -> None:
     guarded = config(partition_dir, evaluation={"negatives": 9, "pooling_allowed": False})
-    assert opened_search(guarded, search(), "federated").arm == "federated"
-    with pytest.raises(InvalidConfig, match="pooling_allowed does not allow"):
-        opened_search(guarded, search(), "centralised")
+    assert open_search(guarded, search(), "federated").arm == "federated"
+    with pytest.raises(InvalidConfig, match="pooling_allowed is false"):
+        open_search(guarded, search(), "centralised")

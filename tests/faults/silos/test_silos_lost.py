@@ -104,7 +104,7 @@ def test_called_off_in_prefect(silos: Silos) -> None:
     with silos.unwatched():
         result = run(silos, config, hear)
     silos.federation.check(config, result, {2: {"cedar": "training"}})
-    assert "Cancelled: Called off." in result["rounds"][1]["rejected"][0]["reason"]
+    assert "Cancelled: It was cancelled in Prefect." in result["rounds"][1]["rejected"][0]["reason"]
     assert silos.left("cedar", 2) == []
 
 

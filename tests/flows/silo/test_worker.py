@@ -128,7 +128,7 @@ def test_a_step_that_fails_tells_its_kind_and_the_worker_goes_on(worker: Worker)
     for order in (NO_ORDER, "no order either"):
         end = ended(asked(deployment_id, order))
         assert end.is_failed()
-        assert end.message == "InvalidInput; the silo's own log says more."
+        assert end.message == "InvalidInput; the silo's own log has the details."
     assert "lacks a part" in (worker.home / "silo.log").read_text()
 
 

@@ -15,11 +15,11 @@ from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.lightfm.spec import TrainSpec
-from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
+from tasks.bench.quality.arms import Additive, BenchFamily, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
 from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled
 from tasks.bench.quality.markdown import BEGIN, END, put_table, table
-from tasks.bench.quality.table_rows import Evaluator, Plan, quality_rows
+from tasks.bench.quality.table_rows import Evaluator, QualityPlan, quality_rows
 from tasks.datasets.partition_reader import open_partition
 
 SPEC = TrainSpec(dims=4)
@@ -66,7 +66,7 @@ def test_what_choices_are_made_on_is_no_part_of_the_test(partition_dir, protocol
 
 @every_additive
 @pytest.mark.parametrize("grouping", [by_client, by_user])
-def test_federated_scores_are_the_centralised_ones(partition_dir, family: Family, grouping):
+def test_federated_scores_are_the_centralised_ones(partition_dir, family: BenchFamily, grouping):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = grouping(clients)
     federated, central = family.federated(learners, 1), family.centralised(learners, 1)
@@ -76,7 +76,7 @@ def test_federated_scores_are_the_centralised_ones(partition_dir, family: Family
 
 
 @pytest.mark.parametrize("family", ADDITIVE[:3], ids=lambda family: family.name)
-def test_alone_without_the_items_that_nobody_used_is_alone_with_them(partition_dir, family: Family):
+def test_alone_without_the_items_that_nobody_used_is_alone_with_them(partition_dir, family: BenchFamily):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = by_client(clients)
     for client in clients:
@@ -154,8 +154,8 @@ def test_matrix_factorisation_is_deterministic(partition_dir):
 def rows(partition_dir: Path):
     """All rows of a small plan over two protocols."""
     plans = [
-        Plan(LEAVE_ONE_OUT, [ADDITIVE[0], LIGHTFM], [ADDITIVE[0]], ["popularity"], seeds=(1, 2)),
-        Plan(TEMPORAL, [ADDITIVE[1]], [], []),
+        QualityPlan(LEAVE_ONE_OUT, [ADDITIVE[0], LIGHTFM], [ADDITIVE[0]], ["popularity"], seeds=(1, 2)),
+        QualityPlan(TEMPORAL, [ADDITIVE[1]], [], []),
     ]
     told: list[str] = []
     found = list(quality_rows(open_partition(partition_dir), plans, "test", told.append))
@@ -226,7 +226,7 @@ def test_the_table_replaces_the_one_in_the_document(tmp_path, rows):
 def test_a_document_without_a_place_is_left_alone(tmp_path, rows):
     document = tmp_path / "other.md"
     document.write_text("nothing here")
-    with pytest.raises(InvalidInput, match="no place for the table"):
+    with pytest.raises(InvalidInput, match="lacks the marks of the table"):
         put_table(document, rows)
     assert document.read_text() == "nothing here"
     with pytest.raises(InvalidInput, match="cannot be read"):

@@ -59,7 +59,7 @@ def test_clients_of_one_user_hold_what_their_silo_holds(rated):
 
 def test_federated_over_silos_and_over_users_is_centralised(rated):
     told: list[str] = []
-    result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, tell=told.append)
+    result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, announce=told.append)
     values = {
         (row["clients"], row["arm"]): row["value"]
         for row in result["rows"]
@@ -127,4 +127,4 @@ def test_people_get_a_table(rated):
 
 def test_a_partition_without_ratings_is_refused(partition_dir):
     with pytest.raises(InvalidInput, match=r"'ash'.*have no ratings.*column 'rating'"):
-        bench_ratings(partition_dir, quick=True, baselines=False, tell=print)
+        bench_ratings(partition_dir, quick=True, baselines=False, announce=print)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from tasks.coordinator.late_updates import late_update
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
 from tasks.silos.keys import SiloKey, make_key
-from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, sign_answer
 
-QUESTION = Question("ash", "train", "job-1", 2, "b" * 64)
+QUESTION = AnswerContext("ash", "train", "job-1", 2, "b" * 64)
 BODY = {
     "update": {"path": "silos/ash/job-1/updates/000002/x", "sha256": "c" * 64, "size": 5},
     "seconds": 0.1,
@@ -58,7 +58,7 @@ def test_where_nothing_lies_nothing_came(place: Place) -> None:
 
 
 def test_a_late_update_is_named(place: Place) -> None:
-    answer_sha256 = place.leave(answer(QUESTION, BODY, place.key))
+    answer_sha256 = place.leave(sign_answer(QUESTION, BODY, place.key))
     found = place.found()
     assert found is not None
     seen_at = datetime.fromisoformat(found.pop("seen_at"))
@@ -79,16 +79,16 @@ def test_a_late_update_is_named(place: Place) -> None:
     "changes", [{"round": 1}, {"job_id": "job-0"}, {"kind": "evaluate"}, {"base_sha256": "0" * 64}]
 )
 def test_an_answer_to_another_question_is_none(place: Place, changes: dict[str, Any]) -> None:
-    place.leave(answer(replace(QUESTION, **changes), BODY, place.key))
+    place.leave(sign_answer(replace(QUESTION, **changes), BODY, place.key))
     assert place.found() is None
 
 
 def test_what_others_left_there_is_none(place: Place, tmp_path: Path) -> None:
     stranger = make_key(Home(tmp_path / "stranger"))
-    place.leave(answer(QUESTION, BODY, stranger))
-    place.leave(answer(QUESTION, {"update": None}, place.key))
+    place.leave(sign_answer(QUESTION, BODY, stranger))
+    place.leave(sign_answer(QUESTION, {"update": None}, place.key))
     place.leave(b" " * (MAX_ANSWER_BYTES + 1))
     place.leave(b"junk")
     assert place.found() is None
-    place.leave(answer(QUESTION, BODY, place.key))
+    place.leave(sign_answer(QUESTION, BODY, place.key))
     assert place.found() is not None

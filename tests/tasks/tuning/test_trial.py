@@ -1,4 +1,4 @@
-"""A trial's looks are a job's figures on the validation cases."""
+"""A trial's results are a job's figures on the validation cases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.recommenders.lightfm.training import train_alone
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
-from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
+from tasks.tuning.trial import TrialSpec, objective, open_clients, trial_results
 
 
 def scores(users: np.ndarray, items: ItemModel) -> Scores:
@@ -44,8 +44,8 @@ def trial(partition_dir: Path) -> TrialSpec:
 
 
 def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
-    found = list(looks(trial))
-    assert [(look.epochs, look.rounds) for look in found] == [(2, 4), (4, 8), (6, 12)]
+    found = list(trial_results(trial))
+    assert [(each.epochs, each.rounds) for each in found] == [(2, 4), (4, 8), (6, 12)]
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()},
@@ -67,8 +67,8 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
 
 
 def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
-    found = list(looks(replace(trial, merge_rule=None)))
-    assert [(look.epochs, look.rounds, look.update_bytes) for look in found] == [
+    found = list(trial_results(replace(trial, merge_rule=None)))
+    assert [(each.epochs, each.rounds, each.update_bytes) for each in found] == [
         (2, 0, 0),
         (4, 0, 0),
         (6, 0, 0),
@@ -107,7 +107,7 @@ def test_users_are_folded_in_where_the_trial_says_so(trial: TrialSpec, partition
         ranking_metrics(rank_cases(silo, history_scores(items, silo.histories), "validation"))
         for silo in silos.values()
     )
-    assert list(looks(folding))[-1].metrics == expected
+    assert list(trial_results(folding))[-1].metrics == expected
 
 
 def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
@@ -127,11 +127,13 @@ def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_
         )
         for name, silo in silos.items()
     )
-    assert list(looks(cooling))[-1].metrics == expected
+    assert list(trial_results(cooling))[-1].metrics == expected
 
 
 def test_the_test_cases_are_looked_at_only_where_it_is_asked_for(trial: TrialSpec) -> None:
-    chosen, reported = (list(looks(replace(trial, split=name)))[-1] for name in ("validation", "test"))
+    chosen, reported = (
+        list(trial_results(replace(trial, split=name)))[-1] for name in ("validation", "test")
+    )
     assert chosen.metrics["loo_ndcg@10"].weight == reported.metrics["loo_ndcg@10"].weight == 24
     assert chosen.metrics != reported.metrics
 
