@@ -134,9 +134,9 @@ def compare(world: World, train: Train, seeds: list[int], cases: str) -> dict[st
     """Return the mean NDCG@10 of trained and of folded-in users, their ratio, and its standard error."""
     case_users = world.cases[cases][0]
     trained, folded = np.zeros((len(seeds), len(case_users))), np.zeros((len(seeds), len(case_users)))
-    nobody = np.zeros(world.n_users, dtype=bool)
+    no_users = np.zeros(world.n_users, dtype=bool)
     for place, seed in enumerate(seeds):
-        items, users = train(world, nobody, seed)
+        items, users = train(world, no_users, seed)
         trained[place] = quality(world, cases, items, users)
         part_of = np.random.default_rng(seed).permutation(world.n_users) % PARTS
         for part in range(PARTS):

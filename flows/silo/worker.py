@@ -45,7 +45,7 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
 
     type = "process"
     _display_name = "Silo"
-    _description = "Runs the steps of one silo beside its data."
+    _description = "Runs the steps of one silo on its data."
 
     def __init__(self, work_pool_name: str, **settings: Any) -> None:
         super().__init__(work_pool_name, **settings)

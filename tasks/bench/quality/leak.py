@@ -36,7 +36,7 @@ _DRAWS = 400
 
 
 def leak_rows(partition: Partition, epochs: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield rows with what is shown, variant, metric, value, low and high, on leave-one-out's test cases.
+    """Yield rows with the model, variant, metric, value, low and high, on leave-one-out's test cases.
 
     Args:
         partition: the data; its interactions need timestamps.
