@@ -33,14 +33,14 @@ from tasks.coordinator.silo_answers import SiloAnswers
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.jobs.stopwatch import busy_seconds
-from tasks.messages.answers import Answer, Delivery, Evaluation
+from tasks.messages.answers import Answer, ClientEvaluation, Delivery
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step, StepOrder
 from tasks.orchestration.retries import AWAY_S
 
 Runs = dict[str, UUID]
 
-_TIMED = (Delivery, Evaluation)
+_TIMED = (Delivery, ClientEvaluation)
 # Seconds between two reads of the runs' states, so a failed run is noticed within this time. Answers come
 # from the exchange and do not wait for it.
 _READ_RUNS_S = 2.0

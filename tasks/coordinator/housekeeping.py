@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import CorruptArtifact
 from tasks.exchange.store import Exchange
-from tasks.jobs.journal import Journal, artifact_of
+from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tasks.tracking import registry
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def finished_jobs(home: Home) -> list[Journal]:
-    """Return the journals of all finished jobs, oldest first; a stopped job does not count."""
+    """Return the journals of all finished jobs, the oldest first; a stopped job is not finished."""
     journals = [Journal(path.parent) for path in home.jobs.glob("*/result.json")]
-    finished = [each for each in journals if (each.result() or {}).get("status") == "finished"]
-    return sorted(finished, key=lambda each: (str(each.opening["opened_at"]), each.job_id))
+    results = [(each, each.result()) for each in journals]
+    finished = [journal for journal, result in results if result and result.status == "finished"]
+    return sorted(finished, key=lambda each: (each.opening.opened_at, each.job_id))
 
 
 def serving_models(client: MlflowClient) -> set[str]:
@@ -38,7 +39,7 @@ def serving_models(client: MlflowClient) -> set[str]:
 
 
 def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:
-    """Delete a finished job's superseded models from the exchange; returns the number deleted.
+    """Delete a finished job's superseded models from the exchange; return the number deleted.
 
     The job's last model and models that MLflow does not have yet are kept.
 
@@ -49,10 +50,10 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
     """
     removed = 0
     *superseded, last = journal.committed()
-    staying = {*keep, last["model_sha256"]}
-    for manifest in superseded:
-        model = artifact_of(manifest)
-        if model.sha256 in staying or journal.tracked(manifest["round"]) is None:
+    staying = {*keep, last.model_sha256}
+    for record in superseded:
+        model = record.model
+        if model.sha256 in staying or journal.tracked(record.round) is None:
             continue
         # Reading shows whether the model still exists. It is read only once, because it is then deleted.
         with contextlib.suppress(CorruptArtifact):
@@ -63,7 +64,7 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
 
 
 def prune_reports(journals: Collection[Journal], keep: int) -> list[str]:
-    """Delete the reports of all but the newest `keep` jobs; returns the ids of the other jobs.
+    """Delete the reports of all but the newest `keep` jobs; return the ids of the other jobs.
 
     Args:
         journals: of finished jobs, oldest first.

@@ -18,7 +18,7 @@ from typing import Any
 from models.errors import LedgerTampered
 from models.ledger import chain
 from models.ledger.chain import Entry
-from models.ledger.head import Head, head_of, why_not_on
+from models.ledger.head import Head, divergence, head_of
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
 from tasks.messages.signed_head import SignedHead
@@ -40,7 +40,7 @@ class LedgerContents:
 
     def fault_against(self, signed: SignedHead) -> str | None:
         """Return why the ledger contradicts what its silo signed, or None if it holds head and answer."""
-        fault = why_not_on(self._entries, signed.head)
+        fault = divergence(self._entries, signed.head)
         if fault is None and self._places.get(signed.answer, 0) <= signed.head.count:
             return f"it holds {signed.head}, but not the answer {signed.answer[:12]} that carried this head"
         return fault
@@ -79,7 +79,7 @@ class EgressLedger:
             bytes: its size.
             sha256: of its bytes.
             fields: names of the arrays and figures in it.
-            treatment: what was done to protect users, such as "none".
+            treatment: names of the postprocessors that changed it, or "none".
             to: the folder of the exchange that it goes to.
             refused: why it does not leave; empty if it leaves.
 

@@ -1,4 +1,4 @@
-"""The updates contract: what a profile says, and for each expectation profiles that break only it."""
+"""The updates contract: what a profile holds, and for each expectation profiles that break it alone."""
 
 import warnings
 from dataclasses import replace
@@ -17,7 +17,9 @@ from data_contracts.updates import (
     update_rules,
 )
 from models.errors import ContractViolation
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.kernel.arrays import ArrayGroup
 from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.items.item_weights import ItemWeights
 
@@ -38,12 +40,19 @@ BASE = GlobalModel(6, CATALOG, arrays([[1, 0], [0, 1], [1, 1]], [0, 0, 0], 1.0))
 DELTAS = arrays([[3, 0], [0, 4], [0, 0]], [0, 0, -2], 0.5)
 
 
-def update(client_id: str = "a", deltas: ItemArrays = DELTAS, **changes: Any) -> ClientUpdate:
-    return replace(ClientUpdate(client_id, 6, DIGEST, CATALOG, deltas, 100), **changes)
+def update(
+    client_id: str = "a",
+    deltas: ArrayGroup = DELTAS,
+    interactions: Any = 100,
+    weight: float = 1.0,
+    **changes: Any,
+) -> ClientUpdate:
+    contribution = Contribution(deltas, weight, interactions)
+    return replace(ClientUpdate(client_id, 6, DIGEST, CATALOG, contribution), **changes)
 
 
 def profiles(**changes: Any) -> pd.DataFrame:
-    """Three good profiles, the middle one with changes."""
+    """Return three good profiles, the middle one with changes."""
     frame = pd.DataFrame([profile_update(update(name), BASE, DIGEST) for name in ("a", "b", "c")])
     for column, value in changes.items():
         frame[column] = [value if row == 1 else old for row, old in enumerate(frame[column])]
@@ -58,6 +67,7 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "base_digest": DIGEST,
         "catalog_digest": CATALOG,
         "n_interactions": 100,
+        "weight_ok": True,
         "shape_ok": True,
         "dtype_ok": True,
         "finite": True,
@@ -65,6 +75,17 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "embedding_norm": 5.0,
         "bias_norm": 2.0,
     }
+
+
+def test_norms_are_those_before_weighting_and_a_weight_is_the_rules() -> None:
+    weighted = update(deltas=DELTAS.map(lambda array: array * np.float32(100)), weight=100.0)
+    profile = profile_update(weighted, BASE, DIGEST, weight_of=float)
+    assert (profile["weight_ok"], profile["embedding_norm"], profile["bias_norm"]) == (True, 5.0, 2.0)
+    # A weight of its own choice neither counts nor hides a size.
+    profile = profile_update(weighted, BASE, DIGEST)
+    assert (profile["weight_ok"], profile["embedding_norm"], profile["bias_norm"]) == (False, 500.0, 200.0)
+    unheard = profile_update(update(interactions=0, weight=0.0), BASE, DIGEST, weight_of=float)
+    assert (unheard["weight_ok"], unheard["embedding_norm"]) == (True, 5.0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -77,7 +98,7 @@ def test_a_profile_of_values_that_are_not_finite_has_infinite_norms(bad: float) 
     assert profile["bias_norm"] == 0.0
 
 
-def test_a_norm_is_taken_in_float64() -> None:
+def test_a_norm_is_computed_in_float64() -> None:
     # 1e30 squared exceeds float32, not float64.
     profile = profile_update(update(deltas=arrays([[1e30, 0], [0, 0], [0, 0]], [0, 0, 0])), BASE, DIGEST)
     assert profile["embedding_norm"] == pytest.approx(1e30)
@@ -95,29 +116,30 @@ def test_a_profile_of_another_shape_or_type_says_so() -> None:
     assert (nonsense["finite"], nonsense["dtype_ok"]) == (False, False)
 
 
-def test_a_profile_of_no_items_is_no_error() -> None:
+def test_a_profile_of_no_items_raises_no_error() -> None:
     profile = profile_update(update(deltas=arrays(np.zeros((0, 2)), [])), BASE, DIGEST)
     assert (profile["shape_ok"], profile["embedding_norm"]) == (False, 0.0)
 
 
 @pytest.mark.parametrize("value", ["100", None, 1.5, True, 2**80, [1]])
-def test_a_count_that_is_no_whole_number_is_minus_one(value: object) -> None:
-    profile = profile_update(update(n_interactions=value, base_round=value), BASE, DIGEST)
+def test_a_count_that_is_not_a_whole_number_becomes_minus_one(value: object) -> None:
+    profile = profile_update(update(interactions=value, base_round=value), BASE, DIGEST)
     assert (profile["n_interactions"], profile["base_round"]) == (-1, -1)
 
 
-def test_a_shrinking_accumulator_is_seen() -> None:
+def test_a_shrinking_accumulator_is_noticed() -> None:
     shrinking = replace(DELTAS, bias_accumulators=np.array([0, -1e-6, 0], dtype=np.float32))
     assert profile_update(update(deltas=shrinking), BASE, DIGEST)["accumulators_nonnegative"] is False
 
 
-# Expectation -> (profiles that break only it, the clients in breach).
+# Expectation -> (profiles that break it alone, the clients in breach).
 BREACHES = {
     "any_update": (profiles().iloc[:0], ()),
     "client_once": (profiles(client_id="c"), ("c", "c")),
     "base_round_matches": (profiles(base_round=5), ("b",)),
     "base_digest_matches": (profiles(base_digest="e" * 64), ("b",)),
     "catalog_matches": (profiles(catalog_digest="e" * 64), ("b",)),
+    "weight_matches": (profiles(weight_ok=False), ("b",)),
     "shape_matches": (profiles(shape_ok=False), ("b",)),
     "dtype_matches": (profiles(dtype_ok=False), ("b",)),
     "values_finite": (profiles(finite=False), ("b",)),
@@ -163,7 +185,7 @@ def test_reasons_name_every_rule_that_a_client_breaks() -> None:
     }
 
 
-def test_of_many_clients_every_one_is_rejected() -> None:
+def test_all_clients_in_breach_are_rejected_however_many() -> None:
     frame = pd.DataFrame([profile_update(update(f"c{i:03}"), BASE, DIGEST) for i in range(60)])
     outcome = check_updates(frame.assign(finite=False), BASE, DIGEST)
     assert len(rejected_clients(outcome)) == len(outcome.breaches[0].keys) == 60
@@ -180,7 +202,7 @@ def test_limits_are_inclusive() -> None:
     assert names == ["enough_interactions", "embedding_norm_in_range", "bias_norm_in_range"]
 
 
-def test_a_breach_without_a_client_is_an_error_not_an_empty_rejection() -> None:
+def test_a_breach_without_a_client_is_an_error_and_not_an_empty_rejection() -> None:
     with pytest.raises(ContractViolation, match="broken as a whole: any_update: requires at least 1 row"):
         rejected_clients(check_updates(profiles().iloc[:0], BASE, DIGEST))
 
@@ -201,7 +223,7 @@ def test_a_column_of_mixed_types_is_never_a_pass() -> None:
         check_updates(profiles(n_interactions="many"), BASE, DIGEST)
 
 
-def test_statistics_are_held_against_the_form_that_is_expected_of_them() -> None:
+def test_statistics_are_compared_with_the_form_of_their_own_family() -> None:
     base = GlobalModel(6, CATALOG, ItemWeights.zero(3))
     form, good = EaseStatistics.zero(3), EaseStatistics(np.array([3, 0, 0, 4, 0, 0], dtype=np.float32))
     profile = profile_update(update(deltas=good), base, DIGEST, form)

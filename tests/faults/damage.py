@@ -18,23 +18,35 @@ Change = Callable[[bytes], bytes]
 
 
 def replaced(**facts: Any) -> Change:
-    """The update says something else."""
+    """Return a change that replaces facts of an update."""
     return lambda data: encode_update(dataclasses.replace(decode_update(data), **facts))
 
 
-def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Change:
-    """The update has other arrays."""
+def weighted(weight: float) -> Change:
+    """The update claims another weight in the sum."""
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)
-        arrays = {name: array.copy() for name, array in update.deltas.named()}
-        return encode_update(dataclasses.replace(update, deltas=ItemArrays(**change(arrays))))
+        contribution = dataclasses.replace(update.contribution, weight=weight)
+        return encode_update(dataclasses.replace(update, contribution=contribution))
+
+    return changed
+
+
+def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Change:
+    """Return a change that replaces arrays of an update."""
+
+    def changed(data: bytes) -> bytes:
+        update: ClientUpdate = decode_update(data)
+        arrays = {name: array.copy() for name, array in update.contribution.arrays.named()}
+        contribution = dataclasses.replace(update.contribution, arrays=ItemArrays(**change(arrays)))
+        return encode_update(dataclasses.replace(update, contribution=contribution))
 
     return changed
 
 
 def with_header(old: bytes, new: bytes) -> Change:
-    """Another text in the header, which our own encoder refuses to write."""
+    """Return a change of the header's text, which our own encoder refuses to write."""
 
     def changed(data: bytes) -> bytes:
         end = 8 + int.from_bytes(data[:8], "little")
@@ -71,17 +83,17 @@ def halved(data: bytes) -> bytes:
 
 
 def stored(change: Change) -> Callable[[Path], None]:
-    """The same happens to the bytes of a file."""
+    """Return the same change for the bytes of a file."""
     return lambda path: (path.write_bytes(change(path.read_bytes())), None)[1]
 
 
 def grown(path: Path) -> None:
-    """The file has a terabyte, nearly all of it a hole that takes no place on the disk."""
+    """Extend the file to a terabyte, nearly all of it a hole that takes no space on the disk."""
     os.truncate(path, TERABYTE)
 
 
-# What a client sends in place of its update, with an honest SHA-256 and size, and the reason given. The small
-# world of the tests has 40 items, and these jobs 4 dimensions.
+# What a client sends in place of its update, with an honest SHA-256 and size, and the reason of its refusal.
+# The small world of the tests has 40 items, and these jobs have 4 dims.
 SENT: dict[str, tuple[Change, str]] = {
     "NaN": (with_arrays(nan), "finite values only"),
     "wrong shape": (with_arrays(narrower), "arrays of the base model's shape"),
@@ -90,6 +102,7 @@ SENT: dict[str, tuple[Change, str]] = {
     "stale base round": (replaced(base_round=0), "base round"),
     "another base model": (replaced(base_digest="0" * 64), "base model"),
     "foreign catalogue": (replaced(catalog_digest="f" * 64), "item catalogue"),
+    "a weight of its own": (weighted(1e9), "the weight that the merge rule gives"),
     "another client's name": (replaced(client_id="birch"), "names client 'birch'"),
     "metrics that are no numbers": (with_header(b"[8, 1]", b"[NaN, 1]"), "metric"),
     "half an update": (halved, "is not a fedrec safetensors file"),
@@ -100,7 +113,7 @@ SENT: dict[str, tuple[Change, str]] = {
         "is not a fedrec safetensors file",
     ),
 }
-# What happens to the stored object on its way.
+# What happens to the stored object.
 STORED: dict[str, tuple[Callable[[Path], None], str]] = {
     "bit flip": (stored(flipped), "SHA-256"),
     "truncation": (stored(halved), "bytes"),

@@ -1,4 +1,4 @@
-"""A search as a flow: kept, tracked, and gone on with."""
+"""A search as a flow: stored, tracked, and continued."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def search(**changes: Any) -> TuningConfig:
         "evaluations": 2,
         "metrics": ["loo_ndcg@10"],
         "both": {"train.learning_rate": {"low": 0.01, "high": 0.5, "log": True}},
-        "federated": {"federation.merge_rule": {"choices": ["adagrad_sum", "fedadam"]}},
+        "federated": {"train.merge_rule": {"choices": ["adagrad_sum", "fedadam"]}},
     }
     return TuningConfig.model_validate(raw | changes)
 
 
 @pytest.mark.parametrize("arm", ["federated", "centralised"])
-def test_more_trials_add_to_those_that_are_done(
+def test_more_trials_are_added_to_the_finished_ones(
     home: Path, partition_dir: Path, prefect_server: None, arm: Any
 ) -> None:
     given = config(partition_dir), search(), arm
@@ -68,7 +68,7 @@ def test_more_trials_add_to_those_that_are_done(
     }
 
 
-def test_a_trial_that_diverges_is_kept_as_one_that_failed(
+def test_a_trial_that_diverges_is_stored_as_failed(
     home: Path, partition_dir: Path, prefect_server: None
 ) -> None:
     wild = search(both={"train.learning_rate": {"choices": [1e30]}})
@@ -83,17 +83,26 @@ def test_a_trial_that_diverges_is_kept_as_one_that_failed(
     [
         ({"both": {"train.dim": {"choices": [3]}}}, "federated", "Did you mean train.dims"),
         ({"both": {"train.dims": {"choices": [4, 0]}}}, "federated", "train.dims"),
-        ({"federated": {"federation.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
+        ({"federated": {"train.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
     ],
 )
-def test_a_key_or_value_that_the_configuration_does_not_know_is_said_before_the_search(
+def test_an_unknown_key_or_value_is_reported_before_the_search(
     partition_dir: Path, changes: dict[str, Any], arm: Any, message: str
 ) -> None:
     with pytest.raises(InvalidConfig, match=message):
         open_search(config(partition_dir), search(**changes), arm)
 
 
-def test_data_are_pooled_only_where_that_is_allowed(partition_dir: Path) -> None:
+def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(partition_dir: Path) -> None:
+    rates = {"train.server_learning_rate": {"low": 0.1, "high": 1.0}}
+    rules = {"train.merge_rule": {"choices": ["sum", "mean"]}}
+    opened = open_search(config(partition_dir), search(federated=rates | rules), "federated")
+    drawn = {"train.server_learning_rate": 0.5}
+    assert opened.with_values(drawn | {"train.merge_rule": "sum"}).train.server_learning_rate == 0.5
+    assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
+
+
+def test_data_are_pooled_only_if_that_is_allowed(partition_dir: Path) -> None:
     guarded = config(partition_dir, evaluation={"negatives": 9, "pooling_allowed": False})
     assert open_search(guarded, search(), "federated").arm == "federated"
     with pytest.raises(InvalidConfig, match="pooling_allowed is false"):

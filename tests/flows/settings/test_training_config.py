@@ -1,4 +1,4 @@
-"""The configuration: what it knows, what it refuses, and how it says so."""
+"""The configuration: which keys it knows, which values it refuses, and with which message."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from flows.settings.training_config import TrainingConfig, load_config, parse_co
 from models.errors import InvalidConfig, InvalidInput
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ials import IalsSpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.rating.spec import RatingSpec
 
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
-# What the head of the demo's file says: these have no default, and pooling is allowed on public data.
+# The head of the demo's file: these keys have no default, and pooling is allowed on public data.
 DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed", "train.user_alpha_steps"}
 
 
@@ -31,7 +31,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def nested(dotted: str, value: Any) -> dict[str, Any]:
-    """The needed keys and one more."""
+    """Return the required keys and one more."""
     raw = {**NEEDED, "data": dict(NEEDED["data"])}
     *parents, last = dotted.split(".")
     place: dict[str, Any] = raw
@@ -42,11 +42,11 @@ def nested(dotted: str, value: Any) -> dict[str, Any]:
 
 
 def leaves_of_model(kind: Any, prefix: str = "") -> set[str]:
-    """Every dotted key that the type knows, found from its declaration."""
+    """Return every dotted key that the type knows, found from its declaration."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         parts = {name: field.annotation for name, field in kind.model_fields.items()}
         if parts.get("train"):
-            parts["train"] = TrainSpec  # the family that is not named is LightFM
+            parts["train"] = LightFMSpec  # the family that is not named is LightFM
     elif dataclasses.is_dataclass(kind):
         parts = {field.name: None for field in dataclasses.fields(kind)}
     else:
@@ -89,9 +89,19 @@ class TestUnknownKeys:
         assert error.value.exit_code == 2
 
     def test_like_nothing_known_list_what_is_known(self) -> None:
-        with pytest.raises(InvalidConfig, match=r"Known keys: .*merge_rule") as error:
+        with pytest.raises(InvalidConfig, match=r"Known keys: .*cohort_share") as error:
             parse_config(nested("federation.zzz", 1), "file")
         assert error.value.key == "federation.zzz"
+
+    @pytest.mark.parametrize(("name", "value"), [("merge_rule", "mean"), ("server_learning_rate", 0.5)])
+    def test_that_have_moved_name_their_new_place(self, tmp_path: Path, name: str, value: Any) -> None:
+        path = written(tmp_path, yaml.safe_dump(nested(f"federation.{name}", value)))
+        with pytest.raises(InvalidConfig) as error:
+            load_config(path)
+        assert (error.value.key, error.value.next_step) == (f"federation.{name}", f"Set train.{name}.")
+        plain = written(tmp_path, yaml.safe_dump(NEEDED))
+        with pytest.raises(InvalidConfig, match=rf"Set train\.{name}"):
+            load_config(plain, [f"federation.{name}={value}"])
 
     def test_are_refused_in_overrides_too(self, tmp_path: Path) -> None:
         path = written(tmp_path, yaml.safe_dump(NEEDED))
@@ -109,13 +119,13 @@ class TestValues:
             ("train.loss", "hinge"),
             ("train.merges_per_epoch", 0),
             ("federation.rounds", 0),
-            ("federation.merge_rule", "median"),
+            ("train.merge_rule", "median"),
             ("federation.cohort_share", 0),
             ("federation.cohort_share", 1.01),
             ("federation.quorum_share", -0.1),
             ("federation.quorum_share", 1.1),
             ("federation.deadline_s", 0),
-            ("federation.server_learning_rate", 0),
+            ("train.server_learning_rate", 0),
             ("evaluation.every", 0),
             ("evaluation.negatives", 0),
             ("evaluation.seed", -1),
@@ -137,7 +147,7 @@ class TestValues:
         assert repr(value) in error.value.what
 
     @pytest.mark.parametrize("missing", ["name", "model_name", "data"])
-    def test_that_have_no_default_are_needed(self, missing: str) -> None:
+    def test_without_a_default_are_required(self, missing: str) -> None:
         with pytest.raises(InvalidConfig) as error:
             parse_config({key: value for key, value in NEEDED.items() if key != missing}, "the file")
         assert error.value.key == missing
@@ -231,12 +241,12 @@ class TestFamilies:
         assert caught.value.facts["key"] == "train.regularisation"
 
     @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
-    def test_what_is_solved_at_once_cannot_go_on_from_a_champion(self, family: str) -> None:
+    def test_a_family_solved_at_once_cannot_start_from_a_champion(self, family: str) -> None:
         with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
             parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
 
     @pytest.mark.parametrize("family", ["lightfm", "ials"])
-    def test_what_trains_round_after_round_can(self, family: str) -> None:
+    def test_a_family_trained_by_rounds_can_start_from_a_champion(self, family: str) -> None:
         config = parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
         assert config.start_from == "champion"
 
@@ -253,8 +263,19 @@ class TestFamilies:
             parse_config({**NEEDED, "train": {"family": "bayesian_mf", "lowest": 5}}, "file")
 
 
+class TestWithoutEffect:
+    def test_an_error_names_the_file_the_key_and_the_way_out(self) -> None:
+        train = {"merge_rule": "mean", "server_learning_rate": 0.5}
+        with pytest.raises(InvalidConfig) as error:
+            parse_config({**NEEDED, "train": train}, "the file")
+        assert error.value.key == "train.server_learning_rate"
+        assert error.value.what.startswith("the file: train.server_learning_rate: ")
+        assert "merge_rule 'mean'" in error.value.what
+        assert error.value.next_step == "Leave server_learning_rate at 1.0, or set another merge_rule."
+
+
 class TestPlaces:
-    def test_the_home_stands_for_itself(self, home: Path) -> None:
+    def test_may_begin_with_the_name_of_the_home(self, home: Path) -> None:
         for spelling in ("$FEDREC_HOME/data/x", "${FEDREC_HOME}/data/x"):
             assert parse_config(nested("data.dir", spelling), "file").data.dir == str(home / "data" / "x")
 
@@ -280,7 +301,7 @@ class TestPlaces:
             ("start_from", "champion"),
         ],
     )
-    def test_everything_else_does(self, key: str, value: Any) -> None:
+    def test_leave_all_other_settings_to_decide_it(self, key: str, value: Any) -> None:
         assert parse_config(nested(key, value), "file").deciding() != parse_config(NEEDED, "file").deciding()
 
 

@@ -1,4 +1,4 @@
-"""Where a client points beside the sum of all: worked out by hand."""
+"""The direction of a client relative to the sum of all, by hand arithmetic."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from models.federation.client_drift import ClientDrift, MergedDirection
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays
-from models.kernel.arrays import RunningSum
 from models.recommenders.additive.blend import BlendStatistics
 
 
 def delta(embedding: list[float], bias: float = 0.0, growth: float = 0.0) -> ItemArrays:
-    """The difference of one item: only embedding and bias point anywhere."""
+    """Return the difference of one item. Only embedding and bias have a direction."""
     grown = np.full((1, len(embedding)), growth, np.float32)
     return ItemArrays(
         np.array([embedding], np.float32), np.array([bias], np.float32), grown, grown[:, 0].copy()
@@ -23,20 +23,20 @@ def test_norm_and_cosine_are_those_of_embeddings_and_biases_together():
     direction = MergedDirection.of(delta([6, 0], 8, growth=5))  # of length 10
     assert direction.drift_of(delta([6, 0], 8, growth=9)) == ClientDrift(1.0, 1.0)
     assert direction.drift_of(delta([3, 0], 4)) == ClientDrift(0.5, 1.0)
-    assert direction.drift_of(delta([3, 0], 4), weight=6.0) == ClientDrift(3.0, 1.0)
+    assert direction.drift_of(delta([18, 0], 24)) == ClientDrift(3.0, 1.0)
     assert direction.drift_of(delta([0, 7], 0)) == ClientDrift(0.7, 0.0)
     assert direction.drift_of(delta([-6, 0], -8)) == ClientDrift(1.0, -1.0)
     # 5 * 6 / (5 * 10)
     assert direction.drift_of(delta([5, 0])) == ClientDrift(0.5, 0.6)
 
 
-def test_nothing_points_nowhere():
+def test_a_zero_update_has_no_direction():
     nothing, something = delta([0, 0]), delta([1, 2], 3)
     assert MergedDirection.of(something).drift_of(nothing) == ClientDrift(0.0, 0.0)
     assert MergedDirection.of(nothing).drift_of(something) == ClientDrift(0.0, 0.0)
 
 
-def test_a_cosine_never_leaves_its_range_by_rounding():
+def test_rounding_does_not_take_a_cosine_out_of_its_range():
     random = np.random.default_rng(5)
     for _ in range(50):
         one = delta(random.standard_normal(7).tolist(), float(random.standard_normal()))
@@ -45,7 +45,7 @@ def test_a_cosine_never_leaves_its_range_by_rounding():
         assert cosine == pytest.approx(1.0)
 
 
-def test_the_parts_of_all_clients_add_up_to_one_where_everything_counts_something():
+def test_the_parts_of_all_clients_add_up_to_one():
     random = np.random.default_rng(2)
     clients = [
         BlendStatistics.zero(4).map(lambda array: random.poisson(2.0, array.shape).astype(np.float32))
@@ -53,7 +53,7 @@ def test_the_parts_of_all_clients_add_up_to_one_where_everything_counts_somethin
     ]
     state = RunningSum.zero(BlendStatistics.zero(4))
     for number, statistics in enumerate(clients):
-        state = state.plus(f"client-{number}", statistics)
+        state = state.plus(f"client-{number}", Contribution(statistics))
     direction = MergedDirection.of(state.total)
     drifts = [direction.drift_of(statistics) for statistics in clients]
     assert sum(each.norm * each.cosine for each in drifts) == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""A client's local training: repeatable, restartable, and letting out nothing but its update."""
+"""A client's local training: repeatable, restartable, and sending nothing but its update."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
+from models.kernel.metric import Metric
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import UserStates, base_of, data_of
 from tasks.clients.train import train_client
@@ -20,24 +21,14 @@ from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import decode, decode_update, encode_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tests.worlds.jobs import job_of
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
 def job(tmp_path: Path, partition_dir: Path) -> JobContext:
-    return JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        merge_rule="adagrad_sum",
-        exchange_url=(tmp_path / "exchange").as_uri(),
-        data_dir=str(partition_dir),
-        data_digest=open_partition(partition_dir).digest,
-        silos_dir=str(tmp_path / "silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    return job_of(partition_dir, tmp_path, spec=SPEC)
 
 
 def stored_base(job: JobContext, round_: int = 0) -> ArtifactRef:
@@ -61,10 +52,11 @@ def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(
         base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash"
     )
     expected = merge_rule("adagrad_sum").prepare(base.items, items)
-    for (_, got), (_, want) in zip(update.deltas.named(), expected.named(), strict=True):
+    for (_, got), (_, want) in zip(update.contribution.arrays.named(), expected.named(), strict=True):
         assert np.array_equal(got, want)
-    assert np.abs(update.deltas.embeddings).max() > 0
-    assert (update.client_id, update.base_round, update.n_interactions) == ("ash", 0, 64)
+    assert np.abs(update.contribution.arrays.embeddings).max() > 0
+    assert (update.client_id, update.base_round, update.contribution.interactions) == ("ash", 0, 64)
+    assert update.contribution.metrics == {"users": Metric(8.0, 1.0)}
     assert (update.base_digest, update.catalog_digest) == (order.base.sha256, base.catalog_digest)
     assert delivery.client_id == "ash"
     assert delivery.started < delivery.ended
@@ -88,17 +80,17 @@ def test_a_restarted_client_ignores_the_state_of_a_round_that_was_not_committed(
     before = train_client.fn(second)
     path = second.silo / "state" / "job-1" / "round-000002.safetensors"
     state = path.read_bytes()
-    # The round is not committed, so it is asked for again from where it started.
+    # The round is not committed, so it is ordered again from the same starting point.
     assert train_client.fn(second).update == before.update
     assert path.read_bytes() == state
     path.write_bytes(b"written only in part")
     assert train_client.fn(second).update == before.update
     assert path.read_bytes() == state
-    # From another state the same round is another update.
+    # From another state the same round gives another update.
     assert train_client.fn(replace(second, start=StartingPoint(None, 0))).update != before.update
 
 
-def test_states_that_no_restart_can_need_are_forgotten(job):
+def test_states_that_no_restart_can_need_are_deleted(job):
     starts = [StartingPoint(None, 0), StartingPoint("job-1", 1), StartingPoint("job-1", 2)]
     for round_, start in enumerate(starts, start=1):
         train_client.fn(order_of(job, round_, start))
@@ -114,7 +106,7 @@ def test_only_the_update_leaves_the_silo(job, tmp_path):
     data = job.exchange.get(delivery.update)
     assert hashlib.sha256(data).hexdigest() == delivery.update.sha256
     arrays, facts = decode(data, "")
-    # 40 items and never 8 users; and no user's id among the facts.
+    # 40 items and never 8 users, and no user's id among the facts.
     assert {array.shape for array in arrays.values()} == {(40, 4), (40,)}
     assert not any(user_id.encode() in data for user_id in data_of(order).user_ids)
     assert set(facts["metrics"]) == {"users"}

@@ -1,4 +1,4 @@
-"""Models and updates as bytes: what was written comes back, and nothing else is taken for it."""
+"""Models and updates as bytes: they are read back as written, and no other bytes are accepted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.errors import CorruptArtifact
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
@@ -46,19 +47,19 @@ UPDATES = st.builds(
     base_round=st.integers(0, 10**6),
     base_digest=st.text(max_size=9),
     catalog_digest=st.text(max_size=9),
-    deltas=item_arrays(),
-    n_interactions=st.integers(0, 10**9),
-    metrics=METRICS,
+    contribution=st.builds(
+        Contribution, item_arrays(), st.floats(0, 1e9), st.integers(0, 10**9), metrics=METRICS
+    ),
 )
 
 
 def an_update() -> ClientUpdate:
     arrays = ItemArrays(*(np.full(s, 0.5, np.float32) for s in ((3, 2), (3,), (3, 2), (3,))))
-    return ClientUpdate("ash", 4, "base", "cat", arrays, 17, {"users": Metric(8.0, 1.0)})
+    return ClientUpdate("ash", 4, "base", "cat", Contribution(arrays, 1.0, 17, {"users": Metric(8.0, 1.0)}))
 
 
 def a_model() -> GlobalModel:
-    return GlobalModel(4, "cat", an_update().deltas)
+    return GlobalModel(4, "cat", an_update().contribution.arrays)
 
 
 def bits(arrays: ItemArrays) -> list[tuple[str, str, tuple[int, ...], bytes]]:
@@ -67,7 +68,7 @@ def bits(arrays: ItemArrays) -> list[tuple[str, str, tuple[int, ...], bytes]]:
 
 @settings(max_examples=40)
 @given(MODELS)
-def test_a_model_comes_back_bit_by_bit(model):
+def test_a_model_is_read_back_bit_by_bit(model):
     data = encode_model(model)
     back = decode_model(data)
     assert (back.round, back.catalog_digest) == (model.round, model.catalog_digest)
@@ -78,12 +79,12 @@ def test_a_model_comes_back_bit_by_bit(model):
 
 @settings(max_examples=40)
 @given(UPDATES)
-def test_an_update_comes_back_bit_by_bit(update):
+def test_an_update_is_read_back_bit_by_bit(update):
     data = encode_update(update)
     back = decode_update(data)
-    facts = ("client_id", "base_round", "base_digest", "catalog_digest", "n_interactions", "metrics")
-    assert all(getattr(back, name) == getattr(update, name) for name in facts)
-    assert bits(back.deltas) == bits(update.deltas)
+    assert replace(back, contribution=update.contribution) == update
+    assert replace(back.contribution, arrays=update.contribution.arrays) == update.contribution
+    assert bits(back.contribution.arrays) == bits(update.contribution.arrays)
     assert encode_update(back) == data
 
 
@@ -100,7 +101,7 @@ def test_facts_that_json_cannot_hold_are_not_written():
 
 
 def refused(data: bytes) -> None:
-    """Each reader either refuses with `CorruptArtifact` or reads; nothing else may come out."""
+    """Assert that each reader either refuses the bytes with `CorruptArtifact` or reads them."""
     for read in (decode_model, decode_update):
         with pytest.raises(CorruptArtifact):
             read(data, "The file")
@@ -141,14 +142,16 @@ JSON = st.recursive(
 
 
 @settings(max_examples=200)
-@given(JSON, st.sampled_from(["metrics", "client_id", "n_interactions", "base_round"]))
+@given(JSON, st.sampled_from(["metrics", "client_id", "interactions", "weight", "base_round"]))
 def test_facts_of_any_form_are_refused_or_read(value, name):
     facts = an_update_s_facts() | {name: value}
     try:
         update = decode_update(file_with(json.dumps(facts)))
     except CorruptArtifact:
         return
-    assert all(np.isfinite([each.total, each.weight]).all() for each in update.metrics.values())
+    assert all(np.isfinite([each.total, each.weight]).all() for each in update.contribution.metrics.values())
+    assert np.isfinite(update.contribution.weight)
+    assert isinstance(update.contribution.interactions, int)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +175,11 @@ def test_metrics_that_would_spoil_the_sum_of_all_clients_are_refused(metrics):
 @pytest.mark.parametrize(
     "facts", ["[]", "3", "null", '"text"', "{}", "not json", "[" * 100_000, '{"kind": []}']
 )
-def test_facts_that_are_none_of_ours_are_refused(facts):
+def test_unknown_facts_are_refused(facts):
     refused(file_with(facts))
 
 
-@pytest.mark.parametrize("missing", ["client_id", "base_round", "metrics", "n_interactions"])
+@pytest.mark.parametrize("missing", ["client_id", "base_round", "metrics", "interactions", "weight"])
 def test_a_missing_fact_is_named(missing):
     facts = an_update_s_facts()
     del facts[missing]
@@ -184,7 +187,7 @@ def test_a_missing_fact_is_named(missing):
         decode_update(file_with(json.dumps(facts)))
 
 
-def test_one_kind_of_file_is_not_taken_for_another():
+def test_one_kind_of_file_is_not_accepted_as_another():
     with pytest.raises(CorruptArtifact, match="The file holds a 'global_model', expected a 'client_update'"):
         decode_update(encode_model(a_model()), "The file")
     with pytest.raises(CorruptArtifact, match="'client_update', expected a 'global_model'"):
@@ -196,9 +199,9 @@ def test_one_kind_of_file_is_not_taken_for_another():
     [
         {},
         {"embeddings": np.zeros((3, 2))},
-        dict(an_update().deltas.named()) | {"more": np.zeros(3)},
-        dict(an_update().deltas.named()) | {"biases": np.zeros(4, np.float32)},
-        dict(an_update().deltas.named()) | {"embeddings": np.zeros(3, np.float32)},
+        dict(an_update().contribution.arrays.named()) | {"more": np.zeros(3)},
+        dict(an_update().contribution.arrays.named()) | {"biases": np.zeros(4, np.float32)},
+        dict(an_update().contribution.arrays.named()) | {"embeddings": np.zeros(3, np.float32)},
     ],
 )
 def test_a_wrong_set_of_arrays_is_refused(arrays):
@@ -216,7 +219,7 @@ def test_a_wrong_set_of_arrays_is_refused(arrays):
         {"embeddings": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}},
     ],
 )
-def test_a_header_that_promises_more_than_there_is_allocates_nothing(header):
+def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing(header):
     tracemalloc.start()
     refused(raw_file(header, b"\0" * 16))
     refused(struct.pack("<Q", 2**40) + b"{}")
@@ -230,7 +233,7 @@ def an_update_s_facts() -> dict[str, Any]:
 
 
 def file_with(facts: str) -> bytes:
-    """An update's file with these facts, whatever they are."""
+    """Return an update's file with these facts, whatever they are."""
     whole = encode_update(an_update())
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
@@ -256,15 +259,16 @@ STATISTICS = [
 
 
 @pytest.mark.parametrize("items", ITEM_MODELS, ids=lambda items: type(items).__name__)
-def test_a_model_of_any_family_comes_back(items: ItemModel) -> None:
+def test_a_model_of_any_family_is_read_back(items: ItemModel) -> None:
     decoded = decode_model(encode_model(GlobalModel(2, "cat", items)))
     assert (type(decoded.items), bits(decoded.items)) == (type(items), bits(items))
 
 
 @pytest.mark.parametrize("part", STATISTICS, ids=lambda part: type(part).__name__)
-def test_statistics_of_any_family_come_back_and_are_no_model(part: ArrayGroup) -> None:
-    data = encode_update(replace(an_update(), deltas=part))
-    assert (type(decode_update(data).deltas), bits(decode_update(data).deltas)) == (type(part), bits(part))
+def test_statistics_of_any_family_are_read_back_and_are_not_a_model(part: ArrayGroup) -> None:
+    data = encode_update(replace(an_update(), contribution=Contribution(part)))
+    back = decode_update(data).contribution.arrays
+    assert (type(back), bits(back)) == (type(part), bits(part))
     facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
     with pytest.raises(CorruptArtifact, match="its arrays are"):
         decode_model(encode(dict(part.named()), facts))

@@ -1,4 +1,4 @@
-"""A trial's results are a job's figures on the validation cases."""
+"""A trial measures what a job measures on the validation cases."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 
 from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_metrics
 from models.federation.model import ItemModel
-from models.kernel.metric import total
+from models.kernel.metric import Metric, total
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
+from tasks.clients.client_data import SiloData
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
@@ -26,6 +27,17 @@ def scores(users: np.ndarray, items: ItemModel) -> Scores:
     return product_scores(users, items.vectors, items.item_biases)
 
 
+def figures_after(simulation: Simulation, silos: dict[str, SiloData], *, rounds: int) -> dict[str, Metric]:
+    """Return the validation metrics over all silos after more rounds of a simulation."""
+    for _ in range(rounds):
+        simulation.run_round()
+    items = simulation.model.items
+    return total(
+        ranking_metrics(rank_cases(silo, scores(simulation.users[name].embeddings, items), "validation"))
+        for name, silo in silos.items()
+    )
+
+
 @pytest.fixture
 def trial(partition_dir: Path) -> TrialSpec:
     return TrialSpec(
@@ -33,9 +45,8 @@ def trial(partition_dir: Path) -> TrialSpec:
         data_digest=open_partition(partition_dir).digest,
         evaluation_seed=0,
         negatives=9,
-        train=TrainSpec(dims=4, merges_per_epoch=2),
-        merge_rule="adagrad_sum",
-        server_learning_rate=1.0,
+        train=LightFMSpec(dims=4, merges_per_epoch=2),
+        pooled=False,
         cohort_share=1.0,
         epochs=6,
         evaluations=3,
@@ -43,9 +54,9 @@ def trial(partition_dir: Path) -> TrialSpec:
     )
 
 
-def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
+def test_a_federated_trial_measures_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
     found = list(trial_results(trial))
-    assert [(each.epochs, each.rounds) for each in found] == [(2, 4), (4, 8), (6, 12)]
+    assert [(look.epochs, look.rounds) for look in found] == [(2, 4), (4, 8), (6, 12)]
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()},
@@ -53,22 +64,15 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
         lambda _: merge_rule("adagrad_sum"),
         seed=1,
     )
-    for _ in range(12):
-        simulation.run_round()
-    expected = total(
-        ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
-        )
-        for name, silo in silos.items()
-    )
+    expected = figures_after(simulation, silos, rounds=12)
     assert found[-1].metrics == expected
     assert found[-1].update_bytes == simulation.update_bytes
     assert set(expected) == set(METRICS)
 
 
-def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
-    found = list(trial_results(replace(trial, merge_rule=None)))
-    assert [(each.epochs, each.rounds, each.update_bytes) for each in found] == [
+def test_a_pooled_trial_equals_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
+    found = list(trial_results(replace(trial, pooled=True)))
+    assert [(look.epochs, look.rounds, look.update_bytes) for look in found] == [
         (2, 0, 0),
         (4, 0, 0),
         (6, 0, 0),
@@ -90,13 +94,15 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
     assert found[-1].metrics == total(parts)
 
 
-@pytest.mark.parametrize("rule", ["adagrad_sum", None])
-def test_users_are_folded_in_where_the_trial_says_so(trial: TrialSpec, partition_dir: Path, rule) -> None:
-    folding = replace(trial, merge_rule=rule, train=replace(trial.train, user_vectors="folded_in"))
+@pytest.mark.parametrize("pooled", [False, True])
+def test_users_are_folded_in_if_the_trial_says_so(
+    trial: TrialSpec, partition_dir: Path, pooled: bool
+) -> None:
+    folding = replace(trial, pooled=pooled, train=replace(trial.train, user_vectors="folded_in"))
     silos = open_clients(open_partition(partition_dir), 0, 9)
-    if rule:
+    if not pooled:
         training = {name: silo.training for name, silo in silos.items()}
-        simulation = Simulation(training, trial.train, lambda _: merge_rule(rule), seed=1)
+        simulation = Simulation(training, trial.train, lambda _: merge_rule("adagrad_sum"), seed=1)
         for _ in range(12):
             simulation.run_round()
         items = simulation.model.items
@@ -110,7 +116,7 @@ def test_users_are_folded_in_where_the_trial_says_so(trial: TrialSpec, partition
     assert list(trial_results(folding))[-1].metrics == expected
 
 
-def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
+def test_rates_fall_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
     cooling = replace(trial, train=replace(trial.train, cooldown_share=0.5))
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
@@ -119,18 +125,11 @@ def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_
         lambda round_: merge_rule("adagrad_sum", min(1.0, (13 - round_) / 6)),
         seed=1,
     )
-    for _ in range(12):
-        simulation.run_round()
-    expected = total(
-        ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
-        )
-        for name, silo in silos.items()
-    )
+    expected = figures_after(simulation, silos, rounds=12)
     assert list(trial_results(cooling))[-1].metrics == expected
 
 
-def test_the_test_cases_are_looked_at_only_where_it_is_asked_for(trial: TrialSpec) -> None:
+def test_only_a_trial_of_the_test_split_looks_at_test_cases(trial: TrialSpec) -> None:
     chosen, reported = (
         list(trial_results(replace(trial, split=name)))[-1] for name in ("validation", "test")
     )
