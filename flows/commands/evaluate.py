@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.commands.promotion.promote import model_option
+from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 from flows.terminal.table_options import part_option
 
@@ -21,13 +21,7 @@ from flows.terminal.table_options import part_option
     required=True,
     help="The configuration that the version was trained with; it names data and model.",
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    metavar="N|ALIAS",
-    help="Version number, champion or previous.",
-)
+@model_version_option
 @part_option
 @model_option
 @json_option

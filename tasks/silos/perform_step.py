@@ -178,7 +178,7 @@ def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
-    # An update of an earlier round was merged or refused by now; nobody reads it any more.
+    # An update of an earlier round was merged or refused by now; it is no longer read.
     for earlier in range(max(1, order.round - 2), order.round):
         exchange.remove(silo_updates_folder(order.client_id, order.job.job_id, earlier))
     folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)

@@ -14,6 +14,13 @@ from models.errors import PromotionRefused
 model_option = click.option(
     "--model", "model_name", metavar="NAME", help="Registered model; needed only if there are several."
 )
+model_version_option = click.option(
+    "--version",
+    default="champion",
+    show_default=True,
+    metavar="N|ALIAS",
+    help="Version number, champion or previous.",
+)
 reason_option = click.option(
     "--reason", default="", metavar="TEXT", help="The reason; recorded in the ledger."
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.commands.promotion.promote import model_option
+from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 
 
@@ -21,13 +21,7 @@ from flows.terminal.output import emit, json_option
 @click.option(
     "-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Number of recommendations."
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    metavar="N|ALIAS",
-    help="Version number, champion or previous.",
-)
+@model_version_option
 @click.option("--exclude", default="", metavar="ITEMS", help="Further items not to recommend.")
 @model_option
 @json_option

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flows.commands.promotion.promote import model_option
+from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 
 _file = click.Path(path_type=Path, dir_okay=False)
@@ -32,13 +32,7 @@ _SECONDS_BETWEEN_LINES = 5.0
     metavar="COLUMN",
     help='Column of weights, such as rating.  [default: "weight" if there is such a column]',
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    metavar="N|ALIAS",
-    help="Version number, champion or previous.",
-)
+@model_version_option
 @model_option
 @json_option
 def command(
