@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from flows.settings.settings_file import Chosen
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
 
@@ -42,12 +43,6 @@ def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
         for field, schema in definition.get("properties", {}).items():
             if "description" not in schema and field in documented:
                 schema["description"] = documented[field]
-    # A section without its family is LightFM's, but may also fit another family's schema; pydantic decides.
-    for definition in definitions.values():
-        for schema in definition.get("properties", {}).values():
-            if "oneOf" in schema:
-                schema.pop("discriminator", None)
-                schema["anyOf"] = schema.pop("oneOf")
     # Prefect has a section's description at the section; the form also needs it at the field that contains
     # it.
     for definition in definitions.values():
@@ -111,7 +106,11 @@ def _kinds(annotations: Any) -> Iterator[type]:
         yield from _kinds(typing.get_args(annotation))
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield annotation
-            yield from _kinds(field.annotation for field in annotation.model_fields.values())
+            for field in annotation.model_fields.values():
+                chosen = [
+                    kind for each in field.metadata if isinstance(each, Chosen) for kind in each.kinds()
+                ]
+                yield from _kinds(chosen or [field.annotation])
         elif isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield annotation
             yield from _kinds(typing.get_type_hints(annotation).values())

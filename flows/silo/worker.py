@@ -30,6 +30,8 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from tasks.orchestration.deployments import HEARTBEAT_S
 from tasks.orchestration.retries import retry_while_away_async
 
+# The forkserver ignores a module that it cannot import, and each step would then wait for the imports.
+PRELOADED = f"{__package__}.child"
 _POLL_S = 0.1
 # Seconds between two checks for a cancellation, so a cancelled step ends within this time.
 _CANCELLATION_POLL_S = 5.0
@@ -50,7 +52,7 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
     def __init__(self, work_pool_name: str, **settings: Any) -> None:
         super().__init__(work_pool_name, **settings)
         self._fork: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._fork.set_forkserver_preload([f"{__package__}.child"])
+        self._fork.set_forkserver_preload([PRELOADED])
 
     @classmethod
     def __dispatch_key__(cls) -> str:

@@ -17,12 +17,10 @@ from models.errors import InvalidConfig
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.kernel.metric import as_json, total, values
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
-from models.recommenders.families.specs import spec_of
+from models.recommenders.families.registry import history_scores, spec_of
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
@@ -206,7 +204,7 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
         simulation.run_round()
     model = replace(simulation.model, catalog_digest=partition.catalog.digest)
     metrics = total(
-        ranking_metrics(rank_cases(silo, history_scores(model.items, silo.histories), "test"))
+        ranking_metrics(silo.ranks(history_scores(model.items, silo.histories), "test"))
         for silo in silos.values()
     )
 

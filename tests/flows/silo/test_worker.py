@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -120,6 +121,12 @@ def state(run_id: UUID) -> Any:
 def ended(run_id: UUID) -> Any:
     """Return the final state of the run."""
     return until(lambda: (now := state(run_id)).is_final() and now)
+
+
+def test_the_module_that_the_prepared_process_imports_exists() -> None:
+    from flows.silo.worker import PRELOADED
+
+    assert importlib.util.find_spec(PRELOADED) is not None
 
 
 def test_a_failed_step_reports_its_kind_and_the_worker_continues(worker: Worker) -> None:
