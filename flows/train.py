@@ -12,7 +12,7 @@ from prefect.states import Completed
 from flows.jobs.conclusion import conclude
 from flows.jobs.job import Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
-from flows.runners.local_threads import ImpatientThreads
+from flows.runners.local_threads import NonWaitingThreads
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import ContractViolation, QuorumNotReached
 from tasks.local.home import current_home
@@ -56,7 +56,7 @@ def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]
         try:
             return _result(job)
         finally:
-            job.runner.give_up(job.late[client_id] for client_id in job.at_work)
+            job.runner.abandon(job.late[client_id] for client_id in job.at_work)
 
 
 def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
@@ -65,7 +65,7 @@ def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
     servers = current_home().prefect / "servers"
     report_own_errors_once()
     end_orphaned_servers(servers)
-    runner: Any = ImpatientThreads(max_workers=config.runner.threads or os.cpu_count())
+    runner: Any = NonWaitingThreads(max_workers=config.runner.threads or os.cpu_count())
     result: Any = federated_training.with_options(task_runner=runner)(config)
     wait_until_recorded(result["flow_run_id"])
     return JobResult.of_json(result, "The flow's result"), int(result["exit_code"])

@@ -19,9 +19,9 @@ from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
+from tasks.bench.quality.arms import Additive, BenchFamily, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec
-from tasks.bench.quality.table_rows import ARMS, Plan
+from tasks.bench.quality.table_rows import ARMS, QualityPlan
 
 
 class LightFMSection(Section):
@@ -59,7 +59,7 @@ class ProtocolSection(Section):
     blend: BlendSpec = BlendSpec()
     baselines: BaselineSpec = BaselineSpec()
 
-    def families(self, lightfm: LightFMSection) -> tuple[Family, ...]:
+    def families(self, lightfm: LightFMSection) -> tuple[BenchFamily, ...]:
         """All families, LightFM with these settings."""
         return (
             LightFM(
@@ -95,7 +95,7 @@ def load_quality_config(path: Path) -> QualityConfig:
 
 def plans(
     config: QualityConfig, *, quick: bool, protocols: Sequence[str] = (), families: Sequence[str] = ()
-) -> list[Plan]:
+) -> list[QualityPlan]:
     """What to measure.
 
     Args:
@@ -118,7 +118,7 @@ def plans(
             for lightfm in (section.lightfm_silos, section.lightfm_users)
         )
         found.append(
-            Plan(
+            QualityPlan(
                 PROTOCOLS[name],
                 silos,
                 [] if quick or not section.one_user_clients else users,
@@ -142,7 +142,7 @@ class ColdStartPlan:
     """
 
     protocols: Sequence[str]
-    families: Sequence[Family]
+    families: Sequence[BenchFamily]
     seeds: Sequence[int]
 
 
