@@ -34,7 +34,9 @@ class Registry(Generic[Thing]):
             InvalidInput: the name belongs to another one.
         """
         if self._things.setdefault(name, thing) is not thing:
-            raise InvalidInput(f"There are two {self._what}s of the name {name!r}; a name belongs to one.")
+            raise InvalidInput(
+                f"There is a {self._what} of the name {name!r} already. Give the other another name."
+            )
 
     def remove(self, name: str) -> None:
         """Undo `add`."""

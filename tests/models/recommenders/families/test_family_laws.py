@@ -177,9 +177,7 @@ def assert_plain(arrays: ArrayGroup) -> None:
 
 
 def test_there_are_families() -> None:
-    assert {"lightfm", "ials", "ease", "next_item", "blend", "bayesian_mf"} <= {
-        each.name() for each in EVERY
-    }
+    assert {"lightfm", "ials", "ease", "next_item", "blend", "bayesian_mf"} <= {each.name() for each in EVERY}
 
 
 def test_a_family_is_found_by_its_name_its_spec_and_its_model(family: Family, model: ItemModel) -> None:

@@ -24,7 +24,7 @@ class Further(Factors):
 
 
 def test_a_second_class_of_a_kind_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="two scorers of the name 'factors'"):
+    with pytest.raises(InvalidInput, match="a scorer of the name 'factors'"):
         register_scorer(AlsoFactors)
     assert scorer_of_kind("factors") is Factors
 
