@@ -26,7 +26,7 @@ from tasks.bundles.users_bundle import LocalUsers, open_users
 _REASONS = 3
 # The 95 % point of the standard normal distribution: 90 % lie between its 5 % and 95 % points.
 _Z = 1.6448536
-# Only so many matches are ranked. A short query has more, but its user is still typing.
+# The largest number of matches that are ranked. A short query has more, but its user is still typing.
 _MOST_MATCHES = 2_000
 _SHOWN = 5
 _QUOTED = 100

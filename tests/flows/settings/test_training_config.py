@@ -165,7 +165,7 @@ class TestValues:
         with pytest.raises(InvalidConfig, match="cannot be read"):
             load_config(path)
 
-    def test_of_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_of_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="cannot be read"):
             load_config(tmp_path / "absent.yaml")
 
@@ -215,7 +215,7 @@ class TestOverrides:
         path = written(tmp_path, yaml.safe_dump({**NEEDED, "train": None}))
         assert load_config(path, ["train.dims=9"]).train.dims == 9
 
-    def test_with_a_value_that_is_no_yaml(self, tmp_path: Path) -> None:
+    def test_with_a_value_that_is_not_yaml(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="the value is no YAML") as error:
             self.load(tmp_path, "seed=[1")
         assert error.value.key == "seed"
@@ -227,7 +227,7 @@ class TestFamilies:
         assert config.train == IalsSpec(dims=8)
         assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
 
-    def test_one_that_does_not_exist_is_refused(self) -> None:
+    def test_an_unknown_one_is_refused(self) -> None:
         with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
             parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
 

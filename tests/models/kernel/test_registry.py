@@ -1,4 +1,4 @@
-"""Things by name, those of installed packages among them."""
+"""Entries by name, among them those that installed packages register."""
 
 from __future__ import annotations
 
@@ -11,76 +11,83 @@ import pytest
 from models.errors import InvalidInput
 from models.kernel.registry import Registry
 
-# What the package's module registers itself with.
-REGISTRY = "registry_of_test_things"
-MODULE = f"""
-import sys
-sys.modules[{REGISTRY!r}].add("theirs", "a stranger's thing")
-"""
-
-
-@pytest.fixture
-def things(monkeypatch: pytest.MonkeyPatch) -> Registry[str]:
-    """A registry of one thing, which packages find where they look for it."""
-    registry = Registry[str]("thing", "test.things")
-    registry.add("ours", "our thing")
-    monkeypatch.setitem(sys.modules, REGISTRY, registry)  # type: ignore[arg-type]
-    return registry
-
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """A function that installs a package with this entry point of the group `test.things`."""
+    """Return a function that installs a package with one entry point of the group `test.things`."""
 
-    def installed(entry_point: str) -> None:
-        monkeypatch.delitem(sys.modules, "stranger", raising=False)
-        (tmp_path / "stranger.py").write_text(MODULE)
-        info = tmp_path / "stranger-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[test.things]\nthing = {entry_point}\n")
+    def installed(module: str) -> None:
+        folder = tmp_path / "stranger-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text("[test.things]\nthing = stranger_things\n")
+        (tmp_path / "stranger_things.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "stranger_things", raising=False)
 
     return installed
 
 
-def test_a_thing_is_found_by_its_name_until_it_is_removed(things: Registry[str]) -> None:
-    things.add("more", "another thing")
-    things.add("more", things.find("more"))  # the same thing again is no second one
-    assert (things.names(), things.things()) == (("more", "ours"), ("our thing", "another thing"))
-    things.remove("more")
-    assert things.names() == ("ours",)
+def test_an_entry_is_found_by_its_name():
+    things: Registry[int] = Registry("number", "test.numbers")
+    things.add("two", 2)
+    things.add("one", 1)
+    assert things.names() == ("one", "two")
+    assert things.find("two") == 2
 
 
-@pytest.mark.parametrize("name", ["their", "", None, ["ours"]])
-def test_an_unknown_name_is_refused_with_the_known_ones(things: Registry[str], name: object) -> None:
-    with pytest.raises(ValueError, match=r"no thing .*, only ours"):
+@pytest.mark.parametrize("name", ["three", None, 1, ["one"]])
+def test_an_unknown_name_lists_the_known_ones(name):
+    things: Registry[int] = Registry("number", "test.numbers")
+    with pytest.raises(ValueError, match=r"there is no number .*, only an empty list"):
         things.find(name)
-    things.remove("ours")
-    with pytest.raises(ValueError, match="only an empty list"):
+    things.add("two", 2)
+    things.add("one", 1)
+    with pytest.raises(ValueError, match=r"there is no number .*, only one, two"):
         things.find(name)
 
 
-def test_a_name_belongs_to_one_thing(things: Registry[str]) -> None:
-    with pytest.raises(InvalidInput, match="a thing of the name 'ours'"):
-        things.add("ours", "another thing")
+def test_a_name_belongs_to_one_entry():
+    things: Registry[object] = Registry("thing", "test.nothing")
+    one = object()
+    things.add("a", one)
+    things.add("a", one)
+    with pytest.raises(InvalidInput, match="There is a thing of the name 'a' already"):
+        things.add("a", object())
+    assert things.find("a") is one
 
 
-def test_packages_are_loaded_when_something_is_looked_for_that_is_not_registered(
-    things: Registry[str], install: Callable[[str], None]
-) -> None:
-    install("stranger")
-    assert things.find("ours") == "our thing"
-    assert things.registered() == ("our thing",)
-    assert things.find("theirs") == "a stranger's thing"
-    assert things.things() == ("our thing", "a stranger's thing")
+def test_an_entry_may_be_removed_and_added_again():
+    things: Registry[int] = Registry("number", "test.numbers")
+    things.add("two", 2)
+    things.add("one", 1)
+    things.remove("two")
+    things.remove("three")
+    assert things.things() == (1,)
+    things.add("two", 22)
+    assert things.things() == (1, 22)
 
 
-@pytest.mark.parametrize("entry_point", ["nowhere", "stranger:Nothing"])
-def test_a_package_that_cannot_be_loaded_is_named_at_each_lookup(
-    things: Registry[str], install: Callable[[str], None], entry_point: str
-) -> None:
-    install(entry_point)
-    for _ in range(2):
+def test_an_installed_package_registers_its_own_at_the_first_lookup(install, monkeypatch):
+    things: Registry[str] = Registry("thing", "test.things")
+    holder = type(sys)("test_things_holder")
+    holder.things, holder.loaded = things, []
+    monkeypatch.setitem(sys.modules, "test_things_holder", holder)
+    install(
+        "from test_things_holder import loaded, things\nloaded.append(1)\nthings.add('theirs', 'a thing')\n"
+    )
+    things.add("ours", "another")
+    assert (things.find("ours"), things.registered()) == ("another", ("another",))
+    assert holder.loaded == []
+    assert things.things() == ("another", "a thing")
+    assert things.names() == ("ours", "theirs")
+    assert things.find("theirs") == "a thing"
+    assert holder.loaded == [1]
+
+
+def test_a_package_that_cannot_be_imported_is_named(install):
+    things: Registry[str] = Registry("thing", "test.things")
+    install("import a_module_that_does_not_exist\n")
+    for _ in range(2):  # a second look does not take the first for a success
         with pytest.raises(InvalidInput, match=r"entry point 'thing' of test\.things cannot be loaded"):
             things.names()
