@@ -211,7 +211,7 @@ def test_a_name_belongs_to_one_class():
     class Other(Times):
         pass
 
-    with pytest.raises(InvalidInput, match="two postprocessors of the name 'test-times'"):
+    with pytest.raises(InvalidInput, match="a postprocessor of the name 'test-times'"):
         register_postprocessor(Other)
     assert postprocessor_kind("test-times") is Times
 
