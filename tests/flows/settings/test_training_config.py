@@ -21,7 +21,7 @@ from models.recommenders.rating.spec import RatingSpec
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
 # What the head of the demo's file says: these have no default, and pooling is allowed on public data.
-DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed", "train.user_alpha_steps"}
+DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed"}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -242,7 +242,7 @@ class TestFamilies:
 
     @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
     def test_what_is_solved_at_once_cannot_go_on_from_a_champion(self, family: str) -> None:
-        with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
+        with pytest.raises(InvalidConfig, match="solves for a new model"):
             parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
 
     @pytest.mark.parametrize("family", ["lightfm", "ials"])
@@ -271,7 +271,7 @@ class TestWithoutEffect:
         assert error.value.key == "train.server_learning_rate"
         assert error.value.what.startswith("the file: train.server_learning_rate: ")
         assert "merge_rule 'mean'" in error.value.what
-        assert error.value.next_step == "Leave server_learning_rate at 1.0, or set another merge_rule."
+        assert error.value.next_step == "Leave server_learning_rate at 1.0, or change merge_rule."
 
 
 class TestPlaces:
