@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from models.kernel.metric import Metric
 
@@ -12,7 +11,7 @@ Metrics = Mapping[str, Metric]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class RoundEvaluation:
     """A round's metrics on its validation split.
 
     Attributes:
@@ -47,30 +46,9 @@ class RoundEvidence:
     data_digest: str
     catalog_digest: str
     contracts: Mapping[str, str]
-    evaluation: Evaluation | None
+    evaluation: RoundEvaluation | None
 
-    @classmethod
-    def of(cls, version: int, manifest: Mapping[str, Any], manifest_sha256: str) -> RoundEvidence:
-        """Return the facts in a round's manifest."""
-        found = manifest["evaluation"]
-        evaluation = found and Evaluation(
-            split=found["split"],
-            metrics=_metrics(found["metrics"]),
-            clients={client: _metrics(metrics) for client, metrics in found["clients"].items()},
-        )
-        return cls(
-            version=version,
-            job_id=manifest["job_id"],
-            round=manifest["round"],
-            model_sha256=manifest["model_sha256"],
-            manifest_sha256=manifest_sha256,
-            data_digest=manifest["data_digest"],
-            catalog_digest=manifest["catalog_digest"],
-            contracts=manifest["contracts"],
-            evaluation=evaluation,
-        )
-
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, str | int]:
         """Return the facts that a decision records: enough to find the round and to verify it."""
         return {
             "job_id": self.job_id,
@@ -97,7 +75,3 @@ class Trial:
     scores: int = 0
     finite: int = 0
     distinct: int = 0
-
-
-def _metrics(pairs: Mapping[str, Mapping[str, float]]) -> Metrics:
-    return {name: Metric(pair["total"], pair["weight"]) for name, pair in pairs.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
 from models.kernel.metric import LOWER_IS_BETTER, Metric, shown
-from models.promotion.evidence import Evaluation, RoundEvidence, Trial
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
 
 _ROUNDING = 1e-12
 
@@ -221,7 +221,7 @@ def _of_clients(evidence: RoundEvidence, name: str) -> dict[str, Metric]:
     return {client: metric for client, metric in found.items() if metric and metric.weight}
 
 
-def _value(evaluation: Evaluation | None, name: str) -> float | None:
+def _value(evaluation: RoundEvaluation | None, name: str) -> float | None:
     """Return the displayed value of a metric, or None if it was not measured."""
     metric = evaluation.metrics.get(name) if evaluation else None
     return shown(name, metric.value) if metric and metric.weight else None

@@ -1,4 +1,4 @@
-"""Item arrays: their shapes belong together, they are read-only, and they know what moved."""
+"""Item arrays: their shapes belong together, they are read-only, and they report which rows moved."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_drift_is_the_relative_frobenius_norm():
     assert relative_drift(new, with_embeddings([[0, 0], [0, 0]])) == 0.0
 
 
-def test_what_contracts_ask_of_a_model_is_told_by_every_kind():
+def test_every_kind_of_model_answers_what_contracts_need():
     items = ItemArrays(
         *(np.array(a, np.float32) for a in ([[3, 4], [0, 0]], [1, 0], [[1, 5], [1, 1]], [1, 1]))
     )

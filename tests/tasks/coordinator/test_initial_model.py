@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +19,11 @@ from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
-from tasks.local.environment import settings
 from tasks.local.home import Home
+from tasks.messages.job_opening import EarlierState
+from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
+from tests.worlds.records import opening, round_record
 
 SPEC = LightFMSpec(dims=4)
 KNOWN = ItemCatalog.of(["a", "b", "c"])
@@ -41,70 +41,41 @@ def test_a_fresh_model_depends_on_items_dims_and_seed_alone():
     assert all(fresh_model(*other).sha256 != model.sha256 for other in others)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = Home(tmp_path_factory.mktemp("template"))
-    root.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(root).search_registered_models()
-    return root.mlflow / "mlflow.db"
-
-
-@pytest.fixture
-def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    found = Home(home)
-    for name, value in settings(found).items():
-        monkeypatch.setenv(name, value)
-    found.mlflow.mkdir(parents=True)
-    shutil.copy(database, found.mlflow / "mlflow.db")
-    return found
-
-
-def manifest_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "job_id": job_id,
-        "round": round_,
-        "model_path": "unused",
-        "model_sha256": hashlib.sha256(data).hexdigest(),
-        "model_bytes": len(data),
-        "base_sha256": None,
-        "catalog_digest": KNOWN.digest,
-        "data_digest": "d" * 64,
-        "accepted": accepted,
-        "rejected": [],
-        "contracts": {},
-        "training": {},
-        "evaluation": None,
-        "committed_at": "2026-11-20T10:00:00+00:00",
-    }
+def record_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> EvaluatedRound:
+    return round_record(
+        round_,
+        *accepted,
+        job_id=job_id,
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        model_bytes=len(data),
+        catalog_digest=KNOWN.digest,
+    ).with_evaluation(None)
 
 
 @pytest.fixture
 def champion(mlflow_home: Home) -> Home:
-    """Round 2 of a job of three rounds is champion; its four arrays hold 1, 2, 3 by item."""
+    """Make round 2 of a job of three rounds the champion. Its four arrays hold 1, 2, 3 by item."""
     rows = np.array([1, 2, 3], dtype=np.float32)
     items = initial_items(3, 4, 1).map(lambda a: np.ones_like(a) * (rows if a.ndim == 1 else rows[:, None]))
     data = encode_model(GlobalModel(2, KNOWN.digest, items))
-    with held(mlflow_home.jobs, "films", "k" * 64, {"starting_points": {}}) as journal:
+    with held(mlflow_home.jobs, "films", "k" * 64, opening()) as journal:
         for round_, accepted in enumerate([[], ["ash", "birch"], ["ash"], ["ash", "birch", "cedar"]]):
-            journal.commit(manifest_of(journal.job_id, round_, data, accepted))
+            journal.commit(record_of(journal.job_id, round_, data, accepted))
     client = registry.client(mlflow_home)
     location = (mlflow_home.mlflow / "artifacts").as_uri()
     run = client.create_run(client.create_experiment("films", artifact_location=location))
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     folder = artifacts / "rounds" / "0002"
     folder.mkdir(parents=True)
-    manifest = manifest_of(journal.job_id, 2, data, ["ash"])
+    record = record_of(journal.job_id, 2, data, ["ash"])
     (folder / "model.safetensors").write_bytes(data)
-    (folder / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    (folder / "round.json").write_text(json.dumps(record.to_json(), indent=1, sort_keys=True))
     (artifacts / "catalog").mkdir()
     pd.DataFrame({"item_id": KNOWN.ids, "title": ["A", "B", "C"]}).to_parquet(
         artifacts / "catalog" / "items.parquet"
     )
     registry.ensure_registered_model(client, "movies")
-    version = registry.register_round(client, "movies", run.info.run_id, folder.as_uri(), manifest)
+    version = registry.register_round(client, "movies", run.info.run_id, folder.as_uri(), record)
     client.set_registered_model_alias("movies", registry.CHAMPION, str(version))
     return mlflow_home
 
@@ -119,11 +90,11 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     assert np.array_equal(model.items.embeddings[1], fresh.embeddings[1])
     assert model.items.biases.tolist() == [3, 0, 1]
     assert model.items.bias_accumulators.tolist() == [3, 1, 1]
-    # Birch was last in round 1; round 3, which cedar was in, came after the champion.
+    # Birch was last in round 1. Cedar joined in round 3, after the champion.
     job = "films-kkkkkkkk-1"
     assert found.starting_points == {
-        "ash": {"job_id": job, "round": 2},
-        "birch": {"job_id": job, "round": 1},
+        "ash": EarlierState(job, 2),
+        "birch": EarlierState(job, 1),
     }
 
 
@@ -133,12 +104,12 @@ def test_a_champion_of_other_dims_is_refused(champion):
     assert caught.value.key == "train.dims"
 
 
-def test_without_a_registry_there_is_nothing_to_start_from(home, monkeypatch):
+def test_without_a_registry_there_is_no_champion_to_start_from(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(NotFound, match="registered"):
         model_of_champion(Home(home), "movies", KNOWN, family_of(SPEC), 7)
 
 
-def test_without_the_model_there_is_nothing_to_start_from(mlflow_home):
+def test_without_the_model_there_is_no_champion_to_start_from(mlflow_home):
     with pytest.raises(NotFound, match="registered"):
         model_of_champion(mlflow_home, "movies", KNOWN, family_of(SPEC), 7)

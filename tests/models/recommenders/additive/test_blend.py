@@ -1,4 +1,4 @@
-"""The blend is its two parts, weighted, for any clients."""
+"""The blend is the weighted sum of its two parts, for any clients."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scores(model: ItemWeights, histories: Histories) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [20, 7, 1])
-def test_federated_it_is_the_weighted_sum_of_both_models_on_pooled_data(size):
+def test_the_federated_blend_is_the_weighted_sum_of_both_models_on_pooled_data(size):
     clients = [users(range(first, min(first + size, 20))) for first in range(0, 20, size)]
     first, second = next_item.NextItemSpec(0.6, 3.0), ease.EaseSpec(4.0)
     following = next_item.solve(next_item.statistics(EVERYONE, first), ITEMS, first)
@@ -56,10 +56,10 @@ def test_federated_it_is_the_weighted_sum_of_both_models_on_pooled_data(size):
     np.testing.assert_allclose(scores(model_of(clients), EVERYONE), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_forgotten_counts_less():
+def test_forgotten_items_count_less():
     only = Histories(np.array([3, 5]), np.array([0, 2]), ITEMS)
     weights = np.zeros((2, ITEMS, ITEMS), dtype=np.float32)
     weights[1, 3, 7] = 1.0
     model = ItemWeights(weights, np.array([0.6, 0.5], np.float32), np.zeros(ITEMS, np.float32))
-    # Item 3 was used two places before what comes next.
+    # Item 3 was used two places before the next item.
     assert scores(model, only)[0, 7] == pytest.approx(2**-0.5)

@@ -1,4 +1,4 @@
-"""Families whose statistics add: federated they are what they are centralised, for any clients."""
+"""Families whose statistics add: the federated model equals the centralised one, for any clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEXT = next_item.NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
 
 
 def interactions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(users, items, places): every user used 3 to 12 items, in a random order."""
+    """Return users, items and places. Every user used 3 to 12 items, in a random order."""
     random = np.random.default_rng(3)
     users, items, places = [], [], []
     for user in range(USERS):
@@ -44,7 +44,7 @@ def interactions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def client(chosen: np.ndarray) -> Histories:
-    """The histories of these users."""
+    """Return the histories of these users."""
     users, items, places = interactions()
     row_of = np.full(USERS, -1)
     row_of[chosen] = np.arange(len(chosen))
@@ -59,7 +59,7 @@ ONE_USER_CLIENTS = [client(np.array([user])) for user in range(USERS)]
 
 @dataclass(frozen=True)
 class Silo:
-    """What a family is given to train on; LightFM's form is not asked for."""
+    """What a family trains on. These families do not need LightFM's form."""
 
     histories: Histories
 
@@ -69,7 +69,7 @@ class Silo:
 
 
 def federated_model(family: Family, clients: list[Histories], rounds: int) -> ItemModel:
-    """Rounds of both halves, each client's contribution through the merge rule."""
+    """Return the model after rounds of both halves, each client's contribution through the merge rule."""
     model, rule = GlobalModel(0, "cat", family.initial(ITEMS, seed=1)), family.rule()
     for _ in range(rounds):
         state = rule.empty(model)
@@ -89,14 +89,14 @@ def federated_scores(name: str, clients: list[Histories]) -> np.ndarray:
 
 
 def ials_by_formula() -> np.ndarray:
-    """Alternating least squares with the whole weighted loss written out, in float64."""
+    """Return alternating least squares with the whole weighted loss written out, in float64."""
     used = CENTRAL[0].matrix().toarray()
     items = ials.initial_factors(ITEMS, IALS, seed=1).embeddings.astype(np.float64)
 
     def solved(pairs: np.ndarray, other: np.ndarray) -> np.ndarray:
         rows = []
         for row in pairs:
-            # A used pair has weight 1 for target 1, and like all pairs the small weight for target 0.
+            # A used pair has weight 1 for target 1. All pairs have the small weight for target 0.
             weights = row + IALS.unobserved_weight
             ridge = IALS.regularisation * weights.sum() ** IALS.frequency_exponent
             left = other.T @ np.diag(weights) @ other + ridge * np.eye(IALS.dims)
@@ -110,7 +110,7 @@ def ials_by_formula() -> np.ndarray:
 
 
 def ease_by_formula() -> np.ndarray:
-    """Column by column, ridge regression of an item on all others."""
+    """Return column by column the ridge regression of an item on all others."""
     used = CENTRAL[0].matrix().toarray()
     weights = np.zeros((ITEMS, ITEMS))
     for item in range(ITEMS):
@@ -122,7 +122,7 @@ def ease_by_formula() -> np.ndarray:
 
 
 def next_item_by_formula() -> np.ndarray:
-    """Ridge regression on one written-out row for each place of each history."""
+    """Return ridge regression on one written-out row for each place of each history."""
     memories, targets, last = [], [], []
     for history in CENTRAL[0]:
         for place in range(len(history) + 1):
@@ -163,8 +163,8 @@ def test_the_same_clients_give_the_same_bytes(name):
 
 
 @every_family
-def test_a_scorer_answers_a_history_as_its_family_does(name):
-    """Scored one by one, with their parts told apart, histories get the same scores."""
+def test_a_scorer_scores_a_history_as_its_family_does(name):
+    """The scores of a single history, with and without its parts, equal those of all histories at once."""
     items = federated_model(FAMILIES[name], SILOS, ROUNDS[name])
     scorer = scorer_of(items)
     expected = FAMILIES[name].scores(items, None, Silo(CENTRAL[0]))(np.arange(USERS))
@@ -181,7 +181,7 @@ def scorer_of(model: ItemModel, features: sp.csr_matrix | None = None) -> Scorer
 
 
 @every_family
-def test_an_item_that_nobody_used_is_scored_by_its_features(name):
+def test_an_item_that_no_user_used_is_scored_by_its_features(name):
     hidden = np.arange(ITEMS) % 5 == 0
     histories = without_items(CENTRAL[0], hidden)
     items = federated_model(FAMILIES[name], [histories], ROUNDS[name])
@@ -193,7 +193,7 @@ def test_an_item_that_nobody_used_is_scored_by_its_features(name):
         assert not scores[hidden].any()
         found = scorer.score(history.tolist()).scores
         np.testing.assert_allclose(found, placement.placed(scores[:, np.newaxis])[:, 0], rtol=1e-4, atol=1e-6)
-    # Where every item was used there is nothing to place.
+    # If every item was used, no item is placed.
     whole = federated_model(FAMILIES[name], CENTRAL, ROUNDS[name])
     history = CENTRAL[0].items[:3].tolist()
     assert (scorer_of(whole, features).score(history).scores == scorer_of(whole).score(history).scores).all()
