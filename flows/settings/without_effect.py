@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from flows.settings.settings_file import Section
 from models.errors import InvalidConfig
+from models.evaluation.judgement import RATINGS
 from models.federation.model import ItemModel
-from models.recommenders.families.families import family_of
-from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.families.registry import family_of
 
 if TYPE_CHECKING:
     from flows.settings.training_config import TrainingConfig
@@ -67,14 +67,13 @@ def _without_runner(config: TrainingConfig) -> Iterator[tuple[str, str]]:
 
 def _without_negatives(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     """Yield what a job needs to rank items, if its family predicts ratings instead."""
-    if isinstance(config.train, RatingSpec):
+    if family_of(config.train).judgement is RATINGS:
         yield "evaluation.negatives", "train.family"
 
 
 def _without_biases(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     """Yield the limit of item biases, if the models of the family have none."""
-    model = family_of(config.train).initial(1, seed=0)
-    if type(model).item_biases is ItemModel.item_biases:
+    if family_of(config.train).model_type.item_biases is ItemModel.item_biases:
         yield "contracts.embeddings.max_bias", "train.family"
 
 

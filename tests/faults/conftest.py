@@ -23,8 +23,9 @@ from models.evaluation.split import split_leave_one_out
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
 from models.kernel.catalog import ItemCatalog
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home

@@ -23,7 +23,7 @@ def replaced(**facts: Any) -> Change:
 
 
 def weighted(weight: float) -> Change:
-    """The update claims another weight in the sum."""
+    """Return a change that claims another weight in the sum."""
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)

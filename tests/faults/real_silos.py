@@ -73,7 +73,7 @@ class Hung:
         return True
 
     def release(self) -> None:
-        """The file is there again, also for who waits."""
+        """Restore the file, also for its waiting readers."""
         assert self.writer is not None
         self.path.unlink()
         self.path.write_bytes(self.content)

@@ -17,12 +17,10 @@ from models.errors import InvalidConfig
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.kernel.metric import as_json, total, values
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
-from models.recommenders.families.specs import spec_of
+from models.recommenders.families.registry import history_scores, spec_of
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
@@ -206,7 +204,7 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
         simulation.run_round()
     model = replace(simulation.model, catalog_digest=partition.catalog.digest)
     metrics = total(
-        ranking_metrics(rank_cases(silo, history_scores(model.items, silo.histories), "test"))
+        ranking_metrics(silo.ranks(history_scores(model.items, silo.histories), "test"))
         for silo in silos.values()
     )
 
@@ -256,7 +254,8 @@ def test_ratings_train_through_the_same_flow(
     enter("home")
     train = {"family": "bayesian_mf", "dims": 2, "directions": 3, "direction_rounds": 1}
     train |= {"burn_in": 2, "thinning": 2, "draws": 4}
-    evaluation = {"every": 1, "silo_only": True, "pooling_allowed": True}
+    # Ratings are not ranked against sampled items.
+    evaluation = {"every": 1, "silo_only": True, "pooling_allowed": True, "negatives": 99}
     config = small(rated_partition_dir, federation={"rounds": 14}, evaluation=evaluation)
     result = run(config.model_copy(update={"train": spec_of(train)}))
     assert (result["status"], result["exit_code"]) == ("finished", 0)
@@ -271,7 +270,8 @@ def test_ratings_train_through_the_same_flow(
     assert all(client["benefit"] is not None for client in result["clients"])
     assert "reached RMSE of" in Path(result["report"], "report.html").read_text()
 
-    unrated = small(partition_dir, federation={"rounds": 1}).model_copy(update={"train": spec_of(train)})
+    unrated = config.model_copy(update={"data": config.data.model_copy(update={"dir": str(partition_dir)})})
+    unrated = unrated.model_copy(update={"train": spec_of(train)})
     assert "have no ratings to learn from" in run(unrated)["stop_reason"]
 
 

@@ -20,14 +20,14 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.families.families import family_of
-from models.recommenders.families.specs import FamilySpec
+from models.recommenders.base.family import FamilySpec
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, initial_users
-from models.recommenders.rating.fold_in import RatingScorer
-from models.recommenders.rating.gibbs import RatedData
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.lightfm.training import initial_users
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import RatingScorer
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.bundle import open_bundle
 from tasks.bundles.pointer import serving_folder

@@ -100,8 +100,8 @@ _WITHOUT_EFFECT: dict[str, tuple[str, tuple[object, ...]]] = {
 
 def without_unused(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings `values` with those at their defaults that have no effect among them."""
-    defaults = defaults_of(LightFMSpec)
-    return {**values, **{name: defaults[name] for name in _unused(values)}}
+    defaults, unused = defaults_of(LightFMSpec), _unused(values)
+    return {name: defaults[name] if name in unused else value for name, value in values.items()}
 
 
 def _unused(values: Mapping[str, Any]) -> dict[str, str]:

@@ -165,7 +165,7 @@ class TestValues:
         with pytest.raises(InvalidConfig, match="cannot be read"):
             load_config(path)
 
-    def test_of_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_of_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="cannot be read"):
             load_config(tmp_path / "absent.yaml")
 
@@ -215,7 +215,7 @@ class TestOverrides:
         path = written(tmp_path, yaml.safe_dump({**NEEDED, "train": None}))
         assert load_config(path, ["train.dims=9"]).train.dims == 9
 
-    def test_with_a_value_that_is_no_yaml(self, tmp_path: Path) -> None:
+    def test_with_a_value_that_is_not_yaml(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="the value is no YAML") as error:
             self.load(tmp_path, "seed=[1")
         assert error.value.key == "seed"
@@ -227,7 +227,7 @@ class TestFamilies:
         assert config.train == IalsSpec(dims=8)
         assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
 
-    def test_one_that_does_not_exist_is_refused(self) -> None:
+    def test_an_unknown_one_is_refused(self) -> None:
         with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
             parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
 
@@ -272,6 +272,48 @@ class TestWithoutEffect:
         assert error.value.what.startswith("the file: train.server_learning_rate: ")
         assert "merge_rule 'mean'" in error.value.what
         assert error.value.next_step == "Leave server_learning_rate at 1.0, or change merge_rule."
+
+    @pytest.mark.parametrize(
+        ("key", "value", "beside"),
+        [
+            ("runner.silos", ["ash"], {}),
+            ("runner.poll_s", 0.1, {}),
+            ("runner.away_s", 1.0, {}),
+            ("runner.threads", 2, {"data": {"items": "/items.csv"}, "runner": {"kind": "silos"}}),
+            ("evaluation.negatives", 9, {"train": {"family": "bayesian_mf"}}),
+            ("contracts.embeddings.max_bias", 2.0, {"train": {"family": "ials"}}),
+            ("contracts.embeddings.max_bias", 2.0, {"train": {"family": "blend"}}),
+            ("train.cooldown_share", 0.25, {"federation": {"rounds": 4}}),
+            ("train.thinning", 2, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
+            ("train.draws", 2, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
+            ("train.burn_in", 20, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
+            ("train.lasting_forgetting", 0.1, {"train": {"family": "blend", "lasting_weight": 0}}),
+        ],
+    )
+    def test_with_another_section_is_refused_and_the_default_is_not(
+        self, key: str, value: Any, beside: dict[str, Any]
+    ) -> None:
+        plain = {**NEEDED, **beside}
+        assert parse_config(plain, "the file")
+        section, _, rest = key.partition(".")
+        wanted = nested(rest, value)
+        changed = {
+            **plain,
+            section: {**plain.get(section, {}), **{k: wanted[k] for k in wanted.keys() - NEEDED}},
+        }
+        with pytest.raises(InvalidConfig, match="has no effect with") as error:
+            parse_config(changed, "the file")
+        assert error.value.key == key
+        assert key in error.value.what
+        assert error.value.next_step
+
+    def test_a_value_is_accepted_once_its_condition_holds(self) -> None:
+        raw = {**NEEDED, "train": {"cooldown_share": 0.26}, "federation": {"rounds": 4}}
+        assert parse_config(raw, "the file").train.cooldown_share == 0.26
+        kept = {"family": "bayesian_mf", "thinning": 2}
+        assert parse_config({**NEEDED, "train": kept, "federation": {"rounds": 18}}, "the file")
+        limits = {"contracts": {"embeddings": {"max_bias": 2.0}}}
+        assert parse_config({**NEEDED, **limits}, "the file")
 
 
 class TestPlaces:

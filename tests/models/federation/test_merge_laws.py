@@ -190,7 +190,7 @@ def test_adagrad_sum_equals_its_formula(base, clients, rate):
     rule = merge_rule("adagrad_sum", rate)
     model = merged(rule, base, updates_of(rule, base, clients)).items
     for weights, sums in (("embeddings", "embedding_accumulators"), ("biases", "bias_accumulators")):
-        # # w + rate * sum(d_i * sqrt(G + dG_i)) / sqrt(G + sum(dG_i)), with what training made in float32.
+        # w + rate * sum(d_i * sqrt(G + dG_i)) / sqrt(G + sum(dG_i)), with what training made in float32.
         w, g = (getattr(base.items, name).astype(np.float64) for name in (weights, sums))
         ends = [trained(base, move) for move, _ in clients]
         steps = [getattr(end, weights) - w for end in ends]

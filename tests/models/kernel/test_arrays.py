@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.federation.model import ItemArrays, relative_drift
-from models.recommenders.additive.ials import IalsSpec, initial_factors
+from models.recommenders.additive.ials import IalsFamily, IalsSpec
 from models.recommenders.items.item_weights import ItemWeights
 
 SHAPES = {"embeddings": (3, 2), "biases": (3,), "embedding_accumulators": (3, 2), "bias_accumulators": (3,)}
@@ -85,6 +85,6 @@ def test_every_kind_of_model_answers_what_contracts_need():
     assert weights.item_biases.tolist() == [0, 0]
     assert weights.accumulators.shape == (2, 0)
     assert weights.trained.tolist() == [True, False]
-    factors = initial_factors(3, IalsSpec(dims=2), seed=1)
+    factors = IalsFamily(IalsSpec(dims=2)).initial(3, seed=1)
     assert (len(factors), factors.shape, len(weights), len(items)) == (3, (3, 2), 2, 2)
     np.testing.assert_array_equal(factors.vectors, factors.embeddings)

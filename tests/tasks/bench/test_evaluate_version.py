@@ -14,7 +14,7 @@ import yaml
 
 from models.errors import InvalidInput
 from models.federation.model import GlobalModel
-from models.recommenders.families.families import family_of
+from models.recommenders.families.registry import family_of
 from models.recommenders.rating.spec import RatingSpec
 from tasks.bench.quality.evaluate_version import evaluate_version
 from tasks.datasets.client_assignment import ByChance

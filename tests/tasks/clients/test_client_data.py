@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models.errors import CorruptArtifact, NotFound
-from models.recommenders.lightfm.training import UserArrays, initial_users
+from models.recommenders.base.users import UserArrays
+from models.recommenders.lightfm.training import initial_users
 from tasks.clients.client_data import SiloData, UserStates, load_silo, starting_users
 from tasks.datasets.partition_reader import open_partition, read_interactions
 from tasks.exchange.codec import encode
@@ -157,8 +158,11 @@ def started(tmp_path: Path, partition_dir: Path, known: UserArrays | None, ids: 
     if known is not None:
         UserStates(tmp_path / "silo", "job-1").write(4, known, ids)
         start = StartingPoint("job-1", 4)
-    data = silo_of(partition_dir)
-    return starting_users(tmp_path / "silo", start, data, dims=DIMS, seed=7, client_id="ash")
+    return starting_users(tmp_path / "silo", start, silo_of(partition_dir).user_ids, eight_new_users)
+
+
+def eight_new_users() -> UserArrays:
+    return initial_users(8, DIMS, 7, "ash")
 
 
 def test_a_client_that_never_trained_starts_at_random(tmp_path, partition_dir):
@@ -197,9 +201,7 @@ def test_if_every_user_has_left_all_start_at_random(tmp_path, partition_dir):
 
 def test_a_missing_state_is_an_error_and_not_a_fresh_start(tmp_path, partition_dir):
     with pytest.raises(CorruptArtifact, match="of round 4 are missing"):
-        starting_users(
-            tmp_path, StartingPoint("job-1", 4), silo_of(partition_dir), dims=DIMS, seed=7, client_id="ash"
-        )
+        starting_users(tmp_path, StartingPoint("job-1", 4), silo_of(partition_dir).user_ids, eight_new_users)
 
 
 def test_a_later_job_starts_from_the_state_of_an_earlier_one(tmp_path, partition_dir):
@@ -210,7 +212,7 @@ def test_a_later_job_starts_from_the_state_of_an_earlier_one(tmp_path, partition
 
     def from_round(round_: int, job_id: str = "job-1") -> UserArrays:
         start = StartingPoint(job_id, round_, exact=False)
-        return starting_users(tmp_path, start, data, dims=DIMS, seed=7, client_id="ash")
+        return starting_users(tmp_path, start, data.user_ids, eight_new_users)
 
     assert_same(from_round(3), users_of(*range(30, 38)))
     assert_same(from_round(5), users_of(*range(30, 38)))

@@ -13,7 +13,7 @@ import pytest
 from models.errors import InvalidConfig, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
-from models.recommenders.families.families import family_of
+from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion

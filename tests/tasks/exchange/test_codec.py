@@ -19,9 +19,9 @@ from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
-from models.recommenders.additive.blend import BlendStatistics
+from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseStatistics
-from models.recommenders.additive.ials import IalsSpec, IalsStatistics, initial_factors
+from models.recommenders.additive.ials import IalsFamily, IalsSpec, IalsStatistics
 from models.recommenders.additive.next_item import NextItemStatistics
 from models.recommenders.items.item_weights import ItemWeights
 from tasks.exchange.codec import decode, decode_model, decode_update, encode, encode_model, encode_update
@@ -247,14 +247,14 @@ def raw_file(header: dict[str, Any], body: bytes) -> bytes:
 
 
 ITEM_MODELS = [
-    initial_factors(3, IalsSpec(dims=2), seed=1),
+    IalsFamily(IalsSpec(dims=2)).initial(3, seed=1),
     ItemWeights.of(np.arange(9.0).reshape(3, 3), 0.5, np.arange(3)),
 ]
 STATISTICS = [
     IalsStatistics.zero(3, IalsSpec(dims=2)),
     EaseStatistics.zero(3),
     NextItemStatistics.zero(3),
-    BlendStatistics.zero(3),
+    BlendFamily(BlendSpec()).nothing(3),
 ]
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
-from models.recommenders.lightfm.training import UserArrays
+from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.pointer import Pointer, read_pointer, serving_folder
 from tasks.bundles.users_bundle import open_users

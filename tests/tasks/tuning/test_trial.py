@@ -11,13 +11,12 @@ import pytest
 from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_metrics
 from models.federation.model import ItemModel
 from models.kernel.metric import Metric, total
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
+from models.recommenders.families.registry import history_scores
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
 from tasks.clients.client_data import SiloData
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
 from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
@@ -33,7 +32,7 @@ def figures_after(simulation: Simulation, silos: dict[str, SiloData], *, rounds:
         simulation.run_round()
     items = simulation.model.items
     return total(
-        ranking_metrics(rank_cases(silo, scores(simulation.users[name].embeddings, items), "validation"))
+        ranking_metrics(silo.ranks(scores(simulation.users[name].embeddings, items), "validation"))
         for name, silo in silos.items()
     )
 
@@ -85,9 +84,7 @@ def test_a_pooled_trial_equals_plain_lightfm(trial: TrialSpec, partition_dir: Pa
     for silo in silos:
         parts.append(
             ranking_metrics(
-                rank_cases(
-                    silo, scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation"
-                )
+                silo.ranks(scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation")
             )
         )
         first += len(silo.user_ids)
@@ -110,7 +107,7 @@ def test_users_are_folded_in_if_the_trial_says_so(
         data = PooledSilos.of(list(silos.values())).training
         items, _ = train_alone(data, trial.train, epochs=6, seed=1, client_id="all clients")
     expected = total(
-        ranking_metrics(rank_cases(silo, history_scores(items, silo.histories), "validation"))
+        ranking_metrics(silo.ranks(history_scores(items, silo.histories), "validation"))
         for silo in silos.values()
     )
     assert list(looks(folding))[-1].metrics == expected

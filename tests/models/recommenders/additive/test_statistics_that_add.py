@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,21 +15,22 @@ from models.evaluation.cold_start import without_items
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.histories import Histories
-from models.recommenders.additive import ease, ials, next_item
-from models.recommenders.families.families import family_of
-from models.recommenders.families.family import Family
-from models.recommenders.items.cold_items import Placement, placed_rows, placed_weights
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
+from models.recommenders.additive.family import AdditiveFamily
+from models.recommenders.additive.ials import IalsFamily, IalsSpec, user_embeddings
+from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec
+from models.recommenders.base.family import Family
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import answering
+from models.recommenders.items.cold_items import Placement
 from models.recommenders.items.item_factors import ItemFactors
-from models.recommenders.items.item_weights import ItemWeights
 from models.recommenders.items.symmetric import symmetric, triangle
-from models.recommenders.lightfm.training import TrainingSet
-from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.scoring.scorer import Scorer
 
 USERS, ITEMS = 60, 25
-IALS = ials.IalsSpec(dims=5, regularisation=0.05, unobserved_weight=0.2, frequency_exponent=0.7)
-EASE = ease.EaseSpec(regularisation=8.0)
-NEXT = next_item.NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
+IALS = IalsSpec(dims=5, regularisation=0.05, unobserved_weight=0.2, frequency_exponent=0.7)
+EASE = EaseSpec(regularisation=8.0)
+NEXT = NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
 
 
 def interactions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,7 +93,7 @@ def federated_scores(name: str, clients: list[Histories]) -> np.ndarray:
 def ials_by_formula() -> np.ndarray:
     """Return alternating least squares with the whole weighted loss written out, in float64."""
     used = CENTRAL[0].matrix().toarray()
-    items = ials.initial_factors(ITEMS, IALS, seed=1).embeddings.astype(np.float64)
+    items = FAMILIES["ials"].initial(ITEMS, seed=1).embeddings.astype(np.float64)
 
     def solved(pairs: np.ndarray, other: np.ndarray) -> np.ndarray:
         rows = []
@@ -139,7 +141,11 @@ def next_item_by_formula() -> np.ndarray:
     return np.array(last) @ np.linalg.inv(z.T @ z + ridge) @ z.T @ y
 
 
-FAMILIES = {"ials": family_of(IALS), "ease": family_of(EASE), "next_item": family_of(NEXT)}
+FAMILIES: dict[str, AdditiveFamily[Any, Any]] = {
+    "ials": IalsFamily(IALS),
+    "ease": EaseFamily(EASE),
+    "next_item": NextItemFamily(NEXT),
+}
 ROUNDS = {"ials": 5, "ease": 1, "next_item": 1}
 FORMULAS = {"ials": ials_by_formula, "ease": ease_by_formula, "next_item": next_item_by_formula}
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -153,7 +159,9 @@ def test_any_federation_scores_as_the_formula_on_pooled_data(name, clients):
 
 @every_family
 def test_training_alone_is_the_formula_on_these_data(name):
-    scores = FAMILIES[name].alone(Silo(CENTRAL[0]), rounds=ROUNDS[name], seed=1, client_id="all")
+    family, data = FAMILIES[name], Silo(CENTRAL[0])
+    items, users = family.trained_alone(data, rounds=ROUNDS[name], seed=1, client_id="all")
+    scores = family.scores(items, users, data)
     np.testing.assert_allclose(scores(np.arange(USERS)), FORMULAS[name](), rtol=1e-4, atol=1e-6)
 
 
@@ -173,11 +181,7 @@ def test_a_scorer_scores_a_history_as_its_family_does(name):
 
 
 def scorer_of(model: ItemModel, features: sp.csr_matrix | None = None) -> Scorer:
-    if isinstance(model, ItemFactors):
-        placed = None if features is None else placed_rows(model.embeddings, model.trained, features)
-        return FactorScorer.of(model, placed)
-    assert isinstance(model, ItemWeights)
-    return WeightsScorer.of(model if features is None else placed_weights(model, features))
+    return answering(model).scorer(model, None if features is None else lambda: features)
 
 
 @every_family
@@ -206,32 +210,21 @@ def test_a_model_of_another_family_is_refused(name):
         FAMILIES[name].train(other.initial(ITEMS, 1), None, Silo(SILOS[0]), seed=1, round_=1, client_id="a")
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        ials.statistics(ials.initial_factors(ITEMS, IALS, seed=1), SILOS[0], IALS),
-        ease.statistics(SILOS[0]),
-        next_item.statistics(SILOS[0], NEXT),
-    ],
-    ids=FAMILIES,
-)
-def test_statistics_are_float32_finite_and_of_the_shape_of_zero(part):
-    zeros = {
-        ials.IalsStatistics: lambda: ials.IalsStatistics.zero(ITEMS, IALS),
-        ease.EaseStatistics: lambda: ease.EaseStatistics.zero(ITEMS),
-        next_item.NextItemStatistics: lambda: next_item.NextItemStatistics.zero(ITEMS),
-    }[type(part)]()
+@every_family
+def test_statistics_are_float32_finite_and_of_the_shape_of_zero(name):
+    family = FAMILIES[name]
+    part, zero = family.statistics(family.initial(ITEMS, seed=1), SILOS[0]), family.nothing(ITEMS)
     assert part.is_finite()
-    for (name, array), (_, zero) in zip(part.named(), zeros.named(), strict=True):
-        assert (array.dtype, array.shape) == (np.float32, zero.shape), name
-        assert not zero.any()
+    for (array_name, array), (_, nothing) in zip(part.named(), zero.named(), strict=True):
+        assert (array.dtype, array.shape) == (np.float32, nothing.shape), array_name
+        assert not nothing.any()
 
 
 def test_each_step_of_ials_lowers_its_loss():
     used = CENTRAL[0].matrix().toarray()
 
     def loss(model: ItemFactors) -> float:
-        users = ials.user_embeddings(model, CENTRAL[0])
+        users = user_embeddings(model, CENTRAL[0])
         items = model.embeddings.astype(np.float64)
         scores = users @ items.T
         shares = [
@@ -241,16 +234,18 @@ def test_each_step_of_ials_lowers_its_loss():
         fit = (used * (1 - scores) ** 2).sum() + IALS.unobserved_weight * (scores**2).sum()
         return float(fit + IALS.regularisation * penalty)
 
-    model = ials.initial_factors(ITEMS, IALS, seed=1)
+    family = FAMILIES["ials"]
+    model = family.initial(ITEMS, seed=1)
     losses = [loss(model)]
     for _ in range(6):
-        model = ials.solve(ials.statistics(model, CENTRAL[0], IALS), IALS)
+        model = family.solve(family.statistics(model, CENTRAL[0]), ITEMS)
         losses.append(loss(model))
     assert all(later < earlier for earlier, later in pairwise(losses))
 
 
 def test_the_running_sum_refuses_clients_out_of_order():
-    part = Contribution(ease.statistics(SILOS[0]))
+    ease = FAMILIES["ease"]
+    part = Contribution(ease.statistics(ease.initial(ITEMS, seed=1), SILOS[0]))
     running = RunningSum.zero(part.arrays).plus("b", part)
     for client_id in ("a", "b"):
         with pytest.raises(InvalidInput, match="ascending order"):

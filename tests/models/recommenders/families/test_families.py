@@ -15,10 +15,11 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.families.families import LightFMFamily, family_of
-from models.recommenders.families.specs import spec_of
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import family_of, spec_of
+from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, initial_users, train_round
+from models.recommenders.lightfm.training import initial_users, train_round
 from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 
 ITEMS = 6
@@ -65,7 +66,7 @@ def test_a_family_is_found_by_its_spec():
 
 @pytest.mark.parametrize("values", [{"family": "svd"}, {}, {"dims": 3}])
 def test_an_unknown_family_is_refused_with_the_known_ones(values):
-    with pytest.raises(ValueError, match="only lightfm, ials, ease, next_item, blend"):
+    with pytest.raises(InvalidInput, match="only lightfm, ials, ease, next_item, blend"):
         spec_of(values)
 
 
@@ -112,8 +113,11 @@ def test_the_server_rate_of_lightfm_falls_over_the_last_share_of_the_training():
 def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_contain():
     halves, whole = LIGHTFM, family_of(LightFMSpec(dims=3))
     rows = np.arange(3)
-    scores = halves.alone(DATA, rounds=6, seed=1, client_id="oak")(rows)
-    np.testing.assert_array_equal(scores, whole.alone(DATA, rounds=3, seed=1, client_id="oak")(rows))
+    scores, expected = (
+        family.scores(*family.trained_alone(DATA, rounds=rounds, seed=1, client_id="oak"), DATA)(rows)
+        for family, rounds in ((halves, 6), (whole, 3))
+    )
+    np.testing.assert_array_equal(scores, expected)
 
 
 @every_scorer

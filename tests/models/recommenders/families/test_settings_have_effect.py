@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -17,18 +17,17 @@ import pytest
 from annotated_types import Ge, Gt, Le
 
 from models.errors import InvalidConfig, InvalidInput
+from models.evaluation.judgement import RANKINGS
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.histories import Histories
-from models.recommenders.families.families import family_of
-from models.recommenders.families.specs import FamilySpec
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import families, family_of
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, initial_users
-from models.recommenders.rating.gibbs import RatedData
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.spec import RatingSpec
 
 ITEMS, USERS, EACH, SEED = 30, 8, 12, 5
-SPECS: tuple[type[Any], ...] = get_args(FamilySpec)
+SPECS: tuple[type[Any], ...] = tuple(family.spec_type for family in families())
 ROUNDS = {RatingSpec: 24}  # enough for kept draws with the default settings and with each other value
 
 
@@ -57,7 +56,7 @@ def data_of(client: str) -> Data:
 CLIENTS = {client: data_of(client) for client in "ab"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def learned(spec: Any) -> str:
     """Return a digest of the model after a small federation, and of what it answers to a client's users."""
     rounds = ROUNDS.get(type(spec), 4)
@@ -67,7 +66,7 @@ def learned(spec: Any) -> str:
     model = GlobalModel(0, "catalogue", family.initial(ITEMS, seed=SEED))
     users: dict[str, Any] = dict.fromkeys(CLIENTS)
     if family.keeps_users:
-        users = {client: initial_users(USERS, spec.dims, SEED, client) for client in CLIENTS}
+        users = {client: family.initial_users(USERS, seed=SEED, client_id=client) for client in CLIENTS}
     for done in range(rounds):
         rule = family.rule(done / rounds, SEED)
         state = rule.empty(model)
@@ -79,7 +78,7 @@ def learned(spec: Any) -> str:
             state = rule.add(state, model, ClientUpdate(client, done, "base", "catalogue", contribution))
         model = rule.finish(state, model)
     digest = hashlib.sha256(b"".join(array.tobytes() for _, array in model.items.named()))
-    if not isinstance(spec, RatingSpec):
+    if family.judgement is RANKINGS:
         scores = family.scores(model.items, users["a"], CLIENTS["a"])
         digest.update(scores(np.arange(USERS)).tobytes())
     return digest.hexdigest()
@@ -122,10 +121,7 @@ def test_another_value_is_refused_or_changes_what_is_learned(kind: type[Any], na
     values = other_values(kind, name)
     assert values
     others = [{}] + [
-        {other: value}
-        for other in settings_of(kind)
-        if other != name
-        for value in other_values(kind, other)
+        {other: value} for other in settings_of(kind) if other != name for value in other_values(kind, other)
     ]
     matters = False
     for beside in others:

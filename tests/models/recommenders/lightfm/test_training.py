@@ -13,12 +13,12 @@ from lightfm import LightFM
 from models.errors import DivergedUpdate, InvalidInput
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.seeds import generator_for, seed_for
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.users import UserArrays
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec, Loss, MergeRuleName
 from models.recommenders.lightfm.training import (
     PooledTraining,
-    TrainingSet,
-    UserArrays,
     initial_items,
     initial_users,
     train_alone,

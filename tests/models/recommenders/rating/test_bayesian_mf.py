@@ -10,12 +10,12 @@ from scipy import stats
 
 from models.errors import InvalidInput
 from models.kernel.streams import user_keys
+from models.recommenders.base.ratings import Ratings
 from models.recommenders.rating import bayesian_mf, co_ratings
 from models.recommenders.rating.bayesian_mf import BayesianMfSpec, Sample, Statistics
 from models.recommenders.rating.chain import Federation, RatingClient, find_directions, run_chain
 from models.recommenders.rating.co_ratings import Directions, RatingCounts
 from models.recommenders.rating.predicted_ratings import predictions_of
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import SideFeatures, item_features, user_features
 
 USERS, ITEMS = 40, 30

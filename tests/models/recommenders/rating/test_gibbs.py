@@ -13,16 +13,17 @@ from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.warm_start import carry_over
 from models.kernel.arrays import ArrayGroup
 from models.kernel.catalog import ItemCatalog
+from models.kernel.histories import Histories
 from models.kernel.streams import user_keys
 from models.recommenders.additive.ease import EaseSpec
-from models.recommenders.families.families import RatingFamily, family_of
-from models.recommenders.families.specs import spec_of
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.families.registry import family_of, spec_of
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.chain import Federation, RatingClient, run_chain
-from models.recommenders.rating.fold_in import RatingScorer
-from models.recommenders.rating.gibbs import RatedData, contribution, predicted
-from models.recommenders.rating.model import RatingModel
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.rating.family import RatingFamily
+from models.recommenders.rating.gibbs import contribution, predicted
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import RatingScorer
 
 USERS, ITEMS, ROUNDS = 150, 20, 40
 SPEC = RatingSpec(dims=2, directions=3, direction_rounds=2, burn_in=4, thinning=2, draws=6)
@@ -37,6 +38,11 @@ class Data:
     """What a client learns from."""
 
     rated: RatedData
+
+    @property
+    def histories(self) -> Histories:
+        """Who rated what."""
+        return self.rated.ratings.histories
 
 
 def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ItemArrays
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, train_alone
+from models.recommenders.lightfm.training import train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 
 USERS, ITEMS, HISTORY, HELD_OUT = 1000, 400, 24, 6

@@ -9,10 +9,11 @@ import pytest
 
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
-from models.recommenders.families.simulation import Simulation
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec, MergeRuleName
-from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 
 SEED, ITEMS = 5, 60
 SPEC = LightFMSpec(dims=3, merges_per_epoch=2)

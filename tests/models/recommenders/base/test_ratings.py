@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidInput
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.base.ratings import Ratings
 
 
 def test_ratings_are_sorted_by_user_with_their_values():
