@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.ledger.head import Head
+from tasks.messages.record import JsonObject
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Signed:
     head: Head
     answer: str
 
-    def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
+    def as_json(self) -> JsonObject:
+        """Return what was signed as JSON values."""
         return {**vars(self.head), "answer": self.answer}
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> Signed:
-        """What `as_json` wrote.
+        """Return what `as_json` wrote.
 
         Raises:
             InvalidInput: the value is something else.

@@ -145,7 +145,7 @@ class Tracker:
 
     @cached_property
     def _artifacts(self) -> str:
-        """Where the run's artefacts lie. Requested once, because MLflow loads a run with all its metrics."""
+        """Return where the run's artefacts lie; once, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
 
     def _table(self, columns: Columns, name: str) -> None:

@@ -58,12 +58,11 @@ def command(
     """
     from tasks.local import environment
     from tasks.promotion import ledger
-    from tasks.tracking import outbox_sender as relay
-    from tasks.tracking import registry
+    from tasks.tracking import outbox_sender, registry
 
     home = environment.apply()
     client = registry.open_registry(home)
-    relay.send_what_waits(home)  # the newest version may be among it
+    outbox_sender.send_what_waits(home)  # the newest version may be among it
     name = registry.resolve_model_name(client, model_name)
     # Asked before Prefect starts, so that a slip is answered at once.
     candidate = version or registry.require_evaluated(client, name)

@@ -79,7 +79,7 @@ def command(
         users = partial(lay_out_users, home, silo, data)
     if watching:
         from models.promotion.live import DropPolicy
-        from tasks.publishing.follow_registry import watch
+        from tasks.publishing.follow_registry import follow_registry
 
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,7 +87,7 @@ def command(
         if until_stdin_closes:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
         policy = None if max_drop is None else DropPolicy(max_drop=max_drop, min_answers=min_answers)
-        watch(
+        follow_registry(
             home,
             model_name,
             interval,
