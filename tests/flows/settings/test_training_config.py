@@ -296,11 +296,11 @@ class TestWithoutEffect:
         plain = {**NEEDED, **beside}
         assert parse_config(plain, "the file")
         section, _, rest = key.partition(".")
-        wanted = nested(rest, value)
-        changed = {
-            **plain,
-            section: {**plain.get(section, {}), **{k: wanted[k] for k in wanted.keys() - NEEDED}},
-        }
+        *parents, last = rest.split(".")
+        inner: dict[str, Any] = {last: value}
+        for parent in reversed(parents):
+            inner = {parent: inner}
+        changed = {**plain, section: {**plain.get(section, {}), **inner}}
         with pytest.raises(InvalidConfig, match="has no effect with") as error:
             parse_config(changed, "the file")
         assert error.value.key == key

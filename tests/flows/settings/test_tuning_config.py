@@ -35,7 +35,7 @@ def test_the_shipped_search_is_valid_and_arms_differ_by_the_federations_keys() -
         ("federated: {federation.rounds: {choices: [1]}}", "federation.rounds has no effect on a trial"),
         (
             "both: {train.proximal: {choices: [0.1]}}",
-            "no effect in the centralised arm: move it to federated",
+            "in the centralised arm: move it to federated",
         ),
         ("both: {federation.cohort_share: {choices: [0.1]}}", "move it to federated"),
         ("both: {train.dims: {choice: [1]}}", "Did you mean both.train.dims.choices?"),
