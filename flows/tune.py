@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows.settings.settings_file import validated
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.settings.tuning_config import Arm, TuningConfig, with_values
 from flows.terminal.progress import announce
@@ -84,7 +85,8 @@ class Search:
         raw = with_values(self.config.model_dump(mode="json"), found)
         # A search draws each key by itself, so that some values meet others with which they have no effect.
         raw["train"] = without_unused(raw["train"])
-        return parse_config(raw, "The search")
+        # A trial has rounds of its own, so what sections say of each other is left out.
+        return validated(TrainingConfig, raw, "The search")
 
     def trial(self, config: TrainingConfig, seed: int) -> TrialSpec:
         """Return one training of a trial."""
@@ -185,7 +187,25 @@ def open_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Searc
     for key, one in tuning.space(arm).items():
         for value in one.choices or (one.low, one.high):
             search.with_values({key: value})
+    _require_effects(search)
     return search
+
+
+def _require_effects(search: Search) -> None:
+    """Raise `InvalidConfig` at the first key that has no effect, whatever the search draws beside it."""
+    ends = {key: one.choices or (one.low, one.high) for key, one in search.tuning.space(search.arm).items()}
+    others = [{}, *({key: value} for key, drawn in ends.items() for value in drawn)]
+    for key, found in ends.items():
+        name = key.partition(".")[2]
+        drawn = [{**other, key: value} for other in others for value in found]
+        if key.startswith("train.") and not any(
+            getattr(search.with_values(each).train, name) == each[key] for each in drawn
+        ):
+            raise InvalidConfig(
+                f"The search names {key}, which has no effect with the other settings.",
+                next_step="Remove it, or search what it depends on as well.",
+                key=key,
+            )
 
 
 @task(name="trial", task_run_name="trial-{proposal.number}", cache_policy=NO_CACHE, persist_result=False)

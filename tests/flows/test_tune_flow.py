@@ -84,6 +84,7 @@ def test_a_trial_that_diverges_is_stored_as_failed(
         ({"both": {"train.dim": {"choices": [3]}}}, "federated", "Did you mean train.dims"),
         ({"both": {"train.dims": {"choices": [4, 0]}}}, "federated", "train.dims"),
         ({"federated": {"train.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
+        ({"both": {"train.kos_k": {"choices": [2, 3]}}}, "federated", "train.kos_k, which has no effect"),
     ],
 )
 def test_an_unknown_key_or_value_is_reported_before_the_search(
