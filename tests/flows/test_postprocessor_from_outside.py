@@ -53,7 +53,7 @@ class Clip(Postprocessor):
     """Shortens each contribution to a largest norm.
 
     Attributes:
-        max_norm: of the arrays that move, together.
+        max_norm: norm of all moving arrays together.
     """
 
     name: ClassVar[str] = "outside-clip"
@@ -66,7 +66,7 @@ class Clip(Postprocessor):
         return replace(contribution, arrays=contribution.arrays.map(lambda array: array * factor))
 
 
-# What passes `Record`: (half, round, who, norm, cohort).
+# What passes `Record`: (half, round, client, norm, cohort).
 SEEN: list[tuple[str, int, Any, float, int]] = []
 
 
@@ -108,7 +108,7 @@ def small(partition: Path, *postprocessors: dict[str, Any], **sections: Any) -> 
 
 @pytest.fixture
 def run(prefect_server: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that runs a job in this test's home."""
+    """Return a function that runs a job in this test's home."""
     home.mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
 
@@ -133,7 +133,7 @@ def test_postprocessors_from_outside_work_in_a_whole_job(run, partition_dir):
     scaled = run(
         small(partition_dir, {"name": "outside-scale", "factor": 8}, {"name": "outside-record"}),
     )
-    # The brackets cancel to the last bit, although eight times as much went through the exchange.
+    # The brackets cancel to the last bit, although eight times the sum passed through the exchange.
     assert models_of(scaled) == models_of(plain)
     assert [(half, round_) for half, round_, *_ in SEEN] == [
         *[("client", 1)] * 3, ("server", 1), *[("client", 2)] * 3, ("server", 2)
@@ -150,14 +150,14 @@ def test_postprocessors_from_outside_work_in_a_whole_job(run, partition_dir):
         )
     )
     assert models_of(clipped) != models_of(plain)
-    # Of this largest norm an eighth arrived in the plain job, and a tenth of that is allowed here.
+    # An eighth of this norm arrived in the plain job, and a tenth is allowed here.
     norms = [norm for half, _, _, norm, _ in SEEN if half == "client"]
     assert max(norms) == pytest.approx(largest / 80, rel=1e-5)
     assert all(norm <= 3 * largest / 80 * (1 + 1e-5) for half, _, _, norm, _ in SEEN if half == "server")
     assert [each["drift"] for each in clipped["rounds"]] < [each["drift"] for each in plain["rounds"]]
 
 
-def test_a_configuration_comes_back_from_its_json(partition_dir):
+def test_a_configuration_is_read_back_from_its_json(partition_dir):
     config = small(
         partition_dir, {"name": "outside-clip", "max_norm": 3}, {"name": "outside-scale", "factor": 2}
     )
@@ -187,13 +187,13 @@ def test_a_configuration_comes_back_from_its_json(partition_dir):
         ([{"name": "outside-record", "x": 1}], "'outside-record' has no setting 'x', only its name"),
     ],
 )
-def test_a_wrong_list_is_an_error_that_says_why(partition_dir, postprocessors, fault):
+def test_a_wrong_list_is_an_error_with_its_reason(partition_dir, postprocessors, fault):
     with pytest.raises(InvalidConfig, match=fault) as caught:
         small(partition_dir, **{"postprocessors": postprocessors})
     assert caught.value.facts["key"] == "postprocessors"
 
 
-def test_the_form_of_a_deployment_takes_a_list(prefect_server, partition_dir):
+def test_the_form_of_a_deployment_accepts_a_list(prefect_server, partition_dir):
     from flows.deployments.parameter_form import faults_of_parameters, parameter_form
     from flows.train import federated_training
 

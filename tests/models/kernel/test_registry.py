@@ -1,4 +1,4 @@
-"""Things by name, among them those that installed packages register."""
+"""Entries by name, among them those that installed packages register."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.kernel.registry import Registry
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """A function that installs a package with one entry point of the group `test.things`."""
+    """Return a function that installs a package with one entry point of the group `test.things`."""
 
     def installed(module: str) -> None:
         folder = tmp_path / "stranger-1.0.dist-info"
@@ -28,7 +28,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return installed
 
 
-def test_a_thing_is_found_by_its_name():
+def test_an_entry_is_found_by_its_name():
     things: Registry[int] = Registry("number", "test.numbers")
     things.add("two", 2)
     things.add("one", 1)
@@ -37,7 +37,7 @@ def test_a_thing_is_found_by_its_name():
 
 
 @pytest.mark.parametrize("name", ["three", None, 1])
-def test_an_unknown_name_lists_those_that_exist(name):
+def test_an_unknown_name_lists_the_known_ones(name):
     things: Registry[int] = Registry("number", "test.numbers")
     with pytest.raises(ValueError, match=r"there is no number .*, only an empty list"):
         things.find(name)
@@ -47,7 +47,7 @@ def test_an_unknown_name_lists_those_that_exist(name):
         things.find(name)
 
 
-def test_a_name_belongs_to_one_thing():
+def test_a_name_belongs_to_one_entry():
     things: Registry[object] = Registry("thing", "test.nothing")
     one = object()
     things.add("a", one)
