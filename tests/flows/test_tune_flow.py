@@ -13,6 +13,7 @@ from flows.tune import open_search, tune
 from models.errors import InvalidConfig
 from tasks.local.home import Home
 from tasks.tracking.registry import client as registry_client
+from tests.worlds.postprocessors import Times
 
 
 def config(partition_dir: Path, **sections: Any) -> TrainingConfig:
@@ -101,6 +102,13 @@ def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(p
     drawn = {"train.server_learning_rate": 0.5}
     assert opened.with_values(drawn | {"train.merge_rule": "sum"}).train.server_learning_rate == 0.5
     assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
+
+
+def test_a_search_refuses_postprocessors_because_its_trials_have_none(partition_dir: Path) -> None:
+    processed = config(partition_dir, postprocessors=[{"name": Times.name, "factor": 2}])
+    with pytest.raises(InvalidConfig, match="simulates the clients without postprocessors") as caught:
+        opened_search(processed, search(), "federated")
+    assert caught.value.facts["key"] == "postprocessors"
 
 
 def test_data_are_pooled_only_if_that_is_allowed(partition_dir: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -25,7 +26,7 @@ from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.datasets.snapshot import take_snapshot
 from tasks.datasets.source import FolderSource
-from tasks.exchange.codec import encode_model
+from tasks.exchange.codec import decode_update, encode_model
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.home import Home
@@ -38,6 +39,7 @@ from tasks.silos.keys import load_key, make_key
 from tasks.silos.perform_step import Silo, note_failure, perform_step
 from tasks.silos.signed_answers import open_sealed
 from tests.worlds.jobs import job_of
+from tests.worlds.postprocessors import Times
 
 SPEC = LightFMSpec(dims=4)
 
@@ -146,6 +148,26 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
         *((2, "client_update", "sent"), (2, "train", "sent")),
     ]
     assert not any(b"u000" in path.read_bytes() for path in world.left)
+
+
+def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(checked: World) -> None:
+    local = replace(checked.local, postprocessors=(Times(2.0), Times(8.0)))
+    world = replace(checked, local=local)
+    order = world.order("train")
+    update = world.do("train", order).update
+    world.do("evaluate", world.order("evaluate"))
+    assert [(each["what"], each["treatment"]) for each in checked.entries] == [
+        ("client_update", "test-times, test-times"),
+        ("train", "none"),
+        ("evaluate", "none"),
+    ]
+    plain = replace(order, job=replace(order.job, postprocessors=()))
+    sent, untreated = (
+        decode_update(checked.exchange.get(each)).contribution.arrays
+        for each in (update, train_client.fn(plain).update)
+    )
+    for (name, got), (_, expected) in zip(sent.named(), untreated.named(), strict=True):
+        np.testing.assert_array_equal(got, 16 * expected, err_msg=name)
 
 
 def test_a_breach_is_reported_without_the_values_that_break_the_rule(world: World) -> None:
