@@ -1,4 +1,4 @@
-"""What is installed is ours, starts fast, and works with the libraries that are locked."""
+"""The installed packages are fedrec's alone, start fast, and work with the locked libraries."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ HEAVY = ORCHESTRATION | {
 
 
 @pytest.mark.parametrize("package", ["models", "data_contracts", "tasks", "flows", "serving"])
-def test_a_package_s_name_is_ours_alone(package):
+def test_a_package_s_name_belongs_to_fedrec_alone(package):
     # An editable install lists a package once for each file that names it.
     assert set(packages_distributions()[package]) == {"fedrec"}
 
 
 def imported_by(*arguments: str) -> tuple[str, set[str]]:
-    """What the command prints, and the top-level names of all that it imports."""
+    """Return what the command prints, and the top-level names of all that it imports."""
     found = subprocess.run(
         [sys.executable, "-X", "importtime", str(FEDREC), *arguments],
         capture_output=True,
@@ -62,7 +62,7 @@ def test_help_of_a_command_starts_no_orchestration(command):
 
 
 def test_prefect_s_server_can_be_imported(home):
-    # Later versions of FastAPI than the one locked break it.
+    # Later versions of FastAPI than the locked one break it.
     code = "from prefect.server.api.server import create_app; assert callable(create_app)"
     found = subprocess.run(
         [sys.executable, "-c", code],
