@@ -1,0 +1,11 @@
+from .bundles.bundle import open_bundle as open_bundle
+from .datasets.partition import make_partition as make_partition
+from .datasets.partition_reader import open_partition as open_partition
+from .exchange.store import Exchange as Exchange
+from .jobs.journal import Journal as Journal
+from .local.home import Home as Home
+from .local.home import current_home as current_home
+from .messages.job_result import JobResult as JobResult
+from .messages.round_record import RoundRecord as RoundRecord
+from .tracking.registry import load_version as load_version
+from .tracking.registry import open_registry as open_registry
