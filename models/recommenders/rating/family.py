@@ -13,7 +13,7 @@ from models.evaluation.rating_metrics import INSIDE_90, inside_interval, rating_
 from models.federation.model import ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.recommenders.base.data import HeldOutData, LocalData, Part
-from models.recommenders.base.family import Family, FamilySpec, Features, Judged
+from models.recommenders.base.family import Family, FamilySpec, Features, Judged, LocalRound
 from models.recommenders.base.users import UserArrays
 from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.bayesian_mf import Statistics
@@ -30,7 +30,7 @@ class RatingFamily(Family):
 
     Attributes:
         spec: how to train.
-        content: (items, contents), what the items are; None where that is not known.
+        content: (items, contents), what the items are; None if that is not known.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = RatingSpec
@@ -57,16 +57,9 @@ class RatingFamily(Family):
         return RatingRule(self.spec, seed)
 
     def train(
-        self,
-        base: ItemModel,
-        users: UserArrays | None,
-        data: LocalData,
-        *,
-        seed: int,
-        round_: int,
-        client_id: str,
+        self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
-        return contribution(require(base, RatingModel), data.rated, self.spec, seed), None
+        return contribution(require(base, RatingModel), data.rated, self.spec, at.seed), None
 
     @classmethod
     def scorer(cls, items: ItemModel, features: Features | None = None) -> RatingScorer:

@@ -18,7 +18,7 @@ class RatingSpec:
         lowest, highest, dims, directions, direction_rounds, noise_freedom, prior_scale: as in
             `BayesianMfSpec`.
         burn_in: how many sweeps come before the first draw that is kept.
-        thinning: one of so many draws is kept after that.
+        thinning: after that, every `thinning`-th draw is kept.
         draws: how many kept draws a model holds, the newest; they bound its size.
         family: names this way to train.
     """

@@ -77,12 +77,12 @@ class ScoredRatings:
 class RatingScorer(Scorer):
     """Predicts ratings, and ranks by them.
 
-    Asked for recommendations, it hears that the items of a history are liked: each counts as a rating at the
+    For recommendations it takes the items of a history to be liked: each counts as a rating at the
     top of the scale, and an item's weight is how much that rating counts.
 
     Attributes:
         model: of any round; predictions are averages over its kept draws, or come from the newest one where
-            none was kept yet.
+            no draw was kept yet.
     """
 
     KIND: ClassVar[str] = "ratings"
@@ -179,7 +179,7 @@ class RatingScorer(Scorer):
         return RaterFactors(means, parts, covariances, noise)
 
     def _features(self, rows: npt.NDArray[np.int64]) -> Float64Array:
-        """(features,): as `models.recommenders.rating.side_features.user_features` of one user."""
+        """Return (features,): `models.recommenders.rating.side_features.user_features` of one user."""
         model = self.model
         count, users = max(len(rows), 1), max(float(model.users[0]), 1.0)
         n = model.n_directions

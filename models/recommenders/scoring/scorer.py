@@ -16,7 +16,7 @@ from models.recommenders.scoring.fold_in import Float64Array, FoldedUser, FoldIn
 from models.recommenders.scoring.reasons import Reason, reasons_for
 
 Array = npt.NDArray[Any]
-# Gives the array of a name. Raises an error unless it has the shape, where one is given.
+# Returns the array of a name, or raises an error unless it has the given shape.
 Read = Callable[[str, tuple[int, ...] | None], Array]
 
 

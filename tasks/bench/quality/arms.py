@@ -16,7 +16,7 @@ import numpy as np
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
-from models.recommenders.base.family import FamilySpec
+from models.recommenders.base.family import FamilySpec, LocalRound
 from models.recommenders.families.registry import family_of, history_scores
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.simulation import Simulation
@@ -35,7 +35,7 @@ class Trained:
         scores: gives a client's (users, items).
         rounds: merges.
         bytes_up, bytes_down: of one client over all rounds, dense and uncompressed.
-        model: what answers to users that were never trained; None where there is no one model of that kind.
+        model: what answers to users that were never trained; None if there is not one such model.
     """
 
     scores: Scores
@@ -61,14 +61,14 @@ class Family(ABC):
 
     @abstractmethod
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        """Trained by these clients together."""
+        """Train it by these clients together."""
 
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        """Trained on the pooled data of these clients."""
+        """Train it on the pooled data of these clients."""
         return self.federated({"all": pooled(learners)}, seed)
 
     def silo_only(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        """Trained by each client on its own data alone; one model at a time is in memory."""
+        """Train it by each client on its own data alone; one model at a time is in memory."""
         return Trained(lambda client: self._alone(client, learners[client.id], seed))
 
     def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
@@ -98,9 +98,7 @@ class Additive(Family):
             rule = family.rule(done / self.rounds, seed)
             state = rule.empty(model)
             for name in sorted(learners):
-                part, _ = family.train(
-                    model.items, None, learners[name], seed=seed, round_=done + 1, client_id=name
-                )
+                part, _ = family.train(model.items, None, learners[name], LocalRound(name, done + 1, seed))
                 state = state.plus(name, rule.contribution(part))
             sent += _size(part)
             model = rule.finish(state, model)
@@ -130,7 +128,7 @@ class LightFM(Family):
     Attributes:
         spec: how clients train, and how their differences become the next model.
         rounds: merges.
-        cohort_share: share of the clients asked in each round.
+        cohort_share: share of the clients selected for each round.
         pooled_spec, pooled_epochs: how it trains on pooled data, and each client alone.
     """
 
@@ -184,12 +182,12 @@ class LightFM(Family):
 
 
 def answered(model: ItemModel) -> Scores:
-    """What a model answers to a client's users by their histories."""
+    """Return what a model answers to a client's users by their histories."""
     return lambda client: history_scores(model, client.histories)(np.arange(len(client.histories)))
 
 
 def _scores(spec: LightFMSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
-    """What LightFM answers to a client's users, by their trained vectors or by their histories."""
+    """Return what LightFM answers to a client's users, by their trained vectors or by their histories."""
     if spec.user_vectors == "folded_in":
         return answered(items)
     arrays = require(items, ItemArrays)

@@ -77,7 +77,7 @@ class Learner:
 def clients_of(
     partition: Partition, protocol: Protocol, part: Part, *, seed: int = 0, negatives: int = 99
 ) -> tuple[BenchClient, ...]:
-    """The clients with the cases of one part held out.
+    """Return the clients with the cases of one part held out.
 
     "validation" is for choices. With leave-one-out it is each user's second latest interaction; where a share
     is held out it is the same share of what is left once the test is taken away.
@@ -99,12 +99,12 @@ def clients_of(
 
 
 def by_client(clients: Iterable[BenchClient]) -> dict[str, Learner]:
-    """One learner a client."""
+    """Return one learner a client."""
     return {client.id: Learner(client.user_ids, client.histories) for client in clients}
 
 
 def by_user(clients: Iterable[BenchClient]) -> dict[str, Learner]:
-    """One learner a user: everyone is a federation's client of their own."""
+    """Return one learner a user: everyone is a federation's client of their own."""
     return {
         user_id: Learner((user_id,), Histories(items, np.array([0, len(items)]), client.histories.n_items))
         for client in clients
@@ -114,7 +114,7 @@ def by_user(clients: Iterable[BenchClient]) -> dict[str, Learner]:
 
 
 def pooled(learners: Mapping[str, Learner]) -> Learner:
-    """All users in one place."""
+    """Return all users in one place."""
     parts = [learners[name] for name in sorted(learners)]
     users = tuple(user_id for part in parts for user_id in part.user_ids)
     return Learner(users, Histories.pooled([part.histories for part in parts]))

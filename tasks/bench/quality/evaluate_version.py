@@ -28,7 +28,7 @@ def evaluate_version(
     seed: int,
     negatives: int,
 ) -> dict[str, Any]:
-    """The version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
+    """Return the version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
 
     Other protocols hold out what a version has learned from, so they are for `fedrec bench quality`, which
     trains for each.
