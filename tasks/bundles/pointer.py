@@ -24,7 +24,7 @@ class Target:
         manifest_sha256: what its manifest must hash to.
         decision: what the ledger says of it: kind, decided_by, decided_at, reason, gates; empty without a
             decision.
-        users_sha256: what the manifest of the local users beside it must hash to; empty if there are no local users.
+        users_sha256: what the manifest of the local users beside it must hash to; empty without local users.
     """
 
     bundle: str

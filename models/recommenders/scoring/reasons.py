@@ -46,8 +46,8 @@ def reasons_for(
         user: the user vector in parts.
         side: the items.
         mean_embedding: (dims,) of all items.
-        most: the largest number of reasons that are named for an item; the rest are one, "others", together with what
-            no item of the history explains.
+        most: the largest number of reasons that are named for an item; the rest are one, "others", together
+            with what no item of the history explains.
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
