@@ -111,6 +111,9 @@ class Family(ABC):
         """Whether all users are answered by their histories alone, also those that were trained."""
         return True
 
+    def check_rounds(self, rounds: int) -> None:  # noqa: B027 - most families have no such setting
+        """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges; `key` names it."""
+
     def with_features(self, features: Features) -> Family:
         """Return the family with what the catalogue says of the items; most have no use for it."""
         return self

@@ -44,6 +44,9 @@ class LightFMFamily(Family):
     def answers_by_history(self) -> bool:
         return self.spec.user_vectors == "folded_in"
 
+    def check_rounds(self, rounds: int) -> None:
+        self.spec.check_rounds(rounds)
+
     def initial(self, n_items: int, seed: int) -> ItemArrays:
         return initial_items(n_items, self.spec.dims, seed)
 

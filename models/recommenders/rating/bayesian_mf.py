@@ -45,8 +45,8 @@ _FIRST_PRECISION = 10.0
 
 
 @dataclass(frozen=True)
-class BayesianMfSpec:
-    """The model and the chain.
+class BayesianMfSettings:
+    """What a chain that runs in one go and a job's chain have in common.
 
     Attributes:
         lowest, highest: ends of the rating scale.
@@ -55,8 +55,6 @@ class BayesianMfSpec:
         direction_rounds: how many rounds find them.
         noise_freedom: degrees of freedom of t_u and k_i; the fewer, the more users and items may differ.
         prior_scale: mean of the inverse of the Wishart prior of both precisions.
-        sweeps: how many times everything is drawn once; each is a round.
-        burn_in: how many of them come before the first that predictions are averaged over.
     """
 
     lowest: float = 1.0
@@ -66,12 +64,26 @@ class BayesianMfSpec:
     direction_rounds: Annotated[int, Ge(1)] = 8
     noise_freedom: Annotated[float, Gt(0)] = 40.0
     prior_scale: Annotated[float, Gt(0)] = 0.1
-    sweeps: Annotated[int, Ge(1)] = 160
-    burn_in: Annotated[int, Ge(0)] = 20
 
     def __post_init__(self) -> None:
         if not self.lowest < self.highest:
             raise InvalidInput(f"A rating scale needs two ends, got {self.lowest} to {self.highest}.")
+
+
+@dataclass(frozen=True)
+class BayesianMfSpec(BayesianMfSettings):
+    """The model and the chain.
+
+    Attributes:
+        sweeps: how many times everything is drawn once; each is a round.
+        burn_in: how many of them come before the first that predictions are averaged over.
+    """
+
+    sweeps: Annotated[int, Ge(1)] = 160
+    burn_in: Annotated[int, Ge(0)] = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.burn_in < self.sweeps:
             raise InvalidInput(f"Of {self.sweeps} sweeps, {self.burn_in} of burn-in leave none to average.")
 

@@ -49,6 +49,9 @@ class RatingFamily(Family):
     def with_features_of(self, items: ItemModel) -> RatingFamily:
         return replace(self, content=require(items, RatingModel).content.astype(np.float64))
 
+    def check_rounds(self, rounds: int) -> None:
+        self.spec.check_rounds(rounds)
+
     def initial(self, n_items: int, seed: int) -> RatingModel:
         content = np.empty((n_items, 0)) if self.content is None else self.content
         return initial_model(n_items, self.spec, seed, content)

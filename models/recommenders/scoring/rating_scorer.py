@@ -201,9 +201,7 @@ class RatingScorer(Scorer):
 
     @cached_property
     def _items(self) -> Float64Array:
-        model = self.model
-        kept = model.kept_items[: model.draws] if model.draws else model.items[np.newaxis]
-        return kept.astype(np.float64)
+        return self._draws_of(self.model.kept_items, self.model.items)
 
     @cached_property
     def biases(self) -> Float64Array:
@@ -225,22 +223,21 @@ class RatingScorer(Scorer):
     @cached_property
     def _precisions(self) -> Float64Array:
         model = self.model
-        if not model.draws:
-            return np.asarray(model.noise[0] * model.item_noise.astype(np.float64))[np.newaxis]
-        noise = model.kept_noise[: model.draws].astype(np.float64)
-        return np.asarray(noise[:, np.newaxis] * model.kept_item_noise[: model.draws])
+        noise = self._draws_of(model.kept_noise, model.noise[0])
+        return np.asarray(noise[:, np.newaxis] * self._draws_of(model.kept_item_noise, model.item_noise))
 
     @cached_property
     def _user_precision(self) -> Float64Array:
-        model = self.model
-        kept = model.kept_user_precision[: model.draws] if model.draws else model.user_precision[np.newaxis]
-        return kept.astype(np.float64)
+        return self._draws_of(self.model.kept_user_precision, self.model.user_precision)
 
     @cached_property
     def _user_coefficients(self) -> Float64Array:
-        model = self.model
-        kept = model.kept_user_coefficients[: model.draws]
-        return (kept if model.draws else model.user_coefficients[np.newaxis]).astype(np.float64)
+        return self._draws_of(self.model.kept_user_coefficients, self.model.user_coefficients)
+
+    def _draws_of(self, kept: FloatArray, newest: FloatArray) -> Float64Array:
+        """Return (draws, ...) float64: what was kept, or the newest draw before any was."""
+        draws = kept[: self.model.draws] if self.model.draws else newest[np.newaxis]
+        return draws.astype(np.float64)
 
     @cached_property
     def _directions(self) -> FloatArray:
