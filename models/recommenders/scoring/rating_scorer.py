@@ -21,7 +21,7 @@ from models.kernel.arrays import FloatArray
 from models.recommenders.items.rating_model import PredictedRatings, RatingModel
 from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.scoring.reasons import Reason, shares_of
-from models.recommenders.scoring.scorer import Read, Scorer, ScorerParts
+from models.recommenders.scoring.scorer import HistoryScorer, Read, ScorerParts
 
 # Turns between a user's factors and noise, here and on clients; more change no figure.
 TURNS = 2
@@ -74,7 +74,7 @@ class ScoredRatings:
 
 
 @dataclass(frozen=True)
-class RatingScorer(Scorer):
+class RatingScorer(HistoryScorer):
     """Predicts ratings, and ranks by them.
 
     For recommendations it takes the items of a history to be liked: each counts as a rating at the
@@ -129,14 +129,8 @@ class RatingScorer(Scorer):
         noise = (unit**2 / precisions).mean(axis=0)
         return PredictedRatings(np.clip(means, low, high), np.sqrt(spread), np.sqrt(spread + noise))
 
-    def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
-    ) -> ScoredRatings:
-        rows, counted = checked_history(history_rows, weights, len(self))
-        rater = self._rater(rows, np.full(len(rows), self.scale[1]), counted)
+    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> ScoredRatings:
+        rater = self._rater(rows, np.full(len(rows), self.scale[1]), counts)
         said = np.einsum("dnf,df->n", self.loadings, rater.means) / len(self.loadings)
         scores = self._mean + self._unit * (self.biases.mean(axis=0) + said)
         return ScoredRatings(scores, rows.tolist(), rater, self)
