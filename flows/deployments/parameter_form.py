@@ -117,7 +117,7 @@ def _kinds(annotations: Any) -> Iterator[type]:
 
 
 def _documented_fields(kind: type) -> dict[str, str]:
-    """Return the descriptions in a class's docstring by field."""
-    section = _SECTION.search(inspect.getdoc(kind) or "")
-    entries = _ENTRY.findall(section[1]) if section else []
+    """Return the descriptions in the docstrings of a class and its bases by field."""
+    sections = [_SECTION.search(inspect.getdoc(each) or "") for each in reversed(kind.__mro__)]
+    entries = [entry for section in sections if section for entry in _ENTRY.findall(section[1])]
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}

@@ -7,7 +7,7 @@ default are refused.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from flows.settings.settings_file import Section
 from models.errors import InvalidConfig
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 _OF_THREADS = ("threads",)
 _OF_SILOS = ("silos", "poll_s", "away_s")
-
-
-@runtime_checkable
-class ChecksRounds(Protocol):
-    """A family's spec of which a setting needs a number of rounds."""
-
-    def check_rounds(self, rounds: int) -> None:
-        """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges."""
 
 
 def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
@@ -49,14 +41,11 @@ def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
 
 
 def _check_rounds(config: TrainingConfig, origin: str) -> None:
-    if isinstance(config.train, ChecksRounds):
-        try:
-            config.train.check_rounds(config.federation.rounds)
-        except InvalidConfig as error:
-            key = f"train.{error.facts['key']}"
-            raise InvalidConfig(
-                f"{origin}: {key}: {error.what}", next_step=error.next_step, key=key
-            ) from error
+    try:
+        family_of(config.train).check_rounds(config.federation.rounds)
+    except InvalidConfig as error:
+        key = f"train.{error.facts['key']}"
+        raise InvalidConfig(f"{origin}: {key}: {error.what}", next_step=error.next_step, key=key) from error
 
 
 def _without_runner(config: TrainingConfig) -> Iterator[tuple[str, str]]:

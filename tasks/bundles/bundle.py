@@ -52,7 +52,7 @@ class Labels:
 
     @classmethod
     def of(cls, items: int, rows_of: Mapping[str, npt.NDArray[np.integer]]) -> Labels:
-        """From label -> sorted rows that carry it."""
+        """Return the labels from label -> sorted rows that carry it."""
         names = sorted(rows_of)
         lengths = [len(rows_of[name]) for name in names]
         label_items = np.concatenate([np.empty(0, np.int32), *(rows_of[name] for name in names)])
@@ -68,12 +68,12 @@ class Labels:
         )
 
     def of_item(self, row: int) -> list[str]:
-        """The names of an item's labels."""
+        """Return the names of an item's labels."""
         found = self.item_labels[self.item_starts[row] : self.item_starts[row + 1]]
         return [self.names[label] for label in found.tolist()]
 
     def having_any(self, labels: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """(items,) whether an item carries any of these labels."""
+        """Return (items,): whether an item carries any of these labels."""
         found = np.zeros(len(self.item_starts) - 1, dtype=np.bool_)
         for label in labels:
             found[self.label_items[self.label_starts[label] : self.label_starts[label + 1]]] = True
@@ -105,7 +105,7 @@ def write_bundle(
     titles: Sequence[str],
     labels: Labels,
 ) -> str:
-    """`target` is a bundle of this model; returns the SHA-256 of its manifest. Nothing half done is left.
+    """Write a bundle of this model as a whole, or nothing, and return the SHA-256 of its manifest.
 
     Raises:
         InvalidInput: the ids are not unique, or not one for each item; the scorer has a part of a name that a
@@ -143,7 +143,7 @@ def write_bundle(
 
 
 def searchable(title: str) -> str:
-    """A title as it is searched: folded, and without its year and with its article in front.
+    """Return a title as it is searched: folded, and without its year and with its article in front.
 
     Begins with a line break and holds no other, so that a search can ask for the beginning of a title.
     """
@@ -151,7 +151,7 @@ def searchable(title: str) -> str:
 
 
 def open_bundle(folder: Path, manifest_sha256: str) -> Bundle:
-    """The bundle in a folder, every byte of it proved, its arrays mapped, its golden answers given again.
+    """Open the bundle in a folder: verify every byte, map its arrays, and repeat its golden answers.
 
     Raises:
         CorruptArtifact: a file is missing or changed, an array is not of the form it must have or not finite,
@@ -251,7 +251,7 @@ def _golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
 
 
 def _require_golden(recommender: Recommender, golden: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """The recommender's best scores are those that the publisher saw.
+    """Raise `CorruptArtifact` unless the recommender's best scores are those that the publisher saw.
 
     Scores are compared, not items: of two items that score alike, another processor may prefer the other.
     """

@@ -1,4 +1,4 @@
-"""The pointer: one small file that says which bundles are served, replaced as a whole."""
+"""The pointer: one small file that names the bundles to serve. It is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Target:
     Attributes:
         bundle: name of its folder beside the pointer.
         manifest_sha256: what its manifest must hash to.
-        decision: what the ledger says of it: kind, decided_by, decided_at, reason, gates; empty where no
-            decision stands behind it.
-        users_sha256: what the manifest of the local users beside it must hash to; empty where there are none.
+        decision: what the ledger says of it: kind, decided_by, decided_at, reason, gates; empty without a
+            decision.
+        users_sha256: what the manifest of the local users beside it must hash to; empty without local users.
     """
 
     bundle: str
@@ -39,7 +39,7 @@ class Pointer:
 
     Attributes:
         champion: answers.
-        challenger: is compared with it, or answers a share; None where there is none.
+        challenger: is compared with it, or answers a share; None if there is none.
     """
 
     champion: Target
@@ -47,32 +47,32 @@ class Pointer:
 
 
 def serving_folder(home: Home) -> Path:
-    """Where bundles and pointer lie."""
+    """Return the folder of bundles and pointer."""
     return home.root / "serving"
 
 
 def users_folder(folder: Path, bundle: str) -> Path:
-    """Where a silo's own users lie that belong to a bundle."""
+    """Return the folder of a silo's own users that belong to a bundle."""
     return folder / "users" / bundle
 
 
 def pointer_path(folder: Path) -> Path:
-    """The pointer's file."""
+    """Return the pointer's file."""
     return folder / "current.json"
 
 
 def nudge_path(folder: Path) -> Path:
-    """Touched by whoever wants the publisher to look at the registry now."""
+    """Return the file that a process touches to let the publisher look at the registry now."""
     return folder / "nudge"
 
 
 def publisher_path(folder: Path) -> Path:
-    """Where the publisher writes what it could not publish, and why."""
+    """Return the file in which the publisher says what it could not publish, and why."""
     return folder / "publisher.json"
 
 
 def write_pointer(folder: Path, pointer: Pointer) -> None:
-    """The folder's pointer is this one; a reader sees the old or the new, never a part."""
+    """Replace the folder's pointer; a reader sees the old or the new, never a part."""
 
     def plain(target: Target | None) -> dict[str, Any] | None:
         return None if target is None else {**vars(target), "decision": dict(target.decision)}
@@ -86,10 +86,10 @@ def write_pointer(folder: Path, pointer: Pointer) -> None:
 
 
 def read_pointer(folder: Path) -> Pointer | None:
-    """The folder's pointer; None where nothing was published yet.
+    """Return the folder's pointer; None if nothing was published yet.
 
     Raises:
-        CorruptArtifact: the file is no pointer.
+        CorruptArtifact: the file is not a pointer.
     """
     path = pointer_path(folder)
     try:
@@ -104,4 +104,4 @@ def read_pointer(folder: Path) -> Pointer | None:
         champion, challenger = value["champion"], value["challenger"]
         return Pointer(Target(**champion), Target(**challenger) if challenger else None)
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptArtifact(f"{path} is no pointer: {error!r}.") from error
+        raise CorruptArtifact(f"{path} is not a pointer: {error!r}.") from error

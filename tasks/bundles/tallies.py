@@ -34,31 +34,31 @@ class Tallies:
     comparisons: dict[str, Comparison] = field(default_factory=dict)
 
     def count(self, key: str, hits: Hits) -> None:
-        """These answers or hits are counted, too."""
+        """Add these answers or hits."""
         self.hits[key] = self.hits.get(key, Hits()) + hits
 
     def compare(self, key: str, comparison: Comparison) -> None:
-        """This comparison is counted, too."""
+        """Add this comparison."""
         self.comparisons[key] = self.comparisons.get(key, Comparison()) + comparison
 
 
 def serving_key(target: Target) -> str:
-    """A version in one of its times as champion: a version promoted again begins from nothing."""
+    """Return the key of a version in one term as champion; a version promoted again starts at zero."""
     return f"{target.bundle}:{str(target.decision.get('ledger_entry', ''))[:16]}"
 
 
 def comparison_key(champion: Target, challenger: Target) -> str:
-    """A pair of versions."""
+    """Return the key of a pair of versions."""
     return f"{champion.bundle} {challenger.bundle}"
 
 
 def tallies_folder(folder: Path) -> Path:
-    """Where they lie, beside the pointer."""
+    """Return the folder of tallies, beside the pointer."""
     return folder / "tallies"
 
 
 def write_tallies(folder: Path, process: str, tallies: Tallies) -> None:
-    """The file of this process holds its counts."""
+    """Write the counts of this process to its file."""
     value = {
         "hits": {key: asdict(each) for key, each in tallies.hits.items()},
         "comparisons": {key: asdict(each) for key, each in tallies.comparisons.items()},
@@ -67,7 +67,7 @@ def write_tallies(folder: Path, process: str, tallies: Tallies) -> None:
 
 
 def read_tallies(folder: Path) -> Tallies:
-    """The sum over all processes; a file that is no tally counts nothing."""
+    """Return the sum over all processes; a file that is not a tally counts nothing."""
     found = Tallies()
     for path in sorted(tallies_folder(folder).glob("*.json")):
         if path.stat().st_mtime < time.time() - _FORGOTTEN_S:

@@ -26,7 +26,7 @@ class LocalUser:
 
     Attributes:
         history: rows of the items that the user is known to have used, the oldest first.
-        vector: (dims,) float64, the trained embedding; None where there is none.
+        vector: (dims,) float64, the trained embedding; None if the user has none.
     """
 
     history: list[int]
@@ -39,7 +39,7 @@ class LocalUsers:
 
     Attributes:
         rows: user id -> row.
-        embeddings: (users, dims) float32; zeros where a user has none, (users, 0) where nobody has.
+        embeddings: (users, dims) float32; zeros for a user without one, (users, 0) if nobody has one.
         is_trained: (users,) whether a user has one.
         starts, items: user u's history is items[starts[u] : starts[u + 1]].
     """
@@ -51,7 +51,7 @@ class LocalUsers:
     items: npt.NDArray[np.int32]
 
     def find(self, user_id: str) -> LocalUser | None:
-        """The user of this id, or None."""
+        """Return the user of this id, or None."""
         row = self.rows.get(user_id)
         if row is None:
             return None
@@ -61,7 +61,7 @@ class LocalUsers:
 
 
 def write_users(target: Path, users: LocalUsers) -> str:
-    """`target` holds these users, for this account's eyes alone; returns the SHA-256 of its manifest.
+    """Write the users, readable by this account only, and return the SHA-256 of their manifest.
 
     Raises:
         InvalidInput: the folder cannot be made.
@@ -79,7 +79,7 @@ def write_users(target: Path, users: LocalUsers) -> str:
 
 
 def open_users(folder: Path, manifest_sha256: str, shape: tuple[int, int]) -> LocalUsers:
-    """The users in a folder, every byte of it proved.
+    """Open the users in a folder, and verify every byte.
 
     Args:
         folder: as `write_users` left it.

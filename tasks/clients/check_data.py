@@ -18,7 +18,7 @@ from tasks.messages.orders import ClientOrder
     persist_result=False,
 )
 def check_client(order: ClientOrder, limits: InteractionLimits) -> Checked:
-    """The outcome of the interactions contract for one client's data, found where the data are.
+    """Return the outcome of the interactions contract for one client's data, found where the data are.
 
     Raises:
         CorruptArtifact: the data are missing or changed.

@@ -43,7 +43,7 @@ class SiloData:
         training: the training part, laid out for LightFM.
         histories: the same, laid out for families that learn from histories.
         validation_negatives, test_negatives: (cases, negatives) item rows, -1 where there are fewer.
-        ratings: in three parts of their own; None where the data have no ratings.
+        ratings: in three parts of their own; None if the data have no ratings.
     """
 
     user_ids: tuple[str, ...]
@@ -59,7 +59,7 @@ class SiloData:
         """The training ratings.
 
         Raises:
-            InvalidInput: there are none.
+            InvalidInput: the data have no ratings.
         """
         return RatedData(self.rating_parts.training, self.user_ids)
 
@@ -68,7 +68,7 @@ class SiloData:
         """The ratings in three parts.
 
         Raises:
-            InvalidInput: there are none.
+            InvalidInput: the data have no ratings.
         """
         if self.ratings is None:
             raise InvalidInput(
@@ -118,11 +118,11 @@ class RatingParts:
     test: Ratings
 
 
-# A client is asked once a round; reading and splitting its file each time would cost more than its training.
-# The bound keeps memory flat where one machine plays many clients.
+# A client gets an order a round; reading and splitting its file each time would cost more than its training.
+# The bound limits memory if one machine plays many clients.
 @lru_cache(maxsize=64)
 def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: int) -> SiloData:
-    """A client's data, split for leave-one-out evaluation.
+    """Return a client's data, split for leave-one-out evaluation.
 
     Args:
         data_dir: folder of the partition.
@@ -177,7 +177,7 @@ def _rating_parts(rows: ClientRows, shape: tuple[int, int], seed: int) -> Rating
     return RatingParts(part(chosen.train), part(chosen.held_out), part(last.held_out))
 
 
-# Reading catalogue and manifest anew for each of many small clients would cost more than their own data.
+# Reading catalogue and manifest again for each of many small clients would cost more than their own data.
 @lru_cache(maxsize=4)
 def _opened(data_dir: str, digest: str) -> Partition:
     partition = open_partition(data_dir)
@@ -208,7 +208,7 @@ class ClientRows(NamedTuple):
 
 
 def client_rows(partition: Partition, client_id: str) -> ClientRows:
-    """A client's interactions, in the order of their source.
+    """Return a client's interactions, in the order of their source.
 
     Raises:
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
@@ -243,7 +243,7 @@ class UserStates:
     def write(
         self, round_: int, users: UserArrays, user_ids: tuple[str, ...], *, folded_in: bool = False
     ) -> None:
-        """The state after `round_` is stored.
+        """Store the state after `round_`.
 
         Args:
             round_: of the model that the users were trained with.
@@ -269,29 +269,29 @@ class UserStates:
         write_atomically(self._file(round_), encode(arrays, facts), durable=False)
 
     def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:
-        """The state after `round_` and the users that its rows belong to.
+        """Return the state after `round_` and the users that its rows belong to.
 
         Raises:
-            CorruptArtifact: there is none, or it is damaged.
+            CorruptArtifact: the state is missing or damaged.
         """
         arrays, facts = self._stored(round_)
         return UserArrays(**arrays), tuple(facts["user_ids"])
 
     def folded_in(self, round_: int) -> bool:
-        """Whether the job answers its users by their histories instead of the state after `round_`.
+        """Return whether the job answers its users by their histories instead of the state after `round_`.
 
         Raises:
-            CorruptArtifact: there is none, or it is damaged.
+            CorruptArtifact: the state is missing or damaged.
         """
         return bool(self._stored(round_)[1].get("folded_in", False))
 
     def nearest(self, round_: int) -> int | None:
-        """The round nearest to `round_` whose state is there, the later of two; None where there is none."""
+        """Return the round with a state nearest to `round_`, the later of two; None if there is no state."""
         found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
         return min(found, key=lambda each: (abs(each - round_), -each), default=None)
 
     def forget_before(self, round_: int) -> None:
-        """Only states of `round_` and later are left."""
+        """Delete the states before `round_`."""
         for path in self._folder.glob("round-*.safetensors"):
             if path < self._file(round_):
                 path.unlink(missing_ok=True)

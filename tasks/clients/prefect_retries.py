@@ -10,7 +10,7 @@ from models.errors import FedrecError
 
 
 def is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """Whether a failed task may succeed when it is run again: not where fedrec itself refused.
+    """Return whether a failed task may succeed when it runs again: not if fedrec itself refused.
 
     Args:
         task, task_run: as Prefect gives them; unused.

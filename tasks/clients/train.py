@@ -10,6 +10,7 @@ from prefect import task
 from models.federation.model import ClientUpdate
 from models.federation.postprocessors import ClientContext, process_contribution
 from models.kernel.metric import Metric
+from models.recommenders.base.family import LocalRound
 from tasks.clients.client_data import UserStates, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
@@ -51,7 +52,7 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
     users = users_of(order, data) if job.family.keeps_users else None
     before = time.thread_time()
     arrays, trained_users = job.family.train(
-        base.items, users, data, seed=job.seed, round_=order.round, client_id=order.client_id
+        base.items, users, data, LocalRound(order.client_id, order.round, job.seed)
     )
     training_s = time.thread_time() - before
     contribution = process_contribution(

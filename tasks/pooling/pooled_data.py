@@ -34,7 +34,7 @@ class PooledSilos:
 
     @classmethod
     def of(cls, silos: Sequence[SiloData]) -> PooledSilos:
-        """These clients' data together."""
+        """Return these clients' data together."""
         rows = _first_rows(silos)
         users = np.concatenate(
             [silo.split.train_users + first for silo, first in zip(silos, rows, strict=False)]
@@ -49,7 +49,7 @@ class PooledSilos:
         """The training ratings of all users.
 
         Raises:
-            InvalidInput: a client has none.
+            InvalidInput: a client has no ratings.
         """
         parts = [silo.rated for silo in self.silos]
         users = [
@@ -82,5 +82,5 @@ class PooledSilos:
 
 
 def _first_rows(silos: Sequence[SiloData]) -> list[int]:
-    """The pooled row of each client's first user, and after them the number of all users."""
+    """Return the pooled row of each client's first user, and after them the number of all users."""
     return [0, *np.cumsum([len(silo.user_ids) for silo in silos]).tolist()]

@@ -26,12 +26,12 @@ class Pooled:
 
 @task(name="train-centralised", cache_policy=NO_CACHE, persist_result=False)
 def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int) -> Pooled:
-    """Test metrics of the same family trained on the pooled training data, over the same held-out cases.
+    """Return the same family's metrics on the same test cases, trained on the pooled training data.
 
     Args:
         job: data, seed and training parameters.
         client_ids: whose data are pooled.
-        rounds: of the federation, which pooled training matches in effort.
+        rounds: of the federation; pooled training does as much work.
     """
     started = time.perf_counter()
     silos = [

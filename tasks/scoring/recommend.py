@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def recommender_of(found: RegisteredRound) -> Recommender:
-    """A recommender over a loaded version; see `recommender_over`.
+    """Return a recommender over a loaded version; see `recommender_over`.
 
     Raises:
         CorruptArtifact: the version's bytes are no model.
@@ -29,7 +29,7 @@ def recommender_of(found: RegisteredRound) -> Recommender:
 
 
 def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
-    """A recommender over the items of a model; an item without a title goes by its id.
+    """Return a recommender over the items of a model; an item without a title goes by its id.
 
     Args:
         model: of any family.
@@ -53,7 +53,7 @@ def answer(
     version: str = registry.CHAMPION,
     exclude: str = "",
 ) -> dict[str, Any]:
-    """The k best items for a history, as `fedrec recommend` prints them.
+    """Return the k best items for a history, as `fedrec recommend` prints them.
 
     Args:
         home: where the registry lies.

@@ -43,7 +43,7 @@ def score_users(
     weight: str | None = None,
     tell: Tell = lambda what, done, of: None,
 ) -> dict[str, Any]:
-    """`out` is a Parquet file with the k best items of each user of a file; returns what was done.
+    """Write a Parquet file with the k best items of each user of a file, and return what was done.
 
     One row for each recommended item: user_id, rank (from 1), item_id, title and score. A user's rows stand
     together; the users come in no particular order. Which version answered stands in the file's metadata.
@@ -132,7 +132,7 @@ class _Rows:
             self.flush()
 
     def flush(self) -> None:
-        """What was added stands in the file."""
+        """Write the rows that were added to the file."""
         if not self._columns[0]:
             return
         self._writer.write_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,9 +25,9 @@ from models.recommenders.additive.item_to_item import ItemToItemFamily
 from models.recommenders.base.family import Family, FamilySpec, Features
 from models.recommenders.families.registry import forget_family, register_family
 from models.recommenders.items.item_weights import ItemWeights
-from models.recommenders.scoring.fold_in import Float64Array, Rows
+from models.recommenders.scoring.fold_in import Rows
 from models.recommenders.scoring.reasons import Reason
-from models.recommenders.scoring.scorer import Read, Scorer, ScorerParts
+from models.recommenders.scoring.scorer import HistoryScorer, Read, Scorer, ScorerParts
 from tasks.bench.quality.evaluate_version import evaluate_version
 from tasks.bundles.bundle import Labels, open_bundle, write_bundle
 from tasks.datasets.partition_reader import open_partition
@@ -91,7 +91,7 @@ class PopularScores:
 
 
 @dataclass(frozen=True)
-class PopularityScorer(Scorer):
+class PopularityScorer(HistoryScorer):
     """Recommends what everybody likes."""
 
     KIND: ClassVar[str] = "popularity"
@@ -101,12 +101,7 @@ class PopularityScorer(Scorer):
     def __len__(self) -> int:
         return len(self.liking)
 
-    def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
-    ) -> PopularScores:
+    def scored(self, rows: np.ndarray, counts: np.ndarray) -> PopularScores:
         return PopularScores(self.liking)
 
     def similarities(self, row: int) -> FloatArray:
@@ -241,7 +236,7 @@ def test_its_section_of_the_configuration_is_checked_as_any_other(partition_dir:
     with pytest.raises(InvalidConfig, match=r"unknown key train\.dumping") as caught:
         small(partition_dir, dumping=1)
     assert caught.value.next_step == "Did you mean train.damping?"
-    with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
+    with pytest.raises(InvalidConfig, match="start_from 'champion' has no effect"):
         parse_config(config.model_dump(mode="json") | {"start_from": "champion"}, "the test")
     forget_family(PopularityFamily)
     with pytest.raises(InvalidConfig, match=r"'popularity'.*'lightfm', 'ials', 'ease'"):

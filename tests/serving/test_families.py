@@ -20,7 +20,7 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.base.family import FamilySpec
+from models.recommenders.base.family import FamilySpec, LocalRound
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.families.registry import family_of
@@ -102,7 +102,7 @@ def trained(spec: FamilySpec, rounds: int = 6) -> ItemModel:
     users = initial_users(USERS, 4, 1, "a") if family.keeps_users else None
     for round_ in range(1, rounds + 1):
         base = GlobalModel(round_ - 1, CATALOG.digest, items)
-        part, users = family.train(items, users, data, seed=1, round_=round_, client_id="a")
+        part, users = family.train(items, users, data, LocalRound("a", round_, 1))
         rule = family.rule(seed=1)
         update = ClientUpdate("a", round_ - 1, "base", CATALOG.digest, Contribution(part))
         items = rule.finish(rule.add(rule.empty(base), base, update), base).items

@@ -12,7 +12,7 @@ from models.federation.model import ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.base.data import LocalData
-from models.recommenders.base.family import Family
+from models.recommenders.base.family import Family, LocalRound
 from models.recommenders.base.users import UserArrays
 
 Model = TypeVar("Model", bound=ItemModel)
@@ -40,14 +40,7 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
         return SolvedSum(self)
 
     def train(
-        self,
-        base: ItemModel,
-        users: UserArrays | None,
-        data: LocalData,
-        *,
-        seed: int,
-        round_: int,
-        client_id: str,
+        self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
         require(base, self.model_type)
         return self.statistics(base, data.histories), None  # type: ignore[arg-type]  # required above

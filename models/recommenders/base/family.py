@@ -42,6 +42,21 @@ class FamilySpec(Protocol):
 
 
 @dataclass(frozen=True)
+class LocalRound:
+    """Which training it is; all of its randomness follows from these.
+
+    Attributes:
+        client_id: who trains.
+        round: number of the model that the round makes.
+        seed: the job's.
+    """
+
+    client_id: str
+    round: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Judged:
     """What a model is worth on a client's held-out cases.
 
@@ -96,6 +111,9 @@ class Family(ABC):
         """Whether all users are answered by their histories alone, also those that were trained."""
         return True
 
+    def check_rounds(self, rounds: int) -> None:  # noqa: B027 - most families have no such setting
+        """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges; `key` names it."""
+
     def with_features(self, features: Features) -> Family:
         """Return the family with what the catalogue says of the items; most have no use for it."""
         return self
@@ -127,14 +145,7 @@ class Family(ABC):
 
     @abstractmethod
     def train(
-        self,
-        base: ItemModel,
-        users: UserArrays | None,
-        data: LocalData,
-        *,
-        seed: int,
-        round_: int,
-        client_id: str,
+        self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
         """Return the client half: the contribution to a round (float32), and the users where they are kept.
 
@@ -150,7 +161,7 @@ class Family(ABC):
         base = GlobalModel(0, "", self.initial(data.histories.n_items, seed))
         users = None
         for done in range(rounds):
-            part, users = self.train(base.items, users, data, seed=seed, round_=done + 1, client_id=client_id)
+            part, users = self.train(base.items, users, data, LocalRound(client_id, done + 1, seed))
             rule = self.rule(done / rounds, seed)
             base = rule.finish(rule.empty(base).plus(client_id, rule.contribution(part)), base)
         return base.items, users

@@ -28,7 +28,7 @@ class Ratings:
 
     @classmethod
     def of(cls, users: IntArray, items: IntArray, values: Float64Array, shape: tuple[int, int]) -> Ratings:
-        """The ratings in these rows.
+        """Return the ratings in these rows.
 
         Args:
             users, items: (n,) user and item rows, in any order.
@@ -80,13 +80,13 @@ class Ratings:
         return np.unique(self.items)
 
     def matrix(self, weights: Float64Array | None = None) -> sp.csr_matrix[np.float64]:
-        """(users, m): the weight of each rated pair, 1 where nothing is said; columns as in `rated`."""
+        """Return (users, m): the weight of each rated pair, 1 by default; columns as in `rated`."""
         values = np.ones(len(self.items)) if weights is None else weights
         shape = (len(self), len(self.rated))
         return sp.csr_matrix((values, self._columns, self.histories.starts), shape=shape)
 
     def spread(self, rows: FloatArray) -> npt.NDArray[np.float32]:
-        """(items, ...): what stands in the rows (m, ...) of `rated` items, and 0 in those of all others."""
+        """Return (items, ...): the rows (m, ...) of `rated` items in their places, and 0 in all others."""
         whole = np.zeros((self.n_items, *rows.shape[1:]), dtype=np.float32)
         whole[self.rated] = rows
         return whole

@@ -42,7 +42,7 @@ class TrainingSet:
         return len(self.users)
 
     def contains(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:
-        """(n,) whether each pair is a training positive."""
+        """Return (n,): whether each pair is a training positive."""
         keys = users.astype(np.int64) * self.shape[1] + items
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         found: npt.NDArray[np.bool_] = self._keys[at] == keys

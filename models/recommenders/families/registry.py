@@ -1,6 +1,6 @@
 """The families that a federation can train: fedrec's own, those of installed packages, and registered ones.
 
-Everything that asks which family a spec, a model or an update belongs to asks here.
+Here everybody finds the family of a spec, a model or an update.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Placement:
         features: sp.csr_matrix,
         regularisation: float = REGULARISATION,
     ) -> Placement:
-        """The regression on these features (items, features).
+        """Return the regression on these features (items, features).
 
         Raises:
             InvalidInput: no item was trained.
@@ -53,7 +53,7 @@ class Placement:
         return cls(trained, solver, features[np.flatnonzero(~trained)])
 
     def placed(self, values: FloatArray) -> FloatArray:
-        """Values (items, n) with the rows of untrained items placed, around the mean of the trained ones.
+        """Return values (items, n) with the untrained rows placed around the mean of the trained ones.
 
         The rows of trained items stay as they are, those of untrained ones are ignored. An item without any
         feature lies at the mean.
@@ -66,14 +66,14 @@ class Placement:
 
 
 def placed_rows(values: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix) -> FloatArray:
-    """Values (items, n) with untrained rows placed, or as they are where all or no items are trained."""
+    """Return values (items, n) with untrained rows placed; unchanged if all items are trained, or none."""
     if trained.all() or not trained.any():
         return values
     return Placement.of(trained, features).placed(values)
 
 
 def placed_weights(model: ItemWeights, features: sp.csr_matrix) -> ItemWeights:
-    """The model in which items that nothing speaks for get the weights that their features say."""
+    """Return the model with the items placed by their features that have no weights of their own."""
     known = np.asarray(model.weights.any(axis=(0, 1)))
     placed = [placed_rows(own.T, known, features).T for own in model.weights]
     # Laid out as read from a file, so that sums run in the same order.
@@ -83,7 +83,7 @@ def placed_weights(model: ItemWeights, features: sp.csr_matrix) -> ItemWeights:
 def placed_by_features(
     embeddings: FloatArray, biases: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix
 ) -> tuple[FloatArray, FloatArray]:
-    """Embeddings (items, dims) and biases (items,) in which the untrained items lie where their features say.
+    """Return embeddings (items, dims) and biases (items,) with the untrained items placed by their features.
 
     Args:
         embeddings, biases: of all items; the rows of untrained ones are ignored.

@@ -1,4 +1,4 @@
-"""Item features, such as genres and years: to filter answers by, and to place items without training."""
+"""Item features, such as genres and years: to filter answers by, and to place untrained items."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ItemFeatures:
 
     @classmethod
     def of(cls, catalog: pd.DataFrame) -> ItemFeatures:
-        """The features in a catalogue's columns, all but ids and titles, in row order."""
+        """Return the features in a catalogue's columns, all but ids and titles, in row order."""
         labels, numbers = {}, {}
         for name in catalog.columns:
             if name in _NOT_FEATURES:
@@ -46,7 +46,7 @@ class ItemFeatures:
         return cls(len(catalog), labels, numbers)
 
     def matrix(self) -> sp.csr_matrix:
-        """(items, features) of 0 and 1: one column a label, and one for each tenth of a column of numbers."""
+        """Return (items, features) of 0 and 1: a column a label, and one a tenth of a column of numbers."""
         columns = [rows for by_label in self.labels.values() for _, rows in sorted(by_label.items())]
         for numbers in self.numbers.values():
             columns += _bins(numbers)

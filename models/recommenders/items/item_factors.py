@@ -62,17 +62,17 @@ class UserStep:
 
     @classmethod
     def of(cls, model: ItemFactors) -> UserStep:
-        """The step for the items of this model."""
+        """Return the step for the items of this model."""
         items = model.embeddings.astype(np.float64)
         weight, regularisation, exponent = model.user_step.tolist()
         return cls(model.embeddings, weight * (items.T @ items), weight, regularisation, exponent)
 
     def parts(self, used: npt.NDArray[np.integer], weights: Float64Array | None = None) -> Float64Array:
-        """(used, dims): what each used item adds to the vector of its user that minimises the loss.
+        """Return (used, dims): what each used item adds to the vector of its user that minimises the loss.
 
         Args:
             used: rows of the used items.
-            weights: (used,) of these pairs in the loss; 1 where nothing is said.
+            weights: (used,) of these pairs in the loss; 1 by default.
         """
         own = self.items[used].astype(np.float64)
         counted = np.ones(len(used)) if weights is None else weights

@@ -43,7 +43,7 @@ class ItemWeights(ItemModel):
 
     @classmethod
     def of(cls, weights: npt.NDArray[np.floating], forgetting: float, popularity: FloatArray) -> ItemWeights:
-        """The model of one memory: (items, items) weights."""
+        """Return the model of one memory: (items, items) weights."""
         return cls(
             weights.astype(np.float32)[np.newaxis],
             np.array([forgetting], dtype=np.float32),
@@ -52,7 +52,7 @@ class ItemWeights(ItemModel):
 
     @classmethod
     def zero(cls, n_items: int, memories: int = 1) -> ItemWeights:
-        """The model that has learned nothing."""
+        """Return the model that has learned nothing."""
         shapes = ((memories, n_items, n_items), (memories,), (n_items,))
         return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
 
@@ -67,5 +67,5 @@ class ItemWeights(ItemModel):
 
 
 def remembered(steps_back: npt.NDArray[np.integer], forgetting: float) -> Float64Array:
-    """(n,): the weight of items after which `steps_back` (n,) others were used; 1 for the latest."""
+    """Return (n,): the weight of items after which `steps_back` (n,) others were used; 1 for the latest."""
     return np.asarray(np.power(steps_back + 1.0, -forgetting))

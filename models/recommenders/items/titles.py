@@ -36,7 +36,7 @@ class TitleIndex:
 
     @classmethod
     def of(cls, item_ids: Sequence[str], titles: Sequence[str]) -> TitleIndex:
-        """The index of items with these ids and titles, in row order."""
+        """Return the index of items with these ids and titles, in row order."""
         exact, short, bare = defaultdict(list), defaultdict(list), defaultdict(list)
         for row, title in enumerate(titles):
             exact[folded(title)].append(row)
@@ -53,7 +53,7 @@ class TitleIndex:
         )
 
     def rows_of(self, history: str) -> list[int]:
-        """Rows of the items in a comma-separated history, in the order given, each once.
+        """Return the rows of the items in a comma-separated history, in the order given, each once.
 
         A title may itself hold commas, so at each piece the longest run of pieces that names an item exactly
         is taken first; only a piece that starts no exact name is looked for as a part of a title.
@@ -84,7 +84,7 @@ class TitleIndex:
         return start + 1, self._only(text, self._containing(text))
 
     def _named(self, text: str) -> list[int]:
-        """Rows whose id, title, short title or title without article this is; the first kind decides."""
+        """Return the rows of this id, title, short title or title without article; the first kind decides."""
         if text in self._ids:
             return [self._ids[text]]
         plain = folded(text)
@@ -99,7 +99,7 @@ class TitleIndex:
         return []
 
     def _containing(self, text: str) -> list[int]:
-        """Rows whose title begins with this text or, where none does, holds it."""
+        """Return the rows whose title begins with this text or, if no title does, contains it."""
         plain = folded(text)
         if len(plain) < _SHORTEST_PART:
             return []
@@ -132,7 +132,7 @@ class TitleIndex:
 
 
 def shortened(title: str) -> str:
-    """A title in lower case and plain letters, without its year, its article in front.
+    """Return a title in lower case and plain letters, without its year, its article in front.
 
     "Usual Suspects, The (1995)" becomes "the usual suspects".
     """
@@ -148,6 +148,6 @@ def _without_article(title: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Lower case, no accents, single spaces."""
+    """Return a text in lower case, without accents, with single spaces."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(plain.casefold().split())

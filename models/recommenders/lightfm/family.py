@@ -13,7 +13,7 @@ from models.federation.model import ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.base.data import LocalData
-from models.recommenders.base.family import Family, FamilySpec, Features
+from models.recommenders.base.family import Family, FamilySpec, Features, LocalRound
 from models.recommenders.base.users import UserArrays
 from models.recommenders.items.cold_items import placed_by_features
 from models.recommenders.lightfm.delta_rules import DeltaRule
@@ -44,6 +44,9 @@ class LightFMFamily(Family):
     def answers_by_history(self) -> bool:
         return self.spec.user_vectors == "folded_in"
 
+    def check_rounds(self, rounds: int) -> None:
+        self.spec.check_rounds(rounds)
+
     def initial(self, n_items: int, seed: int) -> ItemArrays:
         return initial_items(n_items, self.spec.dims, seed)
 
@@ -55,20 +58,13 @@ class LightFMFamily(Family):
         return merge_rule(self.spec.merge_rule, rate)
 
     def train(
-        self,
-        base: ItemModel,
-        users: UserArrays | None,
-        data: LocalData,
-        *,
-        seed: int,
-        round_: int,
-        client_id: str,
+        self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
         if users is None:
-            raise InvalidInput(f"Client {client_id!r} trains LightFM without its users.")
+            raise InvalidInput(f"Client {at.client_id!r} trains LightFM without its users.")
         items = require(base, ItemArrays)
         trained, trained_users = train_round(
-            items, users, data.training, self.spec, seed=seed, round_=round_, client_id=client_id
+            items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
         )
         return self.rule().prepare(items, trained), trained_users
 

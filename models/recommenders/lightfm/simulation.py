@@ -1,4 +1,4 @@
-"""A federation in one process: a job's clients, merges and seeds with nothing around them.
+"""A federation in one process: a job's clients, merges and seeds, and nothing else.
 
 It makes the models of a job byte for byte, without its storage, contracts, deadlines and records, and so in
 a fraction of the time: for searches and experiments on data that lie in one place. It looks at nothing that a
@@ -32,11 +32,11 @@ class Simulation:
         spec: how each of them trains.
         rule: round -> how its updates become the next model.
         seed: all randomness comes from it.
-        cohort_share: share of the clients asked in each round.
+        cohort_share: share of the clients selected for each round.
 
     Attributes:
         model: the newest global model.
-        users: client id -> its user arrays after the last round in which it was asked.
+        users: client id -> its user arrays after the last round that it took part in.
         update_bytes: size of all updates so far, as dense float32 arrays.
     """
 
@@ -60,7 +60,7 @@ class Simulation:
         self.update_bytes = 0
 
     def run_round(self) -> None:
-        """One more cohort has trained, and its updates are merged."""
+        """Train one more cohort, and merge its updates."""
         base = self.model
         plan = plan_round(
             base.round + 1,
@@ -96,7 +96,7 @@ def _added(
     trained: ItemArrays,
     n_interactions: int,
 ) -> RunningSum[ItemArrays]:
-    """The sum with this client's contribution.
+    """Return the sum with this client's contribution.
 
     Rules work value by value, so the rows that the client left alone contribute zeros; a client of one
     user leaves most of them alone, and passing over them saves most of a merge.
@@ -114,7 +114,7 @@ def _added(
 
 
 def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp] | slice:
-    """Rows of which any value changed, ascending; with an item penalty that is all of them."""
+    """Return the rows of which any value changed, ascending; with an item penalty that is all of them."""
     changed = (trained.embeddings != base.embeddings).any(axis=1) | (trained.biases != base.biases)
     changed |= trained.bias_accumulators != base.bias_accumulators
     changed |= (trained.embedding_accumulators != base.embedding_accumulators).any(axis=1)

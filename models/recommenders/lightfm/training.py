@@ -30,7 +30,7 @@ _RHO, _EPSILON = 0.95, 1e-6
 
 
 def initial_items(n_items: int, dims: int, seed: int) -> ItemArrays:
-    """Item arrays (float32) as LightFM initialises them: embeddings uniform in +-0.5/dims."""
+    """Return item arrays (float32) as LightFM initialises them: embeddings uniform in +-0.5/dims."""
     drawn = generator_for(seed, "items").random((n_items, dims))
     return ItemArrays(
         embeddings=((drawn - 0.5) / dims).astype(np.float32),
@@ -41,7 +41,7 @@ def initial_items(n_items: int, dims: int, seed: int) -> ItemArrays:
 
 
 def initial_users(n_users: int, dims: int, seed: int, client_id: str) -> UserArrays:
-    """User arrays (float32) of a client that has not trained yet, initialised like the items."""
+    """Return user arrays (float32) of a client that has not trained yet, initialised like the items."""
     drawn = generator_for(seed, "users", client_id).random((n_users, dims))
     return UserArrays(
         embeddings=((drawn - 0.5) / dims).astype(np.float32),
@@ -61,7 +61,7 @@ def train_round(
     round_: int,
     client_id: str,
 ) -> tuple[ItemArrays, UserArrays]:
-    """Item and user arrays after one round of local training; the inputs are left as they were.
+    """Return the item and user arrays after one round of local training; the inputs stay as they are.
 
     Rounds walk through local epochs: round r trains part (r-1) mod m of epoch (r-1) div m, where m is
     `spec.merges_per_epoch`. The order of an epoch depends on seed, client and epoch alone. With
@@ -137,7 +137,7 @@ class PooledTraining:
             )
 
     def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
-        """Item and user arrays after so many further epochs."""
+        """Return the item and user arrays after `epochs` further epochs."""
         model, spec = self._model, self._spec
         for _ in range(epochs):
             model.learning_rate = cooled_down(
@@ -164,7 +164,7 @@ class PooledTraining:
 def train_alone(
     data: TrainingSet, spec: LightFMSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
-    """Item and user arrays of plain `LightFM.fit` on this data alone: the baseline without any federation."""
+    """Return the arrays of plain `LightFM.fit` on these data alone: the baseline without any federation."""
     return PooledTraining(data, spec, epochs=epochs, seed=seed, client_id=client_id).run(epochs)
 
 
@@ -176,7 +176,7 @@ def _run(
     spec: LightFMSpec,
     random_state: np.random.RandomState,
 ) -> None:
-    """`items` and `users` are trained in place on the chosen positives, in the order given."""
+    """Train `items` and `users` in place on the chosen positives, in the order given."""
     n_users, n_items = data.shape
     item_features, user_features = _identity(n_items), _identity(n_users)
     positives = CSRMatrix(data.positives)
@@ -246,7 +246,7 @@ def _run(
 
 
 def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
-    """The parameters among `items` are moved towards `base` in place."""
+    """Move the parameters among `items` towards `base`, in place."""
     share = np.float32(proximal / (1.0 + proximal))
     items[0] += (base.embeddings - items[0]) * share
     items[1] += (base.biases - items[1]) * share
@@ -255,7 +255,7 @@ def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
 # LightFM only reads it. For clients of one user, building it would take longer than their training.
 @lru_cache(maxsize=256)
 def _identity(n: int) -> CSRMatrix:
-    """Features of n rows that have none but themselves."""
+    """Return the features of n rows that have no feature but themselves."""
     return CSRMatrix(sp.identity(n, dtype=np.float32, format="csr"))
 
 
@@ -265,7 +265,7 @@ def _max_sampled(spec: LightFMSpec, n_items: int) -> int:
 
 
 def _with_momentum(arrays: list[FloatArray]) -> tuple[FloatArray, ...]:
-    """LightFM's six arrays of one side from our four; Adagrad never touches the momentum."""
+    """Return LightFM's six arrays of one side from our four; Adagrad never touches the momentum."""
     embeddings, biases, embedding_accumulators, bias_accumulators = arrays
     unused = np.zeros_like(embeddings), np.zeros_like(biases)
     return embeddings, embedding_accumulators, unused[0], biases, bias_accumulators, unused[1]
@@ -276,7 +276,7 @@ def _with_negatives(
     chosen: npt.NDArray[np.int64],
     random: np.random.Generator | np.random.RandomState,
 ) -> sp.coo_matrix[np.float32]:
-    """The chosen positives as +1 and as many uniform non-positives of the same users as -1.
+    """Return the chosen positives as +1 and as many uniform non-positives of the same users as -1.
 
     The logistic loss learns nothing from positives alone. Draws that hit a training positive are dropped.
     """

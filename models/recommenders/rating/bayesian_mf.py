@@ -45,8 +45,8 @@ _FIRST_PRECISION = 10.0
 
 
 @dataclass(frozen=True)
-class BayesianMfSpec:
-    """The model and the chain.
+class BayesianMfSettings:
+    """What a chain that runs in one go and a job's chain have in common.
 
     Attributes:
         lowest, highest: ends of the rating scale.
@@ -55,8 +55,6 @@ class BayesianMfSpec:
         direction_rounds: how many rounds find them.
         noise_freedom: degrees of freedom of t_u and k_i; the fewer, the more users and items may differ.
         prior_scale: mean of the inverse of the Wishart prior of both precisions.
-        sweeps: how many times everything is drawn once; each is a round.
-        burn_in: how many of them come before the first that predictions are averaged over.
     """
 
     lowest: float = 1.0
@@ -66,12 +64,26 @@ class BayesianMfSpec:
     direction_rounds: Annotated[int, Ge(1)] = 8
     noise_freedom: Annotated[float, Gt(0)] = 40.0
     prior_scale: Annotated[float, Gt(0)] = 0.1
-    sweeps: Annotated[int, Ge(1)] = 160
-    burn_in: Annotated[int, Ge(0)] = 20
 
     def __post_init__(self) -> None:
         if not self.lowest < self.highest:
             raise InvalidInput(f"A rating scale needs two ends, got {self.lowest} to {self.highest}.")
+
+
+@dataclass(frozen=True)
+class BayesianMfSpec(BayesianMfSettings):
+    """The model and the chain.
+
+    Attributes:
+        sweeps: how many times everything is drawn once; each is a round.
+        burn_in: how many of them come before the first that predictions are averaged over.
+    """
+
+    sweeps: Annotated[int, Ge(1)] = 160
+    burn_in: Annotated[int, Ge(0)] = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.burn_in < self.sweeps:
             raise InvalidInput(f"Of {self.sweeps} sweeps, {self.burn_in} of burn-in leave none to average.")
 
@@ -161,7 +173,7 @@ class Statistics(ArrayGroup):
 
     @classmethod
     def zero(cls, n_items: int, n_features: int, spec: BayesianMfSpec) -> Statistics:
-        """The sums over no users."""
+        """Return the sums over no users."""
         dims, size = 1 + spec.dims, triangle_size(1 + spec.dims)
         shapes = (
             *((n_items, size), (n_items, dims), (n_items,), (n_items,)),
@@ -173,7 +185,7 @@ class Statistics(ArrayGroup):
 def first_sample(
     mean: float, items: SideFeatures, n_user_features: int, spec: BayesianMfSpec, seed: int
 ) -> Sample:
-    """Where the chain starts.
+    """Return the sample that the chain starts from.
 
     Args:
         mean: of all ratings, from `RatingCounts`.
@@ -202,7 +214,7 @@ def first_sample(
 def user_conditional(
     sample: Sample, ratings: Ratings, features: SideFeatures, noise: FloatArray, spec: BayesianMfSpec
 ) -> Normals:
-    """The distribution of each user's factors given the items, the ratings and how noisy the user is.
+    """Return the distribution of each user's factors given the items, the ratings and the user's noise.
 
     Args:
         sample: from the server.
@@ -228,7 +240,7 @@ def user_conditional(
 def draw_users(
     sample: Sample, conditional: Normals, ratings: Ratings, keys: Keys, sweep: int, spec: BayesianMfSpec
 ) -> UserSample:
-    """The client half of a sweep, first part: factors and noise of each user.
+    """Return the first part of a sweep's client half: factors and noise of each user.
 
     Args:
         sample: from the server.
@@ -256,7 +268,7 @@ def draw_users(
 def statistics(
     sample: Sample, users: UserSample, ratings: Ratings, features: SideFeatures, spec: BayesianMfSpec
 ) -> Statistics:
-    """The client half of a sweep, second part: the sums over these users that the server's draws need."""
+    """Return the second part of a sweep's client half: the sums over users that the server's draws need."""
     biases, loadings = _split(users.factors)
     residuals = _in_units(ratings, sample, spec) - biases[ratings.users]
     weights = np.asarray(users.noise[ratings.users], np.float64)
@@ -285,7 +297,7 @@ def next_sample(
     seed: int,
     sweep: int,
 ) -> Sample:
-    """The server half of a sweep: items, noise and both priors, given sums over users.
+    """Return the server half of a sweep: items, noise and both priors, given sums over users.
 
     Args:
         total: the sum over all clients, float64.
@@ -345,14 +357,14 @@ def _draw_items(
 
 
 def _split(factors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The biases, and the factors with a 1 in their place: what the other side's bias is multiplied with."""
+    """Return the biases, and the factors with a 1 in their place, which multiplies the other side's bias."""
     loadings = factors.copy()
     loadings[:, 0] = 1.0
     return factors[:, 0], loadings
 
 
 def _outer(loadings: FloatArray) -> FloatArray:
-    """(n, triangle): each vector times itself."""
+    """Return (n, triangle): each vector times itself."""
     return triangle(loadings[:, :, np.newaxis] * loadings[:, np.newaxis, :])
 
 

@@ -63,7 +63,7 @@ class RatingClient:
         self._features: SideFeatures | None = None
 
     def sweep(self, sample: Sample, directions: Directions, number: int) -> Statistics:
-        """One sweep: the users are drawn anew and, after the burn-in, the predictions counted."""
+        """Run one sweep: draw the users again and, after the burn-in, count the predictions."""
         if self._features is None:
             self._features = user_features(directions, self.ratings)
         conditional = user_conditional(sample, self.ratings, self._features, self._noise, self._spec)
@@ -75,18 +75,18 @@ class RatingClient:
         return statistics(sample, drawn, self.ratings, self._features, self._spec)
 
     def predicted(self) -> PredictedRatings:
-        """The ratings of the wanted pairs, averaged over the samples so far."""
+        """Return the ratings of the wanted pairs, averaged over the samples so far."""
         return self._sums.predicted(self._spec)
 
 
 class Federation:
-    """Clients asked round by round, and what that sends over the wire.
+    """Clients that answer round by round, and what that sends over the wire.
 
     Args:
         clients: by id, at least one.
 
     Attributes:
-        rounds: how often all were asked.
+        rounds: how often all have answered.
         bytes_up, bytes_down: what one client sent and got in all rounds so far.
     """
 
@@ -95,7 +95,7 @@ class Federation:
         self.rounds = self.bytes_up = self.bytes_down = 0
 
     def ask(self, answer: Callable[[RatingClient], Group], *sent: ArrayGroup) -> Group:
-        """The sum of all answers in float64, in the order of the clients' ids.
+        """Return the sum of all answers in float64, in the order of the clients' ids.
 
         Args:
             answer: what a client answers.
@@ -129,7 +129,7 @@ class Chain:
 def find_directions(
     federation: Federation, spec: BayesianMfSpec, seed: int
 ) -> tuple[RatingCounts, Directions]:
-    """The first rounds: one that counts, then those that find the directions of co-rating."""
+    """Run the first rounds: one that counts, then those that find the directions of co-rating."""
     counts = federation.ask(lambda client: RatingCounts.of(client.ratings))
     n_items = len(counts.item_ratings)
     wanted = min(spec.directions, n_items)
@@ -147,7 +147,7 @@ def run_chain(
     keep: int = 0,
     after_sweep: Callable[[int], None] = lambda number: None,
 ) -> Chain:
-    """All rounds over all clients; the clients then know what they predict.
+    """Run all rounds over all clients; the clients then know what they predict.
 
     Args:
         federation: of the clients.

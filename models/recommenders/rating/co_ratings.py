@@ -44,7 +44,7 @@ class RatingCounts(ArrayGroup):
 
     @classmethod
     def of(cls, ratings: Ratings) -> RatingCounts:
-        """The sums over these users."""
+        """Return the sums over these users."""
         return cls(
             np.bincount(ratings.items, minlength=ratings.n_items).astype(np.float64),
             np.array([ratings.values.sum()]),
@@ -88,7 +88,7 @@ class Products(ArrayGroup):
 
 
 def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:
-    """Random orthonormal columns.
+    """Return random orthonormal columns.
 
     Args:
         counts: over all clients.
@@ -101,27 +101,27 @@ def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:
 
 
 def user_coordinates(directions: Directions, ratings: Ratings) -> Float64Array:
-    """(users, k): Y Q, each user's place among the directions."""
+    """Return (users, k): Y Q, each user's place among the directions."""
     rated = ratings.rated
     scaled = directions.items[rated] / _roots(directions, rated)
     return np.asarray(ratings.matrix() @ scaled) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
 
 
 def products(directions: Directions, ratings: Ratings) -> Products:
-    """The client half of a round."""
+    """Return the client half of a round."""
     places = user_coordinates(directions, ratings) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
     back = np.asarray(ratings.matrix().T @ places)
     return Products(ratings.spread(back / _roots(directions, ratings.rated)))
 
 
 def next_directions(directions: Directions, total: Products) -> Directions:
-    """The server half of a round: the space of Y'Y Q."""
+    """Return the server half of a round: the space of Y'Y Q."""
     basis, _ = np.linalg.qr(total.products)
     return replace(directions, items=basis)
 
 
 def singular_directions(directions: Directions, total: Products, k: int) -> Directions:
-    """The server half of the last round: the k strongest singular vectors in the space (Rayleigh-Ritz)."""
+    """Return the server half of the last round: the space's k strongest singular vectors (Rayleigh-Ritz)."""
     inner = directions.items.T @ total.products
     values, vectors = np.linalg.eigh((inner + inner.T) / 2)
     strongest = np.argsort(-values)[:k]

@@ -13,7 +13,7 @@ from models.evaluation.rating_metrics import INSIDE_90, inside_interval, rating_
 from models.federation.model import ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.recommenders.base.data import HeldOutData, LocalData, Part
-from models.recommenders.base.family import Family, FamilySpec, Features, Judged
+from models.recommenders.base.family import Family, FamilySpec, Features, Judged, LocalRound
 from models.recommenders.base.users import UserArrays
 from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.bayesian_mf import Statistics
@@ -30,7 +30,7 @@ class RatingFamily(Family):
 
     Attributes:
         spec: how to train.
-        content: (items, contents), what the items are; None where that is not known.
+        content: (items, contents), what the items are; None if that is not known.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = RatingSpec
@@ -49,6 +49,9 @@ class RatingFamily(Family):
     def with_features_of(self, items: ItemModel) -> RatingFamily:
         return replace(self, content=require(items, RatingModel).content.astype(np.float64))
 
+    def check_rounds(self, rounds: int) -> None:
+        self.spec.check_rounds(rounds)
+
     def initial(self, n_items: int, seed: int) -> RatingModel:
         content = np.empty((n_items, 0)) if self.content is None else self.content
         return initial_model(n_items, self.spec, seed, content)
@@ -57,16 +60,9 @@ class RatingFamily(Family):
         return RatingRule(self.spec, seed)
 
     def train(
-        self,
-        base: ItemModel,
-        users: UserArrays | None,
-        data: LocalData,
-        *,
-        seed: int,
-        round_: int,
-        client_id: str,
+        self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
-        return contribution(require(base, RatingModel), data.rated, self.spec, seed), None
+        return contribution(require(base, RatingModel), data.rated, self.spec, at.seed), None
 
     @classmethod
     def scorer(cls, items: ItemModel, features: Features | None = None) -> RatingScorer:

@@ -24,7 +24,7 @@ class Normals:
 
     @classmethod
     def of(cls, precisions: Float64Array, linear: Float64Array) -> Normals:
-        """The distributions with log density -x'Px/2 + x'b and so the means P^-1 b.
+        """Return the distributions with log density -x'Px/2 + x'b and so the means P^-1 b.
 
         Args:
             precisions: (n, dims, dims), P, symmetric and positive definite.
@@ -34,12 +34,12 @@ class Normals:
         return cls(np.asarray(means, np.float64), np.asarray(np.linalg.cholesky(precisions), np.float64))
 
     def at(self, noise: Float64Array) -> Float64Array:
-        """(n, dims): the draws that these standard normal numbers (n, dims) lead to."""
+        """Return (n, dims): the draws that these standard normal numbers (n, dims) lead to."""
         upper = np.swapaxes(self.factors, -1, -2)
         return self.means + np.linalg.solve(upper, noise[..., np.newaxis])[..., 0]
 
     def variances(self, rows: np.ndarray, vectors: Float64Array) -> Float64Array:
-        """(pairs,): the variance of x'v, x from the distribution of each row and v the vector beside it.
+        """Return (pairs,): the variance of x'v, x from the distribution of a row and v the vector beside it.
 
         Args:
             rows: (pairs,).
@@ -68,7 +68,7 @@ class RegressionSums:
 
     @classmethod
     def of(cls, features: Float64Array, rows: Float64Array) -> RegressionSums:
-        """The sums over rows (n, dims) with these features (n, f)."""
+        """Return the sums over rows (n, dims) with these features (n, f)."""
         return cls(float(len(rows)), features.T @ features, features.T @ rows, rows.T @ rows)
 
 
@@ -88,8 +88,9 @@ class Regression:
 def draw_regression(
     random: np.random.Generator, sums: RegressionSums, ridge: FloatArray, scale: float
 ) -> Regression:
-    """Coefficients and precision given the factors (Simm et al. 2015, "Macau", section 3; Salakhutdinov and
-    Mnih 2008, eq. 14, for a constant as the one feature).
+    """Draw coefficients and precision given the factors.
+
+    Simm et al. 2015 ("Macau"), section 3; Salakhutdinov and Mnih 2008, eq. 14, for a constant alone.
 
     The prior of the precision is Wishart with as many degrees of freedom as dimensions and mean 1 / scale;
     that of a coefficient row is normal around 0 with `ridge` times the precision.
@@ -113,7 +114,7 @@ def draw_regression(
 
 
 def draw_wishart(random: np.random.Generator, freedom: float, scale: Float64Array) -> Float64Array:
-    """(dims, dims): a Wishart matrix with mean freedom * scale, by Bartlett's decomposition."""
+    """Return (dims, dims): a Wishart matrix with mean freedom * scale, by Bartlett's decomposition."""
     dims = len(scale)
     lower = np.tril(random.standard_normal((dims, dims)), -1)
     lower[np.diag_indices(dims)] = np.sqrt(random.chisquare(freedom - np.arange(dims)))
@@ -122,7 +123,7 @@ def draw_wishart(random: np.random.Generator, freedom: float, scale: Float64Arra
 
 
 def draw_ridges(random: np.random.Generator, prior: Regression, blocks: np.ndarray) -> Float64Array:
-    """(f,): how strongly each block of features is held to 0, given the coefficients; the first is always 1.
+    """Return (f,): how strongly each block of features is held to 0, given the coefficients; 1 for the first.
 
     Features of one block share a ridge, whose prior is exponential with mean 1.
 

@@ -44,7 +44,7 @@ _DRAWN = tuple(one.name for one in fields(Sample))
 
 
 def initial_model(n_items: int, spec: RatingSpec, seed: int, content: Float64Array) -> RatingModel:
-    """The model of round 0, which knows no rating.
+    """Return the model of round 0, which knows no rating.
 
     Args:
         n_items: of the catalogue.
@@ -79,7 +79,7 @@ def initial_model(n_items: int, spec: RatingSpec, seed: int, content: Float64Arr
 
 
 def contribution(model: RatingModel, data: RatedData, spec: RatingSpec, seed: int) -> ArrayGroup:
-    """The client half of a round: sums (float32) over these users, of the kind that the round is for."""
+    """Return the client half of a round: sums (float32) over these users, of the round's kind."""
     sweep = _sweep(model, spec)
     if _progress(model) == 0:
         return RatingCounts.of(data.ratings).map(_f32)
@@ -153,7 +153,7 @@ class RatingRule(MergeRule[RatingModel, ArrayGroup]):
 
 
 def directions_of(model: RatingModel, columns: int | None = None) -> Directions:
-    """The directions of co-rating, float64; all columns, or so many of them."""
+    """Return the directions of co-rating, float64: all columns, or the first `columns`."""
     return Directions(
         model.direction_items[:, :columns].astype(np.float64),
         model.direction_strengths[:columns].astype(np.float64),
@@ -163,12 +163,12 @@ def directions_of(model: RatingModel, columns: int | None = None) -> Directions:
 
 
 def newest_of(model: RatingModel) -> Sample:
-    """The newest draw, float64."""
+    """Return the newest draw, float64."""
     return Sample(**{name: getattr(model, name).astype(np.float64) for name in _DRAWN})
 
 
 def samples_of(model: RatingModel) -> list[Sample]:
-    """The kept draws, of what a prediction needs; the newest one where none was kept yet."""
+    """Return the kept draws of what a prediction needs; the newest draw if none was kept yet."""
     newest = newest_of(model)
     return [
         replace(
@@ -186,7 +186,7 @@ def samples_of(model: RatingModel) -> list[Sample]:
 def predicted(
     model: RatingModel, ratings: Ratings, users: IntArray, items: IntArray, spec: RatingSpec
 ) -> PredictedRatings:
-    """The ratings of these pairs, given what their users rated; nothing is drawn.
+    """Return the ratings of these pairs, given what their users rated; nothing is drawn.
 
     `models.recommenders.scoring.rating_scorer` answers the same for a single user.
 
@@ -210,7 +210,7 @@ def predicted(
 
 
 def _expected_noise(sample: Sample, conditional: Normals, ratings: Ratings, spec: RatingSpec) -> Float64Array:
-    """(users,): t_u at its mean, given the distribution of the user's factors (mean field)."""
+    """Return (users,): t_u at its mean, given the distribution of the user's factors (mean field)."""
     loadings = sample.items[ratings.items].astype(np.float64)
     biases = loadings[:, 0].copy()
     loadings[:, 0] = 1.0
@@ -254,7 +254,7 @@ def _progress(model: RatingModel) -> int:
 
 
 def _sweep(model: RatingModel, spec: RatingSpec) -> int:
-    """Number of the sweep that the next round is, from 0; below 0 before the directions are found."""
+    """Return the next round's number as a sweep, from 0; below 0 before the directions are found."""
     return _progress(model) - 1 - spec.direction_rounds
 
 

@@ -31,15 +31,15 @@ class PredictionSums(ArrayGroup):
 
     @classmethod
     def zero(cls, pairs: int) -> PredictionSums:
-        """The sums over no sample."""
+        """Return the sums over no sample."""
         return cls(np.zeros(pairs), np.zeros(pairs), np.zeros(pairs), np.zeros(1))
 
     def plus(self, other: PredictionSums) -> PredictionSums:
-        """The sums over both."""
+        """Return the sums over both."""
         return self.map(np.add, other)
 
     def predicted(self, spec: BayesianMfSpec) -> PredictedRatings:
-        """Mean and variance over the samples (the variance by the law of total variance)."""
+        """Return mean and variance over the samples (the variance by the law of total variance)."""
         means = self.means / self.samples
         variances = np.maximum(self.squares / self.samples - means**2, 0.0)
         return PredictedRatings(
@@ -57,7 +57,7 @@ def predictions_of(
     items: IntArray,
     spec: BayesianMfSpec,
 ) -> PredictionSums:
-    """One sample's part, the users' factors integrated out instead of drawn (Rao and Blackwell).
+    """Return one sample's part, the users' factors integrated out instead of drawn (Rao and Blackwell).
 
     Args:
         sample: from the server.

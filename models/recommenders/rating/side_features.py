@@ -28,7 +28,7 @@ class SideFeatures:
 
 
 def user_features(directions: Directions, ratings: Ratings) -> SideFeatures:
-    """A client's users: where they stand among the directions, and how much they rate.
+    """Return the features of a client's users: their places among the directions, and how much they rate.
 
     Args:
         directions: shared by all clients.
@@ -44,12 +44,12 @@ def user_features(directions: Directions, ratings: Ratings) -> SideFeatures:
 
 
 def user_feature_blocks(directions: Directions) -> npt.NDArray[np.int64]:
-    """(features,): the blocks of `user_features`, for those who have no users."""
+    """Return (features,): the blocks of `user_features`, for those who have no users."""
     return _blocks([(_CO_RATINGS, len(directions.strengths)), (_COUNT, 1)])
 
 
 def item_features(directions: Directions, content: Float64Array) -> SideFeatures:
-    """All items: who their audience is, how often they are rated, and what they are.
+    """Return the features of all items: their audience, how often they are rated, and what they are.
 
     Args:
         directions: shared by all clients.

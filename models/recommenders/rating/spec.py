@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from models.kernel.settings import defaults_of, refuse_without_effect
-from models.recommenders.rating.bayesian_mf import BayesianMfSpec
+from models.recommenders.rating.bayesian_mf import BayesianMfSettings, BayesianMfSpec
 
 
 @dataclass(frozen=True)
-class RatingSpec:
+class RatingSpec(BayesianMfSettings):
     """A chain of which each round is one step: one that counts, some that find directions, then sweeps.
 
     Attributes:
-        lowest, highest, dims, directions, direction_rounds, noise_freedom, prior_scale: as in
-            `BayesianMfSpec`.
+        direction_rounds: how many rounds find the directions of co-rating.
         burn_in: how many sweeps come before the first draw that is kept.
-        thinning: one of so many draws is kept after that.
+        thinning: after that, every `thinning`-th draw is kept.
         draws: how many kept draws a model holds, the newest; they bound its size.
         family: names this way to train.
     """
 
-    lowest: float = 1.0
-    highest: float = 5.0
-    dims: Annotated[int, Ge(1)] = 10
-    directions: Annotated[int, Ge(1)] = 40
     direction_rounds: Annotated[int, Ge(1)] = 4
-    noise_freedom: Annotated[float, Gt(0)] = 40.0
-    prior_scale: Annotated[float, Gt(0)] = 0.1
     burn_in: Annotated[int, Ge(0)] = 12
     thinning: Annotated[int, Ge(1)] = 3
     draws: Annotated[int, Ge(1)] = 16
     family: Literal["bayesian_mf"] = "bayesian_mf"
-
-    def __post_init__(self) -> None:
-        _ = self.chain  # says what is wrong with the scale
 
     def check_rounds(self, rounds: int) -> None:
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges."""
@@ -52,14 +42,5 @@ class RatingSpec:
     @property
     def chain(self) -> BayesianMfSpec:
         """The model."""
-        return BayesianMfSpec(
-            lowest=self.lowest,
-            highest=self.highest,
-            dims=self.dims,
-            directions=self.directions,
-            direction_rounds=self.direction_rounds,
-            noise_freedom=self.noise_freedom,
-            prior_scale=self.prior_scale,
-            sweeps=self.burn_in + 1,
-            burn_in=self.burn_in,
-        )
+        common = {one.name: getattr(self, one.name) for one in fields(BayesianMfSettings)}
+        return BayesianMfSpec(**common, sweeps=self.burn_in + 1, burn_in=self.burn_in)

@@ -5,7 +5,7 @@ Of the model they read what a history needs and no more, as its arrays may be ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from models.kernel.arrays import FloatArray
 from models.recommenders.items.item_factors import ItemFactors, UserStep
 from models.recommenders.items.item_weights import ItemWeights, remembered
-from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_history
+from models.recommenders.scoring.fold_in import Float64Array, Rows
 from models.recommenders.scoring.reasons import Reason, shares_of
-from models.recommenders.scoring.scorer import Read, Scorer, ScorerParts
+from models.recommenders.scoring.scorer import HistoryScorer, Read, ScorerParts
 
 _USER_STEP = ("weight", "regularisation", "exponent")
 
@@ -46,7 +46,7 @@ class SummedScores:
 
 
 @dataclass(frozen=True)
-class FactorScorer(Scorer):
+class FactorScorer(HistoryScorer):
     """iALS: a user's vector is a sum over the history, and so are the scores.
 
     Attributes:
@@ -81,14 +81,8 @@ class FactorScorer(Scorer):
     def __len__(self) -> int:
         return len(self.popularity)
 
-    def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
-    ) -> SummedScores:
-        rows, counted = checked_history(history_rows, weights, len(self))
-        parts, items = self.step.parts(rows, counted), self.step.items
+    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> SummedScores:
+        parts, items = self.step.parts(rows, counts), self.step.items
         # A history that says nothing gets what people like. A vector of another precision would have numpy
         # copy all embeddings first.
         scores = items @ parts.sum(axis=0).astype(items.dtype) if len(rows) else self.popularity
@@ -126,7 +120,7 @@ class FactorScorer(Scorer):
 
 
 @dataclass(frozen=True)
-class WeightsScorer(Scorer):
+class WeightsScorer(HistoryScorer):
     """Item-to-item weights: what is remembered of each item of a history, times its weights.
 
     A history's items come oldest first. For an answer the rows of its items alone are read.
@@ -153,15 +147,9 @@ class WeightsScorer(Scorer):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
-    ) -> SummedScores:
-        rows, counted = checked_history(history_rows, weights, len(self))
+    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> SummedScores:
         steps_back = np.arange(len(rows))[::-1]
-        memories = [counted * remembered(steps_back, each) for each in self.model.forgetting.tolist()]
+        memories = [counts * remembered(steps_back, each) for each in self.model.forgetting.tolist()]
         own = list(zip(memories, self.model.weights, strict=True))
 
         def summands(some: npt.NDArray[np.int64]) -> Float64Array:

@@ -12,7 +12,7 @@ from models.kernel.arrays import FloatArray
 def diversified(
     rows: npt.NDArray[np.int64], scores: FloatArray, directions: FloatArray, k: int, diversity: float
 ) -> npt.NDArray[np.int64]:
-    """k of the candidate rows, chosen one by one by maximal marginal relevance.
+    """Return k of the candidate rows, chosen one by one by maximal marginal relevance.
 
     Carbonell and Goldstein 1998: the next item is the one with the largest
 
@@ -25,11 +25,11 @@ def diversified(
         rows: (n,) candidates, the best first.
         scores: (n,) of the candidates.
         directions: (n, dims) their embeddings, of length 1.
-        k: how many; all where there are fewer.
+        k: how many; all of them if there are fewer.
         diversity: from 0 to 1.
 
     Raises:
-        InvalidInput: the diversity is none.
+        InvalidInput: the diversity is not from 0 to 1.
     """
     if not 0.0 <= diversity <= 1.0:
         raise InvalidInput(f"Diversity must be between 0 and 1, got {diversity}.")

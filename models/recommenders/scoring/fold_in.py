@@ -15,7 +15,7 @@ Float64Array = npt.NDArray[np.float64]
 Rows = Sequence[int] | npt.NDArray[np.integer]
 _POPULARITY_POWER = 0.5
 _ITEMS_AT_ONCE = 1 << 16
-# Into so many blocks the scores are cut at least, to find the best of them.
+# The scores are cut into at least this number of blocks, to find the best of them.
 _BLOCKS = 1000
 
 
@@ -65,7 +65,7 @@ class ItemSide:
 
     @classmethod
     def of(cls, embeddings: FloatArray, biases: FloatArray) -> ItemSide:
-        """The item side of these embeddings (items, dims) and biases (items,)."""
+        """Return the item side of these embeddings (items, dims) and biases (items,)."""
         shares = np.exp(_POPULARITY_POWER * (biases.astype(np.float64) - biases.max()))
         shares /= shares.sum()
         mean, covariance = _moments(embeddings, shares)
@@ -84,7 +84,7 @@ class ItemSide:
         return int(self.embeddings.shape[0])
 
     def scores(self, user: Float64Array) -> FloatArray:
-        """The scores (items,) of all items for a user vector (dims,), in the embeddings' precision."""
+        """Return the scores (items,) of all items for a user vector (dims,), in the embeddings' precision."""
         # A vector of another precision would have numpy copy all embeddings first.
         return np.asarray(self.embeddings @ user.astype(self.embeddings.dtype) + self.biases)
 
@@ -95,7 +95,7 @@ class FoldedUser:
 
     Attributes:
         parts: (history, dims), what each item of the history adds to it.
-        rest: (dims,) what no item of the history explains; None where that is nothing.
+        rest: (dims,) what no item of the history explains; None if there is no such rest.
     """
 
     parts: Float64Array
@@ -103,7 +103,7 @@ class FoldedUser:
 
     @classmethod
     def trained(cls, vector: Float64Array, parts: Float64Array) -> FoldedUser:
-        """A user whose vector (dims,) was trained, and the parts (history, dims) that explain some of it."""
+        """Return a user of a trained vector (dims,) and the parts (history, dims) that explain some of it."""
         return cls(parts, vector - parts.sum(axis=0))
 
     @property
@@ -116,7 +116,7 @@ class FoldedUser:
 def fold_in(
     history_rows: Rows, side: ItemSide, how: FoldIn | None = None, weights: Sequence[float] | None = None
 ) -> FoldedUser:
-    """The user vector that makes a history probable, given fixed items.
+    """Return the user vector that makes a history probable, given fixed items.
 
     A user of vector x takes item j with a probability proportional to p_j exp(x'y_j), where p_j is the item's
     popularity (`ItemSide`), and x is normal around zero with the precision lambda. The log-posterior of items
@@ -133,7 +133,7 @@ def fold_in(
         history_rows: rows of the seen items, without duplicates; may be empty.
         side: the items.
         how: the prior.
-        weights: how often each seen item counts, more than 0; 1 where nothing is said.
+        weights: how often each seen item counts, more than 0; 1 by default.
 
     Raises:
         InvalidInput: a row is not one of the items, or a weight is not positive.
@@ -148,7 +148,7 @@ def fold_in(
 def checked_history(
     history_rows: Rows, weights: Sequence[float] | None, items: int
 ) -> tuple[npt.NDArray[np.int64], Float64Array]:
-    """The rows (history,) of a history and the weight (history,) of each, 1 where nothing is said.
+    """Return the rows (history,) of a history and the weight (history,) of each, 1 by default.
 
     Raises:
         InvalidInput: a row is not one of the items, or a weight is not positive.
@@ -165,13 +165,13 @@ def checked_history(
 def top_k(
     scores: FloatArray, k: int, exclude: Rows = (), allowed: npt.NDArray[np.bool_] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Rows of the k highest scores, highest first; among equal scores the lower row comes first.
+    """Return the rows of the k highest scores, highest first; among equal scores the lower row comes first.
 
     Args:
         scores: (items,), finite.
         k: at least 1; fewer rows come back where fewer are left.
         exclude: rows that must not appear.
-        allowed: (items,) which rows may appear; all where nothing is said.
+        allowed: (items,) which rows may appear; all by default.
 
     Raises:
         InvalidInput: k is less than 1.
@@ -187,7 +187,7 @@ def top_k(
 
 
 def _moments(embeddings: FloatArray, shares: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Mean (dims,) and covariance (dims, dims) of embeddings (items, dims) drawn by these shares (items,)."""
+    """Return mean (dims,) and covariance (dims, dims) of embeddings (items, dims) drawn by shares."""
     dims = embeddings.shape[1]
     mean, square = np.zeros(dims), np.zeros((dims, dims))
     # In parts, because a float64 copy of a million embeddings would be larger than all else.
@@ -200,7 +200,7 @@ def _moments(embeddings: FloatArray, shares: Float64Array) -> tuple[Float64Array
 
 
 def _threshold(scores: FloatArray, k: int) -> float:
-    """A score that at least k items reach, and few others do; -inf where there are fewer than k.
+    """Return a score that at least k items reach, and few others do; -inf if there are fewer than k.
 
     The maxima of disjoint blocks are scores of different items, so the k-th highest maximum is reached by at
     least k of them. It is found without moving the scores about, as a partition of all of them would.

@@ -30,7 +30,7 @@ class Plane:
 
 
 def principal_plane(vectors: FloatArray) -> Plane:
-    """The plane in which n vectors (n, width) differ most: principal components (Hotelling 1933).
+    """Return the plane in which n vectors (n, width) differ most: principal components (Hotelling 1933).
 
     Taken from the (n, n) products of the vectors, as in classical scaling (Torgerson 1952), because there may
     be far more columns than rows. The sign of an axis is free: its farthest vector lies on the positive side.
@@ -56,7 +56,7 @@ def principal_plane(vectors: FloatArray) -> Plane:
 def main_labels(
     labels: Mapping[str, npt.NDArray[np.int64]], n_items: int, most: int
 ) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """One label for each item, out of the few most frequent ones.
+    """Return one label for each item, out of the few most frequent ones.
 
     An item with several of them gets its rarest, which says most about it.
 

@@ -21,7 +21,7 @@ from models.kernel.arrays import FloatArray
 from models.recommenders.items.rating_model import PredictedRatings, RatingModel
 from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.scoring.reasons import Reason, shares_of
-from models.recommenders.scoring.scorer import Read, Scorer, ScorerParts
+from models.recommenders.scoring.scorer import HistoryScorer, Read, ScorerParts
 
 # Turns between a user's factors and noise, here and on clients; more change no figure.
 TURNS = 2
@@ -74,15 +74,15 @@ class ScoredRatings:
 
 
 @dataclass(frozen=True)
-class RatingScorer(Scorer):
+class RatingScorer(HistoryScorer):
     """Predicts ratings, and ranks by them.
 
-    Asked for recommendations, it hears that the items of a history are liked: each counts as a rating at the
+    For recommendations it takes the items of a history to be liked: each counts as a rating at the
     top of the scale, and an item's weight is how much that rating counts.
 
     Attributes:
         model: of any round; predictions are averages over its kept draws, or come from the newest one where
-            none was kept yet.
+            no draw was kept yet.
     """
 
     KIND: ClassVar[str] = "ratings"
@@ -129,14 +129,8 @@ class RatingScorer(Scorer):
         noise = (unit**2 / precisions).mean(axis=0)
         return PredictedRatings(np.clip(means, low, high), np.sqrt(spread), np.sqrt(spread + noise))
 
-    def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
-    ) -> ScoredRatings:
-        rows, counted = checked_history(history_rows, weights, len(self))
-        rater = self._rater(rows, np.full(len(rows), self.scale[1]), counted)
+    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> ScoredRatings:
+        rater = self._rater(rows, np.full(len(rows), self.scale[1]), counts)
         said = np.einsum("dnf,df->n", self.loadings, rater.means) / len(self.loadings)
         scores = self._mean + self._unit * (self.biases.mean(axis=0) + said)
         return ScoredRatings(scores, rows.tolist(), rater, self)
@@ -179,7 +173,7 @@ class RatingScorer(Scorer):
         return RaterFactors(means, parts, covariances, noise)
 
     def _features(self, rows: npt.NDArray[np.int64]) -> Float64Array:
-        """(features,): as `models.recommenders.rating.side_features.user_features` of one user."""
+        """Return (features,): `models.recommenders.rating.side_features.user_features` of one user."""
         model = self.model
         count, users = max(len(rows), 1), max(float(model.users[0]), 1.0)
         n = model.n_directions
@@ -201,9 +195,7 @@ class RatingScorer(Scorer):
 
     @cached_property
     def _items(self) -> Float64Array:
-        model = self.model
-        kept = model.kept_items[: model.draws] if model.draws else model.items[np.newaxis]
-        return kept.astype(np.float64)
+        return self._draws_of(self.model.kept_items, self.model.items)
 
     @cached_property
     def biases(self) -> Float64Array:
@@ -225,22 +217,21 @@ class RatingScorer(Scorer):
     @cached_property
     def _precisions(self) -> Float64Array:
         model = self.model
-        if not model.draws:
-            return np.asarray(model.noise[0] * model.item_noise.astype(np.float64))[np.newaxis]
-        noise = model.kept_noise[: model.draws].astype(np.float64)
-        return np.asarray(noise[:, np.newaxis] * model.kept_item_noise[: model.draws])
+        noise = self._draws_of(model.kept_noise, model.noise[0])
+        return np.asarray(noise[:, np.newaxis] * self._draws_of(model.kept_item_noise, model.item_noise))
 
     @cached_property
     def _user_precision(self) -> Float64Array:
-        model = self.model
-        kept = model.kept_user_precision[: model.draws] if model.draws else model.user_precision[np.newaxis]
-        return kept.astype(np.float64)
+        return self._draws_of(self.model.kept_user_precision, self.model.user_precision)
 
     @cached_property
     def _user_coefficients(self) -> Float64Array:
-        model = self.model
-        kept = model.kept_user_coefficients[: model.draws]
-        return (kept if model.draws else model.user_coefficients[np.newaxis]).astype(np.float64)
+        return self._draws_of(self.model.kept_user_coefficients, self.model.user_coefficients)
+
+    def _draws_of(self, kept: FloatArray, newest: FloatArray) -> Float64Array:
+        """Return (draws, ...) float64: what was kept, or the newest draw before any was."""
+        draws = kept[: self.model.draws] if self.model.draws else newest[np.newaxis]
+        return draws.astype(np.float64)
 
     @cached_property
     def _directions(self) -> FloatArray:

@@ -34,7 +34,7 @@ def reasons_for(
     mean_embedding: Float64Array,
     most: int,
 ) -> list[tuple[Reason, ...]]:
-    """For each recommended row what speaks for it, the strongest first, with shares that add up to 1.
+    """Return for each recommended row what speaks for it, the strongest first, with shares that add up to 1.
 
     A score is a sum: the item's bias, and its product with the part of each item of the history. Each is
     taken relative to the average item, since what lifts all items alike explains none. What speaks against
@@ -46,8 +46,8 @@ def reasons_for(
         user: the user vector in parts.
         side: the items.
         mean_embedding: (dims,) of all items.
-        most: at most so many reasons are named for an item; the rest are one, "others", together with what
-            no item of the history explains.
+        most: the largest number of reasons that are named for an item; the rest are one, "others", together
+            with what no item of the history explains.
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
@@ -59,13 +59,13 @@ def reasons_for(
 def shares_of(
     lifts: Float64Array, rest: Float64Array, history_rows: Sequence[int], most: int
 ) -> list[tuple[Reason, ...]]:
-    """What speaks for each item, the strongest first, with shares that add up to 1.
+    """Return what speaks for each item, the strongest first, with shares that add up to 1.
 
     Args:
         lifts: (k, history + 1), what each item of the history adds, and last what popularity does.
         rest: (k,), what no single item of the history explains.
         history_rows: (history,) their rows.
-        most: at most so many reasons are named for an item; the rest are one, "others".
+        most: the largest number of reasons that are named for an item; the rest are one, "others".
     """
     for_it, unnamed = np.maximum(lifts, 0.0), np.maximum(rest, 0.0)
     totals = for_it.sum(axis=1) + unnamed
@@ -83,7 +83,7 @@ def shares_of(
 def _reasons(
     history_rows: list[int], places: list[int], shares: list[float], count: int
 ) -> tuple[Reason, ...]:
-    """Reasons from the places of the largest shares, and how many shares there are in all."""
+    """Return the reasons from the places of the largest shares and the number of all shares."""
     if not count:
         # Nothing lifts it above the average item: it is only what is left.
         return (Reason(None, "popularity", 1.0),)

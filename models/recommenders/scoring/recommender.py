@@ -80,7 +80,7 @@ class Recommender:
         titles: Sequence[str],
         how: FoldIn | None = None,
     ) -> Recommender:
-        """A recommender that folds histories in between these items.
+        """Return a recommender that folds histories in between these items.
 
         Raises:
             InvalidInput: there is not one id and one title per row.
@@ -89,7 +89,7 @@ class Recommender:
         return cls(Factors.of(side, how), item_ids, titles)
 
     def scores(self, history_rows: Sequence[int]) -> FloatArray:
-        """The scores (items,) of all items for a history."""
+        """Return the scores (items,) of all items for a history."""
         return self.scorer.score(history_rows).scores
 
     def recommend(
@@ -104,17 +104,17 @@ class Recommender:
         reasons: int = 0,
         vector: Float64Array | None = None,
     ) -> list[Recommendation]:
-        """The k best items for a history; what is in the history itself is never recommended.
+        """Return the k best items for a history; items of the history are never recommended.
 
         Args:
             history_rows: rows without duplicates; for an empty history the popular items come first.
             k: at least 1.
             exclude: further rows that must not appear.
-            weights: confidence in each item of the history; 1 where nothing is said.
-            allowed: (items,) which items may appear; all where nothing is said.
+            weights: confidence in each item of the history; 1 by default.
+            allowed: (items,) which items may appear; all by default.
             diversity: from 0, the best scores, to 1, the most different items among the candidates.
             reasons: how many reasons each item comes with, at most.
-            vector: (dims,) the user's own trained one, where there is one: it scores in place of the history.
+            vector: (dims,) the user's own trained one, if any: it scores in place of the history.
         """
         scored = self.scorer.score(history_rows, weights, vector)
         candidates = k * _CANDIDATES_EACH if diversity else k
@@ -135,7 +135,7 @@ class Recommender:
         ]
 
     def similar(self, row: int, k: int) -> list[Similar]:
-        """The k items that are most like this one."""
+        """Return the k items that are most like this one."""
         similarities = self.scorer.similarities(row)
         return [
             Similar(self.item_ids[other], self.titles[other], float(similarities[other]))
@@ -143,6 +143,6 @@ class Recommender:
         ]
 
     def golden_scores(self) -> FloatArray:
-        """The scores of all items for three fixed histories: the first row, the middle one, and both."""
+        """Return all items' scores for three fixed histories: the first row, the middle one, and both."""
         middle = len(self.item_ids) // 2
         return np.concatenate([self.scores(rows) for rows in ([0], [middle], sorted({0, middle}))])

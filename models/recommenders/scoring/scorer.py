@@ -12,11 +12,19 @@ import numpy.typing as npt
 
 from models.kernel.arrays import FloatArray
 from models.recommenders.items.rating_model import PredictedRatings
-from models.recommenders.scoring.fold_in import Float64Array, FoldedUser, FoldIn, ItemSide, Rows, fold_in
+from models.recommenders.scoring.fold_in import (
+    Float64Array,
+    FoldedUser,
+    FoldIn,
+    ItemSide,
+    Rows,
+    checked_history,
+    fold_in,
+)
 from models.recommenders.scoring.reasons import Reason, reasons_for
 
 Array = npt.NDArray[Any]
-# Gives the array of a name. Raises an error unless it has the shape, where one is given.
+# Returns the array of a name, or raises an error unless it has the given shape.
 Read = Callable[[str, tuple[int, ...] | None], Array]
 
 
@@ -136,6 +144,22 @@ class Scorer(ABC):
     def rater(self) -> Rater | None:
         """What predicts ratings; None for a model that only ranks."""
         return None
+
+
+class HistoryScorer(Scorer):
+    """A scorer whose users have no vectors of their own."""
+
+    def score(
+        self,
+        history_rows: Sequence[int],
+        weights: Sequence[float] | None = None,
+        vector: Float64Array | None = None,
+    ) -> Scored:
+        return self.scored(*checked_history(history_rows, weights, len(self)))
+
+    @abstractmethod
+    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> Scored:
+        """Return the scores of all items for a history of these rows, each with its weight in `counts`."""
 
 
 @dataclass(frozen=True)

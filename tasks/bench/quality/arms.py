@@ -16,7 +16,7 @@ import numpy as np
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
-from models.recommenders.base.family import FamilySpec
+from models.recommenders.base.family import FamilySpec, LocalRound
 from models.recommenders.families.registry import family_of, history_scores
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.simulation import Simulation
@@ -98,9 +98,7 @@ class Additive(BenchFamily):
             rule = family.rule(done / self.rounds, seed)
             state = rule.empty(model)
             for name in sorted(learners):
-                part, _ = family.train(
-                    model.items, None, learners[name], seed=seed, round_=done + 1, client_id=name
-                )
+                part, _ = family.train(model.items, None, learners[name], LocalRound(name, done + 1, seed))
                 state = state.plus(name, rule.contribution(part))
             sent += _size(part)
             model = rule.finish(state, model)

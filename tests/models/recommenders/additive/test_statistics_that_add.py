@@ -19,7 +19,7 @@ from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.recommenders.additive.family import AdditiveFamily
 from models.recommenders.additive.ials import IalsFamily, IalsSpec, user_embeddings
 from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec
-from models.recommenders.base.family import Family
+from models.recommenders.base.family import Family, LocalRound
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.families.registry import answering
 from models.recommenders.items.cold_items import Placement
@@ -77,7 +77,7 @@ def federated_model(family: Family, clients: list[Histories], rounds: int) -> It
         state = rule.empty(model)
         for number, own in enumerate(clients):
             name = f"client-{number:03}"
-            part, users = family.train(model.items, None, Silo(own), seed=1, round_=1, client_id=name)
+            part, users = family.train(model.items, None, Silo(own), LocalRound(name, 1, 1))
             assert users is None
             state = rule.add(state, model, ClientUpdate(name, model.round, "base", "cat", Contribution(part)))
         model = rule.finish(state, model)
@@ -207,7 +207,7 @@ def test_an_item_that_no_user_used_is_scored_by_its_features(name):
 def test_a_model_of_another_family_is_refused(name):
     other = FAMILIES["ease" if name == "ials" else "ials"]
     with pytest.raises(InvalidInput, match="another family's"):
-        FAMILIES[name].train(other.initial(ITEMS, 1), None, Silo(SILOS[0]), seed=1, round_=1, client_id="a")
+        FAMILIES[name].train(other.initial(ITEMS, 1), None, Silo(SILOS[0]), LocalRound("a", 1, 1))
 
 
 @every_family

@@ -15,6 +15,7 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.base.family import LocalRound
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.families.registry import family_of, spec_of
 from models.recommenders.lightfm.family import LightFMFamily
@@ -51,7 +52,7 @@ every_scorer = pytest.mark.parametrize(("spec", "kind"), SCORERS.values(), ids=S
 def trained(spec):
     family = family_of(spec)
     model = family.initial(ITEMS, seed=1)
-    part, _ = family.train(model, None, DATA, seed=1, round_=1, client_id="a")
+    part, _ = family.train(model, None, DATA, LocalRound("a", 1, 1))
     rule = family.rule()
     base = GlobalModel(0, "cat", model)
     state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", Contribution(part)))
@@ -72,12 +73,12 @@ def test_an_unknown_family_is_refused_with_the_known_ones(values):
 
 def test_lightfm_needs_its_users_to_train_a_round():
     with pytest.raises(InvalidInput, match="'oak' trains LightFM without its users"):
-        LIGHTFM.train(LIGHTFM.initial(ITEMS, 1), None, DATA, seed=1, round_=1, client_id="oak")
+        LIGHTFM.train(LIGHTFM.initial(ITEMS, 1), None, DATA, LocalRound("oak", 1, 1))
 
 
 def test_lightfm_contributes_what_its_rule_prepares_of_a_round_of_training():
     base, users = LIGHTFM.initial(ITEMS, 1), initial_users(3, 3, 1, "oak")
-    part, kept = LIGHTFM.train(base, users, DATA, seed=1, round_=1, client_id="oak")
+    part, kept = LIGHTFM.train(base, users, DATA, LocalRound("oak", 1, 1))
     items, expected = train_round(base, users, DATA.training, LIGHTFM.spec, seed=1, round_=1, client_id="oak")
     prepared = LIGHTFM.rule().prepare(base, items)
     for (name, array), (_, wanted) in zip(part.named(), prepared.named(), strict=True):

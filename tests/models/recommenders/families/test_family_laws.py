@@ -21,7 +21,7 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.base.data import Part
-from models.recommenders.base.family import Family
+from models.recommenders.base.family import Family, LocalRound
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.base.users import UserArrays
@@ -128,7 +128,7 @@ class Round:
 
 
 def trained(family: Family, data: Client, base: GlobalModel, users: UserArrays | None) -> Any:
-    return family.train(base.items, users, data, seed=SEED, round_=base.round + 1, client_id="ash")
+    return family.train(base.items, users, data, LocalRound("ash", base.round + 1, SEED))
 
 
 def users_of(family: Family, data: Client) -> UserArrays | None:

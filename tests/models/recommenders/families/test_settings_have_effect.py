@@ -20,6 +20,7 @@ from models.errors import InvalidConfig, InvalidInput
 from models.evaluation.judgement import RANKINGS
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.histories import Histories
+from models.recommenders.base.family import LocalRound
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.families.registry import families, family_of
@@ -60,9 +61,8 @@ CLIENTS = {client: data_of(client) for client in "ab"}
 def learned(spec: Any) -> str:
     """Return a digest of the model after a small federation, and of what it answers to a client's users."""
     rounds = ROUNDS.get(type(spec), 4)
-    if hasattr(spec, "check_rounds"):
-        spec.check_rounds(rounds)
     family = family_of(spec)
+    family.check_rounds(rounds)
     model = GlobalModel(0, "catalogue", family.initial(ITEMS, seed=SEED))
     users: dict[str, Any] = dict.fromkeys(CLIENTS)
     if family.keeps_users:
@@ -72,7 +72,7 @@ def learned(spec: Any) -> str:
         state = rule.empty(model)
         for client, data in CLIENTS.items():
             arrays, users[client] = family.train(
-                model.items, users[client], data, seed=SEED, round_=done + 1, client_id=client
+                model.items, users[client], data, LocalRound(client, done + 1, SEED)
             )
             contribution = rule.contribution(arrays, len(data.training))
             state = rule.add(state, model, ClientUpdate(client, done, "base", "catalogue", contribution))

@@ -16,6 +16,7 @@ from models.kernel.catalog import ItemCatalog
 from models.kernel.histories import Histories
 from models.kernel.streams import user_keys
 from models.recommenders.additive.ease import EaseSpec
+from models.recommenders.base.family import LocalRound
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.families.registry import family_of, spec_of
 from models.recommenders.items.rating_model import RatingModel
@@ -84,9 +85,7 @@ def run(parts: list[Data], rounds: int = ROUNDS, spec: RatingSpec = SPEC) -> lis
     for round_ in range(1, rounds + 1):
         state = rule.empty(base)
         for number, data in enumerate(parts):
-            part, users = family.train(
-                base.items, None, data, seed=1, round_=round_, client_id=f"c{number:03}"
-            )
+            part, users = family.train(base.items, None, data, LocalRound(f"c{number:03}", round_, 1))
             assert users is None
             update = ClientUpdate(f"c{number:03}", round_ - 1, "b", "cat", Contribution(part))
             state = rule.add(state, base, update)
@@ -226,9 +225,7 @@ def test_a_family_is_found_by_its_spec():
     assert spec_of(vars(SPEC)) == SPEC
     assert RatingFamily(SPEC) == FAMILY
     with pytest.raises(InvalidInput, match="another family's"):
-        FAMILY.train(
-            family_of(EaseSpec()).initial(ITEMS, 1), None, EVERYBODY, seed=1, round_=1, client_id="a"
-        )
+        FAMILY.train(family_of(EaseSpec()).initial(ITEMS, 1), None, EVERYBODY, LocalRound("a", 1, 1))
     with pytest.raises(InvalidInput, match="needs two ends"):
         RatingSpec(lowest=5.0, highest=5.0)
 
