@@ -43,7 +43,7 @@ async def start_run(client: PrefectClient, step_order: StepOrder, away_s: float)
         deployment = await client.read_deployment_by_name(f"silo-step/{silo}")
         run = await client.create_flow_run_from_deployment(
             deployment.id,
-            parameters={"asked": step_order.as_json()},
+            parameters={"order": step_order.as_json()},
             name=f"{silo}-{step_order.step}-round-{step_order.order.round}",
             idempotency_key=once,
         )

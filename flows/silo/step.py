@@ -14,11 +14,11 @@ from tasks.silos.perform_step import Silo, note_failure, perform_step
 
 
 @flow(name="silo-step", persist_result=False)
-def silo_step(asked: dict[str, Any]) -> None:
+def silo_step(order: dict[str, Any]) -> None:
     """Do one step on the silo's data and put the signed answer into the exchange.
 
     Args:
-        asked: the coordinator's order, as `tasks.messages.steps.StepOrder` writes it.
+        order: the coordinator's order, as `tasks.messages.steps.StepOrder` writes it.
     """
     home = apply()
     try:
@@ -32,7 +32,7 @@ def silo_step(asked: dict[str, Any]) -> None:
             min_users=settings.policy.min_users,
             keep_jobs=settings.keep_jobs,
         )
-        perform_step(silo, StepOrder.of_json(asked))
+        perform_step(silo, StepOrder.of_json(order))
     except Exception as error:  # noqa: BLE001 - no error may leave the silo
         # An error's message may name users and items, and Prefect would send it to the coordinator.
         note_failure(home, error)

@@ -73,7 +73,7 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
 
         from_child, to_worker = self._fork.Pipe(duplex=False)
         child = self._fork.Process(
-            target=run_step, args=(flow_run.parameters.get("asked"), to_worker), daemon=True
+            target=run_step, args=(flow_run.parameters.get("order"), to_worker), daemon=True
         )
         # The first start waits for the imports. The worker continues in the meantime.
         await anyio.to_thread.run_sync(child.start)

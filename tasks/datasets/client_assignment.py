@@ -63,7 +63,7 @@ def assign_clients(split: Split, checked: Interactions, source: Table, users: Ta
             would share an id.
     """
     if isinstance(split, ByChance):
-        return _dealt(split, checked, source)
+        return _at_random(split, checked, source)
     if isinstance(split, ByUser):
         values, prefix, what = pd.Series(checked.users, index=checked.users), "user-", "user ids"
     else:
@@ -103,7 +103,7 @@ def _values(column: str, checked: Interactions, source: Table, users: Table | No
     )
 
 
-def _dealt(split: ByChance, checked: Interactions, source: Table) -> pd.Series[str]:
+def _at_random(split: ByChance, checked: Interactions, source: Table) -> pd.Series[str]:
     count = len(checked.users)
     if split.clients > count:
         rule = f"{split.clients} clients for {count} users would leave {split.clients - count} clients empty"

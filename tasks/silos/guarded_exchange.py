@@ -69,7 +69,7 @@ class Border:
         """The only folder of the exchange that the silo writes to."""
         return silo_folder(self.silo)
 
-    def let_out(self, folder: str, data: bytes) -> None:
+    def record_egress(self, folder: str, data: bytes) -> None:
         """Record in the ledger that these bytes leave now.
 
         Raises:
@@ -130,7 +130,7 @@ class GuardedExchange(Exchange):
         Raises:
             EgressRefused: the policy does not allow it; nothing left.
         """
-        self.border.let_out(folder, data)
+        self.border.record_egress(folder, data)
         return super().put(folder, data)
 
     def remove(self, folder: str) -> None:

@@ -223,7 +223,7 @@ class Silos:
             )
         for run in runs:
             # Found by its parameters, because a run gets its name only when it begins.
-            asked = run.parameters["asked"]
+            asked = run.parameters["order"]
             order = asked["order"]
             mine = order["job"]["job_id"].startswith(self.federation.name)
             if mine and (order["client_id"], asked["step"], order["round"]) == (name, "train", round_):

@@ -27,7 +27,7 @@ def heartbeats(silos: Silos) -> dict[str, list[datetime]]:
     found: dict[str, list[datetime]] = {name: [] for name in NAMES}
     with get_client(sync_client=True) as client:
         for each in client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["silo-step"]))):
-            order = each.parameters["asked"]["order"]
+            order = each.parameters["order"]["order"]
             if order["job"]["job_id"].startswith(silos.federation.name):
                 only = EventFilter(
                     event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),

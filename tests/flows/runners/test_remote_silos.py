@@ -36,7 +36,7 @@ from tasks.exchange.codec import encode_model
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
-from tasks.messages.answers import Delivery, Evaluation
+from tasks.messages.answers import ClientEvaluation, Delivery
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.steps import Step, StepOrder
 from tasks.silos.egress_ledger import EgressLedger
@@ -123,7 +123,7 @@ def serve(shop: Shop, deployment_id: UUID, stop: threading.Event) -> None:
                 shop.begun.append(run.id)
                 client.set_flow_run_state(run.id, Running(), force=True)
                 try:
-                    shop.behave(shop, StepOrder.of_json(run.parameters["asked"]))
+                    shop.behave(shop, StepOrder.of_json(run.parameters["order"]))
                     state: Any = Completed()
                 except Exception as error:  # noqa: BLE001
                     state = Failed(message=type(error).__name__)
@@ -192,7 +192,7 @@ def test_a_silo_s_update_equals_that_of_a_local_client_of_its_name(shop: Shop) -
     assert delivery.update.path.startswith(f"silos/{shop.name}/{JOB}/updates/000001/")
     assert delivery.ended > delivery.started
     evaluation = shop.ask("evaluate", replace(order, base=shop.order(2).base))
-    assert isinstance(evaluation, Evaluation)
+    assert isinstance(evaluation, ClientEvaluation)
     assert evaluation.metrics["ndcg@10"].weight == 8
 
 

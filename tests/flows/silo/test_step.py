@@ -23,6 +23,8 @@ ASKED = {
             "silos_dir": "/nowhere",
             "evaluation_seed": 5,
             "negatives": 20,
+            "cohort": 1,
+            "postprocessors": [],
         },
         "client_id": "ash",
         "round": 1,

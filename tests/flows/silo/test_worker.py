@@ -108,7 +108,7 @@ def start_run(deployment_id: UUID, order: Any) -> UUID:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return client.create_flow_run_from_deployment(deployment_id, parameters={"asked": order}).id
+        return client.create_flow_run_from_deployment(deployment_id, parameters={"order": order}).id
 
 
 def state(run_id: UUID) -> Any:
