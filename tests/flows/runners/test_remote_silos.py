@@ -36,7 +36,7 @@ from tasks.exchange.codec import encode_model
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
-from tasks.messages.answers import Delivery, Evaluation
+from tasks.messages.answers import ClientEvaluation, Delivery
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.steps import Step, StepOrder
 from tasks.silos.egress_ledger import EgressLedger
@@ -192,7 +192,7 @@ def test_a_silo_s_update_equals_that_of_a_local_client_of_its_name(shop: Shop) -
     assert delivery.update.path.startswith(f"silos/{shop.name}/{JOB}/updates/000001/")
     assert delivery.ended > delivery.started
     evaluation = shop.ask("evaluate", replace(order, base=shop.order(2).base))
-    assert isinstance(evaluation, Evaluation)
+    assert isinstance(evaluation, ClientEvaluation)
     assert evaluation.metrics["ndcg@10"].weight == 8
 
 

@@ -23,6 +23,8 @@ ASKED = {
             "silos_dir": "/nowhere",
             "evaluation_seed": 5,
             "negatives": 20,
+            "cohort": 3,
+            "postprocessors": [],
         },
         "client_id": "ash",
         "round": 1,
