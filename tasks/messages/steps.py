@@ -15,7 +15,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.record import JsonObject
-from tasks.messages.signed_head import Signed
+from tasks.messages.signed_head import SignedHead
 
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 Step = Literal["check", "train", "evaluate", "compare"]
@@ -85,10 +85,10 @@ class StepOrder:
         return InteractionLimits(**self.arguments["limits"])
 
     @property
-    def witnessed(self) -> Signed | None:
-        """Return what the silo signed of its egress ledger last; None where the coordinator knows of nothing.
+    def witnessed(self) -> SignedHead | None:
+        """Return the newest head that the silo signed, or None if the coordinator knows none.
 
         Raises:
             InvalidInput: what was given is something else.
         """
-        return Signed.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
+        return SignedHead.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None

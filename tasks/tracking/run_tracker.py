@@ -224,8 +224,8 @@ def end_orphans(
         job_id = run.data.tags.get(_JOB_TAG)
         if job_id in (None, own_job) or not (home.jobs / job_id).exists():
             continue
-        with left_behind(home.jobs / job_id) as is_over:
-            if is_over:
+        with left_behind(home.jobs / job_id) as has_ended:
+            if has_ended:
                 client.set_terminated(run.info.run_id, "KILLED")
                 ended.append(str(job_id))
     return sorted(ended)
