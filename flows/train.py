@@ -76,7 +76,7 @@ def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
 def _require_own_threads(config: TrainingConfig) -> None:
     """Raise `InvalidConfig` if the configuration counts the threads of a deployment, which Prefect makes."""
     context = FlowRunContext.get()
-    own = context is None or isinstance(context.task_runner, ImpatientThreads)
+    own = context is None or isinstance(context.task_runner, NonWaitingThreads)
     if config.runner.threads is not None and not own:
         raise InvalidConfig(
             f"runner.threads {config.runner.threads} has no effect in a deployment.",

@@ -107,7 +107,7 @@ def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(p
 def test_a_search_refuses_postprocessors_because_its_trials_have_none(partition_dir: Path) -> None:
     processed = config(partition_dir, postprocessors=[{"name": Times.name, "factor": 2}])
     with pytest.raises(InvalidConfig, match="simulates the clients without postprocessors") as caught:
-        opened_search(processed, search(), "federated")
+        open_search(processed, search(), "federated")
     assert caught.value.facts["key"] == "postprocessors"
 
 

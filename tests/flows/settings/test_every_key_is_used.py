@@ -1,7 +1,8 @@
 """Every key of a training configuration is used by a job, outside of its own validation.
 
-The keys are found from the types, so a new key that no job uses fails here without being named. What a family
-does with its own settings is in tests/models/recommenders/families/test_settings_have_effect.py.
+The keys are found from the types, so a new key that nothing uses fails here without being named. What a
+family does with its own settings is held by
+tests/models/recommenders/families/test_settings_have_effect.py.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def test_rounding_does_not_take_a_cosine_out_of_its_range():
 
 
 def test_the_parts_of_all_clients_add_up_to_one():
-    random, nothing = np.random.default_rng(2), BlendFamily(BlendSpec()).nothing(4)
+    random = np.random.default_rng(2)
+    nothing = BlendFamily(BlendSpec()).nothing(4)
     clients = [
         nothing.map(lambda array: random.poisson(2.0, array.shape).astype(np.float32)) for _ in range(3)
     ]

@@ -27,6 +27,7 @@ from tasks.messages.signed_head import SignedHead
 from tasks.silos.egress_ledger import EgressLedger, read_ledger
 from tasks.silos.keys import SiloKey, make_key
 from tasks.silos.signed_answers import sign_answer
+from tests.worlds.chains import next_entry
 
 QUESTION = AnswerContext("ash", "train", "job-1", 1, "b" * 64)
 
@@ -186,7 +187,7 @@ def test_the_first_head_may_be_any(pair: Pair) -> None:
 
 def written(witness: SiloWitness, body: dict[str, Any]) -> None:
     """Write a body into the coordinator's file, in an intact chain."""
-    entry = chain.append(witness.read_verified(), body)
+    entry = next_entry(witness.read_verified(), body)
     with witness.path.open("ab") as file:
         file.write(entry.line().encode() + b"\n")
 
