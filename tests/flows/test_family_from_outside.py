@@ -236,7 +236,7 @@ def test_its_section_of_the_configuration_is_checked_as_any_other(partition_dir:
     with pytest.raises(InvalidConfig, match=r"unknown key train\.dumping") as caught:
         small(partition_dir, dumping=1)
     assert caught.value.next_step == "Did you mean train.damping?"
-    with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
+    with pytest.raises(InvalidConfig, match="start_from 'champion' has no effect"):
         parse_config(config.model_dump(mode="json") | {"start_from": "champion"}, "the test")
     forget_family(PopularityFamily)
     with pytest.raises(InvalidConfig, match=r"'popularity'.*'lightfm', 'ials', 'ease'"):
