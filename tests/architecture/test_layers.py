@@ -114,6 +114,15 @@ def test_a_circle_of_folders_is_found_wherever_the_search_begins():
     assert circle_in({"a": {"b", "c"}, "b": {"c"}}) == []
 
 
+def test_no_two_public_classes_have_one_name():
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
 def test_no_folder_holds_more_than_fifteen_modules():
     folders = Counter(
         path.parent for top in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / top).rglob("*.py")

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.settings.training_config import TrainingConfig, parse_config
+from flows.settings.training_config import TrainingConfig
 from models.evaluation.split import split_leave_one_out
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
@@ -32,6 +32,7 @@ from tasks.local.home import Home
 from tests.faults.real_silos import Silos, deployed
 from tests.servers.prefect_server import PrefectServer
 from tests.worlds.mlflow_home import put_database
+from tests.worlds.small_jobs import small_job
 
 # Round -> client -> the stage at which it was lost.
 Lost = Mapping[int, Mapping[str, str]]
@@ -102,18 +103,16 @@ class Federation:
 
     def config(self, **sections: Any) -> TrainingConfig:
         """Return a small job. `sections` override its defaults section by section."""
-        raw: dict[str, Any] = {
+        mine = {
             "name": self.name,
             "model_name": self.name,
-            "data": {"dir": str(self.partition)},
-            "train": {"dims": 4},
             "federation": {"rounds": 3},
-            "evaluation": {"negatives": 9, "every": 1, "silo_only": False},
+            "evaluation": {"every": 1},
             "runner": {"threads": 2},
         }
         for name, section in sections.items():
-            raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
-        return parse_config(raw, "the test")
+            mine[name] = {**mine.get(name, {}), **section} if isinstance(section, dict) else section
+        return small_job(self.partition, **mine)
 
     def run(self, config: TrainingConfig) -> dict[str, Any]:
         """Run the job in this process, against the session's Prefect server. Return its result."""

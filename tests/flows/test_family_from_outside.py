@@ -35,6 +35,7 @@ from tasks.local.home import Home
 from tasks.scoring.recommend import answer, recommender_of
 from tasks.tracking import registry
 from tasks.tuning.trial import open_clients
+from tests.worlds.small_jobs import small_job
 
 CLIENTS = ["ash", "birch", "cedar"]
 
@@ -157,19 +158,13 @@ def registered() -> Iterator[None]:
 
 
 def small(partition: Path, **train: Any) -> TrainingConfig:
-    raw = {
-        "name": "small",
-        "model_name": "small-model",
-        "data": {"dir": str(partition)},
-        "train": {"family": "popularity"} | train,
-        "federation": {"rounds": 1},
-        "evaluation": {"negatives": 9, "silo_only": True, "pooling_allowed": True},
-    }
-    return parse_config(raw, "the test")
+    evaluation = {"silo_only": True, "pooling_allowed": True}
+    raw = small_job(partition, evaluation=evaluation).model_dump(mode="json")
+    return parse_config(raw | {"train": {"family": "popularity"} | train}, "the test")
 
 
 def counted(partition: Path) -> np.ndarray:
-    """How many users of all silos have each item in training, counted one by one."""
+    """Return how many users of all silos have each item in training, counted one by one."""
     opened, found = open_partition(partition), np.zeros(40)
     for silo in open_clients(opened, 0, 9).values():
         for item in silo.split.train_items.tolist():

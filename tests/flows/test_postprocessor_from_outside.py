@@ -23,6 +23,7 @@ from models.federation.postprocessors import (
 )
 from tasks.local.home import Home
 from tasks.messages.job_result import JobResult
+from tests.worlds.small_jobs import small_job
 
 CLIENTS = ["ash", "birch", "cedar"]
 
@@ -96,16 +97,8 @@ def norm_of(arrays: Any) -> float:
 
 
 def small(partition: Path, *postprocessors: dict[str, Any], **sections: Any) -> TrainingConfig:
-    raw = {
-        "name": "small",
-        "model_name": "small-model",
-        "data": {"dir": str(partition)},
-        "train": {"dims": 4},
-        "federation": {"rounds": 2},
-        "evaluation": {"negatives": 9, "silo_only": False},
-        "postprocessors": list(postprocessors),
-    }
-    return parse_config(raw | sections, "the test")
+    given = {"federation": {"rounds": 2}, "postprocessors": list(postprocessors)}
+    return small_job(partition, **(given | sections))
 
 
 @pytest.fixture

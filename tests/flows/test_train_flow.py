@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.settings.training_config import TrainingConfig, parse_config
+from flows.settings.training_config import TrainingConfig
 from models.errors import InvalidConfig
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
@@ -29,6 +29,7 @@ from tasks.messages.job_opening import EarlierState
 from tasks.messages.job_result import JobResult
 from tasks.tuning.trial import open_clients
 from tests.worlds.mlflow_home import put_database
+from tests.worlds.small_jobs import small_job
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
 CLIENTS = ["ash", "birch", "cedar"]
@@ -46,20 +47,6 @@ def enter(tmp_path: Path, prefect_server: None, empty_database: Path, monkeypatc
         return home
 
     return entered
-
-
-def small(partition: Path, **sections: Any) -> TrainingConfig:
-    raw: dict[str, Any] = {
-        "name": "small",
-        "model_name": "small-model",
-        "data": {"dir": str(partition)},
-        "train": {"dims": 4},
-        "federation": {"rounds": 1},
-        "evaluation": {"negatives": 9, "silo_only": False},
-    }
-    for name, section in sections.items():
-        raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
-    return parse_config(raw, "the test")
 
 
 def run(config: TrainingConfig) -> dict[str, Any]:
@@ -86,7 +73,7 @@ def test_a_whole_job_returns_and_stores_its_results(enter: Any, partition_dir: P
     from mlflow.tracking import MlflowClient
 
     home = enter("home")
-    config = small(
+    config = small_job(
         partition_dir,
         federation={"rounds": 3},
         evaluation={"silo_only": True, "pooling_allowed": True, "every": 2},
@@ -159,7 +146,7 @@ def test_a_whole_job_returns_and_stores_its_results(enter: Any, partition_dir: P
 def test_one_seed_gives_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> None:
     """Threads, the home and the place of the data make no difference."""
     enter("one")
-    config = small(partition_dir, federation={"rounds": 2, "cohort_share": 0.6}, seed=5)
+    config = small_job(partition_dir, federation={"rounds": 2, "cohort_share": 0.6}, seed=5)
     one = run(config.model_copy(update={"runner": config.runner.model_copy(update={"threads": 1})}))
     # Two of three clients (0.6 of 3, rounded up) are selected.
     assert [len(each["accepted"]) for each in one["rounds"]] == [2, 2]
@@ -190,7 +177,7 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
         "server_learning_rate": 0.8,
         "user_vectors": "folded_in",
     }
-    config = small(partition_dir, federation=federation, train=train)
+    config = small_job(partition_dir, federation=federation, train=train)
     partition = open_partition(str(partition_dir))
     silos = open_clients(partition, config.evaluation.seed, config.evaluation.negatives)
     simulation = Simulation(
@@ -219,9 +206,9 @@ def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> N
     from mlflow.tracking import MlflowClient
 
     home = enter("home")
-    first = run(small(partition_dir, federation={"rounds": 2}, evaluation={"every": 1}))
+    first = run(small_job(partition_dir, federation={"rounds": 2}, evaluation={"every": 1}))
     MlflowClient().set_registered_model_alias("small-model", "champion", "2")
-    second = run(small(partition_dir, start_from="champion"))
+    second = run(small_job(partition_dir, start_from="champion"))
     assert second["job_id"] != first["job_id"]
     opening = Journal(home.jobs / second["job_id"]).opening
     assert opening.starting_points == dict.fromkeys(CLIENTS, EarlierState(first["job_id"], 2))
@@ -236,7 +223,7 @@ def test_ials_can_start_from_a_champion_of_its_own_family(enter: Any, partition_
 
     enter("home")
     ials = {"family": "ials", "dims": 3}
-    config = small(partition_dir, federation={"rounds": 3}, evaluation={"every": 1})
+    config = small_job(partition_dir, federation={"rounds": 3}, evaluation={"every": 1})
     first = run(config.model_copy(update={"train": spec_of(ials)}))
     MlflowClient().set_registered_model_alias("small-model", "champion", "2")
     going_on = config.model_copy(update={"train": spec_of(ials), "start_from": "champion"})
@@ -256,7 +243,7 @@ def test_ratings_train_through_the_same_flow(
     train |= {"burn_in": 2, "thinning": 2, "draws": 4}
     # Ratings are not ranked against sampled items.
     evaluation = {"every": 1, "silo_only": True, "pooling_allowed": True, "negatives": 99}
-    config = small(rated_partition_dir, federation={"rounds": 14}, evaluation=evaluation)
+    config = small_job(rated_partition_dir, federation={"rounds": 14}, evaluation=evaluation)
     result = run(config.model_copy(update={"train": spec_of(train)}))
     assert (result["status"], result["exit_code"]) == ("finished", 0)
     final = result["final"]
@@ -283,7 +270,7 @@ def test_a_job_trains_with_every_kind_of_loss_and_merge_rule(
     enter: Any, partition_dir: Path, loss: str, rule: str
 ) -> None:
     enter("home")
-    result = run(small(partition_dir, train={"loss": loss, "merge_rule": rule}))
+    result = run(small_job(partition_dir, train={"loss": loss, "merge_rule": rule}))
     assert result["exit_code"] == 0
     assert result["rounds"][0]["accepted"] == CLIENTS
     assert result["rounds"][0]["drift"] > 0

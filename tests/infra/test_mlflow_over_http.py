@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.settings.training_config import parse_config
 from models.errors import CorruptArtifact, NotFound
 from tasks.local.home import Home
 from tasks.scoring.recommend import answer
 from tasks.tracking import registry
 from tests.servers.mlflow_server import MlflowServer
+from tests.worlds.small_jobs import small_job
 
 
 @pytest.fixture
@@ -28,16 +28,10 @@ def trained(partition_dir: Path) -> dict[str, Any]:
 
     from flows.train import federated_training
 
-    raw = {
-        "name": "films",
-        "model_name": "movies",
-        "data": {"dir": str(partition_dir)},
-        "train": {"dims": 4},
-        "federation": {"rounds": 2},
-        "evaluation": {"every": 1, "negatives": 9, "silo_only": False},
-    }
+    evaluation = {"every": 1}
+    config = small_job(partition_dir, model_name="movies", federation={"rounds": 2}, evaluation=evaluation)
     runner: Any = ThreadPoolTaskRunner(max_workers=2)
-    return dict(federated_training.with_options(task_runner=runner)(parse_config(raw, "the test")))
+    return dict(federated_training.with_options(task_runner=runner)(config))
 
 
 def assert_mlflow_answers_alike(found: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ ASKED = {
             "silos_dir": "/nowhere",
             "evaluation_seed": 5,
             "negatives": 20,
-            "cohort": 1,
+            "cohort": 3,
             "postprocessors": [],
         },
         "client_id": "ash",
