@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make quickstart` and `make test`. `make help` lists the rest.
+# Start with `make quickstart` and `make test`. `make help` lists all targets.
 
 PYTHON ?= python3
 FEDREC_HOME ?= $(CURDIR)/.fedrec
@@ -21,7 +21,7 @@ install: $(INSTALLED) ## Create .venv and install the locked dependencies
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] < (3, 14) else "fedrec needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	@# Older ones take a locked package that is also wanted with extras for one that is not locked.
+	@# Older versions of pip treat a locked package as unlocked if it is also required with extras.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=24,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -34,21 +34,21 @@ $(PARTITION)/partition.json: | $(INSTALLED)
 	$(BIN)/fedrec data partition --interactions $(RAW)/interactions.csv --items $(RAW)/items.csv \
 		--users $(RAW)/users.csv --by occupation --out $(PARTITION)
 
-quickstart: $(INSTALLED) data ## Train over 21 silos, promote the model, ask it for recommendations
+quickstart: $(INSTALLED) data ## Train over 21 silos, promote the model, print recommendations
 	$(BIN)/fedrec train --config configs/ml-100k.yaml
 	$(BIN)/fedrec promote
 	$(BIN)/fedrec recommend --history "Toy Story,Star Wars" -k 10
 	@echo
-	@echo "Next: make ui shows every round in MLflow and Prefect; the report's path stands above."
+	@echo "Next: make ui shows every round in MLflow and Prefect. The path of the report is printed above."
 
 test: $(INSTALLED) ## Run the whole suite, with full branch coverage of models/
 	@sh infra/install-test-servers.sh
-	@# In order of the files, because the slow ones come early; each file's servers are those of one process.
+	@# In the order of the files, because the slow ones come first. One process runs a file and its servers.
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
 
-e2e: $(INSTALLED) ## Silos and faults with real processes, under accounts of their own (as root), half an hour
+e2e: $(INSTALLED) ## Test silos and faults with real processes under separate accounts (as root, half an hour)
 	@sh infra/install-test-servers.sh
-	@# Two processes, because most of these tests wait: for servers, deadlines and heartbeats.
+	@# Two processes, because most of these tests wait for servers, deadlines and heartbeats.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -v --durations=25 tests/e2e tests/faults \
 		tests/flows/runners/test_remote_silos.py tests/flows/test_housekeeping.py tests/tasks/exchange/test_store_s3.py \
 		tests/tasks/exchange/test_store_s3_prefix.py tests/tasks/datasets/test_sql_source.py
@@ -69,16 +69,16 @@ ui: $(INSTALLED) ## Open MLflow's and Prefect's UIs on this FEDREC_HOME (Ctrl-C 
 	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}   Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -e $(FEDREC_HOME)/ui.env -f infra/Procfile.ui start
 
-stack: $(INSTALLED) data ## Bring up PostgreSQL, Prefect, MLflow and three silos on MovieLens-100K (Ctrl-C stops all)
+stack: $(INSTALLED) data ## Start PostgreSQL, Prefect, MLflow and three silos on MovieLens-100K (Ctrl-C stops all)
 	@sh infra/install-test-servers.sh
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec sh infra/stack/up.sh $(RAW)/interactions.csv $(RAW)/items.csv
 
-bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead beside a bare loop
+bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead compared with a plain loop
 	$(BIN)/python benchmarks/main_job.py --seeds 1 2 3
 
 lock: ## Resolve requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 
-clean: ## Remove the environment and caches, but no data
+clean: ## Remove the environment and the caches, but no data
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

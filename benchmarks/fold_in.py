@@ -22,7 +22,7 @@ import yaml
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,
@@ -56,7 +56,7 @@ class World:
     users: np.ndarray
     items: np.ndarray
     cases: dict[str, tuple[np.ndarray, np.ndarray]]
-    spec: TrainSpec
+    spec: LightFMSpec
     epochs: int
 
     @property
@@ -125,7 +125,7 @@ def load() -> World:
         users=joined("train")[0],
         items=joined("train")[1],
         cases={name: joined(name) for name in ("validation", "test")},
-        spec=TrainSpec(**config["train"]),
+        spec=LightFMSpec(**config["train"]),
         epochs=config["federation"]["rounds"],
     )
 
@@ -201,9 +201,8 @@ def federated(world: World, left_out: np.ndarray, seed: int) -> tuple[ItemArrays
             items, users[name] = train_round(
                 model.items, users[name], each, spec, seed=seed, round_=round_, client_id=name
             )
-            update = ClientUpdate(
-                name, model.round, "", "", rule.prepare(model.items, items), n_interactions=len(each)
-            )
+            contribution = rule.contribution(rule.prepare(model.items, items), len(each))
+            update = ClientUpdate(name, model.round, "", "", contribution)
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
     vectors = np.zeros((world.n_users, spec.dims), dtype=np.float32)

@@ -17,7 +17,7 @@ from typing import Any
 
 from models.federation.model import ClientUpdate, GlobalModel
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import load_silo
 from tasks.datasets.partition_reader import open_partition
@@ -64,7 +64,7 @@ def train(seed: int, overrides: list[str]) -> dict[str, Any]:
 def bare_loop(result: dict[str, Any]) -> float:
     """Seconds of the job's LightFM calls, one after the other, with nothing else around them."""
     config = result["config"]
-    spec, seed = TrainSpec(**config["train"]), config["seed"]
+    spec, seed = LightFMSpec(**config["train"]), config["seed"]
     partition = open_partition(config["data"]["dir"])
     evaluation = config["evaluation"]
     silos = {
@@ -74,7 +74,7 @@ def bare_loop(result: dict[str, Any]) -> float:
         for client in partition.clients
     }
     users = {name: initial_users(len(silo.user_ids), spec.dims, seed, name) for name, silo in silos.items()}
-    rule = merge_rule(config["federation"]["merge_rule"], config["federation"]["server_learning_rate"])
+    rule = merge_rule(spec.merge_rule, spec.server_learning_rate)
     model = GlobalModel(0, partition.catalog.digest, initial_items(len(partition.catalog), spec.dims, seed))
     seconds = 0.0
     for round_ in range(1, config["federation"]["rounds"] + 1):
@@ -86,7 +86,8 @@ def bare_loop(result: dict[str, Any]) -> float:
             )
             seconds += time.perf_counter() - before
             deltas = rule.prepare(model.items, items)
-            update = ClientUpdate(name, model.round, "", model.catalog_digest, deltas, len(silo.training))
+            contribution = rule.contribution(deltas, len(silo.training))
+            update = ClientUpdate(name, model.round, "", model.catalog_digest, contribution)
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
     return seconds

@@ -26,8 +26,9 @@ import numpy as np
 
 from models.evaluation.ranking import Scores, ndcg, product_scores
 from models.evaluation.split import Split, sample_negatives
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
@@ -36,7 +37,7 @@ from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import AdditiveSpec
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, UserArrays, train_round
 from tasks.clients.client_data import SiloData
 from tasks.clients.evaluate import rank_cases
@@ -45,7 +46,7 @@ from tasks.local.home import current_home
 from tasks.tuning.trial import open_clients
 
 Variant = tuple[str, str, Scores]
-SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": TrainSpec()}
+SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": LightFMSpec()}
 OWN, ALONE, POPULAR, EPOCHS = (1.0, 3.0, 10.0), (0.1, 0.25, 0.5, 1.0), (0.1, 0.25), (1, 3, 10)
 GLOBAL, LOCAL = "global", "local"
 _NEGATIVES = 99
@@ -63,7 +64,7 @@ def main() -> None:
         name: a_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
     }
     spec = SPECS[arguments.family]
-    if isinstance(spec, TrainSpec):
+    if isinstance(spec, LightFMSpec):
         variants = lightfm_variants(spec, silos, arguments.seed)
     else:
         variants = additive_variants(spec, silos)
@@ -115,7 +116,7 @@ def additive_variants(spec: AdditiveSpec, silos: Mapping[str, SiloData]) -> Iter
     parts = {name: family.statistics(base, silo.histories) for name, silo in silos.items()}
     total = RunningSum.zero(family.nothing(n_items))
     for name in sorted(parts):
-        total = total.plus(name, parts[name])
+        total = total.plus(name, Contribution(parts[name]))
     model = family.solve(total.total, n_items)
     for name, silo in silos.items():
         shared = history_scores(model, silo.histories)
@@ -126,7 +127,7 @@ def additive_variants(spec: AdditiveSpec, silos: Mapping[str, SiloData]) -> Iter
             yield name, f"own {weight:g}", history_scores(own, silo.histories)
 
 
-def lightfm_variants(spec: TrainSpec, silos: Mapping[str, SiloData], seed: int) -> Iterator[Variant]:
+def lightfm_variants(spec: LightFMSpec, silos: Mapping[str, SiloData], seed: int) -> Iterator[Variant]:
     """Of LightFM."""
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()}, spec, merge_rule("adagrad_sum"), seed=seed

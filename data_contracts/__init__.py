@@ -1,1 +1,1 @@
-"""What data must look like at each border, and what a breach means."""
+"""The contracts that data must keep at each border, and what a breach of one means."""

@@ -1,9 +1,9 @@
-"""The embeddings contract: what the merged model must look like before it is committed.
+"""The embeddings contract, which the merged model must pass before it is committed.
 
-Breach policy: the round fails, the previous model stays, nothing is registered.
+Breach policy: the round fails, the previous model stays, and nothing is registered.
 
-The model is profiled item by item and compared with its predecessor on the items and dims that both have.
-An item with a value that is not finite breaks `values_finite` alone: the other rules speak of finite rows.
+The model is profiled item by item and compared with the previous one on the items and dims that both have. An
+item with a value that is not finite breaks only `values_finite`, because the other rules cover finite rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.kernel.arrays import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 
-# Stands for a ratio that has no finite value.
+# Replaces a ratio that has no finite value.
 _BEYOND_MEASURE = 1e30
 
 
@@ -30,18 +30,19 @@ _BEYOND_MEASURE = 1e30
 class EmbeddingLimits:
     """The limits of the embeddings contract. Norms are Euclidean lengths of an item's embedding.
 
-    The defaults are wide: training on MovieLens-100K, by any merge rule and loss, keeps a factor of ten away
-    from each of them, which an exploding or emptied model does not.
+    The defaults are wide. Training on MovieLens-100K, with any merge rule and loss, stays a factor of ten
+    away from each of them. An exploding or emptied model does not.
 
     Attributes:
         min_norm, max_norm: range of each item's norm.
         min_mean_norm, max_mean_norm: range of the mean norm over items.
         max_bias: largest absolute item bias.
         max_drift: largest relative movement of the whole matrix in one round,
-            ||E_t - E_{t-1}||_F / ||E_{t-1}||_F. The first round leaves tiny values, so it is well over 1.
-        row_quantile, max_row_drift: this quantile of the distances that items move in one round, and the
-            largest value it may have.
-        min_coverage: least share of items that have moved, in this round or ever.
+            ||E_t - E_{t-1}||_F / ||E_{t-1}||_F. The first round starts from tiny values, so its drift is well
+            over 1.
+        row_quantile, max_row_drift: a quantile of the distances that items move in one round, and its largest
+            allowed value.
+        min_coverage: least share of items that have moved in this or an earlier round.
     """
 
     min_norm: float = 1e-6
@@ -56,7 +57,7 @@ class EmbeddingLimits:
 
 
 def embedding_rules(items: int, dims: int, catalog_digest: str, limits: EmbeddingLimits) -> tuple[Rule, ...]:
-    """The suite for a merged model after one of `items` rows of `dims` dims."""
+    """Return the suite for a merged model whose previous model has `items` rows of `dims` dims."""
     quantile = f"a {limits.row_quantile:g} quantile of the items' movements"
     return (
         row_count("row_count_matches", items, items),
@@ -86,16 +87,16 @@ def check_embeddings(
     limits: EmbeddingLimits = EmbeddingLimits(),
     subject: str | None = None,
 ) -> ContractOutcome:
-    """The outcome of holding a merged model against the contract.
+    """Check a merged model against the contract.
 
     Args:
         model: the merged model.
-        previous: the model of the round before.
+        previous: the model of the previous round.
         limits: the contract's limits.
-        subject: what to call it; by default `round-N` of the merged model.
+        subject: the outcome's subject; by default `round-N` of the merged model.
 
     Returns:
-        The outcome; a breach's keys are item rows.
+        The outcome. A breach's keys are item rows.
 
     Raises:
         ContractViolation: an expectation could not be evaluated.
@@ -106,12 +107,14 @@ def check_embeddings(
 
 
 def profile_embeddings(model: GlobalModel, previous: GlobalModel, row_quantile: float) -> pd.DataFrame:
-    """One row per item of `model`: row, dims, catalog_digest, finite, norm, bias, accumulators_kept, covered,
-    and the model's relative_drift and row_drift_quantile, alike in every row.
+    """Profile a merged model, one row per item.
 
-    Norms and biases are float64, and missing in a row that is not finite. The norm is missing, too, where a
-    vector of zeros means that nobody's data spoke of the item, and there is no drift from a model of nothing
-    but such items.
+    The columns are row, dims, catalog_digest, finite, norm, bias, accumulators_kept, covered, and the model's
+    relative_drift and row_drift_quantile, which are equal in all rows.
+
+    Norms and biases are float64. They are missing in a row that is not finite. The norm is also missing if a
+    vector of zeros means that no client's data contain the item. If all items of the previous model are such
+    items, the relative drift is 0.
     """
     items, dims = model.items.shape
     with np.errstate(all="ignore"):
@@ -141,7 +144,7 @@ def profile_embeddings(model: GlobalModel, previous: GlobalModel, row_quantile: 
 
 
 def _sides(items: ItemModel) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Vectors (items, dims), biases (items, 1) and accumulators (items, n)."""
+    """Return vectors (items, dims), biases (items, 1) and accumulators (items, n)."""
     return (
         items.vectors.astype(np.float64),
         items.item_biases.astype(np.float64)[:, np.newaxis],
@@ -150,7 +153,7 @@ def _sides(items: ItemModel) -> tuple[Float64Array, Float64Array, Float64Array]:
 
 
 def _common(array: Float64Array, old: Float64Array) -> Float64Array:
-    """`old` where both have an entry and `array` elsewhere, so that only common entries differ."""
+    """Return `array` with the entries of `old` where both have one, so only common entries can differ."""
     shared = tuple(slice(0, min(sizes)) for sizes in zip(array.shape, old.shape, strict=True))
     result = array.copy()
     result[shared] = old[shared]
@@ -169,5 +172,5 @@ def _frobenius(norms: npt.NDArray[np.float64]) -> float:
 def _ratio(movement: float, before: float) -> float:
     if movement == 0.0:
         return 0.0
-    # From nothing, or from a model that was not finite, every movement is beyond measure.
+    # The ratio is not finite if the previous model was zero or not finite.
     return min(movement / before, _BEYOND_MEASURE) if np.isfinite(before) and before > 0 else _BEYOND_MEASURE

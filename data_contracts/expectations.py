@@ -1,10 +1,11 @@
-"""The kinds of expectation that the contracts use: Great Expectations' own, made cheaper to evaluate.
+"""The expectation classes of the contracts: those of Great Expectations, made cheaper to evaluate.
 
-Importing this module imports great_expectations (7 s); `data_contracts.validation` does so when it must.
+Importing this module imports great_expectations (7 s). `data_contracts.validation` imports it on first use.
 
 Great Expectations rebuilds `Expectation.configuration` through pydantic about 90 times for each expectation
-that it evaluates, a third of a validation's time. These subclasses build it once per instance, and again
-after a field was set. A subclass of an own name is the documented way to extend; the originals are untouched.
+that it evaluates, which is a third of a validation's time. These subclasses build it once per instance, and
+again after a field has changed. Subclasses with names of their own are the documented way to extend Great
+Expectations; the original classes are unchanged.
 """
 
 from __future__ import annotations
@@ -13,6 +14,14 @@ from typing import Any
 
 from great_expectations import expectations as gxe
 from great_expectations.compatibility import pydantic
+
+
+class _DropsConfiguration:
+    """Drop the stored configuration when a field is set, because it was built from the old value."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        object.__setattr__(self, "_built", None)
 
 
 def _built_once(base: type) -> property:
@@ -26,72 +35,28 @@ def _built_once(base: type) -> property:
     return property(configuration)
 
 
-class _Forgetful:
-    """Setting a field forgets the configuration that was built from the old value."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        object.__setattr__(self, "_built", None)
-
-
-class ExpectRowCountBetween(_Forgetful, gxe.ExpectTableRowCountToBeBetween):  # type: ignore[misc]
-    """The number of rows lies within limits."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectTableRowCountToBeBetween)
+def _cheaper(name: str, base: type) -> type:
+    """Return the subclass of `base` that builds its configuration once. Its creation registers it."""
+    members = {
+        "__module__": __name__,
+        "_built": pydantic.PrivateAttr(default=None),
+        "configuration": _built_once(base),
+    }
+    return type(base)(name, (_DropsConfiguration, base), members)
 
 
-class ExpectValuesPresent(_Forgetful, gxe.ExpectColumnValuesToNotBeNull):  # type: ignore[misc]
-    """No value of a column is missing."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnValuesToNotBeNull)
-
-
-class ExpectValuesAbsent(_Forgetful, gxe.ExpectColumnValuesToBeNull):  # type: ignore[misc]
-    """No row has a value in a column."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnValuesToBeNull)
-
-
-class ExpectValuesInSet(_Forgetful, gxe.ExpectColumnValuesToBeInSet):  # type: ignore[misc]
-    """Each value of a column is one of a few."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnValuesToBeInSet)
-
-
-class ExpectValuesBetween(_Forgetful, gxe.ExpectColumnValuesToBeBetween):  # type: ignore[misc]
-    """Each value of a column lies within limits."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnValuesToBeBetween)
-
-
-class ExpectValuesUnique(_Forgetful, gxe.ExpectColumnValuesToBeUnique):  # type: ignore[misc]
-    """No value of a column occurs twice."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnValuesToBeUnique)
-
-
-class ExpectColumnsUniqueTogether(_Forgetful, gxe.ExpectCompoundColumnsToBeUnique):  # type: ignore[misc]
-    """No combination of several columns' values occurs twice."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectCompoundColumnsToBeUnique)
-
-
-class ExpectMeanBetween(_Forgetful, gxe.ExpectColumnMeanToBeBetween):  # type: ignore[misc]
-    """The mean of a column lies within limits."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnMeanToBeBetween)
-
-
-class ExpectMaxBetween(_Forgetful, gxe.ExpectColumnMaxToBeBetween):  # type: ignore[misc]
-    """The largest value of a column lies within limits."""
-
-    _built: Any = pydantic.PrivateAttr(default=None)
-    configuration = _built_once(gxe.ExpectColumnMaxToBeBetween)
+# The kinds that a `Rule` may name.
+EXPECTATIONS = {
+    name: _cheaper(name, base)
+    for name, base in {
+        "ExpectRowCountBetween": gxe.ExpectTableRowCountToBeBetween,
+        "ExpectValuesPresent": gxe.ExpectColumnValuesToNotBeNull,
+        "ExpectValuesAbsent": gxe.ExpectColumnValuesToBeNull,
+        "ExpectValuesInSet": gxe.ExpectColumnValuesToBeInSet,
+        "ExpectValuesBetween": gxe.ExpectColumnValuesToBeBetween,
+        "ExpectValuesUnique": gxe.ExpectColumnValuesToBeUnique,
+        "ExpectColumnsUniqueTogether": gxe.ExpectCompoundColumnsToBeUnique,
+        "ExpectMeanBetween": gxe.ExpectColumnMeanToBeBetween,
+        "ExpectMaxBetween": gxe.ExpectColumnMaxToBeBetween,
+    }.items()
+}

@@ -1,7 +1,7 @@
-"""The interactions contract: what a client's training data must look like before it is trained on.
+"""The interactions contract, which a client's data must pass before training.
 
-Breach policy: that client is rejected for the round and the reason is recorded; the round goes on without it.
-A frame that cannot be evaluated (a missing column, a column of mixed types) is treated alike.
+Breach policy: the client is rejected for the round, the reason is recorded, and the round goes on without it.
+A frame that cannot be evaluated (a missing column, a column of mixed types) is treated the same.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ OPTIONAL_COLUMNS = ("rating", "timestamp")
 
 @dataclass(frozen=True)
 class InteractionLimits:
-    """The limits of the interactions contract. None depends on a clock, so a verdict can be repeated.
+    """The limits of the interactions contract. None depends on a clock, so outcomes are reproducible.
 
     Attributes:
-        min_rows: the least number of interactions worth training on.
+        min_rows: least number of interactions.
         min_rating, max_rating: range of a rating, both ends included.
         min_timestamp, max_timestamp: range of a timestamp in seconds since 1970 (UTC), both ends included.
     """
@@ -38,7 +38,7 @@ class InteractionLimits:
 
 
 def interaction_rules(limits: InteractionLimits, columns: Collection[str]) -> tuple[Rule, ...]:
-    """The suite; the rules of a rating and a timestamp only where `columns` has them."""
+    """Return the suite. It has rules for ratings and timestamps only if `columns` contains these."""
     rules = [
         row_count("enough_rows", limits.min_rows),
         present("user_present", "user_id"),
@@ -71,16 +71,16 @@ def check_interactions(
     client_id: str,
     limits: InteractionLimits = InteractionLimits(),
 ) -> ContractOutcome:
-    """The outcome of holding one client's interactions against the contract.
+    """Check one client's interactions against the contract.
 
     Args:
         frame: user_id and item_id (strings), optional rating (float) and timestamp (int64 seconds).
         catalog: the job's items.
-        client_id: whose data it is; the outcome's subject.
+        client_id: the client that the data belong to; the outcome's subject.
         limits: the contract's limits.
 
     Returns:
-        The outcome; a breach's keys are row numbers, counted from 0 in the frame's order.
+        The outcome. A breach's keys are row numbers, counted from 0 in the frame's order.
 
     Raises:
         ContractViolation: an expectation could not be evaluated, for example because a column is missing.
@@ -89,8 +89,8 @@ def check_interactions(
     table = frame[columns].reset_index(drop=True)
     table["row"] = range(len(table))
     if "item_id" in table.columns:
-        # Joined here, because Great Expectations would copy a value set of all items into every result; and
-        # as plain objects, because Arrow's own look-up takes 10 ms for 2,000 ids.
+        # Unknown items are found here, because Great Expectations would copy a value set of all items into
+        # every result. The ids are plain objects, because a look-up of 2,000 ids takes Arrow 10 ms.
         ids = table["item_id"].astype(object)
         table["unknown_item"] = ids.where(ids.notna() & ~ids.isin(catalog.ids), None)
     return validate("interactions", client_id, table, interaction_rules(limits, columns), key="row")

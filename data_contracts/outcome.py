@@ -1,4 +1,4 @@
-"""What came of holding data against a contract: plain values that travel, are stored and are shown."""
+"""The outcome of checking data against a contract, as plain values that are sent, stored and displayed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _SHOWN_KEYS = 5
 
 @dataclass(frozen=True)
 class Breach:
-    """One expectation that does not hold.
+    """An expectation that does not hold.
 
     Attributes:
-        expectation: the expectation's stable name in its suite, such as `item_known`.
-        column: the column it speaks about; None where it speaks about the table.
-        observed: what was met, for people.
-        required: what was expected, for people.
-        keys: which rows are in breach: client ids (updates), row numbers (interactions), item rows
-            (embeddings). Interactions and embeddings list the first 20; updates list every client,
-            because each of them is rejected.
-        count: how many rows are in breach altogether; 0 where the breach is of the table as a whole.
+        expectation: stable name of the expectation in its suite, such as `item_known`.
+        column: the column that the expectation is about; None if it is about the table.
+        observed: the observed value, as text.
+        required: the requirement, as text.
+        keys: the rows in breach: client ids (updates), row numbers (interactions), item rows (embeddings).
+            Interactions and embeddings list the first 20. Updates list every client, because each of them
+            is rejected.
+        count: number of all rows in breach; 0 if the whole table is in breach.
     """
 
     expectation: str
@@ -51,12 +51,12 @@ class ContractOutcome:
     """The result of one validation.
 
     Attributes:
-        contract: which contract.
-        subject: what was held against it: a client id, or `round-7`.
+        contract: name of the contract.
+        subject: what was checked: a client id, or `round-7`.
         passed: whether every expectation holds.
-        breaches: those that do not, in the suite's order.
-        evaluated: number of expectations evaluated.
-        result: Great Expectations' suite validation result as JSON values, from which Data Docs are built.
+        breaches: the expectations that do not hold, in the suite's order.
+        evaluated: number of evaluated expectations.
+        result: Great Expectations' suite validation result as JSON values. Data Docs are built from it.
     """
 
     contract: ContractName
@@ -67,7 +67,7 @@ class ContractOutcome:
     result: Mapping[str, Any] = field(repr=False)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return the outcome as one line of text."""
         head = f"Contract {self.contract} for {self.subject}"
         if self.passed:
             return f"{head}: all {self.evaluated} expectations hold."
@@ -75,22 +75,24 @@ class ContractOutcome:
         return f"{head}: {len(self.breaches)} of {self.evaluated} expectations broken: {broken}."
 
     def to_json(self) -> str:
-        """The outcome as one line of JSON; equal outcomes give equal text."""
+        """Return the outcome as one line of JSON. Equal outcomes give equal text."""
         return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> ContractOutcome:
-        """The outcome that `to_json` wrote.
+        """Return the outcome that `to_json` wrote.
 
         Raises:
-            CorruptArtifact: the text is not one.
+            CorruptArtifact: the text is not a contract outcome.
         """
         try:
-            fields = json.loads(text)
-            breaches = tuple(Breach(**{**one, "keys": tuple(one["keys"])}) for one in fields.pop("breaches"))
-            outcome = cls(**fields, breaches=breaches)
+            values = json.loads(text)
+            breaches = tuple(
+                Breach(**{**each, "keys": tuple(each["keys"])}) for each in values.pop("breaches")
+            )
+            outcome = cls(**values, breaches=breaches)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorruptArtifact(f"This is not a contract outcome: {error}.") from error
+            raise CorruptArtifact(f"The text is not a contract outcome: {error}.") from error
         if outcome.contract not in CONTRACTS:
             raise CorruptArtifact(
                 f"A contract outcome names the contract {outcome.contract!r}, expected one of {CONTRACTS}."

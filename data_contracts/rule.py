@@ -1,4 +1,4 @@
-"""One rule of a contract as plain data, so that contracts are written and read without Great Expectations."""
+"""A rule of a contract as plain data, so writing and reading contracts needs no Great Expectations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """One expectation of a suite.
+    """An expectation of a suite.
 
     Attributes:
-        name: stable name within the suite; breaches are known by it.
-        kind: name of the expectation's class in `data_contracts.expectations`.
-        required: what is required, as a noun phrase, for Data Docs and for the text of a breach.
-        kwargs: the expectation's arguments.
+        name: stable name within the suite, by which breaches are identified.
+        kind: key of the expectation's class in `data_contracts.expectations.EXPECTATIONS`.
+        required: the requirement as a noun phrase, for Data Docs and for the text of a breach.
+        kwargs: arguments of the expectation.
     """
 
     name: str
@@ -25,19 +25,19 @@ class Rule:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that must be there for the rule to be evaluated."""
+        """Return the columns that the rule needs."""
         if "column" in self.kwargs:
             return (self.kwargs["column"],)
         return tuple(self.kwargs.get("column_list", ()))
 
     @property
     def is_measured(self) -> bool:
-        """Whether the rule speaks of a statistic, whose value is worth knowing even where it holds."""
+        """Return whether the rule is about a statistic, whose value is reported even if the rule holds."""
         return self.kind in ("ExpectMeanBetween", "ExpectMaxBetween")
 
 
 def row_count(name: str, minimum: int, maximum: int | None = None) -> Rule:
-    """The table has at least `minimum` rows, and at most `maximum`."""
+    """Require at least `minimum` rows, and at most `maximum`."""
     if maximum == minimum:
         required = f"exactly {_rows(minimum)}"
     else:
@@ -47,37 +47,37 @@ def row_count(name: str, minimum: int, maximum: int | None = None) -> Rule:
 
 
 def present(name: str, column: str) -> Rule:
-    """No value of the column is missing."""
+    """Require that no value of the column is missing."""
     return Rule(name, "ExpectValuesPresent", f"{column} present in every row", {"column": column})
 
 
 def absent(name: str, column: str, required: str) -> Rule:
-    """No row has a value in the column."""
+    """Require that all values of the column are missing."""
     return Rule(name, "ExpectValuesAbsent", required, {"column": column})
 
 
 def one_of(name: str, column: str, values: Sequence[object], required: str) -> Rule:
-    """Each value of the column that is present is one of `values`."""
+    """Require that each present value of the column is one of `values`."""
     return Rule(name, "ExpectValuesInSet", required, {"column": column, "value_set": list(values)})
 
 
 def between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
-    """Each value of the column that is present lies between the two, both included."""
+    """Require that each present value of the column lies between the limits, both included."""
     return Rule(name, "ExpectValuesBetween", _range(what, minimum, maximum), _ends(column, minimum, maximum))
 
 
 def mean_between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
-    """The mean of the column's present values lies between the two, both included."""
+    """Require that the mean of the column's present values lies between the limits, both included."""
     return Rule(name, "ExpectMeanBetween", _range(what, minimum, maximum), _ends(column, minimum, maximum))
 
 
 def max_between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
-    """The largest of the column's present values lies between the two, both included."""
+    """Require that the largest present value of the column lies between the limits, both included."""
     return Rule(name, "ExpectMaxBetween", _range(what, minimum, maximum), _ends(column, minimum, maximum))
 
 
 def unique(name: str, columns: Sequence[str]) -> Rule:
-    """No combination of the columns' values occurs twice; rows with a missing value do not count."""
+    """Forbid a combination of the columns' values to occur twice. Rows with missing values do not count."""
     if len(columns) == 1:
         return Rule(name, "ExpectValuesUnique", f"each {columns[0]} once", {"column": columns[0]})
     kwargs = {"column_list": list(columns), "ignore_row_if": "any_value_is_missing"}
@@ -99,6 +99,6 @@ def _range(what: str, minimum: float | None, maximum: float | None) -> str:
 
 
 def _ends(column: str, minimum: float | None, maximum: float | None) -> dict[str, Any]:
-    # GE drops arguments that equal their default (None) from its JSON; dropping them here keeps both alike.
+    # Great Expectations leaves arguments that equal their default (None) out of its JSON, so these are too.
     ends = {"min_value": minimum, "max_value": maximum}
     return {"column": column} | {key: value for key, value in ends.items() if value is not None}

@@ -1,7 +1,7 @@
-"""The suites as Great Expectations stores them, kept under `data_contracts/suites/`.
+"""The suites in Great Expectations' JSON form, stored in `data_contracts/suites/`.
 
-A changed contract shows as a changed file there, and a test fails while code and files differ. After a change
-on purpose, this command writes the files anew:
+Changing a contract changes a file there, and a test fails while code and files differ. After an intended
+change, update the files with:
 
     python -m data_contracts.snapshots
 """
@@ -21,12 +21,12 @@ from data_contracts.validation import suite_json
 
 FOLDER = Path(__file__).parent / "suites"
 
-# What only a round can tell stands in the snapshots by these examples.
+# Examples of the values that are known only in a round.
 _ROUND, _DIGEST, _ITEMS, _DIMS = 0, "0" * 64, 1682, 32
 
 
 def suites() -> dict[ContractName, dict[str, Any]]:
-    """The JSON of each contract's suite, with default limits and example values of a round."""
+    """Return the JSON of each contract's suite, with default limits and example values of a round."""
     rules: dict[ContractName, tuple[Rule, ...]] = {
         "interactions": interaction_rules(InteractionLimits(), OPTIONAL_COLUMNS),
         "updates": update_rules(_ROUND, _DIGEST, _DIGEST, UpdateLimits()),
@@ -36,12 +36,12 @@ def suites() -> dict[ContractName, dict[str, Any]]:
 
 
 def as_text(suite: dict[str, Any]) -> str:
-    """A suite as the text of its file."""
+    """Return a suite as the text of its file."""
     return json.dumps(suite, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def main() -> None:
-    """Each suite's file holds what the code says."""
+    """Write each suite to its file."""
     FOLDER.mkdir(exist_ok=True)
     for contract, suite in suites().items():
         (FOLDER / f"{contract}.json").write_text(as_text(suite), encoding="utf-8")

@@ -1,13 +1,13 @@
-"""The updates contract: what every client's update of a round must look like before it is merged.
+"""The updates contract, which every client's update must pass before it is merged.
 
-Breach policy: that client is rejected for the round and the reason is recorded; the round goes on without it.
+Breach policy: the client is rejected for the round, the reason is recorded, and the round goes on without it.
 
-All updates of a round are profiled one by one, as they are read, and validated together, one row each.
+The updates of a round are profiled one by one as they are read, and validated together, one row each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ PROFILE_COLUMNS = (
     "base_digest",
     "catalog_digest",
     "n_interactions",
+    "weight_ok",
     "shape_ok",
     "dtype_ok",
     "finite",
@@ -44,9 +45,10 @@ class UpdateLimits:
     """The limits of the updates contract.
 
     Attributes:
-        max_norm: the largest norm of an update's arrays with several axes, and of those with one. On
-            MovieLens-100K contributions to `adagrad_sum` reach 650; they grow with a client's interactions.
-        min_interactions: the fewest interactions behind an update.
+        max_norm: largest norm of an update's arrays with several axes, and of its arrays with one axis, both
+            before weighting. On MovieLens-100K the contributions to `adagrad_sum` reach 650. They grow with a
+            client's interactions.
+        min_interactions: least number of interactions behind an update.
     """
 
     max_norm: float = 1e5
@@ -54,45 +56,54 @@ class UpdateLimits:
 
 
 def profile_update(
-    update: ClientUpdate, base: GlobalModel, base_digest: str, form: ArrayGroup | None = None
+    update: ClientUpdate,
+    base: GlobalModel,
+    base_digest: str,
+    form: ArrayGroup | None = None,
+    weight_of: Callable[[int], float] = lambda _: 1.0,
 ) -> dict[str, object]:
-    """One row of plain scalars that describes an update; never an error, whatever the update holds.
+    """Describe an update by one row of plain scalars. It raises no error, whatever the update contains.
 
     Args:
         update: a client's update.
-        base: the model of the round it should start from.
-        base_digest: SHA-256 of that model's artefact; kept for the round's own check.
-        form: arrays of the shapes expected; those of the base where the update holds differences of it.
+        base: the model that the update should start from.
+        base_digest: SHA-256 of that model's artefact.
+        form: arrays of the expected shapes; None if the update contains differences from the base.
+        weight_of: returns the weight of a client by its training interactions (`MergeRule.weight_of`).
 
     Returns:
-        A value for each of `PROFILE_COLUMNS`. Norms are float64, and infinite where values are not finite:
-        `embedding_norm` of the arrays with several axes and `bias_norm` of those with one, without the sums
-        that only grow. Whole numbers of a wrong type or size are -1.
+        A value for each of `PROFILE_COLUMNS`. `embedding_norm` is the norm of the arrays with several axes
+        and `bias_norm` of those with one axis, both without the arrays that only grow and before weighting.
+        Norms are float64, and infinite if a value is not finite. Whole numbers of a wrong type or size
+        become -1.
     """
-    deltas, expected = update.deltas, base.items if form is None else form
+    contribution, expected = update.contribution, base.items if form is None else form
+    group, interactions = contribution.arrays, _int(contribution.interactions)
+    weight = weight_of(interactions)
     with np.errstate(all="ignore"):
-        arrays = {name: _f64(array) for name, array in deltas.named()}
-        growing = [arrays[name] for name in deltas.GROWING]
-        moving = [arrays[name] for name in deltas.moving]
+        arrays = {name: _f64(array) for name, array in group.named()}
+        growing = [arrays[name] for name in group.GROWING]
+        moving = [arrays[name] for name in group.moving]
         return {
             "client_id": str(update.client_id),
             "base_round": _int(update.base_round),
             "base_digest": str(update.base_digest),
             "catalog_digest": str(update.catalog_digest),
-            "n_interactions": _int(update.n_interactions),
-            "shape_ok": _shapes(deltas) == _shapes(expected),
-            "dtype_ok": all(array.dtype == np.float32 for _, array in deltas.named()),
+            "n_interactions": interactions,
+            "weight_ok": contribution.weight == weight,
+            "shape_ok": _shapes(group) == _shapes(expected),
+            "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
             "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in growing),
-            "embedding_norm": _norm(array for array in moving if array.ndim > 1),
-            "bias_norm": _norm(array for array in moving if array.ndim == 1),
+            "embedding_norm": _norm((array for array in moving if array.ndim > 1), weight),
+            "bias_norm": _norm((array for array in moving if array.ndim == 1), weight),
         }
 
 
 def update_rules(
     base_round: int, base_digest: str, catalog_digest: str, limits: UpdateLimits
 ) -> tuple[Rule, ...]:
-    """The suite for updates of the model of `base_round`."""
+    """Return the suite for updates of the model of `base_round`."""
     return (
         row_count("any_update", 1),
         unique("client_once", ["client_id"]),
@@ -101,6 +112,7 @@ def update_rules(
         one_of(
             "catalog_matches", "catalog_digest", [catalog_digest], f"item catalogue {catalog_digest[:12]}"
         ),
+        one_of("weight_matches", "weight_ok", [True], "the weight that the merge rule gives"),
         one_of("shape_matches", "shape_ok", [True], "arrays of the base model's shape"),
         one_of("dtype_matches", "dtype_ok", [True], "arrays of float32"),
         one_of("values_finite", "finite", [True], "finite values only"),
@@ -125,17 +137,17 @@ def check_updates(
     limits: UpdateLimits = UpdateLimits(),
     subject: str | None = None,
 ) -> ContractOutcome:
-    """The outcome of holding all updates of a round against the contract, in one validation.
+    """Check all updates of a round against the contract, in one validation.
 
     Args:
         profiles: one row of `profile_update` per update.
-        base: the model of the round they should start from.
+        base: the model that the updates should start from.
         base_digest: SHA-256 of that model's artefact.
         limits: the contract's limits.
-        subject: what to call them; by default `round-N` of the model that the round makes.
+        subject: the outcome's subject; by default `round-N` of the model that the round makes.
 
     Returns:
-        The outcome; a breach's keys are the client ids, all of them.
+        The outcome. A breach's keys are all client ids in breach.
 
     Raises:
         ContractViolation: an expectation could not be evaluated.
@@ -144,26 +156,27 @@ def check_updates(
     name = subject or f"round-{base.round + 1}"
     gaps = table.columns[table.isna().any(axis=0)]
     if len(gaps):
-        # Great Expectations passes over missing values, and `profile_update` makes none.
+        # Great Expectations ignores missing values, and `profile_update` makes none.
         raise not_evaluated("updates", name, f"column {', '.join(gaps)} has a missing value")
     rules = update_rules(base.round, base_digest, base.catalog_digest, limits)
     return validate("updates", name, table, rules, key="client_id", listed=None)
 
 
 def rejected_clients(outcome: ContractOutcome) -> dict[str, str]:
-    """Client id -> reason, in one sentence, for each client in breach of the updates contract.
+    """Return client id -> reason, in one sentence, for each client in breach of the updates contract.
 
     Raises:
-        ContractViolation: a breach names no client (there was no update at all), so rejecting clients
-            cannot mend it. Check the quorum first.
+        ContractViolation: a breach names no client because there was no update, so rejecting clients does
+            not help. Check the quorum first.
     """
     reasons: dict[str, list[str]] = {}
-    details = {one["expectation_config"]["meta"]["name"]: one["result"] for one in outcome.result["results"]}
+    results = outcome.result["results"]
+    details = {each["expectation_config"]["meta"]["name"]: each["result"] for each in results}
     for breach in outcome.breaches:
         if not breach.keys:
             raise ContractViolation(
                 f"Contract updates for {outcome.subject} is broken as a whole: {breach}.",
-                next_step="See why no client delivered an update.",
+                next_step="Find out why no client delivered an update.",
                 subject=outcome.subject,
                 breach=breach,
             )
@@ -191,8 +204,9 @@ def _f64(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _norm(arrays: Iterable[npt.NDArray[np.float64]]) -> float:
-    return _or_inf(float(np.sqrt(sum(np.square(array).sum() for array in arrays))))
+def _norm(arrays: Iterable[npt.NDArray[np.float64]], weight: float) -> float:
+    norm = float(np.sqrt(sum(np.square(array).sum() for array in arrays)))
+    return _or_inf(norm / weight if weight > 0.0 else norm)
 
 
 def _shapes(arrays: ArrayGroup) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,6 @@
-"""The one place that evaluates rules with Great Expectations and turns what it answers into an outcome.
+"""Validation of rules with Great Expectations, whose results become an outcome. Only this module calls it.
 
-Great Expectations takes 7 s to import and is imported with the first validation, never with this module.
+Importing Great Expectations takes 7 s. The first validation imports it, not this module.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ def validate(
     *,
     listed: int | None = LISTED,
 ) -> ContractOutcome:
-    """The outcome of holding `frame` against `rules`.
+    """Check `frame` against `rules`.
 
-    All rules are evaluated in the cheapest form that tells whether they hold. Those that do not are evaluated
-    again, which is needed rarely, to learn which rows are in breach.
+    First, all rules are evaluated in the cheapest way that shows whether they hold. Rules that do not hold,
+    which is rare, are evaluated again to find the rows in breach.
 
     Args:
-        contract: the suite's name.
+        contract: name of the suite.
         subject: what the frame describes.
-        frame: the data; the same thread may validate others before and after.
-        rules: the suite; names are unique.
-        key: the column whose values name a row in breach.
-        listed: how many rows a breach and the result list; None for all.
+        frame: the data.
+        rules: the suite, with unique names.
+        key: the column whose values identify a row in breach.
+        listed: number of rows that a breach and the result list; None for all.
 
     Raises:
-        ContractViolation: a rule could not be evaluated. That is never taken for a pass.
+        ContractViolation: a rule could not be evaluated, which never counts as passed.
     """
     missing = sorted({column for rule in rules for column in rule.columns} - set(frame.columns))
     if missing:
@@ -72,10 +72,10 @@ def validate(
 
 
 def not_evaluated(contract: ContractName, subject: str, why: str) -> ContractViolation:
-    """The error for data that could not be evaluated."""
+    """Return the error for data that could not be evaluated."""
     return ContractViolation(
         f"Contract {contract} for {subject} could not be evaluated: {why}.",
-        next_step="Mend the data's form; a contract that cannot be evaluated never counts as passed.",
+        next_step="Correct the data's format; a contract that cannot be evaluated never counts as passed.",
         contract=contract,
         subject=subject,
         why=why,
@@ -83,7 +83,7 @@ def not_evaluated(contract: ContractName, subject: str, why: str) -> ContractVio
 
 
 def suite_json(contract: ContractName, rules: Sequence[Rule]) -> dict[str, Any]:
-    """Great Expectations' own JSON of the suite of these rules."""
+    """Return the suite of these rules in Great Expectations' JSON form."""
     suite: dict[str, Any] = _suite(contract, rules).to_json_dict()
     for expectation in suite["expectations"]:
         expectation.pop("id", None)
@@ -93,25 +93,25 @@ def suite_json(contract: ContractName, rules: Sequence[Rule]) -> dict[str, Any]:
 def _evaluate(
     contract: ContractName, subject: str, frame: pd.DataFrame, rules: Sequence[Rule], result_format: Any
 ) -> dict[str, dict[str, Any]]:
-    """Rule name -> its validation result as JSON values."""
+    """Return rule name -> its validation result as JSON values."""
     batch = _batch_definition().get_batch({"dataframe": frame})
-    answer = batch.validate(_suite(contract, rules), result_format=result_format)
+    validation = batch.validate(_suite(contract, rules), result_format=result_format)
     found: dict[str, dict[str, Any]] = {}
-    for result in answer.results:
-        one = _finite(result.to_json_dict())
-        name = one["expectation_config"]["meta"]["name"]
-        reasons = _exceptions(one["exception_info"])
+    for each in validation.results:
+        result = _finite(each.to_json_dict())
+        name = result["expectation_config"]["meta"]["name"]
+        reasons = _exceptions(result["exception_info"])
         if reasons:
             raise not_evaluated(contract, subject, f"rule {name} failed with: {'; '.join(reasons)}")
-        found[name] = one
+        found[name] = result
     absent = [rule.name for rule in rules if rule.name not in found]
     if absent:
-        raise not_evaluated(contract, subject, f"no result came for rule {', '.join(absent)}")
+        raise not_evaluated(contract, subject, f"rule {', '.join(absent)} has no result")
     return found
 
 
 def _batch_definition() -> Any:
-    """This thread's own batch definition: contexts are made once per thread (10 ms) and never shared."""
+    """Return this thread's batch definition. Each thread makes its own context once (10 ms)."""
     if not hasattr(_local, "batch_definition"):
         with _importing:
             import great_expectations as gx
@@ -128,7 +128,7 @@ def _batch_definition() -> Any:
         )
         context = gx.get_context(mode="ephemeral", project_config=settings)
         asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("frame")
-        _local.context = context  # Great Expectations itself holds a context only weakly
+        _local.context = context  # Great Expectations keeps only a weak reference
         _local.batch_definition = asset.add_batch_definition_whole_dataframe("whole")
     return _local.batch_definition
 
@@ -137,12 +137,12 @@ def _suite(contract: ContractName, rules: Sequence[Rule]) -> Any:
     with _importing:
         from great_expectations import ExpectationSuite
 
-        from data_contracts import expectations
+        from data_contracts.expectations import EXPECTATIONS
 
     return ExpectationSuite(
         name=contract,
         expectations=[
-            getattr(expectations, rule.kind)(
+            EXPECTATIONS[rule.kind](
                 **rule.kwargs,
                 description=f"Requires {rule.required}",
                 meta={"name": rule.name},
@@ -153,15 +153,17 @@ def _suite(contract: ContractName, rules: Sequence[Rule]) -> Any:
 
 
 def _exceptions(info: Mapping[str, Any]) -> list[str]:
-    """Messages of all exceptions in an `exception_info`, which is flat or nested per metric id."""
+    """Return the messages of all exceptions in an `exception_info`, which is flat or nested by metric id."""
     if "raised_exception" in info:
         return [str(info.get("exception_message"))] if info["raised_exception"] else []
-    messages = [text for one in info.values() if isinstance(one, Mapping) for text in _exceptions(one)]
+    messages = [
+        text for nested in info.values() if isinstance(nested, Mapping) for text in _exceptions(nested)
+    ]
     return sorted(set(messages))
 
 
 def _held(rule: Rule, rows: int) -> dict[str, Any]:
-    """What Great Expectations reports of a rule that holds, where it was asked only whether it does."""
+    """Return the details of a rule that holds, which Great Expectations leaves out of a Boolean result."""
     if rule.kind == "ExpectRowCountBetween":
         return {"observed_value": rows}
     return {
@@ -188,7 +190,7 @@ def _breach(rule: Rule, result: Mapping[str, Any], key: str, listed: int | None)
 def _observed(details: Mapping[str, Any]) -> str:
     if "observed_value" in details:
         return str(details["observed_value"])
-    text = f"{details['unexpected_count']} of {details['element_count']} rows otherwise"
+    text = f"{details['unexpected_count']} of {details['element_count']} rows in breach"
     values = list(dict.fromkeys(map(_shown, details.get("partial_unexpected_list") or ())))
     if not values or values in (["None"], ["False"]):
         return text
@@ -201,7 +203,7 @@ def _shown(value: Any) -> str:
 
 
 def _trimmed(result: dict[str, Any], listed: int | None) -> dict[str, Any]:
-    """The result with each of its lists cut to `listed`, and without what a repetition would change."""
+    """Return the result with its lists cut to `listed`, and without values that differ in a repetition."""
     details = {
         name: value[:listed] if isinstance(value, list) else value
         for name, value in result["result"].items()
@@ -213,8 +215,8 @@ def _trimmed(result: dict[str, Any], listed: int | None) -> dict[str, Any]:
 
 
 def _suite_result(contract: ContractName, results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Great Expectations' JSON form of a suite's result, without times, so that a repetition is equal."""
-    held = sum(bool(one["success"]) for one in results)
+    """Return a suite's result in Great Expectations' JSON form, without times, so repetitions are equal."""
+    held = sum(bool(result["success"]) for result in results)
     return {
         "success": held == len(results),
         "results": results,
@@ -231,11 +233,11 @@ def _suite_result(contract: ContractName, results: list[dict[str, Any]]) -> dict
 
 
 def _finite(value: Any) -> Any:
-    """The JSON value with NaN and infinity as text, because JSON has no numbers for them."""
+    """Return the JSON value with NaN and infinity as text, because JSON has no numbers for them."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(each) for each in value]
     return value

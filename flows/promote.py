@@ -20,6 +20,7 @@ from models.promotion.decision import PromotionDecision
 from models.promotion.evidence import RoundEvidence
 from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
 from tasks.local import environment
+from tasks.messages.record import JsonObject
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
 from tasks.tracking import registry
@@ -30,12 +31,12 @@ settle = task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.set
 gather = task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather)
 record = task(name="record decision and move aliases", cache_policy=NO_CACHE)(shell.record)
 
-Outcome = dict[str, Any]
+Outcome = JsonObject
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What the gates said of a candidate that is not the champion."""
+    """What the gates found of a candidate that is not the champion."""
 
     evidence: RoundEvidence
     verdicts: tuple[GateVerdict, ...]
@@ -57,7 +58,7 @@ def promotion(
     require_approval: bool = False,
     approval_hours: float = 24.0,
 ) -> Outcome | State[Outcome]:
-    """A version went through the gates; if all passed it is the champion, and the ledger says so either way.
+    """Put a version through the gates; make it champion if all passed, and write the decision to the ledger.
 
     Args:
         model_name: a registered model; may be left out where there is only one.
@@ -78,7 +79,7 @@ def promotion(
     candidate = version or registry.require_evaluated(client, name)
     answer: Answer | None = None
     if require_approval:
-        # Nothing is locked while a person thinks; the gates are asked again afterwards.
+        # Nothing is locked while a person thinks; the gates are evaluated again afterwards.
         with ledger.locked(home):
             standing = settle(home, client, name)
             judged = _judged(client, name, candidate, standing, policy)
@@ -108,7 +109,7 @@ def promotion(
 def _judged(
     client: Any, name: str, candidate: int, standing: shell.Standing, policy: PromotionPolicy
 ) -> _Judged | None:
-    """What the gates say now; None where the candidate is the champion."""
+    """Return what the gates say now; None where the candidate is the champion."""
     if candidate == standing.champion:
         return None
     evidence, trial = gather(client, name, candidate)
@@ -121,7 +122,7 @@ def _judged(
 def rolling_back(
     model_name: str | None = None, actor: str = "prefect", reason: str = ""
 ) -> Outcome | State[Outcome]:
-    """The champion before this one serves again, if its artefact still loads and scores.
+    """Make the champion before this one serve again, if its artefact still loads and scores.
 
     Args:
         model_name: a registered model; may be left out where there is only one.
@@ -156,14 +157,14 @@ def rolling_back(
 
 def _ended(entry: Entry, standing: shell.Standing) -> Outcome | State[Outcome]:
     outcome = _outcome(entry, standing)
-    if outcome["promoted"]:
+    if entry.body["accepted"]:
         return outcome
-    failed = ", ".join(verdict["gate"] for verdict in outcome["verdicts"] if not verdict["passed"])
+    failed = ", ".join(verdict["gate"] for verdict in entry.body["verdicts"] if not verdict["passed"])
     return Completed(name="Refused", message=f"Gates that did not pass: {failed}.", data=outcome)
 
 
 def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
-    """What a command prints: the decision, and what stands since."""
+    """Return what a command prints: the decision, and what stands since."""
     body = entry.body
     return {
         "model_name": body["model_name"],
@@ -183,7 +184,7 @@ def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
 
 
 def _already_champion(model_name: str, entry: Entry | None, standing: shell.Standing) -> Outcome:
-    """Nothing to decide, so nothing is written: the answer repeats the decision that made it champion."""
+    """Return the decision that made a version champion; there is nothing to decide, so nothing is written."""
     if entry is None:
         raise NotFound(f"The champion of {model_name!r} has no decision in the ledger.")
     return _outcome(entry, standing) | {"already_champion": True, "previous": standing.before}

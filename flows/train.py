@@ -16,6 +16,8 @@ from flows.runners.local_threads import ImpatientThreads
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import ContractViolation, QuorumNotReached
 from tasks.local.home import current_home
+from tasks.messages.job_result import JobResult
+from tasks.messages.record import JsonObject
 from tasks.orchestration.logs import report_own_errors_once
 from tasks.orchestration.runs import (
     end_orphaned_runs,
@@ -34,8 +36,8 @@ from tasks.tracking.outbox_sender import send_what_waits
     persist_result=False,
     validate_parameters=True,
 )
-def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[str, Any]]:
-    """All rounds of a job are committed, tracked and registered; returns the job's result.
+def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]:
+    """Commit, track and register all rounds of a job; return its result as JSON values, with an `exit_code`.
 
     A job that was interrupted is continued from its last committed round when the flow is run again with the
     same configuration on the same data. A round that too few clients reach, or whose model breaks its
@@ -57,8 +59,8 @@ def federated_training(config: TrainingConfig) -> dict[str, Any] | State[dict[st
             job.runner.give_up(job.late[client_id] for client_id in job.at_work)
 
 
-def run_locally(config: TrainingConfig) -> dict[str, Any]:
-    """`federated_training` in this process, with the configured number of threads."""
+def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
+    """Run `federated_training` in this process; return the job's result and the command's exit code."""
     open_data(current_home(), config)  # what is not there is said before a server is started for it
     servers = current_home().prefect / "servers"
     report_own_errors_once()
@@ -66,20 +68,20 @@ def run_locally(config: TrainingConfig) -> dict[str, Any]:
     runner: Any = ImpatientThreads(max_workers=config.runner.threads or os.cpu_count())
     result: Any = federated_training.with_options(task_runner=runner)(config)
     wait_until_recorded(result["flow_run_id"])
-    return dict(result)
+    return JobResult.of_json(result, "The flow's result"), int(result["exit_code"])
 
 
-def _result(job: Job) -> dict[str, Any] | State[dict[str, Any]]:
+def _result(job: Job) -> JsonObject | State[JsonObject]:
     try:
         _run(job)
     except (QuorumNotReached, ContractViolation) as stop:
-        result = conclude(job, stopped_by=stop) | {"exit_code": stop.exit_code}
+        result = conclude(job, stopped_by=stop).to_json() | {"exit_code": stop.exit_code}
         return Completed(name="Stopped", message=str(stop), data=result)
-    return conclude(job, stopped_by=None) | {"exit_code": 0}
+    return conclude(job, stopped_by=None).to_json() | {"exit_code": 0}
 
 
 def _run(job: Job) -> None:
     finish_tracking(job)
     check_silos(job)
-    while job.rounds[-1]["round"] < job.config.federation.rounds:
+    while job.rounds[-1].round < job.config.federation.rounds:
         run_round(job)

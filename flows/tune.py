@@ -16,7 +16,7 @@ from flows.settings.tuning_config import Arm, TuningConfig, with_values
 from flows.terminal.progress import announce
 from models.errors import DivergedUpdate, InvalidConfig
 from models.kernel.metric import as_json, values
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec, without_unused
 from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import fingerprint
 from tasks.local.environment import apply
@@ -82,20 +82,20 @@ class Search:
             InvalidConfig: a key is unknown, or a value is out of range.
         """
         raw = with_values(self.config.model_dump(mode="json"), found)
+        # A search draws each key by itself, so that some values meet others with which they have no effect.
+        raw["train"] = without_unused(raw["train"])
         return parse_config(raw, "The search")
 
     def trial(self, config: TrainingConfig, seed: int) -> TrialSpec:
         """One training of a trial."""
-        federation, federated = config.federation, self.arm == "federated"
         return TrialSpec(
             data_dir=str(config.data.dir),
             data_digest=self.digest,
             evaluation_seed=config.evaluation.seed,
             negatives=config.evaluation.negatives,
             train=_lightfm(config),
-            merge_rule=federation.merge_rule if federated else None,
-            server_learning_rate=federation.server_learning_rate,
-            cohort_share=federation.cohort_share,
+            pooled=self.arm == "centralised",
+            cohort_share=config.federation.cohort_share,
             epochs=self.tuning.epochs,
             evaluations=self.tuning.evaluations,
             seed=seed,
@@ -174,6 +174,12 @@ def opened_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Sea
             next_step="Tune the federated arm, or set evaluation.pooling_allowed to true.",
             key="evaluation.pooling_allowed",
         )
+    if config.postprocessors:
+        raise InvalidConfig(
+            "fedrec tune simulates the clients without postprocessors, but the configuration has some.",
+            next_step="Tune without them, and train with them.",
+            key="postprocessors",
+        )
     search = Search(config, tuning, arm, open_partition(str(config.data.dir)).digest)
     for key, one in tuning.space(arm).items():
         for value in one.choices or (one.low, one.high):
@@ -227,8 +233,8 @@ def _line(study: Study) -> str:
     return said if best is None else f"{said}, best {best['objective']:.4f} (trial {best['trial']})"
 
 
-def _lightfm(config: TrainingConfig) -> TrainSpec:
-    if not isinstance(config.train, TrainSpec):
+def _lightfm(config: TrainingConfig) -> LightFMSpec:
+    if not isinstance(config.train, LightFMSpec):
         raise InvalidConfig(
             f"Only LightFM is searched, but train.family is {config.train.family!r}.",
             next_step="Name a configuration whose train.family is lightfm.",

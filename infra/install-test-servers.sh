@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the programs that the tests start, where that may be done unasked: on Debian or Ubuntu, as root, and only
-# what is missing. Everywhere else it says what is missing and succeeds; the tests that need it are then skipped.
+# Installs the missing programs that the tests start, on Debian or Ubuntu as root. Elsewhere it lists the missing ones
+# and succeeds; the tests that need them are then skipped.
 set -eu
 
 postgres_is_there() {
@@ -25,7 +25,7 @@ install() {
 }
 
 install_postgres() {
-    # The programs alone: a cluster of its own would start at once and take port 5432.
+    # Installs the programs without a cluster, which would start at once and take port 5432.
     install postgresql-common &&
         mkdir -p /etc/postgresql-common &&
         echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf &&
@@ -44,7 +44,7 @@ install_faketime() {
     install faketime
 }
 
-# The program is there, or it is said which tests will be skipped.
+# Installs a program if it is missing, or reports that it cannot.
 need() {
     if "$1_is_there"; then
         return
@@ -56,10 +56,10 @@ need() {
             return
         fi
     fi
-    echo "$2 not there: tests that need it will be skipped." >&2
+    echo "Tests that need it will be skipped, because it is missing: $2." >&2
 }
 
-need postgres "PostgreSQL's server programs (initdb, pg_ctl) are"
-need wrk "The load generator wrk is"
-need chromium "The browser Chromium is"
-need faketime "The library libfaketime, for wrong clocks, is"
+need postgres "PostgreSQL's server programs (initdb, pg_ctl)"
+need wrk "the load generator wrk"
+need chromium "the browser Chromium"
+need faketime "the library libfaketime, for wrong clocks"

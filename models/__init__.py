@@ -1,1 +1,1 @@
-"""The mathematics of fedrec: no clock, disk, network, environment or global random state."""
+"""The mathematics of fedrec, free of clock, disk, network, environment and global random state."""

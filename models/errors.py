@@ -1,7 +1,7 @@
-"""The one family of errors that fedrec raises on purpose.
+"""The errors that fedrec raises on purpose.
 
-A message says what happened, what was expected against what was met, and the next step. The facts behind it
-are attributes of the error as well, so that callers and tests need not read prose.
+A message says what happened, what was expected, what was found, and the next step. The facts behind the
+message are also attributes of the error, so callers and tests do not have to parse prose.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class FedrecError(Exception):
-    """Something fedrec refuses to do; retrying the same call cannot help.
+    """An operation that fedrec refuses. Retrying the same call does not help.
 
     Args:
-        what: what happened, where, and expected against got, in one sentence.
+        what: one sentence: what happened, where, what was expected and what was found.
         next_step: what the reader can do about it; may be empty.
         **facts: the values behind the sentence; each becomes an attribute.
     """
@@ -28,7 +28,7 @@ class FedrecError(Exception):
         self.__dict__.update(facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own reduction forgets keyword arguments, and errors cross process borders here.
+        # Exception.__reduce__ drops keyword arguments, and these errors are pickled between processes.
         return _rebuild, (type(self), self.what, self.next_step, self.facts)
 
 
@@ -37,25 +37,25 @@ def _rebuild(kind: type[FedrecError], what: str, next_step: str, facts: dict[str
 
 
 class InvalidInput(FedrecError):
-    """A file, table or argument given by the user breaks a named rule."""
+    """A file, table or argument from the user breaks a named rule."""
 
     exit_code = 2
 
 
 class InvalidConfig(InvalidInput):
-    """A configuration has an unknown key or a value out of range."""
+    """A setting has an unknown key or a value out of range."""
 
 
 class SourceUnavailable(FedrecError):
-    """A data set could be fetched from none of its sources."""
+    """All sources of a data set failed."""
 
 
 class CatalogMismatch(FedrecError):
-    """Two parties number the items differently, so their arrays must not meet."""
+    """Two parties number the items differently, so their arrays cannot be combined."""
 
 
 class CorruptArtifact(FedrecError):
-    """Stored bytes are not the bytes their SHA-256 promises, or not of the expected form."""
+    """Stored bytes do not match their SHA-256 or do not have the expected format."""
 
 
 class DivergedUpdate(FedrecError):
@@ -63,29 +63,29 @@ class DivergedUpdate(FedrecError):
 
 
 class StaleUpdate(FedrecError):
-    """An update or answer was made for another job or round, or from another base model."""
+    """An update or answer belongs to another job, round or base model."""
 
 
 class ForgedAnswer(FedrecError):
-    """An answer does not prove that the silo it names gave it."""
+    """An answer carries no proof that it comes from the silo that it names."""
 
 
 class EgressRefused(FedrecError):
-    """A silo's policy does not let this leave."""
+    """A silo's policy forbids sending this data."""
 
 
 class ContractViolation(FedrecError):
-    """Data at a border does not look as the contract there requires."""
+    """Data breaks the contract of the border that it crosses."""
 
     exit_code = 5
 
 
 class SiloFailed(FedrecError):
-    """A silo could not do a step; why stands in the silo's own log, because it may speak of its data."""
+    """A silo could not do a step. Only the silo's own log has the cause, because it may reveal data."""
 
 
 class QuorumNotReached(FedrecError):
-    """Too few clients of a cohort delivered a usable update."""
+    """Fewer clients than the quorum delivered a usable update."""
 
     exit_code = 3
 
@@ -95,28 +95,28 @@ class JobBusy(FedrecError):
 
 
 class LeaseLost(JobBusy):
-    """Another coordinator took the job over while this one was paused."""
+    """Another coordinator took over the job while this one was paused."""
 
 
 class DiskFull(FedrecError):
-    """No space is left where something had to be written."""
+    """No space is left on a disk that must be written to."""
 
 
 class TrackingUnavailable(FedrecError):
-    """MLflow does not answer, and what was asked for needs it."""
+    """MLflow does not answer, and the operation needs it."""
 
 
 class PromotionRefused(FedrecError):
-    """At least one gate did not pass, so the champion stays."""
+    """At least one gate failed, so the champion stays."""
 
     exit_code = 4
 
 
 class NotFound(FedrecError):
-    """A job, version, alias or item that was asked for does not exist."""
+    """The requested job, version, alias or item does not exist."""
 
 
 class LedgerTampered(FedrecError):
-    """An entry of a ledger does not follow from the entries before it."""
+    """An entry of a ledger does not follow from the entries before it, so the ledger was changed."""
 
     exit_code = 6

@@ -1,1 +1,1 @@
-"""Recommendations from the promoted model."""
+"""The serving process: an HTTP API and a page with recommendations of the promoted model."""

@@ -1,6 +1,6 @@
-"""`python -m serving --host HOST --port PORT --workers N`: what `fedrec serve` starts.
+"""`python -m serving --host HOST --port PORT --workers N`, the command that `fedrec serve` runs.
 
-The settings come from the environment, see `serving.settings`.
+It reads its settings from the environment, see `serving.settings`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     chosen = parser.parse_args()
-    # Workers of one process share the cores already; more threads would only wait for each other.
+    # The workers already share the cores, so more threads would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="fedrec-metrics-") as shared:
         if chosen.workers > 1:
-            # Read by prometheus_client when it is imported, in each worker.
+            # prometheus_client reads it in each worker, when it is imported.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
         uvicorn.run(
             "serving.app:from_environment",

@@ -1,4 +1,4 @@
-"""The application: endpoints over the slot. Nothing that a request brings is kept."""
+"""The application: its endpoints. It stores nothing of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
@@ -22,8 +22,8 @@ from starlette.types import ASGIApp
 
 from serving import log, metrics, schema
 from serving.challenge import Challenge
-from serving.gate import Gate, body_of
-from serving.openapi import body, described, replies
+from serving.gate import AdmissionGate, body_of
+from serving.openapi import body, describe, replies
 from serving.problems import Problem, not_ready, of_validation, unprocessable
 from serving.served import Served
 from serving.settings import Settings
@@ -31,6 +31,8 @@ from serving.slot import Slot
 from tasks.bundles.pointer import nudge_path
 
 STATIC = Path(__file__).parent / "static"
+# The errors of every endpoint that reads a body.
+_BODY_ERRORS = (400, 404, 408, 413, 415, 422)
 T = TypeVar("T")
 
 
@@ -39,50 +41,50 @@ class Service:
 
     Args:
         settings: limits and folder.
-        slot: what answers.
-        challenge: what counts, and lets the challenger answer.
+        slot: the served versions.
+        challenge: counts answers and lets the challenger answer some.
     """
 
     def __init__(self, settings: Settings, slot: Slot, challenge: Challenge) -> None:
         self._settings, self._slot, self._challenge = settings, slot, challenge
 
     async def recommend(self, request: Request) -> Response:
-        """The best items for a history."""
+        """Return the best items for a history."""
         data = await body_of(request, self._settings)
-        question = _parsed(schema.QUESTION, data)
+        query = _parsed(schema.RECOMMENDATION_QUERY, data)
         pair = self._slot.pair
         served = self._challenge.choose(pair, data)
         begun = time.perf_counter()
-        found = await _worked_out(served, served.recommend, question)
+        found = await _computed(served, served.recommend, query)
         self._challenge.answered(served)
-        self._challenge.shadow(pair, served, data, question, found, time.perf_counter() - begun)
+        self._challenge.shadow(pair, served, data, query, found, time.perf_counter() - begun)
         return _reply(request, served, {"recommendations": found})
 
     async def recommend_to_user(self, request: Request, user_id: str) -> Response:
-        """The best items for a user of this silo, by the user's own embedding where there is one."""
-        question = _parsed(schema.QUESTION, await body_of(request, self._settings))
+        """Return the best items for a user of this silo, by the user's trained embedding if there is one."""
+        query = _parsed(schema.RECOMMENDATION_QUERY, await body_of(request, self._settings))
         served = self._slot.pair.champion
-        source, found = await _worked_out(served, served.recommend_to, user_id, question)
+        source, found = await _computed(served, served.recommend_to, user_id, query)
         self._challenge.answered(served)
         return _reply(request, served, {"recommendations": found, "answered_from": source})
 
     async def recommend_batch(self, request: Request) -> Response:
-        """The best items for several histories, all from one version."""
-        questions = _parsed(schema.QUESTIONS, await body_of(request, self._settings)).requests
+        """Return the best items for several histories, all from one version."""
+        queries = _parsed(schema.RECOMMENDATION_QUERIES, await body_of(request, self._settings)).requests
         served = self._slot.pair.champion
 
         def answers() -> list[dict[str, Any]]:
-            return [{"recommendations": served.recommend(question)} for question in questions]
+            return [{"recommendations": served.recommend(query)} for query in queries]
 
         found = await run_in_threadpool(answers)
         self._challenge.answered(served, len(found))
         return _reply(request, served, {"answers": found})
 
     async def ratings(self, request: Request) -> Response:
-        """The ratings that a user would give to items, with how sure that is."""
-        question = _parsed(schema.RATING_QUESTION, await body_of(request, self._settings))
+        """Return predicted ratings of items and their uncertainty."""
+        query = _parsed(schema.RATING_QUERY, await body_of(request, self._settings))
         served = self._slot.pair.champion
-        found = await run_in_threadpool(served.rate, question)
+        found = await run_in_threadpool(served.rate, query)
         return _reply(request, served, {"ratings": found})
 
     async def similar(
@@ -91,10 +93,10 @@ class Service:
         item_id: str,
         k: Annotated[int, Query(ge=1, le=schema.MAX_K)] = 10,
     ) -> Response:
-        """Items like this one."""
+        """Return items that are similar to this one."""
         served = self._slot.pair.champion
         row = served.row(item_id)
-        return _reply(request, served, {"items": await _worked_out(served, served.similar, row, k)})
+        return _reply(request, served, {"items": await _computed(served, served.similar, row, k)})
 
     async def items(
         self,
@@ -102,12 +104,12 @@ class Service:
         query: Annotated[str, Query(max_length=schema.MAX_QUERY)] = "",
         limit: Annotated[int, Query(ge=1, le=schema.MAX_K)] = 10,
     ) -> Response:
-        """Items whose title holds the query; popular ones where it is empty."""
+        """Return items whose titles contain the query, or popular items for an empty query."""
         served = self._slot.pair.champion
-        return _reply(request, served, {"items": await _worked_out(served, served.search, query, limit)})
+        return _reply(request, served, {"items": await _computed(served, served.search, query, limit)})
 
     async def model(self, request: Request) -> Response:
-        """Which model answers, and why it does."""
+        """Return the served model and the decision to serve it."""
         pair = self._slot.pair
         facts, decision = pair.champion.bundle.facts, pair.champion.target.decision
         names = ("model_name", "job_id", "items", "dims", "committed_at", "epsilon")
@@ -121,40 +123,40 @@ class Service:
         return _json(content)
 
     async def feedback(self, request: Request) -> Response:
-        """Counts that a recommended item was chosen; who chose it is neither asked nor kept."""
+        """Count that a recommended item was chosen. The service neither receives nor stores who chose it."""
         sent = _parsed(schema.FEEDBACK, await body_of(request, self._settings))
         self._challenge.hit(sent.version, sent.item_id, self._slot.pair)
         return _json({"status": "counted"}, 202)
 
     async def refresh(self) -> Response:
-        """Has the publisher look at the registry at once; for a webhook, whose body is not read."""
+        """Make the publisher read the registry at once. This is for webhooks; the body is not read."""
         nudge_path(self._settings.root).touch()
-        return _json({"status": "told"}, 202)
+        return _json({"status": "accepted"}, 202)
 
     async def health(self) -> Response:
-        """Whether the process lives."""
+        """Return that the process is alive."""
         return _json({"status": "alive"})
 
     async def readiness(self) -> Response:
-        """Whether a model is loaded."""
+        """Return whether a model is loaded."""
         if not self._slot.is_filled:
             raise not_ready()
         return _json({"status": "ready"})
 
     async def metrics(self) -> Response:
-        """Numbers for Prometheus."""
+        """Return the metrics for Prometheus."""
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """The whole application, with its watch over the pointer."""
+    """Return the application. While it runs, it follows the pointer and writes the counts."""
     slot = Slot(settings.root, settings.poll, needs_users=settings.local_users)
     challenge = Challenge(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await slot.look()
-        tasks = [asyncio.create_task(slot.watch()), asyncio.create_task(_written(challenge))]
+        await slot.update()
+        tasks = [asyncio.create_task(slot.watch()), asyncio.create_task(_write_counts(challenge))]
         yield
         for task in tasks:
             task.cancel()
@@ -163,21 +165,21 @@ def create_app(settings: Settings) -> ASGIApp:
     app = FastAPI(
         title="fedrec",
         version=version_of("fedrec"),
-        summary="Recommendations of the promoted model, from the history in the request alone.",
+        summary="Recommendations of the promoted model, computed only from the history in the request.",
         lifespan=lifespan,
-        # Its pages load scripts from elsewhere; the document itself is at /openapi.json.
+        # FastAPI's documentation pages load scripts from other hosts. The document is at /openapi.json.
         docs_url=None,
         redoc_url=None,
     )
     _add_routes(app, Service(settings, slot, challenge), local_users=settings.local_users)
     _add_page(app)
     _add_handlers(app)
-    described(app, asks_for_token=bool(settings.token))
-    return Gate(app, settings)
+    describe(app, needs_token=bool(settings.token))
+    return AdmissionGate(app, settings)
 
 
 def from_environment() -> ASGIApp:
-    """For uvicorn, which makes the application in each worker."""
+    """Return the application with the settings of the environment. Uvicorn calls it in each worker."""
     return create_app(Settings.from_environment())
 
 
@@ -185,72 +187,41 @@ def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
     def add(path: str, method: str, endpoint: Callable[..., Any], tag: str, **more: Any) -> None:
         app.add_api_route(path, endpoint, methods=[method], tags=[tag], response_class=Response, **more)
 
-    add(
-        "/v1/recommendations",
-        "POST",
-        service.recommend,
-        "recommendations",
-        openapi_extra=body(schema.Question),
-        responses=replies(schema.Answer, 400, 404, 408, 413, 415, 422),
-    )
-    add(
-        "/v1/recommendations/batch",
-        "POST",
-        service.recommend_batch,
-        "recommendations",
-        openapi_extra=body(schema.Questions),
-        responses=replies(schema.Answers, 400, 404, 408, 413, 415, 422),
-    )
-    add(
-        "/v1/ratings",
-        "POST",
-        service.ratings,
-        "ratings",
-        openapi_extra=body(schema.RatingQuestion),
-        responses=replies(schema.RatingAnswer, 400, 404, 408, 409, 413, 415, 422),
-    )
-    add(
-        "/v1/items/{item_id:path}/similar",  # an id may hold a slash
-        "GET",
-        service.similar,
-        "items",
-        responses=replies(schema.SimilarItems, 404, 422),
-    )
+    def post(
+        path: str,
+        endpoint: Callable[..., Any],
+        tag: str,
+        sent: type[BaseModel],
+        reply: type[BaseModel],
+        *errors: int,
+        done: int = 200,
+    ) -> None:
+        responses = replies(reply, *_BODY_ERRORS, *errors, done=done)
+        add(path, "POST", endpoint, tag, status_code=done, openapi_extra=body(sent), responses=responses)
+
+    one, several = schema.RecommendationQuery, schema.RecommendationQueries
+    tag = "recommendations"
+    post("/v1/recommendations", service.recommend, tag, one, schema.RecommendationResponse)
+    post("/v1/recommendations/batch", service.recommend_batch, tag, several, schema.BatchResponse)
+    post("/v1/ratings", service.ratings, "ratings", schema.RatingQuery, schema.RatingResponse, 409)
+    similar = replies(schema.SimilarItems, 404, 422)
+    # An id may contain a slash.
+    add("/v1/items/{item_id:path}/similar", "GET", service.similar, "items", responses=similar)
     if local_users:
-        add(
-            "/v1/users/{user_id:path}/recommendations",
-            "POST",
-            service.recommend_to_user,
-            "recommendations",
-            openapi_extra=body(schema.Question),
-            responses=replies(schema.UserAnswer, 400, 404, 408, 413, 415, 422),
-        )
+        path, reply = "/v1/users/{user_id:path}/recommendations", schema.UserRecommendationResponse
+        post(path, service.recommend_to_user, tag, one, reply)
     add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422))
     add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts))
-    add(
-        "/v1/feedback",
-        "POST",
-        service.feedback,
-        "recommendations",
-        status_code=202,
-        openapi_extra=body(schema.Feedback),
-        responses=replies(schema.Status, 400, 404, 408, 413, 415, 422, done=202),
-    )
-    add(
-        "/v1/refresh",
-        "POST",
-        service.refresh,
-        "model",
-        status_code=202,
-        responses=replies(schema.Status, done=202),
-    )
+    post("/v1/feedback", service.feedback, tag, schema.Feedback, schema.Status, done=202)
+    refreshed = replies(schema.Status, done=202)
+    add("/v1/refresh", "POST", service.refresh, "model", status_code=202, responses=refreshed)
     add("/healthz", "GET", service.health, "process", responses=replies(schema.Status))
     add("/readyz", "GET", service.readiness, "process", responses=replies(schema.Status))
     add("/metrics", "GET", service.metrics, "process", responses=replies(None))
 
 
 def _add_page(app: FastAPI) -> None:
-    """The page at / and its files, where there are any."""
+    """Add the page at / and its files, if they are installed."""
     if not (STATIC / "index.html").is_file():
         return
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -276,11 +247,10 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(_: Request, found: Exception) -> Response:
         log.write("error", "unexpected", error=repr(found)[:500])
-        return Problem(500, "unexpected", "The service failed; its log says why.").response()
+        return Problem(500, "unexpected", "The service failed. Its log has the cause.").response()
 
 
-async def _written(challenge: Challenge) -> None:
-    """What is counted is written down now and then."""
+async def _write_counts(challenge: Challenge) -> None:
     while True:
         await asyncio.sleep(1.0)
         try:
@@ -296,7 +266,7 @@ def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:
         raise of_validation(error) from None
 
 
-async def _worked_out(served: Served, work: Callable[..., T], *arguments: Any) -> T:
+async def _computed(served: Served, work: Callable[..., T], *arguments: Any) -> T:
     return await run_in_threadpool(work, *arguments) if served.is_slow else work(*arguments)
 
 

@@ -1,4 +1,4 @@
-"""Canary and shadow: which version answers a request, and how the challenger would have answered it."""
+"""Canary and shadow mode: the challenger answers some requests, instead of the champion or for comparison."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 from models.promotion.live import Comparison, Hits
 from serving import log, metrics
 from serving.problems import Problem
-from serving.schema import Question
+from serving.schema import RecommendationQuery
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Pair
 from tasks.bundles.tallies import Tallies, comparison_key, serving_key, write_tallies
 
-# Shadow work that waits is dropped, so that it never delays answers that are heard.
+# Further shadow queries are dropped, so shadow work never delays the champion's answers.
 _MOST_SHADOWS = 8
 _SALT = 0x5AD0
 
 
 class Challenge:
-    """Counts what versions answered, and has the challenger answer some.
+    """Counts the answers of the versions, and lets the challenger answer some requests.
 
     Args:
-        settings: shares, and the folder for the counts.
+        settings: the shares for the challenger, and the folder for the counts.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,29 +40,29 @@ class Challenge:
         self._shadows = 0
 
     def choose(self, pair: Pair, body: bytes) -> Served:
-        """Who answers: the challenger gets its share, the same questions each time."""
+        """Return the version that answers. The challenger gets its share; equal bodies get equal versions."""
         if pair.challenger is not None and self._canary and _draw(body) < self._canary:
             return pair.challenger
         return pair.champion
 
     def answered(self, served: Served, answers: int = 1) -> None:
-        """A version has given answers."""
+        """Count the answers of a version."""
         key = self._keys[served.version] = serving_key(served.target)
         self._tallies.count(key, Hits(answers=answers))
         self._changed = True
 
     def hit(self, version: int, item_id: str, pair: Pair) -> None:
-        """An item was chosen that this version had recommended.
+        """Count an item that was chosen and that this version had recommended.
 
         Raises:
-            Problem: 404, this process has not served that version, or the version does not know the item.
+            Problem: 404, this process has not served the version, or the version does not have the item.
         """
         for served in (pair.champion, pair.challenger):
             if served is not None and served.version == version:
                 served.row(item_id)
                 self._keys.setdefault(version, serving_key(served.target))
         if version not in self._keys:
-            raise Problem(404, "unknown-version", f"This service does not answer from version {version}.")
+            raise Problem(404, "unknown-version", f"This service has not served version {version}.")
         self._tallies.count(self._keys[version], Hits(hits=1))
         self._changed = True
         metrics.hit(version)
@@ -72,45 +72,45 @@ class Challenge:
         pair: Pair,
         served: Served,
         body: bytes,
-        question: Question,
+        query: RecommendationQuery,
         answer: list[dict[str, Any]],
         took: float,
     ) -> None:
-        """A share of the champion's questions goes to the challenger, too, beside the reply."""
+        """Let the challenger also answer a share of the champion's queries, without delaying the response."""
         if pair.challenger is None or served is not pair.champion or not self._shadow:
             return
         if _draw(body, _SALT) >= self._shadow or self._shadows >= _MOST_SHADOWS:
             return
         self._shadows += 1
         loop = asyncio.get_running_loop()
-        # What is counted changes in the loop alone, so that nothing is read half changed.
+        # Only the event loop changes the counts, so no reader sees a partial change.
         key = comparison_key(pair.champion.target, pair.challenger.target)
-        compared = loop.run_in_executor(self._workers, _compared, pair.challenger, question, answer, took)
+        compared = loop.run_in_executor(self._workers, _compared, pair.challenger, query, answer, took)
         compared.add_done_callback(lambda done: self._shadowed(key, done.result()))
 
-    def _shadowed(self, key: str, one: Comparison) -> None:
+    def _shadowed(self, key: str, comparison: Comparison) -> None:
         self._shadows -= 1
-        self._tallies.compare(key, one)
+        self._tallies.compare(key, comparison)
         self._changed = True
-        metrics.shadowed(one.overlap)
+        metrics.shadowed(comparison.overlap)
 
     async def write(self) -> None:
-        """What was counted since stands in this process' file."""
+        """Write the counts to this process' file if they have changed."""
         if self._changed:
             self._changed = False
-            counted = Tallies(dict(self._tallies.hits), dict(self._tallies.comparisons))
-            await asyncio.to_thread(write_tallies, self._folder, self._process, counted)
+            tallies = Tallies(dict(self._tallies.hits), dict(self._tallies.comparisons))
+            await asyncio.to_thread(write_tallies, self._folder, self._process, tallies)
 
 
 def _compared(
-    challenger: Served, question: Question, answer: list[dict[str, Any]], took: float
+    challenger: Served, query: RecommendationQuery, answer: list[dict[str, Any]], took: float
 ) -> Comparison:
     begun = time.perf_counter()
     try:
-        other = challenger.recommend(question)
+        other = challenger.recommend(query)
     except Problem:
-        other = []  # it does not know an item or feature that the champion knows
-    except Exception as error:  # noqa: BLE001  # a challenger's failure is its own
+        other = []  # the challenger lacks an item or feature that the champion has
+    except Exception as error:  # noqa: BLE001  # a challenger's failure must not affect the champion
         log.write("error", "challenger failed", error=repr(error)[:500])
         other = []
     return Comparison.of(
@@ -122,5 +122,5 @@ def _compared(
 
 
 def _draw(body: bytes, salt: int = 0) -> float:
-    """A number in [0, 1) that looks random and is the same for the same question."""
+    """Return a pseudo-random number in [0, 1) that is equal for equal bodies."""
     return zlib.crc32(body, salt) / 2**32

@@ -1,4 +1,4 @@
-"""What every request passes: token, rate, size and load first; headers, numbers and a log line last."""
+"""Admission control: the checks before every request, and the headers, metrics and log line after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving import log, metrics
 from serving.problems import Problem
 from serving.settings import Settings
 
-# The page's own script and style, and requests to this service; nothing from anywhere else, and no frames.
+# Allows the page's own script and style and requests to this service. Forbids other origins and frames.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -33,11 +33,11 @@ _MOST_ADDRESSES = 10_000
 
 
 class Rate:
-    """A token bucket for each client address; the addresses asked longest ago are forgotten first.
+    """A token bucket per client address. With too many addresses, the least recently used are dropped.
 
     Args:
-        rate: tokens a second that each address gets; 0 for no limit.
-        burst: tokens that it can have at most.
+        rate: tokens per second of each address; 0 for no limit.
+        burst: maximal number of tokens of an address.
     """
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -45,7 +45,7 @@ class Rate:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, address: str, now: float) -> float:
-        """Takes a token and returns 0, or returns the seconds until there is one."""
+        """Take a token and return 0, or return the seconds until there is a token."""
         if not self._rate:
             return 0.0
         left, then = self._buckets.pop(address, (self._burst, now))
@@ -57,11 +57,11 @@ class Rate:
         return 0.0 if taken else (1.0 - left) / self._rate
 
 
-class Gate:
-    """ASGI middleware around the whole application.
+class AdmissionGate:
+    """ASGI middleware around the whole application that admits, limits and logs requests.
 
     Args:
-        app: what answers.
+        app: the application.
         settings: token, limits and log.
     """
 
@@ -72,7 +72,7 @@ class Gate:
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -91,50 +91,46 @@ class Gate:
 
         self._waiting += 1
         try:
-            self._require_leave(scope)
+            self._require_admission(scope)
             await self._app(scope, receive, send_on)
         except Problem as problem:
             await problem.response()(scope, receive, send_on)
         finally:
             self._waiting -= 1
-            self._account(scope, status, time.perf_counter() - begun)
+            self._record(scope, status, time.perf_counter() - begun)
 
-    def _require_leave(self, scope: Scope) -> None:
-        """Nothing happens where the request may go on.
-
-        Raises:
-            Problem: 401, 413, 429 or 503.
-        """
+    def _require_admission(self, scope: Scope) -> None:
+        """Raise a `Problem` (401, 413, 429 or 503) unless the request is admitted."""
         path = scope["path"]
         headers = dict(scope["headers"])
         if self._token and path.startswith(("/v1/", "/metrics")):
-            shown = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(shown, self._token):
+            authorization = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(authorization, self._token):
                 raise Problem(
                     401,
                     "unauthorised",
-                    "This service asks for a bearer token: Authorization: Bearer TOKEN.",
+                    "This service requires a bearer token. Send the header Authorization: Bearer TOKEN.",
                     headers={"www-authenticate": "Bearer"},
                 )
         if path in _NEVER_LIMITED:
             return
         if self._waiting > self._settings.max_waiting:
-            raise Problem(503, "busy", "Too many requests at once.", headers={"retry-after": "1"})
+            raise Problem(503, "busy", "The service is busy. Retry later.", headers={"retry-after": "1"})
         client = scope.get("client")
         wait = self._rate.wait(client[0] if client else "", time.monotonic())
         if wait:
             raise Problem(
                 429,
                 "too-many-requests",
-                f"This address makes more than {self._settings.rate:g} requests a second.",
+                f"This address sends more than {self._settings.rate:g} requests per second.",
                 headers={"retry-after": str(max(1, round(wait)))},
             )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._settings.max_body:
             raise too_large(self._settings)
 
-    def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        # The template, not the path: a path may name an item.
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's template instead of the path, because a path may name an item or a user.
         route = scope.get("route")
         endpoint = getattr(route, "path_format", "") or scope.get("endpoint_name", "other")
         metrics.answered(endpoint, status, seconds)
@@ -147,14 +143,15 @@ class Gate:
 
 
 async def body_of(request: Request, settings: Settings) -> bytes:
-    """The body of a request.
+    """Return the body of a request.
 
     Raises:
-        Problem: 408, it took too long; 413, it is too large; 415, it is not said to be JSON.
+        Problem: 400, the client disconnected; 408, the body took too long; 413, the body is too large; 415,
+            the content type is not JSON.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Problem(415, "not-json", "The body must be sent as application/json.")
+        raise Problem(415, "not-json", "The content type must be application/json.")
     pieces: list[bytes] = []
     size = 0
     try:
@@ -167,10 +164,10 @@ async def body_of(request: Request, settings: Settings) -> bytes:
     except TimeoutError:
         raise Problem(408, "too-slow", "The body did not arrive in time.") from None
     except ClientDisconnect:
-        raise Problem(400, "gone", "The client left before its body had arrived.") from None
+        raise Problem(400, "gone", "The client disconnected before its body had arrived.") from None
     return b"".join(pieces)
 
 
 def too_large(settings: Settings) -> Problem:
-    """413."""
+    """Return a 413 that names the limit."""
     return Problem(413, "too-large", f"The body may have at most {settings.max_body} bytes.")

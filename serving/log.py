@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, without anything that a client sent but the method."""
+"""The log: one JSON object per line on stderr. Of a client's request it contains only the method."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 
 def write(level: str, event: str, **facts: Any) -> None:
-    """One line."""
+    """Write one line."""
     line = orjson.dumps({"at": round(time.time(), 3), "level": level, "event": event, **facts})
     sys.stderr.buffer.write(line + b"\n")
     sys.stderr.buffer.flush()

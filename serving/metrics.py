@@ -1,4 +1,4 @@
-"""What Prometheus may ask for. Several workers add their numbers up in files that they share."""
+"""The metrics for Prometheus. Several workers add up their numbers in shared files."""
 
 from __future__ import annotations
 
@@ -18,34 +18,40 @@ _BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 
 _requests = Counter("fedrec_serving_requests", "Requests answered.", ["endpoint", "status"])
 _seconds = Histogram(
-    "fedrec_serving_request_seconds", "From a request's head to its reply.", ["endpoint"], buckets=_BUCKETS
+    "fedrec_serving_request_seconds",
+    "Seconds from a request's headers to its response.",
+    ["endpoint"],
+    buckets=_BUCKETS,
 )
-_swaps = Counter("fedrec_serving_swaps", "Models that took over, or were refused.", ["result"])
-_version = Gauge("fedrec_serving_model_version", "Version that answers.", multiprocess_mode="livemostrecent")
+_swaps = Counter("fedrec_serving_swaps", "Model versions that were loaded or refused.", ["result"])
+_version = Gauge(
+    "fedrec_serving_model_version", "The version that is served.", multiprocess_mode="livemostrecent"
+)
 _hits = Counter("fedrec_serving_hits", "Recommended items that were chosen.", ["version"])
-_shadows = Counter("fedrec_serving_shadows", "Questions that the challenger was asked, too.")
+_shadows = Counter("fedrec_serving_shadows", "Queries that the challenger answered in shadow mode.")
 _overlap = Counter(
-    "fedrec_serving_shadow_overlap", "Sum over these of the share of items that both recommended."
+    "fedrec_serving_shadow_overlap",
+    "Sum over the shadow queries of the share of items that champion and challenger both recommended.",
 )
 _alarm = Gauge(
     "fedrec_serving_alarm",
-    "1 while what was published last cannot be served.",
+    "1 while the latest published version cannot be served.",
     ["source"],
     multiprocess_mode="livemax",
 )
 _alarm.labels("bundle").set(0)
 _publisher_age = Gauge(
     "fedrec_serving_publisher_age_seconds",
-    "Since the publisher looked at the registry last.",
+    "Seconds since the publisher last read the registry.",
     multiprocess_mode="livemostrecent",
 )
 _cache: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
 
 def answered(endpoint: str, status: int, seconds: float) -> None:
-    """A request was answered."""
+    """Count an answered request and its duration in seconds."""
     key = (endpoint, status)
-    # Looking labels up takes longer than counting.
+    # Looking up labels takes longer than counting.
     if key not in _cache:
         _cache[key] = (_requests.labels(endpoint, str(status)), _seconds.labels(endpoint))
     counter, histogram = _cache[key]
@@ -54,41 +60,41 @@ def answered(endpoint: str, status: int, seconds: float) -> None:
 
 
 def swapped(version: int) -> None:
-    """A version took over."""
+    """Record that a version has replaced the one before."""
     _swaps.labels("done").inc()
     _version.set(version)
     _alarm.labels("bundle").set(0)
 
 
 def swap_failed() -> None:
-    """A version was refused, and the one before it stays."""
+    """Record that a version was refused and the one before stays."""
     _swaps.labels("refused").inc()
     _alarm.labels("bundle").set(1)
 
 
 def hit(version: int) -> None:
-    """A recommended item was chosen."""
+    """Count a recommended item that was chosen."""
     _hits.labels(str(version)).inc()
 
 
 def shadowed(overlap: float) -> None:
-    """The challenger answered, too."""
+    """Count a query that the challenger also answered, and the share of items that both recommended."""
     _shadows.inc()
     _overlap.inc(overlap)
 
 
 def publisher_failed(failed: bool) -> None:
-    """Whether the publisher could not publish what the registry names."""
+    """Record whether the publisher failed to publish the registry's champion."""
     _alarm.labels("publisher").set(failed)
 
 
 def publisher_seen(seconds: float) -> None:
-    """How long ago the publisher looked at the registry."""
+    """Record how many seconds ago the publisher last read the registry."""
     _publisher_age.set(seconds)
 
 
 def exposition() -> bytes:
-    """All numbers in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

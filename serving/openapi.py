@@ -1,4 +1,4 @@
-"""The OpenAPI document: bodies and replies that the endpoints read and write past FastAPI."""
+"""The OpenAPI document of the bodies and responses, which the endpoints read and write without FastAPI."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from pydantic.json_schema import models_json_schema
 from serving import schema
 from serving.problems import MEDIA_TYPE
 
-_WHY = {
+_DESCRIPTIONS = {
     400: "The body is not JSON.",
     401: "The token is missing or wrong.",
     404: "There is no such item or feature.",
-    408: "The body took too long.",
-    409: "The version that answers is not of the kind that can.",
+    408: "The body did not arrive in time.",
+    409: "The served version does not support this request.",
     413: "The body is too large.",
-    415: "The body is not said to be JSON.",
-    422: "The request is not of the form it must have.",
-    429: "The address asks too often; Retry-After says when to come back.",
-    503: "No model is loaded yet, or the process has too much to do.",
+    415: "The content type is not JSON.",
+    422: "The request is invalid.",
+    429: "The address sends too many requests. Retry-After gives the seconds to wait.",
+    503: "No model is loaded yet, or the process is busy.",
 }
 
 
 def body(kind: type[BaseModel]) -> dict[str, Any]:
-    """A required JSON body."""
+    """Return the OpenAPI of a required JSON body."""
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema.schema_of(kind)}}}
     }
 
 
 def replies(kind: type[BaseModel] | None, *statuses: int, done: int = 200) -> dict[int | str, dict[str, Any]]:
-    """A reply of this form or, for None, of text; and problems."""
-    form: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+    """Return the OpenAPI of a JSON response of this kind, or of text for None, and of the error responses."""
+    content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     if kind is not None:
-        form = {"application/json": {"schema": schema.schema_of(kind)}}
+        content = {"application/json": {"schema": schema.schema_of(kind)}}
     problem = {MEDIA_TYPE: {"schema": schema.schema_of(schema.ProblemDetails)}}
-    # The gate may answer with these anywhere.
-    every = sorted({*statuses, 401, 429, 503})
+    # The admission gate can respond with these to every request.
+    errors = sorted({*statuses, 401, 429, 503})
     return {
-        done: {"description": "Done.", "content": form},
-        **{status: {"description": _WHY[status], "content": problem} for status in every},
+        done: {"description": "Done.", "content": content},
+        **{status: {"description": _DESCRIPTIONS[status], "content": problem} for status in errors},
     }
 
 
-def described(app: FastAPI, *, asks_for_token: bool) -> None:
-    """The application's document has all schemas and, where a token is asked for, says so."""
+def describe(app: FastAPI, *, needs_token: bool) -> None:
+    """Add all schemas and, if needed, the bearer token to the application's OpenAPI document."""
     kinds = [
         each
         for each in vars(schema).values()
@@ -58,19 +58,21 @@ def described(app: FastAPI, *, asks_for_token: bool) -> None:
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            content = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            )
             _, definitions = models_json_schema(
                 [(each, "validation") for each in kinds], ref_template="#/components/schemas/{model}"
             )
-            components = made.setdefault("components", {})
+            components = content.setdefault("components", {})
             components["schemas"] = definitions["$defs"]
-            if asks_for_token:
+            if needs_token:
                 components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                for path, methods in made["paths"].items():
+                for path, methods in content["paths"].items():
                     if path.startswith(("/v1/", "/metrics")):
                         for operation in methods.values():
                             operation["security"] = [{"token": []}]
-            app.openapi_schema = made
+            app.openapi_schema = content
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]

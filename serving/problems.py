@@ -1,4 +1,4 @@
-"""Errors as clients see them: `application/problem+json` of RFC 9457."""
+"""Error responses in the format `application/problem+json` of RFC 9457."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """What ends a request with an error.
+    """An error that ends a request.
 
     Args:
-        status: of HTTP.
-        kind: a stable name in kebab case, for programs.
+        status: HTTP status.
+        kind: stable name in kebab case, for programs.
         detail: what is wrong and what to do, for people.
-        errors: where a body or query is wrong, as {"where", "what"}.
-        headers: further ones.
+        errors: errors in a body or query, each as {"where", "what"}.
+        headers: additional response headers.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Problem(Exception):
         self.errors, self.headers = errors, headers
 
     def response(self) -> Response:
-        """The reply."""
+        """Return the response."""
         content: dict[str, Any] = {
             "type": f"urn:fedrec:problem:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
@@ -50,7 +50,7 @@ class Problem(Exception):
 
 
 def of_validation(error: ValidationError) -> Problem:
-    """400 for what is no JSON, 422 for JSON of another form; repeats nothing of what was sent."""
+    """Return a 400 for a body that is not JSON and a 422 for invalid values. Neither repeats the input."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return Problem(
@@ -62,17 +62,17 @@ def of_validation(error: ValidationError) -> Problem:
 
 
 def unprocessable(errors: Sequence[Mapping[str, str]]) -> Problem:
-    """422 with these errors; the first also stands in the detail."""
+    """Return a 422 with these errors. The detail names the first."""
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem(422, "invalid-request", f"{first['where']}: {first['what']}{more}.", errors[:20])
 
 
 def not_ready() -> Problem:
-    """503: no model is loaded."""
+    """Return a 503, because no model is loaded."""
     return Problem(
         503,
         "no-model",
-        "No model is loaded yet. Promote one with fedrec promote, and let fedrec publish --watch run.",
+        "No model is loaded yet. Promote one with fedrec promote, and run fedrec publish --watch.",
         headers={"retry-after": "2"},
     )

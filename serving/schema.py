@@ -1,4 +1,4 @@
-"""What clients send and get; the OpenAPI document is made from these."""
+"""The bodies of requests and responses, from which the OpenAPI document is made."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MAX_QUERY = 200
 
 
 def _whole(value: Any) -> Any:
-    """JSON knows one kind of number: 3.0 is as good an integer as 3."""
+    """Return a float without a fraction as an int, because JSON has one type for numbers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 ItemId = Annotated[str, Field(min_length=1, max_length=500)]
-_QUESTION: dict[str, Any] = {
+_QUERY: dict[str, Any] = {
     "history": [{"item_id": "1", "weight": 1.0}, {"item_id": "50"}],
     "k": 10,
     "exclude": ["181"],
     "features": ["genres:Comedy"],
     "diversity": 0.2,
 }
-_RATING_QUESTION: dict[str, Any] = {
+_RATING_QUERY: dict[str, Any] = {
     "history": [{"item_id": "1", "rating": 4}, {"item_id": "50", "rating": 5}],
     "items": ["181", "100"],
 }
@@ -45,73 +45,75 @@ _RECOMMENDATION: dict[str, Any] = {
 }
 
 
-class _Sent(BaseModel):
-    # Strict: a number is no text. Unknown keys are slips, and silence would hide them.
+class _RequestModel(BaseModel):
+    # Strict: a number is not accepted as text. Unknown keys are refused, because they are most likely typos.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Seen(_Sent):
-    """One item of a history."""
+class HistoryItem(_RequestModel):
+    """An item of a history."""
 
     item_id: ItemId
     weight: Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)] = Field(
-        default=1.0, description="How much it counts; of items named twice the weights add up."
+        default=1.0, description="Weight of the item. The weights of an item that occurs twice are added."
     )
 
 
-class Question(_Sent):
-    """What a user did, and what is wanted. Nothing of it is stored."""
+class RecommendationQuery(_RequestModel):
+    """A user's history and options for the recommendations. The service stores nothing of it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_QUESTION]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY]})
 
-    history: Annotated[list[Seen], Field(max_length=MAX_HISTORY)] = Field(
+    history: Annotated[list[HistoryItem], Field(max_length=MAX_HISTORY)] = Field(
         default=[],
-        description="Items that the user liked, the oldest first; popular items come back where it is empty.",
+        description="Items that the user liked, oldest first. If it is empty, popular items are recommended.",
     )
     k: Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_whole)] = Field(
-        default=10, description="How many recommendations."
+        default=10, description="Number of recommendations."
     )
     exclude: Annotated[list[ItemId], Field(max_length=MAX_EXCLUDED)] = Field(
-        default=[], description="Items not to recommend, beside those of the history."
+        default=[], description="Items not to recommend, in addition to those of the history."
     )
     features: Annotated[list[ItemId], Field(max_length=MAX_FEATURES)] = Field(
-        default=[], description="Only items that carry any of these features; any item where it is empty."
+        default=[],
+        description="Recommend only items with at least one of these features; empty for all items.",
     )
     diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
-        default=0.0, description="From 0, the best scores, to 1, the most different of the good items."
+        default=0.0, description="From 0 (the best scores) to 1 (the most different of the good items)."
     )
 
 
-class Questions(_Sent):
-    """Several questions at once."""
+class RecommendationQueries(_RequestModel):
+    """Several queries in one request."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"requests": [_QUESTION]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"requests": [_QUERY]}]})
 
-    requests: Annotated[list[Question], Field(min_length=1, max_length=MAX_BATCH)]
+    requests: Annotated[list[RecommendationQuery], Field(min_length=1, max_length=MAX_BATCH)]
 
 
-class Rated(_Sent):
+class RatedItem(_RequestModel):
     """An item that the user rated."""
 
     item_id: ItemId
-    rating: Annotated[float, Field(allow_inf_nan=False)] = Field(description="Inside the model's scale.")
+    rating: Annotated[float, Field(allow_inf_nan=False)] = Field(description="Within the model's scale.")
 
 
-class RatingQuestion(_Sent):
-    """What a user rated, and which ratings are wanted. Nothing of it is stored."""
+class RatingQuery(_RequestModel):
+    """A user's ratings and the items whose ratings to predict. The service stores nothing of it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_RATING_QUESTION]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_RATING_QUERY]})
 
-    history: Annotated[list[Rated], Field(max_length=MAX_HISTORY)] = Field(
-        default=[], description="Items with their ratings, each once; what people think where it is empty."
+    history: Annotated[list[RatedItem], Field(max_length=MAX_HISTORY)] = Field(
+        default=[],
+        description="Items that the user rated, each once; empty for a user of whom nothing is known.",
     )
     items: Annotated[list[ItemId], Field(min_length=1, max_length=MAX_RATED)] = Field(
-        description="Items whose ratings are wanted."
+        description="Items whose ratings to predict."
     )
 
 
-class Feedback(_Sent):
-    """A recommended item that was chosen, and the version that had recommended it."""
+class Feedback(_RequestModel):
+    """A recommended item that a user chose, and the version that recommended it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_FEEDBACK]})
 
@@ -119,8 +121,8 @@ class Feedback(_Sent):
     item_id: ItemId
 
 
-class Model(BaseModel):
-    """The one version that a reply is from."""
+class ModelVersion(BaseModel):
+    """The version that a response comes from."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_MODEL]})
 
@@ -129,76 +131,78 @@ class Model(BaseModel):
     sha256: str
 
 
-class Reason(BaseModel):
-    """What speaks for a recommendation; the shares of all reasons add up to 1."""
+class RecommendationReason(BaseModel):
+    """A reason for a recommendation. The shares of all its reasons add up to 1."""
 
     kind: Literal["history", "popularity", "other"]
-    item_id: str | None = Field(description="Of the history; null for popularity and other.")
+    item_id: str | None = Field(description="An item of the history; null for popularity and other.")
     title: str
     share: float
 
 
-class Recommendation(BaseModel):
+class RecommendedItem(BaseModel):
     """A recommended item."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RECOMMENDATION]})
 
     item_id: str
     title: str
-    score: float = Field(description="Comparable within one answer only.")
-    reasons: list[Reason]
+    score: float = Field(description="Comparable only within one response.")
+    reasons: list[RecommendationReason]
 
 
-class Answer(BaseModel):
-    """The best first."""
+class RecommendationResponse(BaseModel):
+    """Recommendations, best first."""
 
-    model: Model
-    recommendations: list[Recommendation]
+    model: ModelVersion
+    recommendations: list[RecommendedItem]
 
 
-class UserAnswer(Answer):
+class UserRecommendationResponse(RecommendationResponse):
     """Recommendations for a user of this silo."""
 
     answered_from: Literal["embedding", "stored history", "history"] = Field(
-        description="The user's own trained embedding; the history that the silo has of a user without one; "
-        "or the history in the request, of a user that the silo does not know."
+        description="The user's trained embedding; for a user without one, the history that the silo stores; "
+        "for a user that the silo does not know, the history in the request."
     )
 
 
-class BatchAnswer(BaseModel):
-    """Recommendations only."""
+class BatchedRecommendations(BaseModel):
+    """The recommendations for one query of a batch."""
 
-    recommendations: list[Recommendation]
+    recommendations: list[RecommendedItem]
 
 
-class Answers(BaseModel):
-    """One answer for each question, in order, all from one version."""
+class BatchResponse(BaseModel):
+    """The answers to a batch of queries, in the order of the queries, all from one version."""
 
-    model: Model
-    answers: list[BatchAnswer]
+    model: ModelVersion
+    answers: list[BatchedRecommendations]
 
 
 class PredictedRating(BaseModel):
-    """What the user is expected to give an item, and how sure that is."""
+    """A predicted rating of an item and its uncertainty."""
 
     item_id: str
     title: str
-    rating: float = Field(description="The expected rating, inside the scale.")
-    low: float = Field(description="Nine of ten ratings lie between low and high.")
-    high: float
-    deviation: float = Field(description="Standard deviation of the rating itself.")
-    spread: float = Field(description="Standard deviation of what is expected: less, the more is known.")
+    rating: float = Field(description="The expected rating, within the scale.")
+    low: float = Field(description="Lower end of the 90 % interval of the rating.")
+    high: float = Field(description="Upper end of the 90 % interval of the rating.")
+    deviation: float = Field(description="Standard deviation of the rating.")
+    spread: float = Field(
+        description="Standard deviation of the expected rating. It falls as the model knows more of the user."
+    )
 
 
-class RatingAnswer(BaseModel):
-    """In the order in which the items were asked for."""
+class RatingResponse(BaseModel):
+    """The predicted ratings, in the order of the items in the request."""
 
-    model: Model
+    model: ModelVersion
     ratings: list[PredictedRating]
 
 
 class SimilarItem(BaseModel):
-    """An item like another."""
+    """A similar item."""
 
     item_id: str
     title: str
@@ -206,9 +210,9 @@ class SimilarItem(BaseModel):
 
 
 class SimilarItems(BaseModel):
-    """The most similar first."""
+    """Similar items, most similar first."""
 
-    model: Model
+    model: ModelVersion
     items: list[SimilarItem]
 
 
@@ -221,14 +225,14 @@ class Item(BaseModel):
 
 
 class Items(BaseModel):
-    """The best match first."""
+    """Items that match a search, best match first."""
 
-    model: Model
+    model: ModelVersion
     items: list[Item]
 
 
-class Gate(BaseModel):
-    """What a gate saw when the version was promoted."""
+class GateResult(BaseModel):
+    """The verdict of a gate when the version was promoted."""
 
     gate: str
     passed: bool
@@ -236,38 +240,38 @@ class Gate(BaseModel):
     required: str
 
 
-class ModelFacts(Model):
-    """The model that answers, and why it does."""
+class ModelFacts(ModelVersion):
+    """The served model and the decision to serve it."""
 
     model_name: str
     job_id: str
     items: int
     dims: int
     committed_at: str
-    epsilon: float | None = Field(description="Of differential privacy; null where training had none.")
-    gates: list[Gate]
+    epsilon: float | None = Field(description="Epsilon of differential privacy; null without it.")
+    gates: list[GateResult]
     decided_by: str | None
     decided_at: str | None
     reason: str | None
-    ledger_entry: str | None = Field(description="Hash of the decision in the ledger; see fedrec audit.")
-    challenger: Model | None
+    ledger_entry: str | None = Field(description="Hash of the decision in the ledger, see fedrec audit.")
+    challenger: ModelVersion | None
 
 
 class Status(BaseModel):
-    """How a process is."""
+    """The state of the process or of a request."""
 
     status: str
 
 
-class Error(BaseModel):
-    """Where a request is wrong."""
+class RequestError(BaseModel):
+    """An error in a request."""
 
     where: str
     what: str
 
 
 class ProblemDetails(BaseModel):
-    """An error, by RFC 9457."""
+    """An error response by RFC 9457."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -287,15 +291,15 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[Error] | None = None
+    errors: list[RequestError] | None = None
 
 
-QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
-QUESTIONS: TypeAdapter[Questions] = TypeAdapter(Questions)
-RATING_QUESTION: TypeAdapter[RatingQuestion] = TypeAdapter(RatingQuestion)
+RECOMMENDATION_QUERY: TypeAdapter[RecommendationQuery] = TypeAdapter(RecommendationQuery)
+RECOMMENDATION_QUERIES: TypeAdapter[RecommendationQueries] = TypeAdapter(RecommendationQueries)
+RATING_QUERY: TypeAdapter[RatingQuery] = TypeAdapter(RatingQuery)
 FEEDBACK: TypeAdapter[Feedback] = TypeAdapter(Feedback)
 
 
 def schema_of(kind: Any) -> dict[str, str]:
-    """A reference into the OpenAPI document."""
+    """Return a reference to the schema in the OpenAPI document."""
     return {"$ref": f"#/components/schemas/{kind.__name__}"}

@@ -1,4 +1,4 @@
-"""A model that answers: an opened bundle with the indices that requests need."""
+"""A served model version: an opened bundle with the indices that requests need."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.scoring.reasons import Reason
 from models.recommenders.scoring.recommender import Recommendation
 from serving.problems import Problem, unprocessable
-from serving.schema import Question, RatingQuestion, Seen
+from serving.schema import HistoryItem, RatingQuery, RecommendationQuery
 from tasks.bundles.bundle import Bundle, open_bundle
 from tasks.bundles.pointer import Target, users_folder
 from tasks.bundles.users_bundle import LocalUsers, open_users
 
 _REASONS = 3
-# The standard normal distribution's 95 % point: between its 5 % and 95 % points lie 90 %.
+# The 95 % point of the standard normal distribution: 90 % lie between its 5 % and 95 % points.
 _Z = 1.6448536
-# More matches than this are not ranked: whoever types one letter wants to type on.
+# Only so many matches are ranked. A short query has more, but its user is still typing.
 _MOST_MATCHES = 2_000
 _SHOWN = 5
 _QUOTED = 100
-# Above this size an answer takes milliseconds, which other requests need not wait for.
+# Above this size an answer takes milliseconds and is computed in a thread, so other requests need not wait.
 _SLOW = 8_000_000
 
 
 @dataclass(frozen=True)
 class Served:
-    """One version, ready to answer.
+    """A model version that is loaded and ready to answer.
 
     Attributes:
-        target: where it came from.
+        target: the pointer's entry that names it.
         bundle: the opened model.
-        model: what every reply says of it.
+        model: version, round and SHA-256, which every response contains.
         rows: item id -> row.
         labels: feature -> its number.
-        users: of the silo that this service stands in.
+        users: the users of the silo that this service runs in, if any.
     """
 
     target: Target
@@ -57,7 +57,7 @@ class Served:
 
     @classmethod
     def load(cls, folder: Path, target: Target) -> Served:
-        """The version that a pointer names, all of it proved.
+        """Load and verify the version that a pointer names.
 
         Raises:
             CorruptArtifact: see `open_bundle` and `open_users`.
@@ -79,43 +79,44 @@ class Served:
 
     @property
     def version(self) -> int:
-        """Its number in the registry."""
+        """Return its version in the registry."""
         return int(self.model["version"])
 
     @property
     def is_slow(self) -> bool:
-        """Whether answers should be worked out beside the event loop."""
+        """Return whether answers should be computed outside the event loop."""
         scorer = self.bundle.recommender.scorer
         draws = scorer.model.draws if isinstance(scorer, RatingScorer) else 1
         return len(self.rows) * int(self.bundle.facts["dims"]) * draws > _SLOW
 
-    def recommend(self, question: Question) -> list[dict[str, Any]]:
-        """The recommendations of an answer.
+    def recommend(self, query: RecommendationQuery) -> list[dict[str, Any]]:
+        """Return the recommendations for a history.
 
         Raises:
-            Problem: 404, an item or feature of the question is unknown.
+            Problem: 404, an item or feature of the query is unknown.
         """
-        return self._answer(question, self._weights(question.history))
+        return self._answer(query, self._weights(query.history))
 
-    def recommend_to(self, user_id: str, question: Question) -> tuple[str, list[dict[str, Any]]]:
-        """The recommendations for a user of this silo, and what they were worked out from.
+    def recommend_to(self, user_id: str, query: RecommendationQuery) -> tuple[str, list[dict[str, Any]]]:
+        """Return what the recommendations for a user of this silo are computed from, and the recommendations.
 
-        Of a user that the silo knows, items of the question's history are left out and otherwise not heard.
+        If the silo knows the user, the items of the query's history are not recommended. They have no other
+        effect.
 
         Raises:
-            Problem: 404, an item or feature of the question is unknown.
+            Problem: 404, an item or feature of the query is unknown.
         """
-        asked = self._weights(question.history)
+        sent = self._weights(query.history)
         user = self.users.find(user_id) if self.users else None
         if user is None:
-            return "history", self._answer(question, asked)
+            return "history", self._answer(query, sent)
         stored = dict.fromkeys(user.history, 1.0)
-        answer = self._answer(question, stored, vector=user.vector, exclude=list(asked))
+        answer = self._answer(query, stored, vector=user.vector, exclude=list(sent))
         return "stored history" if user.vector is None else "embedding", answer
 
     def _answer(
         self,
-        question: Question,
+        query: RecommendationQuery,
         weights: Mapping[int, float],
         *,
         vector: npt.NDArray[np.float64] | None = None,
@@ -124,31 +125,31 @@ class Served:
         history = list(weights)
         found = self.bundle.recommender.recommend(
             history,
-            question.k,
-            [*exclude, *(self._row(item_id, "exclude") for item_id in question.exclude)],
+            query.k,
+            [*exclude, *(self._row(item_id, "exclude") for item_id in query.exclude)],
             weights=list(weights.values()),
-            allowed=self._allowed(question.features),
-            diversity=question.diversity,
+            allowed=self._allowed(query.features),
+            diversity=query.diversity,
             reasons=_REASONS if history else 0,
             vector=vector,
         )
-        return [self._plain(one) for one in found]
+        return [self._recommended(each) for each in found]
 
-    def rate(self, question: RatingQuestion) -> list[dict[str, Any]]:
-        """The predicted ratings of an answer.
+    def rate(self, query: RatingQuery) -> list[dict[str, Any]]:
+        """Return the predicted ratings for a history of ratings.
 
         Raises:
-            Problem: 404, an item of the question is unknown; 409, this version predicts no ratings; 422, a
-                rating lies outside its scale, or an item stands twice in the history.
+            Problem: 404, an item of the query is unknown; 409, this version does not predict ratings; 422, a
+                rating is outside the scale, or an item occurs twice in the history.
         """
         scorer = self.bundle.recommender.scorer
         if not isinstance(scorer, RatingScorer):
-            what = f"Version {self.version} recommends items and predicts no ratings."
-            raise Problem(409, "no-ratings", f"{what} Promote one of the family bayesian_mf.")
-        known = [self._row(seen.item_id, "history") for seen in question.history]
-        wanted = [self._row(item_id, "items") for item_id in question.items]
+            what = f"Version {self.version} recommends items and does not predict ratings."
+            raise Problem(409, "no-ratings", f"{what} Promote a version of the family bayesian_mf.")
+        known = [self._row(rated.item_id, "history") for rated in query.history]
+        wanted = [self._row(item_id, "items") for item_id in query.items]
         try:
-            found = scorer.ratings(known, [seen.rating for seen in question.history], wanted)
+            found = scorer.ratings(known, [rated.rating for rated in query.history], wanted)
         except InvalidInput as error:
             raise unprocessable([{"where": "history", "what": error.what.rstrip(".")}]) from error
         lowest, highest = scorer.scale
@@ -170,21 +171,23 @@ class Served:
         ]
 
     def row(self, item_id: str) -> int:
-        """The row of an item that a path names.
+        """Return the row of the item that a path names.
 
         Raises:
-            Problem: 404, there is none.
+            Problem: 404, there is no such item.
         """
         return self._row(item_id, "item_id")
 
     def similar(self, row: int, k: int) -> list[dict[str, Any]]:
-        """The k items most like the one in this row."""
-        return [vars(one) for one in self.bundle.recommender.similar(row, k)]
+        """Return the k items most similar to the one in this row."""
+        return [vars(each) for each in self.bundle.recommender.similar(row, k)]
 
     def search(self, query: str, limit: int) -> list[dict[str, Any]]:
-        """Items whose title begins with the query, then those with a word that does, then any that hold it.
+        """Return the items whose titles match the query, at most `limit`.
 
-        Where items match alike, those come first that the model holds for more popular.
+        First comes the item whose id is the query, then titles that begin with it, titles with a word that
+        begins with it, and titles that contain it elsewhere. Within each group, items are sorted by their
+        score without a history.
         """
         text = folded(query)
         rows = dict.fromkeys([self.rows[query]] if query in self.rows else [])
@@ -195,13 +198,13 @@ class Served:
 
     @cached_property
     def _popularity(self) -> FloatArray:
-        """The scores (items,) without a history."""
+        """Return the scores (items,) without a history."""
         return self.bundle.recommender.scores([])
 
     def _matching(self, text: bytes) -> list[int]:
         found: dict[int, None] = {}
         for match in re.finditer(re.escape(text), self.bundle.search.texts):
-            # A match at the border of two titles begins in the first.
+            # A match across the border of two titles counts for the first.
             found[self.bundle.search.at(match.start())] = None
             if len(found) >= _MOST_MATCHES:
                 break
@@ -215,12 +218,12 @@ class Served:
             "features": self.bundle.labels.of_item(row),
         }
 
-    def _weights(self, history: Sequence[Seen]) -> dict[int, float]:
-        """Row -> weight, in the order of the history, in which the latest place of an item counts."""
+    def _weights(self, history: Sequence[HistoryItem]) -> dict[int, float]:
+        """Return row -> summed weight, in the order of the items' last places in the history."""
         weights: dict[int, float] = {}
-        for seen in history:
-            row = self._row(seen.item_id, "history")
-            weights[row] = weights.pop(row, 0.0) + seen.weight
+        for item in history:
+            row = self._row(item.item_id, "history")
+            weights[row] = weights.pop(row, 0.0) + item.weight
         return weights
 
     def _row(self, item_id: str, where: str) -> int:
@@ -235,18 +238,18 @@ class Served:
         unknown = [name for name in features if name not in self.labels]
         if unknown:
             column = unknown[0].partition(":")[0]
-            alike = [name for name in self.labels if name.startswith(f"{column}:")] or list(self.labels)
-            some = ", ".join(alike[:_SHOWN]) or "none"
-            what = f"no item has the feature {unknown[0][:_QUOTED]!r}; there are, for example: {some}"
+            similar = [name for name in self.labels if name.startswith(f"{column}:")] or list(self.labels)
+            examples = ", ".join(similar[:_SHOWN]) or "none"
+            what = f"no item has the feature {unknown[0][:_QUOTED]!r}; known features include: {examples}"
             raise Problem(404, "unknown-feature", f"features: {what}.", [{"where": "features", "what": what}])
         return self.bundle.labels.having_any([self.labels[name] for name in features])
 
-    def _plain(self, one: Recommendation) -> dict[str, Any]:
+    def _recommended(self, recommendation: Recommendation) -> dict[str, Any]:
         return {
-            "item_id": one.item_id,
-            "title": one.title,
-            "score": one.score,
-            "reasons": [self._reason(reason) for reason in one.because],
+            "item_id": recommendation.item_id,
+            "title": recommendation.title,
+            "score": recommendation.score,
+            "reasons": [self._reason(reason) for reason in recommendation.because],
         }
 
     def _reason(self, reason: Reason) -> dict[str, Any]:
@@ -259,5 +262,5 @@ class Served:
 
 
 def _unknown_item(item_id: str, where: str) -> Problem:
-    what = f"the model knows no item {item_id[:_QUOTED]!r}"
+    what = f"the model has no item {item_id[:_QUOTED]!r}"
     return Problem(404, "unknown-item", f"{where}: {what}.", [{"where": where, "what": what}])

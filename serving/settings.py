@@ -1,4 +1,4 @@
-"""What may be set of a serving process; handed to its workers as one environment variable."""
+"""The settings of a serving process, passed to its workers in one environment variable."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ VARIABLE = "FEDREC_SERVE_SETTINGS"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a serving process answers.
+    """The settings of a serving process.
 
     Attributes:
-        folder: where bundles and the pointer to them lie.
-        token: what a client must show as its bearer token; empty where none is asked for.
-        rate: requests a second that one client address may make of one worker, on average; 0 for any.
-        burst: how many of them may come at once.
-        max_body: bytes that a request's body may have.
-        body_timeout: seconds that a client may take to send it.
-        max_waiting: requests that one worker works on at once; more are told to come back.
-        poll: seconds between two looks at the pointer.
-        shadow: share of the requests that the challenger is asked, too, without being heard.
-        canary: share of the requests that the challenger answers.
-        local_users: whether this service stands in a silo and answers its users by their ids.
-        access_log: whether each request is one line of JSON on stderr.
+        folder: folder of the bundles and of the pointer to them.
+        token: bearer token that clients must send; empty for none.
+        rate: mean number of requests per second that a worker accepts from one address; 0 for no limit.
+        burst: number of requests that a worker accepts from one address at once.
+        max_body: maximal size of a request's body in bytes.
+        body_timeout: seconds within which the body must arrive.
+        max_waiting: number of requests that a worker handles at once. Further ones get a 503.
+        poll: seconds between two checks of the pointer.
+        shadow: share of the requests that the challenger also answers, without sending its answer.
+        canary: share of the requests that the challenger answers instead of the champion.
+        local_users: whether this service runs in a silo and answers requests for the silo's users.
+        access_log: whether each request is logged as a line of JSON on stderr.
     """
 
     folder: str
@@ -44,14 +44,14 @@ class Settings:
 
     @property
     def root(self) -> Path:
-        """The folder as a path."""
+        """Return the folder as a path."""
         return Path(self.folder)
 
     def to_environment(self) -> None:
-        """This process and those it starts find these settings."""
+        """Store the settings in the environment of this process and of those that it starts."""
         os.environ[VARIABLE] = json.dumps(asdict(self))
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """What `to_environment` left."""
+        """Return the settings that `to_environment` stored."""
         return cls(**json.loads(os.environ[VARIABLE]))

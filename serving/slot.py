@@ -1,4 +1,4 @@
-"""The slot that holds the version which answers, and the watch that swaps it while requests go on."""
+"""The slot that holds the served version, and replaces it without interrupting requests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tasks.bundles.pointer import Target, pointer_path, publisher_path, read_poi
 
 @dataclass(frozen=True)
 class Pair:
-    """What answers at one moment.
+    """The versions that are served at one moment.
 
     Attributes:
-        champion: answers.
-        challenger: is compared with it; None where there is none, or none that could be loaded.
+        champion: the version that answers.
+        challenger: the version compared with it; None if there is none or it could not be loaded.
     """
 
     champion: Served
@@ -30,12 +30,12 @@ class Pair:
 
 
 class Slot:
-    """Holds what answers. A request takes the pair once and keeps it to its end, so that none is mixed.
+    """Holds the served versions. A request reads the pair once, so its answer comes from one version only.
 
     Args:
-        folder: of the pointer and the bundles.
-        poll: seconds between two looks at the pointer.
-        needs_users: whether a version answers only together with a silo's own users.
+        folder: folder of the pointer and the bundles.
+        poll: seconds between two checks of the pointer.
+        needs_users: whether to serve only versions that are published with a silo's own users.
     """
 
     def __init__(self, folder: Path, poll: float, needs_users: bool = False) -> None:
@@ -45,60 +45,61 @@ class Slot:
 
     @property
     def is_filled(self) -> bool:
-        """Whether anything answers yet."""
+        """Return whether a version is loaded."""
         return self._pair is not None
 
     @property
     def pair(self) -> Pair:
-        """What answers now.
+        """Return the versions that are served now.
 
         Raises:
-            Problem: 503, nothing is loaded yet.
+            Problem: 503, no version is loaded yet.
         """
         if self._pair is None:
             raise not_ready()
         return self._pair
 
     async def watch(self) -> None:
-        """Until cancelled, what the pointer names is loaded beside what answers, and takes its place."""
+        """Follow the pointer until cancelled: load the version that it names and replace the served one."""
         while True:
-            await self.look()
-            self._hear_publisher()
+            await self.update()
+            self._read_publisher_status()
             await asyncio.sleep(self._poll)
 
-    async def look(self) -> None:
-        """What the pointer names answers now; where that cannot be, all is as it was, and the alarm is on."""
-        stamp = self._stamped()
+    async def update(self) -> None:
+        """Serve the versions that the pointer names. If loading fails, set the alarm and change nothing."""
+        stamp = self._pointer_stamp()
         if stamp is None or stamp == self._stamp:
             return
         try:
-            pair = await asyncio.to_thread(self._loaded)
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, what answers goes on
-            if self._stamped() == stamp:
+            pair = await asyncio.to_thread(self._load)
+        except Exception as error:  # noqa: BLE001  # no error may end the served version
+            if self._pointer_stamp() == stamp:
                 self._stamp = stamp
                 metrics.swap_failed()
                 log.write("error", "swap refused", error=repr(error))
-            # Otherwise the pointer moved on meanwhile, and the bundle may be gone with reason.
+            # Otherwise the pointer has changed meanwhile, so the bundle may have been removed on purpose.
             return
         self._stamp = stamp
         if pair is not None:
             self._pair = pair
             metrics.swapped(pair.champion.version)
             log.write("info", "swapped", **pair.champion.model)
-            # What is held for long need not be looked through by every collection.
+            # A long-lived model need not be scanned in every garbage collection.
             gc.collect()
             gc.freeze()
 
-    def _stamped(self) -> tuple[int, int] | None:
+    def _pointer_stamp(self) -> tuple[int, int] | None:
         try:
-            found = pointer_path(self._folder).stat()
+            status = pointer_path(self._folder).stat()
         except OSError:
             return None
-        # Every pointer is a new file, so that two within one tick of the clock differ, too.
-        return found.st_ino, found.st_mtime_ns
+        # Every pointer is a new file, so the inode tells apart two that were written in one tick of the
+        # clock.
+        return status.st_ino, status.st_mtime_ns
 
-    def _hear_publisher(self) -> None:
-        """The alarm is on while the publisher cannot publish what the registry names."""
+    def _read_publisher_status(self) -> None:
+        """Set the alarm while the publisher cannot publish the registry's champion."""
         path = publisher_path(self._folder)
         try:
             metrics.publisher_seen(max(0.0, time.time() - path.stat().st_mtime))
@@ -107,23 +108,23 @@ class Slot:
             return
         metrics.publisher_failed(failed)
 
-    def _loaded(self) -> Pair | None:
+    def _load(self) -> Pair | None:
         pointer = read_pointer(self._folder)
         if pointer is None or (self._needs_users and not pointer.champion.users_sha256):
             return None
-        champion = self._served(pointer.champion)
+        champion = self._load_version(pointer.champion)
         challenger = None
         if pointer.challenger is not None:
             try:
-                challenger = self._served(pointer.challenger)
+                challenger = self._load_version(pointer.challenger)
             except FedrecError as error:
                 metrics.swap_failed()
                 log.write("error", "challenger refused", error=str(error))
         return Pair(champion, challenger)
 
-    def _served(self, target: Target) -> Served:
-        """The target, loaded only where it is not what answers already."""
-        for held in (self._pair.champion, self._pair.challenger) if self._pair else ():
-            if held is not None and held.target == target:
-                return held
+    def _load_version(self, target: Target) -> Served:
+        """Return the target's version. It is loaded only if it is not yet served."""
+        for served in (self._pair.champion, self._pair.challenger) if self._pair else ():
+            if served is not None and served.target == target:
+                return served
         return Served.load(self._folder, target)

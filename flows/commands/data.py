@@ -44,7 +44,7 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     from tasks.local.home import current_home
 
     folder = out or current_home().data / "ml-100k-raw"
-    fetched = fetch_ml_100k(folder, archive=archive, tell=lambda line: click.echo(line, err=True))
+    fetched = fetch_ml_100k(folder, archive=archive, announce=lambda line: click.echo(line, err=True))
     result = {
         "folder": str(folder),
         "source": fetched.source,

@@ -11,6 +11,7 @@ from flows.terminal.output import emit, json_option
 
 if TYPE_CHECKING:
     from flows.terminal.progress import Event
+    from tasks.messages.job_result import JobResult
 
 
 @click.command("train")
@@ -52,21 +53,20 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
         from flows.train import run_locally
 
         with listening(shown.event):
-            result = run_locally(config)
-    exit_code = result.pop("exit_code")
-    emit(result, as_json=as_json, show=lambda: _show(result))
-    if result["stop_reason"]:
-        progress.print(f"fedrec: {result['stop_reason']}", markup=False)
+            result, exit_code = run_locally(config)
+    emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
+    if result.stop_reason:
+        progress.print(f"fedrec: {result.stop_reason}", markup=False)
     ctx.exit(exit_code)
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: JobResult) -> None:
     from rich.console import Console
 
     from flows.jobs.conclusion import open_next
     from flows.terminal.summary import show_result
 
-    show_result(result, Console(), open_next=open_next(Path(result["report"])))
+    show_result(result, Console(), open_next=open_next(Path(result.report)))
 
 
 class _Shown:

@@ -19,7 +19,7 @@ from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
 from models.errors import JobBusy
 from models.federation.merge import MergeRule
-from models.federation.rounds import Rejection
+from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
 from tasks.coordinator.initial_model import InitialModel, described, fresh_model, model_of_champion
@@ -28,15 +28,18 @@ from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
-from tasks.jobs.journal import Journal, artifact_of, fingerprint, held
+from tasks.jobs.journal import Journal, fingerprint, held
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
 from tasks.messages.answers import Checked
+from tasks.messages.job_opening import JobOpening
 from tasks.messages.orders import ClientOrder, JobContext
+from tasks.messages.outbox_messages import OutboxMessage
+from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.outbox_sender import Relay
+from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
 
 # Imported where they are used, which would be in the middle of a job; imported by then, they are start-up.
@@ -57,11 +60,11 @@ class Job:
         config: as given.
         partition: the clients' data, of which a coordinator sees names and digests.
         journal: the job's folder, held by this process.
-        relay: tells MLflow about the job.
-        context: what all clients are told.
-        rounds: manifests of the committed rounds, from round 0 on.
+        sender: sends the job's messages to MLflow.
+        context: what every client gets.
+        rounds: records of the committed rounds, from round 0 on.
         unfit: clients whose data broke the interactions contract, by id, and why.
-        checked: what the clients said of their data, by client.
+        checked: what the clients answered about their data, by client.
         late: the newest answer that was missed, by client.
         clock: where the time of this process went.
         lightfm_s: CPU seconds inside LightFM so far, in this process.
@@ -73,9 +76,9 @@ class Job:
     config: TrainingConfig
     partition: Partition
     journal: Journal
-    relay: Relay
+    sender: OutboxSender
     context: JobContext
-    rounds: list[dict[str, Any]]
+    rounds: list[RoundRecord]
     resumed: bool
     runner: Runner
     unfit: dict[str, Rejection] = field(default_factory=dict)
@@ -88,7 +91,7 @@ class Job:
     def rule(self) -> MergeRule[Any, Any]:
         """How this job merges its next round."""
         return _family(self.config).rule(
-            self.rounds[-1]["round"] / self.config.federation.rounds, self.config.seed
+            self.rounds[-1].round / self.config.federation.rounds, self.config.seed
         )
 
     @property
@@ -104,28 +107,28 @@ class Job:
     @property
     def base(self) -> ArtifactRef:
         """The newest committed model."""
-        return artifact_of(self.rounds[-1])
+        return self.rounds[-1].model
 
     @property
     def at_work(self) -> frozenset[str]:
-        """Clients that are still busy with what they were asked in an earlier step."""
+        """Clients that are still busy with an earlier step."""
         return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
 
     @property
     def reachable(self) -> tuple[str, ...]:
-        """Clients that can be asked now, sorted."""
+        """Clients that can work now, sorted."""
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
-    def tell(self, kind: str, **content: Any) -> None:
-        """MLflow is told, at once or once it is back; `tasks.tracking.outbox_sender.Relay` says what of."""
-        was_silent = self.relay.silence is not None
+    def send(self, message: OutboxMessage) -> None:
+        """Send a message to MLflow, at once or once MLflow is back."""
+        was_silent = self.sender.silence is not None
         with self.clock.measure("tracking"):
-            self.relay.tell(kind, **content)
-        if self.relay.silence is not None and not was_silent:
-            announce(_silent(self.relay))
+            self.sender.send(message)
+        if self.sender.silence is not None and not was_silent:
+            announce(_silent(self.sender))
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
-        """What each client answered before the deadline; `flows.runners.runner.Runner.ask` says how.
+        """Return what each client answered before the deadline; `flows.runners.runner.Runner.ask` says how.
 
         Raises:
             OSError: the disk is full.
@@ -141,7 +144,7 @@ class Job:
 
     @contextlib.contextmanager
     def polling(self, clock: Stopwatch, out_of: str | None = None) -> Iterator[None]:
-        """What silos are waited for inside the block counts as polling, and not for `out_of`."""
+        """Count the waiting for silos inside the block as polling, and not as `out_of`."""
         before = self.runner.polling_s
         yield
         if waited := self.runner.polling_s - before:
@@ -150,14 +153,14 @@ class Job:
                 clock.add(out_of, -waited)
 
     def _order(self, step: Step, client_id: str) -> ClientOrder:
-        """A step that starts from, or looks at, the newest committed model; training makes the next one."""
+        """Return an order to train the next model from the newest committed one, or to evaluate that one."""
         start = self.journal.starting_point(client_id, self.rounds)
-        newest = self.rounds[-1]["round"]
+        newest = self.rounds[-1].round
         return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:
-    """The data as the coordinator sees them: a partition here, or names of silos elsewhere.
+    """Return the data as the coordinator sees them: a partition here, or names of silos elsewhere.
 
     Raises:
         NotFound, CorruptArtifact, InvalidInput: they are missing, damaged, or break a rule.
@@ -169,7 +172,7 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
 
 @contextlib.contextmanager
 def opened(config: TrainingConfig) -> Iterator[Job]:
-    """The unfinished job of this configuration and data, or a new one, for this process alone.
+    """Hold the unfinished job of this configuration and data, or a new one, for this process alone.
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
@@ -181,13 +184,13 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             importlib.import_module(slow_to_import)
         partition = open_data(home, config)
         initial = _initial_model(home, config, partition)
-        opening = {
-            "config": config.model_dump(mode="json"),
-            "data_digest": partition.digest,
-            "git_revision": git_revision(),
-            "opened_at": _now(),
-            "starting_points": initial.starting_points,
-        }
+        opening = JobOpening(
+            config=config.model_dump(mode="json"),
+            data_digest=partition.digest,
+            git_revision=git_revision(),
+            opened_at=_now(),
+            starting_points=initial.starting_points,
+        )
         key = fingerprint(config.deciding(), partition.digest, initial.sha256)
     with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
         with clock.measure("startup"):
@@ -198,7 +201,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         except JobBusy:
             raise  # the job and its run are another's now
         except BaseException as error:
-            job.relay.end("FAILED")
+            job.sender.end("FAILED")
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise
@@ -211,13 +214,14 @@ def _job(
         job_id=journal.job_id,
         seed=config.seed,
         spec=config.train,
-        merge_rule=config.federation.merge_rule,
         exchange_url=config.runner.exchange or home.exchange.as_uri(),
         data_dir=str(partition.root),
         data_digest=partition.digest,
         silos_dir=str(home.silos),
         evaluation_seed=config.evaluation.seed,
         negatives=config.evaluation.negatives,
+        cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
+        postprocessors=config.postprocessors,
     )
     rounds = journal.committed()
     job = Job(
@@ -225,7 +229,7 @@ def _job(
         config,
         partition,
         journal,
-        Relay(home, journal, context.exchange, str(flow_run.id)),
+        OutboxSender(home, journal, context.exchange, str(flow_run.id)),
         context,
         rounds,
         bool(rounds),
@@ -233,18 +237,18 @@ def _job(
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
-    job.relay.open(config.model_dump(mode="json"), partition.items_path)
-    if job.relay.silence is not None:
-        announce(_silent(job.relay))
+    job.sender.open(config.model_dump(mode="json"), partition.items_path)
+    if job.sender.silence is not None:
+        announce(_silent(job.sender))
     if job.resumed:
-        announce(f"Job {journal.job_id} continues after round {job.rounds[-1]['round']}.")
+        announce(f"Job {journal.job_id} continues after round {job.rounds[-1].round}.")
     else:
         announce(f"Job {journal.job_id} begins.")
     return job
 
 
-def _silent(relay: Relay) -> str:
-    return f"MLflow is away, and is told later. {relay.silence}"
+def _silent(sender: OutboxSender) -> str:
+    return f"MLflow is away, and gets everything later. {sender.silence}"
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
@@ -254,27 +258,26 @@ def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: 
     return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 
 
-def _commit_round_0(job: Job, initial: InitialModel) -> dict[str, Any]:
+def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
     ref = job.context.exchange.put(models_folder(job.journal.job_id), initial.data)
-    manifest = {
-        "format": 1,
-        "job_id": job.journal.job_id,
-        "round": 0,
-        "model_path": ref.path,
-        "model_sha256": ref.sha256,
-        "model_bytes": ref.size,
-        "base_sha256": None,
-        "catalog_digest": job.partition.catalog.digest,
-        "data_digest": job.partition.digest,
-        "accepted": [],
-        "rejected": [],
-        "contracts": {},
-        "training": {},
-        "lease": job.journal.token,
-        "committed_at": _now(),
-    }
-    job.journal.commit(manifest)
-    return manifest
+    record = RoundRecord(
+        job_id=job.journal.job_id,
+        round=0,
+        model_path=ref.path,
+        model_sha256=ref.sha256,
+        model_bytes=ref.size,
+        base_sha256=None,
+        catalog_digest=job.partition.catalog.digest,
+        data_digest=job.partition.digest,
+        accepted=(),
+        rejected=(),
+        contracts={},
+        training={},
+        lease=job.journal.token,
+        committed_at=_now(),
+    )
+    job.journal.commit(record)
+    return record
 
 
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
@@ -285,8 +288,7 @@ def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> 
 
 
 def _family(config: TrainingConfig) -> Family:
-    federation = config.federation
-    return family_of(config.train, federation.merge_rule, federation.server_learning_rate)
+    return family_of(config.train)
 
 
 def _now() -> str:

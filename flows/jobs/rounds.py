@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
@@ -14,15 +13,18 @@ from flows.terminal.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
 from models.federation.rounds import Rejection, RoundPlan, plan_round
-from models.kernel.metric import as_json, total, values
+from models.kernel.metric import Metric, as_json, total, values
+from models.promotion.evidence import RoundEvaluation
 from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
-from tasks.messages.answers import Checked, Delivery, Evaluation
+from tasks.messages.answers import Checked, ClientEvaluation, Delivery
+from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
+from tasks.messages.round_record import RoundRecord, TrackedRound
 
 
 def check_silos(job: Job) -> None:
-    """Clients whose data break the interactions contract are known as unfit, and will be rejected."""
+    """Check every client's data against the interactions contract; those that break it will be rejected."""
     announce(f"Checking the data of {len(job.client_ids)} silos against the interactions contract.")
     with job.clock.measure("contracts"):
         limits = job.config.contracts.interactions
@@ -40,11 +42,12 @@ def check_silos(job: Job) -> None:
                     client_id, "deadline", f"{answer} when its data were checked"
                 )
     places = {client.id: client.path.as_uri() for client in job.partition.clients}
-    job.tell("lineage", data={name: (each.digest, places[name]) for name, each in job.checked.items()})
+    data = {name: (each.digest, places[name]) for name, each in job.checked.items()}
+    job.send(LineageMessage(data=data))
 
 
 def run_round(job: Job) -> None:
-    """One more round is committed, evaluated where due, and tracked.
+    """Commit one more round, evaluate it where due, and track it.
 
     Raises:
         QuorumNotReached: too few usable updates; the previous model stays the newest.
@@ -53,7 +56,7 @@ def run_round(job: Job) -> None:
     federation, clock = job.config.federation, Stopwatch()
     note_late_updates(job)
     plan = plan_round(
-        job.rounds[-1]["round"] + 1,
+        job.rounds[-1].round + 1,
         seed=job.config.seed,
         clients=job.client_ids,
         cohort_share=federation.cohort_share,
@@ -73,57 +76,55 @@ def run_round(job: Job) -> None:
         )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
-    manifest = _manifest(job, plan, merged, checked) | {"egress": _egress_heads(deliveries)}
-    job.journal.commit(manifest)
-    job.rounds.append(manifest)
+    record = _record(job, plan, merged, checked, deliveries)
+    job.journal.commit(record)
+    job.rounds.append(record)
     follow_up(job, clock)
 
 
 def finish_tracking(job: Job) -> None:
-    """The newest committed round is tracked, also where a crash came between its commit and its tracking."""
-    newest = job.rounds[-1]["round"]
-    if newest and job.relay.note_of(newest) is None:
+    """Track the newest committed round where a crash came between its commit and its tracking."""
+    newest = job.rounds[-1].round
+    if newest and job.sender.note_of(newest) is None:
         follow_up(job, Stopwatch(), again=True)
 
 
 def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
-    """The newest committed round is evaluated where due, tracked, and noted as tracked.
+    """Evaluate the newest committed round where due, track it, and note that.
 
     Args:
         job: whose round.
         clock: where the round's time went.
         again: whether a crash interrupted an earlier try, whose times are lost or logged already.
     """
-    manifest, rounds = job.rounds[-1], job.config.federation.rounds
-    round_ = manifest["round"]
-    is_due = round_ % job.config.evaluation.every == 0 or round_ == rounds
+    record, rounds = job.rounds[-1], job.config.federation.rounds
+    is_due = record.round % job.config.evaluation.every == 0 or record.round == rounds
     with clock.measure("evaluate"), job.polling(clock, out_of="evaluate"):
         evaluation = _evaluate(job) if is_due else None
-    record = manifest | {"evaluation": evaluation}
-    metrics = {f"training/{name}": value for name, value in values(manifest["training"]).items()}
+    metrics = _values("training", record.training)
     if evaluation:
-        metrics |= {f"validation/{name}": value for name, value in values(evaluation["metrics"]).items()}
+        metrics |= _values("validation", evaluation.metrics)
     shown = metrics | {
-        "clients/accepted": len(manifest["accepted"]),
-        "clients/rejected": len(manifest["rejected"]),
-        "update_bytes": manifest["update_bytes"],
-        "drift": manifest["drift"],
+        "clients/accepted": len(record.accepted),
+        "clients/rejected": len(record.rejected),
+        "update_bytes": record.update_bytes or 0,
+        **({} if record.drift is None else {"drift": record.drift}),
         **{f"seconds/{name}": seconds for name, seconds in clock.seconds.items() if not again},
     }
     seconds = {**clock.seconds, "total": clock.elapsed}
-    note = {"version": None, "metrics": metrics, "evaluation": evaluation, "seconds": seconds}
+    note = TrackedRound(version=None, metrics=metrics, evaluation=evaluation, seconds=seconds)
     # As one step: whoever was taken over in the middle of it would remove what the other one is merging.
     with job.journal.guarded():
-        job.tell("round", record=record, metrics=shown, note=note)
+        job.send(RoundMessage(record=record.with_evaluation(evaluation), metrics=shown, note=note))
         # A late client may be writing there; what is left goes with the next round's.
         with contextlib.suppress(OSError):
             job.context.exchange.remove(f"{job.journal.job_id}/updates")
     job.clock.add_all(clock)
-    announce(_line(manifest, metrics), round_, rounds)
+    announce(_line(record, metrics), record.round, rounds)
 
 
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
-    """What the cohort delivered before the deadline, and who delivered nothing and why."""
+    """Return what the cohort delivered before the deadline, and who delivered nothing and why."""
     missing = [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
     missing += [
         Rejection(client_id, "deadline", "still at work on what it was asked before")
@@ -143,16 +144,16 @@ def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejec
 
 
 def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
-    """The outcome of the embeddings contract, which holds.
+    """Return the outcome of the embeddings contract, which holds.
 
     Raises:
-        ContractViolation: it does not; that is tracked before it is raised.
+        ContractViolation: it does not hold; that is tracked before it is raised.
     """
     outcome = check_merged(job.context, plan.round, merged.model, job.base, job.config.contracts.embeddings)
     for each in (merged.outcome, outcome):
         job.journal.add_outcome(f"round-{plan.round:06d}", each.contract, each.to_json())
     if not outcome.passed:
-        job.tell("breach", round=plan.round, subject=outcome.subject, text=outcome.to_json())
+        job.send(BreachMessage(round=plan.round, subject=outcome.subject, text=outcome.to_json()))
         raise ContractViolation(
             f"The model of round {plan.round} was refused and the one of round {plan.round - 1} stays. "
             f"{outcome.summary()}",
@@ -163,53 +164,54 @@ def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
     return outcome
 
 
-def _manifest(job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcome) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "job_id": job.journal.job_id,
-        "round": plan.round,
-        "model_path": merged.model.path,
-        "model_sha256": merged.model.sha256,
-        "model_bytes": merged.model.size,
-        "base_sha256": job.base.sha256,
-        "catalog_digest": job.partition.catalog.digest,
-        "data_digest": job.partition.digest,
-        "accepted": list(merged.accepted),
-        "rejected": [vars(rejection) for rejection in merged.rejected],
-        "contracts": {
-            "interactions": "breached" if job.unfit.keys() & set(plan.cohort) else "passed",
+def _record(
+    job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcome, deliveries: Sequence[Delivery]
+) -> RoundRecord:
+    is_unfit = bool(job.unfit.keys() & set(plan.cohort))
+    return RoundRecord(
+        job_id=job.journal.job_id,
+        round=plan.round,
+        model_path=merged.model.path,
+        model_sha256=merged.model.sha256,
+        model_bytes=merged.model.size,
+        base_sha256=job.base.sha256,
+        catalog_digest=job.partition.catalog.digest,
+        data_digest=job.partition.digest,
+        accepted=merged.accepted,
+        rejected=merged.rejected,
+        contracts={
+            "interactions": "breached" if is_unfit else "passed",
             "updates": "passed" if merged.outcome.passed else "breached",
             "embeddings": "passed" if checked.passed else "breached",
         },
-        "training": as_json(merged.training),
-        "update_bytes": merged.update_bytes,
-        "drift": merged.drift,
-        "client_drift": {client_id: asdict(each) for client_id, each in merged.client_drift.items()},
-        "lease": job.journal.token,
-        "committed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
+        training=merged.training,
+        lease=job.journal.token,
+        committed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        update_bytes=merged.update_bytes,
+        drift=merged.drift,
+        client_drift=merged.client_drift,
+        # Local clients keep no egress ledger.
+        egress={each.client_id: each.egress for each in deliveries if each.egress},
+    )
 
 
-def _egress_heads(deliveries: list[Delivery]) -> dict[str, Any]:
-    """Of the silos' egress ledgers, by silo, as each signed it with its update; none of local clients."""
-    return {each.client_id: vars(each.egress) for each in deliveries if each.egress}
-
-
-def _evaluate(job: Job) -> dict[str, Any]:
-    """Every client's sums over its validation cases, and their totals."""
+def _evaluate(job: Job) -> RoundEvaluation:
+    """Return every client's sums over its validation cases, and their totals."""
     answers = job.ask("evaluate", job.reachable)
-    found = {client_id: each.metrics for client_id, each in answers.items() if isinstance(each, Evaluation)}
-    return {
-        "split": "validation",
-        "metrics": as_json(total(found.values())),
-        "clients": {client_id: as_json(metrics) for client_id, metrics in found.items()},
+    found = {
+        client_id: each.metrics for client_id, each in answers.items() if isinstance(each, ClientEvaluation)
     }
+    return RoundEvaluation(split="validation", metrics=total(found.values()), clients=found)
 
 
-def _line(manifest: dict[str, Any], metrics: dict[str, float]) -> str:
-    clients = f"{len(manifest['accepted'])} clients"
-    if manifest["rejected"]:
-        clients += f", {len(manifest['rejected'])} rejected"
+def _values(split: str, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    return {f"{split}/{name}": value for name, value in values(as_json(metrics)).items()}
+
+
+def _line(record: RoundRecord, metrics: Mapping[str, float]) -> str:
+    clients = f"{len(record.accepted)} clients"
+    if record.rejected:
+        clients += f", {len(record.rejected)} rejected"
     for judgement in (RANKINGS, RATINGS):
         quality = metrics.get(f"validation/{judgement.quality}")
         if quality is not None:

@@ -26,14 +26,14 @@ from tasks.coordinator.silo_answers import SiloAnswers
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.jobs.stopwatch import busy_seconds
-from tasks.messages.answers import Answer, Delivery, Evaluation
+from tasks.messages.answers import Answer, ClientEvaluation, Delivery
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step, StepOrder
 from tasks.orchestration.patience import AWAY_S
 
 Runs = dict[str, UUID]
 
-_TIMED = (Delivery, Evaluation)
+_TIMED = (Delivery, ClientEvaluation)
 # So late at most is a run noticed that failed; no answer waits for it.
 _LOOK_AT_RUNS_S = 2.0
 

@@ -41,7 +41,7 @@ class Runner(Protocol):
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
-        """What each client answered: `Checked`, `Delivery` or `Evaluation`, an exception, or a `Late`.
+        """What each client answered: `Checked`, `Delivery` or `ClientEvaluation`, an exception, or a `Late`.
 
         Args:
             step: what to do.

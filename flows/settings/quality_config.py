@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -17,8 +18,7 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.lightfm.merge_rules import MergeRuleName
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec
 from tasks.bench.quality.table_rows import ARMS, Plan
@@ -27,17 +27,20 @@ from tasks.bench.quality.table_rows import ARMS, Plan
 class LightFMSection(Section):
     """LightFM over one kind of clients."""
 
-    train: TrainSpec = TrainSpec()
+    moved: ClassVar = {
+        "merge_rule": "train.merge_rule",
+        "server_learning_rate": "train.server_learning_rate",
+    }
+
+    train: LightFMSpec = LightFMSpec()
     rounds: int = Field(30, ge=1, description="Number of merges.")
-    merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
-    server_learning_rate: float = Field(1.0, gt=0, description="Factor on the server's step.")
     cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
 
 
 class PooledSection(Section):
     """LightFM on pooled data, and in each silo alone."""
 
-    train: TrainSpec = TrainSpec()
+    train: LightFMSpec = LightFMSpec()
     epochs: int = Field(30, ge=1, description="Passes over the data.")
 
 
@@ -62,8 +65,6 @@ class ProtocolSection(Section):
             LightFM(
                 lightfm.train,
                 lightfm.rounds,
-                lightfm.merge_rule,
-                lightfm.server_learning_rate,
                 self.lightfm_pooled.train,
                 self.lightfm_pooled.epochs,
                 lightfm.cohort_share,

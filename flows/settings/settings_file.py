@@ -7,12 +7,19 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
-from models.errors import InvalidConfig
+from models.errors import InvalidConfig, InvalidInput
 from tasks.local.home import current_home
 
 
@@ -20,6 +27,18 @@ class Section(BaseModel):
     """A part of a file of settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    moved: ClassVar[Mapping[str, str]] = {}  # dotted key of an earlier version -> the key that it is now
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _name_the_key(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Raise what a dataclass below says of itself with the key as it is called from here."""
+        try:
+            return handler(value)
+        except InvalidInput as error:
+            key = ".".join(filter(None, (info.field_name, error.facts.get("key"))))
+            raise type(error)(error.what, next_step=error.next_step, **{**error.facts, "key": key}) from error
 
 
 Settings = TypeVar("Settings", bound=Section)
@@ -63,6 +82,9 @@ def validated(
     _refuse_unknown(raw, kind, origin, "")
     try:
         return kind.model_validate(raw)
+    except InvalidInput as error:
+        what = f"{origin}: {error.facts['key']}: {error.what}"
+        raise type(error)(what, next_step=error.next_step, **error.facts) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = _key(raw, first["loc"])
@@ -111,6 +133,8 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
         for key, value in raw.items():  # any key will do
             _refuse_unknown(value, get_args(kind)[1], origin, f"{prefix}{key}.")
         return
+    if isinstance(kind, type) and issubclass(kind, Section):
+        _refuse_moved(raw, kind.moved, origin, prefix)
     known = _known_keys(kind, raw)
     for key, value in raw.items():
         if key not in known:
@@ -118,6 +142,19 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
             hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known keys: {', '.join(known)}."
             raise InvalidConfig(f"{origin}: unknown key {prefix}{key}.", next_step=hint, key=f"{prefix}{key}")
         _refuse_unknown(value, known[key], origin, f"{prefix}{key}.")
+
+
+def _refuse_moved(raw: Mapping[Any, Any], moved: Mapping[str, str], origin: str, prefix: str) -> None:
+    """Raise `InvalidConfig` at the first key that has another name now, with that name."""
+    for old, new in moved.items():
+        section, _, name = old.rpartition(".")
+        place = raw.get(section) if section else raw
+        if isinstance(place, Mapping) and name in place:
+            raise InvalidConfig(
+                f"{origin}: {prefix}{old} has moved to {prefix}{new}.",
+                next_step=f"Set {prefix}{new}.",
+                key=f"{prefix}{old}",
+            )
 
 
 def _known_keys(kind: Any, raw: Mapping[Any, Any]) -> dict[str, Any]:

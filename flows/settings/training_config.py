@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -12,11 +12,11 @@ from pydantic import Field, model_validator
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
+from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from models.recommenders.families.specs import FamilySpec, IterativeSpec
-from models.recommenders.lightfm.merge_rules import MergeRuleName
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -34,10 +34,6 @@ class FederationSection(Section):
     """How the clients work together."""
 
     rounds: int = Field(30, ge=1, description="Number of merges.")
-    merge_rule: MergeRuleName = Field("adagrad_sum", description="How updates become the next model.")
-    server_learning_rate: float = Field(
-        1.0, gt=0, description="Factor on the server's step of the sum rules and the adaptive ones."
-    )
     cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
     quorum_share: float = Field(0.5, ge=0, le=1, description="Share of the asked that must deliver.")
     deadline_s: float = Field(300.0, gt=0, description="Seconds that a round waits for its clients.")
@@ -86,6 +82,11 @@ class RunnerSection(Section):
 class TrainingConfig(Section):
     """Everything that decides what a training job does."""
 
+    moved: ClassVar = {
+        "federation.merge_rule": "train.merge_rule",
+        "federation.server_learning_rate": "train.server_learning_rate",
+    }
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Of the job, lower case.")
     model_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The registered model.")
     seed: int = Field(1, ge=0, description="All randomness of the training comes from it.")
@@ -94,9 +95,15 @@ class TrainingConfig(Section):
     )
     data: DataSection
     train: FamilySpec = Field(
-        TrainSpec(), discriminator="family", description="The family of recommenders, and how it is trained."
+        LightFMSpec(),
+        discriminator="family",
+        description="The family of recommenders and how it is trained.",
     )
     federation: FederationSection = FederationSection()
+    postprocessors: PostprocessorList = Field(
+        (),
+        description="What changes contributions: clients apply first to last, the server last to first.",
+    )
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()

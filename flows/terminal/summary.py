@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tasks.reports.job_result import (
-    Comparison,
-    Result,
+from tasks.messages.job_result import JobResult
+from tasks.reports.result_rows import (
+    MetricComparison,
     benefits,
     comparisons,
     contract_tallies,
@@ -27,15 +27,15 @@ _NAMED_CLIENTS = 5
 _BAR_WIDTH = 20
 
 
-def show_result(result: Result, console: Console, open_next: Sequence[str] = ()) -> None:
-    """The console shows the job's outcome: tables side by side, who gained, where the time went, what next.
+def show_result(result: JobResult, console: Console, open_next: Sequence[str] = ()) -> None:
+    """Print a job's outcome: tables side by side, who gained, where the time went, what next.
 
     Args:
         result: the job's result, as it also stands in `result.json`.
         console: where to print; 80 columns are enough.
         open_next: lines that tell the reader where to go from here.
     """
-    finished = result["status"] == "finished"
+    finished = result.status == "finished"
     console.print()
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
     rows = comparisons(result)
@@ -57,8 +57,8 @@ def show_result(result: Result, console: Console, open_next: Sequence[str] = ())
             console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
-def _comparison_table(rows: Sequence[Comparison]) -> Table:
-    """Only the columns that the job has numbers for."""
+def _comparison_table(rows: Sequence[MetricComparison]) -> Table:
+    """Return the table with only the columns that the job has numbers for."""
     table = Table(
         title="Test split, side by side",
         title_justify="left",
@@ -83,7 +83,7 @@ def _comparison_table(rows: Sequence[Comparison]) -> Table:
     return table
 
 
-def _show_benefits(result: Result, console: Console) -> None:
+def _show_benefits(result: JobResult, console: Console) -> None:
     gains = benefits(result)
     overall = overall_benefit(gains)
     if overall is None:
@@ -113,7 +113,7 @@ def _show_benefits(result: Result, console: Console) -> None:
         )
 
 
-def _show_checks(result: Result, console: Console) -> None:
+def _show_checks(result: JobResult, console: Console) -> None:
     tallies = contract_tallies(result)
     if tallies:
         parts = [f"{one.contract} {one.passed}/{one.checked}" for one in tallies]
@@ -123,16 +123,16 @@ def _show_checks(result: Result, console: Console) -> None:
     if not rejected:
         console.print("[bold]Rejections[/bold]: none.", highlight=False)
         return
-    last = rejected[-1]
+    round_, last = rejected[-1]
     console.print(
-        f"[bold]Rejections[/bold]: [yellow]{len(rejected)}[/yellow]; the last in round {last['round']}: "
-        f"{escape(last['client_id'])} at {escape(last['stage'])}: {escape(last['reason'])}",
+        f"[bold]Rejections[/bold]: [yellow]{len(rejected)}[/yellow]; the last in round {round_}: "
+        f"{escape(last.client_id)} at {escape(last.stage)}: {escape(last.reason)}",
         highlight=False,
     )
 
 
-def _time_table(result: Result) -> Table:
-    total = result["timings"]["total_s"]
+def _time_table(result: JobResult) -> Table:
+    total = result.timings.total_s
     table = Table(
         title=f"Wall time: {total:.1f} s",
         title_justify="left",
@@ -151,11 +151,11 @@ def _time_table(result: Result) -> Table:
     return table
 
 
-def _show_overhead(result: Result, console: Console) -> None:
-    timings = result["timings"]
-    if timings.get("overhead_ratio") is not None:
+def _show_overhead(result: JobResult, console: Console) -> None:
+    timings = result.timings
+    if timings.overhead_ratio is not None:
         console.print(
-            f"In a bare loop training takes {timings['lightfm_s']:.1f} s: "
-            f"after start-up the job took {timings['overhead_ratio']:.2f} times that.",
+            f"In a bare loop training takes {timings.lightfm_s:.1f} s: "
+            f"after start-up the job took {timings.overhead_ratio:.2f} times that.",
             highlight=False,
         )

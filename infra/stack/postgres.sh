@@ -1,11 +1,11 @@
 #!/bin/sh
-# Runs a PostgreSQL server in the foreground, on 127.0.0.1:$POSTGRES_PORT, with its data below $STACK/postgres, which
-# it makes on first use with the password in $STACK/pgpass. As root it runs under the account postgres.
+# Runs a PostgreSQL server in the foreground on 127.0.0.1:$POSTGRES_PORT, with its data below $STACK/postgres. The first
+# run creates the data, with the password in $STACK/pgpass. As root, the server runs under the account postgres.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$STACK/postgres
-# Debian keeps the programs out of PATH, in one folder per version.
+# On Debian the programs are not in PATH but in one folder per version.
 programs=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 if [ -z "$programs" ]; then
     initdb=$(command -v initdb) || {
@@ -22,7 +22,7 @@ if [ "$(id -u)" -eq 0 ]; then
     run="setpriv --reuid=postgres --regid=postgres --init-groups"
     chown postgres "$folder"
     if ! $run test -x "$folder"; then
-        echo "The account postgres cannot reach $folder: let it pass the folders above, or choose another FEDREC_HOME." >&2
+        echo "The account postgres cannot enter $folder. Allow it to enter the parent folders, or set another FEDREC_HOME." >&2
         exit 1
     fi
 fi
@@ -35,7 +35,7 @@ if [ ! -d data ]; then
         --encoding UTF8 --no-locale >/dev/null
     $run rm password
     $run "$programs/postgres" --single -D data.new postgres <"$here/databases.sql" >/dev/null
-    # Complete or not there at all.
+    # Renaming is atomic, so the data are either complete or absent.
     $run mv data.new data
 fi
 
@@ -43,7 +43,8 @@ $run "$programs/postgres" -D data -p "$POSTGRES_PORT" -c listen_addresses=127.0.
     -c shared_buffers=64MB -c log_min_messages=fatal &
 server=$!
 
-# First it waits for its clients, which are stopped too; then it ends their connections, before honcho kills it.
+# On SIGTERM the server waits for its clients, which are being stopped too. After 3 s SIGINT ends their connections,
+# before honcho kills the server.
 stop() {
     trap '' TERM INT
     kill -TERM "$server" 2>/dev/null || exit 0

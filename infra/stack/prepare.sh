@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the folders of a federation on one machine below $STACK, from INTERACTIONS and ITEMS, tables as
-# `fedrec data partition` takes them: prepare.sh INTERACTIONS ITEMS. What is there already stays; the silos' settings
-# are written anew, because ports may have changed.
+# Usage: prepare.sh INTERACTIONS ITEMS. Makes the folders of a federation on one machine below $STACK. The arguments are
+# tables in the format of `fedrec data partition`. Existing folders are kept. The silos' settings are written again,
+# because ports may have changed.
 set -eu
 umask 022
 
@@ -14,7 +14,7 @@ if [ ! -f "$STACK/pgpass" ]; then
     (umask 077 && echo "127.0.0.1:*:*:fedrec:$password" >"$STACK/pgpass")
 fi
 
-# Each silo gets its part and the coordinator the catalogue; nobody keeps the whole.
+# Each silo gets its part and the coordinator gets the catalogue. The complete data are not kept.
 if [ ! -f "$STACK/coordinator/items.parquet" ]; then
     parts=$STACK/parts
     fedrec data partition --interactions "$interactions" --items "$items" --random 3 --out "$parts" --force

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command once every URL before `--` answers: wait-for.sh URL... -- COMMAND. An http URL answers with a page
-# that is no error, a postgresql URL with a connection. Gives up after WAIT_S seconds (default 300).
+# Usage: wait-for.sh URL... -- COMMAND. Runs the command after every URL has answered: an http URL with a status that is
+# not an error, a postgresql URL with a connection. Gives up after WAIT_S seconds (default 300).
 set -eu
 
 answers() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command in the environment that `fedrec env` prints for FEDREC_HOME. What is set already stays as it is.
+# Runs a command in the environment that `fedrec env` prints for FEDREC_HOME. Variables that are already set are kept.
 set -eu
 
 settings=$(fedrec env)

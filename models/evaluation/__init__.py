@@ -1,1 +1,1 @@
-"""Leak-free splits and ranking metrics that add across clients."""
+"""Leak-free splits, and metrics that can be added over clients."""

@@ -1,4 +1,4 @@
-"""What joining the federation gives a client's users, told by sums only."""
+"""The benefit of joining the federation for a client's users, computed from sums only."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ DIFFERENCE = "benefit"
 SQUARED_DIFFERENCE = "benefit_squared"
 
 Offer = Literal["global", "local"]
-# On fewer cases a lead of one standard error is too often luck.
+# With fewer cases a lead of one standard error is too often chance.
 FEWEST_CASES = 10
-# Where all but one case are alike the difference is exactly one standard error, give or take rounding.
+# If all cases but one are equal, the mean is exactly one standard error, up to rounding.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Benefit:
-    """Federated minus silo-only, a mean over held-out cases.
+    """The mean difference between the federated and the silo-only model over held-out cases.
 
     Attributes:
-        mean: the mean difference; above 0 joining helped. NaN without cases.
-        standard_error: of the mean, paired over the cases; None with fewer than two, where nothing is known.
+        mean: federated minus silo-only; positive if joining helped, NaN without cases.
+        standard_error: of the mean, paired over the cases; None with fewer than two cases.
         cases: number of held-out cases.
     """
 
@@ -40,21 +40,22 @@ class Benefit:
 
 
 def paired_difference(federated: FloatArray, alone: FloatArray) -> dict[str, Metric]:
-    """The sum and the sum of squares of federated minus alone, case by case.
+    """Return the sum, and the sum of squares, of the differences federated minus alone.
 
-    A client computes this itself: the values of single users stay where they are, only the two sums leave.
-    Sums of several clients add up to those of their union.
+    Each client computes them. The values of single users stay with the client, and only the two sums leave
+    it. The sums of several clients add up to the sums of their union.
 
     Args:
         federated: (n_cases,), a metric's values with the federated model.
-        alone: (n_cases,), the same cases with the model trained on this client's data only.
+        alone: (n_cases,), the same cases with the model that was trained on this client's data only.
 
     Raises:
-        InvalidInput: the two do not hold the same number of cases.
+        InvalidInput: the arrays have different numbers of cases.
     """
     if federated.shape != alone.shape:
         raise InvalidInput(
-            f"A paired difference needs the same cases twice, got {federated.shape} and {alone.shape} values."
+            "A paired difference needs two values per case, "
+            f"got arrays of {federated.shape} and {alone.shape}."
         )
     difference = federated.astype(np.float64) - alone.astype(np.float64)
     cases = float(len(difference))
@@ -65,7 +66,7 @@ def paired_difference(federated: FloatArray, alone: FloatArray) -> dict[str, Met
 
 
 def benefit_of(difference: Metric, squared: Metric) -> Benefit:
-    """The mean difference and its standard error sqrt(s² / n), with s² the unbiased sample variance.
+    """Return the mean difference and its standard error sqrt(s² / n), with s² the unbiased sample variance.
 
     Args:
         difference: the sum of the differences and their number.
@@ -74,20 +75,20 @@ def benefit_of(difference: Metric, squared: Metric) -> Benefit:
     n = difference.weight
     if n < 2:  # noqa: PLR2004 - the sample variance of fewer than two values does not exist
         return Benefit(difference.value, None, int(n))
-    # Rounding may bring the difference of two nearly equal sums just below zero.
+    # Rounding can make the difference of two nearly equal sums slightly negative.
     variance = max(0.0, (squared.total - difference.total**2 / n) / (n - 1))
     return Benefit(difference.value, math.sqrt(variance / n), int(n))
 
 
 def offer_of(benefit: Benefit) -> Offer:
-    """The model that a client's users are better served by: the shared one, unless their own clearly is.
+    """Return the model to offer a client's users: the shared one, unless their own is clearly better.
 
-    Their own it is where that leads by more than one standard error on at least `FEWEST_CASES` cases: the
-    rule of one standard error (Breiman et al. 1984, *Classification and Regression Trees*, section 3.4.3), by
-    which the usual choice stands unless another is better by more than noise.
+    Their own model is offered if it leads by more than one standard error on at least `FEWEST_CASES` cases.
+    This is the one-standard-error rule (Breiman et al. 1984, *Classification and Regression Trees*, section
+    3.4.3): the default choice stands unless another one is better by more than noise.
 
     Args:
-        benefit: on validation cases. Chosen by the cases that are reported, an offer would look better than
+        benefit: on validation cases. If the reported cases made the choice, the offer would look better than
             it is.
     """
     if benefit.standard_error is None or benefit.cases < FEWEST_CASES:

@@ -1,11 +1,11 @@
 """Confidence intervals over users from sums alone.
 
-In the Poisson bootstrap each replicate counts each user a Poisson(1) number of times, drawn for that user
-alone (Hanley & MacGibbon 2006; Chamandy et al. 2012, "Estimating Uncertainty for Massive Data Streams"). So
-no replicate needs to know how many users there are elsewhere: each client draws for its own users and reports
-its sums, and the sums of all clients are a bootstrap over the users of all.
+In the Poisson bootstrap each replicate counts each user a Poisson(1) number of times, drawn for each user
+independently (Hanley & MacGibbon 2006; Chamandy et al. 2012, "Estimating Uncertainty for Massive Data
+Streams"). A replicate therefore does not depend on the number of users elsewhere. Each client draws for its
+own users and reports its sums, and the sums of all clients are a bootstrap over the users of all clients.
 
-Replicate 0 is the data themselves, every user counted once.
+Replicate 0 is the data: every user counts once.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ class Interval:
 def replicate_weights(
     n_users: int, seed: int, client_id: str, replicates: int = REPLICATES
 ) -> npt.NDArray[np.int64]:
-    """(1 + replicates, users): how often each replicate counts each user; in replicate 0 once.
+    """Return (1 + replicates, users): how often each replicate counts each user. Replicate 0 is all ones.
 
-    Equal seeds give equal weights, so two models that a client evaluates are compared on the same replicates.
+    Equal seeds give equal weights, so the models that a client evaluates are compared on the same replicates.
 
     Args:
-        n_users: the client's.
-        seed: the client's own secret where it does not trust who gets its sums: whoever knows the weights can
-            solve for each user's values, given as many replicates as users.
-        client_id: whose users.
-        replicates: besides the data themselves.
+        n_users: number of the client's users.
+        seed: a secret of the client if it does not trust the receiver of its sums. Whoever knows the weights
+            can solve for each user's values if there are as many replicates as users.
+        client_id: the client that the users belong to.
+        replicates: number of replicates, without replicate 0.
     """
     drawn = generator_for(seed, "bootstrap", client_id).poisson(1.0, (replicates, n_users))
     return np.concatenate([np.ones((1, n_users), dtype=np.int64), drawn])
 
 
 def interval(runs: Float64Array) -> Interval:
-    """The mean of the runs and its standard interval, value ± 1.96 standard errors.
+    """Return the mean of the runs and its standard interval, value ± 1.96 standard errors.
 
-    The error is the replicates' standard deviation (Efron & Tibshirani 1993, section 13.2), and with several
-    runs also that of the mean over runs that differ in their seeds. The standard interval is the one that
-    also suits figures like coverage, which every replicate underestimates.
+    The standard error is the replicates' standard deviation (Efron & Tibshirani 1993, section 13.2). With
+    several runs, which differ in their seeds, the variance of their mean is added. The standard interval is
+    used because it also suits figures like coverage, which every replicate underestimates.
 
     Args:
         runs: (runs, 1 + replicates), a figure in each replicate of each run.
@@ -70,7 +70,9 @@ def interval(runs: Float64Array) -> Interval:
 
 
 def ratio_interval(runs: Float64Array, others: Float64Array) -> Interval:
-    """The ratio of two means, paired over the replicates; the runs' own errors add (delta method).
+    """Return the ratio of two means, paired over the replicates, and its standard interval.
+
+    The variance over the runs is added by the delta method.
 
     Args:
         runs: (runs, 1 + replicates), as for `interval`.

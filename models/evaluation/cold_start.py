@@ -1,7 +1,6 @@
-"""Cold starts: items, users and silos that a model did not train on.
+"""Cold-start protocols: items, users and silos that a model was not trained on.
 
-Each is drawn by item or by user alone, from a seed that all clients share, so that no client needs to tell
-another whom it holds out.
+Items and users are drawn from a seed that all clients share, so clients need not exchange what they hold out.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NEW_ITEMS = Protocol(
 NEW_USERS = Protocol(
     "new_users",
     "a random fifth of the users is in no training set; what they use after their first 20 items is the "
-    "test, ranked among all items but these 20, of which the model is told the latest few",
+    "test, ranked among all items but these 20, of which the model gets the latest few",
     "strong generalisation, Marlin 2004, Collaborative Filtering: A Machine Learning Perspective",
 )
 NEW_SILOS = Protocol(
@@ -40,45 +39,45 @@ _PARTS = 5
 
 
 def fifths(n: int, seed: int, *scope: str) -> npt.NDArray[np.int64]:
-    """(n,): a random part, 0 to 4, for each of n things."""
+    """Return (n,): a random part, 0 to 4, for each of `n` items or users."""
     return generator_for(seed, "cold start", *scope).integers(_PARTS, size=n)
 
 
 def of_users(histories: Histories, chosen: Mask) -> Histories:
-    """The histories of the chosen (users,) alone."""
+    """Return the histories of the `chosen` (users,) only."""
     lengths = np.diff(histories.starts)
     return _kept(histories, np.repeat(chosen, lengths), lengths[chosen])
 
 
 def without_items(histories: Histories, hidden: Mask) -> Histories:
-    """The histories as they were, had nobody used the hidden (items,)."""
+    """Return the histories without the `hidden` (items,)."""
     kept = ~hidden[histories.items]
     return _kept(histories, kept, np.bincount(_owners(histories)[kept], minlength=len(histories)))
 
 
 def latest(histories: Histories, n: int) -> Histories:
-    """The n latest items of each history, or all where there are fewer."""
+    """Return the `n` latest items of each history, or all items of a shorter one."""
     return _kept(histories, histories.steps_back < n, np.minimum(np.diff(histories.starts), n))
 
 
 def hold_out_items(histories: Histories, cold: Mask) -> HeldOut:
-    """The cold (items,) held out of all histories."""
+    """Hold the `cold` (items,) out of all histories."""
     cases = cold[histories.items]
     return _held_out(without_items(histories, cold), _owners(histories)[cases], histories.items[cases])
 
 
 def hold_out_after(histories: Histories, first: int) -> HeldOut:
-    """What comes after the first so many items of each history held out.
+    """Hold out all items after the `first` ones of each history.
 
     Raises:
-        InvalidInput: no history is longer.
+        InvalidInput: no history has more than `first` items.
     """
     owners, lengths = _owners(histories), np.diff(histories.starts)
     known = np.arange(len(owners)) - histories.starts[owners] < first
     if known.all():
-        raise InvalidInput(f"No history is longer than {first} items, so that there is nothing to hold out.")
-    told = _kept(histories, known, np.minimum(lengths, first))
-    return _held_out(told, owners[~known], histories.items[~known])
+        raise InvalidInput(f"No history is longer than {first} items, so there is nothing to hold out.")
+    training = _kept(histories, known, np.minimum(lengths, first))
+    return _held_out(training, owners[~known], histories.items[~known])
 
 
 def _held_out(histories: Histories, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> HeldOut:
@@ -86,7 +85,7 @@ def _held_out(histories: Histories, users: npt.NDArray[np.int64], items: npt.NDA
 
 
 def _owners(histories: Histories) -> npt.NDArray[np.int64]:
-    """(n,): the user of each interaction."""
+    """Return (n,): the user of each interaction."""
     return np.repeat(np.arange(len(histories), dtype=np.int64), np.diff(histories.starts))
 
 

@@ -1,4 +1,4 @@
-"""By what models of a kind are judged: rankings by one set of metrics, predicted ratings by another."""
+"""The metrics that models are judged by: one set for rankings, one for predicted ratings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS, RMSE
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is looked at.
+    """The metrics that models of one kind are judged by.
 
     Attributes:
-        metrics: all, in the order of tables.
-        quality, quality_label: the one that counts, and what it is called.
-        second, second_label: the one shown beside it.
-        of_clients: compared client by client; lies in [0, 1], and more is better.
-        worth: what a single case is worth, whose difference is the benefit of joining.
+        metrics: names of all metrics, in the order of tables.
+        quality, quality_label: the deciding metric, and its label for display.
+        second, second_label: the metric that is displayed next to it, and its label.
+        of_clients: the metric compared client by client. It lies in [0, 1], and higher is better.
+        worth: label of a single case's value. Differences of these values give the benefit of joining.
     """
 
     metrics: tuple[str, ...]
@@ -43,5 +43,5 @@ RATINGS = Judgement(
 
 
 def judgement_of(names: Container[str]) -> Judgement:
-    """By what a model was judged that has metrics of these names."""
+    """Return the judgement of a model that has metrics of these names."""
     return RATINGS if RMSE in names else RANKINGS

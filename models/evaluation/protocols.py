@@ -1,4 +1,4 @@
-"""The protocols that models are compared by: what is held out of what they learn from."""
+"""The evaluation protocols, which say which interactions are held out from training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models.kernel.histories import Histories
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to evaluate that the literature has a name for.
+    """An evaluation protocol from the literature.
 
     Attributes:
-        name: as in tables.
-        title: what is held out, and what it is ranked among.
-        source: who proposed it.
+        name: name in tables.
+        title: what is held out, and which items it is ranked among.
+        source: the publication that proposes it.
     """
 
     name: str
@@ -54,12 +54,12 @@ _CASES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a client's users learn from and what they are tested on, which share nothing.
+    """The training interactions of a client's users and their held-out cases, which are disjoint.
 
     Attributes:
         histories: the training interactions.
-        users, items: (n_cases,) the held-out pairs, sorted by user; several a user where a share is held out.
-        negatives: (n_cases, n) the items that each case is ranked against besides all; -1 is padding.
+        users, items: (n_cases,) the held-out pairs, sorted by user. A user may have several.
+        negatives: (n_cases, n) the sampled items for each case's second ranking; -1 is padding.
     """
 
     histories: Histories
@@ -68,7 +68,7 @@ class HeldOut:
     negatives: IntArray
 
     def ranks(self, scores: FloatArray) -> HeldOutRanks:
-        """The ranks of the cases under the users' scores (users, items); only training items are masked."""
+        """Return the ranks of the cases by `scores` (users, items). Only training items are masked."""
         full, sampled = np.empty(len(self.users), np.int64), np.empty(len(self.users), np.int64)
         starts = self.histories.starts
         for first in range(0, len(self.users), _CASES_AT_ONCE):
@@ -78,7 +78,7 @@ class HeldOut:
             places = np.repeat(np.arange(len(users)), lengths)
             used = np.concatenate([self.histories.items[starts[user] : starts[user + 1]] for user in users])
             full[part] = rank_of_target(found, target, places, used)
-            # The target as one more column after its negatives; padding reads some score and is masked.
+            # The target becomes the last column, after its negatives. Padding reads any score and is masked.
             rivals = np.concatenate([self.negatives[part], target[:, np.newaxis]], axis=1).astype(np.int64)
             last = np.full(len(target), rivals.shape[1] - 1)
             few = np.take_along_axis(found, rivals, axis=1)
@@ -96,24 +96,24 @@ def hold_out_share(
     by_time: bool,
     seed: int,
 ) -> HeldOut:
-    """A share of each user's interactions held out, rounded down; the latest ones, or random ones.
+    """Hold out a share of each user's interactions, rounded down: the latest ones or random ones.
 
-    Whatever is held out, what is left stays in its order of time. Interactions of one time are in the order
-    of their rows.
+    The other interactions stay in order of time. Interactions with equal timestamps stay in row order.
 
     Args:
         users, items: (n,), user and item rows.
-        timestamps: (n,), any unit, or None where the data have none.
+        timestamps: (n,), any unit, or None if the data have none.
         shape: (users, items) of the client's matrix.
-        share: of each user's interactions, in (0, 1).
-        by_time: whether the latest are held out.
-        seed: of the random choice.
+        share: share of each user's interactions to hold out, in (0, 1).
+        by_time: whether to hold out the latest interactions.
+        seed: seed of the random choice.
 
     Raises:
-        InvalidInput: as `user_order`; the share is out of range; the latest are asked for without timestamps.
+        InvalidInput: `user_order` raises it, the share is out of range, or `by_time` is set without
+            timestamps.
     """
     if not 0 < share < 1:
-        raise InvalidInput(f"A held-out share lies between 0 and 1, got {share}.")
+        raise InvalidInput(f"A held-out share must lie between 0 and 1, got {share}.")
     if by_time and timestamps is None:
         raise InvalidInput(
             "The latest interactions cannot be held out, because the data have no timestamps.",
@@ -131,7 +131,7 @@ def hold_out_share(
 
 
 def _places(order: npt.NDArray[np.int64], users: IntArray, counts: IntArray) -> npt.NDArray[np.int64]:
-    """(n,): the place of each row among its user's, 0 being the first in `order`."""
+    """Return (n,): the position of each row among its user's rows, 0 for the first in `order`."""
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[users[order]]
     return places

@@ -1,4 +1,4 @@
-"""Where a model ranks each held-out item, and the metrics that follow from the ranks alone."""
+"""The rank of each held-out item, and the metrics that depend on the ranks only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.floating]
 # User rows (n,) -> their scores (n, items), higher is better.
 Scores = Callable[[IntArray], FloatArray]
 
-# In the order in which tables show them.
+# In the order of the tables.
 METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
 _USERS_AT_ONCE = 256
 _SCORES_AT_ONCE = 1 << 24  # 64 MB of float32, however many items there are
@@ -24,7 +24,7 @@ _SCORES_AT_ONCE = 1 << 24  # 64 MB of float32, however many items there are
 
 @dataclass(frozen=True)
 class HeldOutRanks:
-    """The rank of each case's item, 0 being the best.
+    """The rank of each case's item, 0 for the best.
 
     Attributes:
         full: (n_cases,), among all items but the user's training items.
@@ -38,19 +38,19 @@ class HeldOutRanks:
 def rank_of_target(
     scores: FloatArray, target: IntArray, masked_cases: IntArray, masked_items: IntArray
 ) -> Ranks:
-    """(cases,): how many items stand before each case's target; 0 is the best rank.
+    """Return (cases,): the number of items ranked before each case's target; 0 is the best rank.
 
-    Doubt counts against the model: an item with the target's score stands before it, so does an item whose
-    score is NaN, and a target whose own score is NaN stands behind all.
+    Ties and NaN count against the model. Items with the target's score and items with a NaN score are ranked
+    before the target, and a target with a NaN score is ranked last.
 
     Args:
         scores: (cases, items), higher is better.
         target: (cases,), the column of each case's held-out item.
-        masked_cases: (n_masked,), row of each pair that takes no part in the ranking.
+        masked_cases: (n_masked,), row of each pair that is left out of the ranking.
         masked_items: (n_masked,), column of the same pair.
     """
     cases = np.arange(len(target))
-    # "Not less" instead of "greater or equal", because every comparison with NaN is false.
+    # `~(a < b)` instead of `a >= b`, because every comparison with NaN is false.
     before = ~(scores < scores[cases, target][:, np.newaxis])
     before[masked_cases, masked_items] = False
     before[cases, target] = False
@@ -61,9 +61,9 @@ def rank_of_target(
 def product_scores(
     user_embeddings: FloatArray, item_embeddings: FloatArray, item_biases: FloatArray
 ) -> Scores:
-    """The products of users (users, dims) and items (items, dims), plus the items' biases (items,).
+    """Return the products of users (users, dims) and items (items, dims), plus the items' biases (items,).
 
-    A user's bias moves all of that user's scores alike, so it cannot change a rank and is not asked for.
+    There is no parameter for user biases: one shifts all scores of its user equally, which changes no rank.
     """
 
     def scores(users: IntArray) -> FloatArray:
@@ -83,15 +83,15 @@ def held_out_ranks(
     negatives: IntArray,
     users_at_once: int = _USERS_AT_ONCE,
 ) -> HeldOutRanks:
-    """The ranks of a client's held-out items; only training items are masked.
+    """Return the ranks of a client's held-out items. Only training items are masked.
 
     Args:
-        scores: of the client's users.
+        scores: scores of the client's users.
         n_items: number of items.
         case_users, case_items: (n_cases,), the held-out interactions.
         train_users, train_items: (n_train,), sorted by user, as in `Split`.
-        negatives: (n_cases, n), as drawn by `sample_negatives`; -1 is padding.
-        users_at_once: how many cases are scored together, fewer where there are very many items.
+        negatives: (n_cases, n), from `sample_negatives`; -1 is padding.
+        users_at_once: maximal number of cases scored together; lower if `n_items` is very large.
     """
     step = max(1, min(users_at_once, _SCORES_AT_ONCE // n_items))
     full, sampled = np.empty(len(case_users), np.int64), np.empty(len(case_users), np.int64)
@@ -101,7 +101,7 @@ def held_out_ranks(
         with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite rank last
             found = scores(users)
         full[part] = rank_of_target(found, target, *_pairs_of(users, train_users, train_items))
-        # The target as one more column after its negatives; padding reads some score and is masked.
+        # The target becomes the last column, after its negatives. Padding reads any score and is masked.
         rivals = np.concatenate([negatives[part], target[:, np.newaxis]], axis=1)
         few = np.take_along_axis(found, rivals.astype(np.int64), axis=1)
         last = np.full(len(target), negatives.shape[1])
@@ -110,21 +110,24 @@ def held_out_ranks(
 
 
 def hits(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
-    """(cases,): 1 where the held-out item is among the first k. With one relevant item HR@k = Recall@k."""
+    """Return (cases,): 1 if the held-out item is among the first k, else 0.
+
+    With one relevant item, HR@k equals Recall@k.
+    """
     return (ranks < k).astype(np.float64)
 
 
 def ndcg(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
-    """(cases,): 1 / log2(rank + 2) among the first k, else 0.
+    """Return (cases,): 1 / log2(rank + 2) if the rank is among the first k, else 0.
 
-    This is NDCG (Järvelin & Kekäläinen 2002) for one relevant item, whose ideal gain is 1; so used for
-    leave-one-out by He et al. 2017 (Neural Collaborative Filtering, section 4.1).
+    This is NDCG (Järvelin & Kekäläinen 2002) for one relevant item, whose ideal gain is 1. He et al. 2017
+    (Neural Collaborative Filtering, section 4.1) use it so for leave-one-out.
     """
     return np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0.0)
 
 
 def ranking_metrics(ranks: HeldOutRanks) -> dict[str, Metric]:
-    """The sums over the cases of every metric of `METRICS`; all that a client tells of its users."""
+    """Return the sum of each of `METRICS` over the cases. A client reports only these sums."""
     return {
         name: Metric(float(values.sum()), float(len(values)))
         for name, values in zip(METRICS, case_values(ranks).T, strict=True)
@@ -132,7 +135,7 @@ def ranking_metrics(ranks: HeldOutRanks) -> dict[str, Metric]:
 
 
 def case_values(ranks: HeldOutRanks) -> npt.NDArray[np.float64]:
-    """(cases, metrics): every metric of `METRICS`, case by case; never leaves the client."""
+    """Return (cases, metrics): the values of `METRICS` in each case. They never leave the client."""
     return np.stack(
         [
             hits(ranks.full, 10),
@@ -146,10 +149,10 @@ def case_values(ranks: HeldOutRanks) -> npt.NDArray[np.float64]:
 
 
 def _pairs_of(users: IntArray, train_users: IntArray, train_items: IntArray) -> tuple[IntArray, IntArray]:
-    """The training items of these users as (place in `users`, item) pairs."""
+    """Return the training items of these users as (position in `users`, item) pairs."""
     first = np.searchsorted(train_users, users, side="left")
     counts = np.searchsorted(train_users, users, side="right") - first
     places = np.repeat(np.arange(len(users)), counts)
-    # Within each user's run the index goes up from that user's first training row.
+    # Within each user's run, the index counts up from the user's first training row.
     runs = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
     return places, train_items[np.repeat(first, counts) + runs]

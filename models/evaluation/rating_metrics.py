@@ -1,6 +1,6 @@
-"""How well predicted ratings agree with given ones, as sums that add across clients.
+"""Metrics of predicted ratings, as sums that can be added over clients.
 
-"Accuracy" of ratings has no one meaning, and the definitions lie far apart; so each has a name here.
+"Accuracy" of ratings has several definitions with very different values, so each definition has its own name.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from models.kernel.metric import Metric
 Float64Array = npt.NDArray[np.float64]
 
 RMSE = "rmse"
-# In the order in which tables show them. A prediction is rounded half up to whole stars where that is said.
+# In the order of the tables. "Rounded" is the prediction rounded half up to whole stars.
 RATING_METRICS = (
     RMSE,  # root of the mean squared error
     "mae",  # mean absolute error
-    "accuracy_exact",  # rounded, it is the rating
-    "accuracy_within_1",  # it is at most one star from the rating
-    "accuracy_rounded_within_1",  # rounded, it is at most one star from the rating
-    "accuracy_like_at_3",  # rounded, it is at least 3 where the rating is, and below where that is
-    "accuracy_like_at_4",  # the same at 4
+    "accuracy_exact",  # rounded equals the rating
+    "accuracy_within_1",  # the prediction is at most one star from the rating
+    "accuracy_rounded_within_1",  # rounded is at most one star from the rating
+    "accuracy_like_at_3",  # rounded and the rating are both at least 3 or both below 3
+    "accuracy_like_at_4",  # the same with 4
 )
-# How often a rating lies in its 90 % interval.
+# Share of ratings inside their 90 % interval.
 INSIDE_90 = "inside_90"
-# The standard normal distribution's 95 % point: between its 5 % and 95 % points lie 90 %.
+# The 95 % point of the standard normal distribution: 90 % lie between its 5 % and 95 % points.
 _Z = 1.6448536
 
 
 @dataclass(frozen=True)
 class RatingSums(ArrayGroup):
-    """Sums over the cases of a client, or of all clients once added up.
+    """Sums over the cases of a client, or of all clients after addition.
 
     Attributes:
-        totals: (1 + replicates, metrics), of each metric's values; of the squared error for RMSE.
-        cases: (1 + replicates,), how many cases they are sums over.
+        totals: (1 + replicates, metrics), sum of each metric's values; of the squared errors for RMSE.
+        cases: (1 + replicates,), number of cases in the sums.
     """
 
     totals: Float64Array
@@ -47,12 +47,12 @@ class RatingSums(ArrayGroup):
 
     @classmethod
     def of(cls, values: Float64Array, users: IntArray, weights: IntArray) -> RatingSums:
-        """The sums over these cases.
+        """Return the sums over these cases.
 
         Args:
-            values: (cases, metrics), as from `rating_values`.
-            users: (cases,), the user row of each.
-            weights: (1 + replicates, users), as drawn by `replicate_weights`.
+            values: (cases, metrics), from `rating_values`.
+            users: (cases,), the user row of each case.
+            weights: (1 + replicates, users), from `replicate_weights`.
         """
         by_user = np.zeros((weights.shape[1], values.shape[1]))
         np.add.at(by_user, users, values)
@@ -67,13 +67,13 @@ class RatingSums(ArrayGroup):
 def rating_values(
     predicted: FloatArray, given: FloatArray, lowest: float = 1.0, highest: float = 5.0
 ) -> Float64Array:
-    """(cases, metrics): the value of each of `RATING_METRICS` in each case; the squared error for RMSE.
+    """Return (cases, metrics): the values of `RATING_METRICS` in each case; the squared error for RMSE.
 
-    Errors are in the ratings' own scale. Accuracies speak of five stars, onto which another scale is put.
+    Errors are in the scale of the ratings. Accuracies are in five stars, onto which other scales are mapped.
 
     Args:
-        predicted: (cases,), put inside the scale first.
-        given: (cases,); for accuracies, of five whole stars.
+        predicted: (cases,); values outside the scale are clipped.
+        given: (cases,); the accuracies assume that they are five whole stars after the mapping.
         lowest, highest: ends of the scale.
     """
     unit = (highest - lowest) / 4
@@ -96,30 +96,34 @@ def rating_values(
 
 
 def rating_metrics(values: Float64Array) -> dict[str, Metric]:
-    """The sums over the cases, all that a client tells; RMSE is the root of its metric's value."""
+    """Return the sum of each of `RATING_METRICS` over the cases. A client reports only these sums.
+
+    RMSE is the root of its metric's value.
+    """
     sums = values.sum(axis=0)
     return {
-        name: Metric(float(each), float(len(values))) for name, each in zip(RATING_METRICS, sums, strict=True)
+        name: Metric(float(total), float(len(values)))
+        for name, total in zip(RATING_METRICS, sums, strict=True)
     }
 
 
 def rating_curves(sums: RatingSums) -> dict[str, Float64Array]:
-    """Each metric in every replicate, (1 + replicates,); the first is that of the data.
+    """Return each metric in every replicate, (1 + replicates,); the first is the value on the data.
 
     Args:
-        sums: over all clients.
+        sums: the sums over all clients.
     """
     curves = dict(zip(RATING_METRICS, (sums.totals / sums.cases[:, np.newaxis]).T, strict=True))
     return curves | {RMSE: np.sqrt(curves[RMSE])}
 
 
 def inside_interval(predicted: FloatArray, deviations: FloatArray, given: FloatArray) -> Metric:
-    """How often a rating lies in its 90 % interval: prediction ± 1.645 deviations.
+    """Return how often a rating lies in its 90 % interval, prediction ± 1.645 standard deviations.
 
     Args:
-        predicted: (cases,).
+        predicted: (cases,), predicted ratings.
         deviations: (cases,), standard deviations of the ratings.
-        given: (cases,).
+        given: (cases,), true ratings.
     """
     inside = np.abs(predicted - given) <= _Z * deviations
     return Metric(float(inside.sum()), float(len(inside)))

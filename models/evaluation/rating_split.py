@@ -1,4 +1,4 @@
-"""Which ratings are held out: each pair by its own random number, in whatever client its user is."""
+"""The split of ratings. Each (user, item) pair has its own random number, whichever client the user is in."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _VALIDATION_SHARE = 0.2
 
 @dataclass(frozen=True)
 class RatingSplit:
-    """Parts of a client's ratings, as masks (n,) over its rows.
+    """A split of a client's ratings, as masks (n,) over its rows.
 
     Attributes:
-        train: what a model may learn from.
-        held_out: what it is judged on.
+        train: the ratings for training.
+        held_out: the ratings for evaluation.
     """
 
     train: npt.NDArray[np.bool_]
@@ -30,16 +30,16 @@ class RatingSplit:
 def split_ratings(
     keys: Keys, users: IntArray, items: IntArray, *, validation: bool, test_share: float = 0.3
 ) -> RatingSplit:
-    """A random split for figures, or one inside its training part for choices.
+    """Return a random test split, or a random validation split of the test split's training part.
 
-    Any rating is a test rating with probability `test_share`, whatever happens to others. The validation
-    split leaves the test ratings out altogether and holds out a fifth of the others.
+    Each rating is a test rating with probability `test_share`, independent of the other ratings. The
+    validation split leaves the test ratings out and holds out a fifth of the others.
 
     Args:
-        keys: (users,), as from `user_keys` with the split's seed.
-        users, items: (n,), rows.
-        validation: whether the split is for choices.
-        test_share: 0.3 for 70/30.
+        keys: (users,), from `user_keys` with the split's seed.
+        users, items: (n,), user and item rows.
+        validation: whether to return the validation split.
+        test_share: share of test ratings, 0.3 for 70/30.
     """
     drawn = uniforms(keys[users], items, 2)
     test = drawn[:, 0] < test_share

@@ -1,4 +1,4 @@
-"""Which interactions are held out, and which items they are ranked against: leave-one-out without leaks."""
+"""Leave-one-out without leaks: the held-out interactions and the items that they are ranked against."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _CASES_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Split:
-    """A client's interactions in three parts that share nothing; arrays are int32 and read-only.
+    """A client's interactions in three disjoint parts. The arrays are int32 and read-only.
 
     Attributes:
-        train_users, train_items: (n_train,), what a model may learn from, sorted by user, then item.
-        train_places: (n_train,), the place of each in its user's history, 0 being the earliest.
-        validation_users, validation_items: (n_cases,), one case a user, sorted by user; for choices.
-        test_users, test_items: (n_cases,), the same users; for the figures that are reported.
+        train_users, train_items: (n_train,), the training interactions, sorted by user, then item.
+        train_places: (n_train,), position of each in its user's history, 0 for the earliest.
+        validation_users, validation_items: (n_cases,), one case per user, sorted by user; for choices.
+        test_users, test_items: (n_cases,), one case for each of the same users; for reported figures.
     """
 
     train_users: Rows
@@ -40,29 +40,29 @@ class Split:
     test_items: Rows
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            getattr(self, one.name).flags.writeable = False
+        for field in fields(self):
+            getattr(self, field.name).flags.writeable = False
 
 
 def split_leave_one_out(
     users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
 ) -> Split:
-    """Each user's latest interaction is the test case, the one before is validation, the rest is training.
+    """Split interactions: each user's latest is the test case, the second latest is validation.
 
-    Interactions of one user at one time are taken in the order of the rows: the later row is the later
-    interaction. Apart from that the order of the rows is irrelevant. Without timestamps each user's order is
-    a random permutation that depends on the seed and that user's own rows only. Users with fewer than three
-    interactions keep all of them in training and are not evaluated.
+    All other interactions are for training. Among a user's interactions with equal timestamps, the later row
+    is the later interaction; otherwise the order of the rows does not matter. Without timestamps, each user's
+    order is a random permutation that depends only on the seed and on the user's own rows. Users with fewer
+    than three interactions have all of them in training and are not evaluated.
 
     Args:
         users: (n,), user rows.
         items: (n,), item rows.
-        timestamps: (n,), any unit, or None where the data have none.
+        timestamps: (n,), any unit, or None if the data have none.
         n_users: number of users of the client.
         seed: the split's seed; used only without timestamps.
 
     Raises:
-        InvalidInput: as `user_order` does.
+        InvalidInput: `user_order` raises it.
     """
     order = user_order(users, items, timestamps, n_users, seed)
     counts = np.bincount(users, minlength=n_users)
@@ -83,21 +83,21 @@ def split_leave_one_out(
 def user_order(
     users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """(n,): the rows by user and, within each user, by time, or at random where there are no timestamps.
+    """Return (n,): the rows sorted by user and then by time, or randomly within each user without timestamps.
 
-    Args: as in `split_leave_one_out`.
+    The arguments are those of `split_leave_one_out`.
 
     Raises:
-        InvalidInput: the arrays differ in length, a user row is out of range, or a pair occurs twice: a copy
-            that is held out is known from the one that is not.
+        InvalidInput: the arrays differ in length, a user row is out of range, or a pair occurs twice. If one
+            copy of a pair were held out, the other copy would leak it into training.
     """
     _require_pairs(users, items, n_users)
     pairs, counts = np.unique(np.stack([users, items]), axis=1, return_counts=True)
     if (counts > 1).any():
         user, item = pairs[:, int(np.argmax(counts > 1))]
         raise InvalidInput(
-            f"User row {user} and item row {item} occur together more than once; held out, such a pair is "
-            "known from its copy.",
+            f"User row {user} and item row {item} occur together more than once; if one copy were held out, "
+            "the other would leak it into training.",
             next_step="Keep one interaction of each user with each item.",
         )
     if timestamps is None:
@@ -118,20 +118,21 @@ def sample_negatives(
     client_id: str,
     split_name: str,
 ) -> Rows:
-    """(n_cases, n): for each case, items drawn uniformly without replacement among those its user never used.
+    """Return (n_cases, n): items that a case's user never used, drawn uniformly without replacement.
 
-    A user with fewer than `n` such items gets all of them, and -1 in the remaining last columns. What a user
-    gets depends on seed, client, split name, the user's row and the user's own items, not on other users.
+    If a user has fewer than `n` such items, the case gets all of them and -1 in the remaining columns. A
+    case's items depend on seed, client, split name, the user's row and the user's own items, not on other
+    users.
 
     Args:
-        case_users: (n_cases,), the user row of each case; at most one case a user.
+        case_users: (n_cases,), the user row of each case; at most one case per user.
         users: (n,), user rows of *all* interactions: training, validation and test.
         items: (n,), item rows of the same interactions.
         n_items: number of items of the catalogue.
-        n: number of negatives of a case.
+        n: number of negatives per case.
         seed: the job's seed.
-        client_id: whose users these are.
-        split_name: "validation" and "test" draw separately.
+        client_id: the client that the users belong to.
+        split_name: "validation" or "test", which draw separately.
 
     Raises:
         InvalidInput: the arrays differ in length, or a row is out of range.
@@ -139,7 +140,7 @@ def sample_negatives(
     n_users = int(max(users.max(initial=-1), case_users.max(initial=-1))) + 1
     _require_pairs(users, items, n_users)
     if len(items) and not 0 <= items.min() <= items.max() < n_items:
-        raise InvalidInput(f"Item rows reach from {items.min()} to {items.max()}, expected 0..{n_items - 1}.")
+        raise InvalidInput(f"Item rows range from {items.min()} to {items.max()}, expected 0..{n_items - 1}.")
     gaps = _Gaps.of(users, items, n_users, n_items)
     base = np.uint64(seed_for(seed, "negatives", client_id, split_name))
     drawn = np.empty((len(case_users), n), dtype=np.int32)
@@ -153,7 +154,7 @@ def sample_negatives(
 
 @dataclass(frozen=True)
 class _Gaps:
-    """The items that each user never used, addressable by position without listing them.
+    """The items that each user never used, addressed by position without listing them.
 
     With a user's used items u_0 < u_1 < ..., the unused item at position p is p plus the number of j with
     u_j - j <= p.
@@ -170,22 +171,22 @@ class _Gaps:
         used = np.unique(users.astype(np.int64) * stride + items)
         counts = np.bincount(used // stride, minlength=n_users)
         first = np.cumsum(counts) - counts
-        # All users' thresholds stand in one ascending array: a user's own part begins at user * stride.
+        # One ascending array holds the thresholds of all users: a user's values start at user * stride.
         thresholds = used - (np.arange(len(used)) - np.repeat(first, counts))
         return cls(counts, first, thresholds, stride)
 
     def items_at(self, users: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> Rows:
-        """The items at (cases, n) positions of the (cases,) users; padding stays padding."""
+        """Return the items at (cases, n) positions of the (cases,) users; padding stays padding."""
         place = users[:, np.newaxis] * self.stride + positions
         below = np.searchsorted(self.thresholds, place, side="right") - self.first[users, np.newaxis]
         return np.where(positions == PADDING, PADDING, positions + below).astype(np.int32)
 
 
 def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    """(cases, n): numbers below each case's size, distinct and uniform (Floyd's algorithm; Bentley 1987).
+    """Return (cases, n): distinct uniform numbers below each case's size (Floyd's algorithm; Bentley 1987).
 
-    Step k of n considers j = size - n + k: it takes a random t in 0..j, or j itself where t is taken already.
-    Where a size is below n the first steps have a negative j; they become the padding of the last columns.
+    With j = size - n + k, step k of n takes a random t in 0..j, or j if t is already taken. If a size is
+    below n, j is negative in the first steps, which become the padding of the last columns.
     """
     taken = np.full((n, len(keys)), PADDING, dtype=np.int64)
     counters = GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
@@ -199,7 +200,7 @@ def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDA
 
 
 def pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
-    """(n,): a random number for each (user, item), whatever else there is."""
+    """Return (n,): a random number for each (user, item) pair, independent of all other pairs."""
     base = np.uint64(seed_for(seed, "leave_one_out"))
     user_keys = mixed(base + GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
     return mixed(user_keys + GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
@@ -209,4 +210,4 @@ def _require_pairs(users: IntArray, items: IntArray, n_users: int) -> None:
     if len(users) != len(items):
         raise InvalidInput(f"Got {len(items)} item rows for {len(users)} user rows.")
     if len(users) and not 0 <= users.min() <= users.max() < n_users:
-        raise InvalidInput(f"User rows reach from {users.min()} to {users.max()}, expected 0..{n_users - 1}.")
+        raise InvalidInput(f"User rows range from {users.min()} to {users.max()}, expected 0..{n_users - 1}.")

@@ -1,4 +1,4 @@
-"""What a client reports of an evaluation: sums over its users, in every bootstrap replicate."""
+"""A client's report of an evaluation: sums over its users in every bootstrap replicate."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TOP = 10
 
 @dataclass(frozen=True)
 class UserSums(ArrayGroup):
-    """Sums over the users of a client, or of all clients once added up.
+    """Sums over the users of a client, or of all clients after addition.
 
     Attributes:
-        totals: (1 + replicates, metrics), of a metric's values.
-        users: (1 + replicates,), how many users they are sums over.
+        totals: (1 + replicates, metrics), sum of each metric's values.
+        users: (1 + replicates,), number of users in the sums.
         recommended: (1 + replicates, items), how often each item was among a user's first ten.
     """
 
@@ -35,13 +35,13 @@ class UserSums(ArrayGroup):
 
     @classmethod
     def of(cls, values: Float64Array, top: IntArray, n_items: int, weights: IntArray) -> UserSums:
-        """The sums over these users.
+        """Return the sums over these users.
 
         Args:
             values: (users, metrics), the values of each evaluated user.
-            top: (users, k), the items recommended to each.
+            top: (users, k), the items recommended to each user.
             n_items: number of items of the catalogue.
-            weights: (1 + replicates, users), as drawn by `replicate_weights`.
+            weights: (1 + replicates, users), from `replicate_weights`.
         """
         shown = np.zeros((len(values), n_items))
         np.put_along_axis(shown, top.astype(np.int64), 1.0, axis=1)
@@ -53,19 +53,20 @@ class UserSums(ArrayGroup):
 
 
 def metric_curves(sums: UserSums, names: tuple[str, ...], item_users: FloatArray) -> dict[str, Float64Array]:
-    """Each metric's value in every replicate, (1 + replicates,); the first is that of the data.
+    """Return each metric's value in every replicate, (1 + replicates,); the first is the value on the data.
 
-    coverage@10: share of the catalogue recommended to anyone. gini@10: how unequally the recommendations are
-    spread over the items, 0 evenly to 1 (both: Shani & Gunawardana 2011, "Evaluating Recommendation Systems",
-    section 3.3). popularity@10: mean share of the users who have a recommended item in training (the average
-    recommendation popularity of Abdollahpouri et al. 2019, over the number of users).
+    - coverage@10: share of the catalogue that is recommended to at least one user (Shani & Gunawardana 2011,
+      "Evaluating Recommendation Systems", section 3.3).
+    - gini@10: inequality of the recommendations over the items, from 0 for equal shares to 1 (same source).
+    - popularity@10: mean share of users who have a recommended item in training (the average recommendation
+      popularity of Abdollahpouri et al. 2019, divided by the number of users).
 
     Args:
-        sums: over all clients.
-        names: of the columns of `sums.totals`.
-        item_users: (items,), the share of the users that have each item in training; a sum over clients too.
+        sums: the sums over all clients.
+        names: names of the columns of `sums.totals`.
+        item_users: (items,), share of all clients' users that have each item in training.
     """
-    # A replicate that counts none of a small client's users has no mean: NaN.
+    # A replicate that counts no user of a small client has no mean, so its values are NaN.
     with np.errstate(invalid="ignore"):
         curves = dict(zip(names, (sums.totals / sums.users[:, np.newaxis]).T, strict=True))
         popularity = sums.recommended @ item_users / sums.recommended.sum(axis=1)
@@ -75,7 +76,7 @@ def metric_curves(sums: UserSums, names: tuple[str, ...], item_users: FloatArray
 
 
 def top_items(scores: FloatArray, histories: Histories, k: int = TOP) -> npt.NDArray[np.int64]:
-    """(users, k): the best items of each user that are not in its history; the lower row first in a tie."""
+    """Return (users, k): the best items of each user that are not in the history; ties by lower row."""
     free = np.where(np.isnan(scores), -np.inf, scores)
     owners = np.repeat(np.arange(len(histories)), np.diff(histories.starts))
     free[owners, histories.items] = -np.inf
@@ -84,15 +85,18 @@ def top_items(scores: FloatArray, histories: Histories, k: int = TOP) -> npt.NDA
 
 
 def share_values(ranks: Ranks, users: IntArray) -> tuple[Float64Array, npt.NDArray[np.signedinteger]]:
-    """The metrics of `SHARE_METRICS` of each user with held-out items, (users, metrics), and those users.
+    """Return (users, metrics), the values of `SHARE_METRICS` of users with held-out items, and these users.
 
-    Of one user with the set R held out: NDCG@10 with gain 1 for each of R, over that of R ranked first
-    (Järvelin & Kekäläinen 2002); recall@20, the share of R among the first 20; average precision, the mean
-    over R of the share of R among all items down to each (Manning et al. 2008, section 8.4).
+    For a user with the set R of held-out items:
+
+    - NDCG@10: gain 1 for each item of R, divided by the gain of ranking R first (Järvelin & Kekäläinen 2002).
+    - recall@20: the share of R among the first 20 items.
+    - average precision: the mean, over the items of R, of the precision at the item's rank (Manning et al.
+      2008, section 8.4).
 
     Args:
-        ranks: (n_cases,), the rank of each held-out item among all but the training items.
-        users: (n_cases,), the user of each, ascending.
+        ranks: (n_cases,), rank of each held-out item among all items except the training items.
+        users: (n_cases,), user of each case, ascending.
     """
     owners, first, counts = np.unique(users.astype(np.int64), return_index=True, return_counts=True)
     order = np.lexsort((ranks, users))

@@ -1,4 +1,4 @@
-"""Where the clients of a round point: each contribution beside the sum of all, for people to look at."""
+"""Where the clients of a round point: each contribution compared with the sum of all, for people to see."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from models.kernel.arrays import ArrayGroup
 
 @dataclass(frozen=True)
 class ClientDrift:
-    """One client's contribution beside the sum of all clients'.
+    """One client's contribution compared with the sum of all clients'.
 
     Attributes:
         norm: its length divided by that of the sum.
-        cosine: of the angle between the two: 1 where it points where all went together, 0 where it has
-            nothing to do with it, -1 where it points back.
+        cosine: of the angle between the two: 1 where both point the same way, 0 at a right angle, -1 where
+            they are opposite.
 
-    norm * cosine is the client's part of the way; the parts of all clients add up to 1.
+    norm * cosine is the client's share of the sum; the shares of all clients add up to 1.
     """
 
     norm: float
@@ -28,7 +28,7 @@ class ClientDrift:
 
 @dataclass(frozen=True)
 class MergedDirection:
-    """The sum of all contributions, as the direction that single ones are held against.
+    """The sum of all contributions, as the direction that single ones are compared with.
 
     Attributes:
         total: the sum, float64.
@@ -40,21 +40,21 @@ class MergedDirection:
 
     @classmethod
     def of(cls, total: ArrayGroup) -> MergedDirection:
-        """The direction of a sum."""
+        """Return the direction of a sum."""
         return cls(total, math.sqrt(_product(total, total)))
 
-    def drift_of(self, contribution: ArrayGroup, weight: float = 1.0) -> ClientDrift:
-        """How a contribution that was added with this weight lies to the sum; zeros where either is zero."""
-        length = math.sqrt(_product(contribution, contribution))
+    def drift_of(self, arrays: ArrayGroup) -> ClientDrift:
+        """Return how a summand of the sum lies to it; zeros where either is zero."""
+        length = math.sqrt(_product(arrays, arrays))
         if not length or not self.length:
             return ClientDrift(0.0, 0.0)
-        cosine = _product(contribution, self.total) / (length * self.length)
+        cosine = _product(arrays, self.total) / (length * self.length)
         # Rounding may lead just beyond.
-        return ClientDrift(weight * length / self.length, min(1.0, max(-1.0, cosine)))
+        return ClientDrift(length / self.length, min(1.0, max(-1.0, cosine)))
 
 
 def _product(one: ArrayGroup, other: ArrayGroup) -> float:
-    """The inner product of what two groups move."""
+    """Return the inner product of the moving arrays of two groups."""
     ours, theirs = dict(one.named()), dict(other.named())
     return float(
         sum(

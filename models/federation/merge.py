@@ -1,48 +1,58 @@
 """Merge rules: how the updates of a round become the next global model.
 
 Every rule is a sum over clients followed by one step on the server, so that secure aggregation, which reveals
-nothing but a sum, can carry any of them. The server half of a rule (`empty / add / finish`) holds one running
-sum and never two updates at once; the rules for differences have a client half, too (`prepare`).
+nothing but a sum, can carry any of them. The client half of a rule (`contribution`) weighs what a client
+sends. The server half (`empty / add / finish`) adds contributions and looks at nothing but their sum.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
-from models.kernel.arrays import ArrayGroup, FloatArray, RunningSum
+from models.kernel.arrays import ArrayGroup, FloatArray
+from models.kernel.metric import Metric
 
 Model = TypeVar("Model", bound=ItemModel)
-Contribution = TypeVar("Contribution", bound=ArrayGroup)
+Arrays = TypeVar("Arrays", bound=ArrayGroup)
 
 
-class MergeRule(ABC, Generic[Model, Contribution]):
-    """A way to merge. Subclasses say what a contribution looks like, and how it is weighted and applied."""
+class MergeRule(ABC, Generic[Model, Arrays]):
+    """A way to merge. Subclasses define the form of contributions, their weights and the server's step."""
 
     @abstractmethod
-    def zero(self, base: Model) -> Contribution:
-        """Arrays (float32) of the form that a contribution has, and of any values."""
+    def zero(self, base: Model) -> Arrays:
+        """Return arrays (float32) of the form of a contribution, with any values."""
 
-    def weight(self, update: ClientUpdate) -> float:
-        """The weight of an update in the sum."""
+    def weight_of(self, interactions: int) -> float:
+        """Return the weight of a client with this number of training interactions."""
         return 1.0
 
-    @abstractmethod
-    def step(self, base: Model, state: RunningSum[Contribution]) -> Model:
-        """The parameters after the server's step from `base` (float64) by the sum in `state` (float64)."""
+    def contribution(
+        self, arrays: Arrays, interactions: int = 0, metrics: Mapping[str, Metric] | None = None
+    ) -> Contribution[Arrays]:
+        """Return a client's contribution: its arrays (float32) times its weight, and the sums beside them."""
+        weight = self.weight_of(interactions)
+        if weight != 1.0:
+            arrays = arrays.map(lambda array: np.multiply(array, weight, dtype=np.float64).astype(np.float32))
+        return Contribution(arrays, weight, interactions, metrics or {})
 
-    def empty(self, base: GlobalModel) -> RunningSum[Contribution]:
-        """The sum of no updates."""
+    @abstractmethod
+    def step(self, base: Model, state: RunningSum[Arrays]) -> Model:
+        """Return the parameters after the server's step from `base` by the sum in `state`, all float64."""
+
+    def empty(self, base: GlobalModel) -> RunningSum[Arrays]:
+        """Return the sum of no updates."""
         return RunningSum.zero(self.zero(base.items))  # type: ignore[arg-type]  # a job has models of one kind
 
-    def add(
-        self, state: RunningSum[Contribution], base: GlobalModel, update: ClientUpdate
-    ) -> RunningSum[Contribution]:
-        """The sum with one more update.
+    def add(self, state: RunningSum[Arrays], base: GlobalModel, update: ClientUpdate) -> RunningSum[Arrays]:
+        """Return the sum with one more update.
 
         Raises:
             InvalidInput: out of order, or a client twice.
@@ -59,10 +69,10 @@ class MergeRule(ABC, Generic[Model, Contribution]):
                 f"The update of client {update.client_id!r} numbers items by catalogue "
                 f"{update.catalog_digest[:12]}, expected {base.catalog_digest[:12]}."
             )
-        return state.plus(update.client_id, update.deltas, self.weight(update))  # type: ignore[arg-type]
+        return state.plus(update.client_id, update.contribution)  # type: ignore[arg-type]  # as `zero` says
 
-    def finish(self, state: RunningSum[Contribution], base: GlobalModel) -> GlobalModel:
-        """The next global model (float32).
+    def finish(self, state: RunningSum[Arrays], base: GlobalModel) -> GlobalModel:
+        """Return the next global model (float32).
 
         Raises:
             InvalidInput: no update was added, or all weights are zero.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
+from models.federation.contribution import Contribution
 from models.kernel.arrays import ArrayGroup, FloatArray
-from models.kernel.metric import Metric
 
 # Where LightFM starts Adagrad's sums of squared gradients: an item above it has been trained.
 INITIAL_ACCUMULATOR = 1.0
@@ -22,40 +22,40 @@ class ItemModel(ArrayGroup):
     """The parameters that all clients share: of items, never of users.
 
     Attributes:
-        ZERO_IS_UNTRAINED: whether an item that no client's data speak of has a vector of zeros.
-        ANEW: names of the arrays that a job finds anew, also where it starts from an earlier model.
+        ZERO_IS_UNTRAINED: whether an item that no client's data contain has a vector of zeros.
+        ANEW: names of the arrays that a job computes again, also where it starts from an earlier model.
     """
 
     ZERO_IS_UNTRAINED: ClassVar[bool] = True
     ANEW: ClassVar[frozenset[str]] = frozenset()
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return self.size_of("items")
 
     @property
     @abstractmethod
     def vectors(self) -> FloatArray:
-        """(items, width): what is known of each item."""
+        """Return each item's vector, (items, width)."""
 
     @property
     def item_biases(self) -> FloatArray:
-        """(items,): what lifts an item for everybody."""
+        """Return what each item scores higher for every user, (items,)."""
         return np.zeros(len(self), dtype=np.float32)
 
     @property
     def accumulators(self) -> FloatArray:
-        """(items, n): sums that only grow from round to round; n may be 0."""
+        """Return sums that only grow from round to round, (items, n); n may be 0."""
         return np.zeros((len(self), 0), dtype=np.float32)
 
     @property
     def trained(self) -> npt.NDArray[np.bool_]:
-        """(items,): whether any client's data have spoken of the item."""
+        """Return whether any client's data contain the item, (items,)."""
         return np.asarray((self.vectors != 0.0).any(axis=1))
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(items, width)."""
+        """Return (number of items, width of their vectors)."""
         items, width = self.vectors.shape
         return items, width
 
@@ -89,22 +89,22 @@ class ItemArrays(ItemModel):
 
     @property
     def vectors(self) -> FloatArray:
-        """(items, dims): the embeddings."""
+        """Return the embeddings, (items, dims)."""
         return self.embeddings
 
     @property
     def item_biases(self) -> FloatArray:
-        """(items,): the biases."""
+        """Return the biases, (items,)."""
         return self.biases
 
     @property
     def accumulators(self) -> FloatArray:
-        """(items, dims + 1): of the embeddings and the bias."""
+        """Return the accumulators of embeddings and bias, (items, dims + 1)."""
         return np.column_stack([self.embedding_accumulators, self.bias_accumulators])
 
     @property
     def trained(self) -> npt.NDArray[np.bool_]:
-        """(items,): whether a gradient has ever reached the item."""
+        """Return whether a gradient has ever reached the item, (items,)."""
         return np.asarray((self.accumulators > INITIAL_ACCUMULATOR).any(axis=1))
 
 
@@ -129,29 +129,25 @@ class GlobalModel:
 
 @dataclass(frozen=True)
 class ClientUpdate:
-    """What one client contributes to one round: a summand, never a model.
+    """What a client sends in a round: its contribution, and from which model it was made.
 
     Attributes:
         client_id: whose update it is.
         base_round: round of the model that local training started from.
         base_digest: SHA-256 of that model's artefact.
         catalog_digest: which catalogue numbers the rows.
-        deltas: the contribution to the sum, float32: differences, or statistics that add.
-        n_interactions: training interactions that the client holds.
-        metrics: sums that describe the local training, free of anything about single users.
+        contribution: what is added to those of other clients.
     """
 
     client_id: str
     base_round: int
     base_digest: str
     catalog_digest: str
-    deltas: ArrayGroup
-    n_interactions: int
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    contribution: Contribution[ArrayGroup]
 
 
 def relative_drift(new: ItemModel, old: ItemModel) -> float:
-    """How far the item vectors moved: Frobenius norm of the difference over the norm before; 0 from zeros."""
+    """Return the Frobenius norm of the item vectors' difference over their norm before; 0 from zeros."""
     before = float(np.linalg.norm(old.vectors.astype(np.float64)))
     moved = float(np.linalg.norm(new.vectors.astype(np.float64) - old.vectors))
     return moved / before if before else 0.0
@@ -161,7 +157,7 @@ Kind = TypeVar("Kind", bound=ItemModel)
 
 
 def require(items: ItemModel, kind: type[Kind]) -> Kind:
-    """The model, which is one of this kind.
+    """Return the model as one of this kind.
 
     Raises:
         InvalidInput: it is another family's.

@@ -1,4 +1,4 @@
-"""What a round is meant to do, and what came of it."""
+"""The plan of a round, and its quorum."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Stage = Literal["interactions", "training", "deadline", "update"]
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """What one round is to do. Pure data: the same job and round give the same plan.
+    """The plan of one round: the same job and round give the same plan.
 
     Attributes:
         round: number of the model that the round makes; it starts from `round - 1`.
         seed: the job's seed.
-        cohort: ids of the clients asked, sorted.
+        cohort: ids of the clients selected, sorted.
         quorum: the least number of accepted updates.
     """
 
@@ -33,7 +33,7 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A client whose contribution a round went on without, and why."""
+    """A client that a round was merged without, and why."""
 
     client_id: str
     stage: Stage
@@ -48,12 +48,12 @@ def plan_round(
     cohort_share: float,
     quorum_share: float,
 ) -> RoundPlan:
-    """The plan of a round: a cohort drawn without replacement, the same for the same seed and round.
+    """Return the plan of a round: a cohort drawn without replacement, the same for the same seed and round.
 
     Args:
         round_: at least 1.
         clients: ids of all clients, in any order.
-        cohort_share: share of the clients asked, in (0, 1]; rounded up.
+        cohort_share: share of the clients selected, in (0, 1]; rounded up.
         quorum_share: share of the cohort that must deliver, in [0, 1]; rounded up, at least one client.
 
     Raises:
@@ -62,15 +62,20 @@ def plan_round(
     everyone = sorted(clients)
     if not everyone:
         raise InvalidInput("A round needs at least one client, got none.")
-    size = _share_of(len(everyone), cohort_share)
+    size = cohort_size(len(everyone), cohort_share)
     drawn = generator_for(seed, "cohort", round_).choice(len(everyone), size=size, replace=False)
     cohort = tuple(everyone[i] for i in sorted(drawn.tolist()))
     quorum = max(1, _share_of(len(cohort), quorum_share))
     return RoundPlan(round=round_, seed=seed, cohort=cohort, quorum=quorum)
 
 
+def cohort_size(clients: int, cohort_share: float) -> int:
+    """Return the number of clients that each round of a job selects, of this number of clients."""
+    return _share_of(clients, cohort_share)
+
+
 def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[Rejection]) -> None:
-    """Nothing happens where enough clients delivered.
+    """Raise `QuorumNotReached` unless enough clients delivered.
 
     Raises:
         QuorumNotReached: fewer than the plan's quorum did; it names the clients that did not, and why.

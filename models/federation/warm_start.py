@@ -12,10 +12,10 @@ Kind = TypeVar("Kind", bound=ItemModel)
 
 
 def carry_over(items: Kind, known: ItemCatalog, initial: Kind, catalog: ItemCatalog) -> GlobalModel:
-    """A round-0 model of `catalog` with what is known: items of both catalogues keep their rows' values.
+    """Return a round-0 model of `catalog` in which items of both catalogues have their known rows' values.
 
     Independently initialised factors cannot be merged, so everything a job starts from comes from one place.
-    What is not of single items, such as how a user's vector is found, is as in the fresh model.
+    Arrays without an axis of items, such as the parts of a user's vector, are as in the fresh model.
 
     Args:
         items: of the earlier model, numbered by `known`.

@@ -1,1 +1,1 @@
-"""Arrays, seeds, the catalogue, histories and metrics: what all of the mathematics shares."""
+"""What all of the mathematics shares: arrays, seeds, the item catalogue, histories and metrics."""

@@ -1,4 +1,4 @@
-"""The item catalogue: the one translation between item ids and array rows."""
+"""The item catalogue, which translates item ids into array rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from models.errors import CatalogMismatch, InvalidInput
 
 @dataclass(frozen=True)
 class ItemCatalog:
-    """The items of a whole job, in row order.
+    """The items of a job, in row order.
 
     Attributes:
         ids: external item ids; the position of an id is its row in every item array.
-        digest: SHA-256 of the ids in order. Two parties with one digest number the items alike.
+        digest: SHA-256 of the ids in order. Parties with equal digests number the items alike.
     """
 
     ids: tuple[str, ...]
@@ -29,10 +29,10 @@ class ItemCatalog:
 
     @classmethod
     def of(cls, ids: Iterable[object]) -> ItemCatalog:
-        """The catalogue of these ids in this order.
+        """Return the catalogue of these ids, in this order.
 
         Raises:
-            InvalidInput: there are none, or one occurs twice.
+            InvalidInput: there is no id, or an id occurs twice.
         """
         names = tuple(str(item_id) for item_id in ids)
         if not names:
@@ -48,7 +48,7 @@ class ItemCatalog:
         return len(self.ids)
 
     def rows_of(self, item_ids: Sequence[object]) -> npt.NDArray[np.int32]:
-        """Array rows (n,) int32 of n item ids.
+        """Return the array rows, (n,) int32, of n item ids.
 
         Raises:
             CatalogMismatch: an id is not in the catalogue.

@@ -1,4 +1,4 @@
-"""The histories of a client's users: which items each of them used, oldest first."""
+"""The histories of a client's users: the items that each user used, oldest first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Histories:
-    """What the users of one client did, user by user and oldest first within each user.
+    """The interactions of a client's users, grouped by user and oldest first within each user.
 
     Attributes:
         items: (n,) int64 item rows.
@@ -32,11 +32,11 @@ class Histories:
 
     @classmethod
     def of(cls, users: IntArray, items: IntArray, places: IntArray, shape: tuple[int, int]) -> Histories:
-        """The histories in these interactions.
+        """Return the histories in these interactions.
 
         Args:
             users, items: (n,) user and item rows, in any order.
-            places: (n,) the place of each interaction among its user's, the earliest lowest.
+            places: (n,) position of each interaction in its user's history; the earliest has the lowest.
             shape: (users, items) of the client's matrix.
 
         Raises:
@@ -46,18 +46,18 @@ class Histories:
         for name, rows, size in (("User", users, n_users), ("Item", items, n_items)):
             if len(rows) and not 0 <= rows.min() <= rows.max() < size:
                 raise InvalidInput(
-                    f"{name} rows reach from {rows.min()} to {rows.max()}, expected 0..{size - 1}."
+                    f"{name} rows range from {rows.min()} to {rows.max()}, expected 0..{size - 1}."
                 )
         keys = users.astype(np.int64) * n_items + items
         if len(np.unique(keys)) != len(keys):
-            raise InvalidInput("A history holds an item twice; pairs of user and item must be unique.")
+            raise InvalidInput("A history has an item twice; pairs of user and item must be unique.")
         order = np.lexsort((places, users))
         starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=n_users))])
         return cls(items[order].astype(np.int64), starts.astype(np.int64), n_items)
 
     @classmethod
     def pooled(cls, parts: Sequence[Histories]) -> Histories:
-        """The histories of several clients' users together, in the order of the clients."""
+        """Return the histories of several clients' users together, in the order of the clients."""
         lengths = np.concatenate([np.diff(part.starts) for part in parts])
         return cls(
             np.concatenate([part.items for part in parts]),
@@ -69,17 +69,20 @@ class Histories:
         return len(self.starts) - 1
 
     def __iter__(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Each user's items, oldest first."""
+        """Yield each user's items, oldest first."""
         for first, last in pairwise(self.starts):
             yield self.items[first:last]
 
     @property
     def steps_back(self) -> npt.NDArray[np.int64]:
-        """(n,) how many items of the same user came after each: 0 for the latest."""
+        """Return (n,): the number of later items in the same history, 0 for the latest item."""
         ends: npt.NDArray[np.int64] = np.repeat(self.starts[1:], np.diff(self.starts))
         return ends - 1 - np.arange(len(self.items))
 
     def matrix(self, weights: Float64Array | None = None) -> sp.csr_matrix[np.float64]:
-        """(users, items): the weight of each used item, 1 where nothing is said; 0 elsewhere."""
+        """Return the (users, items) matrix of used items.
+
+        A used item has its weight, or 1 without `weights`. All other entries are 0.
+        """
         values = np.ones(len(self.items)) if weights is None else weights
         return sp.csr_matrix((values, self.items, self.starts), shape=(len(self), self.n_items))

@@ -1,4 +1,4 @@
-"""A ratio that stays addable across clients."""
+"""Metrics as sums and weights, which can be added over clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """A sum and its weight: the mean over all clients is the ratio of the sums, taken only when shown.
+    """A sum and its weight. The mean over all clients is the ratio of the sums, taken only for display.
 
     Attributes:
         total: sum over the cases.
@@ -24,23 +24,23 @@ class Metric:
 
     @property
     def value(self) -> float:
-        """The mean; NaN where there were no cases."""
+        """Return the mean, or NaN without cases."""
         return self.total / self.weight if self.weight else float("nan")
 
 
-# Sums of squares: what is shown is the root of their mean.
+# Sums of squares, displayed as the root of their mean.
 ROOTS = frozenset({"rmse"})
-# Of all others more is better.
+# For all other metrics higher is better.
 LOWER_IS_BETTER = frozenset({"rmse", "mae"})
 
 
 def shown(name: str, mean: float) -> float:
-    """A metric's mean as it is shown and compared."""
+    """Return a metric's mean in the form that is displayed and compared."""
     return math.sqrt(mean) if name in ROOTS else mean
 
 
 def total(parts: Iterable[Mapping[str, Metric]]) -> dict[str, Metric]:
-    """The sum over clients, metric by metric."""
+    """Return the sum of each metric over the parts."""
     sums: dict[str, Metric] = {}
     for metrics in parts:
         for name, metric in metrics.items():
@@ -49,12 +49,12 @@ def total(parts: Iterable[Mapping[str, Metric]]) -> dict[str, Metric]:
 
 
 def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float]]:
-    """Metrics as JSON values that still add."""
+    """Return the metrics as JSON values that keep sum and weight."""
     return {name: {"total": metric.total, "weight": metric.weight} for name, metric in metrics.items()}
 
 
 def values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """What is shown of what `as_json` wrote, without what had no case."""
+    """Return the displayed value of each metric that `as_json` wrote; metrics without cases are left out."""
     return {
-        name: shown(name, each["total"] / each["weight"]) for name, each in metrics.items() if each["weight"]
+        name: shown(name, pair["total"] / pair["weight"]) for name, pair in metrics.items() if pair["weight"]
     }

@@ -1,8 +1,8 @@
-"""Random numbers that belong to a user, wherever that user's data lie.
+"""Random numbers that belong to a user, independent of where the user's data are.
 
-A generator's numbers depend on what was drawn before, and so on who else is among a client's users. Here each
-number is a function of the user's key, the step of the chain and a counter. So the same user draws the same
-numbers in a silo of a hundred users, in a client of one, and in pooled data.
+A generator's numbers depend on earlier draws, and therefore on a client's other users. Here each number is a
+function of the user's key, the step of the chain and a counter. The same user gets the same numbers in a silo
+of a hundred users, in a client of one user and in pooled data.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def user_keys(seed: int, purpose: str, user_ids: Sequence[str]) -> Keys:
-    """(users,): a key for each user id, which says nothing of the id to those who do not know the seed."""
-    return np.array([seed_for(seed, purpose, each) for each in user_ids], dtype=np.uint64)
+    """Return (users,): a key for each user id. It reveals nothing about the id without the seed."""
+    return np.array([seed_for(seed, purpose, user_id) for user_id in user_ids], dtype=np.uint64)
 
 
 def uniforms(keys: Keys, step: int | npt.NDArray[np.integer], n: int) -> Float64Array:
-    """(users, n): numbers inside (0, 1), never at its ends.
+    """Return (users, n): uniform numbers in (0, 1), both ends excluded.
 
     Args:
-        keys: (users,), as from `user_keys`.
-        step: which draw of the chain this is, or (users,) one for each; other steps draw other numbers.
-        n: how many numbers for each user.
+        keys: (users,), from `user_keys`.
+        step: number of the draw in the chain, one for all users or (users,). Different steps give different
+            numbers.
+        n: numbers per user.
     """
     of_step = _mixed(keys + _multiples(np.asarray(step) + 1))
     counters = _multiples(np.arange(1, n + 1))
@@ -39,12 +40,12 @@ def uniforms(keys: Keys, step: int | npt.NDArray[np.integer], n: int) -> Float64
 
 
 def normals(keys: Keys, step: int, n: int) -> Float64Array:
-    """(users, n): standard normal numbers, by inversion."""
+    """Return (users, n): standard normal numbers, by inversion."""
     return np.asarray(ndtri(uniforms(keys, step, n)))
 
 
 def gammas(keys: Keys, step: int, shapes: Float64Array) -> Float64Array:
-    """(users,): one number for each user gamma distributed with its shape and rate 1, by inversion."""
+    """Return (users,): a gamma-distributed number per user with the user's shape and rate 1, by inversion."""
     return np.asarray(gammaincinv(shapes, uniforms(keys, step, 1)[:, 0]))
 
 
@@ -53,5 +54,5 @@ def _multiples(counts: npt.NDArray[np.integer]) -> Keys:
 
 
 def _mixed(counters: Keys) -> Keys:
-    """Mixed twice: keys follow each other simply."""
+    # Once is not enough, because the counters of one key are an arithmetic progression.
     return mixed(mixed(counters))

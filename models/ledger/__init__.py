@@ -1,1 +1,1 @@
-"""Ledgers: chains of entries in which every later edit shows."""
+"""Tamper-evident ledgers: hash chains of entries, and their heads."""

@@ -1,4 +1,4 @@
-"""The head of a ledger: once somebody else knows it, nothing before it can be changed unseen."""
+"""The head of a ledger. Whoever keeps it elsewhere can detect any change of the entries up to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Head:
-    """How many entries a ledger has, and the hash of the last, which fixes them all.
+    """The number of entries of a ledger and the hash of the last one, which determines them all.
 
     Attributes:
         count: number of entries; 0 for an empty ledger.
@@ -30,36 +30,36 @@ class Head:
 
     @classmethod
     def of_json(cls, value: Any) -> Head:
-        """The head that `vars` of one gives as JSON values.
+        """Return the head in `value`, a JSON object of a head's attributes. The value need not be trusted.
 
         Raises:
-            InvalidInput: the value, from anybody, is none.
+            InvalidInput: the value is not a head.
         """
         if isinstance(value, Mapping) and value.keys() == {"count", "sha256"}:
             count, sha256 = value["count"], value["sha256"]
             if type(count) is int and count >= 0 and isinstance(sha256, str) and _SHA256.fullmatch(sha256):
                 return cls(count, sha256)
-        raise InvalidInput("The head of a ledger is a count of entries and the SHA-256 of the last of them.")
+        raise InvalidInput("A ledger's head must have a count of entries and the SHA-256 of the last entry.")
 
 
 EMPTY = Head(0, GENESIS)
 
 
 def head_of(last: Entry | None) -> Head:
-    """The head of the ledger whose last entry this is; of the empty one where there is none."""
+    """Return the head of the ledger that ends with `last`, or of the empty ledger if `last` is None."""
     return Head(last.seq, last.hash) if last else EMPTY
 
 
-def why_not_on(entries: Sequence[Entry], head: Head) -> str | None:
-    """What is wrong with a ledger that once had this head; None where it begins with what it had then.
+def divergence(entries: Sequence[Entry], head: Head) -> str | None:
+    """Return how a ledger differs from the one that had `head`, or None if it starts with the same entries.
 
     Args:
         entries: the whole ledger, verified by `chain.verify`.
-        head: of an earlier time.
+        head: the ledger's head at an earlier time.
     """
     if head.count > len(entries):
-        return f"it has {len(entries)} entries where it once had {head.count}"
+        return f"it has {len(entries)} entries, but had {head.count} before"
     found = head_of(entries[head.count - 1] if head.count else None)
     if found != head:
-        return f"entry {head.count} is {found.sha256[:12]}, and was {head.sha256[:12]}"
+        return f"entry {head.count} is {found.sha256[:12]}, but was {head.sha256[:12]} before"
     return None

@@ -1,1 +1,1 @@
-"""Gates, decisions and the hash chain that keeps them honest."""
+"""Promotion: the gates, the decision, the stack of champions and the judgement of a live champion."""

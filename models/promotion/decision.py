@@ -1,4 +1,4 @@
-"""A decision about who serves: what was asked, what the gates said, who asked, why and when."""
+"""A decision about the champion: the request, the gates' verdicts, the actor, the reason and the time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ DecisionKind = Literal["promotion", "rollback"]
 
 @dataclass(frozen=True)
 class PromotionDecision:
-    """One decision, taken or refused; a rollback uses the same record.
+    """A decision to promote or roll back, accepted or refused.
 
     Attributes:
         kind: promotion or rollback.
-        model_name: which registered model.
-        candidate: the version asked for.
-        incumbent: the champion at that time, if any.
-        verdicts: what the gates said.
-        actor: who asked.
-        reason: why, in the actor's words; may be empty.
+        model_name: name of the registered model.
+        candidate: the requested version.
+        incumbent: the champion at the time of the decision, if any.
+        verdicts: the verdicts of the gates.
+        actor: who requested it.
+        reason: the actor's reason; may be empty.
         decided_at: ISO 8601 in UTC.
         evidence: identity of the candidate's round: sha256, manifest_sha256, job_id, round, data_digest,
             catalog_digest.
@@ -42,11 +42,11 @@ class PromotionDecision:
 
     @property
     def accepted(self) -> bool:
-        """Whether every gate passed."""
+        """Return whether every gate passed."""
         return all(verdict.passed for verdict in self.verdicts)
 
     def body(self) -> dict[str, Any]:
-        """The decision as the body of a ledger entry."""
+        """Return the decision as the body of a ledger entry."""
         return {
             "type": "decision",
             "kind": self.kind,
@@ -64,7 +64,7 @@ class PromotionDecision:
 
 
 def applied_body(decision: Mapping[str, Any], decision_hash: str, applied_at: str) -> dict[str, Any]:
-    """The body of the entry that says: the aliases now stand as this decision wanted."""
+    """Return the body of the entry that records that the aliases have been set as decided."""
     return {
         "type": "applied",
         "kind": decision["kind"],

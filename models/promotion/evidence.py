@@ -1,10 +1,9 @@
-"""What a promotion is decided on: a round's own record, and a trial of its model."""
+"""The evidence for a promotion: a round's record, and a trial of its model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from models.kernel.metric import Metric
 
@@ -12,13 +11,13 @@ Metrics = Mapping[str, Metric]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a round scored on its validation split.
+class RoundEvaluation:
+    """A round's metrics on its validation split.
 
     Attributes:
-        split: the split's name.
+        split: name of the split.
         metrics: sums over all clients.
-        clients: the same per client id; a case is one user with a held-out item.
+        clients: client id -> its sums. A case is one user with a held-out item.
     """
 
     split: str
@@ -31,12 +30,12 @@ class RoundEvidence:
     """The facts of one registered round.
 
     Attributes:
-        version: number in the registry.
-        job_id, round: where the model comes from.
+        version: version in the registry.
+        job_id, round: the job and round that made the model.
         model_sha256, manifest_sha256: digests of the model's bytes and of the round's record.
-        data_digest, catalog_digest: what it was trained on, and which catalogue numbers its rows.
+        data_digest, catalog_digest: digests of the training data and of the item catalogue.
         contracts: contract -> "passed" or "breached".
-        evaluation: None where this round was not evaluated.
+        evaluation: None if this round was not evaluated.
     """
 
     version: int
@@ -47,31 +46,10 @@ class RoundEvidence:
     data_digest: str
     catalog_digest: str
     contracts: Mapping[str, str]
-    evaluation: Evaluation | None
+    evaluation: RoundEvaluation | None
 
-    @classmethod
-    def of(cls, version: int, manifest: Mapping[str, Any], manifest_sha256: str) -> RoundEvidence:
-        """The facts in a round's manifest."""
-        found = manifest["evaluation"]
-        evaluation = found and Evaluation(
-            split=found["split"],
-            metrics=_metrics(found["metrics"]),
-            clients={client: _metrics(metrics) for client, metrics in found["clients"].items()},
-        )
-        return cls(
-            version=version,
-            job_id=manifest["job_id"],
-            round=manifest["round"],
-            model_sha256=manifest["model_sha256"],
-            manifest_sha256=manifest_sha256,
-            data_digest=manifest["data_digest"],
-            catalog_digest=manifest["catalog_digest"],
-            contracts=manifest["contracts"],
-            evaluation=evaluation,
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """What a decision keeps of these facts: enough to find and to prove them again."""
+    def identity(self) -> dict[str, str | int]:
+        """Return the facts that a decision records: enough to find the round and to verify it."""
         return {
             "job_id": self.job_id,
             "round": self.round,
@@ -84,20 +62,16 @@ class RoundEvidence:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of loading an artefact and scoring with it.
+    """The result of loading an artefact and scoring with it.
 
     Attributes:
-        error: why it could not be loaded or could not score; None where it could.
-        scores: number of scores it gave.
-        finite: number of them that are finite.
-        distinct: number of different values among them.
+        error: why loading or scoring failed, or None.
+        scores: number of scores.
+        finite: number of finite scores.
+        distinct: number of distinct scores.
     """
 
     error: str | None = None
     scores: int = 0
     finite: int = 0
     distinct: int = 0
-
-
-def _metrics(pairs: Mapping[str, Mapping[str, float]]) -> Metrics:
-    return {name: Metric(pair["total"], pair["weight"]) for name, pair in pairs.items()}

@@ -1,6 +1,6 @@
-"""Gates: each asks one question about a candidate and answers with what it saw and what it required.
+"""The gates that a candidate must pass. Each checks one requirement and reports what it observed.
 
-All are pure and look at validation figures only, so that the test split stays unseen by every choice.
+All gates are pure functions. They use validation figures only, so no choice depends on the test split.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
 from models.kernel.metric import LOWER_IS_BETTER, Metric, shown
-from models.promotion.evidence import Evaluation, RoundEvidence, Trial
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
 
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """One gate's answer.
+    """The verdict of one gate.
 
     Attributes:
-        gate: its name.
-        passed: whether the candidate may pass.
-        observed, required: what was seen and what was asked for, in words.
+        gate: name of the gate.
+        passed: whether the candidate passes.
+        observed, required: what the gate observed and what it requires, as text.
     """
 
     gate: str
@@ -35,17 +35,16 @@ class GateVerdict:
 
 @dataclass(frozen=True)
 class PromotionPolicy:
-    """What a candidate must show.
+    """The thresholds that the gates apply to a candidate.
 
     Attributes:
-        quality_metric: compared over all clients; None for the one by which models of the candidate's kind
-            are judged.
-        tolerance: share of the champion's value that the candidate may lack, or have more of an error, in
-            [0, 1).
-        client_metric: compared client by client; None likewise. A client has few held-out cases, so this
-            should be a metric with a high value, which needs fewer cases to tell a fall from luck.
-        max_client_drop: share of its champion's value that a client may lose, in [0, 1).
-        z: one-sided normal quantile; 1.645 stands for 95 %.
+        quality_metric: metric compared over all clients; None for the default of the candidate's kind.
+        tolerance: share of the champion's value by which the candidate may be worse, in [0, 1).
+        client_metric: metric compared client by client; None for the default of the candidate's kind. A
+            client has few held-out cases, so choose a metric with high values, which needs fewer cases to
+            tell a drop from chance.
+        max_client_drop: share of the champion's value that a client may lose, in [0, 1).
+        z: one-sided normal quantile; 1.645 for 95 %.
     """
 
     quality_metric: str | None = None
@@ -61,19 +60,19 @@ class PromotionPolicy:
                 raise InvalidInput(f"The share {name!r} must lie in [0, 1), got {share}.")
 
     def of(self, candidate: RoundEvidence) -> PromotionPolicy:
-        """The policy with the metrics by which models of the candidate's kind are judged."""
-        by = judgement_of(candidate.evaluation.metrics if candidate.evaluation else ())
+        """Return the policy with the default metrics of the candidate's kind filled in."""
+        judgement = judgement_of(candidate.evaluation.metrics if candidate.evaluation else ())
         return replace(
             self,
-            quality_metric=self.quality_metric or by.quality,
-            client_metric=self.client_metric or by.of_clients,
+            quality_metric=self.quality_metric or judgement.quality,
+            client_metric=self.client_metric or judgement.of_clients,
         )
 
 
 def judge(
     candidate: RoundEvidence, trial: Trial, champion: RoundEvidence | None, policy: PromotionPolicy
 ) -> tuple[GateVerdict, ...]:
-    """The verdicts of all gates, in a fixed order; each is asked even where another failed."""
+    """Return the verdicts of all gates in a fixed order. Every gate is checked, even after one has failed."""
     return (
         contracts_gate(candidate),
         artefact_gate(trial),
@@ -83,10 +82,10 @@ def judge(
 
 
 def contracts_gate(candidate: RoundEvidence) -> GateVerdict:
-    """Passes where every contract of the candidate's own round was passed.
+    """Pass a candidate if its round passed every contract.
 
-    A breach of the update contract only cost the breaching client its place in the round; the gate refuses
-    all the same, because a breach asks for a person's look before its round serves users.
+    After a breach of the update contract, the round only went on without the client in breach. The gate
+    refuses nevertheless, because a person should look at a breach before the round's model serves users.
     """
     breached = sorted(name for name, outcome in candidate.contracts.items() if outcome != "passed")
     observed = ", ".join(f"{name} {outcome}" for name, outcome in sorted(candidate.contracts.items()))
@@ -99,27 +98,27 @@ def contracts_gate(candidate: RoundEvidence) -> GateVerdict:
 
 
 def artefact_gate(trial: Trial) -> GateVerdict:
-    """Passes where the artefact loads and gives finite scores that tell items apart."""
+    """Pass a candidate if its artefact loads and gives finite scores that are not all equal."""
     usable = trial.error is None and trial.finite == trial.scores and trial.distinct > 1
     figures = f"{trial.finite} of {trial.scores} scores finite, {trial.distinct} distinct"
     return GateVerdict(
         gate="artefact",
         passed=usable,
         observed=trial.error or f"loads; {figures}",
-        required="it loads as registered, and its scores are finite and not all alike",
+        required="it loads as registered, and its scores are finite and not all equal",
     )
 
 
 def quality_gate(
     candidate: RoundEvidence, champion: RoundEvidence | None, policy: PromotionPolicy
 ) -> GateVerdict:
-    """Passes where the candidate reaches (1 - tolerance) times the champion's value, or as little error.
+    """Pass a candidate if its value is at least (1 - tolerance) times the champion's.
 
-    An error may be at most (1 + tolerance) times the champion's.
+    If the metric is an error, its value must be at most (1 + tolerance) times the champion's.
 
-    Each is measured on the validation split of its own data. Where data came or went in between, the two
-    splits differ: the comparison is still made, since retraining on new data is the usual case, and the
-    verdict says that it crosses data.
+    Each version is measured on the validation split of its own data. If the data changed in between, the two
+    splits differ. The gate compares them nevertheless, because retraining on new data is the usual case, and
+    the verdict says that the data differ.
     """
     name = str(policy.of(candidate).quality_metric)
     is_error = name in LOWER_IS_BETTER
@@ -148,10 +147,10 @@ def quality_gate(
 def clients_gate(
     candidate: RoundEvidence, champion: RoundEvidence | None, policy: PromotionPolicy
 ) -> GateVerdict:
-    """Passes where no client has fallen further than the policy allows, beyond what luck explains.
+    """Pass a candidate unless a client dropped further than the policy allows, by more than chance.
 
-    Clients that only one of the two evaluations knows, and clients with too few cases to tell a fall from
-    luck (see `client_floor`), are not judged; the verdict counts the judged ones and names the fallen.
+    Clients in only one of the two evaluations, and clients with too few cases to tell a drop from chance (see
+    `client_floor`), are not judged. The verdict counts the judged clients and names those that dropped.
     """
     name = str(policy.of(candidate).client_metric)
     required = (
@@ -166,17 +165,17 @@ def clients_gate(
         return GateVerdict("clients", False, _lacks(champion, name), required)
     pairs = _pairs(candidate, champion, name)
     floors = {client: client_floor(after, before, policy) for client, (after, before) in pairs.items()}
-    fallen = [
-        f"{client} fell from {before.value:.4f} to {after.value:.4f} (floor {floors[client]:.4f}, "
+    dropped = [
+        f"{client} dropped from {before.value:.4f} to {after.value:.4f} (floor {floors[client]:.4f}, "
         f"{after.weight:g} cases)"
         for client, (after, before) in pairs.items()
         if after.value < floors[client] - _ROUNDING
     ]
     judged = sum(floor > 0.0 for floor in floors.values())
-    outcome = "; ".join(fallen) or "none of them fell too far"
+    outcome = "; ".join(dropped) or "none of them dropped too far"
     return GateVerdict(
         gate="clients",
-        passed=not fallen,
+        passed=not dropped,
         observed=f"{judged} of {len(pairs)} clients have enough cases to be judged; {outcome}"
         f"{_across_data(candidate, champion)}",
         required=required,
@@ -184,17 +183,18 @@ def clients_gate(
 
 
 def client_floor(after: Metric, before: Metric, policy: PromotionPolicy) -> float:
-    """The least value of a client that still counts as kept.
+    """Return the lowest value of a client that does not count as a drop.
 
     With the champion's mean p over n cases, the candidate's number of cases m and the allowed share d, the
     lowest allowed true value is f = (1 - d) p, and the floor is
 
         min( f - z sqrt( p (1 - p) / n  +  f (1 - f) / m ),  p - 1 / m )
 
-    The root is an upper bound of the standard error of a difference of two means: values in [0, 1] with mean
-    p have at most the variance p (1 - p) (Bhatia and Davis 2000), and the two evaluations, which mostly ask
-    the same users and so err together, are taken as independent. The second term keeps a single case from
-    refusing anything. A floor of 0 or less means too few cases: nothing could fall below it.
+    The root is an upper bound of the standard error of a difference of two means. Values in [0, 1] with mean
+    p have a variance of at most p (1 - p) (Bhatia and Davis 2000). The two evaluations are treated as
+    independent, although they share most users and so their errors are correlated. Because of the second term
+    a single case cannot refuse a candidate. A floor of 0 or less means too few cases: no value can be below
+    it.
 
     Args:
         after, before: the client's metric, in [0, 1], under candidate and champion; with positive weights.
@@ -209,32 +209,32 @@ def client_floor(after: Metric, before: Metric, policy: PromotionPolicy) -> floa
 def _pairs(
     candidate: RoundEvidence, champion: RoundEvidence, name: str
 ) -> Mapping[str, tuple[Metric, Metric]]:
-    """Client -> (after, before), for the clients that have cases in both, in order of their ids."""
+    """Return client -> (after, before) for the clients with cases in both evaluations, sorted by id."""
     after, before = _of_clients(candidate, name), _of_clients(champion, name)
     return {client: (after[client], before[client]) for client in sorted(after.keys() & before.keys())}
 
 
-def _of_clients(one: RoundEvidence, name: str) -> dict[str, Metric]:
-    """Client -> its metric, for the clients that have cases."""
-    clients = one.evaluation.clients if one.evaluation else {}
+def _of_clients(evidence: RoundEvidence, name: str) -> dict[str, Metric]:
+    """Return client -> its metric for the clients with cases."""
+    clients = evidence.evaluation.clients if evidence.evaluation else {}
     found = {client: metrics.get(name) for client, metrics in clients.items()}
     return {client: metric for client, metric in found.items() if metric and metric.weight}
 
 
-def _value(evaluation: Evaluation | None, name: str) -> float | None:
-    """What is shown of a metric, or None where it was not measured."""
+def _value(evaluation: RoundEvaluation | None, name: str) -> float | None:
+    """Return the displayed value of a metric, or None if it was not measured."""
     metric = evaluation.metrics.get(name) if evaluation else None
     return shown(name, metric.value) if metric and metric.weight else None
 
 
-def _lacks(one: RoundEvidence, name: str) -> str:
-    if one.evaluation is None:
+def _lacks(evidence: RoundEvidence, name: str) -> str:
+    if evidence.evaluation is None:
         return (
-            f"version {one.version} (round {one.round}) was not evaluated; promote a round that was, such as "
-            "the job's last, or train with a shorter evaluation interval"
+            f"version {evidence.version} (round {evidence.round}) was not evaluated; promote a round that "
+            "was, such as the job's last, or train with a shorter evaluation interval"
         )
-    known = ", ".join(sorted(one.evaluation.metrics)) or "none"
-    return f"version {one.version} has no value of {name!r}; it has: {known}"
+    known = ", ".join(sorted(evidence.evaluation.metrics)) or "none"
+    return f"version {evidence.version} has no value of {name!r}; it has: {known}"
 
 
 def _across_data(candidate: RoundEvidence, champion: RoundEvidence) -> str:

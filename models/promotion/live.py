@@ -1,4 +1,4 @@
-"""A model judged by what users do with its answers, and by how its answers differ from another model's."""
+"""The judgement of a live model: by users' feedback on its answers, and by comparison with a challenger."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from models.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Hits:
-    """How often a version answered, and how often something that it recommended was chosen.
+    """How often a version answered, and how often a user chose an item that it had recommended.
 
     Attributes:
-        answers, hits: counts.
+        answers, hits: the two counts.
     """
 
     answers: int = 0
@@ -25,18 +25,18 @@ class Hits:
 
     @property
     def rate(self) -> float:
-        """Hits per answer; 0 without answers. More than one hit an answer counts as one."""
+        """Return the hits per answer, at most 1; 0 without answers."""
         return min(1.0, self.hits / self.answers) if self.answers else 0.0
 
 
 @dataclass(frozen=True)
 class DropPolicy:
-    """When a champion has fallen too far below the one before it.
+    """When a champion's hit rate has dropped too far below the previous champion's.
 
     Attributes:
-        max_drop: share of the hit rate that it may lose, in [0, 1).
-        min_answers: both must have given so many answers first.
-        z: one-sided normal quantile; 1.645 stands for 95 %.
+        max_drop: share of the hit rate that the champion may lose, in [0, 1).
+        min_answers: least number of answers of both champions; with fewer there is no judgement.
+        z: one-sided normal quantile; 1.645 for 95 %.
     """
 
     max_drop: float
@@ -46,16 +46,16 @@ class DropPolicy:
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_drop < 1.0 or self.min_answers < 1:
             raise InvalidInput(
-                "A drop must lie in [0, 1) and be judged on at least one answer, got "
+                "`max_drop` must lie in [0, 1) and `min_answers` must be at least 1, got "
                 f"{self.max_drop} and {self.min_answers}."
             )
 
 
 def has_dropped(before: Hits, now: Hits, policy: DropPolicy) -> bool:
-    """Whether the hit rate fell below what the policy leaves of it, by more than chance.
+    """Return whether the hit rate dropped further than the policy allows, by more than chance.
 
-    A one-sided test of two proportions with the variance of each: (p_now - (1 - d) p_before) divided by its
-    standard error lies below -z.
+    This is a one-sided test of two proportions with unpooled variances: it is true if
+    (p_now - (1 - d) p_before), divided by its standard error, is below -z.
     """
     if min(before.answers, now.answers) < policy.min_answers:
         return False
@@ -71,13 +71,13 @@ def _variance(hits: Hits) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sums over questions that both champion and challenger answered.
+    """Sums over the questions that both champion and challenger answered.
 
     Attributes:
-        questions: how many.
-        overlap: sum of the shares of items that both recommended.
-        shared: how many items both recommended in all.
-        rank_difference: sum of the differences of rank of these items.
+        questions: number of questions.
+        overlap: sum over the questions of the share of items that both recommended.
+        shared: number of items that both recommended, over all questions.
+        rank_difference: sum of the absolute rank differences of these items.
         champion_s, challenger_s: seconds that each took.
     """
 
@@ -92,7 +92,7 @@ class Comparison:
     def of(
         cls, champion: Sequence[str], challenger: Sequence[str], champion_s: float, challenger_s: float
     ) -> Comparison:
-        """Of one question, from the item ids of both answers, the best first."""
+        """Return the comparison of one question from the item ids of both answers, best first."""
         ranks = {item_id: rank for rank, item_id in enumerate(challenger)}
         both = [(rank, ranks[item_id]) for rank, item_id in enumerate(champion) if item_id in ranks]
         longest = max(len(champion), len(challenger))
@@ -106,10 +106,10 @@ class Comparison:
         )
 
     def __add__(self, other: Comparison) -> Comparison:
-        return Comparison(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+        return Comparison(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     def figures(self) -> dict[str, float]:
-        """Means over the questions: overlap, rank difference of shared items, seconds of both."""
+        """Return means over the questions: overlap, rank difference of shared items, milliseconds of both."""
         questions, shared = max(1, self.questions), max(1, self.shared)
         return {
             "questions": float(self.questions),

@@ -1,26 +1,26 @@
-// The page at /: a search box, what was chosen, and what the service recommends for it. What a user chooses is
-// kept in this page's memory alone and travels in the body of each question.
+// The page at /: a search box, the chosen titles and the recommendations for them. The choices are kept only in
+// this page's memory and are sent in the body of each request.
 
 const K = 10;
 const MATCHES = 8;
 const PAUSE_MS = 120; // between the last key and the search
-const RETRY_MS = 1000; // where the service is not ready yet, or too busy
+const RETRY_MS = 1000; // if the service is not ready yet, or busy
 
 const element = (id) => document.getElementById(id);
 const [search, matches, chosenList, recommendations] = ["search", "matches", "chosen", "recommendations"].map(element);
 
 const chosen = new Map(); // item id -> title, in the order chosen
-const unwanted = new Set(); // item ids that were sent away
-let options = []; // items shown in the list of matches
-let active = -1; // which of them Enter takes
+const unwanted = new Set(); // ids of items marked "Not for me"
+let options = []; // items in the list of matches
+let active = -1; // index of the match that Enter chooses
 let token = "";
-let version = null; // that the facts below are about
+let version = null; // the version that the facts below are about
 let timer = 0;
-const running = new Map(); // what is being asked -> how to stop it
+const running = new Map(); // kind of request -> the AbortController of the running one
 
-// ---------------------------------------------------------------- asking the service
+// ---------------------------------------------------------------- requests to the service
 
-/** The decoded reply; null where a newer question of the same kind took this one's place. */
+/** Return the decoded response, or null after an error or if a newer request of the same kind replaced this one. */
 async function ask(kind, path, body) {
   running.get(kind)?.abort();
   const controller = new AbortController();
@@ -68,7 +68,7 @@ function close() {
   mark(-1);
 }
 
-/** The match at this place is the one that Enter takes; none at -1. */
+/** Make the match at this place the one that Enter chooses; -1 for none. */
 function mark(place) {
   active = place;
   [...matches.children].forEach((option, number) => {
@@ -102,7 +102,7 @@ function option(item, place) {
   line.setAttribute("role", "option");
   line.setAttribute("aria-selected", "false");
   if (item.features.length) line.append(node("small", words(item.features)));
-  // Before the search box loses the focus.
+  // pointerdown comes before the search box loses the focus, a click comes after.
   line.addEventListener("pointerdown", (event) => {
     event.preventDefault();
     take(item);
@@ -136,7 +136,7 @@ search.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// ---------------------------------------------------------------- what was chosen
+// ---------------------------------------------------------------- the chosen titles
 
 function choose(item) {
   chosen.set(item.item_id, item.title);
@@ -171,7 +171,7 @@ element("clear").addEventListener("click", () => {
 });
 element("diversity").addEventListener("input", refresh);
 
-// ---------------------------------------------------------------- what is recommended
+// ---------------------------------------------------------------- the recommendations
 
 async function refresh() {
   showChosen();
@@ -184,10 +184,10 @@ async function refresh() {
   if (!answer) return;
   const focused = document.activeElement?.closest("#recommendations");
   recommendations.replaceChildren(...answer.recommendations.map(recommended));
-  // Its button is gone; the list is the nearest thing to it.
+  // The focused button no longer exists, so the list gets the focus.
   if (focused) recommendations.focus();
   const titles = count(answer.recommendations.length, "recommendation", "recommendations");
-  announce(chosen.size ? `${titles} for ${count(chosen.size, "title", "titles")}.` : `${titles} of what is popular.`);
+  announce(chosen.size ? `${titles} for ${count(chosen.size, "title", "titles")}.` : `${titles} of popular titles.`);
   showModel(answer.model);
 }
 
@@ -221,7 +221,7 @@ function reason({ kind, title, share }) {
   bar.className = "bar";
   bar.setAttribute("aria-hidden", "true");
   const filled = node("span");
-  filled.style.width = `${100 * share}%`; // through the object model, which the policy allows
+  filled.style.width = `${100 * share}%`; // the content security policy allows it through the object model
   bar.append(filled);
   const line = node("li");
   const percent = share < 0.01 ? "under 1" : Math.round(100 * share);
@@ -229,7 +229,7 @@ function reason({ kind, title, share }) {
   return line;
 }
 
-// ---------------------------------------------------------------- which model answered
+// ---------------------------------------------------------------- the model that answered
 
 async function showModel(model) {
   element("model").textContent = `version ${model.version} (round ${model.round}, ${model.sha256.slice(0, 12)})`;
@@ -266,7 +266,7 @@ element("token-form").addEventListener("submit", (event) => {
   refresh();
 });
 
-// ---------------------------------------------------------------- small things
+// ---------------------------------------------------------------- helpers
 
 function node(name, text) {
   const made = document.createElement(name);
@@ -290,7 +290,7 @@ function count(number, one, many) {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-/** "genres:Comedy", "year:1995" as "Comedy, 1995". */
+/** Return "Comedy, 1995" for "genres:Comedy" and "year:1995". */
 function words(features) {
   return features.map((feature) => feature.slice(feature.indexOf(":") + 1)).join(", ");
 }

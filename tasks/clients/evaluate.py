@@ -20,7 +20,7 @@ from models.recommenders.rating.gibbs import predicted
 from models.recommenders.rating.model import RatingModel
 from tasks.clients.client_data import SiloData, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
-from tasks.messages.answers import Evaluation
+from tasks.messages.answers import ClientEvaluation
 from tasks.messages.orders import ClientOrder
 
 
@@ -38,15 +38,15 @@ class Judged:
 
 
 @task(name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **CLIENT_TASK)
-def evaluate_client(order: ClientOrder) -> Evaluation:
+def evaluate_client(order: ClientOrder) -> ClientEvaluation:
     """The federated model's metrics on the client's validation cases: what choices may look at."""
     started = time.perf_counter()
     found = _federated(order, data_of(order), "validation")
-    return Evaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
+    return ClientEvaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
-def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
+def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
     """The federated model's metrics on the client's test cases, beside a model of its data alone.
 
     Which of the two the client should be offered is told by its validation cases.
@@ -72,7 +72,7 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> Evaluation:
         benefit = paired_difference(federated.worth, own.worth)
         choice = paired_difference(_federated(order, data, "validation").worth, chosen.worth)
     ended = time.perf_counter()
-    return Evaluation(
+    return ClientEvaluation(
         order.client_id, federated.metrics, alone, benefit, choice, started, ended, ended - between
     )
 

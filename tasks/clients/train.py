@@ -3,51 +3,68 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from prefect import task
 
 from models.federation.model import ClientUpdate
+from models.federation.postprocessors import ClientContext, process_contribution
 from models.kernel.metric import Metric
 from tasks.clients.client_data import UserStates, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
 from tasks.exchange.layout import client_updates_folder
+from tasks.exchange.store import Exchange
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder
 
 
 @task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)
 def train_client(order: ClientOrder) -> Delivery:
-    """The client's update lies in the exchange and its users' embeddings in its own folder.
+    """Put the client's update into the exchange and its users' embeddings into its own folder.
 
     Raises:
-        FedrecError: the data, the state or the training are not as they should be; trying again cannot help.
+        FedrecError: the data, the state or the training are faulty; trying again cannot help.
         OSError: a file or the exchange could not be reached; tried again.
     """
-    started = time.perf_counter()
-    data, lightfm_s = trained_update(order)
     folder = client_updates_folder(order.job.job_id, order.round, order.client_id)
-    ref = order.job.exchange.put(folder, data)
-    return Delivery(order.client_id, ref, started, time.perf_counter(), lightfm_s)
+    # Beside the coordinator a transfer is a copy of a file, and no part of its own in the job's timings.
+    return replace(train_and_put(order, order.job.exchange, folder), transfer_s=0.0)
+
+
+def train_and_put(order: ClientOrder, exchange: Exchange, folder: str) -> Delivery:
+    """Train the client, put its update into `folder` of the exchange, and return where it lies."""
+    started = time.perf_counter()
+    base_of(order)
+    fetched = time.perf_counter()
+    data, training_s = trained_update(order)
+    trained = time.perf_counter()
+    ref = exchange.put(folder, data)
+    ended = time.perf_counter()
+    transfer_s = fetched - started + ended - trained
+    return Delivery(order.client_id, ref, started, ended, training_s, transfer_s)
 
 
 def trained_update(order: ClientOrder) -> tuple[bytes, float]:
-    """The client's update as bytes and the CPU seconds of training; its users' embeddings are stored."""
+    """Return the client's update and the CPU seconds of training, and store its users' embeddings."""
     job, data, base = order.job, data_of(order), base_of(order)
     users = users_of(order, data) if job.family.keeps_users else None
     before = time.thread_time()
-    contribution, trained_users = job.family.train(
+    arrays, trained_users = job.family.train(
         base.items, users, data, seed=job.seed, round_=order.round, client_id=order.client_id
     )
     training_s = time.thread_time() - before
+    contribution = process_contribution(
+        job.postprocessors,
+        job.family.rule().contribution(arrays, len(data.training), {"users": Metric(len(data.user_ids), 1)}),
+        ClientContext(order.round, job.seed, job.cohort, order.client_id),
+    )
     update = ClientUpdate(
         client_id=order.client_id,
         base_round=base.round,
         base_digest=order.base.sha256,
         catalog_digest=base.catalog_digest,
-        deltas=contribution,
-        n_interactions=len(data.training),
-        metrics={"users": Metric(len(data.user_ids), 1)},
+        contribution=contribution,
     )
     if trained_users is not None:
         states = UserStates(order.silo, job.job_id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import CorruptArtifact
 from tasks.exchange.store import Exchange
-from tasks.jobs.journal import Journal, artifact_of
+from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tasks.tracking import registry
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 
 def finished_jobs(home: Home) -> list[Journal]:
-    """The journals of all jobs that have ended well, the oldest first; a stopped one can still go on."""
+    """Return the journals of all finished jobs, the oldest first; a stopped job is not finished."""
     journals = [Journal(path.parent) for path in home.jobs.glob("*/result.json")]
-    finished = [each for each in journals if (each.result() or {}).get("status") == "finished"]
-    return sorted(finished, key=lambda each: (str(each.opening["opened_at"]), each.job_id))
+    results = [(each, each.result()) for each in journals]
+    finished = [journal for journal, result in results if result and result.status == "finished"]
+    return sorted(finished, key=lambda each: (each.opening.opened_at, each.job_id))
 
 
 def serving_models(client: MlflowClient) -> set[str]:
-    """SHA-256 of the models that an alias names, such as the champion and the one before it."""
+    """Return the SHA-256 of the models that an alias names, such as the champion and the one before it."""
     return {
         registry.tags_of(client, name, version)["fedrec.sha256"]
         for name in registry.registered_models(client)
@@ -38,7 +39,7 @@ def serving_models(client: MlflowClient) -> set[str]:
 
 
 def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:
-    """A finished job has no superseded models in the exchange any more; returns how many went.
+    """Remove a finished job's superseded models from the exchange; return how many there were.
 
     Its last model stays, and so does what MLflow does not have yet.
 
@@ -49,10 +50,10 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
     """
     removed = 0
     *superseded, last = journal.committed()
-    staying = {*keep, last["model_sha256"]}
-    for manifest in superseded:
-        model = artifact_of(manifest)
-        if model.sha256 in staying or journal.tracked(manifest["round"]) is None:
+    staying = {*keep, last.model_sha256}
+    for record in superseded:
+        model = record.model
+        if model.sha256 in staying or journal.tracked(record.round) is None:
             continue
         # Reading tells whether it is still there; it is read once, for the next night it is gone.
         with contextlib.suppress(CorruptArtifact):
@@ -63,7 +64,7 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
 
 
 def prune_reports(journals: Collection[Journal], keep: int) -> list[str]:
-    """Only the newest `keep` jobs have their report on disk; returns the ids of those that lost it.
+    """Remove the reports of all but the newest `keep` jobs; return the ids of those that lost it.
 
     Args:
         journals: of finished jobs, the oldest first.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 from models.errors import InvalidConfig
 from models.federation.model import GlobalModel
@@ -17,6 +16,8 @@ from tasks.datasets.partition_reader import Partition, open_partition, read_item
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
+from tasks.messages.job_opening import EarlierState
+from tasks.messages.round_record import RoundRecord
 from tasks.tracking.registry import CHAMPION, load_version, open_registry, resolve_model_name
 
 
@@ -26,12 +27,11 @@ class InitialModel:
 
     Attributes:
         data: the model's bytes.
-        starting_points: {client id: {job_id, round}} of user embeddings made together with this model; empty
-            for a fresh one.
+        starting_points: by client, the user embeddings made together with this model; empty for a fresh one.
     """
 
     data: bytes
-    starting_points: dict[str, dict[str, Any]]
+    starting_points: dict[str, EarlierState]
 
     @property
     def sha256(self) -> str:
@@ -79,14 +79,14 @@ def model_of_champion(
             key="train.dims",
         )
     model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)
-    points = _starting_points(home, champion.manifest) if family.keeps_users else {}
+    points = _starting_points(home, champion.record) if family.keeps_users else {}
     return InitialModel(encode_model(model), points)
 
 
-def _starting_points(home: Home, manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    journal = Journal(home.jobs / manifest["job_id"])
-    points: dict[str, dict[str, Any]] = {}
-    for committed in journal.committed()[: manifest["round"] + 1]:
-        for client_id in committed["accepted"]:
-            points[client_id] = {"job_id": journal.job_id, "round": committed["round"]}
-    return points
+def _starting_points(home: Home, record: RoundRecord) -> dict[str, EarlierState]:
+    journal = Journal(home.jobs / record.job_id)
+    return {
+        client_id: EarlierState(journal.job_id, committed.round)
+        for committed in journal.committed()[: record.round + 1]
+        for client_id in committed.accepted
+    }

@@ -13,7 +13,7 @@ from models.kernel.seeds import generator_for
 from tasks.datasets.interaction_tables import Interactions, values_in_rows, values_of_users
 from tasks.datasets.tables import Table, refuse
 
-# Columns that say what happened and not who a user is.
+# Columns that describe the interaction, not the user.
 _OWN = ("user_id", "item_id", "rating", "timestamp")
 
 
@@ -37,7 +37,7 @@ class ByUser:
 
 @dataclass(frozen=True)
 class ByChance:
-    """Users dealt like cards into a number of clients; the seed decides who goes where."""
+    """Users distributed at random over a number of clients of nearly equal size; the seed decides."""
 
     clients: int
     seed: int = 0
@@ -50,17 +50,17 @@ Split = ByColumn | ByUser | ByChance
 
 
 def assign_clients(split: Split, checked: Interactions, source: Table, users: Table | None) -> pd.Series[str]:
-    """Each user's client id, in the order of `checked.users`.
+    """Return each user's client id, in the order of `checked.users`.
 
     Args:
         split: how users become clients.
         checked: the interactions.
-        source: the file they came from.
+        source: the file that the interactions came from.
         users: the users file, if there is one.
 
     Raises:
-        InvalidInput: the column does not exist or breaks a rule, a client would be empty, or two would share
-            an id.
+        InvalidInput: the column does not exist or breaks a rule, a client would be empty, or two clients
+            would share an id.
     """
     if isinstance(split, ByChance):
         return _dealt(split, checked, source)
@@ -80,10 +80,10 @@ def assign_clients(split: Split, checked: Interactions, source: Table, users: Ta
 
 
 def slug(value: str) -> str:
-    """The value as part of a client id: lower-case ASCII letters, digits, dot, underscore and hyphen."""
+    """Return the value as part of a client id: lower-case ASCII letters, digits, dot, underscore, hyphen."""
     plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-.")[:100]
-    # A name in another script has no ASCII form, but still needs an id that is the same every time.
+    # A name in another script has no ASCII form, but needs an id that is always the same.
     return name or f"x-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
 
 
@@ -98,7 +98,7 @@ def _values(column: str, checked: Interactions, source: Table, users: Table | No
     refuse(
         tables[0].path,
         f"there is no column {column!r} to partition by ({listed})",
-        next_step="" if users else "For a column about users, give the users file with --users.",
+        next_step="" if users else "If it is a column of the users file, give that file with --users.",
         column=column,
     )
 
@@ -107,9 +107,9 @@ def _dealt(split: ByChance, checked: Interactions, source: Table) -> pd.Series[s
     count = len(checked.users)
     if split.clients > count:
         rule = f"{split.clients} clients for {count} users would leave {split.clients - count} clients empty"
-        refuse(source.path, rule, next_step=f"Ask for at most --random {count}.")
+        refuse(source.path, rule, next_step=f"Use --random {count} or less.")
     # Sorted first, so that the order of the rows does not matter.
-    deck = checked.users.sort_values()[generator_for(split.seed, "partition").permutation(count)]
+    shuffled = checked.users.sort_values()[generator_for(split.seed, "partition").permutation(count)]
     width = max(2, len(str(split.clients)))
     ids = [f"silo-{1 + place % split.clients:0{width}}" for place in range(count)]
-    return pd.Series(ids, index=deck, dtype="str").reindex(checked.users)
+    return pd.Series(ids, index=shuffled, dtype="str").reindex(checked.users)

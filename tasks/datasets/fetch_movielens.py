@@ -1,4 +1,4 @@
-"""Fetches MovieLens-100K from the first of its sources that is in reach, checked and in one normal form."""
+"""Fetches MovieLens-100K from the first source that can be reached, checks it and writes one normal form."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class Sources:
     """Where MovieLens-100K is published, and the checksums of what is published there.
 
     Attributes:
-        url, url_md5: GroupLens' archive; MD5 is what GroupLens publishes.
-        timeout_s: how long the server may stay silent.
-        requirement, wheel_sha256: RecBole's wheel, which ships the same data; unpacked, never installed.
-        members: SHA-256 of the wheel's files that are read.
+        url, url_md5: GroupLens' archive; GroupLens publishes only its MD5.
+        timeout_s: seconds that the server may stay silent.
+        requirement, wheel_sha256: RecBole's wheel, which contains the same data. It is unpacked, never
+            installed.
+        members: SHA-256 of each file that is read from the wheel.
         pip_options: further options for `pip download`.
-        pip_timeout_s: how long pip may take in all.
+        pip_timeout_s: seconds that pip may take in total.
     """
 
     url: str = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -58,10 +59,10 @@ class Fetched:
     """A fetched data set.
 
     Attributes:
-        folder: where its files lie.
-        source: what they were made from.
+        folder: the folder of its files.
+        source: the URL, requirement or file that they were made from.
         files: SHA-256 of each file by name.
-        downloaded: False when intact files were already there.
+        downloaded: False if the folder already held intact files.
     """
 
     folder: Path
@@ -71,7 +72,7 @@ class Fetched:
 
 
 class _Failed(Exception):
-    """A source gave nothing usable; the text says why."""
+    """A source gave no usable data; the text says why."""
 
 
 def fetch_ml_100k(
@@ -79,18 +80,18 @@ def fetch_ml_100k(
     *,
     archive: Path | None = None,
     sources: Sources | None = None,
-    tell: Callable[[str], None] = lambda message: None,
+    announce: Callable[[str], None] = lambda message: None,
 ) -> Fetched:
-    """`out` holds interactions.csv, items.csv and users.csv (UTF-8), and a note of their source and SHA-256.
+    """Write interactions.csv, items.csv and users.csv (UTF-8) to `out`, with a note of source and SHA-256.
 
     Args:
         out: the folder to make; intact files in it are kept, damaged ones replaced.
-        archive: GroupLens' ml-100k.zip or RecBole's wheel, downloaded by hand; then nothing is downloaded.
-        sources: where to look.
-        tell: gets a line for every step.
+        archive: GroupLens' ml-100k.zip or RecBole's wheel, downloaded by hand. With it nothing is downloaded.
+        sources: where the data are published.
+        announce: is called with a line of text for each step.
 
     Raises:
-        InvalidInput: `out` holds something else, or the archive is neither of the two.
+        InvalidInput: `out` holds other files, or the archive is neither of the two.
         SourceUnavailable: no source gave the data; the message says why for each.
     """
     sources = sources or Sources()
@@ -99,11 +100,11 @@ def fetch_ml_100k(
         return intact
     if not is_vacant(out) and not (out / SOURCE_NOTE).is_file():
         raise InvalidInput(
-            f"{out} already exists and was not made by 'fedrec data fetch', so it is left alone.",
+            f"{out} already exists and was not made by 'fedrec data fetch', so it is left unchanged.",
             next_step="Give another folder with --out.",
             path=out,
         )
-    source, contents = _open_archive(archive, sources) if archive else _first_in_reach(sources, tell)
+    source, contents = _open_archive(archive, sources) if archive else _first_available(sources, announce)
     files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     with build_folder(out) as folder:
         for name, data in contents.items():
@@ -114,7 +115,7 @@ def fetch_ml_100k(
 
 
 def _intact(out: Path) -> Fetched | None:
-    """What lies in `out`, when all of it is as it was written."""
+    """Return the data set in `out`, or None unless all its files are intact."""
     try:
         note = json.loads((out / SOURCE_NOTE).read_bytes())
         files = {name: sha256_of(out / name) for name in (INTERACTIONS, ITEMS, USERS)}
@@ -123,22 +124,22 @@ def _intact(out: Path) -> Fetched | None:
         return None
 
 
-def _first_in_reach(sources: Sources, tell: Callable[[str], None]) -> tuple[str, dict[str, bytes]]:
+def _first_available(sources: Sources, announce: Callable[[str], None]) -> tuple[str, dict[str, bytes]]:
     attempts: list[tuple[str, Callable[[Sources], dict[str, bytes]]]] = [
         (sources.url, lambda known: _grouplens(_download(known), known)),
         (f"{sources.requirement} through pip", lambda known: _recbole(_pip_download(known), known)),
     ]
     failures = []
     for name, attempt in attempts:
-        tell(f"Fetching MovieLens-100K from {name}")
+        announce(f"Fetching MovieLens-100K from {name}")
         try:
             return name, attempt(sources)
         except _Failed as failure:
             failures.append((name, str(failure)))
-            tell(f"  not available: {failure}")
+            announce(f"  not available: {failure}")
     raise SourceUnavailable(
         "MovieLens-100K could not be fetched: " + "; ".join(f"{name}: {why}" for name, why in failures) + ".",
-        next_step=f"Download {sources.url} by hand and give it with --archive FILE.",
+        next_step=f"Download {sources.url} by hand and pass it with --archive FILE.",
         failures=failures,
     )
 
@@ -156,7 +157,7 @@ def _open_archive(archive: Path, sources: Sources) -> tuple[str, dict[str, bytes
         raise InvalidInput(
             f"{archive} is neither the archive {sources.url} (MD5 {sources.url_md5}, found {_md5(data)}) "
             f"nor the wheel {sources.requirement}: {failure}.",
-            next_step="Download one of the two again.",
+            next_step="Download one of them again.",
             file=archive,
         ) from failure
 
@@ -168,7 +169,7 @@ def _download(sources: Sources) -> bytes:
             data: bytes = response.read()
             return data
     except (OSError, HTTPException) as error:
-        # The reason alone reads better, except where it lacks the HTTP status.
+        # The reason alone reads better. An HTTPError is shown whole, because its reason lacks the status.
         raise _Failed(str(error.reason if type(error) is URLError else error)) from error
 
 
@@ -189,7 +190,7 @@ def _pip_download(sources: Sources) -> bytes:
 
 
 def _complaint(stderr: str) -> str:
-    """Pip's last error line: the ones before repeat the attempts."""
+    """Return pip's last error line; the earlier ones only repeat the attempts."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines or [""])[-1].rstrip(".")
@@ -215,7 +216,7 @@ def _recbole(data: bytes, sources: Sources) -> dict[str, bytes]:
 
 
 def _members(data: bytes, paths: Iterable[str]) -> dict[str, bytes]:
-    """The archive's files at these paths, by their last part."""
+    """Return the archive's files at these paths, by file name."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return {path.rsplit("/", 1)[1]: archive.read(path) for path in paths}

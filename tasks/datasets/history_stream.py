@@ -1,7 +1,7 @@
-"""Users' histories read from a file of any size, batch by batch, and handed out user by user.
+"""Reads users' histories from a file of any size, in batches, and returns them user by user.
 
-The rows of a user may stand anywhere in the file. They are first dealt into buckets on the disk by a hash of
-the user, of which each fits into memory; then one bucket after the other is read.
+The rows of a user may be anywhere in the file. A hash of the user id first distributes them over buckets on
+the disk, each of which fits into memory. The buckets are then read one at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tasks.datasets.interaction_tables import seconds_of
-from tasks.datasets.tables import first, refuse
+from tasks.datasets.tables import first, one_line, refuse
 
 USER, ITEM, TIME = "user_id", "item_id", "timestamp"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -28,7 +28,7 @@ _PARQUET = (".parquet", ".pq")
 _BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 1 << 17
 _ROWS_IN_A_BUCKET = 1_000_000
-# A text file's bytes in a row, at least; a bucket may turn out smaller than it could be.
+# The least bytes of a row of a text file. Rows are usually longer, and buckets then hold fewer of them.
 _BYTES_IN_A_ROW = 12
 _MOST_BUCKETS = 200
 _UNKNOWN = -1
@@ -39,12 +39,12 @@ _BUCKET_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class UserHistory:
-    """What one user did.
+    """The interactions of one user.
 
     Attributes:
-        user_id: who.
-        weights: item row -> weight, the oldest first; in the order of the file where that says no times. Of
-            an item that stands there twice the weights add up, and its latest place counts.
+        user_id: the user.
+        weights: item row -> weight, oldest first; in file order if the file has no timestamps. The weights of
+            a repeated item are added up, and its latest interaction decides its place.
     """
 
     user_id: str
@@ -52,14 +52,14 @@ class UserHistory:
 
 
 @dataclass(frozen=True)
-class Dealt:
-    """Histories in buckets.
+class Buckets:
+    """The interactions of a file, distributed over buckets.
 
     Attributes:
         buckets: their files.
-        interactions: rows read.
-        unknown_interactions: of these the ones with an item that the model does not know.
-        unknown_items: how many different items those are.
+        interactions: number of rows read.
+        unknown_interactions: number of those rows whose item the model does not know.
+        unknown_items: number of distinct items that the model does not know.
     """
 
     buckets: tuple[Path, ...]
@@ -68,25 +68,25 @@ class Dealt:
     unknown_items: int
 
 
-def deal(
+def write_buckets(
     path: Path,
     folder: Path,
     item_rows: Mapping[str, int],
     weight: str | None,
-    tell: Callable[[int], None] = lambda rows: None,
-) -> Dealt:
-    """The rows of a file in buckets below `folder`.
+    on_progress: Callable[[int], None] = lambda rows: None,
+) -> Buckets:
+    """Write the rows of a file to buckets in `folder`, so that each user's rows are in one bucket.
 
     Args:
-        path: CSV, TSV or Parquet with user_id, item_id and perhaps timestamp and weights.
-        folder: an empty one; it will hold what users did.
-        item_rows: item id -> row of the model.
-        weight: the column of weights; None for the column "weight" where there is one.
-        tell: hears now and then how many rows were read.
+        path: CSV, TSV or Parquet with user_id and item_id, and optionally timestamp and weights.
+        folder: an empty folder for the buckets.
+        item_rows: item id -> item row of the model.
+        weight: the column of weights; None for the column "weight" if there is one.
+        on_progress: is called after each batch with the number of rows read.
 
     Raises:
-        InvalidInput: the file cannot be read, lacks a column or a row, an id is empty, a weight is not a
-            positive number, or a timestamp is none.
+        InvalidInput: the file cannot be read, lacks a column or has no row, an id is empty, a weight is not a
+            positive number, or a timestamp is neither seconds since 1970 nor ISO 8601.
     """
     count = _buckets_for(path)
     buckets = tuple(folder / f"{number:03d}.arrow" for number in range(count))
@@ -103,23 +103,23 @@ def deal(
             unknown_interactions += int((places < 0).sum())
             interactions += len(users)
             codes, names = pd.factorize(users)
-            # Alike in every process and on every machine, unlike Python's own hash.
-            dealt_to = (pd.util.hash_array(names.to_numpy(dtype=object)) % np.uint64(count))[codes]
-            for number in np.unique(dealt_to).tolist():
-                at = np.flatnonzero(dealt_to == number)
+            # The same in every process and on every machine, unlike Python's own hash.
+            targets = (pd.util.hash_array(names.to_numpy(dtype=object)) % np.uint64(count))[codes]
+            for number in np.unique(targets).tolist():
+                at = np.flatnonzero(targets == number)
                 names_at = pa.array(users.to_numpy(dtype=object)[at])
                 columns = [names_at, rows[at].astype(np.int32), weights[at], times[at]]
                 writers[number].write_batch(
                     pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=_BUCKET_SCHEMA)
                 )
-            tell(interactions)
+            on_progress(interactions)
     if not interactions:
         refuse(path, "the file has no rows")
-    return Dealt(buckets, interactions, unknown_interactions, len(unknown))
+    return Buckets(buckets, interactions, unknown_interactions, len(unknown))
 
 
 def histories_in(bucket: Path) -> list[UserHistory]:
-    """The histories of a bucket, sorted by user; one of unknown items alone is empty."""
+    """Return the histories of a bucket, sorted by user; a history of unknown items alone is empty."""
     with pa.ipc.open_stream(bucket) as reader:
         table = reader.read_all()
     codes, names = pd.factorize(table["user"].to_numpy(), sort=True)
@@ -152,14 +152,14 @@ def _buckets_for(path: Path) -> int:
     except OSError as error:
         refuse(path, f"the file cannot be read ({error.strerror})")
     except pa.ArrowException as error:
-        refuse(path, f"the file is no readable Parquet ({_one_line(error)})")
+        refuse(path, f"the file cannot be read as Parquet ({one_line(error)})")
     if not size:
         refuse(path, "the file is empty (0 bytes)")
     return int(np.clip(-(-rows // _ROWS_IN_A_BUCKET), 1, _MOST_BUCKETS))
 
 
 def _batches(path: Path, weight: str | None) -> Iterator[tuple[pd.Series, pd.Series, np.ndarray, np.ndarray]]:
-    """(users, items, weights, times) of one part of the file after the other, checked."""
+    """Yield the checked (users, items, weights, times) of each batch of the file."""
     text = path.suffix.lower() in _DELIMITERS
     names = _text_columns(path) if text else pq.ParquetFile(path).schema_arrow.names
     for name in (USER, ITEM, *([weight] if weight else [])):
@@ -177,7 +177,7 @@ def _batches(path: Path, weight: str | None) -> Iterator[tuple[pd.Series, pd.Ser
             yield users, items, weights, times
             row += len(users)
     except pa.ArrowException as error:
-        refuse(path, f"the file cannot be read ({_one_line(error)})")
+        refuse(path, f"the file cannot be read ({one_line(error)})")
 
 
 def _text_columns(path: Path) -> list[str]:
@@ -194,7 +194,7 @@ def _text_columns(path: Path) -> list[str]:
 def _read_text(path: Path, names: list[str], wanted: list[str]) -> Iterator[pa.RecordBatch]:
     yield from pa_csv.open_csv(
         path,
-        # One thread: only then does the parser number the rows that it complains about.
+        # The parser gives the number of a wrong row only when it runs in one thread.
         read_options=pa_csv.ReadOptions(
             use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows=1
         ),
@@ -246,7 +246,3 @@ def _times(path: Path, batch: pa.RecordBatch, row: int) -> np.ndarray:
         rule = f"{TIME} {column[at].as_py()!r} is neither seconds since 1970 nor ISO 8601"
         refuse(path, rule, row=row + at)
     return seconds.astype(np.int64)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""Checks the tables that a partition is made from; the first broken rule ends it."""
+"""Checks the tables that a partition is made from; the first broken rule raises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tasks.datasets.tables import Table, first
 
-# The last second of the year 9999. Milliseconds since 1970 lie far beyond, so they are found out here.
+# The last second of the year 9999. Milliseconds since 1970 are far greater, so this bound detects them.
 _LAST_SECOND = 253_402_300_799
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?"
 
@@ -24,8 +24,8 @@ class Interactions:
     Attributes:
         users, items: distinct ids in order of appearance.
         user_codes, item_codes: (n,) position of each row's id in `users` and `items`.
-        ratings: (n,) float64, or None where the source has none.
-        timestamps: (n,) int64 seconds since 1970 (UTC), or None where the source has none.
+        ratings: (n,) float64, or None if the source has none.
+        timestamps: (n,) int64 seconds since 1970 (UTC), or None if the source has none.
     """
 
     users: pd.Index[str]
@@ -37,10 +37,10 @@ class Interactions:
 
 
 def check_interactions(table: Table) -> Interactions:
-    """The interactions of a table with user_id, item_id and perhaps rating and timestamp.
+    """Return the interactions of a table with user_id and item_id, and optionally rating and timestamp.
 
     Raises:
-        InvalidInput: a column is missing, a value empty or unparsable, or a pair occurs twice.
+        InvalidInput: a column is missing, a value is empty or cannot be parsed, or a pair occurs twice.
     """
     table.require_columns(["user_id", "item_id"])
     user_codes, users = pd.factorize(table.text("user_id"))
@@ -51,7 +51,7 @@ def check_interactions(table: Table) -> Interactions:
         at = first(repeated)
         before = table.row(first(pairs == pairs.iloc[at]))
         pair = f"user {users[user_codes[at]]!r} and item {items[item_codes[at]]!r}"
-        table.refuse(at, f"{pair} already stand together in row {before}; each pair may occur once")
+        table.refuse(at, f"{pair} already occur together in row {before}; each pair may occur once")
     columns = table.frame.columns
     return Interactions(
         users=users,
@@ -64,7 +64,7 @@ def check_interactions(table: Table) -> Interactions:
 
 
 def check_items(table: Table, interactions: Interactions, source: Table) -> pd.DataFrame:
-    """The catalogue (see `check_catalog`), in which every item of the interactions is listed.
+    """Return the catalogue (see `check_catalog`) after checking that it lists each item of the interactions.
 
     Raises:
         InvalidInput: item_id is missing, empty or repeated, or an item of the interactions is not listed.
@@ -79,9 +79,9 @@ def check_items(table: Table, interactions: Interactions, source: Table) -> pd.D
 
 
 def check_catalog(table: Table) -> pd.DataFrame:
-    """The catalogue: item_id and title (text), then the table's further columns, in the table's order.
+    """Return the catalogue: item_id and title (text), then the table's further columns, in the table's order.
 
-    A title that is missing or empty is the item's id.
+    The item's id replaces a title that is missing or empty.
 
     Raises:
         InvalidInput: item_id is missing, empty or repeated.
@@ -95,7 +95,7 @@ def check_catalog(table: Table) -> pd.DataFrame:
 
 
 def values_of_users(table: Table, column: str, interactions: Interactions, source: Table) -> pd.Series[str]:
-    """Each user's value (text) of a column of the users file, indexed by user id.
+    """Return each user's value (text) of a column of the users file, indexed by user id.
 
     Raises:
         InvalidInput: user_id is missing, empty or repeated, a user of the interactions is not listed, a value
@@ -114,19 +114,19 @@ def values_of_users(table: Table, column: str, interactions: Interactions, sourc
         table.refuse(
             at,
             f"no user with {column} {values.iloc[at]!r} has an interaction, so that client would be empty",
-            next_step="Take these users out of the users file.",
+            next_step="Remove these users from the users file.",
         )
     return pd.Series(values.to_numpy(), index=pd.Index(ids)).reindex(interactions.users)
 
 
 def values_in_rows(table: Table, column: str, interactions: Interactions) -> pd.Series[str]:
-    """Each user's one value (text) of a column of the interactions, indexed by user id.
+    """Return each user's only value (text) of a column of the interactions, indexed by user id.
 
     Raises:
-        InvalidInput: a value is empty, or a user has two.
+        InvalidInput: a value is empty, or a user has two values.
     """
     codes, values = pd.factorize(table.text(column))
-    # Where each user stands first; codes of users count up in order of appearance.
+    # The first row of each user; codes of users count up in order of appearance.
     _, starts = np.unique(interactions.user_codes, return_index=True)
     expected = codes[starts][interactions.user_codes]
     if (codes != expected).any():
@@ -145,7 +145,7 @@ def _unique(table: Table, name: str) -> pd.Series[str]:
     if repeated.any():
         at = first(repeated)
         before = table.row(first(ids == ids.iloc[at]))
-        table.refuse(at, f"{name} {ids.iloc[at]!r} already stands in row {before}")
+        table.refuse(at, f"{name} {ids.iloc[at]!r} already occurs in row {before}")
     return ids
 
 
@@ -169,7 +169,7 @@ def _timestamps(table: Table) -> npt.NDArray[np.int64]:
 
 
 def seconds_of(column: pd.Series) -> npt.NDArray[np.float64]:
-    """(n,) whole seconds since 1970, UTC, of numbers, dates or texts of either; NaN for what is no time."""
+    """Return (n,) whole seconds since 1970 (UTC) of numbers, dates or texts of either; NaN for the rest."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         seconds = _seconds(column)
     else:
@@ -183,9 +183,9 @@ def seconds_of(column: pd.Series) -> npt.NDArray[np.float64]:
 
 
 def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:
-    """A column as float64, with NaN for what is no number."""
+    """Return a column as float64, with NaN for values that are not numbers."""
     try:
-        # Arrow's parser is fast and rounds correctly; it gives up at the first text that is no number.
+        # Arrow's parser is fast and rounds correctly, but fails at the first text that is not a number.
         parsed = pc.cast(pa.array(column, from_pandas=True), pa.float64())
         return np.array(parsed.to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):

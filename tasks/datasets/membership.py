@@ -1,4 +1,4 @@
-"""What a coordinator knows of silos on other machines: their names and the catalogue they share, no data."""
+"""What a coordinator knows about silos on other machines: their names and the shared catalogue, no data."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tasks.local.home import Home
 
 
 def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partition:
-    """A partition whose clients are silos elsewhere: counts and digests of their data are not known yet.
+    """Return a partition whose clients are silos on other machines, with counts and digests still unknown.
 
     Args:
-        home: where the catalogue is kept in its normal form.
-        items: the catalogue (Parquet, CSV or TSV): item_id, perhaps title and more.
-        silos: their names.
+        home: the home in which the catalogue is stored in its normal form.
+        items: the catalogue (Parquet, CSV or TSV): item_id, and optionally title and further columns.
+        silos: the names of the silos.
 
     Raises:
-        InvalidInput: the catalogue breaks a rule, or the names do.
+        InvalidInput: the catalogue or the names break a rule.
     """
     if not silos or len(set(silos)) != len(silos):
         raise InvalidInput(f"runner.silos must name each silo once, got {list(silos)}.")
     for name in silos:
         if not CLIENT_ID.fullmatch(name):
-            raise InvalidInput(f"runner.silos: {name!r} is no silo's name, expected {CLIENT_ID.pattern}.")
+            raise InvalidInput(f"runner.silos: {name!r} is not a silo's name, expected {CLIENT_ID.pattern}.")
     catalog = _catalog(home, items)
     clients = tuple(
         ClientData(name, catalog.root / "elsewhere" / name, sha256="", users=0, interactions=0)

@@ -1,4 +1,4 @@
-"""MovieLens-100K in one normal form, whichever of its two publications it came from.
+"""Converts either publication of MovieLens-100K to one normal form.
 
 Harper and Konstan 2015, "The MovieLens Datasets: History and Context", doi:10.1145/2827872.
 """
@@ -43,7 +43,7 @@ _YEAR = re.compile(r"\((\d{4})\)")
 
 
 def from_grouplens(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The three normal files from GroupLens' u.data, u.item and u.user, rows in the same order.
+    """Return the three normal files from GroupLens' u.data, u.item and u.user, rows in the same order.
 
     Raises:
         ValueError: a row has another form.
@@ -62,7 +62,7 @@ def from_grouplens(members: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def from_recbole(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The three normal files from RecBole's .inter, .item and .user, rows in the same order.
+    """Return the three normal files from RecBole's .inter, .item and .user, rows in the same order.
 
     Raises:
         ValueError: a row has another form.
@@ -79,7 +79,7 @@ def from_recbole(members: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _whole_title(title: str, year: str) -> str:
-    """RecBole's title as GroupLens prints it: RecBole cut the last bracket off and put it into the year."""
+    """Return the title as GroupLens prints it; RecBole moved its last bracket to the year."""
     # Item 267 has no title; RecBole misspells that.
     return "unknown" if title == "unkonwn" else f"{title} ({year})"
 
@@ -90,7 +90,7 @@ def _title_and_year(title: str) -> tuple[str, str]:
 
 
 def _rows(data: bytes, delimiter: str, encoding: str) -> list[list[str]]:
-    # Not splitlines(): in Latin-1 it would also split at control characters such as 0x85.
+    # Not splitlines(), which would also split Latin-1 text at control characters such as 0x85.
     lines = data.decode(encoding).replace("\r\n", "\n").removesuffix("\n").split("\n")
     return [line.split(delimiter) for line in lines]
 

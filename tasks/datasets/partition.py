@@ -32,16 +32,17 @@ def make_partition(
     users: Path | None = None,
     replace: bool = False,
 ) -> Partition:
-    """`out` holds the partition of these files; equal files give equal bytes. On an error nothing changed.
+    """Write the partition of these files to `out`. Equal files give equal bytes; an error changes nothing.
 
     Args:
-        interactions: CSV, TSV or Parquet with user_id, item_id and perhaps rating and timestamp.
+        interactions: CSV, TSV or Parquet with user_id and item_id, and optionally rating and timestamp.
         out: the folder to make.
         split: how users become clients.
-        items: the same kinds of file with item_id and perhaps title and more; without it the catalogue is the
-            sorted set of item ids.
-        users: the same kinds of file with user_id and more; none of it enters the partition.
-        replace: whether a partition at `out` may be replaced.
+        items: a file of the same kinds with item_id, and optionally title and further columns. Without it the
+            catalogue is the sorted set of item ids.
+        users: a file of the same kinds with user_id and further columns, which are not stored in the
+            partition.
+        replace: whether to replace a partition at `out`.
 
     Raises:
         InvalidInput: a file breaks a rule (the message names file, row and rule), or `out` is taken.
@@ -67,15 +68,15 @@ def write_partition(
     by: str,
     sources: dict[str, str],
 ) -> Partition:
-    """`out` holds the partition of checked rows, whole or not at all; what was there is replaced.
+    """Write the partition of checked rows to `out`, whole or not at all; replaces what is there.
 
     Args:
         out: the folder to make.
-        catalog: item_id, title and further columns, as `check_catalog` gives them.
+        catalog: item_id, title and further columns, as `check_catalog` returns them.
         checked: the interactions.
         clients: the client id of each of `checked.users`, in their order.
         by: how the clients were made.
-        sources: SHA-256 of what the rows came from, by name.
+        sources: SHA-256 of each source of the rows, by name.
     """
     with build_folder(out) as folder:
         manifest = {
@@ -95,7 +96,7 @@ def _require_free(out: Path, replace: bool) -> None:
         return
     if not (out / MANIFEST).is_file():
         raise InvalidInput(
-            f"{out} already exists and is no partition, so it is left alone.",
+            f"{out} already exists and is not a partition, so it is left unchanged.",
             next_step="Give another folder with --out.",
             path=out,
         )
@@ -152,7 +153,7 @@ def _table(checked: Interactions, order: npt.NDArray[np.int64]) -> pa.Table:
 
 
 def _plain_text(table: pa.Table) -> pa.Table:
-    """The table without pandas' metadata, whose versions would change the bytes, and with short strings."""
+    """Return the table with plain strings and without pandas' metadata, whose versions change the bytes."""
     fields = [
         pa.field(each.name, pa.string() if pa.types.is_large_string(each.type) else each.type)
         for each in table.schema

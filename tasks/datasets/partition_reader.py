@@ -1,6 +1,6 @@
 """Reads a partition: one folder of interactions per client beside a shared item catalogue.
 
-Nothing is handed on before its SHA-256 is that of the manifest, `partition.json`.
+No file's content is returned unless its SHA-256 equals that in the manifest, `partition.json`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _REPEAT = "Make the partition again with 'fedrec data partition ... --force'."
 
 @dataclass(frozen=True)
 class ClientData:
-    """What the manifest says of one client.
+    """The manifest's entry of one client.
 
     Attributes:
         id: the client's name, safe in paths.
         path: absolute path of its interactions.
         sha256: of that file.
-        users, interactions: how many the file holds.
+        users, interactions: their numbers in the file.
     """
 
     id: str
@@ -70,10 +70,10 @@ class Partition:
     digest: str
 
     def client(self, client_id: str) -> ClientData:
-        """The client of this id.
+        """Return the client of this id.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such client.
         """
         for client in self.clients:
             if client.id == client_id:
@@ -82,23 +82,23 @@ class Partition:
 
 
 def client_file(client_id: str) -> str:
-    """Where a client's interactions lie, relative to the partition."""
+    """Return the path of a client's interactions, relative to the partition."""
     return f"clients/{client_id}/interactions.parquet"
 
 
 def open_partition(path: str | Path) -> Partition:
-    """The partition in this folder, its manifest and catalogue verified; clients are verified when read.
+    """Return the partition in this folder; verifies manifest and catalogue, not the clients' files.
 
     Raises:
-        NotFound: there is no such folder, or no manifest in it.
-        CorruptArtifact: manifest or catalogue are damaged.
+        NotFound: the folder does not exist or has no manifest.
+        CorruptArtifact: the manifest or the catalogue is damaged.
     """
     root = Path(path).expanduser().absolute()
     manifest = root / MANIFEST
     if not manifest.is_file():
         what = f"it has no {MANIFEST}" if root.is_dir() else "the folder does not exist"
         raise NotFound(
-            f"{root} is no partition: {what}.",
+            f"{root} is not a partition: {what}.",
             next_step="Make one: 'fedrec data fetch ml-100k', then "
             f"'fedrec data partition --interactions FILE --by COLUMN --out {root}'.",
             path=root,
@@ -107,10 +107,10 @@ def open_partition(path: str | Path) -> Partition:
 
 
 def read_interactions(client: ClientData) -> pd.DataFrame:
-    """A client's interactions in the order of their source, verified.
+    """Return a client's verified interactions in the order of their source.
 
     Returns:
-        user_id and item_id (str), and where the source had them rating (float64) and timestamp (int64 seconds
+        user_id and item_id (str), and if the source had them rating (float64) and timestamp (int64 seconds
         since 1970, UTC).
 
     Raises:
@@ -120,7 +120,7 @@ def read_interactions(client: ClientData) -> pd.DataFrame:
 
 
 def read_items(partition: Partition) -> pd.DataFrame:
-    """The items in catalogue order: item_id and title (str) and any further columns, verified.
+    """Return the verified items in catalogue order: item_id and title (str), then any further columns.
 
     Raises:
         CorruptArtifact: the file is missing or its bytes changed.
@@ -158,7 +158,7 @@ def _parsed(root: Path, manifest: Path) -> Partition:
 
 def _client(root: Path, entry: dict[str, Any]) -> ClientData:
     client_id = entry["id"]
-    # A manifest from elsewhere must not lead the reader out of its own folder.
+    # A manifest from another party must not make the reader open a file outside the folder.
     if not CLIENT_ID.fullmatch(client_id) or entry["path"] != client_file(client_id):
         raise ValueError(f"client {client_id!r} with path {entry['path']!r} breaks the layout")
     return ClientData(
@@ -173,7 +173,7 @@ def _client(root: Path, entry: dict[str, Any]) -> ClientData:
 def _verified(path: Path, sha256: str, what: str, client_id: str | None = None) -> pd.DataFrame:
     facts = {"path": path, "client_id": client_id}
     try:
-        # Read once: the bytes that are parsed are the bytes that were verified.
+        # Read once, so that the bytes parsed are the bytes verified.
         data = path.read_bytes()
     except OSError as error:
         raise CorruptArtifact(
@@ -190,5 +190,5 @@ def _verified(path: Path, sha256: str, what: str, client_id: str | None = None) 
         return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
     except (ArrowException, ValueError) as error:
         raise CorruptArtifact(
-            f"{what} at {path} is no Parquet file: {error}.", next_step=_REPEAT, **facts
+            f"{what} at {path} is not a Parquet file: {error}.", next_step=_REPEAT, **facts
         ) from error

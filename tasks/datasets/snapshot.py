@@ -1,4 +1,4 @@
-"""A silo's snapshots: the one state of its data that a job trains on."""
+"""A silo's snapshots: a job trains on one fixed copy of the silo's data."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ _LOCK = ".lock"
 
 
 def take_snapshot(source: Source, catalog_items: Path, client_id: str, folder: Path) -> Partition:
-    """`folder` holds the source's interactions as a partition of one client, whole or not at all.
+    """Write the source's interactions to `folder` as a partition of one client, whole or not at all.
 
-    A snapshot that is there already is returned untouched, whatever the source holds by now: a job trains on
-    one state of the data. The client's bytes are those that `make_partition` gives it for the same rows in
-    the same order, so that training on a snapshot equals training on such a partition.
+    An existing snapshot is returned unchanged, even if the source has changed since: a job trains on one
+    state of the data. For the same rows in the same order the client's bytes equal those of
+    `make_partition`, so that training on a snapshot equals training on such a partition.
 
-    An interaction with an item that the catalogue lacks stays in; it is the interactions contract that
-    refuses it, and that names the rows.
+    An interaction with an item outside the catalogue stays in the snapshot. The interactions contract refuses
+    it later and names the rows.
 
     Args:
-        source: where the silo's interactions lie.
-        catalog_items: the coordinator's items (Parquet, CSV or TSV): item_id, perhaps title and more.
+        source: the source of the silo's interactions.
+        catalog_items: the coordinator's items (Parquet, CSV or TSV): item_id, and optionally title and
+            further columns.
         client_id: the silo's name.
         folder: of the job's snapshot, such as `FEDREC_HOME/snapshots/<job_id>`.
 
     Raises:
         InvalidInput: the source breaks a rule (the message names file, row and rule).
         SourceUnavailable: the source's database cannot be reached or refuses the account.
-        CatalogMismatch: the snapshot that is there was taken for another client or other items.
-        CorruptArtifact: the snapshot that is there is damaged.
+        CatalogMismatch: the existing snapshot was taken for another client or other items.
+        CorruptArtifact: the existing snapshot is damaged.
     """
     if not CLIENT_ID.fullmatch(client_id):
         raise InvalidInput(
-            f"{client_id!r} is no client id, expected {CLIENT_ID.pattern}.", client_id=client_id
+            f"{client_id!r} is not a client id, expected {CLIENT_ID.pattern}.", client_id=client_id
         )
     catalog = check_catalog(read_table(catalog_items))
-    # Nobody but the silo's own account reads its users.
+    # Only the silo's own account may read its users.
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(folder.parent / _LOCK):
         if not is_vacant(folder):
@@ -61,31 +62,24 @@ def take_snapshot(source: Source, catalog_items: Path, client_id: str, folder: P
         )
 
 
-def forget_snapshot(folder: Path) -> None:
-    """Nothing is left of the snapshot in `folder`, so that the next one is of the data as they are then."""
-    if folder.parent.is_dir():
-        with FileLock(folder.parent / _LOCK):
-            _remove(folder)
-
-
 def forget_snapshots(snapshots: Path, keep_jobs: Collection[str]) -> list[str]:
-    """Only the snapshots of these jobs are left, and nothing of one that a crash interrupted.
+    """Delete all snapshots but those of `keep_jobs`, and what an interrupted snapshot left.
 
     Args:
         snapshots: the folder of all snapshots.
         keep_jobs: ids of the jobs whose snapshots stay.
 
     Returns:
-        Ids of the jobs whose snapshots are gone, sorted.
+        Ids of the jobs whose snapshots were deleted, sorted.
     """
     if not snapshots.is_dir():
         return []
-    # Nobody is taking a snapshot while the lock is held, so what looks unfinished was left by a crash.
+    # No snapshot is being taken while the lock is held, so unfinished folders were left by a crash.
     with FileLock(snapshots / _LOCK):
-        gone = [path for path in snapshots.iterdir() if path.is_dir() and path.name not in keep_jobs]
-        for path in gone:
+        removed = [path for path in snapshots.iterdir() if path.is_dir() and path.name not in keep_jobs]
+        for path in removed:
             _remove(path)
-    return sorted(path.name for path in gone if not path.name.startswith("."))
+    return sorted(path.name for path in removed if not path.name.startswith("."))
 
 
 def _existing(folder: Path, catalog: ItemCatalog, client_id: str) -> Partition:
@@ -94,7 +88,7 @@ def _existing(folder: Path, catalog: ItemCatalog, client_id: str) -> Partition:
     except (CorruptArtifact, NotFound) as error:
         raise CorruptArtifact(
             f"The snapshot {folder} is damaged: {error.what}",
-            next_step="Put it back from a copy, or delete the folder and start a new job.",
+            next_step="Restore it from a backup, or delete the folder and start a new job.",
             path=folder,
         ) from error
     names = [client.id for client in taken.clients]
@@ -110,8 +104,6 @@ def _existing(folder: Path, catalog: ItemCatalog, client_id: str) -> Partition:
 
 
 def _remove(folder: Path) -> None:
-    if not folder.exists():
-        return
-    # Renamed first: a crash in the middle leaves no half of a snapshot under its name.
+    # Renamed first, so that a crash in between leaves no incomplete snapshot under its name.
     gone = folder if folder.name.startswith(".") else folder.rename(folder.with_name(f".{folder.name}.gone"))
     shutil.rmtree(gone)

@@ -1,4 +1,4 @@
-"""Reads a silo's interactions from where its owner keeps them: a folder of files, or a database."""
+"""Reads a silo's interactions from their source: a folder of files or a database."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tasks.datasets.tables import Table, first, read_table, refuse
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The files of one folder, all of one form: CSV, TSV or Parquet.
+    """The files of one folder, all in the same format: CSV, TSV or Parquet.
 
     They are read in the order of their names (as text, so part-10 comes before part-9). Names that begin with
-    a dot or an underscore are skipped, as what writes such folders keeps its own notes under them.
+    a dot or an underscore are skipped: programs that write such folders use them for their own files.
     """
 
     folder: Path
@@ -36,7 +36,8 @@ class SourceRows:
     """A silo's interactions, checked row by row.
 
     Attributes:
-        interactions: in the order of the files and their rows; those of a database by user, time and item.
+        interactions: in the order of the files and their rows; those of a database sorted by user, time and
+            item.
         sources: SHA-256 of each file by its name, or of the query.
     """
 
@@ -53,16 +54,16 @@ class _Part:
 
 
 def read_source(source: Source) -> SourceRows:
-    """The interactions of a source.
+    """Return the interactions of a source.
 
     Raises:
-        InvalidInput: there are no rows, or one breaks a rule; the message names file, row and rule.
+        InvalidInput: there are no rows, or a row breaks a rule; the message names file, row and rule.
         SourceUnavailable: the database cannot be reached or refuses the account.
     """
     if isinstance(source, FolderSource):
         return _read_folder(source.folder)
     table = read_query(source)
-    # Checked before it is sorted, so that an error names the row that the query returned.
+    # Checked before sorting, so that an error gives the row's number in the query's result.
     return SourceRows(_in_order(check_interactions(table)), {"query": table.sha256})
 
 
@@ -72,9 +73,9 @@ def _read_folder(folder: Path) -> SourceRows:
     for path in _files(folder):
         table = read_table(path)
         checked = check_interactions(table)
-        # The rows stand in `checked`; what read_table made of them need not stay in memory.
+        # `checked` holds the rows, so the frame of read_table is dropped to save memory.
         part = _Part(Table(table.path, table.sha256, pd.DataFrame(), table.first_row), checked)
-        _require_like(part, parts)
+        _require_same_columns(part, parts)
         parts.append(part)
         sources[path.name] = table.sha256
     return SourceRows(_joined(parts), sources)
@@ -95,30 +96,30 @@ def _files(folder: Path) -> list[Path]:
         if path.is_dir():
             refuse(path, "only files directly in the source's folder are read, but this is a folder")
         if path.suffix.lower() != found[0].suffix.lower():
-            refuse(path, f"all files of a source have one form, but {found[0].name} has another")
+            refuse(path, f"all files of a source have one format, but {found[0].name} has another")
     return found
 
 
-def _require_like(part: _Part, others: Sequence[_Part]) -> None:
-    """Nothing happens when `part` has the optional columns that the other files have."""
+def _require_same_columns(part: _Part, others: Sequence[_Part]) -> None:
+    """Raise `InvalidInput` unless `part` has the same optional columns as the other files."""
     for other in others[:1]:
         for column in ("ratings", "timestamps"):
-            here, there = (getattr(each.interactions, column) is not None for each in (part, other))
-            if here != there:
+            in_part, in_other = (getattr(each.interactions, column) is not None for each in (part, other))
+            if in_part != in_other:
                 name, file = column.removesuffix("s"), Path(other.table.path).name
                 rule = (
                     f"has no column {name!r}, but {file} has"
-                    if there
+                    if in_other
                     else f"has {name!r}, but {file} has not"
                 )
                 refuse(part.table.path, f"all files of a source have the same columns; this one {rule}")
 
 
 def _joined(parts: Sequence[_Part]) -> Interactions:
-    """The parts' rows one after another.
+    """Return the parts' rows one after another.
 
     Raises:
-        InvalidInput: a pair of user and item stands in two files.
+        InvalidInput: a pair of user and item occurs in two files.
     """
     every = [part.interactions for part in parts]
     user_codes, users = _common([each.users for each in every], [each.user_codes for each in every])
@@ -130,7 +131,7 @@ def _joined(parts: Sequence[_Part]) -> Interactions:
         (part, row), (other, other_row) = _place(parts, at), _place(parts, before)
         pair = f"user {users[user_codes[at]]!r} and item {items[item_codes[at]]!r}"
         place = f"row {other_row} of {Path(other.path).name}"
-        refuse(part.path, f"{pair} already stand together in {place}; each pair may occur once", row=row)
+        refuse(part.path, f"{pair} already occur together in {place}; each pair may occur once", row=row)
     return Interactions(
         users=users,
         items=items,
@@ -144,7 +145,7 @@ def _joined(parts: Sequence[_Part]) -> Interactions:
 def _common(
     ids: Sequence[pd.Index[str]], codes: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[npt.NDArray[np.int64], pd.Index[str]]:
-    """Codes into one index of all distinct ids, which stand in order of appearance."""
+    """Return codes into one index of all distinct ids, and that index in order of appearance."""
     common, distinct = pd.factorize(ids[0].append(list(ids[1:])))
     starts = np.cumsum([0, *(len(each) for each in ids)])
     parts = [
@@ -154,7 +155,7 @@ def _common(
 
 
 def _place(parts: Sequence[_Part], position: int) -> tuple[Table, int]:
-    """Which file a row of the joined interactions comes from, and what a reader would call the row there."""
+    """Return the file that a row of the joined interactions comes from, and the row's number in that file."""
     for part in parts:
         size = len(part.interactions.user_codes)
         if position < size:
@@ -169,10 +170,10 @@ def _concatenated(columns: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any
 
 
 def _in_order(rows: Interactions) -> Interactions:
-    """The rows by user, time and item.
+    """Return the rows sorted by user, time and item.
 
-    A database may return equal tables in any order, and rows of one user at one time are told apart by their
-    order alone. Sorted, equal rows give equal bytes.
+    A database may return the same rows in any order, and only their order distinguishes rows of one user at
+    one time. After sorting, equal rows give equal bytes.
     """
     keys = [_ranks(rows.items)[rows.item_codes], _ranks(rows.users)[rows.user_codes]]
     if rows.timestamps is not None:

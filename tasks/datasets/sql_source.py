@@ -31,8 +31,8 @@ class SqlSource:
 
     Attributes:
         url: SQLAlchemy URL without a password, such as `postgresql+psycopg://fedrec@host/shop`.
-        query: returns user_id, item_id and perhaps rating and timestamp. It needs no ORDER BY, because the
-            rows are sorted afterwards; with one, the row numbers in errors are the same every time.
+        query: returns user_id and item_id, and optionally rating and timestamp. It needs no ORDER BY, because
+            the rows are sorted afterwards. With ORDER BY, the row numbers in errors are always the same.
     """
 
     url: str
@@ -40,22 +40,23 @@ class SqlSource:
 
 
 def read_query(source: SqlSource) -> Table:
-    """The rows that the query returns, in the database's order.
+    """Return the rows of the query, in the database's order.
 
-    They are fetched in pieces, in a transaction that can only read where the database has such (PostgreSQL
-    and SQLite); elsewhere an account that may do nothing but SELECT protects the database.
+    The rows are fetched in pieces. With PostgreSQL and SQLite this happens in a read-only transaction; other
+    databases should be protected by an account that may only SELECT.
 
     Raises:
-        InvalidConfig: the URL names no database or no installed driver.
+        InvalidConfig: the URL is not a database URL, or its driver is not installed.
         SourceUnavailable: the database cannot be reached or refuses the account.
-        InvalidInput: the query fails, lacks a column, returns no row, or a value that is no id or number.
+        InvalidInput: the query fails, lacks a column, returns no row, or returns a value that is neither an
+            id nor a number.
     """
     url = _url(source.url)
     origin = f"The query of {_shown(url)}"
-    with _connection(url) as connection, _speaking_of(origin, url):
+    with _connection(url) as connection, _translated_errors(origin, url):
         result = connection.exec_driver_sql(source.query)
         names = _columns(list(result.keys()), origin)
-        # Taken apart by columns here; a list of all rows would need ten times the memory.
+        # Converted to columns piece by piece, because a list of all rows would need ten times the memory.
         rows = result.columns(*names)
         pieces: list[pa.Table] = []
         start = 1
@@ -73,9 +74,9 @@ def _url(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
     except (ArgumentError, ValueError):
-        # The text is not shown: it may hold a password.
+        # The text is not shown, because it may contain a password.
         raise InvalidConfig(
-            "source.sql.url is no database URL.",
+            "source.sql.url is not a database URL.",
             next_step="Write it like postgresql+psycopg://user@host:5432/database.",
             key="source.sql.url",
         ) from None
@@ -99,7 +100,7 @@ def _connection(url: sa.URL) -> Iterator[sa.Connection]:
         and not file.startswith((":", "file:"))
         and not Path(file).is_file()
     ):
-        # SQLite would make an empty database of that name.
+        # SQLite would create an empty database of that name.
         raise SourceUnavailable(f"The {_shown(url)} does not exist.", next_step="Correct source.sql.url.")
     engine = _engine(url)
     try:
@@ -120,7 +121,7 @@ def _engine(url: sa.URL) -> sa.Engine:
             url,
             poolclass=sa.pool.NullPool,
             connect_args=_connect_args(url, known.driver),
-            # What a parameter's mark looks like differs among drivers; a query as it stands has none.
+            # Drivers differ in how they mark parameters. Without parameters the query is sent unchanged.
             execution_options={"no_parameters": True, "yield_per": _ROWS_AT_ONCE, **options},
         )
     except (SQLAlchemyError, ImportError, TypeError) as error:
@@ -139,7 +140,7 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 
 def _connect_args(url: sa.URL, driver: str) -> dict[str, Any]:
-    # libpq alone would wait for minutes for a host that does not answer.
+    # By default libpq waits for minutes for a host that does not respond.
     if driver in ("psycopg", "psycopg2") and "connect_timeout" not in url.query:
         return {"connect_timeout": _CONNECT_TIMEOUT_S}
     return {}
@@ -165,19 +166,19 @@ def _opened(engine: sa.Engine, url: sa.URL) -> sa.Connection:
 
 
 @contextmanager
-def _speaking_of(origin: str, url: sa.URL) -> Iterator[None]:
-    """Errors of the database inside the block become fedrec's own."""
+def _translated_errors(origin: str, url: sa.URL) -> Iterator[None]:
+    """Convert the database's errors inside the block to fedrec's own."""
     try:
         yield
     except DBAPIError as error:
         problem = _one_line(error, url)
         if error.connection_invalidated:
-            raise SourceUnavailable(f"{origin} was cut off: {problem}.") from None
+            raise SourceUnavailable(f"{origin} lost its connection: {problem}.") from None
         raise InvalidInput(f"{origin} failed: {problem}.", next_step="Correct source.sql.query.") from None
     except SQLAlchemyError as error:
         raise InvalidInput(
             f"{origin} returned no rows that can be read: {_one_line(error, url)}.",
-            next_step="The query has to be one SELECT.",
+            next_step="Write the query as one SELECT.",
         ) from None
 
 
@@ -203,7 +204,7 @@ def _converted(columns: Mapping[str, tuple[Any, ...]], origin: str, start: int) 
 
 
 def _together(pieces: list[pa.Table]) -> pa.Table:
-    """One table; a column that is text in one piece is text in all (SQLite's columns may be mixed)."""
+    """Join the pieces; a column that is text in one piece becomes text in all (SQLite may mix types)."""
     schemas = [piece.schema for piece in pieces]
     fields = []
     for name in schemas[0].names:
@@ -213,6 +214,6 @@ def _together(pieces: list[pa.Table]) -> pa.Table:
 
 
 def _one_line(error: Exception, url: sa.URL) -> str:
-    """What the driver says, in one line and without the password."""
+    """Return the driver's message in one line and without the password."""
     text = " ".join(str(getattr(error, "orig", None) or error).split())[:300].rstrip(".")
     return text.replace(str(url.password), "***") if url.password else text

@@ -1,4 +1,4 @@
-"""Turns what a database's driver returns into columns of text and numbers."""
+"""Converts the values that a database's driver returns to columns of text and numbers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Refuse = Callable[[int, str], NoReturn]
 
 
 def converted(name: str, values: Sequence[Any], refuse: Refuse) -> pa.Array:
-    """The values (n,) of one of the four columns as an array.
+    """Return the values (n,) of one of the four columns as an array.
 
     Args:
         name: user_id, item_id, rating or timestamp.
-        values: as the driver gives them; None for NULL.
-        refuse: called with a position in `values` and the rule that it breaks; raises.
+        values: as the driver returns them; None for NULL.
+        refuse: is called with a position in `values` and the rule that the value breaks; raises.
 
     Returns:
-        Ids as text. Ratings as float64, timestamps as whole seconds since 1970 (UTC); text where the database
-        has text there, to be parsed like a file's.
+        Ids as text. Ratings as float64, timestamps as whole seconds since 1970 (UTC). Both are text if the
+        database has text, which is then parsed like a file's.
     """
     kinds = set(map(type, values))
     if name in ("user_id", "item_id"):
@@ -52,7 +52,7 @@ def _id(name: str, value: Any, at: int, refuse: Refuse) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float | Decimal):
-        # As in a file: a number is an id only when it is whole, and is written without a point.
+        # As in a file, only a whole number is an id, and it is written without a decimal point.
         if not math.isfinite(value) or value != int(value):
             refuse(at, f"{name} {value} is neither text nor a whole number")
         return str(int(value))
@@ -72,7 +72,7 @@ def _rating(name: str, value: Any, at: int, refuse: Refuse) -> float | str:
 def _seconds(name: str, value: Any, at: int, refuse: Refuse) -> float | str:
     if isinstance(value, dt.datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        # Whole numbers throughout, because a float has no room for microseconds of far years.
+        # Integer arithmetic, because a float cannot hold microseconds of distant years.
         return float((aware - _1970) // _SECOND)
     if isinstance(value, dt.date):
         return float((dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC) - _1970) // _SECOND)

@@ -1,4 +1,4 @@
-"""Reads a user's CSV, TSV or Parquet file as a table of text, or says which row breaks which rule."""
+"""Reads a CSV, TSV or Parquet file as a table of text, or reports which row breaks which rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from models.errors import InvalidInput
 
-# RecBole's "atomic files" are tab-separated and never quoted; their header says "name:type".
+# RecBole's "atomic files" are tab-separated and never quoted; their header has "name:type".
 _ATOMIC = (".inter", ".item", ".user")
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t", ".user": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -30,10 +30,10 @@ class Table:
     """A file's rows.
 
     Attributes:
-        path: the file, or in words where the rows come from.
+        path: the file, or a description of where the rows come from.
         sha256: of the file's bytes.
         frame: its rows in order; every column is text when it came from a text file.
-        first_row: what a reader would call the first row of `frame`: 2 below a header, else 1.
+        first_row: the number, in the file, of the first row of `frame`: 2 below a header, else 1.
     """
 
     path: Path | str
@@ -42,18 +42,18 @@ class Table:
     first_row: int
 
     def row(self, position: int) -> int:
-        """What a reader would call the row at this position of `frame`, counted from 1."""
+        """Return the number, in the file and from 1, of the row at this position of `frame`."""
         return int(position) + self.first_row
 
     def refuse(self, position: int, rule: str, next_step: str = "") -> NoReturn:
-        """Raises `InvalidInput` for the row at this position of `frame`."""
+        """Raise `InvalidInput` for the row at this position of `frame`."""
         refuse(self.path, rule, row=self.row(position), next_step=next_step)
 
     def require_columns(self, names: Sequence[str]) -> None:
-        """Nothing happens when the table has these columns.
+        """Raise `InvalidInput` unless the table has these columns.
 
         Raises:
-            InvalidInput: one is missing.
+            InvalidInput: a column is missing.
         """
         missing = [name for name in names if name not in self.frame.columns]
         if missing:
@@ -62,7 +62,7 @@ class Table:
             refuse(self.path, rule, row=None if self.first_row == 1 else 1)
 
     def text(self, name: str) -> pd.Series[str]:
-        """A column of ids or names as text.
+        """Return a column of ids or names as text.
 
         Raises:
             InvalidInput: a value is empty, holds a line break, or is a number that is not whole.
@@ -80,7 +80,7 @@ class Table:
             self.refuse(first(empty), f"{name} is empty")
         broken = values.str.contains("\n", regex=False)
         if broken.any():
-            # Most often a quotation mark that is never closed and so swallows the rows below it.
+            # Most often an unclosed quotation mark, which makes the parser read the next rows as one value.
             self.refuse(first(broken), f"{name} holds a line break")
         return values
 
@@ -88,23 +88,28 @@ class Table:
 def refuse(
     path: Path | str, rule: str, *, row: int | None = None, next_step: str = "", **facts: Any
 ) -> NoReturn:
-    """Raises the one error for bad input: which file, which row (from 1), which rule."""
+    """Raise `InvalidInput` with the file, the row (from 1) and the rule that it breaks."""
     where = str(path) if row is None else f"{path}, row {row}"
     raise InvalidInput(f"{where}: {rule}.", next_step=next_step, file=path, row=row, rule=rule, **facts)
 
 
 def first(mask: pd.Series[bool] | npt.NDArray[np.bool_]) -> int:
-    """The position of the first true value."""
+    """Return the position of the first true value."""
     return int(np.argmax(np.asarray(mask, dtype=bool)))
 
 
+def one_line(error: Exception) -> str:
+    """Return the error's message on one line, cut after 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
 def read_table(path: Path) -> Table:
-    """The file's table; the kind of file follows from its extension.
+    """Read a file; its extension decides its format.
 
     Text files are UTF-8 with a header in row 1. Values of text files stay text, so "007" remains "007".
 
     Raises:
-        InvalidInput: the file is missing, of unknown kind, empty, not UTF-8, ragged or without rows.
+        InvalidInput: the file is missing, of an unknown format, empty, not UTF-8, ragged or without rows.
     """
     kind = path.suffix.lower()
     if kind not in _DELIMITERS and kind not in _PARQUET:
@@ -131,13 +136,13 @@ def _parquet(path: Path, data: bytes) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
     except (pa.ArrowException, ValueError) as error:
-        refuse(path, f"the file is no readable Parquet ({_one_line(error)})")
+        refuse(path, f"the file cannot be read as Parquet ({one_line(error)})")
     return frame
 
 
 def _delimited(path: Path, data: bytes, kind: str) -> pd.DataFrame:
     _require_utf8(path, data)
-    # Empty lines at the end are no rows; elsewhere they count, as rows of empty values.
+    # Empty lines at the end are ignored; elsewhere they count as rows of empty values.
     data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     quote: str | None = None if kind in _ATOMIC else '"'
     header, _, body = data.partition(b"\n")
@@ -158,7 +163,7 @@ def _delimited(path: Path, data: bytes, kind: str) -> pd.DataFrame:
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(body),
-            # One thread: only then does the parser number the rows that it complains about.
+            # The parser gives the number of a wrong row only when it runs in one thread.
             read_options=pa_csv.ReadOptions(use_threads=False, column_names=names),
             parse_options=pa_csv.ParseOptions(
                 delimiter=_DELIMITERS[kind],
@@ -170,7 +175,7 @@ def _delimited(path: Path, data: bytes, kind: str) -> pd.DataFrame:
             convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except pa.ArrowInvalid as error:
-        refuse(path, f"the file cannot be parsed ({_one_line(error)})")
+        refuse(path, f"the file cannot be parsed ({one_line(error)})")
     if ragged:
         row = ragged[0]
         rule = f"the row has {row.actual_columns} values, expected {row.expected_columns} as in the header"
@@ -202,7 +207,3 @@ def _header(path: Path, line: bytes, delimiter: str, quote: str | None) -> list[
     if not names:
         refuse(path, "the header is missing", row=1)
     return [name.strip() for name in names]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from models.errors import CorruptArtifact, FedrecError
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
@@ -102,21 +103,23 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
 
 
 def encode_update(update: ClientUpdate) -> bytes:
-    """A client's update as bytes."""
+    """Return a client's update as bytes."""
+    contribution = update.contribution
     facts = {
         "kind": "client_update",
         "client_id": update.client_id,
         "base_round": update.base_round,
         "base_digest": update.base_digest,
         "catalog_digest": update.catalog_digest,
-        "n_interactions": update.n_interactions,
-        "metrics": {name: [metric.total, metric.weight] for name, metric in update.metrics.items()},
+        "weight": contribution.weight,
+        "interactions": contribution.interactions,
+        "metrics": {name: [metric.total, metric.weight] for name, metric in contribution.metrics.items()},
     }
-    return encode(dict(update.deltas.named()), facts)
+    return encode(dict(contribution.arrays.named()), facts)
 
 
 def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
-    """The update that `encode_update` wrote.
+    """Return the update that `encode_update` wrote.
 
     Raises:
         CorruptArtifact: the bytes are not an update.
@@ -128,9 +131,12 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             base_round=facts["base_round"],
             base_digest=facts["base_digest"],
             catalog_digest=facts["catalog_digest"],
-            deltas=_group(arrays, _CONTRIBUTIONS),
-            n_interactions=facts["n_interactions"],
-            metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
+            contribution=Contribution(
+                arrays=_group(arrays, _CONTRIBUTIONS),
+                weight=_finite(facts["weight"], "weight"),
+                interactions=_whole(facts["interactions"]),
+                metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
+            ),
         )
 
 
@@ -142,11 +148,20 @@ def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) ->
 
 
 def _metric(total: object, weight: object) -> Metric:
-    numbers = [float(value) for value in (total, weight) if isinstance(value, int | float)]
-    # Python's JSON reads NaN and infinities, which nothing after a merge could write down again.
-    if len(numbers) != 2 or not all(math.isfinite(value) for value in numbers):  # noqa: PLR2004
-        raise ValueError(f"a metric of {total!r} over {weight!r}")
-    return Metric(*numbers)
+    return Metric(_finite(total, "metric"), _finite(weight, "metric"))
+
+
+def _finite(value: object, what: str) -> float:
+    # Python's JSON reads NaN and infinities, which nothing after a merge could write again.
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"a {what} of {value!r}")
+    return float(value)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"a count of {value!r}")
+    return value
 
 
 def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

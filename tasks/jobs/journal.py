@@ -1,34 +1,42 @@
 """The journal of a job: what is committed, on disk, in an order that any crash leaves readable.
 
-A round is committed by one exclusive creation of its manifest, after everything it names is stored. The
-newest manifest is the point from which an interrupted job goes on. What follows a commit (evaluation,
-tracking) is derived from it and noted in a second file, so that it can be repeated. Whoever works on the job
-holds its lease, and writes nothing once that is lost (`tasks/jobs/lease.py`).
+A round is committed by one exclusive creation of its record, after everything it names is stored. The newest
+record is the point from which an interrupted job goes on. What follows a commit (evaluation, tracking) is
+derived from it and noted in a second file, so that it can be repeated. Only the process that holds the job's
+lease may write. It stops writing when it loses the lease (`tasks/jobs/lease.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from filelock import FileLock
 
 from models.errors import CorruptArtifact, JobBusy
-from tasks.exchange.store import ArtifactRef
 from tasks.jobs import lease
 from tasks.local.atomic import create_exclusively, write_atomically
+from tasks.messages.job_opening import JobOpening
+from tasks.messages.job_result import JobResult
+from tasks.messages.late_update import LateUpdate
 from tasks.messages.orders import StartingPoint
+from tasks.messages.record import Record
+from tasks.messages.round_record import RoundRecord, TrackedRound
+
+R = TypeVar("R", bound=Record)
 
 _ROUND = "{:06d}.json"
+_NEXT_STEP = "Restore it from a backup, or start a new job."
 
 
-def fingerprint(*parts: Any) -> str:
-    """SHA-256 over JSON values: equal configurations on equal data have equal fingerprints."""
+def fingerprint(*parts: object) -> str:
+    """Return the SHA-256 of JSON values: equal configurations on equal data have equal fingerprints."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -55,30 +63,29 @@ class Journal:
         return self.lease.token if self.lease else 0
 
     def guarded(self) -> contextlib.AbstractContextManager[None]:
-        """While the block runs the job is this process's; it holds for everything that the journal writes.
+        """Hold the job for this process while the block runs, as for everything that the journal writes.
 
         Raises:
             LeaseLost: another process has taken the job over.
         """
         return self.lease.guarded() if self.lease else contextlib.nullcontext()
 
-    @property
-    def opening(self) -> dict[str, Any]:
+    @functools.cached_property
+    def opening(self) -> JobOpening:
         """What the job was opened with; never changes."""
-        return _read(self.folder / "job.json")
+        return _read(self.folder / "job.json", JobOpening.of_json)
 
-    def result(self) -> dict[str, Any] | None:
-        """The job's result; None while it is unfinished."""
-        path = self.folder / "result.json"
-        return _read(path) if path.exists() else None
+    def result(self) -> JobResult | None:
+        """Return the job's result; None while it is unfinished."""
+        return _read_if_there(self.folder / "result.json", JobResult.of_json)
 
-    def conclude(self, result: Mapping[str, Any]) -> None:
-        """The job has this result; one that was stopped can still go on and conclude again."""
+    def conclude(self, result: JobResult) -> None:
+        """Write the job's result; one that was stopped can still go on and conclude again."""
         with self.guarded():
             write_atomically(self.folder / "result.json", _json(result))
 
-    def commit(self, manifest: Mapping[str, Any]) -> None:
-        """The round of `manifest` is committed.
+    def commit(self, record: RoundRecord) -> None:
+        """Commit a round.
 
         Raises:
             JobBusy: it is committed already, so another coordinator works on this job.
@@ -86,70 +93,69 @@ class Journal:
         """
         try:
             with self.guarded():
-                create_exclusively(self._round(manifest["round"]), _json(manifest))
+                create_exclusively(self._round(record.round), _json(record))
         except FileExistsError as error:
             raise JobBusy(
-                f"Round {manifest['round']} of job {self.job_id} was committed by another coordinator.",
+                f"Round {record.round} of job {self.job_id} was committed by another coordinator.",
                 next_step="Let the other one finish; this one stops here and changes nothing.",
                 job_id=self.job_id,
             ) from error
 
-    def committed(self) -> list[dict[str, Any]]:
-        """The manifests of all committed rounds, from round 0 on.
+    def committed(self) -> list[RoundRecord]:
+        """Return the records of all committed rounds, from round 0 on.
 
         Raises:
-            CorruptArtifact: a manifest is damaged or missing between others.
+            CorruptArtifact: a record is damaged or missing between others.
         """
         paths = sorted((self.folder / "rounds").glob("[0-9]*.json"))
         for round_, path in enumerate(paths):
             if path != self._round(round_):
-                raise CorruptArtifact(f"Job {self.job_id} has {path.name} but no manifest of round {round_}.")
-        return [_read(path) for path in paths]
+                raise CorruptArtifact(f"Job {self.job_id} has {path.name} but no record of round {round_}.")
+        return [_read(path, RoundRecord.of_json) for path in paths]
 
-    def note_tracked(self, round_: int, record: Mapping[str, Any]) -> None:
-        """Evaluation and tracking of a committed round are done, with this record."""
+    def note_tracked(self, round_: int, note: TrackedRound) -> None:
+        """Note that a committed round is evaluated and tracked."""
         with self.guarded():
-            write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(record), durable=False)
+            write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(note), durable=False)
 
-    def tracked(self, round_: int) -> dict[str, Any] | None:
-        """The record of `note_tracked`; None where the round is not tracked yet."""
-        path = self.folder / "tracked" / _ROUND.format(round_)
-        return _read(path) if path.exists() else None
+    def tracked(self, round_: int) -> TrackedRound | None:
+        """Return the note of `note_tracked`; None where the round is not tracked yet."""
+        return _read_if_there(self.folder / "tracked" / _ROUND.format(round_), TrackedRound.of_json)
 
-    def note_late(self, record: Mapping[str, Any]) -> None:
-        """A client's update of a committed round came too late; the record names `round` and `client_id`."""
-        name = f"{record['round']:06d}.{record['client_id']}.json"
+    def note_late(self, late: LateUpdate) -> None:
+        """Note that a client's update of a committed round came too late."""
+        name = f"{late.round:06d}.{late.client_id}.json"
         with self.guarded():
-            write_atomically(self.folder / "late" / name, _json(record), durable=False)
+            write_atomically(self.folder / "late" / name, _json(late), durable=False)
 
-    def late(self) -> list[dict[str, Any]]:
-        """All records of `note_late`, by round and client."""
-        return [_read(path) for path in sorted((self.folder / "late").glob("*.json"))]
+    def late(self) -> list[LateUpdate]:
+        """Return all late updates that were noted, by round and client."""
+        return [_read(path, LateUpdate.of_json) for path in sorted((self.folder / "late").glob("*.json"))]
 
     def add_outcome(self, subject: str, contract: str, text: str) -> None:
-        """The JSON of a contract's outcome is kept, for Data Docs at the end of the job."""
+        """Keep the JSON of a contract's outcome, for Data Docs at the end of the job."""
         path = self.folder / "contracts" / f"{subject}.{contract}.json"
         with self.guarded():
             write_atomically(path, text.encode(), durable=False)
 
     def outcomes(self) -> list[str]:
-        """All kept outcomes, in order of their subjects."""
+        """Return all kept outcomes, in order of their subjects."""
         return [path.read_text() for path in sorted((self.folder / "contracts").glob("*.json"))]
 
-    def starting_point(self, client_id: str, rounds: list[dict[str, Any]]) -> StartingPoint:
-        """The user embeddings that go with the newest of `rounds`: of the last round that took the client in.
+    def starting_point(self, client_id: str, rounds: Sequence[RoundRecord]) -> StartingPoint:
+        """Return the user embeddings that go with the newest round: of the last one that accepted the client.
 
         Args:
             client_id: whose.
-            rounds: manifests as `committed` gives them.
+            rounds: records as `committed` returns them.
         """
-        for manifest in reversed(rounds):
-            if client_id in manifest["accepted"]:
-                return StartingPoint(self.job_id, manifest["round"])
-        start: dict[str, Any] | None = self.opening["starting_points"].get(client_id)
-        return (
-            StartingPoint(start["job_id"], start["round"], exact=False) if start else StartingPoint(None, 0)
-        )
+        for record in reversed(rounds):
+            if client_id in record.accepted:
+                return StartingPoint(self.job_id, record.round)
+        earlier = self.opening.starting_points.get(client_id)
+        if earlier is None:
+            return StartingPoint(None, 0)
+        return StartingPoint(earlier.job_id, earlier.round, exact=False)
 
     def _round(self, round_: int) -> Path:
         return self.folder / "rounds" / _ROUND.format(round_)
@@ -157,9 +163,9 @@ class Journal:
 
 @contextlib.contextmanager
 def held(
-    jobs: Path, name: str, key: str, opening: Mapping[str, Any], lease_s: float = lease.DEFAULT_S
+    jobs: Path, name: str, key: str, opening: JobOpening, lease_s: float = lease.DEFAULT_S
 ) -> Iterator[Journal]:
-    """The journal of an unfinished job with this key, or of a new one, for this process alone.
+    """Hold the journal of an unfinished job with this key, or of a new one, for this process alone.
 
     Args:
         jobs: the folder of all jobs.
@@ -179,10 +185,8 @@ def held(
         taken.release()
 
 
-def _taken(
-    jobs: Path, prefix: str, opening: Mapping[str, Any], lease_s: float
-) -> tuple[Journal, lease.Lease]:
-    """An unfinished job and its lease."""
+def _taken(jobs: Path, prefix: str, opening: JobOpening, lease_s: float) -> tuple[Journal, lease.Lease]:
+    """Return an unfinished job and its lease."""
     with FileLock(jobs / ".lock"):
         journal = _unfinished(jobs, prefix) or _opened(jobs, prefix, opening)
     taken = lease.take(journal.folder, lease_s)
@@ -191,11 +195,6 @@ def _taken(
         taken.release()
         return _taken(jobs, prefix, opening, lease_s)
     return journal, taken
-
-
-def artifact_of(manifest: Mapping[str, Any]) -> ArtifactRef:
-    """Where the model of a committed round lies."""
-    return ArtifactRef(manifest["model_path"], manifest["model_sha256"], manifest["model_bytes"])
 
 
 def _unfinished(jobs: Path, prefix: str) -> Journal | None:
@@ -207,10 +206,10 @@ def _unfinished(jobs: Path, prefix: str) -> Journal | None:
 
 def _is_over(journal: Journal) -> bool:
     result = journal.result()
-    return result is not None and result["status"] != "stopped"
+    return result is not None and result.status != "stopped"
 
 
-def _opened(jobs: Path, prefix: str, opening: Mapping[str, Any]) -> Journal:
+def _opened(jobs: Path, prefix: str, opening: JobOpening) -> Journal:
     # Numbers go up, also where older jobs were deleted, so the newest job of a key is the last one.
     number = max((_number(journal) for journal in _journals(jobs, prefix)), default=0) + 1
     journal = Journal(jobs / f"{prefix}-{number}")
@@ -220,7 +219,7 @@ def _opened(jobs: Path, prefix: str, opening: Mapping[str, Any]) -> Journal:
 
 def _journals(jobs: Path, prefix: str) -> list[Journal]:
     found = [Journal(path.parent) for path in jobs.glob(f"{prefix}-*/job.json")]
-    # A copy that someone made beside a job, such as `...-1-old`, is no job.
+    # A copy that someone made beside a job, such as `...-1-old`, is not a job.
     return sorted((each for each in found if each.job_id.removeprefix(f"{prefix}-").isdecimal()), key=_number)
 
 
@@ -228,15 +227,17 @@ def _number(journal: Journal) -> int:
     return int(journal.job_id.rpartition("-")[2])
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode()
+def _json(record: Record) -> bytes:
+    return json.dumps(record.to_json(), indent=1, sort_keys=True, allow_nan=False).encode()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_if_there(path: Path, of_json: Callable[[object, str, str], R]) -> R | None:
+    return _read(path, of_json) if path.exists() else None
+
+
+def _read(path: Path, of_json: Callable[[object, str, str], R]) -> R:
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except ValueError as error:
-        raise CorruptArtifact(
-            f"{path} is damaged: {error}.", next_step="Restore it from a backup, or start a new job."
-        ) from error
-    return value
+        raise CorruptArtifact(f"{path} is damaged: {error}.", next_step=_NEXT_STEP) from error
+    return of_json(value, str(path), _NEXT_STEP)

@@ -7,6 +7,7 @@ import time
 import psutil
 
 from tasks.jobs.stopwatch import Stopwatch
+from tasks.messages.job_result import Timings
 
 _ACTIVITIES = (
     "train",
@@ -21,8 +22,8 @@ _ACTIVITIES = (
 )
 
 
-def timings_of(clock: Stopwatch, lightfm_s: float) -> dict[str, float | None]:
-    """Wall seconds by activity, adding up to `total_s`.
+def timings_of(clock: Stopwatch, lightfm_s: float) -> Timings:
+    """Return the wall seconds by activity, which add up to `total_s`.
 
     Start-up counts from the start of the process: it holds the imports, the servers' start and opening the
     job. Training is the wall time in which at least one client trained. Transfer and polling are of silos on
@@ -32,11 +33,6 @@ def timings_of(clock: Stopwatch, lightfm_s: float) -> dict[str, float | None]:
     Args:
         clock: activities measured in this process.
         lightfm_s: CPU seconds inside LightFM, which is what a bare loop of the same calls would take.
-
-    Returns:
-        total_s, startup_s, train_s, transfer_s, polling_s, merge_s, contracts_s, tracking_s, evaluate_s,
-        baselines_s, report_s, orchestration_s, lightfm_s, and overhead_ratio: total without start-up and
-        baselines over lightfm_s, None where nothing was trained.
     """
     total = time.time() - psutil.Process().create_time()
     named = {f"{activity}_s": clock.seconds.get(activity, 0.0) for activity in _ACTIVITIES}
@@ -45,9 +41,8 @@ def timings_of(clock: Stopwatch, lightfm_s: float) -> dict[str, float | None]:
     orchestration = max(0.0, total - startup - sum(named.values()))
     ratio = (total - startup - named["baselines_s"]) / lightfm_s if lightfm_s else None
     seconds = {"total_s": total, "startup_s": startup, **named, "orchestration_s": orchestration}
-    rounded = {name: round(value, 3) for name, value in seconds.items()}
-    return {
-        **rounded,
-        "lightfm_s": round(lightfm_s, 3),
-        "overhead_ratio": None if ratio is None else round(ratio, 2),
-    }
+    return Timings(
+        **{name: round(value, 3) for name, value in seconds.items()},
+        lightfm_s=round(lightfm_s, 3),
+        overhead_ratio=None if ratio is None else round(ratio, 2),
+    )

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Crash-safe writing of files: a reader sees a whole file or none."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """`path` holds `data`; a crash leaves the old content or the new, never a part.
+    """Write `data` to `path`, so that a crash leaves the old content or the new, never a part.
 
     Args:
-        durable: also survive a power cut, at the price of waiting for the disk.
+        durable: also survive a power cut, at the cost of waiting for the disk.
     """
     with _temporary(path, data, durable) as temporary:
         temporary.replace(path)
@@ -22,10 +22,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def create_exclusively(path: Path, data: bytes) -> None:
-    """`path` holds `data` and did not exist before.
+    """Write `data` to a new file at `path`.
 
     Raises:
-        FileExistsError: it did; it is left as it was.
+        FileExistsError: the file existed before; it is left unchanged.
     """
     with _temporary(path, data, durable=True) as temporary:
         # Unlike a rename, a link refuses to replace a file that another process made in the meantime.
@@ -35,12 +35,12 @@ def create_exclusively(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The block writes the file that it gets, which then takes the place of `path`.
+    """Yield a temporary file for the block to write, then rename it to `path`.
 
-    If it raises, `path` is as it was. For files too large to be held in memory.
+    If the block raises, `path` is unchanged. For files that are too large to hold in memory.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
+    temporary = _temporary_path(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
+    temporary = _temporary_path(path)
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -66,13 +66,13 @@ def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _beside(path: Path) -> Path:
-    # Not tempfile's: its files are for their owner's eyes alone, and these shall follow the umask.
+def _temporary_path(path: Path) -> Path:
+    # Not the tempfile module: only the owner can read its files, while these must follow the umask.
     return path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
 
 
 def sync_folder(folder: Path) -> None:
-    """Names that were made or changed in the folder survive a power cut."""
+    """Write the folder's entries to the disk, so that files made or renamed in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

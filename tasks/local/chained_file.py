@@ -1,6 +1,6 @@
-"""A ledger on disk: a file of chained lines that is only ever appended to.
+"""A ledger on disk: a file of chained lines to which entries are only appended.
 
-Each line is one entry of `models.ledger.chain`. An entry counts once its line is whole and on the disk.
+Each line is one entry of `models.ledger.chain`. An entry counts once its whole line is on the disk.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _BLOCK_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class LedgerFile:
-    """What the file holds.
+    """The content of a ledger's file.
 
     Attributes:
         entries: the whole entries, in order, not yet verified as a chain.
-        torn: the bytes of a last line whose writing was interrupted; empty where there is none.
+        torn: the bytes of an incomplete last line, whose writing was interrupted; empty if there is none.
     """
 
     entries: list[Entry]
@@ -42,10 +42,10 @@ class ChainedFile:
     """A ledger at one path, which need not exist yet.
 
     Attributes:
-        path: of the file; the lock lies beside it.
-        ledger: what to call the ledger in an error.
-        writer: what to call a process that writes to it.
-        torn_log: name of the file beside it that torn last lines are put aside into.
+        path: of the file; the lock file is in the same folder.
+        ledger: the ledger's name in error messages.
+        writer: what error messages call a process that writes to it.
+        torn_log: name of the file, in the same folder, that receives torn last lines.
     """
 
     path: Path
@@ -55,10 +55,10 @@ class ChainedFile:
 
     @contextmanager
     def locked(self, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
-        """Only this thread of this process writes to the ledger while the block runs.
+        """Hold the ledger's lock while the block runs, so that no other thread or process writes to it.
 
         Raises:
-            JobBusy: another kept the lock for longer than the timeout.
+            JobBusy: another writer held the lock for `timeout_s` seconds.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path.with_suffix(".lock"), timeout=timeout_s, poll_interval=_LOCK_POLL_S)
@@ -67,7 +67,7 @@ class ChainedFile:
         except Timeout as error:
             raise JobBusy(
                 f"Another {self.writer} held the lock {lock.lock_file} for {timeout_s:g} s.",
-                next_step="Wait until it is done, then run this command again.",
+                next_step="Wait until it has finished, then run this command again.",
             ) from error
         try:
             yield
@@ -75,7 +75,7 @@ class ChainedFile:
             lock.release()
 
     def read(self) -> LedgerFile:
-        """The ledger's entries; none where there is no file yet.
+        """Return the ledger's entries; an empty list if there is no file yet.
 
         Raises:
             LedgerTampered: a whole line is not an entry.
@@ -86,9 +86,9 @@ class ChainedFile:
         return LedgerFile([self._parse(line, at) for at, line in enumerate(lines, start=1)], torn)
 
     def append(self, body: Mapping[str, Any]) -> Entry:
-        """The body is the ledger's last entry, and on the disk; only within `locked`.
+        """Append an entry with this body and write it to the disk. Call it only within `locked`.
 
-        A torn last line is put aside first: the process that wrote it never went on to act on it.
+        A torn last line is moved to `torn_log` first. Its writer stopped before it acted on the entry.
 
         Raises:
             LedgerTampered: the last line is not an entry.
@@ -97,17 +97,17 @@ class ChainedFile:
         if torn:
             self._put_aside(torn)
         entry = chain.follow(last, body)
-        fresh = not self.path.exists()
+        is_new = not self.path.exists()
         with self.path.open("ab") as file:
             file.write(entry.line().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        if fresh:
+        if is_new:
             sync_folder(self.path.parent)
         return entry
 
     def last(self) -> Entry | None:
-        """The newest whole entry; None where there is none yet.
+        """Return the newest whole entry, or None if there is none yet.
 
         Raises:
             LedgerTampered: the last line is not an entry.
@@ -115,7 +115,7 @@ class ChainedFile:
         return self._tail()[0]
 
     def _tail(self) -> tuple[Entry | None, bytes]:
-        """The last whole entry and the torn bytes after it, at a cost that does not grow with the file."""
+        """Return the last whole entry and the torn bytes after it; reads only the end of the file."""
         if not self.path.exists():
             return None, b""
         with self.path.open("rb") as file:
@@ -125,7 +125,7 @@ class ChainedFile:
         try:
             return self._parse(lines[-1], 0), torn
         except LedgerTampered:
-            # The whole file is read only now, because only that tells where the line stands.
+            # Reading the whole file raises the same error with the line's position.
             self.read()
             raise
 
@@ -133,7 +133,7 @@ class ChainedFile:
         try:
             return chain.parse(line.decode(), position, ledger=self.ledger)
         except UnicodeDecodeError:
-            # Not decodable is not parsable: let the chain word the error.
+            # What cannot be decoded cannot be parsed either; the chain has the wording of that error.
             return chain.parse("", position, ledger=self.ledger)
 
     def _put_aside(self, torn: bytes) -> None:
@@ -147,11 +147,11 @@ class ChainedFile:
 
 
 def _last_lines(file: BinaryIO) -> list[bytes]:
-    """The end of the file, split at line breaks, with its last whole line in it."""
+    """Return the end of the file, split at line breaks; the last whole line is part of it."""
     start = file.seek(0, os.SEEK_END)
     blocks: list[bytes] = []
     breaks = 0
-    # The first of two line breaks ends the line before, so that what follows it is whole.
+    # The first of two line breaks ends the previous line, so the line after it is whole.
     while start and breaks < 2:  # noqa: PLR2004
         end, start = start, max(0, start - _BLOCK_BYTES)
         file.seek(start)

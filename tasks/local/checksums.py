@@ -9,7 +9,7 @@ from typing import Any
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal; reads it in pieces.
+    """Return the file's SHA-256 in hexadecimal; reads the file in pieces.
 
     Raises:
         OSError: the file cannot be read.
@@ -19,6 +19,6 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value in canonical form, so that the order of keys and spaces do not count."""
+    """Return the SHA-256 of a JSON value in canonical form, where key order and spaces do not count."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,6 +1,6 @@
 """The environment that Prefect, MLflow and Great Expectations run in.
 
-Both read their settings when they are imported, so `apply` must come first.
+They read their settings when they are imported, so call `apply` before that.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from tasks.local.home import Home, current_home
 
 
 def settings(home: Home) -> dict[str, str]:
-    """Environment variables that keep all state below `home` and all telemetry off."""
+    """Return environment variables that keep all state below `home` and switch telemetry off."""
     return {
         "FEDREC_HOME": str(home.root),
-        # One thread per LightFM call: parallelism comes from clients, and one thread is reproducible.
+        # One thread per LightFM call: clients run in parallel, and a single thread is reproducible.
         "OMP_NUM_THREADS": "1",
         "DO_NOT_TRACK": "1",
         "TQDM_DISABLE": "1",
         "MPLCONFIGDIR": str(home.root / "matplotlib"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Training does not wait for a server that is away: `tasks/tracking/outbox_sender.py` sends it later.
-        # MLflow's own second tries would register a round twice where only the answer was lost.
+        # Training does not wait for an unreachable server: `tasks/tracking/outbox_sender.py` sends it later.
+        # MLflow's own retries would register a round twice when only the response was lost.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -34,8 +34,8 @@ def settings(home: Home) -> dict[str, str]:
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_LOGGING_LEVEL": "ERROR",
-        # Thousands of short task runs a job: written in batches they leave the processor to the training. The
-        # interval must be whole seconds: the server takes 0.5 as 0 and then spins.
+        # A job has thousands of short task runs. Written in batches, they leave the processor to training.
+        # The interval must be whole seconds: the server reads 0.5 as 0 and then loops without a pause.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
@@ -43,7 +43,7 @@ def settings(home: Home) -> dict[str, str]:
     }
 
 
-# What a user may set otherwise: an own server, an own folder, an own log level.
+# What a user may override: a server, a folder or a log level.
 OVERRIDABLE = ("MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
 
 
@@ -51,11 +51,11 @@ _applied: dict[str, str] = {}
 
 
 def apply() -> Home:
-    """The process environment holds `settings` of the current home, whose folder exists; returns the home."""
+    """Set the process environment to `settings` of the current home, make its folder and return the home."""
     home = current_home()
     home.mlflow.mkdir(parents=True, exist_ok=True)
     for name, value in settings(home).items():
-        # What an earlier call set for another home is not the user's wish.
+        # A value that an earlier call set for another home was not set by the user.
         if name not in OVERRIDABLE or os.environ.get(name) in (None, _applied.get(name, value)):
             os.environ[name] = _applied[name] = value
     return home

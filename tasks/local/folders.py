@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all."""
+"""Crash-safe building of folders: a reader sees a whole folder or none."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from models.errors import InvalidInput
 
 @contextlib.contextmanager
 def build_folder(target: Path) -> Iterator[Path]:
-    """`target` is the folder that the block filled; if the block raises, `target` is as it was before.
+    """Yield an empty folder for the block to fill, then move it to `target`.
 
-    The block gets an empty folder beside the target. An existing target is replaced by two renames: only a
-    crash between them leaves no target, and then the old one lies in the hidden folder beside it.
+    If the block raises, `target` is unchanged. An existing target is replaced by two renames. Only a crash
+    between the two leaves no target; the old one is then in a hidden folder in the same parent folder.
 
     Raises:
         InvalidInput: no folder can be made there.
     """
-    # A symbolic link stays one; what it points to is replaced.
+    # A symbolic link stays a link; the folder it points to is replaced.
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise InvalidInput(f"{target} cannot be made: {error.strerror}.", path=target) from error
     try:
-        new, old = workshop / "new", workshop / "old"
+        new, old = staging / "new", staging / "old"
         new.mkdir()
         yield new
         if target.exists():
@@ -41,11 +41,11 @@ def build_folder(target: Path) -> Iterator[Path]:
                 old.rename(target)
             raise
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def is_vacant(path: Path) -> bool:
-    """Whether nothing is at `path`, or only an empty folder."""
+    """Return whether `path` does not exist or is an empty folder."""
     if path.is_dir():
         return next(path.iterdir(), None) is None
     return not path.exists()

@@ -1,4 +1,4 @@
-"""Where fedrec keeps everything it writes: one folder, `FEDREC_HOME`."""
+"""The one folder below which fedrec keeps everything it writes, `FEDREC_HOME`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 class Home:
     """The folders below `FEDREC_HOME`, all absolute.
 
-    Everything a federation writes lies below `root`, so that deleting it forgets everything and copying it
-    moves everything.
+    Everything a federation writes is below `root`. Deleting `root` deletes all state; copying it copies all
+    state.
     """
 
     root: Path
@@ -54,11 +54,11 @@ class Home:
 
     @property
     def ledger(self) -> Path:
-        """The file of promotion decisions, one JSON object a line."""
+        """The file of promotion decisions, one JSON object per line."""
         return self.root / "ledger" / "decisions.jsonl"
 
 
 def current_home() -> Home:
-    """The home named by the environment variable `FEDREC_HOME`, or `.fedrec` in the checkout."""
+    """Return the home that the environment variable `FEDREC_HOME` names, or `.fedrec` in the checkout."""
     checkout = Path(__file__).resolve().parents[2]
     return Home(Path(os.environ.get("FEDREC_HOME") or checkout / ".fedrec").expanduser().resolve())

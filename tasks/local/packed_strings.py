@@ -1,4 +1,4 @@
-"""Strings in two memory-mapped files: the texts one after another, and where each of them begins."""
+"""Strings in two memory-mapped files: the texts one after another, and the offset at which each begins."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from models.errors import CorruptArtifact
 
 
 class PackedStrings(Sequence[str]):
-    """A list of strings that costs no memory of its own, and is shared between processes that map it.
+    """A list of strings in mapped memory, which all processes that map the files share.
 
-    `texts` is a view of all strings as bytes, to be searched at once.
+    `texts` is a view of all strings as bytes, so that one search covers them all.
 
     Args:
         texts: (bytes,) UTF-8 of all strings, one after another.
-        starts: (n + 1,) where each begins; the last is where all end.
+        starts: (n + 1,) the offset at which each string begins, then the offset at which the last one ends.
     """
 
     def __init__(self, texts: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> None:
-        # Views of plain bytes and numbers, which are many times faster to look at than arrays one by one.
+        # Reading single elements of a memoryview is many times faster than of an array.
         self.texts = texts.data if texts.size else memoryview(b"")
         self._starts = starts.data
         self._sorted = starts
         self._length = len(starts) - 1
 
     def at(self, byte: int) -> int:
-        """The place of the string that holds this byte of all texts."""
+        """Return the position of the string that the byte at this offset of `texts` belongs to."""
         return int(np.searchsorted(self._sorted, byte, side="right")) - 1
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class PackedStrings(Sequence[str]):
         return str(self.texts[self._starts[row] : self._starts[row + 1]], "utf-8")
 
     def __iter__(self) -> Iterator[str]:
-        # One decoding for all is many times faster than one each.
+        # Decoding all texts at once is many times faster than decoding one at a time.
         text = str(self.texts, "utf-8")
         if len(text) == len(self.texts):
             starts = self._sorted.tolist()
@@ -61,7 +61,7 @@ class PackedStrings(Sequence[str]):
 
 
 def write_strings(folder: Path, name: str, strings: Iterable[str]) -> None:
-    """`NAME.texts.npy` and `NAME.starts.npy` in the folder hold the strings."""
+    """Write the strings to `NAME.texts.npy` and `NAME.starts.npy` in the folder."""
     encoded = [each.encode() for each in strings]
     starts = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum([len(each) for each in encoded], out=starts[1:])
@@ -70,15 +70,15 @@ def write_strings(folder: Path, name: str, strings: Iterable[str]) -> None:
 
 
 def open_strings(folder: Path, name: str) -> PackedStrings:
-    """The strings that `write_strings` wrote.
+    """Return the strings that `write_strings` wrote, mapped into memory.
 
     Raises:
         CorruptArtifact: the two files do not belong together.
-        OSError, ValueError: a file is missing or no array.
+        OSError, ValueError: a file is missing or is not an array.
     """
     texts = np.load(folder / f"{name}.texts.npy", mmap_mode="r", allow_pickle=False)
     starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r", allow_pickle=False)
-    well = (
+    is_consistent = (
         texts.dtype == np.uint8
         and starts.dtype == np.int64
         and texts.ndim == starts.ndim == 1
@@ -87,6 +87,6 @@ def open_strings(folder: Path, name: str) -> PackedStrings:
         and starts[-1] == texts.size
         and bool((np.diff(starts) >= 0).all())
     )
-    if not well:
+    if not is_consistent:
         raise CorruptArtifact(f"{folder / name}: texts and starts do not belong together.")
     return PackedStrings(texts, starts)

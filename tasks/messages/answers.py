@@ -57,7 +57,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ClientEvaluation:
     """A client's sums over its held-out cases.
 
     Attributes:
@@ -81,7 +81,7 @@ class Evaluation:
     alone_s: float
 
 
-Answer = Checked | Delivery | Evaluation
+Answer = Checked | Delivery | ClientEvaluation
 
 
 def answer_as_json(answer: Answer) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
             for part in ("metrics", "alone", "benefit", "choice")
         )
         alone_s = number(body["alone_s"])
-        return Evaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
+        return ClientEvaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(
             f"The answer of {client_id!r} to {step!r} lacks a part or has one of a wrong form: {error}."

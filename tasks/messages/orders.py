@@ -1,58 +1,60 @@
-"""What the coordinator asks of a client, as plain values that travel through Prefect."""
+"""Orders from the coordinator to a client, as plain values that travel through Prefect."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.federation.postprocessors import Postprocessor
 from models.recommenders.families.families import family_of
 from models.recommenders.families.family import Family
 from models.recommenders.families.specs import FamilySpec
-from models.recommenders.lightfm.merge_rules import MergeRuleName
 from tasks.exchange.store import ArtifactRef, Exchange
 
 
 @dataclass(frozen=True)
 class JobContext:
-    """What all clients of a job are told alike.
+    """The part of an order that is the same for all clients of a job.
 
     Attributes:
         job_id: which job.
         seed: the job's seed, for training.
         spec: how to train.
-        merge_rule: whose client half prepares an update of LightFM's.
         exchange_url: where models come from and updates go to.
         data_dir, data_digest: the partition that holds the client's data.
         silos_dir: parent of the clients' private folders.
-        evaluation_seed, negatives: of the held-out cases' sampled negatives; alike for all jobs on the same
+        evaluation_seed, negatives: of the held-out cases' sampled negatives; the same in all jobs on the same
             data, so that their figures can be compared.
+        cohort: number of clients that each round selects.
+        postprocessors: what happens to contributions, in the order of the clients.
     """
 
     job_id: str
     seed: int
     spec: FamilySpec
-    merge_rule: MergeRuleName
     exchange_url: str
     data_dir: str
     data_digest: str
     silos_dir: str
     evaluation_seed: int
     negatives: int
+    cohort: int = 1
+    postprocessors: tuple[Postprocessor, ...] = ()
 
     @property
     def family(self) -> Family:
-        """The client half of how to train."""
-        return family_of(self.spec, self.merge_rule)
+        """Return the family that clients train."""
+        return family_of(self.spec)
 
     @property
     def exchange(self) -> Exchange:
-        """The exchange that models and updates travel through."""
+        """Return the exchange that models and updates travel through."""
         return Exchange(self.exchange_url)
 
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Which user embeddings a client starts from.
+    """The user embeddings that a client starts from.
 
     Attributes:
         job_id: the job that made them; None for a client that never trained, whose users start at random.
@@ -72,8 +74,8 @@ class ClientOrder:
     """One client's part of one round.
 
     Attributes:
-        job: what all clients are told.
-        client_id: who is asked.
+        job: the same for all clients.
+        client_id: whose order it is.
         round: of the model that the round makes (training) or has made (evaluation).
         base: the global model to start from, or to evaluate.
         start: the user embeddings to go with it.
@@ -87,5 +89,5 @@ class ClientOrder:
 
     @property
     def silo(self) -> Path:
-        """The client's private folder."""
+        """Return the client's private folder."""
         return Path(self.job.silos_dir) / self.client_id

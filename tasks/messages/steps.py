@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from data_contracts.interactions import InteractionLimits
 from models.errors import InvalidInput
+from models.federation.postprocessors import postprocessor_of, values_of
 from models.recommenders.families.specs import spec_of
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count
@@ -37,7 +38,9 @@ class StepOrder:
 
     def as_json(self) -> dict[str, Any]:
         """The order as JSON values."""
-        return {"step": self.step, "order": asdict(self.order), "arguments": dict(self.arguments)}
+        order = asdict(self.order)
+        order["job"]["postprocessors"] = [values_of(each) for each in self.order.job.postprocessors]
+        return {"step": self.step, "order": order, "arguments": dict(self.arguments)}
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> StepOrder:
@@ -58,7 +61,9 @@ class StepOrder:
                 if not JOB_ID.fullmatch(job_id):
                     raise InvalidInput(f"{job_id!r} is no job's id; a silo names folders by it.")
             count(order["round"])
-            context = JobContext(**{**job, "spec": spec_of(job["spec"])})
+            count(job["cohort"])
+            postprocessors = tuple(postprocessor_of(each) for each in job["postprocessors"])
+            context = JobContext(**{**job, "spec": spec_of(job["spec"]), "postprocessors": postprocessors})
             return cls(
                 step=value["step"],
                 order=ClientOrder(
@@ -70,7 +75,7 @@ class StepOrder:
                 ),
                 arguments=dict(value["arguments"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"A silo's order lacks a part or has an unknown one: {error}.") from error
 
     @property

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import about, champions, pending
+from models.promotion.champions import champions, entries_about, pending
 from models.promotion.decision import PromotionDecision, applied_body
 from models.promotion.evidence import RoundEvidence, Trial
 from tasks.local.home import Home
+from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion import ledger
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
-from tasks.tracking.registered_round import manifest_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,22 +52,22 @@ class Standing:
 
 
 def now() -> str:
-    """This moment as ISO 8601 in UTC."""
+    """Return this moment as ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def standing_of(entries: Sequence[Entry], model_name: str) -> Standing:
-    """Who serves a model once its pending decision, if there is one, is applied."""
+    """Return who serves a model once its pending decision, if there is one, is applied."""
     stack = champions(entries, model_name)
     interrupted = pending(entries, model_name)
     return Standing(_after(stack, interrupted) if interrupted else stack)
 
 
 def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
-    """Ledger, registry tag and aliases of a model agree; only within `tasks.promotion.ledger.locked`.
+    """Make ledger, registry tag and aliases of a model agree; only within `tasks.promotion.ledger.locked`.
 
-    A pending decision is completed. Aliases that were moved past fedrec are put back, because only a
-    decision makes a champion.
+    Complete a pending decision. Put back aliases that were moved past fedrec, because only a decision makes a
+    champion.
 
     Raises:
         LedgerTampered: the ledger does not hold; nothing is touched then.
@@ -80,7 +80,7 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
         version = interrupted.body["candidate"]
         repaired.append(f"completed the interrupted {interrupted.body['kind']} of version {version}")
     entries = ledger.read(home).entries
-    for last in about(entries, model_name)[-1:]:
+    for last in entries_about(entries, model_name)[-1:]:
         ledger.mirror(client, last)
     standing = Standing(champions(entries, model_name))
     if standing.champions:
@@ -89,7 +89,7 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
 
 
 def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
-    """The aliases stand as an accepted decision wants, and the ledger says so."""
+    """Move the aliases as an accepted decision wants, and write that to the ledger."""
     body = decision.body
     stack = champions(ledger.read(home).entries, body["model_name"])
     _set_aliases(client, body["model_name"], Standing(_after(stack, decision)))
@@ -97,7 +97,7 @@ def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
 
 
 def record(home: Home, client: MlflowClient, decision: PromotionDecision) -> Entry:
-    """The decision stands in the ledger, and in effect where it was accepted."""
+    """Write a decision to the ledger, and apply it where it was accepted."""
     entry = ledger.append(home, client, decision.body())
     if decision.accepted:
         apply(home, client, entry)
@@ -105,9 +105,9 @@ def record(home: Home, client: MlflowClient, decision: PromotionDecision) -> Ent
 
 
 def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEvidence, Trial]:
-    """A version's facts, and what came of loading it and scoring three fixed histories.
+    """Return a version's facts, and what came of loading it and scoring three fixed histories.
 
-    An artefact that does not prove is evidence, too: what is known of it then comes from the registry's tags.
+    An artefact that does not match its digests is evidence, too: its facts come from the registry's tags.
 
     Raises:
         NotFound: there is no such version.
@@ -121,23 +121,44 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
     trial = Trial(
         scores=scores.size, finite=int(np.isfinite(scores).sum()), distinct=int(np.unique(scores).size)
     )
-    return RoundEvidence.of(version, loaded.manifest, tags["fedrec.manifest"]), trial
+    return evidence_of(version, loaded.record, tags["fedrec.manifest"]), trial
 
 
 def facts_of(client: MlflowClient, model_name: str, version: int) -> RoundEvidence:
-    """A version's facts from its proved manifest alone: a champion is compared with, never scored again.
+    """Return a version's facts from its proved record alone: a champion is compared with, never scored again.
 
     Raises:
         NotFound: there is no such version.
-        CorruptArtifact: its manifest is not what the registry promises.
+        CorruptArtifact: its record is not what the registry promises.
     """
-    manifest = registry.load_manifest(client, model_name, version)
-    return RoundEvidence.of(version, manifest, manifest_digest(manifest))
+    promised = registry.tags_of(client, model_name, version).get("fedrec.manifest", "")
+    return evidence_of(version, registry.load_record(client, model_name, version), promised)
+
+
+def evidence_of(version: int, record: EvaluatedRound, manifest_sha256: str) -> RoundEvidence:
+    """Return the facts in a round's record.
+
+    Args:
+        version: number in the registry.
+        record: of the round.
+        manifest_sha256: digest of the record, as the registry promises it.
+    """
+    return RoundEvidence(
+        version=version,
+        job_id=record.job_id,
+        round=record.round,
+        model_sha256=record.model_sha256,
+        manifest_sha256=manifest_sha256,
+        data_digest=record.data_digest,
+        catalog_digest=record.catalog_digest,
+        contracts={str(name): str(result) for name, result in record.contracts.items()},
+        evaluation=record.evaluation,
+    )
 
 
 def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
-    """The newest accepted decision about a version, or None."""
-    for entry in reversed(about(ledger.read(home).entries, model_name)):
+    """Return the newest accepted decision about a version, or None."""
+    for entry in reversed(entries_about(ledger.read(home).entries, model_name)):
         body = entry.body
         if body["type"] == "decision" and body["candidate"] == version and body["accepted"]:
             return entry
@@ -145,7 +166,7 @@ def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
 
 
 def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
-    """Where the aliases differ from the ledger, in words."""
+    """Return where the aliases differ from the ledger, in words."""
     found = registry.aliases(client, model_name)
     wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
     return [
@@ -157,7 +178,7 @@ def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> l
 
 
 def require_target(model_name: str, standing: Standing) -> int:
-    """The version that a rollback returns to.
+    """Return the version that a rollback returns to.
 
     Raises:
         NotFound: there is none.
@@ -173,13 +194,13 @@ def require_target(model_name: str, standing: Standing) -> int:
 
 
 def _after(stack: tuple[int, ...], decision: Entry) -> tuple[int, ...]:
-    """The stack of champions once a decision is applied."""
+    """Return the stack of champions once a decision is applied."""
     promoted = decision.body["kind"] == "promotion"
     return (*stack, decision.body["candidate"]) if promoted else stack[:-1]
 
 
 def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
-    """The two aliases follow the stack; returns what differed before."""
+    """Move the two aliases to what the stack says; return what differed before."""
     faults = alias_faults(client, model_name, standing)
     if faults:
         wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
@@ -192,9 +213,8 @@ def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> l
 
 
 def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:
-    """What the registry's tags alone say about a round; an evaluation that is not proved does not count."""
+    """Return what the registry's tags alone say about a round; they prove no evaluation."""
     outcome = tags.get("fedrec.contracts", "unknown")
-    contracts: dict[str, Any] = {"all" if outcome == "passed" else "some": outcome}
     return RoundEvidence(
         version=version,
         job_id=tags.get("fedrec.job", ""),
@@ -203,6 +223,6 @@ def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:
         manifest_sha256=tags.get("fedrec.manifest", ""),
         data_digest=tags.get("fedrec.data", ""),
         catalog_digest=tags.get("fedrec.catalog", ""),
-        contracts=contracts,
+        contracts={"all" if outcome == "passed" else "some": outcome},
         evaluation=None,
     )

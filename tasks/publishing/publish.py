@@ -5,19 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import CorruptArtifact, LedgerTampered
 from models.ledger.chain import Entry
-from models.promotion.champions import about, champions
+from models.promotion.champions import champions, entries_about
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import MANIFEST, Labels, open_bundle, write_bundle
 from tasks.bundles.pointer import Pointer, Target, read_pointer, serving_folder, users_folder, write_pointer
 from tasks.local.checksums import sha256_of
 from tasks.local.home import Home
+from tasks.messages.record import JsonObject
 from tasks.promotion import ledger
 from tasks.promotion.promote import decision_of, standing_of
 from tasks.scoring.recommend import recommender_of
@@ -38,9 +39,9 @@ LayOutUsers = Callable[[Path, Mapping[str, str]], str]
 
 
 def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUsers | None = None) -> Pointer:
-    """The champion, and the challenger where the registry names one, are what serving processes answer from.
+    """Make serving processes answer from the champion, and from the challenger where the registry names one.
 
-    Writes only what is not there yet; with nothing new, nothing is written at all.
+    Write only what is not there yet, and nothing at all where nothing is new.
 
     Args:
         home: where bundles lie.
@@ -78,14 +79,14 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUser
 
 
 def _require_decided(home: Home, client: MlflowClient, model_name: str, version: int) -> None:
-    """Nothing happens where the ledger made the version champion, or lies with somebody else.
+    """Raise `LedgerTampered` unless the ledger made the version champion, or lies with somebody else.
 
-    A service on a machine of its own has the registry alone, and believes it.
+    A service on a machine of its own has the registry alone, and trusts it.
     """
     if not home.ledger.exists():
         return
     entries = ledger.read_verified(home, client).entries
-    if not about(entries, model_name):
+    if not entries_about(entries, model_name):
         return
     # Between a decision and the move of the alias either is right.
     decided = standing_of(entries, model_name).champion
@@ -120,13 +121,13 @@ def _target(
 
 
 def _users_beside(bundle: str, served: Pointer | None) -> str:
-    """What the pointer says of the users beside a bundle, which another publisher laid out."""
+    """Return what the pointer says of the users beside a bundle, which another publisher laid out."""
     known = (served.champion, served.challenger) if served else ()
     return next((target.users_sha256 for target in known if target and target.bundle == bundle), "")
 
 
 def _present(bundle: Path, served: Pointer | None) -> str | None:
-    """What the manifest of a bundle hashes to that is there already and whole; None where it is neither."""
+    """Return the digest of a bundle's manifest; None unless the bundle is there already and whole."""
     manifest = bundle / MANIFEST
     if not manifest.is_file():
         return None
@@ -154,27 +155,27 @@ def _built(client: MlflowClient, model_name: str, version: int, target: Path) ->
     )
 
 
-def facts_of(found: RegisteredRound, model_name: str) -> dict[str, Any]:
-    """What the manifest of a version says of it."""
-    manifest = found.manifest
+def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
+    """Return what a bundle says of the version it holds."""
+    record = found.record
     items, dims = found.model().items.shape
     return {
         "model_name": model_name,
         "version": found.version,
-        "round": manifest["round"],
+        "round": record.round,
         "sha256": found.sha256,
-        "job_id": manifest["job_id"],
-        "data_digest": manifest["data_digest"],
-        "catalog_digest": manifest["catalog_digest"],
-        "committed_at": manifest["committed_at"],
-        "epsilon": (manifest.get("privacy") or {}).get("epsilon"),
+        "job_id": record.job_id,
+        "data_digest": record.data_digest,
+        "catalog_digest": record.catalog_digest,
+        "committed_at": record.committed_at,
+        "epsilon": record.privacy.epsilon if record.privacy else None,
         "items": items,
         "dims": dims,
     }
 
 
-def decision_facts(entry: Entry | None) -> dict[str, Any]:
-    """What the ledger says of a decision."""
+def decision_facts(entry: Entry | None) -> JsonObject:
+    """Return what the ledger says of a decision."""
     if entry is None:
         return {}
     body = entry.body
@@ -189,7 +190,7 @@ def decision_facts(entry: Entry | None) -> dict[str, Any]:
 
 
 def labels_of(features: ItemFeatures) -> Labels:
-    """Labels such as "genres:Comedy", and "year:1995" for a column of few different whole numbers."""
+    """Return labels such as "genres:Comedy", and "year:1995" for a column of few different whole numbers."""
     found: dict[str, npt.NDArray[np.int64]] = {
         f"{column}:{label}": rows
         for column, by_label in features.labels.items()
@@ -206,7 +207,7 @@ def labels_of(features: ItemFeatures) -> Labels:
 
 
 def _prune(folder: Path, pointer: Pointer) -> None:
-    """Only the newest bundles are left beside those in use. Whoever maps one keeps it."""
+    """Remove all but the newest bundles beside those in use. A process that has mapped one keeps it."""
     used = {pointer.champion.bundle} | ({pointer.challenger.bundle} if pointer.challenger else set())
     others = [path.parent for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name not in used]
     others.sort(key=lambda path: path.stat().st_mtime)

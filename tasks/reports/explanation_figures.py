@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 
+from models.federation.client_drift import ClientDrift
+from tasks.messages.job_result import RoundResult
+from tasks.reports.explanation import ItemMap
 from tasks.reports.figure_style import (
     BLUE,
     GREEN,
@@ -23,7 +27,7 @@ from tasks.reports.figure_style import (
     svg,
     with_titles,
 )
-from tasks.reports.job_result import ClientDrifts
+from tasks.reports.result_rows import ClientDrifts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,23 +51,25 @@ _MARKS = (
 _OTHER = ("#b0bac4", ".")
 # Even for colour-blind readers, and of so few steps that matplotlib does not turn the scale into an image.
 _SHADES = colormaps["cividis"].resampled(16)
+# Of a client that is not in a round, or whose update nobody compared.
+_UNSEEN = ClientDrift(math.nan, math.nan)
 # So few rounds leave room for numbers.
 _NUMBERED_ROUNDS = 3
 
 
-def draw_map(items: Mapping[str, Any]) -> str:
-    """The items in their principal plane, as an `<svg>` element; a mark tells its title."""
+def draw_map(items: ItemMap) -> str:
+    """Draw the items in their principal plane, as an `<svg>` element; a mark shows its title."""
     figure = blank(4.9)
     axes = figure.subplots()
-    x, y, label = (np.asarray(items[name]) for name in ("x", "y", "label"))
+    x, y, label = (np.asarray(each) for each in (items.x, items.y, items.label))
     groups = []
     # What has no label lies beneath all others.
-    for place in (-1, *range(len(items["labels"]))):
+    for place in (-1, *range(len(items.labels))):
         rows = np.flatnonzero(label == place)
         if not rows.size:
             continue
         colour, marker = _OTHER if place < 0 else _MARKS[place]
-        name = ("other" if items["labels"] else "items") if place < 0 else items["labels"][place]
+        name = ("other" if items.labels else "items") if place < 0 else items.labels[place]
         marks = axes.scatter(
             x[rows],
             y[rows],
@@ -75,10 +81,8 @@ def draw_map(items: Mapping[str, Any]) -> str:
         )
         marks.set_label(short(name, 14))
         marks.set_gid(f"label{place}")
-        groups.append((f"map-label{place}", [items["titles"][row] for row in rows]))
-    for name, axis, share in zip(
-        ("First", "Second"), (axes.xaxis, axes.yaxis), items["explained"], strict=True
-    ):
+        groups.append((f"map-label{place}", [items.titles[row] for row in rows.tolist()]))
+    for name, axis, share in zip(("First", "Second"), (axes.xaxis, axes.yaxis), items.explained, strict=True):
         axis.set_label_text(f"{name} axis: {share:.1%} of the variance")
         axis.set_major_locator(MaxNLocator(5))
     axes.axhline(0, color="#d9dee3", lw=0.7, zorder=0)
@@ -90,15 +94,17 @@ def draw_map(items: Mapping[str, Any]) -> str:
     return text
 
 
-def draw_client_drift(rounds: Sequence[Mapping[str, Any]], drifts: Sequence[ClientDrifts]) -> str:
-    """A grid of clients by rounds twice, as an `<svg>` element: cosines with the sum, and lengths."""
+def draw_client_drift(rounds: Sequence[RoundResult], drifts: Sequence[ClientDrifts]) -> str:
+    """Draw a grid of clients by rounds twice, as an `<svg>` element: cosines with the sum, and lengths."""
     figure = blank(1.3 + 0.19 * len(drifts))
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, name, title in (
-        (left, "cosine", "Cosine with the sum"),
-        (right, "norm", "Length ÷ that of the sum"),
+    by_round = [one.client_drift for one in rounds]
+    seen = [[each.get(one.client_id, _UNSEEN) for each in by_round] for one in drifts]
+    for axes, values, title in (
+        (left, [[each.cosine for each in row] for row in seen], "Cosine with the sum"),
+        (right, [[each.norm for each in row] for row in seen], "Length ÷ that of the sum"),
     ):
-        _draw_grid(figure, axes, rounds, drifts, name)
+        _draw_grid(figure, axes, np.array(values), [one.round for one in rounds])
         axes.set_title(title)
     left.set_yticks(range(len(drifts)), [short(one.client_id, 14) for one in drifts])
     left.set_ylim(len(drifts) - 0.5, -0.5)
@@ -111,20 +117,9 @@ def _short_cell(found: re.Match[str]) -> str:
     return f'<path d="M{left} {top}H{right}V{bottom}H{left}Z" fill="{found[5]}" stroke="{found[5]}"/>'
 
 
-def _draw_grid(
-    figure: Figure, axes: Axes, rounds: Sequence[Mapping[str, Any]], drifts: Sequence[ClientDrifts], name: str
-) -> None:
-    empty: Mapping[str, Any] = {}
-    values = np.array(
-        [
-            [
-                (one.get("client_drift") or empty).get(each.client_id, empty).get(name, np.nan)
-                for one in rounds
-            ]
-            for each in drifts
-        ]
-    )
-    edges = np.arange(len(rounds) + 1) - 0.5, np.arange(len(drifts) + 1) - 0.5
+def _draw_grid(figure: Figure, axes: Axes, values: np.ndarray, rounds: Sequence[int]) -> None:
+    """Draw (clients, rounds) values; NaN leaves a cell empty."""
+    edges = np.arange(len(rounds) + 1) - 0.5, np.arange(len(values) + 1) - 0.5
     grid = axes.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=_SHADES, edgecolors="face", lw=0.3)
     if len(rounds) <= _NUMBERED_ROUNDS:
         middle = (np.nanmax(values) + np.nanmin(values)) / 2
@@ -132,7 +127,7 @@ def _draw_grid(
             value = values[row, column]
             ink = "white" if value <= middle else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
-    number_rounds(axes, [one["round"] for one in rounds])
+    number_rounds(axes, rounds)
     axes.set_xlim(-0.5, len(rounds) - 0.5)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

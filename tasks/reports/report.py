@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from models.evaluation.benefit import FEWEST_CASES
 from tasks.local.atomic import write_atomically
+from tasks.messages.job_result import JobResult
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation
-from tasks.reports.job_result import (
-    Result,
+from tasks.reports.result_rows import (
     benefits,
     client_drifts,
     comparisons,
@@ -29,9 +30,9 @@ _TEMPLATE = "report.html.j2"
 
 
 def write_report(
-    result: Result, path: Path, *, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
+    result: JobResult, path: Path, *, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
 ) -> Path:
-    """`path` holds the job's report; equal results give equal bytes.
+    """Write a job's report to `path` and return the path; equal results give equal bytes.
 
     The file loads nothing from elsewhere and runs no script: it can be mailed, archived and logged to MLflow.
 
@@ -40,18 +41,15 @@ def write_report(
         path: the HTML file; replaced as a whole.
         explanation: what the items of the job's models show.
         open_next: lines that tell the reader where to go from here; each may hold one `command` in backticks.
-
-    Returns:
-        The path.
     """
     write_atomically(path, render_report(result, explanation, open_next).encode(), durable=False)
     return path
 
 
 def render_report(
-    result: Result, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
+    result: JobResult, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
 ) -> str:
-    """The report's HTML."""
+    """Return the report's HTML."""
     # Both take a while to import, and most commands need neither.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -96,7 +94,7 @@ def render_report(
         colours=STAGE_COLOURS,
         tallies=contract_tallies(result),
         rejections=rejections(result),
-        settings=list(_flat(result["config"])),
+        settings=list(_flat(result.config)),
         figures=figures,
         open_next=open_next or _places_to_go(result),
         fewest_cases=FEWEST_CASES,
@@ -109,8 +107,8 @@ def _shown(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(name, value) of each setting, nested names joined by dots as `--set` takes them."""
+def _flat(config: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return (name, value) of each setting, nested names joined by dots as `--set` takes them."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -119,10 +117,10 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{name}", text
 
 
-def _places_to_go(result: Result) -> list[str]:
-    places = [f"MLflow's and Prefect's pages on this job (run {result['run_id']}): `make ui`"]
-    if result["rounds"]:
-        version = result["rounds"][-1]["version"]
+def _places_to_go(result: JobResult) -> list[str]:
+    places = [f"MLflow's and Prefect's pages on this job (run {result.run_id}): `make ui`"]
+    if result.rounds:
+        version = result.rounds[-1].version
         places += [
             "Put the last version through the gates: `fedrec promote`",
             'Ask the champion for recommendations: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from models.evaluation.judgement import Judgement
+from tasks.messages.job_result import JobResult, RoundResult
 from tasks.reports.explanation import Explanation
 from tasks.reports.explanation_figures import draw_client_drift, draw_map
 from tasks.reports.figure_style import (
@@ -28,7 +29,7 @@ from tasks.reports.figure_style import (
     stacked,
     svg,
 )
-from tasks.reports.job_result import ClientBenefit, TimeShare, client_drifts, in_bytes, judgement
+from tasks.reports.result_rows import ClientBenefit, TimeShare, client_drifts, in_bytes, judgement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,17 +53,17 @@ SHOWN_ROUNDS = 60
 
 
 def draw_all(
-    result: Mapping[str, Any],
+    result: JobResult,
     gains: Sequence[ClientBenefit],
     times: Sequence[TimeShare],
     explanation: Explanation,
 ) -> dict[str, str]:
-    """Every figure that the result has numbers for, by name, as an `<svg>` element."""
-    rounds, drifts, by = result["rounds"], client_drifts(result), judgement(result)
+    """Return every figure that the result has numbers for, by name, as an `<svg>` element."""
+    rounds, drifts, by = result.rounds, client_drifts(result), judgement(result)
     drawn: dict[str, str] = {}
     with drawing():
         if rounds:
-            evaluated = any(one["metrics"].get(f"validation/{by.quality}") is not None for one in rounds)
+            evaluated = any(one.metrics.get(f"validation/{by.quality}") is not None for one in rounds)
             drawn["convergence"] = svg(
                 _draw_convergence(rounds, by, evaluated),
                 "convergence",
@@ -79,30 +80,30 @@ def draw_all(
             )
         if drifts:
             drawn["client_drift"] = draw_client_drift(rounds[-SHOWN_ROUNDS:], drifts[:SHOWN_CLIENTS])
-        if explanation["map"]:
-            drawn["map"] = draw_map(explanation["map"])
+        if explanation.map:
+            drawn["map"] = draw_map(explanation.map)
         drawn["wall_time"] = svg(_draw_wall_time(times), "wall", "Shares of the wall time by stage")
     return drawn
 
 
 def shown_benefits(gains: Sequence[ClientBenefit]) -> list[ClientBenefit]:
-    """The clients that the figure has room for: all, or the two ends of the list."""
+    """Return the clients that the figure has room for: all, or the two ends of the list."""
     half = SHOWN_CLIENTS // 2
     return list(gains) if len(gains) <= SHOWN_CLIENTS else [*gains[:half], *gains[-half:]]
 
 
-def _draw_convergence(rounds: Sequence[Mapping[str, Any]], by: Judgement, evaluated: bool) -> Figure:
+def _draw_convergence(rounds: Sequence[RoundResult], by: Judgement, evaluated: bool) -> Figure:
     panels = [
         (f"validation/{by.quality}", by.quality_label, BLUE, "o"),
         (f"validation/{by.second}", by.second_label, VERMILION, "s"),
     ]
     figure, every = stacked(3 if evaluated else 1, height=1.45)
     for axes, (name, title, colour, marker) in zip(every[:-1], panels, strict=False):
-        values = [(one["round"], one["metrics"].get(name)) for one in rounds]
+        values = [(one.round, one.metrics.get(name)) for one in rounds]
         points = [(number, value) for number, value in values if value is not None]
         _draw_line(axes, points, colour, marker)
         axes.set_title(f"{title} on validation")
-    drift = [(one["round"], one["drift"]) for one in rounds if one.get("drift") is not None]
+    drift = [(one.round, one.drift) for one in rounds if one.drift is not None]
     _draw_line(every[-1], drift, "#52606d", "")
     every[-1].set_title("Drift: how far the merged model moved (logarithmic)")
     # The first round leaves the random start and would flatten all others on a linear scale.
@@ -163,26 +164,24 @@ def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
     return figure
 
 
-def _draw_rounds(result: Mapping[str, Any]) -> Figure:
-    """A grid: above, what the contracts said of each round; below, what became of each client in it."""
-    rounds = result["rounds"][-SHOWN_ROUNDS:]
-    place = {one["round"]: x for x, one in enumerate(rounds)}
+def _draw_rounds(result: JobResult) -> Figure:
+    """Draw a grid: above, what the contracts said of each round; below, what became of each client in it."""
+    rounds = result.rounds[-SHOWN_ROUNDS:]
+    place = {one.round: x for x, one in enumerate(rounds)}
     good: list[tuple[float, float]] = []
     bad: list[tuple[float, float]] = []
-    by_round = [one for one in result["contracts"] if _round_of(one["subject"]) in place]
-    names = list(dict.fromkeys(one["contract"] for one in by_round))
-    for one in by_round:
-        y = names.index(one["contract"])
-        (good if one["passed"] else bad).append((place[_round_of(one["subject"])], y))
+    by_round = [one for one in result.contracts if _round_of(one.subject) in place]
+    names = list(dict.fromkeys(one.contract for one in by_round))
+    for check in by_round:
+        y = names.index(check.contract)
+        (good if check.passed else bad).append((place[_round_of(check.subject)], y))
     clients = _shown_clients(result)
     first = len(names) + 0.7 if names else 0
     rows = {client_id: first + y for y, client_id in enumerate(clients)}
     for one in rounds:
-        x = place[one["round"]]
-        good += [(x, rows[client_id]) for client_id in one["accepted"] if client_id in rows]
-        bad += [
-            (x, rows[rejected["client_id"]]) for rejected in one["rejected"] if rejected["client_id"] in rows
-        ]
+        x = place[one.round]
+        good += [(x, rows[client_id]) for client_id in one.accepted if client_id in rows]
+        bad += [(x, rows[rejected.client_id]) for rejected in one.rejected if rejected.client_id in rows]
     figure, (axes,) = stacked(1, height=0.75 + 0.19 * (len(names) + len(clients) + 0.7))
     size = min(34.0, 34.0 * (32 / max(len(rounds), 1)) ** 2)
     _draw_marks(axes, good, "s", SKY, size)
@@ -190,7 +189,7 @@ def _draw_rounds(result: Mapping[str, Any]) -> Figure:
     axes.set_yticks([*range(len(names)), *rows.values()], [*names, *(short(name) for name in clients)])
     for y, label in enumerate(axes.get_yticklabels()):
         label.set_fontweight("bold" if y < len(names) else "normal")
-    number_rounds(axes, [one["round"] for one in rounds])
+    number_rounds(axes, [one.round for one in rounds])
     axes.set_ylim(first + len(clients) - 0.3, -0.7)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -222,7 +221,7 @@ def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
     return figure
 
 
-def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+def _draw_seconds(rounds: Sequence[RoundResult]) -> Figure:
     stages = {
         "train": "Training",
         "transfer": "Transfer",
@@ -236,13 +235,13 @@ def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     numbers = range(len(rounds))
     bottom = [0.0] * len(rounds)
     for key, label in stages.items():
-        heights = [one["seconds"].get(key) or 0.0 for one in rounds]
+        heights = [one.seconds.get(key) or 0.0 for one in rounds]
         if key in ("transfer", "polling") and not any(heights):
             continue  # the clients are threads
         axes.bar(numbers, heights, 0.85, bottom=bottom, color=STAGE_COLOURS[label], label=label)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     rest = [
-        max(0.0, (one["seconds"].get("total") or 0.0) - low) for one, low in zip(rounds, bottom, strict=True)
+        max(0.0, (one.seconds.get("total") or 0.0) - low) for one, low in zip(rounds, bottom, strict=True)
     ]
     axes.bar(numbers, rest, 0.85, bottom=bottom, color=STAGE_COLOURS["Not accounted for"], label="Rest")
     _finish_bars(axes, rounds, "seconds")
@@ -250,33 +249,33 @@ def _draw_seconds(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _draw_bytes(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+def _draw_bytes(rounds: Sequence[RoundResult]) -> Figure:
     figure, (axes,) = stacked(1, height=1.9)
-    axes.bar(range(len(rounds)), [one["update_bytes"] for one in rounds], 0.85, color=BLUE)
+    axes.bar(range(len(rounds)), [one.update_bytes for one in rounds], 0.85, color=BLUE)
     _finish_bars(axes, rounds, "")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
     axes.set_ylim(bottom=0)
     return figure
 
 
-def _finish_bars(axes: Axes, rounds: Sequence[Mapping[str, Any]], label: str) -> None:
+def _finish_bars(axes: Axes, rounds: Sequence[RoundResult], label: str) -> None:
     axes.grid(axis="y", color=FAINT, lw=0.7)
-    number_rounds(axes, [one["round"] for one in rounds])
+    number_rounds(axes, [one.round for one in rounds])
     axes.set_ylabel(label)
 
 
-def _shown_clients(result: Mapping[str, Any]) -> list[str]:
-    """All clients, or, where there is no room for all, those that were rejected."""
-    clients = [one["client_id"] for one in result["clients"]]
-    rejected = {one["client_id"] for each in result["rounds"] for one in each["rejected"]}
+def _shown_clients(result: JobResult) -> list[str]:
+    """Return all clients, or, where there is no room for all, those that were rejected."""
+    clients = [one.client_id for one in result.clients]
+    rejected = {one.client_id for each in result.rounds for one in each.rejected}
     if not clients:
-        clients = sorted(rejected | {client_id for one in result["rounds"] for client_id in one["accepted"]})
+        clients = sorted(rejected | {client_id for one in result.rounds for client_id in one.accepted})
     if len(clients) > SHOWN_CLIENTS:
         clients = [client_id for client_id in clients if client_id in rejected][:SHOWN_CLIENTS]
     return clients
 
 
 def _round_of(subject: str) -> int:
-    """The round that a contract's subject names (`round-7`); -1 where it names a client."""
+    """Return the round that a contract's subject names (`round-7`); -1 where it names a client."""
     found = re.fullmatch(r"round-(\d+)", subject)
     return int(found[1]) if found else -1

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.recommenders.scoring.recommender import Recommendation, Recommender
-from tasks.datasets.history_stream import UserHistory, deal, histories_in
+from tasks.datasets.history_stream import UserHistory, histories_in, write_buckets
 from tasks.datasets.tables import refuse
 from tasks.local.atomic import replacing
 from tasks.local.home import Home
@@ -81,7 +81,7 @@ def score_users(
             tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
             replacing(out) as part,
         ):
-            dealt = deal(
+            dealt = write_buckets(
                 users, Path(folder), item_rows, weight, lambda rows: tell("interactions", rows, None)
             )
             with pq.ParquetWriter(part, schema, compression="zstd") as writer:

@@ -17,7 +17,7 @@ from typing import Any
 from models.errors import LedgerTampered
 from models.ledger import chain
 from models.ledger.chain import Entry
-from models.ledger.head import Head, head_of, why_not_on
+from models.ledger.head import Head, divergence, head_of
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
 from tasks.messages.signed_head import Signed
@@ -39,7 +39,7 @@ class Contents:
 
     def why_without(self, signed: Signed) -> str | None:
         """What is wrong with the ledger if this was signed about it; None where it holds head and answer."""
-        fault = why_not_on(self._entries, signed.head)
+        fault = divergence(self._entries, signed.head)
         if fault is None and self._places.get(signed.answer, 0) <= signed.head.count:
             return f"it holds {signed.head}, but not the answer {signed.answer[:12]} that left with it"
         return fault
@@ -78,7 +78,7 @@ class EgressLedger:
             bytes: its size.
             sha256: of its bytes.
             fields: names of the arrays and figures in it.
-            treatment: what was done to protect users, such as "none".
+            treatment: names of the postprocessors that changed it, or "none".
             to: where it goes.
             refused: why it does not leave; empty where it does.
 

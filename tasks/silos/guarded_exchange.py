@@ -54,7 +54,7 @@ class Border:
         policy: its owner's.
         silo: its name; it writes below `silos/<silo>/` only.
         job_id, round: what the order is part of.
-        treatment: what was done to the figures to protect users.
+        treatment: names of the postprocessors that changed an update, or "none".
     """
 
     ledger: EgressLedger
@@ -84,7 +84,7 @@ class Border:
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
             fields=fields,
-            treatment=self.treatment,
+            treatment=self.treatment if kind == UPDATE else "none",
             to=folder,
             refused=fault,
         )

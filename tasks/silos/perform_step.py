@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,9 +14,8 @@ from data_contracts.outcome import ContractOutcome
 from models.errors import EgressRefused
 from models.federation.envelope import Question
 from tasks.clients.check_data import check_client
-from tasks.clients.client_data import base_of
 from tasks.clients.evaluate import compare_client, evaluate_client
-from tasks.clients.train import trained_update
+from tasks.clients.train import train_and_put
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.datasets.snapshot import forget_snapshots, take_snapshot
 from tasks.datasets.source import Source
@@ -81,7 +79,8 @@ def work(silo: Silo, asked: StepOrder) -> None:
         silos_dir=str(silo.home.silos),
     )
     order = replace(order, job=job)
-    border = Border(ledger, silo.policy, silo.name, job.job_id, order.round)
+    treatment = ", ".join(each.name for each in job.postprocessors) or "none"
+    border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment)
     exchange = GuardedExchange(silo.exchange_url, border)
     answer = _perform(replace(asked, order=order), exchange)
     if isinstance(answer, Checked):
@@ -107,7 +106,7 @@ def without_values(outcome: ContractOutcome) -> ContractOutcome:
     A value may be a user's id, or an item that a user bought.
     """
     breaches = tuple(
-        replace(each, observed=f"{each.count} rows otherwise, which the silo's log shows")
+        replace(each, observed=f"{each.count} rows in breach, listed in the silo's log")
         if each.count
         else each
         for each in outcome.breaches
@@ -179,15 +178,8 @@ def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
-    started = time.perf_counter()
-    base_of(order)
-    fetched = time.perf_counter()
-    data, lightfm_s = trained_update(order)
-    trained = time.perf_counter()
     # An update of an earlier round was merged or refused by now; nobody reads it any more.
     for earlier in range(max(1, order.round - 2), order.round):
         exchange.remove(silo_updates_folder(order.client_id, order.job.job_id, earlier))
-    ref = exchange.put(silo_updates_folder(order.client_id, order.job.job_id, order.round), data)
-    ended = time.perf_counter()
-    transfer_s = fetched - started + ended - trained
-    return Delivery(order.client_id, ref, started, ended, lightfm_s, transfer_s)
+    folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)
+    return train_and_put(order, exchange, folder)

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
@@ -18,6 +17,7 @@ from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
 from tasks.exchange.codec import decode_model
+from tasks.messages.round_record import EvaluatedRound, record_digest
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class RegisteredRound:
 
     Attributes:
         version: number in the registry.
-        manifest: the round's `round.json`.
+        record: the round's `round.json`.
         model_bytes: the model as `tasks.exchange.codec.encode_model` wrote it.
         items: the catalogue in row order, with at least `item_id`.
         tags: the version's tags in the registry.
     """
 
     version: int
-    manifest: dict[str, Any]
+    record: EvaluatedRound
     model_bytes: bytes
     items: pd.DataFrame
     tags: dict[str, str]
@@ -41,10 +41,10 @@ class RegisteredRound:
     @property
     def sha256(self) -> str:
         """Digest of the model's bytes."""
-        return str(self.manifest["model_sha256"])
+        return self.record.model_sha256
 
     def model(self) -> GlobalModel:
-        """The decoded model.
+        """Return the decoded model.
 
         Raises:
             CorruptArtifact: the bytes are no global model.
@@ -61,16 +61,10 @@ class RegisteredRound:
         return model
 
 
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content, whatever its layout in the file."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_manifest(
+def read_record(
     source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
-) -> dict[str, Any]:
-    """The `round.json` of a version's artefact folder, compared with the registry's tag.
+) -> EvaluatedRound:
+    """Return the `round.json` of a version's artefact folder, compared with the registry's tag.
 
     Args:
         source: URI of the artefact folder.
@@ -81,25 +75,25 @@ def read_manifest(
 
     Raises:
         NotFound: the file is missing.
-        CorruptArtifact: it is not what the tag promises, or there is no such tag.
+        CorruptArtifact: it is not what the tag promises, there is no such tag, or its format is unknown.
     """
     if "fedrec.sha256" not in tags or "fedrec.manifest" not in tags:
         raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
     path, promised = f"{source}/round.json", tags["fedrec.manifest"]
     try:
-        manifest: dict[str, Any] = json.loads(_read(path, tracking_uri))
+        value = json.loads(_read(path, tracking_uri))
     except ValueError as error:
         raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=path) from error
-    actual = manifest_digest(manifest)
+    actual = record_digest(value)
     if actual != promised:
         raise CorruptArtifact(
-            f"{where}: its manifest {path} has digest {actual}, but its registry tag promises {promised}; "
+            f"{where}: its record {path} has digest {actual}, but its registry tag promises {promised}; "
             "it was changed after the round.",
             path=path,
             actual=actual,
             promised=promised,
         )
-    return manifest
+    return EvaluatedRound.of_json(value, f"{where}: {path}", "Use another version.")
 
 
 def read_round(
@@ -110,7 +104,7 @@ def read_round(
     where: str,
     tracking_uri: str | None = None,
 ) -> RegisteredRound:
-    """A version's manifest, model and items, all proved.
+    """Return a version with its record, model and items, all proved.
 
     Args:
         version: its number.
@@ -118,16 +112,16 @@ def read_round(
         run_artifacts: URI of the run's artefacts, where the items lie.
         tags: the version's tags.
         where: what to call the version in an error.
-        tracking_uri: as in `read_manifest`.
+        tracking_uri: as in `read_record`.
 
     Raises:
         NotFound: an artefact is missing.
-        CorruptArtifact: manifest, model or items are not what their SHA-256 promises.
+        CorruptArtifact: record, model or items are not what their SHA-256 promises.
     """
-    manifest = read_manifest(source, tags, where, tracking_uri)
+    record = read_record(source, tags, where, tracking_uri)
     data = _read(f"{source}/model.safetensors", tracking_uri)
     actual = hashlib.sha256(data).hexdigest()
-    for origin, promised in (("manifest", manifest["model_sha256"]), ("registry", tags["fedrec.sha256"])):
+    for origin, promised in (("record", record.model_sha256), ("registry", tags["fedrec.sha256"])):
         if actual != promised:
             raise CorruptArtifact(
                 f"{where}: its model has SHA-256 {actual}, but its {origin} promises {promised}.",
@@ -138,17 +132,17 @@ def read_round(
             )
     items = pd.read_parquet(io.BytesIO(_read(f"{run_artifacts}/catalog/items.parquet", tracking_uri)))
     digest = ItemCatalog.of(items["item_id"]).digest
-    if digest != manifest["catalog_digest"]:
+    if digest != record.catalog_digest:
         raise CorruptArtifact(
-            f"{where}: its run's items have digest {digest}, but its manifest promises "
-            f"{manifest['catalog_digest']}.",
+            f"{where}: its run's items have digest {digest}, but its record promises "
+            f"{record.catalog_digest}.",
             version=version,
         )
-    return RegisteredRound(version=version, manifest=manifest, model_bytes=data, items=items, tags=dict(tags))
+    return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
 
 
 def _read(uri: str, tracking_uri: str | None) -> bytes:
-    """An artefact's bytes, from its file where it is local and through MLflow elsewhere."""
+    """Return an artefact's bytes, from its file where it is local and through MLflow elsewhere."""
     parsed = urlparse(uri)
     if parsed.scheme not in ("", "file"):
         return _download(uri, tracking_uri)

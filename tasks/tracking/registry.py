@@ -7,14 +7,14 @@ A version holds no pickle and no MLflow flavour: its source is the round's artef
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.errors import NotFound
 from tasks.local.environment import settings
 from tasks.local.home import Home
-from tasks.tracking.registered_round import RegisteredRound, manifest_digest, read_manifest, read_round
+from tasks.messages.round_record import EvaluatedRound
+from tasks.tracking.registered_round import RegisteredRound, read_record, read_round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ _RECOMMENDER = "recommender"
 
 
 def client(home: Home) -> MlflowClient:
-    """A client of the registry that `home` and the environment name; makes a missing database."""
+    """Return a client of the registry that `home` and the environment name; make a missing database."""
     from mlflow.tracking import MlflowClient
 
     uri = _tracking_uri(home)
@@ -35,7 +35,7 @@ def client(home: Home) -> MlflowClient:
 
 
 def open_registry(home: Home) -> MlflowClient:
-    """A client of a registry that exists already, for commands that only read or promote.
+    """Return a client of a registry that exists already, for commands that only read or promote.
 
     Raises:
         NotFound: there is no database yet.
@@ -50,7 +50,7 @@ def open_registry(home: Home) -> MlflowClient:
 
 
 def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
-    """A registered model of this name exists and is marked as one of fedrec's."""
+    """Make a registered model of this name unless there is one, marked as one of fedrec's."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -65,53 +65,52 @@ def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
 
 
 def register_round(
-    client: MlflowClient, model_name: str, run_id: str, round_folder_uri: str, manifest: Mapping[str, Any]
+    client: MlflowClient, model_name: str, run_id: str, round_folder_uri: str, record: EvaluatedRound
 ) -> int:
-    """The round is a version of the registered model; returns its number.
+    """Register a round as a version of the registered model; return its number.
 
     One call to the registry with all tags in it, so that a version never stands there half described.
-    Registering twice makes two versions: where a crash may lie between, ask `find_version` first.
+    Registering twice makes two versions: where a crash may lie between, call `find_version` first.
 
     Args:
         client: the registry.
         model_name: a model that `ensure_registered_model` has made.
         run_id: the job's run.
         round_folder_uri: the artefact folder with `model.safetensors` and `round.json`.
-        manifest: the content of `round.json`.
+        record: of the round, as `round.json` holds it.
     """
     made = client.create_model_version(
         name=model_name,
         source=round_folder_uri,
         run_id=run_id,
-        tags=version_tags(manifest),
+        tags=version_tags(record),
         await_creation_for=0,
     )
     return int(made.version)
 
 
-def version_tags(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a round's version: what finds, proves and compares it in MLflow's UI."""
-    breached = sorted(name for name, outcome in manifest["contracts"].items() if outcome != "passed")
-    evaluation = manifest["evaluation"]
+def version_tags(record: EvaluatedRound) -> dict[str, str]:
+    """Return the tags of a round's version: what finds, proves and compares it in MLflow's UI."""
+    breached = sorted(name for name, result in record.contracts.items() if result != "passed")
     tags = {
-        "fedrec.job": str(manifest["job_id"]),
-        "fedrec.round": str(manifest["round"]),
-        "fedrec.sha256": str(manifest["model_sha256"]),
-        "fedrec.manifest": manifest_digest(manifest),
-        "fedrec.catalog": str(manifest["catalog_digest"]),
-        "fedrec.data": str(manifest["data_digest"]),
+        "fedrec.job": record.job_id,
+        "fedrec.round": str(record.round),
+        "fedrec.sha256": record.model_sha256,
+        "fedrec.manifest": record.digest,
+        "fedrec.catalog": record.catalog_digest,
+        "fedrec.data": record.data_digest,
         "fedrec.contracts": f"breached: {', '.join(breached)}" if breached else "passed",
-        "fedrec.evaluated": "true" if evaluation else "false",
+        "fedrec.evaluated": "true" if record.evaluation else "false",
     }
-    for name, metric in (evaluation["metrics"] if evaluation else {}).items():
-        if metric["weight"]:
+    for name, metric in (record.evaluation.metrics if record.evaluation else {}).items():
+        if metric.weight:
             # MLflow allows no "@" in the key of a tag.
-            tags[f"fedrec.metric.{name.replace('@', '_at_')}"] = f"{metric['total'] / metric['weight']:.6f}"
+            tags[f"fedrec.metric.{name.replace('@', '_at_')}"] = f"{metric.value:.6f}"
     return tags
 
 
 def find_version(client: MlflowClient, model_name: str, job_id: str, round: int) -> int | None:
-    """The version of a job's round, or None where that round was not registered."""
+    """Return the version of a job's round, or None where that round was not registered."""
     found = client.search_model_versions(
         f"name = {_quoted(model_name)} and tags.`fedrec.job` = {_quoted(job_id)} "
         f"and tags.`fedrec.round` = '{int(round)}'"
@@ -120,7 +119,7 @@ def find_version(client: MlflowClient, model_name: str, job_id: str, round: int)
 
 
 def newest_evaluated(client: MlflowClient, model_name: str) -> int | None:
-    """The newest version whose round was evaluated, or None."""
+    """Return the newest version whose round was evaluated, or None."""
     found = client.search_model_versions(
         f"name = {_quoted(model_name)} and tags.`fedrec.evaluated` = 'true'",
         max_results=1,
@@ -130,7 +129,7 @@ def newest_evaluated(client: MlflowClient, model_name: str) -> int | None:
 
 
 def require_evaluated(client: MlflowClient, model_name: str) -> int:
-    """The newest version whose round was evaluated.
+    """Return the newest version whose round was evaluated.
 
     Raises:
         NotFound: there is none.
@@ -146,13 +145,13 @@ def require_evaluated(client: MlflowClient, model_name: str) -> int:
 
 
 def registered_models(client: MlflowClient) -> list[str]:
-    """Names of the models that fedrec registered, sorted."""
+    """Return the names of the models that fedrec registered, sorted."""
     found = client.search_registered_models(f"tags.`{_KIND}` = '{_RECOMMENDER}'")
     return sorted(model.name for model in found)
 
 
 def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
-    """The given name if it is registered, or the only one registered.
+    """Return the given name if it is registered, or the only one registered.
 
     Raises:
         NotFound: nothing is registered, not under that name, or several are and none was named.
@@ -183,7 +182,7 @@ def aliases(client: MlflowClient, model_name: str) -> dict[str, int]:
 
 
 def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> int:
-    """The version number behind a number or an alias.
+    """Return the version number behind a number or an alias.
 
     Raises:
         NotFound: there is no such alias.
@@ -208,7 +207,7 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
 
 
 def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, str]:
-    """A version's tags.
+    """Return a version's tags.
 
     Raises:
         NotFound: there is no such version.
@@ -216,24 +215,24 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
     return dict(_version(client, model_name, version).tags)
 
 
-def load_manifest(client: MlflowClient, model_name: str, version: int) -> dict[str, Any]:
-    """A version's proved manifest.
+def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
+    """Return a version's proved record.
 
     Raises:
-        NotFound: there is no such version, or its manifest is missing.
-        CorruptArtifact: the manifest is not what the registry promises.
+        NotFound: there is no such version, or its record is missing.
+        CorruptArtifact: the record is not what the registry promises.
     """
     found = _version(client, model_name, version)
     where = f"Version {version} of {model_name!r}"
-    return read_manifest(found.source, dict(found.tags), where, client.tracking_uri)
+    return read_record(found.source, dict(found.tags), where, client.tracking_uri)
 
 
 def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
-    """A version with its manifest, model and items, all proved.
+    """Return a version with its record, model and items, all proved.
 
     Raises:
         NotFound: there is no such version or alias, or an artefact of it is missing.
-        CorruptArtifact: manifest, model or items are not what their SHA-256 promises.
+        CorruptArtifact: record, model or items are not what their SHA-256 promises.
     """
     version = resolve_version(client, model_name, version_or_alias)
     found = _version(client, model_name, version)

@@ -10,18 +10,25 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
+from pydantic import JsonValue
 
-from models.kernel.metric import values
+from models.kernel.metric import Metric, as_json, values
 from tasks.jobs.lease import left_behind
 from tasks.local.home import Home
+from tasks.messages.outbox_messages import Table
+from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.registry import ensure_registered_model, find_version, register_round
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
     from mlflow.tracking import MlflowClient
+
+# Name -> one value a row.
+Columns = Mapping[str, Sequence[JsonValue]]
 
 _JOB_TAG = "fedrec.job"
 
@@ -43,8 +50,8 @@ class Tracker:
         self.run_id = run_id
         self.model_name = model_name
 
-    def log_opening(self, config: Mapping[str, Any], items: Path) -> None:
-        """Configuration and item catalogue, the Parquet file `items`, stand in the run."""
+    def log_opening(self, config: Mapping[str, JsonValue], items: Path) -> None:
+        """Log a job's configuration and its item catalogue, the Parquet file `items`."""
         from mlflow.entities import Param
 
         parameters = [Param(name, str(value)[:500]) for name, value in flattened(config)]
@@ -55,8 +62,8 @@ class Tracker:
             copy.write_bytes(items.read_bytes())
             self.client.log_artifact(self.run_id, str(copy), "catalog")
 
-    def log_lineage(self, data: Mapping[str, Sequence[str]]) -> None:
-        """What was trained on stands in the run: one dataset a client, known by its digest alone.
+    def log_lineage(self, data: Mapping[str, tuple[str, str]]) -> None:
+        """Log what was trained on: one dataset a client, known by its digest alone.
 
         Args:
             data: client id -> (SHA-256 of its data, where they lie).
@@ -65,17 +72,17 @@ class Tracker:
 
     def log_round(
         self,
-        manifest: Mapping[str, Any],
+        record: EvaluatedRound,
         model: bytes,
         metrics: Mapping[str, float],
         *,
         resumed: bool,
         beside: Mapping[str, bytes] | None = None,
     ) -> int:
-        """The round's metrics, artefacts and registry version are there; returns the version.
+        """Log a round's metrics and artefacts and register its version; return the version's number.
 
         Args:
-            manifest: the round's record with its evaluation, as `round.json` holds it.
+            record: of the round, as `round.json` holds it.
             model: the model's bytes.
             metrics: single numbers for MLflow's charts.
             resumed: whether an earlier try may have got part of the way.
@@ -83,28 +90,30 @@ class Tracker:
         """
         from mlflow.entities import Metric as RunMetric
 
-        round_ = int(manifest["round"])
         # The version comes last: where it stands, everything else does, and stays as it was registered.
-        version = find_version(self.client, self.model_name, manifest["job_id"], round_) if resumed else None
-        if version is not None:
-            return version
-        timestamp = int(datetime.fromisoformat(manifest["committed_at"]).timestamp() * 1000)
-        batch = [RunMetric(metric_name(name), value, timestamp, round_) for name, value in metrics.items()]
+        if resumed:
+            version = find_version(self.client, self.model_name, record.job_id, record.round)
+            if version is not None:
+                return version
+        timestamp = int(datetime.fromisoformat(record.committed_at).timestamp() * 1000)
+        batch = [
+            RunMetric(metric_name(name), value, timestamp, record.round) for name, value in metrics.items()
+        ]
         self.client.log_batch(self.run_id, metrics=batch)
-        folder = f"rounds/{round_:04d}"
+        folder = f"rounds/{record.round:04d}"
         with tempfile.TemporaryDirectory() as local:
             (Path(local) / "model.safetensors").write_bytes(model)
-            (Path(local) / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            (Path(local) / "round.json").write_text(json.dumps(record.to_json(), indent=1, sort_keys=True))
             for name, content in (beside or {}).items():
                 (Path(local) / name).write_bytes(content)
             self.client.log_artifacts(self.run_id, local, folder)
-        if manifest["evaluation"]:
-            self._table(_client_table(manifest["evaluation"]["clients"]), f"clients/round-{round_:04d}.json")
+        if record.evaluation:
+            self._table(_client_table(record.evaluation.clients), f"clients/round-{record.round:04d}.json")
         uri = f"{self._artifacts}/{folder}"
-        return register_round(self.client, self.model_name, self.run_id, uri, manifest)
+        return register_round(self.client, self.model_name, self.run_id, uri, record)
 
     def log_breach(self, round_: int, subject: str, text: str) -> None:
-        """A contract's outcome that fails a round stands in the run before the round fails."""
+        """Log a contract's outcome that fails a round, before the round fails."""
         self.client.log_text(self.run_id, text, f"contracts/{subject}.json")
         self.client.set_tag(self.run_id, "fedrec.breach", f"round {round_}: {subject}")
 
@@ -113,9 +122,16 @@ class Tracker:
         metrics: Mapping[str, float],
         step: int,
         folder: Path,
-        tables: Mapping[str, list[dict[str, Any]]],
+        tables: Mapping[str, Table],
     ) -> None:
-        """The job's final metrics, its tables and all files below `folder` stand in the run."""
+        """Log a job's final metrics, its tables and all files below `folder`.
+
+        Args:
+            metrics: by name.
+            step: number of the last round.
+            folder: of the report.
+            tables: name of the artefact -> its rows.
+        """
         from mlflow.entities import Metric as RunMetric
 
         self.client.log_batch(
@@ -129,34 +145,34 @@ class Tracker:
 
     @cached_property
     def _artifacts(self) -> str:
-        """Where the run's artefacts lie. Asked once: with a run MLflow loads all its metrics, ever more."""
+        """Where the run's artefacts lie. Requested once, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
 
-    def _table(self, columns: dict[str, list[Any]], name: str) -> None:
-        """The run's table of this name holds these columns, whatever an earlier try wrote there."""
+    def _table(self, columns: Columns, name: str) -> None:
+        """Write the run's table of this name, whatever an earlier try wrote there."""
         folder = name.rpartition("/")[0]
         if name not in [artifact.path for artifact in self.client.list_artifacts(self.run_id, folder)]:
-            self.client.log_table(self.run_id, columns, name)
+            self.client.log_table(self.run_id, dict(columns), name)
             return
         # `log_table` would append to the table that is there.
         text = pd.DataFrame(columns).to_json(orient="split", index=False, date_format="iso")
         self.client.log_text(self.run_id, text, name)
 
-    def log_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """The run has an artefact of this name with this content."""
+    def log_json(self, name: str, value: Mapping[str, JsonValue]) -> None:
+        """Log JSON values as an artefact of this name."""
         self.client.log_dict(self.run_id, dict(value), name)
 
     def end(self, status: str) -> None:
-        """The run has ended as FINISHED, FAILED or KILLED."""
+        """End the run as FINISHED, FAILED or KILLED."""
         self.client.set_terminated(self.run_id, status)
 
 
 def open_run(
     home: Home, experiment: str, job_id: str, model_name: str, run_id: str | None, tags: Mapping[str, str]
 ) -> Tracker:
-    """The tracker of a job's run, which is RUNNING: a new one, or the one of an interrupted job.
+    """Return the tracker of a job's run, which is RUNNING: a new one, or the one of an interrupted job.
 
-    Runs of jobs whose process is gone are ended as KILLED on the way.
+    Also end runs of jobs whose process is gone as KILLED.
 
     Args:
         home: where database and artefacts lie, unless the environment names a server.
@@ -179,7 +195,7 @@ def open_run(
 
 
 def find_run(home: Home, experiment: str, job_id: str) -> str | None:
-    """The run of this job, if an earlier try made one."""
+    """Return the id of this job's run; None where no earlier try made one."""
     client = registry_client(home)
     found = client.get_experiment_by_name(experiment)
     if found is None:
@@ -191,9 +207,9 @@ def find_run(home: Home, experiment: str, job_id: str) -> str | None:
 def end_orphans(
     client: MlflowClient, home: Home, experiment_ids: Sequence[str] | None = None, own_job: str | None = None
 ) -> list[str]:
-    """The runs of jobs whose process is gone are KILLED; returns the ids of those jobs.
+    """End the runs of jobs whose process is gone as KILLED; return the ids of those jobs.
 
-    Only runs of jobs of this home are looked at: another home's processes cannot be seen from here.
+    Only jobs of this home count: another home's processes cannot be seen from here.
 
     Args:
         client: of the tracking server.
@@ -216,7 +232,7 @@ def end_orphans(
 
 
 def git_revision() -> str:
-    """The checkout's commit, with `-dirty` where files differ from it; `unknown` outside a checkout."""
+    """Return the checkout's commit, `-dirty` where files differ from it; `unknown` outside a checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
@@ -231,9 +247,9 @@ def git_revision() -> str:
     return described.stdout.strip()
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """(dotted name, value) of every leaf."""
-    leaves: list[tuple[str, Any]] = []
+def flattened(config: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, JsonValue]]:
+    """Return (dotted name, value) of every leaf."""
+    leaves: list[tuple[str, JsonValue]] = []
     for name, value in config.items():
         if isinstance(value, Mapping):
             leaves += flattened(value, f"{prefix}{name}.")
@@ -243,7 +259,7 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
 
 
 def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
-    """The id of the experiment of this name, which is made where it is missing."""
+    """Return the id of the experiment of this name; make it where it is missing."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -254,7 +270,7 @@ def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 
 
-def _lineage(data: Mapping[str, Sequence[str]]) -> list[Any]:
+def _lineage(data: Mapping[str, tuple[str, str]]) -> list[DatasetInput]:
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
     from mlflow.entities import DatasetInput, InputTag
@@ -269,23 +285,22 @@ def _lineage(data: Mapping[str, Sequence[str]]) -> list[Any]:
     return inputs
 
 
-def _client_table(clients: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, list[Any]]:
+def _client_table(clients: Mapping[str, Mapping[str, Metric]]) -> Columns:
     names = sorted({name for metrics in clients.values() for name in metrics})
-    table: dict[str, list[Any]] = {"client_id": list(clients)}
-    for name in names:
-        table[name] = [values(metrics).get(name) for metrics in clients.values()]
-    table["cases"] = [max((m["weight"] for m in metrics.values()), default=0) for metrics in clients.values()]
-    return table
+    shown = [values(as_json(metrics)) for metrics in clients.values()]
+    cases = [max((each.weight for each in metrics.values()), default=0) for metrics in clients.values()]
+    columns = {name: [each.get(name) for each in shown] for name in names}
+    return {"client_id": list(clients), **columns, "cases": cases}
 
 
 def metric_name(name: str) -> str:
-    """What MLflow calls a metric of ours."""
+    """Return the name that MLflow has for a metric."""
     # MLflow refuses "@" in names.
     return name.replace("@", "_at_")
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The rows as columns, which is what MLflow's tables take; nested values become dotted columns."""
+def _columns(rows: Table) -> Columns:
+    """Return the rows as columns, as MLflow's tables take them; nested values become dotted columns."""
     flat = [dict(flattened(row)) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     return {name: [row.get(name) for row in flat] for name in names}

@@ -11,8 +11,7 @@ from models.evaluation.ranking import ranking_metrics
 from models.kernel.metric import Metric, total
 from models.recommenders.families.families import LightFMFamily, family_of
 from models.recommenders.families.simulation import Simulation
-from models.recommenders.lightfm.merge_rules import MergeRuleName
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import PooledTraining
 from tasks.clients.client_data import SiloData, load_silo
 from tasks.clients.evaluate import rank_cases
@@ -28,7 +27,8 @@ class TrialSpec:
         data_dir, data_digest: the partition.
         evaluation_seed, negatives: of the sampled negatives.
         train: how LightFM trains.
-        merge_rule, server_learning_rate, cohort_share: how clients work together; None for pooled training.
+        pooled: whether it trains on the pooled data, without a federation.
+        cohort_share: share of the clients asked in each round of a federation.
         epochs: passes over the data.
         evaluations: evenly spaced looks at the held-out cases.
         seed: of the training.
@@ -39,9 +39,8 @@ class TrialSpec:
     data_digest: str
     evaluation_seed: int
     negatives: int
-    train: TrainSpec
-    merge_rule: MergeRuleName | None
-    server_learning_rate: float
+    train: LightFMSpec
+    pooled: bool
     cohort_share: float
     epochs: int
     evaluations: int
@@ -79,9 +78,7 @@ def looks(trial: TrialSpec) -> Iterator[Look]:
     """
     marks = _marks(trial.epochs, trial.evaluations)
     clients = _clients(trial.data_dir, trial.data_digest, trial.evaluation_seed, trial.negatives)
-    yield from (
-        _pooled(trial, clients, marks) if trial.merge_rule is None else _federated(trial, clients, marks)
-    )
+    yield from (_pooled(trial, clients, marks) if trial.pooled else _federated(trial, clients, marks))
 
 
 def objective(metrics: Mapping[str, float], names: Sequence[str]) -> float:
@@ -104,8 +101,7 @@ def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str,
 
 
 def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
-    assert trial.merge_rule is not None  # noqa: S101 - for the type checker
-    family = LightFMFamily(trial.train, trial.merge_rule, trial.server_learning_rate)
+    family = LightFMFamily(trial.train)
     rounds = trial.rounds_after(trial.epochs)
     simulation = Simulation(
         {client_id: silo.training for client_id, silo in clients.items()},

@@ -10,7 +10,7 @@ from models.errors import CorruptArtifact
 UNKNOWN = Breach(
     expectation="item_known",
     column="unknown_item",
-    observed="7 of 9 rows otherwise: x, y",
+    observed="7 of 9 rows in breach: x, y",
     required="every item_id in the job's catalogue",
     keys=("0", "1", "2", "4", "5", "7", "8"),
     count=7,
@@ -28,7 +28,7 @@ BROKEN = ContractOutcome(
 def test_a_summary_says_what_is_required_what_was_met_and_where() -> None:
     assert BROKEN.summary() == (
         "Contract interactions for farmer: 2 of 5 expectations broken: "
-        "item_known: requires every item_id in the job's catalogue, got 7 of 9 rows otherwise: x, y "
+        "item_known: requires every item_id in the job's catalogue, got 7 of 9 rows in breach: x, y "
         "(at 0, 1, 2, 4, 5 and 2 more); "
         "enough_rows: requires at least 1 row, got 0."
     )

@@ -17,7 +17,9 @@ from data_contracts.updates import (
     update_rules,
 )
 from models.errors import ContractViolation
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.kernel.arrays import ArrayGroup
 from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.items.item_weights import ItemWeights
 
@@ -38,8 +40,15 @@ BASE = GlobalModel(6, CATALOG, arrays([[1, 0], [0, 1], [1, 1]], [0, 0, 0], 1.0))
 DELTAS = arrays([[3, 0], [0, 4], [0, 0]], [0, 0, -2], 0.5)
 
 
-def update(client_id: str = "a", deltas: ItemArrays = DELTAS, **changes: Any) -> ClientUpdate:
-    return replace(ClientUpdate(client_id, 6, DIGEST, CATALOG, deltas, 100), **changes)
+def update(
+    client_id: str = "a",
+    deltas: ArrayGroup = DELTAS,
+    interactions: Any = 100,
+    weight: float = 1.0,
+    **changes: Any,
+) -> ClientUpdate:
+    contribution = Contribution(deltas, weight, interactions)
+    return replace(ClientUpdate(client_id, 6, DIGEST, CATALOG, contribution), **changes)
 
 
 def profiles(**changes: Any) -> pd.DataFrame:
@@ -58,6 +67,7 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "base_digest": DIGEST,
         "catalog_digest": CATALOG,
         "n_interactions": 100,
+        "weight_ok": True,
         "shape_ok": True,
         "dtype_ok": True,
         "finite": True,
@@ -65,6 +75,17 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "embedding_norm": 5.0,
         "bias_norm": 2.0,
     }
+
+
+def test_norms_are_those_before_weighting_and_a_weight_is_the_rules() -> None:
+    weighted = update(deltas=DELTAS.map(lambda array: array * np.float32(100)), weight=100.0)
+    profile = profile_update(weighted, BASE, DIGEST, weight_of=float)
+    assert (profile["weight_ok"], profile["embedding_norm"], profile["bias_norm"]) == (True, 5.0, 2.0)
+    # A weight of its own choice neither counts nor hides a size.
+    profile = profile_update(weighted, BASE, DIGEST)
+    assert (profile["weight_ok"], profile["embedding_norm"], profile["bias_norm"]) == (False, 500.0, 200.0)
+    unheard = profile_update(update(interactions=0, weight=0.0), BASE, DIGEST, weight_of=float)
+    assert (unheard["weight_ok"], unheard["embedding_norm"]) == (True, 5.0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -102,7 +123,7 @@ def test_a_profile_of_no_items_is_no_error() -> None:
 
 @pytest.mark.parametrize("value", ["100", None, 1.5, True, 2**80, [1]])
 def test_a_count_that_is_no_whole_number_is_minus_one(value: object) -> None:
-    profile = profile_update(update(n_interactions=value, base_round=value), BASE, DIGEST)
+    profile = profile_update(update(interactions=value, base_round=value), BASE, DIGEST)
     assert (profile["n_interactions"], profile["base_round"]) == (-1, -1)
 
 
@@ -118,6 +139,7 @@ BREACHES = {
     "base_round_matches": (profiles(base_round=5), ("b",)),
     "base_digest_matches": (profiles(base_digest="e" * 64), ("b",)),
     "catalog_matches": (profiles(catalog_digest="e" * 64), ("b",)),
+    "weight_matches": (profiles(weight_ok=False), ("b",)),
     "shape_matches": (profiles(shape_ok=False), ("b",)),
     "dtype_matches": (profiles(dtype_ok=False), ("b",)),
     "values_finite": (profiles(finite=False), ("b",)),

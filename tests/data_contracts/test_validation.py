@@ -131,11 +131,11 @@ def test_a_validation_writes_nothing_and_says_nothing(tmp_path: Path) -> None:
 
 
 def test_setting_a_field_renews_an_expectations_configuration() -> None:
-    from data_contracts.expectations import ExpectValuesBetween
+    from data_contracts.expectations import EXPECTATIONS
 
-    expectation = ExpectValuesBetween(column="x", max_value=1.0)
+    expectation = EXPECTATIONS["ExpectValuesBetween"](column="x", max_value=1.0)
     assert expectation.configuration is expectation.configuration
     expectation.max_value = 2.0
     assert expectation.configuration.kwargs == {"column": "x", "max_value": 2.0}
-    other = ExpectValuesBetween(column="y", min_value=3.0)
+    other = EXPECTATIONS["ExpectValuesBetween"](column="y", min_value=3.0)
     assert other.configuration.kwargs == {"column": "y", "min_value": 3.0}

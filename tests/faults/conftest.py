@@ -59,7 +59,7 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
         users[folder.name] = initial_users(len(ids), config.train.dims, config.seed, folder.name)
     model = GlobalModel(0, catalog.digest, initial_items(len(catalog), config.train.dims, config.seed))
     models = [model]
-    rule = merge_rule(config.federation.merge_rule, config.federation.server_learning_rate)
+    rule = merge_rule(config.train.merge_rule, config.train.server_learning_rate)
     for round_ in range(1, rounds + 1):
         plan = plan_round(
             round_,
@@ -83,7 +83,8 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
             )
             deltas = rule.prepare(model.items, trained)
             interactions = len(data[client_id])
-            update = ClientUpdate(client_id, model.round, "", catalog.digest, deltas, interactions)
+            contribution = rule.contribution(deltas, interactions)
+            update = ClientUpdate(client_id, model.round, "", catalog.digest, contribution)
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
         models.append(model)
@@ -117,7 +118,8 @@ class Federation:
         """The job in this process, against the session's Prefect server."""
         from flows.train import run_locally
 
-        return run_locally(config)
+        result, exit_code = run_locally(config)
+        return result.to_json() | {"exit_code": exit_code}
 
     def client_file(self, client_id: str) -> Path:
         return self.partition / "clients" / client_id / "interactions.parquet"
@@ -175,10 +177,12 @@ class Federation:
 
     def _check_journal(self, result: dict[str, Any], hashes: list[str]) -> None:
         journal = self.journal(result)
-        assert [manifest["model_sha256"] for manifest in journal.committed()] == hashes
+        assert [record.model_sha256 for record in journal.committed()] == hashes
         assert all(journal.tracked(round_) is not None for round_ in range(len(hashes)))
         assert len(list(self.home.jobs.glob("*/job.json"))) == 1
-        assert journal.result() == {k: v for k, v in result.items() if k != "exit_code"}
+        kept = journal.result()
+        assert kept is not None
+        assert kept.to_json() == {k: v for k, v in result.items() if k != "exit_code"}
         assert not [path for path in self.home.jobs.rglob(".*.json.*") if path.is_file()]
 
     def _check_mlflow(self, result: dict[str, Any], hashes: list[str]) -> None:

@@ -22,13 +22,25 @@ def replaced(**facts: Any) -> Change:
     return lambda data: encode_update(dataclasses.replace(decode_update(data), **facts))
 
 
+def weighted(weight: float) -> Change:
+    """The update claims another weight in the sum."""
+
+    def changed(data: bytes) -> bytes:
+        update: ClientUpdate = decode_update(data)
+        contribution = dataclasses.replace(update.contribution, weight=weight)
+        return encode_update(dataclasses.replace(update, contribution=contribution))
+
+    return changed
+
+
 def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Change:
     """The update has other arrays."""
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)
-        arrays = {name: array.copy() for name, array in update.deltas.named()}
-        return encode_update(dataclasses.replace(update, deltas=ItemArrays(**change(arrays))))
+        arrays = {name: array.copy() for name, array in update.contribution.arrays.named()}
+        contribution = dataclasses.replace(update.contribution, arrays=ItemArrays(**change(arrays)))
+        return encode_update(dataclasses.replace(update, contribution=contribution))
 
     return changed
 
@@ -90,6 +102,7 @@ SENT: dict[str, tuple[Change, str]] = {
     "stale base round": (replaced(base_round=0), "base round"),
     "another base model": (replaced(base_digest="0" * 64), "base model"),
     "foreign catalogue": (replaced(catalog_digest="f" * 64), "item catalogue"),
+    "a weight of its own": (weighted(1e9), "the weight that the merge rule gives"),
     "another client's name": (replaced(client_id="birch"), "names client 'birch'"),
     "metrics that are no numbers": (with_header(b"[8, 1]", b"[NaN, 1]"), "metric"),
     "half an update": (halved, "is not a fedrec safetensors file"),

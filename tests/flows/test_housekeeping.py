@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,9 +13,12 @@ from tasks.jobs.journal import Journal, held
 from tasks.jobs.lease import take
 from tasks.local.environment import settings
 from tasks.local.home import Home
+from tasks.messages.outbox_messages import LineageMessage
+from tasks.messages.round_record import START_TRACKED
 from tasks.tracking import registry
-from tasks.tracking.outbox_sender import Relay
+from tasks.tracking.outbox_sender import OutboxSender
 from tests.servers.free_port import free_port
+from tests.worlds.records import evaluated_round, job_result, opening, round_record
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -32,25 +34,20 @@ def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 def finished_job(place: Home, name: str, day: int, untracked: int | None = None) -> list[ArtifactRef]:
     """A job of rounds 0 to 2 that has ended, with a report; returns its models in the exchange."""
     exchange = Exchange(place.exchange.as_uri())
-    opening = {"opened_at": f"2026-11-{day:02d}T00:00:00+00:00", "starting_points": {}}
     models = []
-    with held(place.jobs, name, "k" * 8, opening) as journal:
+    opened = opening(opened_at=f"2026-11-{day:02d}T00:00:00+00:00")
+    with held(place.jobs, name, "k" * 8, opened) as journal:
         for round_ in range(3):
             ref = exchange.put(f"{journal.job_id}/models", f"{name} {round_}".encode())
             models.append(ref)
             journal.commit(
-                {
-                    "round": round_,
-                    "model_path": ref.path,
-                    "model_sha256": ref.sha256,
-                    "model_bytes": ref.size,
-                }
+                round_record(round_, model_path=ref.path, model_sha256=ref.sha256, model_bytes=ref.size)
             )
             if round_ != untracked:
-                journal.note_tracked(round_, {})
+                journal.note_tracked(round_, START_TRACKED)
         (journal.folder / "report").mkdir()
         (journal.folder / "report" / "report.html").write_text("<p>report</p>")
-        journal.conclude({"status": "finished"})
+        journal.conclude(job_result())
     return models
 
 
@@ -62,17 +59,9 @@ def serve(place: Home, model: ArtifactRef) -> None:
     """The model is the champion."""
     client = registry.client(place)
     registry.ensure_registered_model(client, "movies")
-    manifest: dict[str, Any] = {
-        "job_id": "job",
-        "round": 1,
-        "model_sha256": model.sha256,
-        "catalog_digest": "c",
-        "data_digest": "d",
-        "contracts": {},
-        "evaluation": None,
-    }
+    record = evaluated_round(1, model_sha256=model.sha256)
     run = client.create_run(client.create_experiment("movies", artifact_location="file:///nowhere"))
-    version = registry.register_round(client, "movies", run.info.run_id, "file:///nowhere", manifest)
+    version = registry.register_round(client, "movies", run.info.run_id, "file:///nowhere", record)
     client.set_registered_model_alias("movies", "champion", str(version))
     client.set_terminated(run.info.run_id)
 
@@ -85,9 +74,9 @@ def test_finished_jobs_keep_what_is_needed(place: Home) -> None:
     # Its report is newer although its name sorts first.
     new = finished_job(place, "a-new", day=3)
     serve(place, old[0])
-    with held(place.jobs, "stopped", "k" * 8, {"opened_at": "2026-10-01", "starting_points": {}}) as journal:
+    with held(place.jobs, "stopped", "k" * 8, opening(opened_at="2026-10-01")) as journal:
         (journal.folder / "report").mkdir()
-        journal.conclude({"status": "stopped"})
+        journal.conclude(job_result(status="stopped"))
 
     outcome = housekeeping(keep_jobs=1)
 
@@ -144,16 +133,14 @@ def test_what_a_dead_job_could_not_tell_is_told(place: Home, monkeypatch: pytest
 
     items = place.root / "items.parquet"
     items.write_bytes(b"items")
-    config = {"name": "films", "model_name": "movies", "runner": {"exchange": None}}
-    opening = {"config": config, "git_revision": "abc", "opened_at": "2026-11-01", "starting_points": {}}
-    with held(place.jobs, "films", "k" * 8, opening) as journal, monkeypatch.context() as patch:
+    with held(place.jobs, "films", "k" * 8, opening()) as journal, monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-        journal.commit({"round": 0, "data_digest": "d" * 64, "catalog_digest": "c" * 64})
-        relay = Relay(place, journal, Exchange(place.exchange.as_uri()))
-        relay.open(config, items)
-        relay.tell("lineage", data={"ash": ("a" * 64, "file:///ash")})
-        assert (relay.run_id, relay.waiting()) == (None, 2)
-        assert relay.silence
+        journal.commit(round_record(0))
+        sender = OutboxSender(place, journal, Exchange(place.exchange.as_uri()))
+        sender.open(journal.opening.config, items)
+        sender.send(LineageMessage(data={"ash": ("a" * 64, "file:///ash")}))
+        assert (sender.run_id, sender.waiting()) == (None, 2)
+        assert sender.silence
     items.unlink()
 
     alive = take(journal.folder)

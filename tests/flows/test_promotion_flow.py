@@ -123,7 +123,7 @@ def test_a_client_that_falls_is_refused_though_the_mean_rises(world, evaluated):
     outcome = answer("promote", exit_code=4)
 
     assert failed(outcome) == ["clients"]
-    assert "beta fell from 0.6000 to 0.2000" in outcome["verdicts"][3]["observed"]
+    assert "beta dropped from 0.6000 to 0.2000" in outcome["verdicts"][3]["observed"]
     assert answer("promote", "--max-client-drop", "0.6")["promoted"]
 
 

@@ -21,12 +21,14 @@ from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import spec_of
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
+from tasks.messages.job_opening import EarlierState
+from tasks.messages.job_result import JobResult
 from tasks.tuning.trial import open_clients
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
@@ -75,7 +77,8 @@ def small(partition: Path, **sections: Any) -> TrainingConfig:
 def run(config: TrainingConfig) -> dict[str, Any]:
     from flows.train import run_locally
 
-    return run_locally(config)
+    result, exit_code = run_locally(config)
+    return result.to_json() | {"exit_code": exit_code}
 
 
 def _check_explanation(client: Any, result: dict[str, Any]) -> None:
@@ -161,7 +164,7 @@ def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
     logged = json.loads(Path(client.download_artifacts(result["run_id"], "result.json")).read_text())
     assert logged["model_sha256"] == result["model_sha256"]
     journal = Journal(home.jobs / result["job_id"])
-    assert journal.result() == {name: value for name, value in result.items() if name != "exit_code"}
+    assert journal.result() == JobResult.of_json(result, "the command's result")
     assert not list(home.exchange.glob("*/updates"))
 
 
@@ -192,14 +195,19 @@ def test_one_seed_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> 
 
 def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Path) -> None:
     enter("home")
-    federation = {"rounds": 4, "cohort_share": 0.6, "server_learning_rate": 0.8}
-    train = {"dims": 4, "cooldown_share": 0.75, "user_vectors": "folded_in"}
+    federation = {"rounds": 4, "cohort_share": 0.6}
+    train = {
+        "dims": 4,
+        "cooldown_share": 0.75,
+        "server_learning_rate": 0.8,
+        "user_vectors": "folded_in",
+    }
     config = small(partition_dir, federation=federation, train=train)
     partition = open_partition(str(partition_dir))
     silos = open_clients(partition, config.evaluation.seed, config.evaluation.negatives)
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()},
-        TrainSpec(dims=4),
+        LightFMSpec(dims=4),
         lambda round_: merge_rule("adagrad_sum", [0.8, 0.8, 0.8 * 2 / 3, 0.8 / 3][round_ - 1]),
         seed=config.seed,
         cohort_share=0.6,
@@ -228,9 +236,7 @@ def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:
     second = run(small(partition_dir, start_from="champion"))
     assert second["job_id"] != first["job_id"]
     opening = Journal(home.jobs / second["job_id"]).opening
-    assert opening["starting_points"] == {
-        client_id: {"job_id": first["job_id"], "round": 2} for client_id in CLIENTS
-    }
+    assert opening.starting_points == dict.fromkeys(CLIENTS, EarlierState(first["job_id"], 2))
     assert second["rounds"][0]["rejected"] == []
     # An embedding that has been trained for two rounds moves less than one that begins at random.
     assert second["rounds"][0]["drift"] < first["rounds"][0]["drift"]
@@ -285,7 +291,7 @@ def test_ratings_train_through_the_same_flow(
 )
 def test_losses_and_merge_rules(enter: Any, partition_dir: Path, loss: str, rule: str) -> None:
     enter("home")
-    result = run(small(partition_dir, train={"loss": loss}, federation={"merge_rule": rule}))
+    result = run(small(partition_dir, train={"loss": loss, "merge_rule": rule}))
     assert result["exit_code"] == 0
     assert result["rounds"][0]["accepted"] == CLIENTS
     assert result["rounds"][0]["drift"] > 0

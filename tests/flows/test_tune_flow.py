@@ -32,7 +32,7 @@ def search(**changes: Any) -> TuningConfig:
         "evaluations": 2,
         "metrics": ["loo_ndcg@10"],
         "both": {"train.learning_rate": {"low": 0.01, "high": 0.5, "log": True}},
-        "federated": {"federation.merge_rule": {"choices": ["adagrad_sum", "fedadam"]}},
+        "federated": {"train.merge_rule": {"choices": ["adagrad_sum", "fedadam"]}},
     }
     return TuningConfig.model_validate(raw | changes)
 
@@ -83,7 +83,7 @@ def test_a_trial_that_diverges_is_kept_as_one_that_failed(
     [
         ({"both": {"train.dim": {"choices": [3]}}}, "federated", "Did you mean train.dims"),
         ({"both": {"train.dims": {"choices": [4, 0]}}}, "federated", "train.dims"),
-        ({"federated": {"federation.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
+        ({"federated": {"train.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
     ],
 )
 def test_a_key_or_value_that_the_configuration_does_not_know_is_said_before_the_search(
@@ -91,6 +91,15 @@ def test_a_key_or_value_that_the_configuration_does_not_know_is_said_before_the_
 ) -> None:
     with pytest.raises(InvalidConfig, match=message):
         opened_search(config(partition_dir), search(**changes), arm)
+
+
+def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(partition_dir: Path) -> None:
+    rates = {"train.server_learning_rate": {"low": 0.1, "high": 1.0}}
+    rules = {"train.merge_rule": {"choices": ["sum", "mean"]}}
+    opened = opened_search(config(partition_dir), search(federated=rates | rules), "federated")
+    drawn = {"train.server_learning_rate": 0.5}
+    assert opened.with_values(drawn | {"train.merge_rule": "sum"}).train.server_learning_rate == 0.5
+    assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
 
 
 def test_data_are_pooled_only_where_that_is_allowed(partition_dir: Path) -> None:

@@ -57,8 +57,7 @@ def test_the_merged_model_moves_as_the_example_says(name, moved):
             base_round=0,
             base_digest="base",
             catalog_digest="catalogue",
-            deltas=rule.prepare(base.items, trained),
-            n_interactions=samples,
+            contribution=rule.contribution(rule.prepare(base.items, trained), samples),
         )
         state = rule.add(state, base, update)
     model = rule.finish(state, base)

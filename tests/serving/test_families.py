@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from models.errors import CorruptArtifact
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.catalog import ItemCatalog
 from models.kernel.histories import Histories
@@ -21,7 +22,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.families.families import family_of
 from models.recommenders.families.specs import FamilySpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_users
 from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.rating.gibbs import RatedData
@@ -52,7 +53,7 @@ ITEMS = pd.DataFrame({"item_id": IDS, "title": [f"Film {row} (1990)" for row in 
 COLD = [13, 27, 41]
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
 SPECS: dict[str, FamilySpec] = {
-    "lightfm": TrainSpec(dims=4),
+    "lightfm": LightFMSpec(dims=4),
     "ials": IalsSpec(dims=4, regularisation=0.05),
     "ease": EaseSpec(regularisation=5.0),
     "next_item": NextItemSpec(regularisation=5.0),
@@ -103,7 +104,7 @@ def trained(spec: FamilySpec, rounds: int = 6) -> ItemModel:
         base = GlobalModel(round_ - 1, CATALOG.digest, items)
         part, users = family.train(items, users, data, seed=1, round_=round_, client_id="a")
         rule = family.rule(seed=1)
-        update = ClientUpdate("a", round_ - 1, "base", CATALOG.digest, part, data.histories.items.size)
+        update = ClientUpdate("a", round_ - 1, "base", CATALOG.digest, Contribution(part))
         items = rule.finish(rule.add(rule.empty(base), base, update), base).items
     return items
 
@@ -121,8 +122,8 @@ def families(world: World, evaluated: Any, models: dict[str, ItemModel]) -> Worl
     files = model_files(ITEMS)
     for name, version in VERSIONS.items():
         model = GlobalModel(version, CATALOG.digest, models[name])
-        _, manifest = world.commit(version, evaluated(0.3), model=model, catalog_digest=CATALOG.digest)
-        tracker.log_round(manifest, encode_model(model), {}, resumed=False, beside=files)
+        _, record = world.commit(version, evaluated(0.3), model=model, catalog_digest=CATALOG.digest)
+        tracker.log_round(record, encode_model(model), {}, resumed=False, beside=files)
     return world
 
 

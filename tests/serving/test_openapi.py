@@ -41,5 +41,5 @@ def test_the_document_has_examples_and_every_problem(server):
             for status in problems:
                 assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
     schemas = document["components"]["schemas"]
-    for name in ("Question", "Questions", "Recommendation", "ProblemDetails"):
+    for name in ("RecommendationQuery", "RecommendationQueries", "RecommendedItem", "ProblemDetails"):
         assert schemas[name]["examples"]

@@ -68,7 +68,7 @@ def reason(told: dict[str, Any]) -> str:
 def test_it_begins_with_what_is_popular(opened, server):
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
     assert titles(opened) == titles_of(told(server))
-    expect(opened.get_by_role("status")).to_have_text("10 recommendations of what is popular.")
+    expect(opened.get_by_role("status")).to_have_text("10 recommendations of popular titles.")
 
 
 def test_recommendations_follow_what_is_chosen_and_say_why(opened, server):
@@ -283,13 +283,13 @@ def test_it_asks_for_a_token_where_the_service_does(page, tmp_path):
     with serving(tmp_path, tmp_path / "log", token=token) as server:
         server.wait_until(server.is_ready)
         page.goto(f"http://127.0.0.1:{server.port}/")
-        expect(page.get_by_role("alert")).to_contain_text("asks for a bearer token")
+        expect(page.get_by_role("alert")).to_contain_text("requires a bearer token")
 
-        page.get_by_label("This service asks for a token").fill(token)
+        page.get_by_label("This service requires a token").fill(token)
         page.get_by_role("button", name="Use it").click()
         expect(recommended(page)).to_have_count(10)
         expect(page.get_by_role("alert")).to_be_hidden()
-        expect(page.get_by_label("This service asks for a token")).to_be_hidden()
+        expect(page.get_by_label("This service requires a token")).to_be_hidden()
 
 
 def test_it_waits_for_a_service_that_is_not_ready_yet(page, tmp_path):

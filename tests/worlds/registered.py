@@ -16,8 +16,11 @@ import pytest
 
 from models.federation.model import GlobalModel, ItemArrays
 from models.kernel.catalog import ItemCatalog
+from models.kernel.metric import Metric
+from models.promotion.evidence import RoundEvaluation
 from tasks.exchange.codec import encode_model
 from tasks.local.home import Home
+from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
 
 ITEMS = pd.DataFrame(
@@ -44,17 +47,16 @@ def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
     return GlobalModel(round=round_, catalog_digest=CATALOG.digest, items=items)
 
 
-def evaluation_of(ndcg: float, clients: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Any]:
+def evaluation_of(ndcg: float, clients: Mapping[str, tuple[float, float]] | None = None) -> RoundEvaluation:
     """An evaluation whose NDCG@10 is `ndcg`; clients as id -> (LOO HR@10, cases)."""
     parts = clients if clients is not None else {"alpha": (0.6, 120.0), "beta": (0.6, 80.0)}
-    sums = {client: {"total": value * cases, "weight": cases} for client, (value, cases) in parts.items()}
-    cases = sum(one["weight"] for one in sums.values())
-    hits = {"total": sum(one["total"] for one in sums.values()), "weight": cases}
-    return {
-        "split": "validation",
-        "metrics": {"ndcg@10": {"total": ndcg * cases, "weight": cases}, "loo_hr@10": hits},
-        "clients": {client: {"loo_hr@10": one} for client, one in sums.items()},
-    }
+    sums = {client: Metric(value * cases, cases) for client, (value, cases) in parts.items()}
+    hits = sum(sums.values(), Metric(0.0, 0.0))
+    return RoundEvaluation(
+        split="validation",
+        metrics={"ndcg@10": Metric(ndcg * hits.weight, hits.weight), "loo_hr@10": hits},
+        clients={client: {"loo_hr@10": one} for client, one in sums.items()},
+    )
 
 
 @dataclass
@@ -70,35 +72,37 @@ class World:
     folders: dict[int, Path] = field(default_factory=dict)
 
     def commit(
-        self, round_: int, evaluation: dict[str, Any] | None, **changes: Any
-    ) -> tuple[Path, dict[str, Any]]:
-        """The artefact folder of a committed round and its manifest; `changes` replace parts of it."""
+        self, round_: int, evaluation: RoundEvaluation | None, **changes: Any
+    ) -> tuple[Path, EvaluatedRound]:
+        """The artefact folder of a committed round and its record; `changes` replace parts of it."""
         data = encode_model(changes.pop("model", model_of(round_)))
-        manifest = {
-            "format": 1,
+        parts = {
             "job_id": self.job_id,
             "round": round_,
+            "model_path": f"{self.job_id}/models/{round_}",
             "model_sha256": hashlib.sha256(data).hexdigest(),
+            "model_bytes": len(data),
             "base_sha256": "b" * 64,
             "catalog_digest": CATALOG.digest,
             "data_digest": "d" * 64,
-            "accepted": ["alpha", "beta"],
-            "rejected": [],
+            "accepted": ("alpha", "beta"),
+            "rejected": (),
             "contracts": {"interactions": "passed", "updates": "passed", "embeddings": "passed"},
-            "training": {"loss": {"total": 1.0, "weight": 4.0}},
+            "training": {"loss": Metric(1.0, 4.0)},
             "evaluation": evaluation,
             "committed_at": "2026-11-20T10:00:00+00:00",
-        } | changes
+        }
+        record = EvaluatedRound(**parts | changes)
         folder = self.artifacts / "rounds" / f"{round_:04d}"
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(data)
-        (folder / "round.json").write_text(json.dumps(manifest))
-        return folder, manifest
+        (folder / "round.json").write_text(json.dumps(record.to_json()))
+        return folder, record
 
-    def register(self, round_: int, evaluation: dict[str, Any] | None, **changes: Any) -> int:
+    def register(self, round_: int, evaluation: RoundEvaluation | None, **changes: Any) -> int:
         """The version of a newly committed round."""
-        folder, manifest = self.commit(round_, evaluation, **changes)
-        version = registry.register_round(self.client, self.model_name, self.run_id, str(folder), manifest)
+        folder, record = self.commit(round_, evaluation, **changes)
+        version = registry.register_round(self.client, self.model_name, self.run_id, str(folder), record)
         self.folders[version] = folder
         return version
 
@@ -143,6 +147,6 @@ def world(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def evaluated() -> Callable[..., dict[str, Any]]:
+def evaluated() -> Callable[..., RoundEvaluation]:
     """Makes evaluations: see `evaluation_of`."""
     return evaluation_of

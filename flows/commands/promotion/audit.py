@@ -11,7 +11,7 @@ from flows.commands.promotion.promote import model_option
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import about, champions, pending
+from models.promotion.champions import champions, entries_about, pending
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,7 +41,7 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
-    entries = about(ledger.read_verified(home, client).entries, name)
+    entries = entries_about(ledger.read_verified(home, client).entries, name)
     chosen = [decision for decision in _decisions(entries) if version in (None, decision["version"])]
     if version is not None and not chosen:
         raise NotFound(

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.additive import blend, ease, ials, next_item
 from models.recommenders.families.family import Family, LocalData
@@ -21,8 +22,8 @@ from models.recommenders.families.specs import AdditiveSpec, FamilySpec
 from models.recommenders.items.item_factors import ItemFactors
 from models.recommenders.items.item_weights import ItemWeights
 from models.recommenders.lightfm.delta_rules import DeltaRule
-from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
-from models.recommenders.lightfm.spec import TrainSpec, cooled_down
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
 from models.recommenders.lightfm.training import (
     UserArrays,
     initial_items,
@@ -40,16 +41,12 @@ class LightFMFamily(Family):
     """LightFM, whose users are trained with the items and stay with their client.
 
     Attributes:
-        spec: how a client trains.
-        merge_rule: how differences become the next model.
-        server_learning_rate: factor on the server's step.
+        spec: how a client trains, and how the server merges.
     """
 
     keeps_users: ClassVar[bool] = True
 
-    spec: TrainSpec
-    merge_rule: MergeRuleName
-    server_learning_rate: float
+    spec: LightFMSpec
 
     @property
     def answers_by_history(self) -> bool:
@@ -59,8 +56,8 @@ class LightFMFamily(Family):
         return initial_items(n_items, self.spec.dims, seed)
 
     def rule(self, done: float = 0.0, seed: int = 0) -> DeltaRule:
-        rate = cooled_down(self.server_learning_rate, self.spec.cooldown_share, done)
-        return merge_rule(self.merge_rule, rate)
+        rate = cooled_down(self.spec.server_learning_rate, self.spec.cooldown_share, done)
+        return merge_rule(self.spec.merge_rule, rate)
 
     def train(
         self,
@@ -279,7 +276,7 @@ class RatingFamily(Family):
             part, _ = self.train(
                 base.items, None, data, seed=seed, round_=base.round + 1, client_id=client_id
             )
-            base = rule.finish(rule.empty(base).plus(client_id, part), base)
+            base = rule.finish(rule.empty(base).plus(client_id, Contribution(part)), base)
         return base.items, None
 
 
@@ -296,12 +293,10 @@ def additive_family_of(spec: AdditiveSpec) -> AdditiveFamily[Any, Any]:
             return BlendFamily(spec)
 
 
-def family_of(
-    spec: FamilySpec, merge_rule: MergeRuleName = "adagrad_sum", server_learning_rate: float = 1.0
-) -> Family:
-    """The family that trains as `spec` says; rule and rate are those of LightFM's differences."""
-    if isinstance(spec, TrainSpec):
-        return LightFMFamily(spec, merge_rule, server_learning_rate)
+def family_of(spec: FamilySpec) -> Family:
+    """Return the family that trains as `spec` says."""
+    if isinstance(spec, LightFMSpec):
+        return LightFMFamily(spec)
     if isinstance(spec, RatingSpec):
         return RatingFamily(spec)
     return additive_family_of(spec)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, require
+from models.federation.contribution import RunningSum
+from models.federation.model import GlobalModel, ItemArrays, require
 from models.federation.rounds import plan_round
-from models.kernel.arrays import RunningSum
 from models.recommenders.lightfm.delta_rules import DeltaRule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,
@@ -47,7 +47,7 @@ class Simulation:
     def __init__(
         self,
         clients: Mapping[str, TrainingSet],
-        spec: TrainSpec,
+        spec: LightFMSpec,
         rule: Callable[[int], DeltaRule],
         *,
         seed: int,
@@ -108,16 +108,13 @@ def _added(
     items = require(base.items, ItemArrays)
     rows = _moved(trained, items)
     old, new = (each.map(lambda array: array[rows]) for each in (items, trained))
-    update = ClientUpdate(
-        client_id, base.round, "", base.catalog_digest, rule.prepare(old, new), n_interactions
-    )
-    weight = rule.weight(update)
+    contribution = rule.contribution(rule.prepare(old, new), n_interactions)
     total = {}
-    for (name, sums), (_, delta) in zip(state.total.named(), update.deltas.named(), strict=True):
+    for (name, sums), (_, part) in zip(state.total.named(), contribution.arrays.named(), strict=True):
         sums.flags.writeable = True  # this sum is the simulation's own
-        sums[rows] += np.multiply(delta, weight, dtype=np.float64)
+        sums[rows] += part
         total[name] = sums
-    return RunningSum(ItemArrays(**total), state.weight + weight, (*state.clients, client_id))
+    return RunningSum(ItemArrays(**total), state.weight + contribution.weight, (*state.clients, client_id))
 
 
 def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp] | slice:

@@ -9,13 +9,13 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.rating.spec import RatingSpec
 
 AdditiveSpec = IalsSpec | EaseSpec | NextItemSpec | BlendSpec
-FamilySpec = TrainSpec | AdditiveSpec | RatingSpec
+FamilySpec = LightFMSpec | AdditiveSpec | RatingSpec
 # Their rounds go on from the model before. The others are solved at once, whatever was known.
-IterativeSpec = TrainSpec | IalsSpec | RatingSpec
+IterativeSpec = LightFMSpec | IalsSpec | RatingSpec
 _SPECS: tuple[type[FamilySpec], ...] = get_args(FamilySpec)
 
 

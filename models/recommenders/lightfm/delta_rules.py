@@ -1,4 +1,4 @@
-"""Merge rules for LightFM, whose contributions are differences of what a client trained."""
+"""Merge rules for LightFM, whose contributions are differences between a trained and a base model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
-from models.federation.model import ClientUpdate, ItemArrays
-from models.kernel.arrays import FloatArray, RunningSum
+from models.federation.model import ItemArrays
+from models.kernel.arrays import FloatArray
 
 
 class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
-    """A rule for LightFM, whose contributions are differences of what it trained."""
+    """A rule whose contributions are differences between a trained and a base model."""
 
     def zero(self, base: ItemArrays) -> ItemArrays:
         return base
 
     def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
-        """The contribution (float32) of a client that trained `base` into `trained`: their difference."""
+        """Return what a client contributes that trained `base` into `trained`: the difference (float32)."""
         return trained.map(lambda new, old: new - old, base)
 
 
@@ -82,7 +83,7 @@ class AdagradSum(DeltaRule):
 
 @dataclass(frozen=True)
 class Mean(DeltaRule):
-    """Mean of the clients' models (McMahan et al. 2017), each client counting alike."""
+    """Mean of the clients' models (McMahan et al. 2017), in which every client has the same weight."""
 
     def step(self, base: ItemArrays, state: RunningSum[ItemArrays]) -> ItemArrays:
         return base.map(lambda old, total: old + total / state.weight, state.total)
@@ -92,8 +93,8 @@ class Mean(DeltaRule):
 class WeightedMean(Mean):
     """Mean weighted by the clients' interactions: FedAvg (McMahan et al. 2017, algorithm 1)."""
 
-    def weight(self, update: ClientUpdate) -> float:
-        return float(update.n_interactions)
+    def weight_of(self, interactions: int) -> float:
+        return float(interactions)
 
 
 def _scaled(delta: FloatArray, accumulators: FloatArray) -> FloatArray:

@@ -1,17 +1,14 @@
-"""Which merge rules LightFM has, by name."""
+"""LightFM's merge rules, by name."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from models.recommenders.lightfm.delta_rules import AdagradSum, DeltaRule, Mean, Sum, WeightedMean
 from models.recommenders.lightfm.server_optimisers import FedAdagrad, FedAdam, FedYogi
-
-MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
+from models.recommenders.lightfm.spec import MergeRuleName
 
 
 def merge_rule(name: MergeRuleName, server_learning_rate: float = 1.0) -> DeltaRule:
-    """The merge rule of this name."""
+    """Return the merge rule of this name."""
     rules: dict[MergeRuleName, DeltaRule] = {
         "adagrad_sum": AdagradSum(server_learning_rate),
         "sum": Sum(server_learning_rate),

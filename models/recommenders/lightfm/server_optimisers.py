@@ -1,4 +1,4 @@
-"""Adaptive optimisers on the server, which take the mean of the clients' differences for a gradient.
+"""Adaptive optimisers on the server, which use the mean of the clients' differences as a gradient.
 
 Reddi et al. 2021 (Adaptive Federated Optimization, algorithm 2), for parameters w and the mean difference d:
 
@@ -8,7 +8,7 @@ Reddi et al. 2021 (Adaptive Federated Optimization, algorithm 2), for parameters
     v' = beta2 v + (1 - beta2) d^2               FedAdam
     w' = w + rate m' / (sqrt(v') + tau)
 
-with m = 0 and v = tau^2 before the first round. The accumulators of the clients' own Adagrad are no
+with m = 0 and v = tau^2 before the first round. The accumulators of the clients' own Adagrad are not
 parameters: they are averaged. m and v travel as `GlobalModel.moments`, so that they are committed with the
 model they belong to; clients have no use for them, and download twice the bytes.
 """
@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.federation.contribution import RunningSum
 from models.federation.model import GlobalModel, ItemArrays, require
-from models.kernel.arrays import FloatArray, RunningSum
+from models.kernel.arrays import FloatArray
 from models.recommenders.lightfm.delta_rules import Mean
 
 
@@ -31,7 +32,7 @@ class ServerOptimiser(Mean):
 
     Attributes:
         server_learning_rate: the rate.
-        beta1: how much of the first moment stays from round to round.
+        beta1: share of the first moment that stays from round to round.
         beta2: the same of the second moment.
         tau: the degree of adaptivity, from the paper's recommendation.
     """
@@ -43,10 +44,10 @@ class ServerOptimiser(Mean):
 
     @abstractmethod
     def second_moment(self, v: FloatArray, squared: FloatArray) -> FloatArray:
-        """v after a round with this squared mean difference; all float64."""
+        """Return v after a round with this squared mean difference; all float64."""
 
     def finish(self, state: RunningSum[ItemArrays], base: GlobalModel) -> GlobalModel:
-        """The next global model with its moments (all float32).
+        """Return the next global model with its moments (all float32).
 
         Raises:
             InvalidInput: no update was added, or all weights are zero.
@@ -72,7 +73,7 @@ class ServerOptimiser(Mean):
     def _stepped(
         self, w: FloatArray, d: FloatArray, m: FloatArray, v: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """w', m' and v' (float32) of one array."""
+        """Return w', m' and v' (float32) of one array."""
         m = self.beta1 * m.astype(np.float64) + (1.0 - self.beta1) * d
         v = self.second_moment(v.astype(np.float64), np.square(d))
         w = w + self.server_learning_rate * m / (np.sqrt(v) + self.tau)
@@ -101,7 +102,7 @@ class FedYogi(ServerOptimiser):
 
 
 def _moments_at_rest(items: ItemArrays, tau: float) -> ItemArrays:
-    """Before the first round nothing has moved: m = 0, v = tau^2."""
+    """Return the moments before the first round: m = 0, v = tau^2."""
     return ItemArrays(
         embeddings=np.zeros_like(items.embeddings),
         biases=np.zeros_like(items.biases),

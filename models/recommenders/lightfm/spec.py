@@ -1,19 +1,23 @@
-"""How LightFM is trained, and how its rate falls towards the end."""
+"""LightFM's settings, which of them need which others, and how its rate falls towards the end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from models.errors import InvalidConfig
+
 Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
+MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
 UserVectors = Literal["trained", "folded_in"]
 
 
 @dataclass(frozen=True)
-class TrainSpec:
-    """How a client trains LightFM (Kula 2015) within one round.
+class LightFMSpec:
+    """How clients train LightFM (Kula 2015) in a round, and how the server merges.
 
     Attributes:
         loss: LightFM's loss.
@@ -28,6 +32,9 @@ class TrainSpec:
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
         merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
         local_epochs: how often a round goes over that fraction.
+        merge_rule: how the clients' updates become the next model.
+        server_learning_rate: factor on the server's step. No mean has one; the adaptive rules (`fedadagrad`,
+            `fedadam`, `fedyogi`) want about 0.1.
         user_vectors: which vectors answer a client's users: those trained with the items, or those folded in
             from their histories. Where few clients are asked in each round, most trained ones belong to
             items of many rounds ago; folding in costs no round and no byte.
@@ -35,6 +42,9 @@ class TrainSpec:
             server's rate in a federation, the learning rate where LightFM trains on data in one place.
         proximal: pull of the items back to the round's base after each of these passes: FedProx.
         family: names this way to train.
+
+    Raises:
+        InvalidConfig: a setting that differs from its default has no effect with the others.
     """
 
     loss: Loss = "warp"
@@ -50,8 +60,39 @@ class TrainSpec:
     local_epochs: Annotated[int, Ge(1)] = 1
     proximal: Annotated[float, Ge(0)] = 0.0
     cooldown_share: Annotated[float, Ge(0), Le(1)] = 0.0
+    merge_rule: MergeRuleName = "adagrad_sum"
+    server_learning_rate: Annotated[float, Gt(0)] = 1.0
     user_vectors: UserVectors = "trained"
     family: Literal["lightfm"] = "lightfm"
+
+    def __post_init__(self) -> None:
+        for name, default in _unused(vars(self)).items():
+            value, (other, _) = getattr(self, name), _WITHOUT_EFFECT[name]
+            if value != default:
+                raise InvalidConfig(
+                    f"{name} {value!r} has no effect with {other} {getattr(self, other)!r}.",
+                    next_step=f"Leave {name} at {default!r}, or set another {other}.",
+                    key=name,
+                )
+
+
+# Setting -> another one, and the values of that one with which the setting has no effect.
+_MEANS = ("mean", "weighted_mean")
+_WITHOUT_EFFECT: dict[str, tuple[str, tuple[object, ...]]] = {
+    "server_learning_rate": ("merge_rule", _MEANS),
+}
+
+
+def _unused(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that have no effect among `values`, with their defaults."""
+    defaults = {field.name: field.default for field in fields(LightFMSpec)}
+    every = defaults | dict(values)
+    return {name: defaults[name] for name, (other, those) in _WITHOUT_EFFECT.items() if every[other] in those}
+
+
+def without_unused(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings `values` with those at their defaults that have no effect among them."""
+    return {**values, **_unused(values)}
 
 
 def cooled_down(rate: float, share: float, done: float) -> float:

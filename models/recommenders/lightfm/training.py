@@ -22,7 +22,7 @@ from models.errors import DivergedUpdate, InvalidInput
 from models.federation.model import ItemArrays
 from models.kernel.arrays import FloatArray
 from models.kernel.seeds import generator_for, seed_for
-from models.recommenders.lightfm.spec import TrainSpec, cooled_down
+from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
 
 IntArray = npt.NDArray[np.int32]
 
@@ -111,7 +111,7 @@ def train_round(
     items: ItemArrays,
     users: UserArrays,
     data: TrainingSet,
-    spec: TrainSpec,
+    spec: LightFMSpec,
     *,
     seed: int,
     round_: int,
@@ -172,7 +172,7 @@ class PooledTraining:
     """
 
     def __init__(
-        self, data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str = "all clients"
+        self, data: TrainingSet, spec: LightFMSpec, *, epochs: int, seed: int, client_id: str = "all clients"
     ) -> None:
         self._spec, self._epochs, self._done = spec, epochs, 0
         self._model = LightFM(
@@ -218,7 +218,7 @@ class PooledTraining:
 
 
 def train_alone(
-    data: TrainingSet, spec: TrainSpec, *, epochs: int, seed: int, client_id: str
+    data: TrainingSet, spec: LightFMSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
     """Item and user arrays of plain `LightFM.fit` on this data alone: the baseline without any federation."""
     return PooledTraining(data, spec, epochs=epochs, seed=seed, client_id=client_id).run(epochs)
@@ -229,7 +229,7 @@ def _run(
     users: list[FloatArray],
     data: TrainingSet,
     chosen: npt.NDArray[np.int64],
-    spec: TrainSpec,
+    spec: LightFMSpec,
     random_state: np.random.RandomState,
 ) -> None:
     """`items` and `users` are trained in place on the chosen positives, in the order given."""
@@ -315,7 +315,7 @@ def _identity(n: int) -> CSRMatrix:
     return CSRMatrix(sp.identity(n, dtype=np.float32, format="csr"))
 
 
-def _max_sampled(spec: TrainSpec, n_items: int) -> int:
+def _max_sampled(spec: LightFMSpec, n_items: int) -> int:
     # WARP k-OS weighs a negative found at draw s by log(floor((items - 1) / s)): minus infinity for late ones
     return max(1, min(spec.max_sampled, n_items - 1)) if spec.loss == "warp-kos" else spec.max_sampled
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from models.errors import InvalidInput
-from models.kernel.arrays import ArrayGroup, FloatArray, RunningSum
+from models.federation.contribution import Contribution, RunningSum
+from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.splitmix import Keys
 from models.recommenders.rating import co_ratings
@@ -105,7 +106,7 @@ class Federation:
         running: RunningSum[Group] | None = None
         for name in sorted(self.clients):
             part = answer(self.clients[name])
-            running = (running or RunningSum.zero(part)).plus(name, part)
+            running = (running or RunningSum.zero(part)).plus(name, Contribution(part))
         if running is None:
             raise InvalidInput("A federation needs at least one client.")
         self.bytes_up += _size(part)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
-from models.kernel.arrays import ArrayGroup, FloatArray, RunningSum
+from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.streams import user_keys
 from models.recommenders.rating import co_ratings

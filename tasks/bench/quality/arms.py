@@ -14,15 +14,15 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays, ItemModel, require
-from models.kernel.arrays import ArrayGroup, RunningSum
+from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
 from models.recommenders.families.families import LightFMFamily, additive_family_of
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.families.specs import AdditiveSpec
-from models.recommenders.lightfm.merge_rules import MergeRuleName
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     train_alone,
@@ -128,19 +128,16 @@ class LightFM(Family):
     """LightFM, whose clients keep their users' vectors and send differences of the items'.
 
     Attributes:
-        spec: how clients train.
+        spec: how clients train, and how their differences become the next model.
         rounds: merges.
-        merge_rule, server_learning_rate: how differences become the next model.
         cohort_share: share of the clients asked in each round.
         pooled_spec, pooled_epochs: how it trains on pooled data, and each client alone.
     """
 
     seeded: ClassVar[bool] = True
-    spec: TrainSpec
+    spec: LightFMSpec
     rounds: int
-    merge_rule: MergeRuleName
-    server_learning_rate: float
-    pooled_spec: TrainSpec
+    pooled_spec: LightFMSpec
     pooled_epochs: int
     cohort_share: float = 1.0
 
@@ -150,7 +147,7 @@ class LightFM(Family):
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         data = {name: _training_set(learner.histories) for name, learner in learners.items()}
-        family = LightFMFamily(self.spec, self.merge_rule, self.server_learning_rate)
+        family = LightFMFamily(self.spec)
         simulation = Simulation(
             data,
             self.spec,
@@ -198,7 +195,7 @@ def _summed(learners: Mapping[str, Learner], statistics: Callable[[Histories], G
     for name in sorted(learners):
         part = statistics(learners[name].histories)
         size = _size(part)
-        running = (running or RunningSum.zero(part)).plus(name, part)
+        running = (running or RunningSum.zero(part)).plus(name, Contribution(part))
     assert running is not None, "a partition has clients"  # noqa: S101
     return running.total, size
 
@@ -210,7 +207,7 @@ def _training_set(histories: Histories) -> TrainingSet:
     )
 
 
-def _scores(spec: TrainSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
+def _scores(spec: LightFMSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
     """What LightFM answers to a client's users, by their trained vectors or by their histories."""
     if spec.user_vectors == "folded_in":
         return answered(items)

@@ -47,9 +47,9 @@ def evaluate_version(
     name = registry.resolve_model_name(client, model_name)
     found = registry.load_version(client, name, version)
     partition = open_partition(data_dir)
-    if found.manifest["data_digest"] != partition.digest:
+    if found.record.data_digest != partition.digest:
         raise InvalidInput(
-            f"Version {found.version} of {name!r} was trained on data {found.manifest['data_digest'][:12]}, "
+            f"Version {found.version} of {name!r} was trained on data {found.record.data_digest[:12]}, "
             f"but {partition.root} holds {partition.digest[:12]}: it may know what is held out there.",
             next_step="Evaluate it with the configuration that it was trained with.",
         )

@@ -18,7 +18,7 @@ from models.kernel.histories import Histories
 from models.kernel.seeds import generator_for
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import (
     TrainingSet,
     initial_items,
@@ -106,7 +106,7 @@ def _bpr(everyone: Learner, forbidden: Any, epochs: int, seed: int) -> Trained:
     known = forbidden.astype(np.float32).tocsr()
     known.sort_indices()
     data.positives = known
-    spec = TrainSpec(loss="bpr")
+    spec = LightFMSpec(loss="bpr")
     items = initial_items(histories.n_items, spec.dims, seed)
     users = initial_users(len(histories), spec.dims, seed, "all")
     for epoch in range(1, epochs + 1):

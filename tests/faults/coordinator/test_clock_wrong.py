@@ -37,9 +37,6 @@ def test_an_hour_ahead_and_an_hour_behind(federation: Any) -> None:
             assert code == -signal.SIGKILL
     result = federation.run(config)
     federation.check(config, result, lost={}, states={"CRASHED": 2, "COMPLETED": 1})
-    times = [
-        datetime.fromisoformat(manifest["committed_at"])
-        for manifest in federation.journal(result).committed()
-    ]
+    times = [datetime.fromisoformat(record.committed_at) for record in federation.journal(result).committed()]
     # Three rounds by the first clock, two by the second, one by the right one; the rounds stay in order.
     assert [round((each - times[0]).total_seconds() / 3600) for each in times] == [0, 0, 0, -2, -2, -1]

@@ -40,7 +40,7 @@ def newest(jobs: Path) -> tuple[int | None, int | None]:
     """The newest committed and the newest tracked round of the only job."""
     (folder,) = {path.parent for path in jobs.glob("*/job.json")}
     journal = Journal(folder)
-    committed = [manifest["round"] for manifest in journal.committed()]
+    committed = [record.round for record in journal.committed()]
     tracked = [round_ for round_ in committed if journal.tracked(round_) is not None]
     return max(committed, default=None), max(tracked, default=None)
 

@@ -51,5 +51,5 @@ def test_who_was_overtaken_stops_and_has_done_nothing_twice(federation: Any, tmp
     (folder,) = {path.parent for path in federation.home.jobs.glob("*/job.json")}
     result = Journal(folder).result()
     assert result is not None
-    federation.check(config, result, lost={}, states={"COMPLETED": 1, "FAILED": len(PAUSES) + 1})
-    assert [manifest["lease"] for manifest in Journal(folder).committed()] == [2, 4, 5, 6, 6]
+    federation.check(config, result.to_json(), lost={}, states={"COMPLETED": 1, "FAILED": len(PAUSES) + 1})
+    assert [record.lease for record in Journal(folder).committed()] == [2, 4, 5, 6, 6]

@@ -45,6 +45,6 @@ def test_for_a_minute(federation: Any, restartable_prefect: Any) -> None:
     assert any(text.startswith("MLflow is away") and "database is locked" in text for text in said), said
     # Where the job was done before the minute was over, the next command tells MLflow the rest.
     send_what_waits(federation.home)
-    told = federation.journal(result).result()
+    told = federation.journal(result).result().to_json()
     assert told["model_sha256"] == result["model_sha256"]
     federation.check(config, told, lost={})

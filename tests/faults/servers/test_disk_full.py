@@ -63,7 +63,7 @@ def test_the_same_command_goes_on_once_there_is_space(federation: Any) -> None:
         with listening(full), pytest.raises(DiskFull) as caught:
             federation.run(config)
         assert str(federation.home.root) in str(caught.value)
-        assert "Free some space there, then give the same command again" in str(caught.value)
+        assert "Free some space there, then run the same command again" in str(caught.value)
         assert not [*federation.home.root.rglob("*.part")]
         failed += 1
         filled[0].unlink()

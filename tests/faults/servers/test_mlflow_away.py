@@ -10,6 +10,7 @@ import pytest
 
 from flows.terminal.progress import Event, listening
 from models.errors import TrackingUnavailable
+from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion import ledger
 from tasks.tracking import registry
 from tasks.tracking.outbox_sender import send_what_waits
@@ -31,14 +32,14 @@ def test_away_from_the_start_until_after_the_end(federation: Any, served: Any) -
     assert result["status"] == "finished"
     assert result["run_id"] is None
     assert [each["version"] for each in result["rounds"]] == [None] * 3
-    assert [line for line in said if line.startswith("MLflow is away, and is told later.")] != []
+    assert [line for line in said if line.startswith("MLflow is away, and gets everything later.")] != []
     assert any("6 records wait in " in line for line in said), said
     # Away still: nothing is lost and nothing raised.
     assert send_what_waits(federation.home) == []
     served.start()
     assert send_what_waits(federation.home) == [result["job_id"]]
     assert send_what_waits(federation.home) == []
-    told = federation.journal(result).result()
+    told = federation.journal(result).result().to_json()
     assert [each["version"] for each in told["rounds"]] == [1, 2, 3]
     assert told["model_sha256"] == result["model_sha256"]
     federation.check(config, told, lost={})
@@ -54,9 +55,9 @@ def test_killed_in_the_middle_and_back_before_the_end(
 
     register = tracking.register_round
 
-    def answer_lost(client: Any, model_name: str, run_id: str, uri: str, manifest: Any) -> int:
-        version = register(client, model_name, run_id, uri, manifest)
-        if manifest["round"] == 2 and not rounds:
+    def answer_lost(client: Any, model_name: str, run_id: str, uri: str, record: EvaluatedRound) -> int:
+        version = register(client, model_name, run_id, uri, record)
+        if record.round == 2 and not rounds:
             rounds.append(version)
             served.stop()
             client.search_experiments(max_results=1)  # raises what a lost answer raises

@@ -37,10 +37,10 @@ def test_cut_off_and_put_back(silos: Silos) -> None:
     # The silo refused by itself: nothing left it, and its owner is told why.
     assert silos.left("cedar", 2) == []
     assert "egress ledger was cut off or replaced" in (silos.home("cedar").root / "silo.log").read_text()
-    manifests = silos.federation.journal(result).committed()
-    assert [sorted(each["egress"]) for each in manifests[1:]] == [list(NAMES), ["ash", "birch"], list(NAMES)]
+    records = silos.federation.journal(result).committed()
+    assert [sorted(each.egress or {}) for each in records[1:]] == [list(NAMES), ["ash", "birch"], list(NAMES)]
     for name in NAMES:
         told = told_in(Witness(silos.federation.home, name).read_verified())
         require_told(read_ledger(ledger(silos, name)), told, name)
-        in_rounds = [each["egress"][name] for each in manifests[1:] if name in each["egress"]]
+        in_rounds = [(each.egress or {})[name] for each in records[1:] if name in (each.egress or {})]
         assert in_rounds == [vars(each.signed.head) for each in told if each.question.kind == "train"]

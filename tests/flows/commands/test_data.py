@@ -83,7 +83,7 @@ def test_bad_input_is_one_message_and_exit_code_2(folder):
     done = partition(folder, "--by-user", "--json")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "interactions.csv, row 5: user 'u1' and item 'b' already stand together in row 4" in done.stderr
+    assert "interactions.csv, row 5: user 'u1' and item 'b' already occur together in row 4" in done.stderr
     assert json.loads(done.stdout)["error"]["type"] == "InvalidInput"
     assert sorted(path.name for path in folder.iterdir()) == sorted(FETCHED)
 

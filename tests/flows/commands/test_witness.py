@@ -61,7 +61,7 @@ def test_the_auditor_checks_an_exported_ledger(pair, tmp_path):
     cut(pair, 4)
     done = fedrec(pair, "witness", "ash", "--ledger", str(pair.file), "--json")
     assert done.returncode == 6
-    assert "'train' of round 3, job job-1: it has 4 entries where it once had 5" in done.stderr
+    assert "'train' of round 3, job job-1: it has 4 entries, but had 5 before" in done.stderr
     assert json.loads(done.stdout)["error"]["type"] == "LedgerTampered"
 
 

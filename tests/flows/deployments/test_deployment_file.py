@@ -185,9 +185,11 @@ def test_every_field_of_the_forms_is_described() -> None:
         assert undescribed(form, flow.name) == []
         for name, definition in form.get("definitions", {}).items():
             assert undescribed(definition, name) == []
-    spec = parameter_form(federated_training)["definitions"]["TrainSpec"]
+    spec = parameter_form(federated_training)["definitions"]["LightFMSpec"]
     assert spec["properties"]["user_alpha"]["description"] == "L2 penalties."
-    assert spec["description"] == "How a client trains LightFM (Kula 2015) within one round."
+    assert (
+        spec["description"] == "How clients train LightFM (Kula 2015) in a round, and how the server merges."
+    )
 
 
 def test_the_form_takes_a_section_of_training_that_names_no_family() -> None:
@@ -196,7 +198,7 @@ def test_the_form_takes_a_section_of_training_that_names_no_family() -> None:
     train = parameter_form(federated_training)["definitions"]["TrainingConfig"]["properties"]["train"]
     assert "oneOf" not in train  # Prefect's server refuses what fits several
     assert {each["$ref"].rpartition("/")[2] for each in train["anyOf"]} == {
-        "TrainSpec",
+        "LightFMSpec",
         "IalsSpec",
         "EaseSpec",
         "NextItemSpec",

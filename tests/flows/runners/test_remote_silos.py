@@ -24,7 +24,7 @@ from models.errors import ForgedAnswer, InvalidInput, LedgerTampered, NotFound, 
 from models.federation.envelope import Question
 from models.federation.model import GlobalModel
 from models.ledger.head import Head
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.train import train_client
 from tasks.coordinator.egress_witness import Witness, require_told, told_in
@@ -154,8 +154,7 @@ def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[
     context = JobContext(
         job_id=JOB,
         seed=7,
-        spec=TrainSpec(dims=4),
-        merge_rule="adagrad_sum",
+        spec=LightFMSpec(dims=4),
         exchange_url=exchange.url,
         data_dir="/nowhere",
         data_digest="",

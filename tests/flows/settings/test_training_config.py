@@ -15,7 +15,7 @@ from flows.settings.training_config import TrainingConfig, load_config, parse_co
 from models.errors import InvalidConfig, InvalidInput
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ials import IalsSpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.rating.spec import RatingSpec
 
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
@@ -46,7 +46,7 @@ def leaves_of_model(kind: Any, prefix: str = "") -> set[str]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         parts = {name: field.annotation for name, field in kind.model_fields.items()}
         if parts.get("train"):
-            parts["train"] = TrainSpec  # the family that is not named is LightFM
+            parts["train"] = LightFMSpec  # the family that is not named is LightFM
     elif dataclasses.is_dataclass(kind):
         parts = {field.name: None for field in dataclasses.fields(kind)}
     else:
@@ -89,9 +89,19 @@ class TestUnknownKeys:
         assert error.value.exit_code == 2
 
     def test_like_nothing_known_list_what_is_known(self) -> None:
-        with pytest.raises(InvalidConfig, match=r"Known keys: .*merge_rule") as error:
+        with pytest.raises(InvalidConfig, match=r"Known keys: .*cohort_share") as error:
             parse_config(nested("federation.zzz", 1), "file")
         assert error.value.key == "federation.zzz"
+
+    @pytest.mark.parametrize(("name", "value"), [("merge_rule", "mean"), ("server_learning_rate", 0.5)])
+    def test_that_have_moved_name_their_new_place(self, tmp_path: Path, name: str, value: Any) -> None:
+        path = written(tmp_path, yaml.safe_dump(nested(f"federation.{name}", value)))
+        with pytest.raises(InvalidConfig) as error:
+            load_config(path)
+        assert (error.value.key, error.value.next_step) == (f"federation.{name}", f"Set train.{name}.")
+        plain = written(tmp_path, yaml.safe_dump(NEEDED))
+        with pytest.raises(InvalidConfig, match=rf"Set train\.{name}"):
+            load_config(plain, [f"federation.{name}={value}"])
 
     def test_are_refused_in_overrides_too(self, tmp_path: Path) -> None:
         path = written(tmp_path, yaml.safe_dump(NEEDED))
@@ -109,13 +119,13 @@ class TestValues:
             ("train.loss", "hinge"),
             ("train.merges_per_epoch", 0),
             ("federation.rounds", 0),
-            ("federation.merge_rule", "median"),
+            ("train.merge_rule", "median"),
             ("federation.cohort_share", 0),
             ("federation.cohort_share", 1.01),
             ("federation.quorum_share", -0.1),
             ("federation.quorum_share", 1.1),
             ("federation.deadline_s", 0),
-            ("federation.server_learning_rate", 0),
+            ("train.server_learning_rate", 0),
             ("evaluation.every", 0),
             ("evaluation.negatives", 0),
             ("evaluation.seed", -1),
@@ -251,6 +261,17 @@ class TestFamilies:
     def test_a_scale_needs_two_ends(self) -> None:
         with pytest.raises(InvalidInput, match="needs two ends"):
             parse_config({**NEEDED, "train": {"family": "bayesian_mf", "lowest": 5}}, "file")
+
+
+class TestWithoutEffect:
+    def test_an_error_names_the_file_the_key_and_the_way_out(self) -> None:
+        train = {"merge_rule": "mean", "server_learning_rate": 0.5}
+        with pytest.raises(InvalidConfig) as error:
+            parse_config({**NEEDED, "train": train}, "the file")
+        assert error.value.key == "train.server_learning_rate"
+        assert error.value.what.startswith("the file: train.server_learning_rate: ")
+        assert "merge_rule 'mean'" in error.value.what
+        assert error.value.next_step == "Leave server_learning_rate at 1.0, or set another merge_rule."
 
 
 class TestPlaces:

@@ -17,7 +17,7 @@ def test_the_shipped_search_is_valid_and_arms_differ_by_the_federations_keys() -
     federated, centralised = tuning.space("federated"), tuning.space("centralised")
     assert set(centralised) < set(federated)
     assert all(key.startswith("train.") for key in centralised)
-    assert "federation.merge_rule" in federated
+    assert "train.merge_rule" in federated
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ ASKED = {
             "job_id": "job-1",
             "seed": 7,
             "spec": {"dims": 4, "family": "lightfm"},
-            "merge_rule": "adagrad_sum",
             "exchange_url": "file:///nowhere",
             "data_dir": "/nowhere",
             "data_digest": "",
@@ -72,7 +71,7 @@ def test_an_error_leaves_by_its_kind_only(settings: Path, home: Path, tmp_path: 
 
 def test_no_snapshot_no_training(settings: Path, home: Path) -> None:
     assert str(failed(ASKED)).startswith("NotFound;")
-    assert "is no partition" in (home / "silo.log").read_text()
+    assert "is not a partition" in (home / "silo.log").read_text()
 
 
 @pytest.mark.parametrize("asked", [{}, {"step": "steal"}, ASKED | {"arguments": "x"}])

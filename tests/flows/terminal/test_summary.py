@@ -3,49 +3,57 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from data_contracts.outcome import ContractName
 from flows.terminal.summary import show_result
+from tasks.messages.job_result import ContractSummary, FinalMetrics, JobResult, Timings
+from tests.worlds.records import client_result, job_result, rejection, round_result
 
+NURSE = client_result("[red]nurse", -0.03, 0.01)
 METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
 
 
-def job() -> dict:
-    rejected = [{"client_id": "[red]nurse", "stage": "train", "reason": "deadline [5 s] passed"}]
-    return {
-        "status": "finished",
-        "stop_reason": None,
-        "rounds": [
-            {"round": 1, "rejected": []},
-            {"round": 2, "rejected": rejected},
-        ],
-        "final": {
-            "federated": dict.fromkeys(METRICS, 0.06),
-            "centralised": dict.fromkeys(METRICS, 0.08),
-            "silo_only": dict.fromkeys(METRICS, 0.05),
-        },
-        "clients": [
-            {"client_id": "artist", "cases": 9, "benefit": 0.05, "benefit_se": 0.01},
-            {"client_id": "doctor", "cases": 2, "benefit": 0.01, "benefit_se": None},
-            {"client_id": "[red]nurse", "cases": 9, "benefit": -0.03, "benefit_se": 0.01},
-        ],
-        "contracts": [
-            {"contract": "interactions", "subject": "artist", "passed": True, "summary": ""},
-            {"contract": "updates", "subject": "round-1", "passed": True, "summary": ""},
-            {"contract": "updates", "subject": "round-2", "passed": False, "summary": "norm"},
-        ],
-        "timings": {
-            "total_s": 10.0,
-            "startup_s": 1.0,
-            "train_s": 5.0,
-            "orchestration_s": 4.0,
-            "lightfm_s": 3.0,
-            "overhead_ratio": 3.0,
-        },
+def check(contract: ContractName, subject: str, passed: bool = True) -> ContractSummary:
+    return ContractSummary(contract, subject, passed, "")
+
+
+def job(**changes: Any) -> JobResult:
+    parts = {
+        "rounds": (
+            round_result(1),
+            round_result(2, rejected=(rejection("[red]nurse", "deadline [5 s] passed"),)),
+        ),
+        "final": FinalMetrics(
+            federated=dict.fromkeys(METRICS, 0.06),
+            centralised=dict.fromkeys(METRICS, 0.08),
+            silo_only=dict.fromkeys(METRICS, 0.05),
+        ),
+        "clients": (
+            client_result("artist", 0.05, 0.01),
+            client_result("doctor", 0.01, None, cases=2),
+            NURSE,
+        ),
+        "contracts": (
+            check("interactions", "artist"),
+            check("updates", "round-1"),
+            check("updates", "round-2", passed=False),
+        ),
+        "timings": Timings(
+            total_s=10.0,
+            startup_s=1.0,
+            train_s=5.0,
+            orchestration_s=4.0,
+            lightfm_s=3.0,
+            overhead_ratio=3.0,
+        ),
     }
+    return job_result(**parts | changes)
 
 
 def shown(result, *open_next, width=80) -> str:
@@ -80,47 +88,36 @@ def test_gains_losses_contracts_and_rejections_have_a_line_each():
     # Square brackets in names are text, not markup.
     assert "Served worse: [red]nurse (-0.0300)." in text
     assert "interactions 1/1, updates 1/2." in text
-    assert "Rejections: 1; the last in round 2: [red]nurse at train: deadline [5 s] passed" in text
+    assert "Rejections: 1; the last in round 2: [red]nurse at deadline: deadline [5 s] passed" in text
 
 
 def test_a_difference_that_may_be_chance_is_called_that():
-    result = job()
-    result["clients"][2]["benefit_se"] = 0.02
+    result = job(clients=(replace(NURSE, benefit_se=0.02),))
     assert "[red]nurse (-0.0300, may be chance)" in shown(result, width=200)
 
 
 def test_many_losers_are_counted():
-    result = job()
-    result["clients"] = [
-        {"client_id": f"c{n}", "cases": 2, "benefit": -0.01 * (n + 1), "benefit_se": 0.001} for n in range(8)
-    ]
-    text = shown(result, width=200)
+    losers = tuple(client_result(f"c{n}", -0.01 * (n + 1), 0.001, cases=2) for n in range(8))
+    text = shown(job(clients=losers), width=200)
     assert "Served worse: c7 (-0.0800), c6 (-0.0700)" in text
     assert "c3 (-0.0400) and 3 more." in text
 
 
 def test_clients_that_keep_their_own_model_are_named():
-    result = job()
-    assert "own model" not in shown(result)
-    result["clients"][2]["offer"] = "local"
+    assert "own model" not in shown(job())
+    result = job(clients=(replace(NURSE, offer="local"),))
     assert "Offered their own model, by their validation cases: [red]nurse." in shown(result, width=200)
 
 
 def test_baselines_that_were_not_run_take_no_columns():
-    result = job()
-    result["final"] |= {"centralised": None, "silo_only": None}
-    result["clients"] = [{"client_id": "artist", "cases": 9, "benefit": None, "benefit_se": None}]
-    text = shown(result)
+    final = FinalMetrics(federated=dict.fromkeys(METRICS, 0.06))
+    text = shown(job(final=final, clients=(client_result("artist", None, None),)))
     assert row(text, "metric") == ["metric", "federated"]
     assert "Joining" not in text
 
 
 def test_a_stopped_job_says_why_and_shows_no_empty_table():
-    result = job() | {"status": "stopped", "stop_reason": "quorum of 2 not reached", "rounds": []}
-    result |= {"final": {"federated": None, "centralised": None, "silo_only": None}}
-    result |= {"clients": [], "contracts": []}
-    result["timings"]["overhead_ratio"] = None
-    text = shown(result)
+    text = shown(job_result(status="stopped", stop_reason="quorum of 2 not reached"))
     assert "The job stopped: quorum of 2 not reached." in text
     assert "Rejections: none." in text
     for absent in ("ndcg@10", "Contracts that held", "LightFM", "Open next"):

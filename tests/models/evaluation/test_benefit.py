@@ -46,7 +46,7 @@ def test_equal_differences_have_no_error_in_spite_of_rounding():
 
 
 def test_different_cases_are_refused():
-    with pytest.raises(InvalidInput, match="same cases twice"):
+    with pytest.raises(InvalidInput, match="two values per case"):
         paired_difference(np.zeros(2), np.zeros(3))
 
 

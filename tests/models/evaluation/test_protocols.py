@@ -52,7 +52,7 @@ def test_a_pair_that_occurs_twice_is_refused_wherever_it_would_be_held_out():
     users, items, times = np.array([0, 0, 0, 0]), np.array([1, 2, 3, 1]), np.arange(4)
     with pytest.raises(InvalidInput, match="User row 0 and item row 1 occur together more than once"):
         split_leave_one_out(users, items, times, 1, seed=0)
-    with pytest.raises(InvalidInput, match="known from its copy"):
+    with pytest.raises(InvalidInput, match="leak it into training"):
         hold_out_share(users, items, None, (1, 4), share=0.5, by_time=False, seed=0)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.federation.client_drift import ClientDrift, MergedDirection
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays
-from models.kernel.arrays import RunningSum
 from models.recommenders.additive.blend import BlendStatistics
 
 
@@ -23,7 +23,7 @@ def test_norm_and_cosine_are_those_of_embeddings_and_biases_together():
     direction = MergedDirection.of(delta([6, 0], 8, growth=5))  # of length 10
     assert direction.drift_of(delta([6, 0], 8, growth=9)) == ClientDrift(1.0, 1.0)
     assert direction.drift_of(delta([3, 0], 4)) == ClientDrift(0.5, 1.0)
-    assert direction.drift_of(delta([3, 0], 4), weight=6.0) == ClientDrift(3.0, 1.0)
+    assert direction.drift_of(delta([18, 0], 24)) == ClientDrift(3.0, 1.0)
     assert direction.drift_of(delta([0, 7], 0)) == ClientDrift(0.7, 0.0)
     assert direction.drift_of(delta([-6, 0], -8)) == ClientDrift(1.0, -1.0)
     # 5 * 6 / (5 * 10)
@@ -53,7 +53,7 @@ def test_the_parts_of_all_clients_add_up_to_one_where_everything_counts_somethin
     ]
     state = RunningSum.zero(BlendStatistics.zero(4))
     for number, statistics in enumerate(clients):
-        state = state.plus(f"client-{number}", statistics)
+        state = state.plus(f"client-{number}", Contribution(statistics))
     direction = MergedDirection.of(state.total)
     drifts = [direction.drift_of(statistics) for statistics in clients]
     assert sum(each.norm * each.cosine for each in drifts) == pytest.approx(1.0)

@@ -31,8 +31,8 @@ BIRCH = arrays([0, 2, 5], [0, 1, -1], [11, 1, 4], [1, 1, 16])
 def merged(rule: MergeRule) -> ItemArrays:
     state = rule.empty(BASE)
     for client_id, trained, interactions in (("ash", ASH, 1), ("birch", BIRCH, 3)):
-        deltas = rule.prepare(BASE.items, trained)
-        state = rule.add(state, BASE, ClientUpdate(client_id, 4, "base", "cat", deltas, interactions))
+        contribution = rule.contribution(rule.prepare(BASE.items, trained), interactions)
+        state = rule.add(state, BASE, ClientUpdate(client_id, 4, "base", "cat", contribution))
     assert state.clients == ("ash", "birch")
     model = rule.finish(state, BASE)
     assert (model.round, model.catalog_digest) == (5, "cat")

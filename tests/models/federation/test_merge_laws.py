@@ -16,8 +16,9 @@ from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.recommenders.lightfm.delta_rules import Mean
-from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
+from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.server_optimisers import ServerOptimiser
+from models.recommenders.lightfm.spec import MergeRuleName
 
 ITEMS, DIMS = 3, 2
 SHAPES = {
@@ -56,8 +57,8 @@ def trained(base: GlobalModel, move: ItemArrays) -> ItemArrays:
 def update_of(
     rule: MergeRule, base: GlobalModel, move: ItemArrays, interactions: int = 1, client_id: str = "a"
 ) -> ClientUpdate:
-    deltas = rule.prepare(base.items, trained(base, move))
-    return ClientUpdate(client_id, base.round, "base", base.catalog_digest, deltas, interactions)
+    contribution = rule.contribution(rule.prepare(base.items, trained(base, move)), interactions)
+    return ClientUpdate(client_id, base.round, "base", base.catalog_digest, contribution)
 
 
 def updates_of(rule: MergeRule, base: GlobalModel, clients) -> list[ClientUpdate]:
@@ -129,8 +130,8 @@ def test_a_client_alone_gives_its_own_trained_model(name, base, move, interactio
 @settings(max_examples=25)
 @given(base=BASES, clients=CLIENTS, factor=st.integers(2, 1000))
 def test_only_the_ratios_of_the_weights_count(rule, base, clients, factor):
+    heavier = updates_of(rule, base, [(move, interactions * factor) for move, interactions in clients])
     updates = updates_of(rule, base, clients)
-    heavier = [replace(update, n_interactions=update.n_interactions * factor) for update in updates]
     assert_close(merged(rule, base, heavier).items, merged(rule, base, updates).items)
 
 

@@ -39,10 +39,10 @@ def test_pooled_histories_follow_one_another():
 @pytest.mark.parametrize(
     ("users", "items", "message"),
     [
-        (rows(0, 3), rows(0, 1), "User rows reach from 0 to 3, expected 0..2"),
-        (rows(-1, 1), rows(0, 1), "User rows reach from -1 to 1, expected 0..2"),
-        (rows(0, 1), rows(0, 5), "Item rows reach from 0 to 5, expected 0..4"),
-        (rows(1, 1), rows(2, 2), "holds an item twice"),
+        (rows(0, 3), rows(0, 1), "User rows range from 0 to 3, expected 0..2"),
+        (rows(-1, 1), rows(0, 1), "User rows range from -1 to 1, expected 0..2"),
+        (rows(0, 1), rows(0, 5), "Item rows range from 0 to 5, expected 0..4"),
+        (rows(1, 1), rows(2, 2), "has an item twice"),
     ],
 )
 def test_rows_out_of_range_and_pairs_that_occur_twice_are_refused(users, items, message):

@@ -59,7 +59,7 @@ def test_what_is_no_entry_is_refused(line):
 
 def test_another_layout_of_the_same_entry_is_an_edit():
     line = chain.append([], {"a": 1}).line()
-    with pytest.raises(LedgerTampered, match="not in the form"):
+    with pytest.raises(LedgerTampered, match="not in the canonical form"):
         chain.parse(json.dumps(json.loads(line)), 1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from models.errors import InvalidInput
 from models.ledger import chain
 from models.ledger.chain import Entry
-from models.ledger.head import EMPTY, Head, head_of, why_not_on
+from models.ledger.head import EMPTY, Head, divergence, head_of
 
 
 def history(*numbers: int) -> list[Entry]:
@@ -31,26 +31,28 @@ def test_a_head_counts_the_entries_and_names_the_last():
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_ledger_holds_every_head_that_it_had(head):
-    assert why_not_on(WHOLE, head) is None
+    assert divergence(WHOLE, head) is None
 
 
 def test_an_end_cut_off_is_found_though_the_chain_holds():
     cut = WHOLE[:2]
     chain.verify(cut)
-    assert why_not_on(cut, HEADS[2]) is None
-    assert why_not_on(cut, HEADS[3]) == "it has 2 entries where it once had 3"
-    assert why_not_on([], HEADS[1]) == "it has 0 entries where it once had 1"
+    assert divergence(cut, HEADS[2]) is None
+    assert divergence(cut, HEADS[3]) == "it has 2 entries, but had 3 before"
+    assert divergence([], HEADS[1]) == "it has 0 entries, but had 1 before"
 
 
 def test_a_chain_written_anew_is_found_however_long_it_grew():
     anew = history(1, 2, 4, 5, 6)
     chain.verify(anew)
-    assert why_not_on(anew, HEADS[2]) is None
-    assert why_not_on(anew, HEADS[3]) == f"entry 3 is {anew[2].hash[:12]}, and was {WHOLE[2].hash[:12]}"
+    assert divergence(anew, HEADS[2]) is None
+    assert (
+        divergence(anew, HEADS[3]) == f"entry 3 is {anew[2].hash[:12]}, but was {WHOLE[2].hash[:12]} before"
+    )
 
 
 def test_an_empty_head_has_no_hash_of_its_own_choice():
-    assert why_not_on(WHOLE, Head(0, "a" * 64)) is not None
+    assert divergence(WHOLE, Head(0, "a" * 64)) is not None
 
 
 def test_a_head_comes_back_from_json():

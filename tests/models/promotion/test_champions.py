@@ -97,5 +97,5 @@ def test_a_decision_is_applied_once():
 def test_a_rollback_must_lead_to_the_champion_before(target):
     entries = history(decision(1), decision(2), decision(3))
     taken(entries, decision(target, "rollback"))
-    with pytest.raises(LedgerTampered, match="was not champion before"):
+    with pytest.raises(LedgerTampered, match="was not the champion before"):
         champions(entries, "movies")

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.kernel.metric import Metric
-from models.promotion.evidence import Evaluation, RoundEvidence, Trial
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
 from models.promotion.gates import (
     PromotionPolicy,
     artefact_gate,
@@ -29,7 +29,7 @@ def evidence(version: int = 2, ndcg: float | None = 0.5, **clients: tuple[float,
     evaluation = None
     if ndcg is not None:
         hits, cases = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
-        evaluation = Evaluation(
+        evaluation = RoundEvaluation(
             split="validation",
             metrics={"ndcg@10": Metric(ndcg * 100, 100), "loo_hr@10": Metric(hits, cases)},
             clients={client: {"loo_hr@10": Metric(*pair)} for client, pair in clients.items()},
@@ -37,23 +37,8 @@ def evidence(version: int = 2, ndcg: float | None = 0.5, **clients: tuple[float,
     return RoundEvidence(version, "job", 7, "s" * 64, "m" * 64, "d" * 64, "c" * 64, PASSED, evaluation)
 
 
-def test_evidence_is_read_from_a_manifest():
-    metrics = {"ndcg@10": {"total": 3.0, "weight": 4.0}}
-    manifest = {
-        "job_id": "job",
-        "round": 7,
-        "model_sha256": "s" * 64,
-        "data_digest": "d" * 64,
-        "catalog_digest": "c" * 64,
-        "contracts": PASSED,
-        "evaluation": {"split": "validation", "metrics": metrics, "clients": {"a": metrics}},
-    }
-    found = RoundEvidence.of(2, manifest, "m" * 64)
-
-    assert found.evaluation == Evaluation(
-        "validation", {"ndcg@10": Metric(3.0, 4.0)}, {"a": {"ndcg@10": Metric(3.0, 4.0)}}
-    )
-    assert found.identity() == {
+def test_a_decision_keeps_what_finds_and_proves_a_round():
+    assert evidence().identity() == {
         "job_id": "job",
         "round": 7,
         "sha256": "s" * 64,
@@ -61,7 +46,6 @@ def test_evidence_is_read_from_a_manifest():
         "data_digest": "d" * 64,
         "catalog_digest": "c" * 64,
     }
-    assert RoundEvidence.of(2, manifest | {"evaluation": None}, "m").evaluation is None
 
 
 def test_contracts_pass_only_where_all_passed():
@@ -158,7 +142,7 @@ def test_a_client_that_fell_beyond_luck_is_named():
     for hits, passed in ((29, True), (28, False)):
         verdict = clients_gate(evidence(2, big=(hits, 100), kept=(50, 100)), champion, POLICY)
         assert verdict.passed is passed
-    assert "big fell from 0.5000 to 0.2800 (floor 0.2849, 100 cases)" in verdict.observed
+    assert "big dropped from 0.5000 to 0.2800 (floor 0.2849, 100 cases)" in verdict.observed
     assert "kept" not in verdict.observed
     assert "2 of 2 clients" in verdict.observed
 
@@ -214,7 +198,7 @@ def test_a_share_outside_its_range_is_refused(wrong):
 def rated(version: int, squares: float, **clients: tuple[float, float]) -> RoundEvidence:
     """A round of predicted ratings: sum of squared errors of 100, and by client those within a star."""
     within = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
-    evaluation = Evaluation(
+    evaluation = RoundEvaluation(
         split="validation",
         metrics={"rmse": Metric(squares, 100), "accuracy_within_1": Metric(*within)},
         clients={client: {"accuracy_within_1": Metric(*pair)} for client, pair in clients.items()},
@@ -234,9 +218,9 @@ def test_an_error_may_be_little_more_than_the_champions(squares, passed):
 def test_clients_of_predicted_ratings_are_compared_by_how_many_are_within_a_star():
     before = rated(1, 81.0, a=(900, 1000), b=(700, 1000))
     assert clients_gate(rated(2, 81.0, a=(880, 1000), b=(690, 1000)), before, POLICY).passed
-    fallen = clients_gate(rated(2, 81.0, a=(500, 1000), b=(690, 1000)), before, POLICY)
-    assert not fallen.passed
-    assert "a fell from 0.9000 to 0.5000" in fallen.observed
+    dropped = clients_gate(rated(2, 81.0, a=(500, 1000), b=(690, 1000)), before, POLICY)
+    assert not dropped.passed
+    assert "a dropped from 0.9000 to 0.5000" in dropped.observed
 
 
 def test_a_ranking_and_ratings_cannot_be_compared():

@@ -10,7 +10,7 @@ from models.evaluation.cold_start import COLD_STARTS, KNOWN_ITEMS
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.items.features import ItemFeatures
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.cold_start import baselines
 from tasks.bench.cold_start.cases import new_items, new_users, told, whole
 from tasks.bench.cold_start.markdown import BEGIN, END, put_tables, tables
@@ -19,9 +19,9 @@ from tasks.bench.quality.arms import Additive, ItemToItem, LightFM
 from tasks.bench.quality.cases import by_client
 from tasks.datasets.partition_reader import open_partition, read_items
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 FAMILIES = (
-    LightFM(SPEC, 3, "adagrad_sum", 1.0, SPEC, 3),
+    LightFM(SPEC, 3, SPEC, 3),
     ItemToItem(EaseSpec(5.0)),
     Additive(IalsSpec(4, 0.1, 0.2, 0.5), rounds=2),
 )

@@ -14,7 +14,7 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
 from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled
@@ -22,14 +22,14 @@ from tasks.bench.quality.markdown import BEGIN, END, put_table, table
 from tasks.bench.quality.table_rows import Evaluator, Plan, quality_rows
 from tasks.datasets.partition_reader import open_partition
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 ADDITIVE = (
     ItemToItem(EaseSpec(5.0)),
     ItemToItem(NextItemSpec(0.5, 5.0, 0.5)),
     ItemToItem(BlendSpec(0.5, 5.0, lasting_regularisation=5.0)),
     Additive(IalsSpec(4, 0.1, 0.2, 0.5), rounds=4),
 )
-LIGHTFM = LightFM(SPEC, 3, "adagrad_sum", 1.0, SPEC, 3)
+LIGHTFM = LightFM(SPEC, 3, SPEC, 3)
 every_additive = pytest.mark.parametrize("family", ADDITIVE, ids=lambda family: family.name)
 
 
@@ -89,7 +89,7 @@ def test_lightfm_answers_by_histories_where_vectors_are_folded_in(partition_dir)
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = by_user(clients)
     folding = replace(SPEC, user_vectors="folded_in")
-    trained, folded = (LightFM(spec, 4, "adagrad_sum", 1.0, spec, 2, 0.5) for spec in (SPEC, folding))
+    trained, folded = (LightFM(spec, 4, spec, 2, 0.5) for spec in (SPEC, folding))
     for arm in ("federated", "centralised"):
         known, unknown = (getattr(each, arm)(learners, 1) for each in (trained, folded))
         client = clients[0]

@@ -11,7 +11,7 @@ import pytest
 
 from models.federation.model import GlobalModel, ItemArrays
 from models.kernel.metric import Metric
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from tasks.clients.client_data import base_of, data_of
@@ -21,7 +21,7 @@ from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
@@ -32,7 +32,6 @@ def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
         job_id="job-1",
         seed=7,
         spec=SPEC,
-        merge_rule="sum",
         exchange_url=(tmp_path / "exchange").as_uri(),
         data_dir=str(partition_dir),
         data_digest=partition.digest,

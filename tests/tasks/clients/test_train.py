@@ -11,8 +11,9 @@ import pytest
 
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
+from models.kernel.metric import Metric
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.client_data import UserStates, base_of, data_of
 from tasks.clients.train import train_client
@@ -21,7 +22,7 @@ from tasks.exchange.codec import decode, decode_update, encode_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
@@ -30,7 +31,6 @@ def job(tmp_path: Path, partition_dir: Path) -> JobContext:
         job_id="job-1",
         seed=7,
         spec=SPEC,
-        merge_rule="adagrad_sum",
         exchange_url=(tmp_path / "exchange").as_uri(),
         data_dir=str(partition_dir),
         data_digest=open_partition(partition_dir).digest,
@@ -61,10 +61,11 @@ def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(
         base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash"
     )
     expected = merge_rule("adagrad_sum").prepare(base.items, items)
-    for (_, got), (_, want) in zip(update.deltas.named(), expected.named(), strict=True):
+    for (_, got), (_, want) in zip(update.contribution.arrays.named(), expected.named(), strict=True):
         assert np.array_equal(got, want)
-    assert np.abs(update.deltas.embeddings).max() > 0
-    assert (update.client_id, update.base_round, update.n_interactions) == ("ash", 0, 64)
+    assert np.abs(update.contribution.arrays.embeddings).max() > 0
+    assert (update.client_id, update.base_round, update.contribution.interactions) == ("ash", 0, 64)
+    assert update.contribution.metrics == {"users": Metric(8.0, 1.0)}
     assert (update.base_digest, update.catalog_digest) == (order.base.sha256, base.catalog_digest)
     assert delivery.client_id == "ash"
     assert delivery.started < delivery.ended

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,21 +15,24 @@ from models.errors import InvalidConfig, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
 from models.recommenders.families.families import family_of
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
 from tasks.local.environment import settings
 from tasks.local.home import Home
+from tasks.messages.job_opening import EarlierState
+from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
+from tests.worlds.records import opening, round_record
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 KNOWN = ItemCatalog.of(["a", "b", "c"])
 
 
 def test_a_fresh_model_depends_on_items_dims_and_seed_alone():
-    lightfm, wider = family_of(SPEC), family_of(TrainSpec(dims=5))
+    lightfm, wider = family_of(SPEC), family_of(LightFMSpec(dims=5))
     model = fresh_model(KNOWN, lightfm, 7)
     decoded = decode_model(model.data)
     assert (decoded.round, decoded.catalog_digest, decoded.items.shape) == (0, KNOWN.digest, (3, 4))
@@ -61,24 +63,15 @@ def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return found
 
 
-def manifest_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "job_id": job_id,
-        "round": round_,
-        "model_path": "unused",
-        "model_sha256": hashlib.sha256(data).hexdigest(),
-        "model_bytes": len(data),
-        "base_sha256": None,
-        "catalog_digest": KNOWN.digest,
-        "data_digest": "d" * 64,
-        "accepted": accepted,
-        "rejected": [],
-        "contracts": {},
-        "training": {},
-        "evaluation": None,
-        "committed_at": "2026-11-20T10:00:00+00:00",
-    }
+def record_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> EvaluatedRound:
+    return round_record(
+        round_,
+        *accepted,
+        job_id=job_id,
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        model_bytes=len(data),
+        catalog_digest=KNOWN.digest,
+    ).with_evaluation(None)
 
 
 @pytest.fixture
@@ -87,24 +80,24 @@ def champion(mlflow_home: Home) -> Home:
     rows = np.array([1, 2, 3], dtype=np.float32)
     items = initial_items(3, 4, 1).map(lambda a: np.ones_like(a) * (rows if a.ndim == 1 else rows[:, None]))
     data = encode_model(GlobalModel(2, KNOWN.digest, items))
-    with held(mlflow_home.jobs, "films", "k" * 64, {"starting_points": {}}) as journal:
+    with held(mlflow_home.jobs, "films", "k" * 64, opening()) as journal:
         for round_, accepted in enumerate([[], ["ash", "birch"], ["ash"], ["ash", "birch", "cedar"]]):
-            journal.commit(manifest_of(journal.job_id, round_, data, accepted))
+            journal.commit(record_of(journal.job_id, round_, data, accepted))
     client = registry.client(mlflow_home)
     location = (mlflow_home.mlflow / "artifacts").as_uri()
     run = client.create_run(client.create_experiment("films", artifact_location=location))
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     folder = artifacts / "rounds" / "0002"
     folder.mkdir(parents=True)
-    manifest = manifest_of(journal.job_id, 2, data, ["ash"])
+    record = record_of(journal.job_id, 2, data, ["ash"])
     (folder / "model.safetensors").write_bytes(data)
-    (folder / "round.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    (folder / "round.json").write_text(json.dumps(record.to_json(), indent=1, sort_keys=True))
     (artifacts / "catalog").mkdir()
     pd.DataFrame({"item_id": KNOWN.ids, "title": ["A", "B", "C"]}).to_parquet(
         artifacts / "catalog" / "items.parquet"
     )
     registry.ensure_registered_model(client, "movies")
-    version = registry.register_round(client, "movies", run.info.run_id, folder.as_uri(), manifest)
+    version = registry.register_round(client, "movies", run.info.run_id, folder.as_uri(), record)
     client.set_registered_model_alias("movies", registry.CHAMPION, str(version))
     return mlflow_home
 
@@ -122,14 +115,14 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     # Birch was last in round 1; round 3, which cedar was in, came after the champion.
     job = "films-kkkkkkkk-1"
     assert found.starting_points == {
-        "ash": {"job_id": job, "round": 2},
-        "birch": {"job_id": job, "round": 1},
+        "ash": EarlierState(job, 2),
+        "birch": EarlierState(job, 1),
     }
 
 
 def test_a_champion_of_other_dims_is_refused(champion):
     with pytest.raises(InvalidConfig, match=r"has 4 dims, but train\.dims is 8") as caught:
-        model_of_champion(champion, "movies", KNOWN, family_of(TrainSpec(dims=8)), 7)
+        model_of_champion(champion, "movies", KNOWN, family_of(LightFMSpec(dims=8)), 7)
     assert caught.value.key == "train.dims"
 
 

@@ -14,8 +14,10 @@ from tasks.coordinator.late_updates import late_update
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
+from tasks.messages.late_update import LateUpdate
 from tasks.silos.keys import SiloKey, make_key
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
+from tests.worlds.records import round_record
 
 QUESTION = Question("ash", "train", "job-1", 2, "b" * 64)
 BODY = {
@@ -37,14 +39,10 @@ class Place:
     def leave(self, data: bytes) -> str:
         return self.exchange.put(silo_answers_folder("ash", "job-1", 2, "train"), data).sha256
 
-    def found(self) -> dict[str, Any] | None:
-        manifest = {
-            "job_id": "job-1",
-            "round": 2,
-            "base_sha256": "b" * 64,
-            "committed_at": self.committed_at.isoformat(timespec="milliseconds"),
-        }
-        return late_update(self.exchange, self.key.public, "ash", manifest)
+    def found(self) -> LateUpdate | None:
+        committed_at = self.committed_at.isoformat(timespec="milliseconds")
+        record = round_record(2, job_id="job-1", base_sha256="b" * 64, committed_at=committed_at)
+        return late_update(self.exchange, self.key.public, "ash", record)
 
 
 @pytest.fixture
@@ -61,18 +59,13 @@ def test_a_late_update_is_named(place: Place) -> None:
     answer_sha256 = place.leave(answer(QUESTION, BODY, place.key))
     found = place.found()
     assert found is not None
-    seen_at = datetime.fromisoformat(found.pop("seen_at"))
+    seen_at = datetime.fromisoformat(found.seen_at)
     assert seen_at <= datetime.now(UTC)
     late = (seen_at - place.committed_at).total_seconds()
-    assert found.pop("seconds_late") == pytest.approx(late, abs=0.01)
-    assert found.pop("reason") == f"its update {'c' * 12} came at most {late:.1f} s after its round was over"
-    assert found == {
-        "round": 2,
-        "client_id": "ash",
-        "stage": "late",
-        "sha256": "c" * 64,
-        "answer_sha256": answer_sha256,
-    }
+    assert found.seconds_late == pytest.approx(late, abs=0.01)
+    assert found.reason == f"its update {'c' * 12} came at most {late:.1f} s after its round was over"
+    assert (found.round, found.client_id, found.stage) == (2, "ash", "late")
+    assert (found.sha256, found.answer_sha256) == ("c" * 64, answer_sha256)
 
 
 @pytest.mark.parametrize(

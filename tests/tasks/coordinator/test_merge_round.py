@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
-from tasks.coordinator.merge_round import COMPARED_CLIENTS, Merged, merge_round
+from tasks.coordinator.merge_round import Merged, merge_round
+from tasks.coordinator.update_intake import HELD_CLIENTS
 from tasks.exchange.codec import decode_model, encode, encode_model, encode_update
-from tasks.exchange.store import ArtifactRef
+from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import JobContext
 
@@ -37,25 +39,20 @@ class World:
     base_ref: ArtifactRef
     files: Path
 
-    def update(self, client_id: str, **changes: object) -> ClientUpdate:
+    def update(self, client_id: str, rule: str = "adagrad_sum") -> ClientUpdate:
         random = np.random.default_rng(CLIENTS.index(client_id))
 
         def moved(array: np.ndarray) -> np.ndarray:
             return random.uniform(0.1, 1.0, array.shape).astype(np.float32)
 
-        update = ClientUpdate(
-            client_id=client_id,
-            base_round=3,
-            base_digest=self.base_ref.sha256,
-            catalog_digest="cat",
-            deltas=self.base.items.map(moved),
-            n_interactions=10 + CLIENTS.index(client_id),
-            metrics={"users": Metric(2.0 + CLIENTS.index(client_id), 1.0)},
+        number = CLIENTS.index(client_id)
+        contribution = merge_rule(rule).contribution(
+            self.base.items.map(moved), 10 + number, {"users": Metric(2.0 + number, 1.0)}
         )
-        return replace(update, **changes)
+        return ClientUpdate(client_id, 3, self.base_ref.sha256, "cat", contribution)
 
-    def delivery(self, client_id: str, data: bytes | None = None) -> Delivery:
-        data = encode_update(self.update(client_id)) if data is None else data
+    def delivery(self, client_id: str, data: bytes | None = None, rule: str = "adagrad_sum") -> Delivery:
+        data = encode_update(self.update(client_id, rule)) if data is None else data
         return Delivery(client_id, self.job.exchange.put(f"job-1/updates/4/{client_id}", data), 0.0, 1.0, 0.5)
 
     def merge(self, deliveries, *, quorum: int = 1, missing=(), rule="adagrad_sum", **limits) -> Merged:
@@ -75,14 +72,14 @@ class World:
         by_hand = merge_rule(rule)
         state = by_hand.empty(self.base)
         for client_id in clients:
-            state = by_hand.add(state, self.base, self.update(client_id))
+            state = by_hand.add(state, self.base, self.update(client_id, rule))
         return hashlib.sha256(encode_model(by_hand.finish(state, self.base))).hexdigest()
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     url = (tmp_path / "exchange").as_uri()
-    job = JobContext("job-1", 7, TrainSpec(), "adagrad_sum", url, "data", "d" * 64, "silos", 5, 20)
+    job = JobContext("job-1", 7, LightFMSpec(), url, "data", "d" * 64, "silos", 5, 20)
     base = GlobalModel(3, "cat", initial_items(*SHAPE, 1))
     return World(job, base, job.exchange.put("job-1/models", encode_model(base)), tmp_path / "exchange")
 
@@ -103,9 +100,8 @@ def test_all_updates_make_the_next_model(world):
 @pytest.mark.parametrize("rule", ["adagrad_sum", "weighted_mean"])
 def test_the_parts_that_clients_have_in_a_merge_add_up_to_all_of_it(world, rule):
     bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
-    merged = world.merge(
-        [world.delivery("cedar"), world.delivery("birch", bad), world.delivery("ash")], rule=rule
-    )
+    deliveries = [world.delivery(name, rule=rule) for name in ("cedar", "ash")]
+    merged = world.merge([*deliveries, world.delivery("birch", bad)], rule=rule)
     assert list(merged.client_drift) == ["ash", "cedar"]
     parts = [each.norm * each.cosine for each in merged.client_drift.values()]
     assert sum(parts) == pytest.approx(1.0)
@@ -116,39 +112,44 @@ def test_very_many_clients_are_not_looked_at_one_by_one(world):
     update = world.update("ash")
     deliveries = [
         Delivery(name, world.job.exchange.put(f"job-1/updates/4/{name}", data), 0.0, 1.0, 0.5)
-        for name in (f"user-{number:03d}" for number in range(COMPARED_CLIENTS + 1))
+        for name in (f"user-{number:03d}" for number in range(HELD_CLIENTS + 1))
         for data in [encode_update(replace(update, client_id=name))]
     ]
-    assert len(world.merge(deliveries[:-1]).client_drift) == COMPARED_CLIENTS
+    assert len(world.merge(deliveries[:-1]).client_drift) == HELD_CLIENTS
     merged = world.merge(deliveries)
-    assert len(merged.accepted) == COMPARED_CLIENTS + 1
+    assert len(merged.accepted) == HELD_CLIENTS + 1
     assert merged.client_drift == {}
 
 
 @pytest.mark.parametrize("rule", ["sum", "weighted_mean"])
 def test_the_order_of_deliveries_is_irrelevant(world, rule):
-    deliveries = [world.delivery(client_id) for client_id in CLIENTS]
+    deliveries = [world.delivery(client_id, rule=rule) for client_id in CLIENTS]
     expected = world.merge_of(*CLIENTS, rule=rule)
     for order in ([3, 1, 0, 2], [2, 3, 1, 0]):
         assert world.merge([deliveries[i] for i in order], rule=rule).model.sha256 == expected
 
 
+def with_contribution(update: ClientUpdate, **changes: object) -> ClientUpdate:
+    return replace(update, contribution=replace(update.contribution, **changes))
+
+
 def spoilt(update: ClientUpdate, name: str, value: float) -> ClientUpdate:
-    arrays = {each: array.copy() for each, array in update.deltas.named()}
+    arrays = {each: array.copy() for each, array in update.contribution.arrays.named()}
     arrays[name].flat[0] = value
-    return replace(update, deltas=ItemArrays(**arrays))
+    return with_contribution(update, arrays=ItemArrays(**arrays))
 
 
 def wider(update: ClientUpdate) -> ClientUpdate:
-    return replace(update, deltas=initial_items(SHAPE[0], SHAPE[1] + 1, 1))
+    return with_contribution(update, arrays=initial_items(SHAPE[0], SHAPE[1] + 1, 1))
 
 
 def longer(update: ClientUpdate) -> ClientUpdate:
-    return replace(update, deltas=initial_items(SHAPE[0] + 1, SHAPE[1], 1))
+    return with_contribution(update, arrays=initial_items(SHAPE[0] + 1, SHAPE[1], 1))
 
 
 def doubled(update: ClientUpdate) -> ClientUpdate:
-    return replace(update, deltas=update.deltas.map(lambda array: array.astype(np.float64)))
+    arrays = update.contribution.arrays.map(lambda array: array.astype(np.float64))
+    return with_contribution(update, arrays=arrays)
 
 
 # What birch delivers in place of its update, and what the reason of its rejection must speak of.
@@ -164,9 +165,13 @@ BAD_UPDATES: dict[str, tuple[Callable[[ClientUpdate], bytes], str]] = {
     "stale": (lambda u: encode_update(replace(u, base_round=2)), "base round 3"),
     "of another model": (lambda u: encode_update(replace(u, base_digest="0" * 64)), "base model"),
     "of another catalogue": (lambda u: encode_update(replace(u, catalog_digest="dog")), "catalogue cat"),
-    "without interactions": (lambda u: encode_update(replace(u, n_interactions=0)), "interaction"),
+    "without interactions": (lambda u: encode_update(with_contribution(u, interactions=0)), "interaction"),
+    "of a weight of its own": (lambda u: encode_update(with_contribution(u, weight=1e9)), "weight"),
     "another's": (lambda u: encode_update(replace(u, client_id="cedar")), "names client 'cedar'"),
-    "a model": (lambda u: encode_model(GlobalModel(3, "cat", u.deltas)), "expected a 'client_update'"),
+    "a model": (
+        lambda u: encode_model(GlobalModel(3, "cat", u.contribution.arrays)),
+        "expected a 'client_update'",
+    ),
     "no arrays": (lambda u: encode({}, {"kind": "client_update"}), "lacks a part"),
     "garbage": (lambda u: b"garbage", "is not a fedrec safetensors file"),
     "nothing": (lambda u: b"", "is not a fedrec safetensors file"),
@@ -249,3 +254,90 @@ def test_nothing_delivered_misses_any_quorum(world):
 def test_limits_are_those_of_the_configuration(world):
     merged = world.merge([world.delivery(each) for each in CLIENTS], min_interactions=12)
     assert merged.accepted == ("cedar", "elm")
+
+
+class CountingExchange(Exchange):
+    """An exchange that counts by client how often an update is read."""
+
+    def __init__(self, url: str, reads: Counter[str]) -> None:
+        super().__init__(url)
+        self.reads = reads
+
+    def get(self, ref: ArtifactRef) -> bytes:
+        *folders, client_id, _ = ref.path.split("/")
+        self.reads[client_id] += "updates" in folders
+        return super().get(ref)
+
+
+@dataclass(frozen=True)
+class CountingJob(JobContext):
+    """A job whose reads of updates are counted."""
+
+    reads: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def exchange(self) -> Exchange:
+        return CountingExchange(self.exchange_url, self.reads)
+
+
+def counted(world: World) -> Counter[str]:
+    """Client id -> how often a merge after this call reads its update."""
+    world.job = CountingJob(**vars(world.job))
+    return world.job.reads
+
+
+def test_each_update_is_read_once(world):
+    bad = encode_update(spoilt(world.update("birch"), "embeddings", 1e9))
+    deliveries = [world.delivery(each, bad if each == "birch" else None) for each in CLIENTS]
+    reads = counted(world)
+    assert world.merge(deliveries).accepted == ("ash", "cedar", "elm")
+    assert +reads == dict.fromkeys(CLIENTS, 1)
+
+
+@pytest.fixture(params=["clients", "bytes"])
+def beyond_the_bound(request, world, monkeypatch) -> World:
+    """A world in which three updates are more than are held in memory."""
+    name, size = ("HELD_CLIENTS", 2) if request.param == "clients" else ("HELD_BYTES", 2000)
+    monkeypatch.setattr(f"tasks.coordinator.update_intake.{name}", size)
+    assert len(encode_update(world.update("ash"))) * 3 > 2000
+    return world
+
+
+@pytest.mark.parametrize("fault", ["NaN embedding", "other dims", "stale", "garbage", None])
+def test_beyond_the_bound_updates_are_added_while_they_are_read(beyond_the_bound, fault):
+    world = beyond_the_bound
+    data = None if fault is None else BAD_UPDATES[fault][0](world.update("birch"))
+    deliveries = [world.delivery(each, data if each == "birch" else None) for each in CLIENTS]
+    reads = counted(world)
+    merged = world.merge(deliveries)
+    assert merged.accepted == (CLIENTS if fault is None else ("ash", "cedar", "elm"))
+    assert merged.model.sha256 == world.merge_of(*merged.accepted)
+    assert +reads == dict.fromkeys(CLIENTS, 1)
+    assert merged.client_drift == {}
+
+
+@pytest.mark.parametrize("fault", ["too large", "without interactions"])
+def test_beyond_the_bound_the_others_are_read_again_where_the_contract_refuses_one(beyond_the_bound, fault):
+    world = beyond_the_bound
+    data = BAD_UPDATES[fault][0](world.update("birch"))
+    deliveries = [world.delivery(each, data if each == "birch" else None) for each in CLIENTS]
+    reads = counted(world)
+    merged = world.merge(deliveries)
+    assert merged.model.sha256 == world.merge_of("ash", "cedar", "elm")
+    assert merged.training == {"users": Metric(2.0 + 4.0 + 5.0, 3.0)}
+    assert +reads == {"ash": 2, "birch": 1, "cedar": 2, "elm": 2}
+
+
+def test_beyond_the_bound_a_client_that_delivers_twice_is_not_counted_twice(beyond_the_bound):
+    deliveries = [beyond_the_bound.delivery(each) for each in ("ash", "birch", "birch", "cedar")]
+    merged = beyond_the_bound.merge(deliveries)
+    assert merged.accepted == ("ash", "cedar")
+    assert merged.model.sha256 == beyond_the_bound.merge_of("ash", "cedar")
+
+
+def test_an_object_larger_than_its_arrays_may_be_is_never_read(world):
+    deliveries = [world.delivery("ash"), world.delivery("birch", bytes(1 << 17))]
+    reads = counted(world)
+    merged = world.merge(deliveries)
+    assert "has 131072 bytes, but its arrays have 120." in merged.rejected[0].reason
+    assert +reads == {"ash": 1}

@@ -161,7 +161,7 @@ def assert_normal(fetched: Fetched) -> None:
 
 def test_the_official_archive_comes_first(site, sources, tmp_path):
     lines: list[str] = []
-    fetched = fetch_ml_100k(tmp_path / "out", sources=sources, tell=lines.append)
+    fetched = fetch_ml_100k(tmp_path / "out", sources=sources, announce=lines.append)
     assert_normal(fetched)
     assert fetched.downloaded
     assert fetched.source == site.url
@@ -171,7 +171,7 @@ def test_the_official_archive_comes_first(site, sources, tmp_path):
 def test_the_wheel_gives_the_same_files_where_the_site_has_none(site, sources, tmp_path):
     take_down(site)
     lines: list[str] = []
-    fetched = fetch_ml_100k(tmp_path / "out", sources=sources, tell=lines.append)
+    fetched = fetch_ml_100k(tmp_path / "out", sources=sources, announce=lines.append)
     assert_normal(fetched)
     assert fetched.source == "recbole==1.2.1 through pip"
     assert "404" in lines[1]
@@ -204,7 +204,7 @@ def test_damaged_files_are_fetched_again(sources, tmp_path, damage):
 def test_a_changed_archive_is_not_used(site, sources, tmp_path):
     (site.folder / "ml-100k.zip").write_bytes(grouplens_zip() + b"\0")
     lines: list[str] = []
-    fetched = fetch_ml_100k(tmp_path / "out", sources=sources, tell=lines.append)
+    fetched = fetch_ml_100k(tmp_path / "out", sources=sources, announce=lines.append)
     assert fetched.source == "recbole==1.2.1 through pip"
     assert f"expected {sources.url_md5}" in lines[1]
 
@@ -229,7 +229,7 @@ def test_without_any_source_each_is_named_with_its_reason(site, sources, tmp_pat
 def test_a_server_that_is_not_there(site, sources, tmp_path):
     unused = Sources(**{**vars(sources), "url": "http://127.0.0.1:9/ml-100k.zip"})
     lines: list[str] = []
-    fetched = fetch_ml_100k(tmp_path / "out", sources=unused, tell=lines.append)
+    fetched = fetch_ml_100k(tmp_path / "out", sources=unused, announce=lines.append)
     assert "refused" in lines[1]
     assert fetched.source == "recbole==1.2.1 through pip"
 
@@ -296,7 +296,7 @@ def test_a_folder_with_other_things_is_left_alone(sources, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InvalidInput, match="left alone"):
+    with pytest.raises(InvalidInput, match="left unchanged"):
         fetch_ml_100k(out, sources=sources)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 

@@ -280,7 +280,7 @@ GOOD = "u,a,1,1\n"
         (
             HEADER + GOOD + "v,a,1,1\nu,b,1,1\nu,a,2,2\n",
             5,
-            "user 'u' and item 'a' already stand together in row 2",
+            "user 'u' and item 'a' already occur together in row 2",
         ),
         (HEADER + GOOD + "u,b,1\n", 3, "the row has 3 values, expected 4"),
         (HEADER + GOOD + "u,b,1,1,1\n", 3, "the row has 5 values, expected 4"),
@@ -342,7 +342,7 @@ def test_a_date_of_parquet_may_not_be_empty(tmp_path):
     [
         ("missing.csv", None, "the file does not exist"),
         ("interactions.xlsx", b"x", r"the extension '\.xlsx' is not known; known are \.csv, \.tsv"),
-        ("interactions.parquet", b"PAR1 no", "the file is no readable Parquet"),
+        ("interactions.parquet", b"PAR1 no", "the file cannot be read as Parquet"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, rule):
@@ -372,7 +372,7 @@ def test_an_item_unknown_to_the_items_file(tmp_path):
 def test_an_item_listed_twice(tmp_path):
     error = refusal("user_id,item_id\nu,a\n", tmp_path, items="item_id,title\na,A\nb,B\na,C\n")
     assert (error.file.name, error.row) == ("items.csv", 4)
-    assert "item_id 'a' already stands in row 2" in error.rule
+    assert "item_id 'a' already occurs in row 2" in error.rule
 
 
 USER_ROWS = "user_id,work\nu,x\nv,y\n"
@@ -384,7 +384,7 @@ USER_ROWS = "user_id,work\nu,x\nv,y\n"
         ("u,a\nw,a\nv,a\n", USER_ROWS, "interactions.csv", 3, "user 'w' is not in the users file"),
         ("u,a\n", USER_ROWS, "users.csv", 3, "no user with work 'y' has an interaction"),
         ("u,a\nv,a\n", "user_id,work\nu,x\nv,\n", "users.csv", 3, "work is empty"),
-        ("u,a\nv,a\n", USER_ROWS + "u,x\n", "users.csv", 4, "user_id 'u' already stands in row 2"),
+        ("u,a\nv,a\n", USER_ROWS + "u,x\n", "users.csv", 4, "user_id 'u' already occurs in row 2"),
         ("u,a\nv,a\n", "user,work\nu,x\n", "users.csv", 1, "the column 'user_id' is missing"),
         (
             "u,a\nv,a\n",
@@ -451,13 +451,13 @@ def test_a_folder_that_is_no_partition_is_left_alone(tmp_path, files):
     out.mkdir()
     (out / "thesis.txt").write_text("mine", encoding="utf-8")
     for replace in (False, True):
-        with pytest.raises(InvalidInput, match="no partition, so it is left alone"):
+        with pytest.raises(InvalidInput, match="not a partition, so it is left unchanged"):
             make_partition(files["interactions"], out, ByUser(), replace=replace)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
 
 def test_a_file_in_the_way_is_left_alone(tmp_path, files):
-    with pytest.raises(InvalidInput, match="left alone"):
+    with pytest.raises(InvalidInput, match="left unchanged"):
         make_partition(files["interactions"], files["users"], ByUser(), replace=True)
     assert files["users"].read_text(encoding="utf-8") == USERS
 

@@ -141,5 +141,5 @@ def test_right_bytes_that_are_no_parquet(partition):
     client.path.write_bytes(b"text")
     # printf text | sha256sum
     fitting = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
-    with pytest.raises(CorruptArtifact, match="is no Parquet file"):
+    with pytest.raises(CorruptArtifact, match="is not a Parquet file"):
         read_interactions(dataclasses.replace(client, sha256=fitting))

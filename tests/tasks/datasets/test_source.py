@@ -78,7 +78,7 @@ def test_other_forms_give_the_same(tmp_path, kind):
             {"a.csv": HEADER + "v,a,1,1\nu,a,1,1\n", "b.csv": HEADER + "u,b,1,1\nv,c,1,1\nu,a,1,1\n"},
             "b.csv",
             4,
-            "user 'u' and item 'a' already stand together in row 3 of a.csv",
+            "user 'u' and item 'a' already occur together in row 3 of a.csv",
         ),
         (
             {"a.csv": HEADER + "u,a,1,1\n", "b.csv": "user_id,item_id,timestamp\nu,b,1\n"},

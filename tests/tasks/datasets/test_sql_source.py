@@ -118,7 +118,7 @@ class TestPostgres:
             ),
             (
                 "SELECT 'u' AS user_id, x AS item_id FROM (VALUES ('a'), ('b'), ('a')) AS t (x)",
-                "row 3: user 'u' and item 'a' already stand together in row 1",
+                "row 3: user 'u' and item 'a' already occur together in row 1",
             ),
             (
                 "SELECT 'u' AS user_id, 'i' AS item_id, '-Infinity'::float8 AS rating",
@@ -192,7 +192,7 @@ class TestPostgres:
             return given(*arguments)
 
         monkeypatch.setattr(sql_source, "converted", cut)
-        with pytest.raises(SourceUnavailable, match="was cut off"):
+        with pytest.raises(SourceUnavailable, match="lost its connection"):
             read_source(SqlSource(without_password(shop), QUERY))
 
 
@@ -215,8 +215,8 @@ class TestUnreachable:
     @pytest.mark.parametrize(
         ("url", "problem"),
         [
-            ("no url", "is no database URL"),
-            ("postgresql+psycopg://u@host:port/d", "is no database URL"),
+            ("no url", "is not a database URL"),
+            ("postgresql+psycopg://u@host:port/d", "is not a database URL"),
             ("nosuch+driver://u@host/d", "no driver for 'nosuch\\+driver'"),
             ("postgresql+nosuch://u@host/d", "no driver for 'postgresql\\+nosuch'"),
             ("sqlite+aiosqlite:///:memory:", "asynchronous driver"),
@@ -303,7 +303,7 @@ class TestSqlite:
         assert len(self.read(database, "SELECT u AS user_id, i AS item_id FROM t")) == 3
 
     def test_a_statement_without_rows(self, database):
-        with pytest.raises(InvalidInput, match="has to be one SELECT"):
+        with pytest.raises(InvalidInput, match="Write the query as one SELECT"):
             self.read(database, "DROP TABLE IF EXISTS absent")
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.errors import CorruptArtifact
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
@@ -46,19 +47,19 @@ UPDATES = st.builds(
     base_round=st.integers(0, 10**6),
     base_digest=st.text(max_size=9),
     catalog_digest=st.text(max_size=9),
-    deltas=item_arrays(),
-    n_interactions=st.integers(0, 10**9),
-    metrics=METRICS,
+    contribution=st.builds(
+        Contribution, item_arrays(), st.floats(0, 1e9), st.integers(0, 10**9), metrics=METRICS
+    ),
 )
 
 
 def an_update() -> ClientUpdate:
     arrays = ItemArrays(*(np.full(s, 0.5, np.float32) for s in ((3, 2), (3,), (3, 2), (3,))))
-    return ClientUpdate("ash", 4, "base", "cat", arrays, 17, {"users": Metric(8.0, 1.0)})
+    return ClientUpdate("ash", 4, "base", "cat", Contribution(arrays, 1.0, 17, {"users": Metric(8.0, 1.0)}))
 
 
 def a_model() -> GlobalModel:
-    return GlobalModel(4, "cat", an_update().deltas)
+    return GlobalModel(4, "cat", an_update().contribution.arrays)
 
 
 def bits(arrays: ItemArrays) -> list[tuple[str, str, tuple[int, ...], bytes]]:
@@ -81,9 +82,9 @@ def test_a_model_comes_back_bit_by_bit(model):
 def test_an_update_comes_back_bit_by_bit(update):
     data = encode_update(update)
     back = decode_update(data)
-    facts = ("client_id", "base_round", "base_digest", "catalog_digest", "n_interactions", "metrics")
-    assert all(getattr(back, name) == getattr(update, name) for name in facts)
-    assert bits(back.deltas) == bits(update.deltas)
+    assert replace(back, contribution=update.contribution) == update
+    assert replace(back.contribution, arrays=update.contribution.arrays) == update.contribution
+    assert bits(back.contribution.arrays) == bits(update.contribution.arrays)
     assert encode_update(back) == data
 
 
@@ -141,14 +142,16 @@ JSON = st.recursive(
 
 
 @settings(max_examples=200)
-@given(JSON, st.sampled_from(["metrics", "client_id", "n_interactions", "base_round"]))
+@given(JSON, st.sampled_from(["metrics", "client_id", "interactions", "weight", "base_round"]))
 def test_facts_of_any_form_are_refused_or_read(value, name):
     facts = an_update_s_facts() | {name: value}
     try:
         update = decode_update(file_with(json.dumps(facts)))
     except CorruptArtifact:
         return
-    assert all(np.isfinite([each.total, each.weight]).all() for each in update.metrics.values())
+    assert all(np.isfinite([each.total, each.weight]).all() for each in update.contribution.metrics.values())
+    assert np.isfinite(update.contribution.weight)
+    assert isinstance(update.contribution.interactions, int)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_facts_that_are_none_of_ours_are_refused(facts):
     refused(file_with(facts))
 
 
-@pytest.mark.parametrize("missing", ["client_id", "base_round", "metrics", "n_interactions"])
+@pytest.mark.parametrize("missing", ["client_id", "base_round", "metrics", "interactions", "weight"])
 def test_a_missing_fact_is_named(missing):
     facts = an_update_s_facts()
     del facts[missing]
@@ -196,9 +199,9 @@ def test_one_kind_of_file_is_not_taken_for_another():
     [
         {},
         {"embeddings": np.zeros((3, 2))},
-        dict(an_update().deltas.named()) | {"more": np.zeros(3)},
-        dict(an_update().deltas.named()) | {"biases": np.zeros(4, np.float32)},
-        dict(an_update().deltas.named()) | {"embeddings": np.zeros(3, np.float32)},
+        dict(an_update().contribution.arrays.named()) | {"more": np.zeros(3)},
+        dict(an_update().contribution.arrays.named()) | {"biases": np.zeros(4, np.float32)},
+        dict(an_update().contribution.arrays.named()) | {"embeddings": np.zeros(3, np.float32)},
     ],
 )
 def test_a_wrong_set_of_arrays_is_refused(arrays):
@@ -263,8 +266,9 @@ def test_a_model_of_any_family_comes_back(items: ItemModel) -> None:
 
 @pytest.mark.parametrize("part", STATISTICS, ids=lambda part: type(part).__name__)
 def test_statistics_of_any_family_come_back_and_are_no_model(part: ArrayGroup) -> None:
-    data = encode_update(replace(an_update(), deltas=part))
-    assert (type(decode_update(data).deltas), bits(decode_update(data).deltas)) == (type(part), bits(part))
+    data = encode_update(replace(an_update(), contribution=Contribution(part)))
+    back = decode_update(data).contribution.arrays
+    assert (type(back), bits(back)) == (type(part), bits(part))
     facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
     with pytest.raises(CorruptArtifact, match="its arrays are"):
         decode_model(encode(dict(part.named()), facts))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.errors import CorruptArtifact, JobBusy, LeaseLost
 from tasks.exchange.store import ArtifactRef
-from tasks.jobs.journal import Journal, artifact_of, fingerprint, held
+from tasks.jobs.journal import Journal, fingerprint, held
+from tasks.messages.job_opening import EarlierState
 from tasks.messages.orders import StartingPoint
+from tasks.messages.round_record import START_TRACKED, RoundRecord
+from tests.worlds.records import job_result, late_update, opening, round_record
 
-OPENING = {"config": {"seed": 7}, "starting_points": {"ash": {"job_id": "old-1", "round": 12}}}
+OPENING = opening(starting_points={"ash": EarlierState("old-1", 12)})
 
 
 @pytest.fixture
@@ -21,20 +25,10 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "jobs"
 
 
-def manifest(round_: int, *accepted: str) -> dict[str, object]:
-    return {
-        "round": round_,
-        "accepted": list(accepted),
-        "model_path": f"m/{round_}",
-        "model_sha256": "f" * 64,
-        "model_bytes": 10,
-    }
-
-
-def opened(jobs: Path, *manifests: dict[str, object], key: str = "k" * 64) -> Journal:
-    """A job's journal with these rounds, let go of again."""
+def opened(jobs: Path, *records: RoundRecord, key: str = "k" * 64) -> Journal:
+    """Return a job's journal with these rounds, no longer held."""
     with held(jobs, "films", key, OPENING) as journal:
-        for each in manifests:
+        for each in records:
             journal.commit(each)
     return Journal(journal.folder)
 
@@ -47,33 +41,33 @@ def test_a_new_job_is_named_after_configuration_key_and_number(jobs):
 
 
 def test_a_round_is_committed_once_and_by_one(jobs):
-    journal = opened(jobs, manifest(0))
+    journal = opened(jobs, round_record(0))
     with pytest.raises(JobBusy, match="Round 0 of job films-kkkkkkkk-1 was committed by another") as caught:
-        journal.commit(manifest(0, "birch"))
+        journal.commit(round_record(0, "birch"))
     assert caught.value.job_id == journal.job_id
-    assert journal.committed() == [manifest(0)]
+    assert journal.committed() == [round_record(0)]
 
 
 def test_rounds_come_back_in_order(jobs):
-    rounds = [manifest(round_) for round_ in range(12)]
+    rounds = [round_record(round_) for round_ in range(12)]
     assert opened(jobs, *rounds).committed() == rounds
 
 
-def test_a_missing_manifest_between_others_is_found(jobs):
-    journal = opened(jobs, *(manifest(round_) for round_ in range(4)))
+def test_a_missing_record_between_others_is_found(jobs):
+    journal = opened(jobs, *(round_record(round_) for round_ in range(4)))
     (journal.folder / "rounds" / "000002.json").unlink()
-    with pytest.raises(CorruptArtifact, match=r"has 000003\.json but no manifest of round 2"):
+    with pytest.raises(CorruptArtifact, match=r"has 000003\.json but no record of round 2"):
         journal.committed()
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"round": 0', b"\xff\xfe", b"null and more"])
 @pytest.mark.parametrize("name", ["job.json", "result.json", "rounds/000000.json", "tracked/000000.json"])
 def test_a_damaged_record_is_refused_with_its_name(jobs, name, damage):
-    journal = opened(jobs, manifest(0))
-    journal.conclude({"status": "completed"})
-    journal.note_tracked(0, {})
+    journal = opened(jobs, round_record(0))
+    journal.conclude(job_result())
+    journal.note_tracked(0, START_TRACKED)
     readers = {
-        "job.json": lambda: journal.opening,
+        "job.json": lambda: Journal(journal.folder).opening,
         "result.json": journal.result,
         "rounds/000000.json": journal.committed,
         "tracked/000000.json": lambda: journal.tracked(0),
@@ -86,20 +80,20 @@ def test_a_damaged_record_is_refused_with_its_name(jobs, name, damage):
 
 
 def test_an_unfinished_job_is_continued_and_a_finished_one_is_not(jobs):
-    first = opened(jobs, manifest(0))
+    first = opened(jobs, round_record(0))
     assert opened(jobs) == first
-    first.conclude({"status": "stopped"})
-    assert opened(jobs, manifest(1)) == first
-    first.conclude({"status": "completed"})
+    first.conclude(job_result(status="stopped"))
+    assert opened(jobs, round_record(1)) == first
+    first.conclude(job_result())
     second = opened(jobs)
     assert second.job_id == "films-kkkkkkkk-2"
     assert (second.committed(), second.result()) == ([], None)
-    assert first.result() == {"status": "completed"}
+    assert first.result() == job_result()
     assert opened(jobs) == second
 
 
 def test_jobs_of_other_keys_do_not_mix(jobs):
-    one, other = opened(jobs, manifest(0)), opened(jobs, key="other-key")
+    one, other = opened(jobs, round_record(0)), opened(jobs, key="other-key")
     assert (one.job_id, other.job_id) == ("films-kkkkkkkk-1", "films-other-ke-1")
     assert other.committed() == []
 
@@ -108,7 +102,7 @@ def test_numbers_go_up_as_numbers_and_past_deleted_jobs(jobs):
     for number in range(1, 12):
         journal = opened(jobs)
         assert journal.job_id == f"films-kkkkkkkk-{number}"
-        journal.conclude({"status": "completed"})
+        journal.conclude(job_result())
     for number in (1, 5):
         (jobs / f"films-kkkkkkkk-{number}" / "result.json").unlink()
         (jobs / f"films-kkkkkkkk-{number}" / "job.json").unlink()
@@ -139,7 +133,8 @@ def test_a_job_is_held_by_one_at_a_time(jobs):
 def test_a_job_is_held_against_other_processes_and_freed_by_their_death(jobs):
     code = (
         "import sys, os; from pathlib import Path; from tasks.jobs.journal import held\n"
-        f"with held(Path({str(jobs)!r}), 'films', {'k' * 64!r}, {{}}) as journal:\n"
+        "from tests.worlds.records import opening\n"
+        f"with held(Path({str(jobs)!r}), 'films', {'k' * 64!r}, opening()) as journal:\n"
         "    print(journal.job_id, flush=True); sys.stdin.read(); os._exit(9)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -158,18 +153,18 @@ def test_a_job_is_held_against_other_processes_and_freed_by_their_death(jobs):
 
 def test_who_was_overtaken_writes_nothing(jobs):
     with held(jobs, "films", "k" * 64, OPENING) as journal:
-        journal.commit(manifest(0))
+        journal.commit(round_record(0))
         # As a later holder's file would, which this process could not have noticed while it was paused.
         (journal.folder / "lease" / f"{journal.token + 1:06d}.lock").touch()
         for write in (
-            lambda: journal.commit(manifest(1)),
-            lambda: journal.note_tracked(0, {}),
+            lambda: journal.commit(round_record(1)),
+            lambda: journal.note_tracked(0, START_TRACKED),
             lambda: journal.add_outcome("ash", "interactions", "{}"),
-            lambda: journal.conclude({"status": "finished"}),
+            lambda: journal.conclude(job_result()),
         ):
             with pytest.raises(LeaseLost, match="was taken over"):
                 write()
-    assert Journal(journal.folder).committed() == [manifest(0)]
+    assert Journal(journal.folder).committed() == [round_record(0)]
     assert (journal.tracked(0), journal.outcomes(), journal.result()) == (None, [], None)
 
 
@@ -180,7 +175,7 @@ def test_a_job_is_let_go_of_when_its_work_fails(jobs):
 
 
 def test_a_client_starts_from_the_last_round_that_took_it_in(jobs):
-    journal = opened(jobs, manifest(0), manifest(1, "ash", "birch"), manifest(2, "birch"))
+    journal = opened(jobs, round_record(0), round_record(1, "ash", "birch"), round_record(2, "birch"))
     rounds, own = journal.committed(), journal.job_id
     assert journal.starting_point("birch", rounds) == StartingPoint(own, 2)
     assert journal.starting_point("birch", rounds[:2]) == StartingPoint(own, 1)
@@ -191,18 +186,19 @@ def test_a_client_starts_from_the_last_round_that_took_it_in(jobs):
 
 
 def test_what_follows_a_commit_is_noted_beside_it(jobs):
-    journal = opened(jobs, manifest(0))
+    journal = opened(jobs, round_record(0))
     assert journal.tracked(0) is None
-    journal.note_tracked(0, {"version": 3})
-    journal.note_tracked(0, {"version": 4})
-    assert journal.tracked(0) == {"version": 4}
+    third, fourth = (replace(START_TRACKED, version=version) for version in (3, 4))
+    journal.note_tracked(0, third)
+    journal.note_tracked(0, fourth)
+    assert journal.tracked(0) == fourth
     for subject in ("birch", "ash"):
         journal.add_outcome(subject, "interactions", f'"{subject}"')
     assert journal.outcomes() == ['"ash"', '"birch"']
 
 
-def test_a_manifest_names_its_model():
-    assert artifact_of(manifest(3)) == ArtifactRef("m/3", "f" * 64, 10)
+def test_a_record_names_its_model():
+    assert round_record(3).model == ArtifactRef("films-1/models/3", "f" * 64, 10)
 
 
 def test_fingerprints_are_of_values_and_not_of_their_order():
@@ -212,14 +208,11 @@ def test_fingerprints_are_of_values_and_not_of_their_order():
 
 
 def test_late_updates_come_back_by_round_and_client(jobs):
-    records = [
-        {"round": round_, "client_id": client_id, "stage": "late"}
-        for round_, client_id in ((2, "ash"), (2, "cedar"), (11, "ash"))
-    ]
-    journal = opened(jobs, manifest(0))
+    records = [late_update(*each) for each in ((2, "ash"), (2, "cedar"), (11, "ash"))]
+    journal = opened(jobs, round_record(0))
     assert journal.late() == []
     for record in reversed(records):
         journal.note_late(record)
     assert journal.late() == records
     # They are beside the rounds, which stay as they were committed.
-    assert journal.committed() == [manifest(0)]
+    assert journal.committed() == [round_record(0)]

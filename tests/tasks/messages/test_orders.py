@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.client_data import base_of, data_of
 from tasks.datasets.partition_reader import open_partition
@@ -24,7 +24,7 @@ def test_an_order_leads_to_the_client_s_data_model_and_folder(tmp_path, partitio
     model = GlobalModel(3, partition.catalog.digest, initial_items(40, 4, 1))
     ref = Exchange(url).put("job-1/models", encode_model(model))
     job = JobContext(
-        "job-1", 7, TrainSpec(), "sum", url, str(partition_dir), partition.digest, str(tmp_path / "s"), 5, 20
+        "job-1", 7, LightFMSpec(), url, str(partition_dir), partition.digest, str(tmp_path / "s"), 5, 20
     )
     order = ClientOrder(job, "birch", 4, ref, StartingPoint(None, 0))
     assert order.silo == Path(tmp_path / "s" / "birch")

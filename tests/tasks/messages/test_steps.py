@@ -12,18 +12,17 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import FedrecError, InvalidInput
 from models.kernel.metric import Metric
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
-from tasks.messages.answers import Checked, Delivery, Evaluation, answer_as_json, answer_of_json
+from tasks.messages.answers import Checked, ClientEvaluation, Delivery, answer_as_json, answer_of_json
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.steps import StepOrder
 
 JOB = JobContext(
     job_id="towns-1",
     seed=7,
-    spec=TrainSpec(dims=4),
-    merge_rule="adagrad_sum",
+    spec=LightFMSpec(dims=4),
     exchange_url="file:///x",
     data_dir="/data",
     data_digest="d" * 64,
@@ -118,7 +117,7 @@ def test_folders_are_the_silo_s_own() -> None:
 
 OUTCOME = ContractOutcome("interactions", "ash", True, (), 9, {"success": True})
 DELIVERY = Delivery("ash", REF, started=10.0, ended=12.5, lightfm_s=0.25, transfer_s=0.5)
-EVALUATION = Evaluation(
+EVALUATION = ClientEvaluation(
     "ash",
     {"ndcg@10": Metric(1.5, 4)},
     {"ndcg@10": Metric(1, 4)},

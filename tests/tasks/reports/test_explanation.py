@@ -14,7 +14,9 @@ from models.federation.model import GlobalModel, ItemArrays, ItemModel
 from models.recommenders.items.item_weights import ItemWeights
 from tasks.exchange.codec import encode_model
 from tasks.exchange.store import Exchange
-from tasks.reports.explanation import NOTHING_SHOWN, explain, write_explanation
+from tasks.messages.round_record import RoundRecord
+from tasks.reports.explanation import NOTHING_SHOWN, Neighbour, explain, write_explanation
+from tests.worlds.records import round_record
 
 ITEMS = pd.DataFrame(
     {
@@ -43,27 +45,29 @@ def exchange(tmp_path: Path) -> Exchange:
     return Exchange((tmp_path / "exchange").as_uri())
 
 
-def rounds(exchange: Exchange, *models: ItemModel) -> list[dict]:
-    manifests = []
+def rounds(exchange: Exchange, *models: ItemModel) -> list[RoundRecord]:
+    records = []
     for round_, items in enumerate(models):
         ref = exchange.put("job/models", encode_model(GlobalModel(round_, "cat", items)))
-        manifests.append({"model_path": ref.path, "model_sha256": ref.sha256, "model_bytes": ref.size})
-    return manifests
+        records.append(
+            round_record(round_, model_path=ref.path, model_sha256=ref.sha256, model_bytes=ref.size)
+        )
+    return records
 
 
 @pytest.mark.parametrize("make", [lightfm, weights])
 def test_like_items_lie_together_and_are_each_other_s_neighbours(exchange, make):
     found = explain(exchange, rounds(exchange, make(0 * VECTORS), make(VECTORS)), ITEMS)
-    places = found["map"]
-    assert places["item_ids"] == ["i0", "i1", "i2", "i3", "i4"]  # by popularity, and of trained ones alone
-    assert places["titles"][-1] == "i4"  # it has no title
-    assert (places["column"], places["labels"]) == ("genres", ["Drama", "Action", "Horror"])
-    assert places["label"] == [1, 2, 0, 0, 2]
-    x = np.array(places["x"])
+    places = found.map
+    assert places.item_ids == ["i0", "i1", "i2", "i3", "i4"]  # by popularity, and of trained ones alone
+    assert places.titles[-1] == "i4"  # it has no title
+    assert (places.column, places.labels) == ("genres", ["Drama", "Action", "Horror"])
+    assert places.label == [1, 2, 0, 0, 2]
+    x = np.array(places.x)
     assert np.sign(x[:2]).tolist() == [-np.sign(x[2])] * 2
     assert np.sign(x[2:]).tolist() == [np.sign(x[2])] * 3
-    assert 0.9 < places["explained"][0] <= 1.0
-    nearest = {one["title"]: one["alike"][0]["title"] for one in found["neighbours"]}
+    assert 0.9 < places.explained[0] <= 1.0
+    nearest = {one.title: one.alike[0].title for one in found.neighbours}
     assert nearest == {
         "Alien": "Aliens",
         "Aliens": "Alien",
@@ -71,13 +75,12 @@ def test_like_items_lie_together_and_are_each_other_s_neighbours(exchange, make)
         "Persuasion": "Emma",
         "i4": "Emma",
     }
-    assert all(len(one["alike"]) == 4 for one in found["neighbours"])
+    assert all(len(one.alike) == 4 for one in found.neighbours)
 
 
 def test_a_cosine_is_that_of_the_vectors(exchange):
     found = explain(exchange, rounds(exchange, lightfm(0 * VECTORS), lightfm(VECTORS)), ITEMS)
-    first = found["neighbours"][0]["alike"][0]
-    assert first == {"item_id": "i1", "title": "Aliens", "similarity": round(8 / 65**0.5, 4)}
+    assert found.neighbours[0].alike[0] == Neighbour("i1", "Aliens", round(8 / 65**0.5, 4))
 
 
 def test_items_that_moved_are_told_for_the_first_round_the_last_and_all(exchange):
@@ -85,9 +88,9 @@ def test_items_that_moved_are_told_for_the_first_round_the_last_and_all(exchange
     first[3] += [30, 40]
     last[3], last[0] = first[3], VECTORS[0] + [0, 2]
     models = [lightfm(VECTORS.copy()), lightfm(first), lightfm(first.copy()), lightfm(last)]
-    found = explain(exchange, rounds(exchange, *models), ITEMS)["moved"]
-    assert [(one["since"], one["until"]) for one in found] == [(0, 1), (2, 3), (0, 3)]
-    tops = [[(item["title"], item["distance"]) for item in one["items"][:2]] for one in found]
+    found = explain(exchange, rounds(exchange, *models), ITEMS).moved
+    assert [(one.since, one.until) for one in found] == [(0, 1), (2, 3), (0, 3)]
+    tops = [[(item.title, item.distance) for item in one.items[:2]] for one in found]
     assert tops == [
         [("Persuasion", 50.0), ("Alien", 0.0)],
         [("Alien", 2.0), ("Aliens", 0.0)],
@@ -97,13 +100,13 @@ def test_items_that_moved_are_told_for_the_first_round_the_last_and_all(exchange
 
 def test_a_single_round_is_told_once(exchange):
     found = explain(exchange, rounds(exchange, lightfm(0 * VECTORS), lightfm(VECTORS)), ITEMS)
-    assert [(one["since"], one["until"]) for one in found["moved"]] == [(0, 1)]
+    assert [(one.since, one.until) for one in found.moved] == [(0, 1)]
 
 
 def test_equal_models_show_equal_things(exchange, tmp_path):
-    manifests = rounds(exchange, weights(0 * VECTORS), weights(VECTORS))
+    records = rounds(exchange, weights(0 * VECTORS), weights(VECTORS))
     for name in ("one", "two"):
-        write_explanation(explain(exchange, manifests, ITEMS), tmp_path / name)
+        write_explanation(explain(exchange, records, ITEMS), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert json.loads((tmp_path / "one").read_text())["map"]["column"] == "genres"
 
@@ -113,27 +116,27 @@ def test_before_the_first_round_there_is_nothing_to_show(exchange):
 
 
 def test_a_catalogue_without_features_and_titles_has_a_map_without_colours(exchange):
-    manifests = rounds(exchange, lightfm(0 * VECTORS), lightfm(VECTORS))
-    places = explain(exchange, manifests, ITEMS[["item_id"]])["map"]
-    assert (places["column"], places["labels"], set(places["label"])) == (None, [], {-1})
-    assert places["titles"] == places["item_ids"]
+    records = rounds(exchange, lightfm(0 * VECTORS), lightfm(VECTORS))
+    places = explain(exchange, records, ITEMS[["item_id"]]).map
+    assert (places.column, places.labels, set(places.label)) == (None, [], {-1})
+    assert places.titles == places.item_ids
 
 
 def test_too_few_trained_items_have_no_map(exchange):
     few = np.zeros((6, 2), dtype=np.float32)
     few[:2] = 1
     found = explain(exchange, rounds(exchange, weights(0 * few), weights(few)), ITEMS)
-    assert found["map"] is None
-    assert [one["title"] for one in found["neighbours"]] == ["Alien", "Aliens"]
+    assert found.map is None
+    assert [one.title for one in found.neighbours] == ["Alien", "Aliens"]
 
 
 def test_an_old_model_that_is_gone_costs_what_it_would_show_and_no_more(exchange):
     models = [lightfm(VECTORS * factor) for factor in (0.25, 0.5, 0.75, 1.0)]
-    manifests = rounds(exchange, *models)
-    exchange.remove(manifests[1]["model_path"])
-    found = explain(exchange, manifests, ITEMS)
-    assert [(one["since"], one["until"]) for one in found["moved"]] == [(2, 3), (0, 3)]
-    assert found["map"] is not None
-    exchange.remove(manifests[-1]["model_path"])
+    records = rounds(exchange, *models)
+    exchange.remove(records[1].model_path)
+    found = explain(exchange, records, ITEMS)
+    assert [(one.since, one.until) for one in found.moved] == [(2, 3), (0, 3)]
+    assert found.map is not None
+    exchange.remove(records[-1].model_path)
     with pytest.raises(CorruptArtifact):
-        explain(Exchange(exchange.url + "/"), manifests, ITEMS)
+        explain(Exchange(exchange.url + "/"), records, ITEMS)

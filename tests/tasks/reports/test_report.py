@@ -2,114 +2,102 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
+from models.federation.client_drift import ClientDrift
+from tasks.messages.job_result import (
+    ClientResult,
+    ContractSummary,
+    DataFacts,
+    FinalMetrics,
+    JobResult,
+    Timings,
+)
+from tasks.reports.explanation import Explanation, ItemMap, Moved, MovedItem, Neighbour, Neighbours
 from tasks.reports.report import render_report, write_report
+from tests.worlds.records import client_result, job_result, late_update, rejection, round_result
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
 
 
-def job(clients: int = 3, rounds: int = 4) -> dict:
+def job(clients: int = 3, rounds: int = 4, **changes: Any) -> JobResult:
     """A finished job in which the last client loses and is rejected once."""
     names = [f"silo-{number}" for number in range(clients)]
     history = []
     for number in range(1, rounds + 1):
-        rejected = [{"client_id": names[-1], "stage": "train", "reason": "deadline of 5 s passed"}]
-        rejected = rejected if number == rounds // 2 else []
+        rejected = (rejection(names[-1]),) if number == rounds // 2 else ()
+        accepted = tuple(names[: -1 if rejected else None])
+        metrics = {"validation/ndcg@10": 0.01 * number, "validation/hr@10": 0.02 * number}
         history.append(
-            {
-                "round": number,
-                "version": number,
-                "accepted": names[: -1 if rejected else None],
-                "rejected": rejected,
-                "metrics": {"validation/ndcg@10": 0.01 * number, "validation/hr@10": 0.02 * number}
-                if number % 2 == 0
-                else {},
-                "seconds": {"total": 1.0, "train": 0.5, "merge": 0.1, "evaluate": 0.0},
-                "drift": 1 / number,
-                "client_drift": {
-                    name: {"norm": 0.5, "cosine": 0.8 - 0.1 * place}
-                    for place, name in enumerate(names[: -1 if rejected else None])
+            round_result(
+                number,
+                accepted=accepted,
+                rejected=rejected,
+                metrics=metrics if number % 2 == 0 else {},
+                seconds={"total": 1.0, "train": 0.5, "merge": 0.1, "evaluate": 0.0},
+                drift=1 / number,
+                client_drift={
+                    name: ClientDrift(0.5, 0.8 - 0.1 * place) for place, name in enumerate(accepted)
                 },
-                "update_bytes": 1000 * (clients - len(rejected)),
-            }
+                update_bytes=1000 * (clients - len(rejected)),
+            )
         )
-    contracts = [
-        {"contract": "updates", "subject": f"round-{one['round']}", "passed": True, "summary": "ok"}
-        for one in history
-    ]
-    contracts[0] |= {"passed": False, "summary": "norm_at_most: expected at most 2, got 7"}
-    return {
-        "job_id": "demo-1",
-        "run_id": "run-77",
-        "model_name": "demo",
-        "model_sha256": "ab" * 32,
-        "seed": 7,
-        "status": "finished",
-        "stop_reason": None,
+    contracts = [ContractSummary("updates", f"round-{one.round}", True, "ok") for one in history]
+    contracts[0] = replace(contracts[0], passed=False, summary="norm_at_most: expected at most 2, got 7")
+    parts = {
         "config": {"data": {"dir": "silos"}, "train": {"dims": 32, "loss": "warp"}},
-        "data": {"digest": "cd" * 32, "clients": clients, "users": 9, "items": 50, "interactions": 12345},
-        "rounds": history,
-        "final": {
-            "federated": dict.fromkeys(METRICS, 0.06),
-            "centralised": dict.fromkeys(METRICS, 0.08),
-            "silo_only": dict.fromkeys(METRICS, 0.05),
-        },
-        "clients": [
-            {
-                "client_id": name,
-                "users": 3,
-                "interactions": 40,
-                "cases": 3,
-                "federated": dict.fromkeys(METRICS, 0.06),
-                "silo_only": dict.fromkeys(METRICS, 0.05),
-                "benefit": -0.02 if name == names[-1] else 0.01,
-                "benefit_se": 0.004,
-                "validation_benefit": -0.03 if name == names[-1] else 0.02,
-                "validation_benefit_se": 0.005,
-                "offer": "local" if name == names[-1] else "global",
-            }
-            for name in names
-        ],
-        "contracts": contracts,
-        "timings": {
-            "total_s": 8.0,
-            "startup_s": 2.0,
-            "train_s": 4.0,
-            "merge_s": 2.0,
-            "lightfm_s": 3.0,
-            "overhead_ratio": 2.0,
-        },
+        "data": DataFacts("cd" * 32, clients, 9, 50, 12345),
+        "rounds": tuple(history),
+        "final": FinalMetrics(
+            federated=dict.fromkeys(METRICS, 0.06),
+            centralised=dict.fromkeys(METRICS, 0.08),
+            silo_only=dict.fromkeys(METRICS, 0.05),
+        ),
+        "clients": tuple(client(name, name == names[-1]) for name in names),
+        "contracts": tuple(contracts),
+        "timings": Timings(
+            total_s=8.0, startup_s=2.0, train_s=4.0, merge_s=2.0, lightfm_s=3.0, overhead_ratio=2.0
+        ),
     }
+    return job_result(**parts | changes)
 
 
-EXPLANATION = {
-    "map": {
-        "column": "genres",
-        "labels": ["Drama", "Comedy"],
-        "explained": [0.25, 0.125],
-        "item_ids": ["a", "b", "c", "d"],
-        "titles": ["Alpha & Omega", "Beta", "Gamma", "<Delta>"],
-        "label": [0, 1, 0, -1],
-        "x": [1.0, 0.5, -0.5, -1.0],
-        "y": [0.0, 0.5, -0.5, 0.25],
-    },
-    "neighbours": [
-        {
-            "item_id": "a",
-            "title": "Alpha & Omega",
-            "alike": [{"item_id": "b", "title": "Beta", "similarity": 0.875}],
-        }
-    ],
-    "moved": [{"since": 0, "until": 1, "items": [{"item_id": "c", "title": "Gamma", "distance": 2.5}]}],
-}
+def client(name: str, loses: bool) -> ClientResult:
+    return client_result(
+        name,
+        -0.02 if loses else 0.01,
+        0.004,
+        cases=3,
+        federated=dict.fromkeys(METRICS, 0.06),
+        silo_only=dict.fromkeys(METRICS, 0.05),
+        validation_benefit=-0.03 if loses else 0.02,
+        validation_benefit_se=0.005,
+        offer="local" if loses else "global",
+    )
+
+
+EXPLANATION = Explanation(
+    map=ItemMap(
+        column="genres",
+        labels=["Drama", "Comedy"],
+        explained=[0.25, 0.125],
+        item_ids=["a", "b", "c", "d"],
+        titles=["Alpha & Omega", "Beta", "Gamma", "<Delta>"],
+        label=[0, 1, 0, -1],
+        x=[1.0, 0.5, -0.5, -1.0],
+        y=[0.0, 0.5, -0.5, 0.25],
+    ),
+    neighbours=[Neighbours("a", "Alpha & Omega", [Neighbour("b", "Beta", 0.875)])],
+    moved=[Moved(0, 1, [MovedItem("c", "Gamma", 2.5)])],
+)
 
 
 class Page(HTMLParser):
@@ -167,7 +155,7 @@ def test_equal_results_give_equal_bytes_in_any_thread(tmp_path, text):
     with ThreadPoolExecutor(3) as pool:
         paths = list(
             pool.map(
-                lambda n: write_report(copy.deepcopy(job()), tmp_path / f"{n}.html", explanation=EXPLANATION),
+                lambda n: write_report(job(), tmp_path / f"{n}.html", explanation=EXPLANATION),
                 range(3),
             )
         )
@@ -221,9 +209,8 @@ def test_where_clients_pull_is_told_from_the_farthest_on(text):
 
 def test_where_only_sums_are_seen_no_client_s_direction_is_told():
     result = job()
-    for one in result["rounds"]:
-        del one["client_drift"]
-    assert "Where each client pulls" not in render_report(result)
+    rounds = tuple(replace(one, client_drift={}) for one in result.rounds)
+    assert "Where each client pulls" not in render_report(replace(result, rounds=rounds))
 
 
 def test_a_mark_of_the_map_tells_its_title_and_axes_their_share(text):
@@ -250,8 +237,8 @@ def test_a_report_without_an_explanation_says_nothing_of_items():
 
 def test_late_updates_are_listed_beside_the_rejections(text):
     assert "Late updates" not in text
-    late = {"round": 2, "client_id": "silo-2", "reason": "its update abc came at most 9.0 s after it"}
-    text = render_report(job() | {"late": [late]})
+    late = replace(late_update(2, "silo-2"), reason="its update abc came at most 9.0 s after it")
+    text = render_report(job(late=(late,)))
     Page(text)
     assert "Round 2, silo-2: its update abc came at most 9.0 s after it." in text
 
@@ -262,8 +249,8 @@ def test_who_keeps_its_own_model_is_named_with_what_that_is_worth(text):
     # 3 * 0.01 + 3 * 0.01 + 3 * 0 over nine cases.
     assert "NDCG@10 changes by <b>+0.0067</b>" in benefit
     result = job()
-    del result["clients"][-1]["offer"]
-    assert "Every client is offered the shared model." in render_report(result)
+    shared = tuple(replace(one, offer="global") for one in result.clients)
+    assert "Every client is offered the shared model." in render_report(replace(result, clients=shared))
 
 
 def test_losers_are_marked_by_text_and_shape(text):
@@ -275,9 +262,8 @@ def test_losers_are_marked_by_text_and_shape(text):
 
 
 def test_plots_show_validation_and_never_the_test_split():
-    result = job()
-    result["final"]["federated"]["ndcg@10"] = 0.4321
-    convergence = render_report(result).split('aria-label="Validation')[1].split("</svg>")[0]
+    final = FinalMetrics(federated={**dict.fromkeys(METRICS, 0.06), "ndcg@10": 0.4321})
+    convergence = render_report(job(final=final)).split('aria-label="Validation')[1].split("</svg>")[0]
     assert "0.0400" in convergence  # the last validation NDCG@10
     assert "0.4321" not in convergence
 
@@ -285,20 +271,23 @@ def test_plots_show_validation_and_never_the_test_split():
 def test_names_from_outside_cannot_become_markup():
     result = job()
     evil = "<script>alert(1)</script>$x$&"
-    result["clients"][0]["client_id"] = evil
-    result["rounds"][1]["rejected"][0] |= {"client_id": evil, "reason": '"><img src=x>'}
-    result["config"]["data"]["dir"] = "</code><script>"
+    rounds = list(result.rounds)
+    rounds[1] = replace(rounds[1], rejected=(rejection(evil, '"><img src=x>'),))
+    result = replace(
+        result,
+        clients=(replace(result.clients[0], client_id=evil), *result.clients[1:]),
+        rounds=tuple(rounds),
+        config={"data": {"dir": "</code><script>"}},
+    )
     page = Page(render_report(result, open_next=["<script> `<img>`"]))
     assert not page.all("script")
     assert not page.all("img")
 
 
 def test_a_job_without_baselines_says_so():
-    result = job()
-    result["final"] |= {"centralised": None, "silo_only": None}
-    for one in result["clients"]:
-        one |= {"silo_only": None, "benefit": None, "benefit_se": None}
-    text = render_report(result)
+    final = FinalMetrics(federated=dict.fromkeys(METRICS, 0.06))
+    clients = tuple(replace(one, silo_only=None, benefit=None, benefit_se=None) for one in job().clients)
+    text = render_report(replace(job(), final=final, clients=clients))
     Page(text)
     assert cells(text, "ndcg@10") == ["0.0600", "–", "–", "–", "–"]
     assert "Centralised was not computed" in text
@@ -307,11 +296,7 @@ def test_a_job_without_baselines_says_so():
 
 
 def test_a_job_that_stopped_before_its_first_round_still_has_a_report():
-    result = job() | {"status": "stopped", "stop_reason": "quorum of 2 not reached", "rounds": []}
-    result |= {"final": {"federated": None, "centralised": None, "silo_only": None}, "clients": []}
-    result["contracts"] = []
-    result["timings"] |= {"overhead_ratio": None}
-    text = render_report(result)
+    text = render_report(job_result(status="stopped", stop_reason="quorum of 2 not reached"))
     assert "The job stopped: quorum of 2 not reached." in text
     assert len(Page(text).all("svg")) == 1
     assert "No contract was checked." in text
@@ -319,10 +304,8 @@ def test_a_job_that_stopped_before_its_first_round_still_has_a_report():
 
 def test_rounds_whose_measurements_were_lost_still_stand_in_the_report():
     result = job()
-    for one in result["rounds"]:
-        one |= {"version": None, "seconds": {}, "drift": None, "metrics": {"validation/ndcg@10": None}}
-    del result["timings"]["overhead_ratio"]
-    text = render_report(result)
+    rounds = tuple(replace(one, version=None, seconds={}, drift=None, metrics={}) for one in result.rounds)
+    text = render_report(replace(result, rounds=rounds))
     assert len(Page(text).all("svg")) == 7
     assert cells(text, "4") == ["–", "3", "0", "–", "–", "–", "–", "3.0 kB"]
 

@@ -159,7 +159,7 @@ def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypat
         ("users.csv", "user_id,item_id,weight\na,1,inf\n", "row 2: weight 'inf' is not a positive number"),
         ("users.csv", "user_id,item_id\na,1\na,1,7\n", "cannot be read .*Expected 2 columns, got 3"),
         ("users.csv", b"user_id,item_id\n\xff,1\n", "cannot be read .*UTF8"),
-        ("users.parquet", "user_id,item_id\na,1\n", "the file is no readable Parquet"),
+        ("users.parquet", "user_id,item_id\na,1\n", "the file cannot be read as Parquet"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_and_the_old_output_stays(

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.errors import EgressRefused
+from models.federation.contribution import Contribution
 from models.federation.envelope import Question
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.metric import Metric
@@ -38,7 +39,9 @@ def items() -> ItemArrays:
     return ItemArrays(pairs[0], pairs[1], pairs[0].copy(), pairs[1].copy())
 
 
-UPDATE = encode_update(ClientUpdate("ash", 2, "b" * 64, "c" * 64, items(), 7, {"users": Metric(3, 1)}))
+UPDATE = encode_update(
+    ClientUpdate("ash", 2, "b" * 64, "c" * 64, Contribution(items(), 1.0, 7, {"users": Metric(3, 1)}))
+)
 MODEL = encode_model(GlobalModel(3, "c" * 64, items()))
 
 
@@ -79,8 +82,8 @@ def test_what_leaves_stands_in_the_ledger(border, url):
         "sha256": hashlib.sha256(UPDATE).hexdigest(),
         "fields": [
             *ARRAYS,
-            *("base_digest", "base_round", "catalog_digest", "client_id", "kind", "metrics.users"),
-            "n_interactions",
+            *("base_digest", "base_round", "catalog_digest", "client_id"),
+            *("interactions", "kind", "metrics.users", "weight"),
         ],
         "treatment": "clipped",
         "to": FOLDER,
@@ -168,7 +171,8 @@ USERS = np.zeros((5, 2), np.float32)
                 "base_round": 2,
                 "base_digest": "",
                 "catalog_digest": "",
-                "n_interactions": 1,
+                "weight": 1.0,
+                "interactions": 1,
                 "metrics": {},
             },
         ),

@@ -17,7 +17,7 @@ from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTa
 from models.federation.envelope import Question
 from models.federation.model import GlobalModel
 from models.ledger.head import Head
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client
@@ -38,7 +38,7 @@ from tasks.silos.keys import load_key, make_key
 from tasks.silos.perform_step import Silo, note_failure, work
 from tasks.silos.signed_answers import open_sealed
 
-SPEC = TrainSpec(dims=4)
+SPEC = LightFMSpec(dims=4)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,6 @@ def world(tmp_path: Path, partition_dir: Path) -> World:
         job_id="job-1",
         seed=7,
         spec=SPEC,
-        merge_rule="adagrad_sum",
         exchange_url=exchange.url,
         data_dir=str(partition_dir),
         data_digest=partition.digest,

@@ -58,10 +58,10 @@ def random_model() -> GlobalModel:
 def registered(world: Any) -> Any:
     """A world whose version 1 is a round as the training flow tracks it."""
     model = random_model()
-    _, manifest = world.commit(1, None, model=model, catalog_digest=model.catalog_digest)
+    _, record = world.commit(1, None, model=model, catalog_digest=model.catalog_digest)
     ITEMS.to_parquet(world.artifacts / "catalog" / "items.parquet")
     tracker = Tracker(world.client, world.run_id, world.model_name)
-    tracker.log_round(manifest, encode_model(model), {}, resumed=False, beside=model_files(ITEMS))
+    tracker.log_round(record, encode_model(model), {}, resumed=False, beside=model_files(ITEMS))
     return world
 
 

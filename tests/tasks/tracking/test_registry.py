@@ -68,9 +68,9 @@ def test_the_newest_evaluated_version_need_not_be_the_newest(world, evaluated):
 def test_registering_takes_at_most_30_ms(world, evaluated):
     commits = [world.commit(round_, evaluated(0.2)) for round_ in range(1, 12)]
     durations = []
-    for folder, manifest in commits:
+    for folder, record in commits:
         start = time.perf_counter()
-        registry.register_round(world.client, "movies", world.run_id, str(folder), manifest)
+        registry.register_round(world.client, "movies", world.run_id, str(folder), record)
         durations.append(time.perf_counter() - start)
 
     assert sorted(durations)[len(durations) // 2] < 0.030
@@ -88,17 +88,17 @@ def test_a_loaded_version_is_what_was_committed(world, evaluated):
     for name in (version, str(version)):
         loaded = registry.load_version(world.client, "movies", name)
         assert loaded.version == version
-        assert loaded.manifest["round"] == 4
+        assert loaded.record.round == 4
         assert loaded.sha256 == loaded.tags["fedrec.sha256"]
         assert loaded.items["title"].tolist()[2] == "Usual Suspects, The (1995)"
         assert loaded.model().items.biases[0] == np.float32(0.004)
 
 
 def test_a_file_uri_is_read_from_its_path(world, evaluated):
-    folder, manifest = world.commit(1, evaluated(0.3))
-    version = registry.register_round(world.client, "movies", world.run_id, folder.as_uri(), manifest)
+    folder, record = world.commit(1, evaluated(0.3))
+    version = registry.register_round(world.client, "movies", world.run_id, folder.as_uri(), record)
 
-    assert registry.load_version(world.client, "movies", version).manifest == manifest
+    assert registry.load_version(world.client, "movies", version).record == record
 
 
 def test_an_alias_names_a_version(world):
@@ -124,12 +124,12 @@ def test_a_changed_model_is_refused(world):
     data[-1] ^= 1
     path.write_bytes(bytes(data))
 
-    with pytest.raises(CorruptArtifact, match="manifest promises") as caught:
+    with pytest.raises(CorruptArtifact, match="record promises") as caught:
         registry.load_version(world.client, "movies", version)
     assert caught.value.version == version
 
 
-def test_a_model_changed_together_with_its_manifest_is_refused(world):
+def test_a_model_changed_together_with_its_record_is_refused(world):
     version = world.register(1, None)
     path = world.folders[version] / "round.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"round": 2}))
@@ -146,7 +146,7 @@ def test_a_registry_tag_that_names_another_model_is_refused(world):
         registry.load_version(world.client, "movies", version)
 
 
-def test_a_manifest_that_is_no_json_is_refused(world):
+def test_a_record_that_is_not_json_is_refused(world):
     version = world.register(1, None)
     (world.folders[version] / "round.json").write_text("{")
 
@@ -181,7 +181,7 @@ def test_a_model_of_another_catalogue_is_refused(world):
     version = world.register(1, None)
     loaded = registry.load_version(world.client, "movies", version)
     shuffled = RegisteredRound(
-        version, loaded.manifest, loaded.model_bytes, loaded.items.iloc[::-1], loaded.tags
+        version, loaded.record, loaded.model_bytes, loaded.items.iloc[::-1], loaded.tags
     )
 
     with pytest.raises(CatalogMismatch, match="rows of catalogue"):

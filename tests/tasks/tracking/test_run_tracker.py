@@ -7,17 +7,19 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
+from models.promotion.evidence import RoundEvaluation
 from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import held
 from tasks.local.environment import settings
 from tasks.local.home import Home
+from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
 from tasks.tracking.run_tracker import Tracker, find_run, flattened, git_revision, open_run
+from tests.worlds.records import evaluated_round, evaluation, opening
 
 
 @pytest.fixture(scope="module")
@@ -48,30 +50,11 @@ def opened(home: Home, job_id: str = "films-1", run_id: str | None = None) -> Tr
 MODEL = b"model bytes"
 
 
-def manifest_of(round_: int, evaluation: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "job_id": "films-1",
-        "round": round_,
-        "model_sha256": hashlib.sha256(MODEL).hexdigest(),
-        "base_sha256": None,
-        "catalog_digest": "c" * 64,
-        "data_digest": "d" * 64,
-        "accepted": ["ash"],
-        "rejected": [],
-        "contracts": {},
-        "training": {},
-        "evaluation": evaluation,
-        "committed_at": f"2026-11-20T10:00:{round_:02d}.250+00:00",
-    }
+EVALUATION = evaluation(ash=(2.0, 4.0), birch=(0.0, 0.0))
 
 
-def evaluation_of(ndcg: float) -> dict[str, Any]:
-    clients = {
-        "ash": {"ndcg@10": {"total": ndcg * 4, "weight": 4.0}},
-        "birch": {"ndcg@10": {"total": 0.0, "weight": 0.0}},
-    }
-    return {"split": "validation", "metrics": clients["ash"], "clients": clients}
+def record_of(round_: int, evaluation: RoundEvaluation | None = None) -> EvaluatedRound:
+    return evaluated_round(round_, evaluation, model_sha256=hashlib.sha256(MODEL).hexdigest())
 
 
 def artifact(tracker: Tracker, name: str) -> Path:
@@ -111,11 +94,11 @@ def test_a_run_opens_with_configuration_lineage_and_catalogue(mlflow_home, parti
 
 def test_a_round_is_a_step_with_its_artefacts_and_a_version(mlflow_home):
     tracker = opened(mlflow_home)
-    evaluated = manifest_of(2, evaluation_of(0.5))
+    evaluated = record_of(2, EVALUATION)
     versions = [
-        tracker.log_round(manifest, MODEL, metrics, resumed=False)
-        for manifest, metrics in (
-            (manifest_of(1), {"drift": 0.25}),
+        tracker.log_round(record, MODEL, metrics, resumed=False)
+        for record, metrics in (
+            (record_of(1), {"drift": 0.25}),
             (evaluated, {"drift": 0.125, "validation/ndcg@10": 0.5}),
         )
     ]
@@ -123,7 +106,7 @@ def test_a_round_is_a_step_with_its_artefacts_and_a_version(mlflow_home):
     assert history(tracker, "drift") == [(1, 0.25), (2, 0.125)]
     assert history(tracker, "validation/ndcg_at_10") == [(2, 0.5)]
     assert artifact(tracker, "rounds/0001/model.safetensors").read_bytes() == MODEL
-    assert json.loads(artifact(tracker, "rounds/0002/round.json").read_text()) == evaluated
+    assert json.loads(artifact(tracker, "rounds/0002/round.json").read_text()) == evaluated.to_json()
     table = pd.read_json(artifact(tracker, "clients/round-0002.json"), orient="split")
     assert table["client_id"].tolist() == ["ash", "birch"]
     assert table["cases"].tolist() == [4, 0]
@@ -133,23 +116,23 @@ def test_a_round_is_a_step_with_its_artefacts_and_a_version(mlflow_home):
 
 
 def test_a_repeated_round_doubles_neither_metrics_nor_versions_nor_tables(mlflow_home):
-    tracker, manifest = opened(mlflow_home), manifest_of(1, evaluation_of(0.5))
+    tracker, record = opened(mlflow_home), record_of(1, EVALUATION)
     metrics = {"drift": 0.25, "validation/ndcg@10": 0.5}
-    first = tracker.log_round(manifest, MODEL, metrics, resumed=False)
+    first = tracker.log_round(record, MODEL, metrics, resumed=False)
     again = opened(mlflow_home, run_id=find_run(mlflow_home, "films", "films-1"))
-    assert again.log_round(manifest, MODEL, metrics, resumed=True) == first
+    assert again.log_round(record, MODEL, metrics, resumed=True) == first
     assert history(again, "drift") == [(1, 0.25)]
     assert len(tracker.client.search_model_versions("name = 'movies'")) == 1
     assert len(pd.read_json(artifact(again, "clients/round-0001.json"), orient="split")) == 2
 
 
 def test_a_round_interrupted_before_its_version_is_completed_without_doubles(mlflow_home):
-    tracker, manifest = opened(mlflow_home), manifest_of(1, evaluation_of(0.5))
+    tracker, record = opened(mlflow_home), record_of(1, EVALUATION)
     metrics = {"drift": 0.25}
-    tracker.log_round(manifest, MODEL, metrics, resumed=False)
+    tracker.log_round(record, MODEL, metrics, resumed=False)
     # As if the process had died just before the registry was told.
     tracker.client.delete_model_version("movies", "1")
-    assert tracker.log_round(manifest, MODEL, metrics, resumed=True) == 2
+    assert tracker.log_round(record, MODEL, metrics, resumed=True) == 2
     assert history(tracker, "drift") == [(1, 0.25)]
     table = pd.read_json(artifact(tracker, "clients/round-0001.json"), orient="split")
     assert table["client_id"].tolist() == ["ash", "birch"]
@@ -194,9 +177,9 @@ def test_an_interrupted_job_gets_its_run_back(mlflow_home):
 
 
 def test_runs_of_dead_jobs_are_ended_and_those_of_living_ones_are_not(mlflow_home):
-    with held(mlflow_home.jobs, "dead", "k" * 64, {}) as journal:
+    with held(mlflow_home.jobs, "dead", "k" * 64, opening()) as journal:
         dead = opened(mlflow_home, journal.job_id)
-    with held(mlflow_home.jobs, "alive", "k" * 64, {}) as journal:
+    with held(mlflow_home.jobs, "alive", "k" * 64, opening()) as journal:
         alive = opened(mlflow_home, journal.job_id)
         elsewhere = opened(mlflow_home, "of-another-home-1")
         finished = opened(mlflow_home, "finished-1")
@@ -209,7 +192,7 @@ def test_runs_of_dead_jobs_are_ended_and_those_of_living_ones_are_not(mlflow_hom
 
 
 def test_a_job_does_not_end_its_own_run(mlflow_home):
-    with held(mlflow_home.jobs, "mine", "k" * 64, {}) as journal:
+    with held(mlflow_home.jobs, "mine", "k" * 64, opening()) as journal:
         tracker = opened(mlflow_home, journal.job_id)
     assert opened(mlflow_home, journal.job_id, tracker.run_id).run_id == tracker.run_id
     assert status(tracker) == "RUNNING"

@@ -14,7 +14,7 @@ from models.kernel.metric import total
 from models.recommenders.families.family import history_scores
 from models.recommenders.families.simulation import Simulation
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
 from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
@@ -33,9 +33,8 @@ def trial(partition_dir: Path) -> TrialSpec:
         data_digest=open_partition(partition_dir).digest,
         evaluation_seed=0,
         negatives=9,
-        train=TrainSpec(dims=4, merges_per_epoch=2),
-        merge_rule="adagrad_sum",
-        server_learning_rate=1.0,
+        train=LightFMSpec(dims=4, merges_per_epoch=2),
+        pooled=False,
         cohort_share=1.0,
         epochs=6,
         evaluations=3,
@@ -67,7 +66,7 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
 
 
 def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
-    found = list(looks(replace(trial, merge_rule=None)))
+    found = list(looks(replace(trial, pooled=True)))
     assert [(look.epochs, look.rounds, look.update_bytes) for look in found] == [
         (2, 0, 0),
         (4, 0, 0),
@@ -90,13 +89,15 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
     assert found[-1].metrics == total(parts)
 
 
-@pytest.mark.parametrize("rule", ["adagrad_sum", None])
-def test_users_are_folded_in_where_the_trial_says_so(trial: TrialSpec, partition_dir: Path, rule) -> None:
-    folding = replace(trial, merge_rule=rule, train=replace(trial.train, user_vectors="folded_in"))
+@pytest.mark.parametrize("pooled", [False, True])
+def test_users_are_folded_in_where_the_trial_says_so(
+    trial: TrialSpec, partition_dir: Path, pooled: bool
+) -> None:
+    folding = replace(trial, pooled=pooled, train=replace(trial.train, user_vectors="folded_in"))
     silos = open_clients(open_partition(partition_dir), 0, 9)
-    if rule:
+    if not pooled:
         training = {name: silo.training for name, silo in silos.items()}
-        simulation = Simulation(training, trial.train, lambda _: merge_rule(rule), seed=1)
+        simulation = Simulation(training, trial.train, lambda _: merge_rule("adagrad_sum"), seed=1)
         for _ in range(12):
             simulation.run_round()
         items = simulation.model.items

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.kernel.arrays import RunningSum
+from models.federation.contribution import Contribution, RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive import blend, ease, next_item
 from models.recommenders.families.family import history_scores
@@ -37,7 +37,7 @@ def model_of(clients: list[Histories]) -> ItemWeights:
     parts = [blend.statistics(each, SPEC) for each in clients]
     total = RunningSum.zero(blend.BlendStatistics.zero(ITEMS))
     for number, part in enumerate(parts):
-        total = total.plus(f"{number:02}", part)
+        total = total.plus(f"{number:02}", Contribution(part))
     return blend.solve(total.total, ITEMS, SPEC)
 
 

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.evaluation.cold_start import without_items
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
-from models.kernel.arrays import RunningSum
 from models.kernel.histories import Histories
 from models.recommenders.additive import ease, ials, next_item
 from models.recommenders.families.families import family_of
@@ -77,7 +77,7 @@ def federated_model(family: Family, clients: list[Histories], rounds: int) -> It
             name = f"client-{number:03}"
             part, users = family.train(model.items, None, Silo(own), seed=1, round_=1, client_id=name)
             assert users is None
-            state = rule.add(state, model, ClientUpdate(name, model.round, "base", "cat", part, 1))
+            state = rule.add(state, model, ClientUpdate(name, model.round, "base", "cat", Contribution(part)))
         model = rule.finish(state, model)
     return model.items
 
@@ -250,8 +250,8 @@ def test_each_step_of_ials_lowers_its_loss():
 
 
 def test_the_running_sum_refuses_clients_out_of_order():
-    part = ease.statistics(SILOS[0])
-    running = RunningSum.zero(part).plus("b", part)
+    part = Contribution(ease.statistics(SILOS[0]))
+    running = RunningSum.zero(part.arrays).plus("b", part)
     for client_id in ("a", "b"):
         with pytest.raises(InvalidInput, match="ascending order"):
             running.plus(client_id, part)

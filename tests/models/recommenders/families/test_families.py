@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from models.errors import InvalidInput
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
@@ -16,7 +17,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.families.families import LightFMFamily, family_of
 from models.recommenders.families.specs import spec_of
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, initial_users, train_round
 from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 
@@ -35,7 +36,8 @@ DATA = Data(
     TrainingSet(USERS, ROWS, (3, ITEMS)),
     Histories.of(USERS, ROWS, np.array([0, 1, 2, 0, 1, 2, 0, 1]), (3, ITEMS)),
 )
-LIGHTFM = family_of(TrainSpec(dims=3, merges_per_epoch=2), "sum", 0.5)
+SUMS = LightFMSpec(dims=3, merges_per_epoch=2, merge_rule="sum", server_learning_rate=0.5)
+LIGHTFM = family_of(SUMS)
 SCORERS = {
     "ials": (IalsSpec(dims=3, regularisation=0.1), FactorScorer),
     "ease": (EaseSpec(regularisation=1.0), WeightsScorer),
@@ -51,13 +53,13 @@ def trained(spec):
     part, _ = family.train(model, None, DATA, seed=1, round_=1, client_id="a")
     rule = family.rule()
     base = GlobalModel(0, "cat", model)
-    state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", part, 8))
+    state = rule.add(rule.empty(base), base, ClientUpdate("a", 0, "base", "cat", Contribution(part)))
     return rule.finish(state, base).items
 
 
 def test_a_family_is_found_by_its_spec():
-    assert LightFMFamily(TrainSpec(dims=3, merges_per_epoch=2), "sum", 0.5) == LIGHTFM
-    for spec in (TrainSpec(dims=3), *(spec for spec, _ in SCORERS.values())):
+    assert LightFMFamily(SUMS) == LIGHTFM
+    for spec in (LightFMSpec(dims=3), *(spec for spec, _ in SCORERS.values())):
         assert spec_of(vars(spec)) == spec
 
 
@@ -93,7 +95,7 @@ def test_lightfm_answers_trained_users_by_their_vectors_and_others_by_their_hist
 
 
 def test_lightfm_answers_trained_users_by_their_histories_where_vectors_are_folded_in():
-    folding = family_of(TrainSpec(dims=3, user_vectors="folded_in"))
+    folding = family_of(LightFMSpec(dims=3, user_vectors="folded_in"))
     users, items, rows = initial_users(3, 3, 1, "oak"), LIGHTFM.initial(ITEMS, 1), np.arange(3)
     known, unknown = (folding.scores(items, each, DATA)(rows) for each in (users, None))
     np.testing.assert_array_equal(known, unknown)
@@ -101,14 +103,14 @@ def test_lightfm_answers_trained_users_by_their_histories_where_vectors_are_fold
 
 
 def test_the_server_rate_of_lightfm_falls_over_the_last_share_of_the_training():
-    cooling = family_of(TrainSpec(dims=3, cooldown_share=0.4), "sum", 0.5)
+    cooling = family_of(replace(SUMS, cooldown_share=0.4))
     rates = [cooling.rule(done).server_learning_rate for done in (0.0, 0.6, 0.8, 0.9)]
     assert rates == pytest.approx([0.5, 0.5, 0.25, 0.125])
     assert LIGHTFM.rule(0.9) == LIGHTFM.rule()
 
 
 def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_hold():
-    halves, whole = LIGHTFM, family_of(TrainSpec(dims=3))
+    halves, whole = LIGHTFM, family_of(LightFMSpec(dims=3))
     rows = np.arange(3)
     scores = halves.alone(DATA, rounds=6, seed=1, client_id="oak")(rows)
     np.testing.assert_array_equal(scores, whole.alone(DATA, rounds=3, seed=1, client_id="oak")(rows))

@@ -10,12 +10,12 @@ import pytest
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
 from models.recommenders.families.simulation import Simulation
-from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import LightFMSpec, MergeRuleName
 from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
 
 SEED, ITEMS = 5, 60
-SPEC = TrainSpec(dims=3, merges_per_epoch=2)
+SPEC = LightFMSpec(dims=3, merges_per_epoch=2)
 RATES = [0.0, 0.5, 0.5, 0.4, 0.3, 0.2]  # of the server in each round
 
 
@@ -44,7 +44,8 @@ def by_hand(data: dict[str, TrainingSet], name: MergeRuleName, rounds: int, shar
                 model.items, users[each], data[each], SPEC, seed=SEED, round_=round_, client_id=each
             )
             deltas = rule.prepare(model.items, items)
-            state = rule.add(state, model, ClientUpdate(each, model.round, "", "", deltas, len(data[each])))
+            contribution = rule.contribution(deltas, len(data[each]))
+            state = rule.add(state, model, ClientUpdate(each, model.round, "", "", contribution))
         model = rule.finish(state, model)
     return model, users
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.server_optimisers import ServerOptimiser
@@ -30,7 +31,9 @@ BASE = GlobalModel(4, "cat", arrays(1.0, 2.0, 1.0))
 def merged(rule: ServerOptimiser, base: GlobalModel, *moves: ItemArrays) -> GlobalModel:
     state = rule.empty(base)
     for number, move in enumerate(moves):
-        state = rule.add(state, base, ClientUpdate(f"c{number}", base.round, "base", "cat", move, 1))
+        state = rule.add(
+            state, base, ClientUpdate(f"c{number}", base.round, "base", "cat", Contribution(move))
+        )
     return rule.finish(state, base)
 
 

@@ -13,8 +13,8 @@ from lightfm import LightFM
 from models.errors import DivergedUpdate, InvalidInput
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.seeds import generator_for, seed_for
-from models.recommenders.lightfm.merge_rules import MergeRuleName, merge_rule
-from models.recommenders.lightfm.spec import Loss, TrainSpec
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import LightFMSpec, Loss, MergeRuleName
 from models.recommenders.lightfm.training import (
     PooledTraining,
     TrainingSet,
@@ -39,14 +39,14 @@ def world(n_users: int = 30, n_items: int = 20, each: int = 8, seed: int = 3) ->
     return TrainingSet(np.repeat(np.arange(n_users), each), items, (n_users, n_items))
 
 
-def started(data: TrainingSet, spec: TrainSpec, client: str = CLIENT) -> tuple[ItemArrays, UserArrays]:
+def started(data: TrainingSet, spec: LightFMSpec, client: str = CLIENT) -> tuple[ItemArrays, UserArrays]:
     return (
         initial_items(data.shape[1], spec.dims, SEED),
         initial_users(data.shape[0], spec.dims, SEED, client),
     )
 
 
-def trained(data: TrainingSet, spec: TrainSpec, start=None, *, round_=1, seed=SEED, client=CLIENT):
+def trained(data: TrainingSet, spec: LightFMSpec, start=None, *, round_=1, seed=SEED, client=CLIENT):
     items, users = start or started(data, spec, client)
     return train_round(items, users, data, spec, seed=seed, round_=round_, client_id=client)
 
@@ -95,7 +95,7 @@ def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
 @pytest.mark.parametrize("penalty", [0.0, 1e-3])
 def test_a_round_of_a_whole_epoch_is_an_epoch_of_lightfm(loss, penalty):
     data = world()
-    spec = TrainSpec(loss=loss, dims=4, item_alpha=penalty, user_alpha=penalty, kos_k=3, kos_n=5)
+    spec = LightFMSpec(loss=loss, dims=4, item_alpha=penalty, user_alpha=penalty, kos_k=3, kos_n=5)
     ones = np.ones(len(data), dtype=np.float32)
     start = started(data, spec)
     for round_ in (1, 2, 3):
@@ -107,7 +107,7 @@ def test_a_round_of_a_whole_epoch_is_an_epoch_of_lightfm(loss, penalty):
 
 
 def test_a_logistic_round_is_an_epoch_of_lightfm_on_positives_and_sampled_negatives():
-    data, spec = world(), TrainSpec(loss="logistic", dims=4)
+    data, spec = world(), LightFMSpec(loss="logistic", dims=4)
     start, random_state = started(data, spec), training_state(np.random.RandomState, 1)
     order = generator_for(SEED, "order", CLIENT, 0).permutation(len(data))
     positives = [(int(data.users[i]), int(data.items[i])) for i in order]
@@ -122,7 +122,7 @@ def test_a_logistic_round_is_an_epoch_of_lightfm_on_positives_and_sampled_negati
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_training_leaves_its_inputs_as_they_were(loss):
-    data, spec = world(), TrainSpec(loss=loss, dims=4)
+    data, spec = world(), LightFMSpec(loss=loss, dims=4)
     start = started(data, spec)
     before = content(*start)
     after = trained(data, spec, start)
@@ -135,7 +135,7 @@ def test_training_leaves_its_inputs_as_they_were(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_randomness_is_of_seed_client_and_round_alone(loss):
-    data, spec = world(), TrainSpec(loss=loss, dims=4)
+    data, spec = world(), LightFMSpec(loss=loss, dims=4)
     start = started(data, spec)
     one = content(*trained(data, spec, start))
     assert content(*trained(data, spec, start)) == one
@@ -164,7 +164,7 @@ def test_the_parts_of_an_epoch_are_disjoint_and_cover_it(parts):
     # Each user has one positive, and the logistic loss always moves a positive's user: who moved is the part.
     n = 20
     data = TrainingSet(np.arange(n), np.zeros(n, int), (n, 40))
-    spec = TrainSpec(loss="logistic", dims=2, merges_per_epoch=parts)
+    spec = LightFMSpec(loss="logistic", dims=2, merges_per_epoch=parts)
     start = started(data, spec)
 
     def moved(round_: int) -> set[int]:
@@ -183,7 +183,7 @@ def test_negatives_avoid_all_positives_and_not_only_those_of_the_part(loss):
     # The user has all items but item 0, so that nothing else can be pushed down.
     n_items = 6
     data = TrainingSet(np.zeros(n_items - 1, int), np.arange(1, n_items), (1, n_items))
-    spec = TrainSpec(loss=loss, dims=2, merges_per_epoch=5, kos_k=1, kos_n=2)
+    spec = LightFMSpec(loss=loss, dims=2, merges_per_epoch=5, kos_k=1, kos_n=2)
     state = started(data, spec)
     fallen, risen = set(), set()
     for round_ in range(1, 41):
@@ -200,7 +200,7 @@ def test_negatives_avoid_all_positives_and_not_only_those_of_the_part(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_part_without_interactions_changes_nothing(loss):
     data = TrainingSet(np.array([0, 1]), np.array([2, 3]), (2, 5))
-    spec = TrainSpec(loss=loss, dims=2, merges_per_epoch=4)
+    spec = LightFMSpec(loss=loss, dims=2, merges_per_epoch=4)
     start = started(data, spec)
     # Two interactions in four parts: the third and fourth are empty.
     for round_ in (3, 4, 7):
@@ -209,7 +209,7 @@ def test_a_part_without_interactions_changes_nothing(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_diverged_training_is_refused(loss):
-    data, spec = world(), TrainSpec(loss=loss, dims=4, learning_rate=1e30)
+    data, spec = world(), LightFMSpec(loss=loss, dims=4, learning_rate=1e30)
     with pytest.raises(DivergedUpdate, match="not finite in round 3") as caught:
         state = started(data, spec)
         for _ in range(20):
@@ -218,7 +218,7 @@ def test_diverged_training_is_refused(loss):
 
 
 def test_diverged_users_are_refused_even_where_the_items_are_finite():
-    data, spec = TrainingSet(np.array([0]), np.array([1]), (1, 3)), TrainSpec(dims=2, merges_per_epoch=2)
+    data, spec = TrainingSet(np.array([0]), np.array([1]), (1, 3)), LightFMSpec(dims=2, merges_per_epoch=2)
     items, users = started(data, spec)
     spoilt = replace(users, biases=np.array([np.nan], dtype=np.float32))
     with pytest.raises(DivergedUpdate):
@@ -227,7 +227,7 @@ def test_diverged_users_are_refused_even_where_the_items_are_finite():
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_training_alone_is_reproducible_and_learns_the_training_data(loss):
-    data, spec = world(), TrainSpec(loss=loss, dims=8)
+    data, spec = world(), LightFMSpec(loss=loss, dims=8)
     items, users = train_alone(data, spec, epochs=20, seed=SEED, client_id=CLIENT)
     assert content(*train_alone(data, spec, epochs=20, seed=SEED, client_id=CLIENT)) == content(items, users)
     assert content(*train_alone(data, spec, epochs=20, seed=12, client_id=CLIENT)) != content(items, users)
@@ -241,7 +241,7 @@ def test_training_alone_is_reproducible_and_learns_the_training_data(loss):
 
 
 def test_the_learning_rate_of_pooled_training_falls_over_its_last_share():
-    data, spec = world(), TrainSpec(dims=8, learning_rate=0.1, cooldown_share=0.5)
+    data, spec = world(), LightFMSpec(dims=8, learning_rate=0.1, cooldown_share=0.5)
     cooled = PooledTraining(data, spec, epochs=4, seed=SEED)
     by_hand = PooledTraining(data, spec, epochs=4, seed=SEED)
     for rate in (0.1, 0.1, 0.1, 0.05):
@@ -249,12 +249,12 @@ def test_the_learning_rate_of_pooled_training_falls_over_its_last_share():
         by_hand._model.fit_partial(by_hand._matrix, epochs=1, num_threads=1)
     items, _ = cooled.run(4)
     np.testing.assert_array_equal(items.embeddings, by_hand._model.item_embeddings)
-    constant, _ = PooledTraining(data, TrainSpec(dims=8, learning_rate=0.1), epochs=4, seed=SEED).run(4)
+    constant, _ = PooledTraining(data, LightFMSpec(dims=8, learning_rate=0.1), epochs=4, seed=SEED).run(4)
     assert not np.array_equal(items.embeddings, constant.embeddings)
 
 
 def test_warp_kos_stays_finite_where_there_are_fewer_items_than_draws():
-    data, spec = world(n_items=5, each=3), TrainSpec(loss="warp-kos", dims=2, max_sampled=50)
+    data, spec = world(n_items=5, each=3), LightFMSpec(loss="warp-kos", dims=2, max_sampled=50)
     items, users = train_alone(data, spec, epochs=5, seed=SEED, client_id=CLIENT)
     assert items.is_finite()
     assert content(items, users) != content(*started(data, spec))
@@ -282,7 +282,7 @@ def test_empty_and_doubled_training_sets_are_refused(users, items, what):
 def test_read_only_views_are_copied():
     users, items = np.array([0, 1], dtype=np.int32), np.array([0, 1], dtype=np.int32)
     users.flags.writeable = items.flags.writeable = False
-    data, spec = TrainingSet(users, items, (2, 3)), TrainSpec(dims=2)
+    data, spec = TrainingSet(users, items, (2, 3)), LightFMSpec(dims=2)
     assert content(*trained(data, spec)) != content(*started(data, spec))
 
 
@@ -304,7 +304,7 @@ def checkerboard(users: range) -> tuple[TrainingSet, list[int]]:
 @pytest.mark.parametrize("name", get_args(MergeRuleName))
 def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
     # A server that adapts its step moves every parameter by about its rate, however small the difference.
-    spec, rule = TrainSpec(dims=4, learning_rate=0.1), merge_rule(name, 0.1 if name in ADAPTIVE else 1.0)
+    spec, rule = LightFMSpec(dims=4, learning_rate=0.1), merge_rule(name, 0.1 if name in ADAPTIVE else 1.0)
     silos = {"black": range(SIDE // 2), "white": range(SIDE // 2, SIDE)}
     clients = {client: checkerboard(users) for client, users in silos.items()}
     users = {
@@ -318,7 +318,9 @@ def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
                 data, spec, (model.items, users[client]), round_=round_, client=client
             )
             deltas = rule.prepare(model.items, items)
-            update = ClientUpdate(client, model.round, "base", "checkerboard", deltas, len(data))
+            update = ClientUpdate(
+                client, model.round, "base", "checkerboard", rule.contribution(deltas, len(data))
+            )
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
     assert model.round == 30
@@ -330,7 +332,7 @@ def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
 
 
 def test_further_local_epochs_go_over_the_same_part_in_another_order():
-    data, spec = world(), TrainSpec(dims=4, merges_per_epoch=2)
+    data, spec = world(), LightFMSpec(dims=4, merges_per_epoch=2)
     once = trained(data, spec)
     twice = trained(data, replace(spec, local_epochs=2))
     # A user whose positives are all in the other part is trained in neither pass.
@@ -346,7 +348,7 @@ def test_further_local_epochs_go_over_the_same_part_in_another_order():
 
 @pytest.mark.parametrize("proximal", [0.25, 1.0, 3.0])
 def test_the_proximal_step_pulls_the_items_and_nothing_else(proximal):
-    data, spec = world(), TrainSpec(dims=4)
+    data, spec = world(), LightFMSpec(dims=4)
     base = started(data, spec)
     free, pulled = trained(data, spec), trained(data, replace(spec, proximal=proximal))
     for name in ("embeddings", "biases"):
@@ -361,7 +363,7 @@ def test_the_proximal_step_pulls_the_items_and_nothing_else(proximal):
 
 def test_the_pull_comes_after_every_pass():
     # Pulled almost all the way, each pass starts anew from the base: two passes go no further than one.
-    data, spec = world(), TrainSpec(dims=4, proximal=1e6)
+    data, spec = world(), LightFMSpec(dims=4, proximal=1e6)
     base = started(data, spec)[0]
     for epochs in (1, 2):
         items, _ = trained(data, replace(spec, local_epochs=epochs))
@@ -369,7 +371,7 @@ def test_the_pull_comes_after_every_pass():
 
 
 def test_user_alpha_is_scaled_to_the_steps_that_it_is_meant_for():
-    data, spec = world(), TrainSpec(dims=4, user_alpha=1e-3)
+    data, spec = world(), LightFMSpec(dims=4, user_alpha=1e-3)
     as_given = trained(data, replace(spec, user_alpha_steps=len(data)))
     scaled = trained(data, replace(spec, user_alpha_steps=4 * len(data)))
     assert content(*as_given) == content(*trained(data, spec))

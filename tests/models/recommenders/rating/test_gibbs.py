@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidInput
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.warm_start import carry_over
 from models.kernel.arrays import ArrayGroup
@@ -81,7 +82,7 @@ def run(parts: list[Data], rounds: int = ROUNDS, spec: RatingSpec = SPEC) -> lis
                 base.items, None, data, seed=1, round_=round_, client_id=f"c{number:03}"
             )
             assert users is None
-            update = ClientUpdate(f"c{number:03}", round_ - 1, "b", "cat", part, 1)
+            update = ClientUpdate(f"c{number:03}", round_ - 1, "b", "cat", Contribution(part))
             state = rule.add(state, base, update)
         base = rule.finish(state, base)
         models.append(base.items)

@@ -8,12 +8,12 @@ import numpy as np
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ItemArrays
-from models.recommenders.lightfm.spec import TrainSpec
+from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import TrainingSet, train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 
 USERS, ITEMS, HISTORY, HELD_OUT = 1000, 400, 24, 6
-SPEC = TrainSpec(dims=16)
+SPEC = LightFMSpec(dims=16)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from statistics import stdev
 
 import pytest
 
-from tasks.reports.job_result import (
+from tasks.messages.job_result import ContractSummary, FinalMetrics, Timings
+from tasks.reports.result_rows import (
     ClientBenefit,
     benefits,
     comparisons,
@@ -18,18 +19,15 @@ from tasks.reports.job_result import (
     time_shares,
     verdict,
 )
+from tests.worlds.records import client_result, job_result, rejection, round_result
 
 
 def test_ratios_stand_only_where_both_sides_are_known():
-    rows = comparisons(
-        {
-            "final": {
-                "federated": {"hr@10": 0.3, "ndcg@10": 0.2, "recall@20": 0.5},
-                "silo_only": {"hr@10": 0.2, "ndcg@10": 0.0},
-                "centralised": None,
-            }
-        }
+    final = FinalMetrics(
+        federated={"hr@10": 0.3, "ndcg@10": 0.2, "recall@20": 0.5},
+        silo_only={"hr@10": 0.2, "ndcg@10": 0.0},
     )
+    rows = comparisons(job_result(final=final))
     assert [row.metric for row in rows] == ["hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"]
     assert rows[0].to_silo_only == pytest.approx(1.5)
     # A ratio to zero says nothing, and neither does one to nothing.
@@ -38,11 +36,9 @@ def test_ratios_stand_only_where_both_sides_are_known():
 
 
 def test_clients_stand_from_the_greatest_gain_to_the_greatest_loss():
-    clients = [
-        {"client_id": name, "cases": 4, "benefit": benefit, "benefit_se": 0.01}
-        for name, benefit in [("a", -0.5), ("b", None), ("d", 0.2), ("c", 0.2)]
-    ]
-    assert [one.client_id for one in benefits({"clients": clients})] == ["c", "d", "a"]
+    gains = [("a", -0.5), ("b", None), ("d", 0.2), ("c", 0.2)]
+    clients = tuple(client_result(name, benefit, 0.01) for name, benefit in gains)
+    assert [one.client_id for one in benefits(job_result(clients=clients))] == ["c", "d", "a"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +77,7 @@ def test_the_benefit_over_all_cases_is_that_of_their_union():
 
 
 def test_time_that_no_stage_claims_is_shown():
-    shares = time_shares({"timings": {"total_s": 10.0, "train_s": 6.0, "merge_s": 3.0, "report_s": None}})
+    shares = time_shares(job_result(timings=Timings(total_s=10.0, train_s=6.0, merge_s=3.0)))
     shown = {one.label: (one.seconds, one.share) for one in shares}
     assert shown["Training"] == (6.0, 0.6)
     assert shown["Report"] == (0.0, 0.0)
@@ -90,33 +86,29 @@ def test_time_that_no_stage_claims_is_shown():
 
 
 def test_stages_that_overlap_share_their_sum():
-    shares = time_shares({"timings": {"total_s": 4.0, "train_s": 6.0, "merge_s": 2.0}})
+    shares = time_shares(job_result(timings=Timings(total_s=4.0, train_s=6.0, merge_s=2.0)))
     shown = {one.label: one.share for one in shares}
     assert shown["Training"] == 0.75
     assert "Not accounted for" not in shown
 
 
 def test_no_time_at_all_has_no_shares():
-    assert {one.share for one in time_shares({"timings": {"total_s": 0.0}})} == {0.0}
+    assert {one.share for one in time_shares(job_result(timings=Timings(total_s=0.0)))} == {0.0}
 
 
 def test_tallies_keep_what_was_broken():
-    broken = {"contract": "updates", "subject": "round-2", "passed": False, "summary": "too long"}
-    fine = {"contract": "updates", "subject": "round-1", "passed": True, "summary": "ok"}
-    other = {"contract": "interactions", "subject": "artist", "passed": True, "summary": "ok"}
-    (first, second) = contract_tallies({"contracts": [other, fine, broken]})
+    broken = ContractSummary("updates", "round-2", False, "too long")
+    fine = ContractSummary("updates", "round-1", True, "ok")
+    other = ContractSummary("interactions", "artist", True, "ok")
+    (first, second) = contract_tallies(job_result(contracts=(other, fine, broken)))
     assert (first.contract, first.checked, first.passed, first.broken) == ("interactions", 1, 1, ())
     assert (second.contract, second.checked, second.passed, second.broken) == ("updates", 2, 1, (broken,))
 
 
 def test_rejections_know_their_round():
-    rounds = [
-        {"round": 1, "rejected": []},
-        {"round": 2, "rejected": [{"client_id": "artist", "stage": "train", "reason": "deadline"}]},
-    ]
-    assert rejections({"rounds": rounds}) == [
-        {"round": 2, "client_id": "artist", "stage": "train", "reason": "deadline"}
-    ]
+    lost = rejection("artist")
+    rounds = (round_result(1), round_result(2, rejected=(lost,)))
+    assert rejections(job_result(rounds=rounds)) == [(2, lost)]
 
 
 @pytest.mark.parametrize(
@@ -135,11 +127,11 @@ def test_rejections_know_their_round():
     ],
 )
 def test_the_verdict_claims_only_what_was_measured(final, sentence):
-    assert sentence in verdict({"status": "finished", "stop_reason": None, "final": final})
+    assert sentence in verdict(job_result(final=FinalMetrics(**final)))
 
 
 def test_the_verdict_of_a_stopped_job_is_its_reason():
-    stopped = {"status": "stopped", "stop_reason": "quorum not reached", "final": None}
+    stopped = job_result(status="stopped", stop_reason="quorum not reached")
     assert verdict(stopped) == "The job stopped: quorum not reached."
 
 

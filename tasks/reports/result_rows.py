@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from models.evaluation.benefit import benefit_of
 from models.evaluation.judgement import Judgement, judgement_of
+from models.federation.client_drift import ClientDrift
+from models.federation.rounds import Rejection
 from models.kernel.metric import LOWER_IS_BETTER, Metric
-
-Result = Mapping[str, Any]
+from tasks.messages.job_result import ContractSummary, JobResult
 
 # A normal interval: about 95 of 100 such intervals hold the true mean.
 INTERVAL_WIDTH = 1.96
@@ -36,7 +36,7 @@ _WORTH_NAMING = 0.005
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MetricComparison:
     """One metric on the test split, side by side; None where it was not computed."""
 
     metric: str
@@ -129,7 +129,7 @@ class ContractTally:
 
     contract: str
     checked: int
-    broken: tuple[Mapping[str, Any], ...]
+    broken: tuple[ContractSummary, ...]
 
     @property
     def passed(self) -> int:
@@ -137,39 +137,36 @@ class ContractTally:
         return self.checked - len(self.broken)
 
 
-def judgement(result: Result) -> Judgement:
-    """By what the job's models are judged."""
-    names = {name for one in result.get("rounds", ()) for name in one.get("metrics", ())}
-    federated = (result.get("final") or {}).get("federated") or {}
+def judgement(result: JobResult) -> Judgement:
+    """Return by what the job's models are judged."""
+    names = {name for one in result.rounds for name in one.metrics}
+    federated = result.final.federated or {}
     return judgement_of({*federated, *(name.removeprefix("validation/") for name in names)})
 
 
-def comparisons(result: Result) -> list[Comparison]:
-    """One row for each metric of the final evaluation, in the tables' order."""
-    final = result.get("final") or {}
-    sides = {side: final.get(side) or {} for side in ("federated", "silo_only", "centralised")}
+def comparisons(result: JobResult) -> list[MetricComparison]:
+    """Return one row for each metric of the final evaluation, in the tables' order."""
+    sides = {side: values or {} for side, values in result.final.sides().items()}
     return [
-        Comparison(name, **{side: values.get(name) for side, values in sides.items()})
+        MetricComparison(name, **{side: values.get(name) for side, values in sides.items()})
         for name in judgement(result).metrics
     ]
 
 
-def benefits(result: Result) -> list[ClientBenefit]:
-    """The clients whose benefit is known, from the greatest gain to the greatest loss."""
+def benefits(result: JobResult) -> list[ClientBenefit]:
+    """Return the clients whose benefit is known, from the greatest gain to the greatest loss."""
     known = [
-        ClientBenefit(
-            one["client_id"], one["cases"], one["benefit"], one["benefit_se"], one.get("offer", "global")
-        )
-        for one in result["clients"]
-        if one["benefit"] is not None
+        ClientBenefit(one.client_id, one.cases, one.benefit, one.benefit_se, one.offer)
+        for one in result.clients
+        if one.benefit is not None
     ]
     return sorted(known, key=lambda one: (-one.mean, one.client_id))
 
 
 def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
-    """The benefit over all cases of these clients together; None without any.
+    """Return the benefit over all cases of these clients together; None without any.
 
-    A client's sums follow from what it told: sum = n * mean, and the sum of squares is
+    A client's sums follow from its mean and error: sum = n * mean, and the sum of squares is
     n * (n - 1) * error² + n * mean² with n cases.
     """
     if not gains:
@@ -186,27 +183,27 @@ def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
 
 
 def offered_benefit(gains: Sequence[ClientBenefit]) -> float:
-    """The mean benefit over all cases where each client's users get the model that the client is offered."""
+    """Return the mean benefit over all cases if each client takes the model that it is offered."""
     kept = sum(one.cases * one.mean for one in gains if one.offer == "global")
     return kept / sum(one.cases for one in gains)
 
 
-def client_drifts(result: Result) -> list[ClientDrifts]:
-    """The clients whose updates the coordinator saw one by one, from those that point farthest away."""
-    by_client: dict[str, list[Mapping[str, float]]] = {}
-    for one in result["rounds"]:
-        for client_id, drift in (one.get("client_drift") or {}).items():
+def client_drifts(result: JobResult) -> list[ClientDrifts]:
+    """Return the clients whose updates the coordinator saw, those that point farthest away first."""
+    by_client: dict[str, list[ClientDrift]] = {}
+    for one in result.rounds:
+        for client_id, drift in one.client_drift.items():
             by_client.setdefault(client_id, []).append(drift)
     found = []
     for client_id, drifts in by_client.items():
-        cosines, norms = ([drift[name] for drift in drifts] for name in ("cosine", "norm"))
+        cosines, norms = [drift.cosine for drift in drifts], [drift.norm for drift in drifts]
         found.append(ClientDrifts(client_id, len(drifts), fmean(cosines), min(cosines), fmean(norms)))
     return sorted(found, key=lambda one: (one.cosine, one.client_id))
 
 
-def time_shares(result: Result) -> list[TimeShare]:
-    """The stages of the job and what they took, with what is missing to the total as the last row."""
-    timings = result["timings"]
+def time_shares(result: JobResult) -> list[TimeShare]:
+    """Return the stages of the job and what they took, with what is missing to the total as the last row."""
+    timings = result.timings.by_name()
     seconds = {
         label: timings.get(key) or 0.0
         for key, label in STAGES.items()
@@ -219,26 +216,26 @@ def time_shares(result: Result) -> list[TimeShare]:
     return [TimeShare(label, one, one / total if total else 0.0) for label, one in seconds.items()]
 
 
-def contract_tallies(result: Result) -> list[ContractTally]:
-    """One row for each contract, in the order of their first check."""
-    by_contract: dict[str, list[Mapping[str, Any]]] = {}
-    for outcome in result["contracts"]:
-        by_contract.setdefault(outcome["contract"], []).append(outcome)
+def contract_tallies(result: JobResult) -> list[ContractTally]:
+    """Return one row for each contract, in the order of their first check."""
+    by_contract: dict[str, list[ContractSummary]] = {}
+    for outcome in result.contracts:
+        by_contract.setdefault(outcome.contract, []).append(outcome)
     return [
-        ContractTally(name, len(outcomes), tuple(one for one in outcomes if not one["passed"]))
+        ContractTally(name, len(outcomes), tuple(one for one in outcomes if not one.passed))
         for name, outcomes in by_contract.items()
     ]
 
 
-def rejections(result: Result) -> list[dict[str, Any]]:
-    """Every rejection of every round as {round, client_id, stage, reason}."""
-    return [{"round": one["round"], **rejected} for one in result["rounds"] for rejected in one["rejected"]]
+def rejections(result: JobResult) -> list[tuple[int, Rejection]]:
+    """Return every rejection with its round."""
+    return [(one.round, rejected) for one in result.rounds for rejected in one.rejected]
 
 
-def verdict(result: Result) -> str:
-    """One sentence with the job's outcome: what federation reached, against what."""
-    if result["status"] != "finished":
-        return f"The job stopped: {result['stop_reason'] or 'no reason was recorded'}."
+def verdict(result: JobResult) -> str:
+    """Return one sentence with the job's outcome: what federation reached, against what."""
+    if result.status != "finished":
+        return f"The job stopped: {result.stop_reason or 'no reason was recorded'}."
     by = judgement(result)
     row = next(one for one in comparisons(result) if one.metric == by.quality)
     if row.federated is None:
@@ -253,7 +250,7 @@ def verdict(result: Result) -> str:
 
 
 def in_bytes(count: float) -> str:
-    """A number of bytes for people, in decimal units: 1500000 is 1.5 MB."""
+    """Return a number of bytes for people, in decimal units: 1500000 is 1.5 MB."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= limit:
             return f"{count / limit:.1f} {unit}"

@@ -1,0 +1,154 @@
+"""Postprocessors: what happens to contributions between the clients' training and the server's step.
+
+A postprocessor has a client half, which changes one contribution before it leaves the client, and a server
+half, which changes the sum before the merge rule uses it. A list of them nests like brackets: clients apply
+the first to the last, the server the last to the first. pfl-research has the same design
+(Granqvist et al. 2024, "pfl-research", `pfl.postprocessor`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from models.federation.contribution import Contribution, RunningSum
+from models.kernel.arrays import ArrayGroup
+from models.kernel.registry import Registry
+from models.kernel.seeds import generator_for
+
+Arrays = TypeVar("Arrays", bound=ArrayGroup)
+Kind = TypeVar("Kind", bound="type[Postprocessor]")
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """What everybody knows about the round.
+
+    Attributes:
+        round: number of the model that the round makes.
+        seed: the job's seed.
+        cohort: number of clients selected for the round.
+    """
+
+    round: int
+    seed: int
+    cohort: int
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return a generator for one purpose, the same in every run of the job.
+
+        Everybody who knows the job's seed can draw the same numbers, so they hide nothing from the
+        coordinator: noise that protects users needs a secret of the client.
+        """
+        return generator_for(self.seed, "postprocessor", purpose, self.round)
+
+
+@dataclass(frozen=True)
+class ClientContext(RoundContext):
+    """What a client knows about the round.
+
+    Attributes:
+        client_id: whose contribution it is.
+    """
+
+    client_id: str
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return a generator for one purpose of this client, the same in every run of the job."""
+        return generator_for(self.seed, "postprocessor", purpose, self.round, self.client_id)
+
+
+@dataclass(frozen=True)
+class Postprocessor(ABC):
+    """A change of contributions on the clients, and of their sum on the server.
+
+    A subclass is a frozen dataclass: its fields are its settings, as JSON values. Equal contributions in
+    equal contexts must give equal bytes.
+
+    Attributes:
+        name: how a configuration names it.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def process_contribution(
+        self, contribution: Contribution[Arrays], context: ClientContext
+    ) -> Contribution[Arrays]:
+        """Return the contribution to send, with arrays of the same names, shapes and dtype (float32).
+
+        The update contract sees what this returns, and holds its weight against the merge rule's.
+        """
+
+    def process_sum(self, total: RunningSum[Arrays], context: RoundContext) -> RunningSum[Arrays]:
+        """Return the sum (float64) for the merge rule, with arrays of the same names and shapes."""
+        return total
+
+
+_REGISTRY: Registry[type[Postprocessor]] = Registry("postprocessor", "fedrec.postprocessors")
+
+
+def register_postprocessor(kind: Kind) -> Kind:
+    """Register a class under its name, so that configurations can name it.
+
+    An installed package registers its own by an entry point of the group `fedrec.postprocessors` that names
+    the class or its module.
+
+    Raises:
+        InvalidInput: another class has the name.
+    """
+    _REGISTRY.add(kind.name, kind)
+    return kind
+
+
+def postprocessor_names() -> tuple[str, ...]:
+    """Return the names of all registered postprocessors, sorted."""
+    return _REGISTRY.names()
+
+
+def postprocessor_kind(name: object) -> type[Postprocessor]:
+    """Return the class of this name.
+
+    Raises:
+        ValueError: there is no such postprocessor.
+    """
+    return _REGISTRY.find(name)
+
+
+def postprocessor_of(values: Mapping[str, Any]) -> Postprocessor:
+    """Return the postprocessor that these values describe: its name, and its settings.
+
+    Raises:
+        ValueError: there is no postprocessor of that name.
+        TypeError: it has no such setting, or lacks one.
+    """
+    settings = {name: value for name, value in values.items() if name != "name"}
+    return postprocessor_kind(values.get("name"))(**settings)
+
+
+def values_of(postprocessor: Postprocessor) -> dict[str, Any]:
+    """Return the values from which `postprocessor_of` makes this postprocessor."""
+    settings = {each.name: getattr(postprocessor, each.name) for each in fields(postprocessor)}
+    return {"name": postprocessor.name, **settings}
+
+
+def process_contribution(
+    postprocessors: Sequence[Postprocessor], contribution: Contribution[Arrays], context: ClientContext
+) -> Contribution[Arrays]:
+    """Return the contribution after the client halves, first to last."""
+    for each in postprocessors:
+        contribution = each.process_contribution(contribution, context)
+    return contribution
+
+
+def process_sum(
+    postprocessors: Sequence[Postprocessor], total: RunningSum[Arrays], context: RoundContext
+) -> RunningSum[Arrays]:
+    """Return the sum after the server halves, last to first."""
+    for each in reversed(postprocessors):
+        total = each.process_sum(total, context)
+    return total

@@ -1,0 +1,69 @@
+"""Things that other packages may add, found by name."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from threading import RLock
+from typing import Generic, TypeVar
+
+from models.errors import InvalidInput
+
+Thing = TypeVar("Thing")
+
+
+class Registry(Generic[Thing]):
+    """Things by name, among them those that installed packages register.
+
+    A package names its modules in an entry point group. They are imported once, at the first lookup, and
+    register what they hold.
+
+    Args:
+        what: the word for one of the things in errors, such as "postprocessor".
+        group: the entry point group, such as "fedrec.postprocessors".
+    """
+
+    def __init__(self, what: str, group: str) -> None:
+        self._what, self._group = what, group
+        self._things: dict[str, Thing] = {}
+        self._loaded = False
+        self._lock = RLock()
+
+    def add(self, name: str, thing: Thing) -> None:
+        """Register a thing.
+
+        Raises:
+            InvalidInput: the name belongs to another one.
+        """
+        if self._things.setdefault(name, thing) is not thing:
+            raise InvalidInput(f"There are two {self._what}s of the name {name!r}; a name belongs to one.")
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names, sorted."""
+        self._load()
+        return tuple(sorted(self._things))
+
+    def find(self, name: object) -> Thing:
+        """Return the thing of this name.
+
+        Raises:
+            ValueError: there is no such thing; it lists those that exist.
+        """
+        known = self.names()
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"there is no {self._what} {name!r}, only {', '.join(known) or 'an empty list'}")
+        return self._things[name]
+
+    def _load(self) -> None:
+        with self._lock:
+            if self._loaded:
+                return
+            self._loaded = True
+            for point in entry_points(group=self._group):
+                try:
+                    point.load()
+                except (ImportError, AttributeError) as error:
+                    self._loaded = False
+                    raise InvalidInput(
+                        f"The entry point {point.name!r} of {self._group} cannot be loaded: {error}.",
+                        next_step="Install that package again, or remove it.",
+                    ) from error

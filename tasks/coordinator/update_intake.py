@@ -1,0 +1,118 @@
+"""The updates of a round on their way into the sum: each is read, hashed and profiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_contracts.updates import profile_update
+from models.errors import FedrecError, InvalidInput
+from models.federation.contribution import Contribution, RunningSum
+from models.federation.merge import MergeRule
+from models.federation.model import ClientUpdate, GlobalModel
+from models.kernel.arrays import ArrayGroup
+from tasks.exchange.codec import decode_update
+from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.messages.answers import Delivery
+
+# Within these bounds all updates of a round stay in memory until the update contract has judged them.
+HELD_CLIENTS = 100
+HELD_BYTES = 512 << 20
+# Room for the facts and metrics beside the arrays.
+_HEADER_BYTES = 1 << 16
+_FLAGS = ("weight_ok", "shape_ok", "dtype_ok", "finite", "accumulators_nonnegative")
+
+
+class UpdateIntake:
+    """Reads the updates of one round, and adds up those that the update contract accepts.
+
+    The contract judges all updates of a round together, after all are read. Updates within `HELD_CLIENTS` and
+    `HELD_BYTES` stay in memory until then. Beyond these bounds one update at a time is in memory: each is
+    added while it is read unless its profile shows a fault, and the accepted ones are read again only if the
+    contract refuses one that was added.
+
+    Args:
+        exchange: where the updates lie.
+        rule: how to merge.
+        base: the model that the updates must start from.
+        base_ref: where it lies.
+        deliveries: what arrived, in any order.
+
+    Attributes:
+        arrived: the deliveries, by client id.
+        profiles: of the updates that could be read, one row each.
+        refused: client id -> why its update could not be read.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        rule: MergeRule[Any, Any],
+        base: GlobalModel,
+        base_ref: ArtifactRef,
+        deliveries: Sequence[Delivery],
+    ) -> None:
+        self._exchange, self._rule, self._base, self._base_ref = exchange, rule, base, base_ref
+        self._form: ArrayGroup = rule.zero(base.items)
+        self._expected: int = sum(array.nbytes for _, array in self._form.named())
+        self.arrived = sorted(deliveries, key=lambda delivery: delivery.client_id)
+        self.profiles: list[dict[str, object]] = []
+        self.refused: dict[str, str] = {}
+        sizes = [each.update.size for each in deliveries if self._may_read(each)]
+        self._holds = len(sizes) <= HELD_CLIENTS and sum(sizes) <= HELD_BYTES
+        self._held: dict[str, ClientUpdate] = {}
+        self._sum = rule.empty(base)
+        for delivery in self.arrived:
+            try:
+                self._take(delivery)
+            except FedrecError as error:
+                self.refused[delivery.client_id] = str(error)
+
+    def sum_of(self, accepted: Sequence[Delivery]) -> RunningSum[Any]:
+        """Return the sum of these deliveries' contributions, which are in the order of client ids."""
+        if self._sum.clients == tuple(delivery.client_id for delivery in accepted):
+            return self._sum
+        state = self._rule.empty(self._base)
+        for delivery in accepted:
+            update = self._held.get(delivery.client_id) or self._read(delivery)
+            state = self._rule.add(state, self._base, update)
+        return state
+
+    def held(self, accepted: Sequence[Delivery]) -> dict[str, Contribution[Any]]:
+        """Return client id -> contribution of these deliveries; empty where they are not held."""
+        if not self._holds:
+            return {}
+        return {each.client_id: self._held[each.client_id].contribution for each in accepted}
+
+    def _take(self, delivery: Delivery) -> None:
+        # More than the arrays that are expected is refused before it is read.
+        if not self._may_read(delivery):
+            raise InvalidInput(
+                f"The update of {delivery.client_id} has {delivery.update.size} bytes, but its arrays have "
+                f"{self._expected}."
+            )
+        update = self._read(delivery)
+        if update.client_id != delivery.client_id:
+            raise FedrecError(
+                f"The update of {delivery.client_id} names client {update.client_id!r} instead."
+            )
+        profile = profile_update(update, self._base, self._base_ref.sha256, self._form, self._rule.weight_of)
+        self.profiles.append(profile)
+        if self._holds:
+            self._held[update.client_id] = update
+        elif self._can_add(profile):
+            self._sum = self._rule.add(self._sum, self._base, update)
+
+    def _may_read(self, delivery: Delivery) -> bool:
+        return delivery.update.size <= self._expected + _HEADER_BYTES
+
+    def _read(self, delivery: Delivery) -> ClientUpdate:
+        return decode_update(self._exchange.get(delivery.update), f"The update of {delivery.client_id}")
+
+    def _can_add(self, profile: dict[str, object]) -> bool:
+        base = self._base
+        return (
+            all(profile[flag] for flag in _FLAGS)
+            and (profile["base_round"], profile["catalog_digest"]) == (base.round, base.catalog_digest)
+            and profile["client_id"] not in self._sum.clients
+        )

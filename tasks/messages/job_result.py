@@ -1,0 +1,202 @@
+"""What came of a job: the one record that the report, MLflow, the terminal and programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import JsonValue
+
+from data_contracts.outcome import ContractName
+from models.federation.client_drift import ClientDrift
+from models.federation.rounds import Rejection
+from tasks.messages.late_update import LateUpdate
+from tasks.messages.record import Record
+from tasks.messages.round_record import TrackedRound
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a job was trained on.
+
+    Attributes:
+        digest: of the data.
+        clients, users, items, interactions: how many there are.
+    """
+
+    digest: str
+    clients: int
+    users: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundResult:
+    """What came of one round.
+
+    Attributes:
+        round: which.
+        version: in the registry; None before MLflow gave one.
+        accepted, rejected: clients whose updates are in the model, and those whose are not.
+        metrics: single numbers by name, such as "validation/ndcg@10".
+        model_sha256: of its model.
+        seconds: wall seconds by activity, and their "total".
+        drift: how far the embeddings moved, relative to their norm before.
+        client_drift: by client, how its update lies to the sum of all.
+        update_bytes: what came up from the accepted clients.
+    """
+
+    round: int
+    version: int | None
+    accepted: tuple[str, ...]
+    rejected: tuple[Rejection, ...]
+    metrics: Values
+    model_sha256: str
+    seconds: Values
+    drift: float | None
+    client_drift: Mapping[str, ClientDrift]
+    update_bytes: int
+
+    def with_note(self, note: TrackedRound | None) -> RoundResult:
+        """Return the round with the version and the times that its note knows by now."""
+        if note is None:
+            return replace(self, version=None, seconds={})
+        return replace(self, version=note.version, seconds=note.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalMetrics:
+    """Metrics on the test cases, by name; None for a side that was not computed.
+
+    Attributes:
+        federated: of the federated model.
+        centralised: of a model trained on the pooled data.
+        silo_only: of models trained on each client's data only.
+    """
+
+    federated: Values | None = None
+    centralised: Values | None = None
+    silo_only: Values | None = None
+
+    def sides(self) -> dict[str, Values | None]:
+        """Return the metrics by side."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientResult:
+    """What one client has of the job.
+
+    Attributes:
+        client_id: who.
+        users, interactions: how many it trained with.
+        cases: number of its test cases.
+        federated, silo_only: metrics on them by name; None where not computed.
+        benefit, benefit_se: mean of what joining gave a test case, and its standard error; None where
+            unknown.
+        validation_benefit, validation_benefit_se: the same over its validation cases.
+        offer: "global", or "local" where the client's own model is clearly better on validation.
+    """
+
+    client_id: str
+    users: int
+    interactions: int
+    cases: int
+    federated: Values | None
+    silo_only: Values | None
+    benefit: float | None
+    benefit_se: float | None
+    validation_benefit: float | None = None
+    validation_benefit_se: float | None = None
+    offer: str = "global"
+
+
+@dataclass(frozen=True)
+class ContractSummary:
+    """One check of a contract.
+
+    Attributes:
+        contract: which contract.
+        subject: a client id, or `round-7`.
+        passed: whether it held.
+        summary: one line for people.
+    """
+
+    contract: ContractName
+    subject: str
+    passed: bool
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Wall seconds of a job by activity, which add up to `total_s`; `tasks.jobs.timings` measures them.
+
+    Attributes:
+        lightfm_s: CPU seconds inside LightFM.
+        overhead_ratio: total without start-up and baselines over lightfm_s; None where nothing was trained.
+    """
+
+    total_s: float
+    startup_s: float = 0.0
+    train_s: float = 0.0
+    transfer_s: float = 0.0
+    polling_s: float = 0.0
+    merge_s: float = 0.0
+    contracts_s: float = 0.0
+    tracking_s: float = 0.0
+    evaluate_s: float = 0.0
+    baselines_s: float = 0.0
+    report_s: float = 0.0
+    orchestration_s: float = 0.0
+    lightfm_s: float = 0.0
+    overhead_ratio: float | None = None
+
+    def by_name(self) -> dict[str, float]:
+        """Return what is known, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult(Record):
+    """What came of a job, as it stands in `result.json`.
+
+    Attributes:
+        job_id, flow_run_id: the job, and Prefect's flow run that concluded it.
+        run_id: of MLflow; None where MLflow was away since the job was opened.
+        model_name, model_sha256: the registered model, and the newest committed one's digest.
+        report: the folder of the report.
+        seed: the job's seed.
+        status: "stopped" for a job that can go on.
+        stop_reason: why it stopped; None for a finished job.
+        config: the training configuration as JSON values.
+        data: what it was trained on.
+        rounds: from round 1 on.
+        late: updates that came after their rounds.
+        final: metrics on the test cases.
+        clients: what each client has of it.
+        contracts: every check of a contract.
+        timings: where the wall time went.
+    """
+
+    job_id: str
+    run_id: str | None
+    flow_run_id: str
+    model_name: str
+    model_sha256: str
+    report: str
+    seed: int
+    status: Literal["finished", "stopped"]
+    stop_reason: str | None
+    config: Mapping[str, JsonValue]
+    data: DataFacts
+    rounds: tuple[RoundResult, ...]
+    late: tuple[LateUpdate, ...] = ()
+    final: FinalMetrics
+    clients: tuple[ClientResult, ...]
+    contracts: tuple[ContractSummary, ...]
+    timings: Timings

@@ -1,0 +1,126 @@
+"""What a job has to tell MLflow, one type for each kind of message, and the JSON form in which it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from models.errors import CorruptArtifact
+from tasks.messages.job_result import JobResult
+from tasks.messages.record import JsonObject, Record
+from tasks.messages.round_record import EvaluatedRound, TrackedRound
+
+Table = Sequence[Mapping[str, JsonValue]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningMessage(Record):
+    """A job was opened.
+
+    Attributes:
+        config: the training configuration as JSON values.
+    """
+
+    kind: ClassVar[str] = "opening"
+
+    config: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageMessage(Record):
+    """The data that a job trains on were checked.
+
+    Attributes:
+        data: client id -> (SHA-256 of its data, where they lie).
+    """
+
+    kind: ClassVar[str] = "lineage"
+
+    data: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundMessage(Record):
+    """A round was committed.
+
+    Attributes:
+        record: of the round, with its evaluation.
+        metrics: single numbers for MLflow's charts.
+        note: what the journal keeps of the round once MLflow has it.
+    """
+
+    kind: ClassVar[str] = "round"
+
+    record: EvaluatedRound
+    metrics: Mapping[str, float]
+    note: TrackedRound
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreachMessage(Record):
+    """A contract failed a round.
+
+    Attributes:
+        round: which.
+        subject: what was held against the contract.
+        text: the contract's outcome as JSON.
+    """
+
+    kind: ClassVar[str] = "breach"
+
+    round: int
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultMessage(Record):
+    """A job has a result.
+
+    Attributes:
+        result: the result.
+        metrics: single numbers for MLflow's charts.
+        tables: name of the artefact -> its rows.
+    """
+
+    kind: ClassVar[str] = "result"
+
+    result: JobResult
+    metrics: Mapping[str, float]
+    tables: Mapping[str, Table]
+
+
+OutboxMessage = OpeningMessage | LineageMessage | RoundMessage | BreachMessage | ResultMessage
+_KINDS: dict[str, type[OutboxMessage]] = {
+    each.kind: each for each in (OpeningMessage, LineageMessage, RoundMessage, BreachMessage, ResultMessage)
+}
+
+
+def message_to_json(message: OutboxMessage) -> JsonObject:
+    """Return a message with its kind as JSON values."""
+    return {"kind": message.kind, "content": message.to_json()}
+
+
+def message_of_json(value: object, origin: str) -> OutboxMessage:
+    """Return the message that `message_to_json` wrote.
+
+    Args:
+        value: the JSON values.
+        origin: the file that holds them, for the error.
+
+    Raises:
+        CorruptArtifact: the kind or the format is unknown, or a part is missing or has another type.
+    """
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or kind not in _KINDS:
+        raise CorruptArtifact(
+            f"{origin} is not a message for MLflow: its kind is {kind!r}, expected one of {sorted(_KINDS)}.",
+            next_step=NEXT_STEP,
+        )
+    return _KINDS[kind].of_json(value.get("content"), origin, NEXT_STEP)
+
+
+NEXT_STEP = "Remove the file: what it says is then missing in MLflow and stays in the job's journal."

@@ -1,0 +1,115 @@
+"""Records: frozen dataclasses with a JSON form, read back only where every part is there and of its type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from models.errors import CorruptArtifact
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+JsonObject = dict[str, JsonValue]
+
+_MOST_FAULTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A value that is stored as one JSON object with a format number.
+
+    A part that came with a later version has a default. Where that default is None, the JSON leaves the part
+    out while it is None, so that an older record keeps its bytes.
+
+    Attributes:
+        format: of the JSON.
+    """
+
+    format: Literal[1] = 1
+    # Whether records were written before they had a format number.
+    was_without_format: ClassVar[bool] = True
+
+    def to_json(self) -> JsonObject:
+        """Return the record as JSON values."""
+        parts = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {
+            name: as_json_value(value)
+            for name, (value, default) in parts.items()
+            if value is not None or default is not None
+        }
+
+    @classmethod
+    def of_json(cls, value: object, origin: str, next_step: str = "") -> Self:
+        """Return the record that `to_json` wrote.
+
+        Args:
+            value: the JSON values.
+            origin: the file or version that holds them, for the error.
+            next_step: what the reader of the error can do.
+
+        Raises:
+            CorruptArtifact: the format is unknown, or a part is missing or has another type.
+        """
+        if not isinstance(value, Mapping):
+            raise CorruptArtifact(f"{origin} is not a JSON object.", next_step=next_step)
+        if not cls.was_without_format and "format" not in value:
+            raise CorruptArtifact(f"{origin} lacks 'format'.", next_step=next_step)
+        try:
+            # From text, because only there lists stand for tuples while every other type is held strictly.
+            read: Self = _adapter(cls).validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            raise CorruptArtifact(f"{origin} {_faults(error)}.", next_step=next_step) from error
+        return read
+
+
+def as_json_value(value: object) -> JsonValue:
+    """Return a value made of dataclasses, mappings, sequences and plain values as JSON values."""
+    if isinstance(value, Record):
+        return value.to_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_json_object(value)
+    if isinstance(value, Mapping):
+        return {str(name): as_json_value(each) for name, each in value.items()}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Sequence):
+        return [as_json_value(each) for each in value]
+    raise TypeError(f"{type(value).__name__} has no JSON form.")
+
+
+def as_json_object(value: DataclassInstance) -> JsonObject:
+    """Return a dataclass as one JSON object, without a format."""
+    return {each.name: as_json_value(getattr(value, each.name)) for each in fields(value)}
+
+
+# Building an adapter takes milliseconds, so that each is built once.
+_ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _faults(error: ValidationError) -> str:
+    """Return what is wrong, in words that go on after the record's name."""
+    found = [
+        _fault(".".join(str(part) for part in each["loc"]), each["type"], each["msg"], each["input"])
+        for each in error.errors(include_url=False)
+    ]
+    more = f" and has {len(found) - _MOST_FAULTS} more faults" if len(found) > _MOST_FAULTS else ""
+    return " and ".join(found[:_MOST_FAULTS]) + more
+
+
+def _fault(part: str, kind: str, message: str, given: object) -> str:
+    if kind == "missing":
+        return f"lacks {part!r}"
+    if part.rpartition(".")[2] == "format":
+        return f"has {part} {given!r}, which this version of fedrec does not know"
+    return f"has a wrong {part!r}: {message.lower()}, got {str(given)[:80]!r}"
