@@ -3,9 +3,9 @@
 Why Prefect's client and not `prefect deploy` (3.9.1): that command stops at the first failure, ignores keys
 it does not know, wants its work pools made beforehand, never says what would change, and fixes `{{ $NAME }}`
 of a pull step to the environment of whoever deploys. `RunnerDeployment.apply` is meant for `serve`, and its
-update removes no schedule unless a setting asks for it, and empties no field. Here one POST a deployment, which
-Prefect takes in one transaction and as a replacement of what is there, makes all of it true or none; pull steps
-are handed over as they stand, so that each worker resolves them in its own environment.
+update removes no schedule unless a setting asks for it, and empties no field. Here one POST a deployment,
+which Prefect takes in one transaction and as a replacement of what is there, makes all of it true or none;
+pull steps are handed over as they stand, so that each worker resolves them in its own environment.
 """
 
 from __future__ import annotations
