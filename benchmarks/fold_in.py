@@ -21,15 +21,10 @@ import yaml
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import (
-    TrainingSet,
-    initial_items,
-    initial_users,
-    train_alone,
-    train_round,
-)
+from models.recommenders.lightfm.training import initial_items, initial_users, train_alone, train_round
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from tasks.clients.client_data import SiloData, load_silo
 from tasks.datasets.partition_reader import open_partition

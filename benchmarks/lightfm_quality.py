@@ -19,9 +19,8 @@ from scipy.stats import t as student
 from flows.settings.training_config import TrainingConfig, load_config
 from models.evaluation.ranking import ranking_metrics
 from models.kernel.metric import as_json, total, values
-from models.recommenders.families.families import family_of
+from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.training import train_alone
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.tuning.trial import TrialSpec, looks, open_clients
 
@@ -110,7 +109,7 @@ def alone(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str)
         items, users = train_alone(
             silo.training, settings.train, epochs=settings.federation.rounds, seed=seed, client_id=client_id
         )
-        parts.append(ranking_metrics(rank_cases(silo, family.scores(items, users, silo), split)))
+        parts.append(ranking_metrics(silo.ranks(family.scores(items, users, silo), split)))
     return values(as_json(total(parts)))
 
 

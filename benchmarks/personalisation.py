@@ -30,23 +30,28 @@ from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
-from models.recommenders.additive.blend import BlendSpec
-from models.recommenders.additive.ease import EaseSpec
-from models.recommenders.families.families import additive_family_of, family_of
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
-from models.recommenders.families.specs import AdditiveSpec
+from models.recommenders.additive.blend import BlendFamily, BlendSpec
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
+from models.recommenders.additive.family import AdditiveFamily
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.users import UserArrays
+from models.recommenders.families.registry import history_scores
+from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, UserArrays, train_round
+from models.recommenders.lightfm.training import train_round
 from tasks.clients.client_data import SiloData
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.local.home import current_home
 from tasks.tuning.trial import open_clients
 
 Variant = tuple[str, str, Scores]
-SPECS: dict[str, Any] = {"blend": BlendSpec(), "ease": EaseSpec(), "lightfm": LightFMSpec()}
+ADDITIVE: dict[str, AdditiveFamily[Any, Any]] = {
+    "blend": BlendFamily(BlendSpec()),
+    "ease": EaseFamily(EaseSpec()),
+}
+LIGHTFM = LightFMFamily(LightFMSpec())
 OWN, ALONE, POPULAR, EPOCHS = (1.0, 3.0, 10.0), (0.1, 0.25, 0.5, 1.0), (0.1, 0.25), (1, 3, 10)
 GLOBAL, LOCAL = "global", "local"
 _NEGATIVES = 99
@@ -56,18 +61,17 @@ _LIGHTFM_ROUNDS = 30
 def main() -> None:
     """Prints the lines."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--family", choices=list(SPECS), required=True)
+    parser.add_argument("--family", choices=[*ADDITIVE, LIGHTFM.name()], required=True)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     partition = open_partition(current_home().data / "ml-100k")
     silos = {
         name: a_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
     }
-    spec = SPECS[arguments.family]
-    if isinstance(spec, LightFMSpec):
-        variants = lightfm_variants(spec, silos, arguments.seed)
+    if arguments.family in ADDITIVE:
+        variants = additive_variants(ADDITIVE[arguments.family], silos)
     else:
-        variants = additive_variants(spec, silos)
+        variants = lightfm_variants(LIGHTFM.spec, silos, arguments.seed)
     # variant -> silo -> part -> the two metrics of each case
     measured: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for silo, name, scores in variants:
@@ -108,9 +112,8 @@ def a_step_earlier(client_id: str, silo: SiloData) -> SiloData:
     )  # fmt: skip
 
 
-def additive_variants(spec: AdditiveSpec, silos: Mapping[str, SiloData]) -> Iterator[Variant]:
+def additive_variants(family: AdditiveFamily[Any, Any], silos: Mapping[str, SiloData]) -> Iterator[Variant]:
     """Of a family whose statistics add."""
-    family = additive_family_of(spec)
     n_items = next(iter(silos.values())).histories.n_items
     base = family.initial(n_items, 0)
     parts = {name: family.statistics(base, silo.histories) for name, silo in silos.items()}
@@ -120,7 +123,8 @@ def additive_variants(spec: AdditiveSpec, silos: Mapping[str, SiloData]) -> Iter
     model = family.solve(total.total, n_items)
     for name, silo in silos.items():
         shared = history_scores(model, silo.histories)
-        alone = family.alone(silo, rounds=1, seed=0, client_id=name)
+        own_items, _ = family.trained_alone(silo, rounds=1, seed=0, client_id=name)
+        alone = history_scores(own_items, silo.histories)
         yield from scored_variants(name, silo, shared, alone)
         for weight in OWN:
             own = family.solve(_plus(total.total, parts[name], weight), n_items)
@@ -135,10 +139,12 @@ def lightfm_variants(spec: LightFMSpec, silos: Mapping[str, SiloData], seed: int
     for _ in range(_LIGHTFM_ROUNDS):
         simulation.run_round()
     shared = require(simulation.model.items, ItemArrays)
-    family = family_of(spec)
+    family = LightFMFamily(spec)
     for name, silo in silos.items():
         users = simulation.users[name]
-        alone = family.alone(silo, rounds=_LIGHTFM_ROUNDS, seed=seed, client_id=name)
+        alone = family.scores(
+            *family.trained_alone(silo, rounds=_LIGHTFM_ROUNDS, seed=seed, client_id=name), silo
+        )
         yield from scored_variants(name, silo, _products(users, shared), alone)
         yield name, "fold-in", history_scores(shared, silo.histories)
         items, tuned, refit = shared, users, users
@@ -170,7 +176,7 @@ def scored_variants(name: str, silo: SiloData, shared: Scores, alone: Scores) ->
 
 def case_values(silo: SiloData, scores: Scores, part: str) -> np.ndarray:
     """(cases, 2): NDCG@10 among all items and among 99 sampled ones."""
-    ranks = rank_cases(silo, scores, part)
+    ranks = silo.ranks(scores, part)
     return np.stack([ndcg(ranks.full, 10), ndcg(ranks.sampled, 10)], axis=1)
 
 

@@ -16,11 +16,15 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from models.evaluation.protocols import LEAVE_ONE_OUT, PROTOCOLS, Protocol
-from models.recommenders.additive import blend, ease, next_item
-from models.recommenders.additive.ease import EaseSpec
+from models.kernel.histories import Histories
+from models.recommenders.additive.blend import BlendFamily, BlendSpec
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.recommenders.additive.ials import IalsSpec
-from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.additive.item_to_item import ItemToItemFamily
+from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec
 from models.recommenders.items.item_weights import ItemWeights
 from tasks.bench.quality.arms import Additive, ItemToItem, Trained, answered
 from tasks.bench.quality.baselines import BaselineSpec, train_baseline
@@ -85,17 +89,22 @@ def candidates(learners: Mapping[str, Learner]) -> Iterator[Candidate]:
     own = pooled(learners).histories
     for forgetting, ridge in product((0.5, 0.75), (250.0,)):
         following = NextItemSpec(forgetting, ridge)
-        follows = next_item.solve(next_item.statistics(own, following), own.n_items, following)
+        follows = _solved(NextItemFamily(following), own)
         for lasting in (EaseSpec(300.0), EaseSpec(500.0)):
-            lasts = ease.solve(ease.statistics(own), own.n_items, lasting)
+            lasts = _solved(EaseFamily(lasting), own)
             for memory, weight in product((0.3, 0.5, 0.7), (0.15, 0.25, 0.5, 1.0)):
-                spec = blend.BlendSpec(forgetting, ridge, 1.0, lasting.regularisation, memory, weight)
+                spec = BlendSpec(forgetting, ridge, 1.0, lasting.regularisation, memory, weight)
                 yield "blend", asdict(spec), partial(blended, follows, lasts, spec)
 
 
-def blended(follows: ItemWeights, lasts: ItemWeights, spec: blend.BlendSpec, seed: int) -> Trained:
+def _solved(family: ItemToItemFamily[Any], histories: Histories) -> ItemWeights:
+    part = family.statistics(family.initial(histories.n_items, 0), histories)
+    return family.solve(part.map(lambda array: array.astype(np.float64)), histories.n_items)
+
+
+def blended(follows: ItemWeights, lasts: ItemWeights, spec: BlendSpec, seed: int) -> Trained:
     """A blend of parts that are solved already."""
-    return Trained(answered(blend.blended(follows, lasts, spec)))
+    return Trained(answered(BlendFamily(spec).blended(follows, lasts)))
 
 
 if __name__ == "__main__":

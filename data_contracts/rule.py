@@ -77,7 +77,7 @@ def max_between(name: str, column: str, minimum: float | None, maximum: float | 
 
 
 def unique(name: str, columns: Sequence[str]) -> Rule:
-    """Forbid a combination of the columns' values to occur twice. Rows with missing values do not count."""
+    """Require that the columns' values never occur twice together. Rows with missing values are ignored."""
     if len(columns) == 1:
         return Rule(name, "ExpectValuesUnique", f"each {columns[0]} once", {"column": columns[0]})
     kwargs = {"column_list": list(columns), "ignore_row_if": "any_value_is_missing"}

@@ -83,7 +83,7 @@ def profile_update(
     with np.errstate(all="ignore"):
         arrays = {name: _f64(array) for name, array in group.named()}
         growing = [arrays[name] for name in group.GROWING]
-        moving = [arrays[name] for name in group.moving]
+        directional = [arrays[name] for name in group.directional]
         return {
             "client_id": str(update.client_id),
             "base_round": _int(update.base_round),
@@ -95,8 +95,8 @@ def profile_update(
             "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
             "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in growing),
-            "embedding_norm": _norm((array for array in moving if array.ndim > 1), weight),
-            "bias_norm": _norm((array for array in moving if array.ndim == 1), weight),
+            "embedding_norm": _norm((array for array in directional if array.ndim > 1), weight),
+            "bias_norm": _norm((array for array in directional if array.ndim == 1), weight),
         }
 
 

@@ -55,7 +55,7 @@ def validate(
     found = _evaluate(contract, subject, frame, rules, cheapest)
     for rule in rules:
         if not found[rule.name]["result"]:
-            found[rule.name]["result"] = _held(rule, len(frame))
+            found[rule.name]["result"] = _passed_details(rule, len(frame))
     broken = [rule for rule in rules if not found[rule.name]["success"]]
     if broken:
         detailed = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]}
@@ -162,7 +162,7 @@ def _exceptions(info: Mapping[str, Any]) -> list[str]:
     return sorted(set(messages))
 
 
-def _held(rule: Rule, rows: int) -> dict[str, Any]:
+def _passed_details(rule: Rule, rows: int) -> dict[str, Any]:
     """Return the details of a rule that holds, which Great Expectations leaves out of a Boolean result."""
     if rule.kind == "ExpectRowCountBetween":
         return {"observed_value": rows}

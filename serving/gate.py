@@ -169,5 +169,5 @@ async def body_of(request: Request, settings: Settings) -> bytes:
 
 
 def too_large(settings: Settings) -> Problem:
-    """Return a 413 that names the limit."""
+    """Return a 413 whose detail names the limit."""
     return Problem(413, "too-large", f"The body may have at most {settings.max_body} bytes.")

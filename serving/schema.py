@@ -105,7 +105,7 @@ class RatingQuery(_RequestModel):
 
     history: Annotated[list[RatedItem], Field(max_length=MAX_HISTORY)] = Field(
         default=[],
-        description="Items that the user rated, each once; empty for a user of whom nothing is known.",
+        description="Items that the user rated, each at most once; empty for an unknown user.",
     )
     items: Annotated[list[ItemId], Field(min_length=1, max_length=MAX_RATED)] = Field(
         description="Items whose ratings to predict."

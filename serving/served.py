@@ -15,7 +15,6 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.kernel.arrays import FloatArray
 from models.recommenders.items.titles import folded
-from models.recommenders.rating.fold_in import RatingScorer
 from models.recommenders.scoring.reasons import Reason
 from models.recommenders.scoring.recommender import Recommendation
 from serving.problems import Problem, unprocessable
@@ -27,7 +26,7 @@ from tasks.bundles.users_bundle import LocalUsers, open_users
 _REASONS = 3
 # The 95 % point of the standard normal distribution: 90 % lie between its 5 % and 95 % points.
 _Z = 1.6448536
-# Only so many matches are ranked. A short query has more, but its user is still typing.
+# The largest number of matches that are ranked. A short query has more, but its user is still typing.
 _MOST_MATCHES = 2_000
 _SHOWN = 5
 _QUOTED = 100
@@ -85,9 +84,8 @@ class Served:
     @property
     def is_slow(self) -> bool:
         """Return whether answers should be computed outside the event loop."""
-        scorer = self.bundle.recommender.scorer
-        draws = scorer.model.draws if isinstance(scorer, RatingScorer) else 1
-        return len(self.rows) * int(self.bundle.facts["dims"]) * draws > _SLOW
+        passes = self.bundle.recommender.scorer.passes
+        return len(self.rows) * int(self.bundle.facts["dims"]) * passes > _SLOW
 
     def recommend(self, query: RecommendationQuery) -> list[dict[str, Any]]:
         """Return the recommendations for a history.
@@ -142,17 +140,17 @@ class Served:
             Problem: 404, an item of the query is unknown; 409, this version does not predict ratings; 422, a
                 rating is outside the scale, or an item occurs twice in the history.
         """
-        scorer = self.bundle.recommender.scorer
-        if not isinstance(scorer, RatingScorer):
+        rater = self.bundle.recommender.scorer.rater
+        if rater is None:
             what = f"Version {self.version} recommends items and does not predict ratings."
             raise Problem(409, "no-ratings", f"{what} Promote a version of the family bayesian_mf.")
         known = [self._row(rated.item_id, "history") for rated in query.history]
         wanted = [self._row(item_id, "items") for item_id in query.items]
         try:
-            found = scorer.ratings(known, [rated.rating for rated in query.history], wanted)
+            found = rater.ratings(known, [rated.rating for rated in query.history], wanted)
         except InvalidInput as error:
             raise unprocessable([{"where": "history", "what": error.what.rstrip(".")}]) from error
-        lowest, highest = scorer.scale
+        lowest, highest = rater.scale
         recommender = self.bundle.recommender
         columns = zip(
             wanted, found.means.tolist(), found.deviations.tolist(), found.spreads.tolist(), strict=True

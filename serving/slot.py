@@ -94,8 +94,7 @@ class Slot:
             status = pointer_path(self._folder).stat()
         except OSError:
             return None
-        # Every pointer is a new file, so the inode tells apart two that were written in one tick of the
-        # clock.
+        # Every pointer is a new file, so two that were written in one tick of the clock differ in the inode.
         return status.st_ino, status.st_mtime_ns
 
     def _read_publisher_status(self) -> None:

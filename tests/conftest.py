@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share: a small federation's data, and one Prefect server."""
+"""Fixtures that several packages' tests share: a small federation's data, and a Prefect server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from hypothesis import settings
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition
 
-# How long an example takes says something of the machine's load, and nothing of the code.
+# The time that an example takes depends on the machine's load.
 settings.register_profile("fedrec", deadline=None)
 settings.load_profile("fedrec")
 
 pytest_plugins = [
     "tests.worlds.coloured",
+    "tests.worlds.mlflow_home",
     "tests.worlds.registered",
     "tests.worlds.served",
     "tests.servers.browser",
@@ -32,7 +33,7 @@ pytest_plugins = [
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test has a home of its own, and none touches the checkout's."""
+    """Give every test a home of its own, so that none touches the checkout's."""
     folder = tmp_path / "home"
     monkeypatch.setenv("FEDREC_HOME", str(folder))
     return folder
@@ -41,14 +42,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small_tables(
     folder: Path, *, users: int = 24, items: int = 40, liked: int = 10, seed: int = 7
 ) -> dict[str, Path]:
-    """CSV files of a small world: users in three towns, each liking the items of its own taste most.
+    """Write CSV files of a small world: users in three towns, who mostly like the items of their own taste.
 
     Args:
-        folder: where they are written.
+        folder: where the files are written.
         users: number of users, dealt in turn to the towns "ash", "birch" and "cedar".
         items: number of items, half of them of each taste.
         liked: number of items that a user used.
-        seed: of everything random.
+        seed: seed of everything random.
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
@@ -68,7 +69,7 @@ def small_tables(
 
 @pytest.fixture
 def partition_dir(tmp_path: Path) -> Path:
-    """A partition of the small world into three clients: ash, birch and cedar."""
+    """Return a partition of the small world into three clients: ash, birch and cedar."""
     paths = small_tables(tmp_path / "tables")
     out = tmp_path / "partition"
     make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
@@ -77,7 +78,7 @@ def partition_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rated_partition_dir(tmp_path: Path) -> Path:
-    """The same with ratings, more of them: each user has a usual rating, and gives more to its own taste."""
+    """Return the same with ratings. Each user has a usual rating, and rates items of its own taste higher."""
     paths = small_tables(tmp_path / "tables", liked=25)
     table = pd.read_csv(paths["interactions"])
     users, items = (table[name].str[1:].astype(int) for name in ("user_id", "item_id"))
@@ -90,7 +91,7 @@ def rated_partition_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server of this test session, on a free port and a database of its own."""
+    """Run a Prefect server for the session, on a free port and with a database of its own."""
     os.environ["FEDREC_HOME"] = str(tmp_path_factory.mktemp("prefect"))
     from tasks.local.environment import apply
 

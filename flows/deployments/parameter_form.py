@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from flows.settings.settings_file import Chosen
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
 
@@ -42,12 +43,6 @@ def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
         for field, schema in definition.get("properties", {}).items():
             if "description" not in schema and field in told:
                 schema["description"] = told[field]
-    # Without its family a section is LightFM's, and may fit another family, too: pydantic tells them apart.
-    for definition in definitions.values():
-        for schema in definition.get("properties", {}).values():
-            if "oneOf" in schema:
-                schema.pop("discriminator", None)
-                schema["anyOf"] = schema.pop("oneOf")
     # A section's own description stands with the section, not with the field that holds it.
     for definition in definitions.values():
         for schema in definition.get("properties", {}).values():
@@ -109,7 +104,11 @@ def _kinds(annotations: Any) -> Iterator[type]:
         yield from _kinds(typing.get_args(annotation))
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield annotation
-            yield from _kinds(field.annotation for field in annotation.model_fields.values())
+            for field in annotation.model_fields.values():
+                chosen = [
+                    kind for each in field.metadata if isinstance(each, Chosen) for kind in each.kinds()
+                ]
+                yield from _kinds(chosen or [field.annotation])
         elif isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield annotation
             yield from _kinds(typing.get_type_hints(annotation).values())

@@ -20,10 +20,10 @@ from flows.terminal.progress import announce
 from models.errors import JobBusy
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, cohort_size
-from models.recommenders.families.families import family_of
-from models.recommenders.families.family import Family
-from tasks.coordinator.initial_model import InitialModel, described, fresh_model, model_of_champion
+from models.recommenders.families.registry import family_of
+from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
+from tasks.datasets.item_features import item_features
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.exchange.layout import catalog_folder, models_folder
@@ -90,7 +90,7 @@ class Job:
     @property
     def rule(self) -> MergeRule[Any, Any]:
         """How this job merges its next round."""
-        return _family(self.config).rule(
+        return family_of(self.config.train).rule(
             self.rounds[-1].round / self.config.federation.rounds, self.config.seed
         )
 
@@ -281,14 +281,10 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
 
 
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
-    family = described(_family(config), partition)
+    family = family_of(config.train).with_features(item_features(partition))
     if config.start_from == "champion":
         return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
     return fresh_model(partition.catalog, family, config.seed)
-
-
-def _family(config: TrainingConfig) -> Family:
-    return family_of(config.train)
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -39,6 +40,18 @@ class Section(BaseModel):
         except InvalidInput as error:
             key = ".".join(filter(None, (info.field_name, error.facts.get("key"))))
             raise type(error)(error.what, next_step=error.next_step, **{**error.facts, "key": key}) from error
+
+
+class Chosen(ABC):
+    """Marks a field whose type follows from its value; it stands in the field's `Annotated`."""
+
+    @abstractmethod
+    def kind_of(self, raw: Mapping[Any, Any]) -> type | None:
+        """Return the type that these keys and values choose; None where they choose none that exists."""
+
+    @abstractmethod
+    def kinds(self) -> Collection[type]:
+        """Return all types that there are to choose from."""
 
 
 Settings = TypeVar("Settings", bound=Section)
@@ -87,7 +100,7 @@ def validated(
         raise type(error)(what, next_step=error.next_step, **error.facts) from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = _key(raw, first["loc"])
+        key = ".".join(map(str, first["loc"]))
         hidden = key.split(".", maxsplit=1)[0] in private
         got = "" if hidden else f", got {first['input']!r}"
         what = f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}."
@@ -114,17 +127,6 @@ def _why(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _key(raw: Any, loc: tuple[int | str, ...]) -> str:
-    """The dotted key of an error's place, without the family that pydantic puts into it."""
-    parts = []
-    for part in loc:
-        if isinstance(raw, Mapping) and part not in raw and part == raw.get("family", "lightfm"):
-            continue
-        parts.append(str(part))
-        raw = raw.get(part) if isinstance(raw, Mapping) else None
-    return ".".join(parts)
-
-
 def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
     """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
     if not isinstance(raw, Mapping):
@@ -135,6 +137,10 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
         return
     if isinstance(kind, type) and issubclass(kind, Section):
         _refuse_moved(raw, kind.moved, origin, prefix)
+    if isinstance(kind, Chosen):
+        kind = kind.kind_of(raw)
+        if kind is None:
+            return  # a wrong choice is pydantic's to explain
     known = _known_keys(kind, raw)
     for key, value in raw.items():
         if key not in known:
@@ -159,9 +165,11 @@ def _refuse_moved(raw: Mapping[Any, Any], moved: Mapping[str, str], origin: str,
 
 def _known_keys(kind: Any, raw: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return {name: field.annotation for name, field in kind.model_fields.items()}
+        return {
+            name: next((each for each in field.metadata if isinstance(each, Chosen)), field.annotation)
+            for name, field in kind.model_fields.items()
+        }
     if is_dataclass(kind):
         return {field.name: object for field in fields(kind)}
-    # A section that may be absent is a union of its type and None; one of several kinds names its family.
-    kinds = sorted(get_args(kind), key=lambda each: getattr(each, "family", None) != raw.get("family"))
-    return next((keys for each in kinds if (keys := _known_keys(each, raw))), {})
+    # A section that may be absent is a union of its type and None.
+    return next((keys for each in get_args(kind) if (keys := _known_keys(each, raw))), {})

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
+from flows.settings.family_section import FamilySection
 from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
-from models.recommenders.families.specs import FamilySpec, IterativeSpec
+from models.recommenders.base.family import FamilySpec
+from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -94,10 +96,8 @@ class TrainingConfig(Section):
         "fresh", description="A random model, or the champion and the users' embeddings that belong to it."
     )
     data: DataSection
-    train: FamilySpec = Field(
-        LightFMSpec(),
-        discriminator="family",
-        description="The family of recommenders and how it is trained.",
+    train: Annotated[FamilySpec, FamilySection()] = Field(
+        LightFMSpec(), description="The family of recommenders and how it is trained."
     )
     federation: FederationSection = FederationSection()
     postprocessors: PostprocessorList = Field(
@@ -107,12 +107,6 @@ class TrainingConfig(Section):
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lightfm_by_default(cls, values: Any) -> Any:
-        train = values.get("train") if isinstance(values, dict) else None
-        return {**values, "train": {"family": "lightfm", **train}} if isinstance(train, dict) else values
 
     def deciding(self) -> dict[str, Any]:
         """The part that decides the result, as JSON values: all but places and parallelism."""
@@ -154,7 +148,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
             next_step=f"Set data.{wanted}, and leave data.{other} out.",
             key=f"data.{wanted}",
         )
-    if config.start_from == "champion" and not isinstance(config.train, IterativeSpec):
+    if config.start_from == "champion" and not family_of(config.train).is_iterative:
         raise InvalidConfig(
             f"{origin}: start_from 'champion' has no use for train.family {config.train.family!r}: it is "
             "solved at once from what the clients send, and nothing of the champion would be left.",

@@ -92,8 +92,8 @@ def _show_benefits(result: JobResult, console: Console) -> None:
     losers = [one for one in reversed(gains) if one.loses]
     clear = sum(one.is_clear and not one.loses for one in gains)
     console.print(
-        f"[bold]Joining[/bold] changes {judgement(result).worth} by {overall.mean:+.4f}{margin} over all "
-        f"{overall.cases} cases, and helps {len(gains) - len(losers)} of {len(gains)} clients "
+        f"[bold]Joining[/bold] changes {judgement(result).benefit_label} by {overall.mean:+.4f}{margin} over "
+        f"all {overall.cases} cases, and helps {len(gains) - len(losers)} of {len(gains)} clients "
         f"({clear} beyond chance).",
         highlight=False,
     )

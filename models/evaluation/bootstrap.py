@@ -36,7 +36,7 @@ class Interval:
 def replicate_weights(
     n_users: int, seed: int, client_id: str, replicates: int = REPLICATES
 ) -> npt.NDArray[np.int64]:
-    """Return (1 + replicates, users): how often each replicate counts each user. Replicate 0 is all ones.
+    """Return how often each replicate counts each user, (1 + replicates, users). Replicate 0 is all ones.
 
     Equal seeds give equal weights, so the models that a client evaluates are compared on the same replicates.
 

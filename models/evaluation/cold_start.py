@@ -39,7 +39,7 @@ _PARTS = 5
 
 
 def fifths(n: int, seed: int, *scope: str) -> npt.NDArray[np.int64]:
-    """Return (n,): a random part, 0 to 4, for each of `n` items or users."""
+    """Return a random part from 0 to 4 for each of `n` items or users, (n,)."""
     return generator_for(seed, "cold start", *scope).integers(_PARTS, size=n)
 
 
@@ -85,7 +85,7 @@ def _held_out(histories: Histories, users: npt.NDArray[np.int64], items: npt.NDA
 
 
 def _owners(histories: Histories) -> npt.NDArray[np.int64]:
-    """Return (n,): the user of each interaction."""
+    """Return the user of each interaction, (n,)."""
     return np.repeat(np.arange(len(histories), dtype=np.int64), np.diff(histories.starts))
 
 

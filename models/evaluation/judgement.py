@@ -17,8 +17,9 @@ class Judgement:
         metrics: names of all metrics, in the order of tables.
         quality, quality_label: the deciding metric, and its label for display.
         second, second_label: the metric that is displayed next to it, and its label.
-        of_clients: the metric compared client by client. It lies in [0, 1], and higher is better.
-        worth: label of a single case's value. Differences of these values give the benefit of joining.
+        client_metric: the metric compared client by client. It lies in [0, 1], and higher is better.
+        benefit_label: label of a single case's value. Differences of these values give the benefit of
+            joining.
     """
 
     metrics: tuple[str, ...]
@@ -26,19 +27,21 @@ class Judgement:
     quality_label: str
     second: str
     second_label: str
-    of_clients: str
-    worth: str
+    client_metric: str
+    benefit_label: str
 
 
-RANKINGS = Judgement(METRICS, "ndcg@10", "NDCG@10", "hr@10", "HR@10", of_clients="loo_hr@10", worth="NDCG@10")
+RANKINGS = Judgement(
+    METRICS, "ndcg@10", "NDCG@10", "hr@10", "HR@10", client_metric="loo_hr@10", benefit_label="NDCG@10"
+)
 RATINGS = Judgement(
     (*RATING_METRICS, INSIDE_90),
     RMSE,
     "RMSE",
     "mae",
     "MAE",
-    of_clients="accuracy_within_1",
-    worth="squared error (sign turned)",
+    client_metric="accuracy_within_1",
+    benefit_label="squared error (sign turned)",
 )
 
 

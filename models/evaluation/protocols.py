@@ -131,7 +131,7 @@ def hold_out_share(
 
 
 def _places(order: npt.NDArray[np.int64], users: IntArray, counts: IntArray) -> npt.NDArray[np.int64]:
-    """Return (n,): the position of each row among its user's rows, 0 for the first in `order`."""
+    """Return the position of each row among its user's rows, (n,); 0 for the first in `order`."""
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[users[order]]
     return places

@@ -38,7 +38,7 @@ class HeldOutRanks:
 def rank_of_target(
     scores: FloatArray, target: IntArray, masked_cases: IntArray, masked_items: IntArray
 ) -> Ranks:
-    """Return (cases,): the number of items ranked before each case's target; 0 is the best rank.
+    """Return the number of items ranked before each case's target, (cases,); 0 is the best rank.
 
     Ties and NaN count against the model. Items with the target's score and items with a NaN score are ranked
     before the target, and a target with a NaN score is ranked last.
@@ -110,7 +110,7 @@ def held_out_ranks(
 
 
 def hits(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
-    """Return (cases,): 1 if the held-out item is among the first k, else 0.
+    """Return 1 for each case whose held-out item is among the first k, else 0, (cases,).
 
     With one relevant item, HR@k equals Recall@k.
     """
@@ -118,7 +118,7 @@ def hits(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
 
 
 def ndcg(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
-    """Return (cases,): 1 / log2(rank + 2) if the rank is among the first k, else 0.
+    """Return 1 / log2(rank + 2) for each case whose rank is among the first k, else 0, (cases,).
 
     This is NDCG (Järvelin & Kekäläinen 2002) for one relevant item, whose ideal gain is 1. He et al. 2017
     (Neural Collaborative Filtering, section 4.1) use it so for leave-one-out.
@@ -135,7 +135,7 @@ def ranking_metrics(ranks: HeldOutRanks) -> dict[str, Metric]:
 
 
 def case_values(ranks: HeldOutRanks) -> npt.NDArray[np.float64]:
-    """Return (cases, metrics): the values of `METRICS` in each case. They never leave the client."""
+    """Return the values of `METRICS` in each case, (cases, metrics). They never leave the client."""
     return np.stack(
         [
             hits(ranks.full, 10),

@@ -67,7 +67,7 @@ class RatingSums(ArrayGroup):
 def rating_values(
     predicted: FloatArray, given: FloatArray, lowest: float = 1.0, highest: float = 5.0
 ) -> Float64Array:
-    """Return (cases, metrics): the values of `RATING_METRICS` in each case; the squared error for RMSE.
+    """Return the values of `RATING_METRICS` in each case, (cases, metrics); the squared error for RMSE.
 
     Errors are in the scale of the ratings. Accuracies are in five stars, onto which other scales are mapped.
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.kernel.seeds import seed_for
-from models.kernel.splitmix import GOLDEN, Keys, mixed
+from models.kernel.splitmix import GOLDEN, Keys, mix
 
 IntArray = npt.NDArray[np.integer]
 Rows = npt.NDArray[np.int32]
@@ -83,7 +83,7 @@ def split_leave_one_out(
 def user_order(
     users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Return (n,): the rows sorted by user and then by time, or randomly within each user without timestamps.
+    """Return the rows sorted by user and then by time, (n,). Without timestamps a user's order is random.
 
     The arguments are those of `split_leave_one_out`.
 
@@ -118,7 +118,7 @@ def sample_negatives(
     client_id: str,
     split_name: str,
 ) -> Rows:
-    """Return (n_cases, n): items that a case's user never used, drawn uniformly without replacement.
+    """Draw items that each case's user never used, (n_cases, n), uniformly and without replacement.
 
     If a user has fewer than `n` such items, the case gets all of them and -1 in the remaining columns. A
     case's items depend on seed, client, split name, the user's row and the user's own items, not on other
@@ -146,7 +146,7 @@ def sample_negatives(
     drawn = np.empty((len(case_users), n), dtype=np.int32)
     for start in range(0, len(case_users), _CASES_AT_ONCE):
         part = case_users[start : start + _CASES_AT_ONCE].astype(np.int64)
-        keys = mixed(base + GOLDEN * (part.astype(np.uint64) + np.uint64(1)))
+        keys = mix(base + GOLDEN * (part.astype(np.uint64) + np.uint64(1)))
         positions = _draw_positions(keys, n_items - gaps.counts[part], n)
         drawn[start : start + _CASES_AT_ONCE] = gaps.items_at(part, positions)
     return drawn
@@ -183,7 +183,7 @@ class _Gaps:
 
 
 def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    """Return (cases, n): distinct uniform numbers below each case's size (Floyd's algorithm; Bentley 1987).
+    """Draw distinct uniform numbers below each case's size, (cases, n) (Floyd's algorithm; Bentley 1987).
 
     With j = size - n + k, step k of n takes a random t in 0..j, or j if t is already taken. If a size is
     below n, j is negative in the first steps, which become the padding of the last columns.
@@ -192,7 +192,7 @@ def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDA
     counters = GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
     for step in range(n):
         last = sizes - n + step
-        uniform = (mixed(keys + counters[step]) >> np.uint64(11)) * 2.0**-53
+        uniform = (mix(keys + counters[step]) >> np.uint64(11)) * 2.0**-53
         choice = (uniform * (last + 1)).astype(np.int64)
         choice = np.where((taken[:step] == choice).any(axis=0), last, choice)
         taken[step] = np.where(last < 0, PADDING, choice)
@@ -200,10 +200,10 @@ def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDA
 
 
 def pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
-    """Return (n,): a random number for each (user, item) pair, independent of all other pairs."""
+    """Return a random number for each (user, item) pair, (n,), independent of all other pairs."""
     base = np.uint64(seed_for(seed, "leave_one_out"))
-    user_keys = mixed(base + GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
-    return mixed(user_keys + GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
+    user_keys = mix(base + GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
+    return mix(user_keys + GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
 
 
 def _require_pairs(users: IntArray, items: IntArray, n_users: int) -> None:

@@ -76,7 +76,7 @@ def metric_curves(sums: UserSums, names: tuple[str, ...], item_users: FloatArray
 
 
 def top_items(scores: FloatArray, histories: Histories, k: int = TOP) -> npt.NDArray[np.int64]:
-    """Return (users, k): the best items of each user that are not in the history; ties by lower row."""
+    """Return the best items of each user outside the history, (users, k). In a tie the lower row is first."""
     free = np.where(np.isnan(scores), -np.inf, scores)
     owners = np.repeat(np.arange(len(histories)), np.diff(histories.starts))
     free[owners, histories.items] = -np.inf
@@ -85,7 +85,7 @@ def top_items(scores: FloatArray, histories: Histories, k: int = TOP) -> npt.NDA
 
 
 def share_values(ranks: Ranks, users: IntArray) -> tuple[Float64Array, npt.NDArray[np.signedinteger]]:
-    """Return (users, metrics), the values of `SHARE_METRICS` of users with held-out items, and these users.
+    """Return the values of `SHARE_METRICS` of users with held-out items, (users, metrics), and these users.
 
     For a user with the set R of held-out items:
 

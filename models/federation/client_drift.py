@@ -32,7 +32,7 @@ class MergedDirection:
 
     Attributes:
         total: the sum, float64.
-        length: of its moving arrays together.
+        length: of its directional arrays together.
     """
 
     total: ArrayGroup
@@ -59,6 +59,6 @@ def _product(one: ArrayGroup, other: ArrayGroup) -> float:
     return float(
         sum(
             np.vdot(ours[name].astype(np.float64), theirs[name].astype(np.float64, copy=False))
-            for name in one.moving
+            for name in one.directional
         )
     )

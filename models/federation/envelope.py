@@ -1,4 +1,4 @@
-"""What a silo answers to the coordinator, and the exact bytes that it signs."""
+"""Signed answers from a silo to the coordinator: their parts, and the exact bytes that are signed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES: dict[str, type] = {
 }
 _NEXT_STEPS = {
     "format": "Run the same version of fedrec on silo and coordinator.",
-    "key": "If the silo enrolled anew, let the coordinator run fedrec trust NAME FILE --force.",
+    "key": "If the silo enrolled again, let the coordinator run fedrec trust NAME FILE --force.",
     "signature": "Ask who can write to the silo's part of the exchange.",
     "silo": "Ask the silo's owner which name it runs under.",
 }
@@ -33,12 +33,12 @@ _NEXT_STEPS = {
 
 @dataclass(frozen=True)
 class Question:
-    """What an answer must be an answer to.
+    """The step that an answer belongs to.
 
     Attributes:
-        silo: who was asked.
-        kind: for what, such as "train".
-        job_id, round: in which round of which job.
+        silo: name of the silo that got the order.
+        kind: the step, such as "train".
+        job_id, round: the job and its round.
         base_sha256: SHA-256 of the model that the answer starts from.
     """
 
@@ -54,10 +54,10 @@ class Envelope:
     """An answer with everything that its signature covers.
 
     Attributes:
-        question: what it answers.
+        question: the step that it answers.
         body: the answer, as JSON values.
-        signed_at: by the silo's clock, ISO 8601 in UTC; for people, because clocks may be wrong.
-        public_key_id: names the key that signs.
+        signed_at: time by the silo's clock, ISO 8601 in UTC; for people only, because clocks may be wrong.
+        public_key_id: id of the key that signs.
     """
 
     question: Question
@@ -66,7 +66,7 @@ class Envelope:
     public_key_id: str
 
     def to_sign(self) -> bytes:
-        """What the signature is made over: canonical JSON, so that equal envelopes have equal bytes.
+        """Return the bytes to sign: canonical JSON, so that equal envelopes have equal bytes.
 
         Raises:
             InvalidInput: the body cannot be written as JSON.
@@ -74,7 +74,7 @@ class Envelope:
         return _encoded(self._facts())
 
     def signed(self, signature: bytes) -> bytes:
-        """The envelope with its signature, as it travels."""
+        """Return the envelope with its signature, as it travels."""
         return _encoded({**self._facts(), "signature": signature.hex()})
 
     def _facts(self) -> dict[str, Any]:
@@ -88,11 +88,11 @@ class Envelope:
 
 
 def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
-    """The envelope and the signature that `Envelope.signed` wrote; the signature is not verified yet.
+    """Return the envelope and the signature that `Envelope.signed` wrote, without verifying the signature.
 
     Args:
-        data: from anybody.
-        silo: whose answer it should be, for errors.
+        data: bytes from any sender.
+        silo: name of the expected silo, for errors.
 
     Raises:
         ForgedAnswer: the bytes are not exactly such an envelope.
@@ -119,19 +119,19 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
         same = envelope.signed(signature) == data
     except (ValueError, InvalidInput) as error:
         raise forged(silo, "form", f"cannot be written again as it came: {error}") from error
-    # Otherwise one answer would have many forms, of which only one was signed.
+    # Otherwise one answer would have many forms, and only one of them was signed.
     if not same:
         raise forged(silo, "form", "is not in the form in which answers are written")
     return envelope, signature
 
 
 def require_answers(given: Question, asked: Question) -> None:
-    """Nothing happens where a verified answer is one to the question that was asked.
+    """Raise an error unless a verified answer belongs to the step that was ordered.
 
     Raises:
-        ForgedAnswer: it speaks for another silo than the one whose key signed it.
-        StaleUpdate: it answers another kind of question, or one of another job, round or base model; it is
-            late, or somebody sent it again.
+        ForgedAnswer: it names another silo than the one whose key signed it.
+        StaleUpdate: it belongs to another step, job, round or base model; it is late, or somebody sent it
+            again.
     """
     if given.silo != asked.silo:
         raise forged(asked.silo, "silo", f"is signed with its key, but speaks for silo {given.silo!r}")
@@ -147,12 +147,12 @@ def require_answers(given: Question, asked: Question) -> None:
 
 
 def forged(silo: str, part: str, fault: str) -> ForgedAnswer:
-    """The error that says why an answer is not accepted as the silo's.
+    """Return the error that says why an answer is not accepted as the silo's.
 
     Args:
-        silo: whose answer it should be.
-        part: what is wrong: "size", "form", "format", "signature", "key" or "silo".
-        fault: the same in words that follow "The answer of silo ...".
+        silo: name of the expected silo.
+        part: the faulty part: "size", "form", "format", "signature", "key" or "silo".
+        fault: a predicate that follows "The answer of silo ...".
     """
     return ForgedAnswer(
         f"The answer of silo {silo!r} {fault}.", next_step=_NEXT_STEPS.get(part, ""), part=part, silo=silo
@@ -162,7 +162,7 @@ def forged(silo: str, part: str, fault: str) -> ForgedAnswer:
 def _encoded(facts: Mapping[str, Any]) -> bytes:
     try:
         text = canonical(facts)
-        # Keys that are no strings become strings, and may then sort differently.
+        # Keys that are not strings become strings, and may then sort differently.
         return canonical(json.loads(text)).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"An answer cannot be written as JSON: {error}.") from error

@@ -56,7 +56,7 @@ class ArrayGroup:
             yield field.name, getattr(self, field.name)
 
     @property
-    def moving(self) -> tuple[str, ...]:
+    def directional(self) -> tuple[str, ...]:
         """Return the names of the arrays that give a contribution's direction.
 
         These are the arrays that are not in `GROWING`, or all arrays if every array is.

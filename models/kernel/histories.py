@@ -75,7 +75,7 @@ class Histories:
 
     @property
     def steps_back(self) -> npt.NDArray[np.int64]:
-        """Return (n,): the number of later items in the same history, 0 for the latest item."""
+        """Return the number of later items in each item's history, (n,); 0 for the latest item."""
         ends: npt.NDArray[np.int64] = np.repeat(self.starts[1:], np.diff(self.starts))
         return ends - 1 - np.arange(len(self.items))
 

@@ -34,7 +34,7 @@ ROOTS = frozenset({"rmse"})
 LOWER_IS_BETTER = frozenset({"rmse", "mae"})
 
 
-def shown(name: str, mean: float) -> float:
+def display_value(name: str, mean: float) -> float:
     """Return a metric's mean in the form that is displayed and compared."""
     return math.sqrt(mean) if name in ROOTS else mean
 
@@ -54,7 +54,9 @@ def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float]]:
 
 
 def values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the displayed value of each metric that `as_json` wrote; metrics without cases are left out."""
+    """Return the displayed value of each metric that `as_json` wrote, except metrics without cases."""
     return {
-        name: shown(name, pair["total"] / pair["weight"]) for name, pair in metrics.items() if pair["weight"]
+        name: display_value(name, pair["total"] / pair["weight"])
+        for name, pair in metrics.items()
+        if pair["weight"]
     }

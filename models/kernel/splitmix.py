@@ -14,7 +14,7 @@ Keys = npt.NDArray[np.uint64]
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mixed(state: Keys) -> Keys:
+def mix(state: Keys) -> Keys:
     """Return the random numbers at these counters (Steele, Lea & Flood 2014)."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

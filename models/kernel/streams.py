@@ -14,18 +14,18 @@ import numpy.typing as npt
 from scipy.special import gammaincinv, ndtri
 
 from models.kernel.seeds import seed_for
-from models.kernel.splitmix import GOLDEN, Keys, mixed
+from models.kernel.splitmix import GOLDEN, Keys, mix
 
 Float64Array = npt.NDArray[np.float64]
 
 
 def user_keys(seed: int, purpose: str, user_ids: Sequence[str]) -> Keys:
-    """Return (users,): a key for each user id. It reveals nothing about the id without the seed."""
+    """Return a key for each user id, (users,). Without the seed, a key reveals nothing about the id."""
     return np.array([seed_for(seed, purpose, user_id) for user_id in user_ids], dtype=np.uint64)
 
 
 def uniforms(keys: Keys, step: int | npt.NDArray[np.integer], n: int) -> Float64Array:
-    """Return (users, n): uniform numbers in (0, 1), both ends excluded.
+    """Return uniform numbers in (0, 1), both ends excluded, of shape (users, n).
 
     Args:
         keys: (users,), from `user_keys`.
@@ -40,12 +40,12 @@ def uniforms(keys: Keys, step: int | npt.NDArray[np.integer], n: int) -> Float64
 
 
 def normals(keys: Keys, step: int, n: int) -> Float64Array:
-    """Return (users, n): standard normal numbers, by inversion."""
+    """Return standard normal numbers of shape (users, n), by inversion."""
     return np.asarray(ndtri(uniforms(keys, step, n)))
 
 
 def gammas(keys: Keys, step: int, shapes: Float64Array) -> Float64Array:
-    """Return (users,): a gamma-distributed number per user with the user's shape and rate 1, by inversion."""
+    """Return a gamma-distributed number of each user's shape and of rate 1, (users,), by inversion."""
     return np.asarray(gammaincinv(shapes, uniforms(keys, step, 1)[:, 0]))
 
 
@@ -55,4 +55,4 @@ def _multiples(counts: npt.NDArray[np.integer]) -> Keys:
 
 def _mixed(counters: Keys) -> Keys:
     # Once is not enough, because the counters of one key are an arithmetic progression.
-    return mixed(mixed(counters))
+    return mix(mix(counters))

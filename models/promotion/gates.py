@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
-from models.kernel.metric import LOWER_IS_BETTER, Metric, shown
+from models.kernel.metric import LOWER_IS_BETTER, Metric, display_value
 from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
 
 _ROUNDING = 1e-12
@@ -65,7 +65,7 @@ class PromotionPolicy:
         return replace(
             self,
             quality_metric=self.quality_metric or judgement.quality,
-            client_metric=self.client_metric or judgement.of_clients,
+            client_metric=self.client_metric or judgement.client_metric,
         )
 
 
@@ -224,7 +224,7 @@ def _of_clients(evidence: RoundEvidence, name: str) -> dict[str, Metric]:
 def _value(evaluation: RoundEvaluation | None, name: str) -> float | None:
     """Return the displayed value of a metric, or None if it was not measured."""
     metric = evaluation.metrics.get(name) if evaluation else None
-    return shown(name, metric.value) if metric and metric.weight else None
+    return display_value(name, metric.value) if metric and metric.weight else None
 
 
 def _lacks(evidence: RoundEvidence, name: str) -> str:

@@ -20,13 +20,15 @@ from models.errors import CorruptArtifact, InvalidInput
 from models.recommenders.items.titles import folded, shortened
 from models.recommenders.scoring.recommender import Recommender
 from models.recommenders.scoring.scorer import Scorer
-from tasks.bundles.scorer_files import parts_of, scorer_of
+from models.recommenders.scoring.scorers import scorer_of_kind
 from tasks.local.checksums import sha256_of
 from tasks.local.folders import build_folder
 from tasks.local.packed_strings import PackedStrings, open_strings, write_strings
 
 FORMAT = 1
 MANIFEST = "bundle.json"
+_MANIFEST_KEYS = frozenset({"format", "family", "facts", "golden", "files"})
+_LABEL_ARRAYS = ("item_starts", "item_labels", "label_starts", "label_items")
 _GOLDEN_K = 10
 # Another processor may add in another order; a wrong model is off by far more.
 _GOLDEN_TOLERANCE = 1e-3
@@ -106,18 +108,20 @@ def write_bundle(
     """`target` is a bundle of this model; returns the SHA-256 of its manifest. Nothing half done is left.
 
     Raises:
-        InvalidInput: the ids are not unique, or not one for each item; or the folder cannot be made.
+        InvalidInput: the ids are not unique, or not one for each item; the scorer has a part of a name that a
+            bundle uses itself; or the folder cannot be made.
     """
     if len(set(item_ids)) != len(scorer):
         raise InvalidInput(f"A bundle of {len(scorer)} items needs as many different ids.")
     golden = _golden_answers(Recommender(scorer, item_ids, titles))
-    parts = parts_of(scorer)
-    arrays = parts.arrays | {
-        "item_starts": labels.item_starts,
-        "item_labels": labels.item_labels,
-        "label_starts": labels.label_starts,
-        "label_items": labels.label_items,
-    }
+    parts = scorer.parts()
+    own = {name: getattr(labels, name) for name in _LABEL_ARRAYS}
+    taken = sorted((own.keys() & parts.arrays) | (_MANIFEST_KEYS & parts.settings.keys()))
+    if taken:
+        raise InvalidInput(
+            f"The scorer {type(scorer).__name__} has parts of names that a bundle uses itself: {taken}."
+        )
+    arrays = {**parts.arrays, **own}
     with build_folder(target) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
@@ -127,7 +131,7 @@ def write_bundle(
         write_strings(folder, "labels", labels.names)
         manifest = {
             "format": FORMAT,
-            "family": parts.kind,
+            "family": scorer.KIND,
             **parts.settings,
             "facts": dict(facts),
             "golden": golden,
@@ -189,9 +193,13 @@ def _opened(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         open_strings(folder, name) for name in ("item_ids", "titles", "search", "labels")
     )
     dims = int(manifest["facts"]["dims"])
-    scorer = scorer_of(
-        manifest["family"], manifest, len(ids), dims, lambda name, shape: _array(folder, name, shape)
-    )
+    kind = scorer_of_kind(manifest["family"])
+    if kind is None:
+        raise CorruptArtifact(
+            f"The bundle is of family {manifest['family']!r}, which this version does not serve.",
+            next_step="Serve it with the version of fedrec that published it.",
+        )
+    scorer = kind.of_parts(manifest, len(ids), dims, lambda name, shape: _array(folder, name, shape))
     return Bundle(
         facts=manifest["facts"],
         recommender=Recommender(scorer, ids, titles),

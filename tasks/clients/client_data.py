@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.errors import CorruptArtifact, InvalidInput
+from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks
 from models.evaluation.rating_split import split_ratings
 from models.evaluation.split import Split, sample_negatives, split_leave_one_out
 from models.federation.model import GlobalModel
 from models.kernel.histories import Histories
 from models.kernel.streams import user_keys
-from models.recommenders.lightfm.training import TrainingSet, UserArrays, initial_users
-from models.recommenders.rating.gibbs import RatedData
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.base.data import Part
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.users import UserArrays
 from tasks.datasets.partition_reader import Partition, open_partition, read_interactions
 from tasks.exchange.codec import decode, encode
 from tasks.exchange.models import fetch_model
@@ -74,6 +76,31 @@ class SiloData:
                 next_step="Take a partition of interactions with a column 'rating', or another train.family.",
             )
         return self.ratings
+
+    def held_out_ratings(self, part: Part) -> Ratings:
+        """Return the held-out ratings.
+
+        Raises:
+            InvalidInput: the data have no ratings.
+        """
+        return {"validation": self.rating_parts.validation, "test": self.rating_parts.test}[part]
+
+    def ranks(self, scores: Scores, part: Part) -> HeldOutRanks:
+        """Return the ranks of the held-out interactions by the scores of the client's users."""
+        split = self.split
+        users, items, negatives = {
+            "validation": (split.validation_users, split.validation_items, self.validation_negatives),
+            "test": (split.test_users, split.test_items, self.test_negatives),
+        }[part]
+        return held_out_ranks(
+            scores,
+            self.histories.n_items,
+            case_users=users,
+            case_items=items,
+            train_users=split.train_users,
+            train_items=split.train_items,
+            negatives=negatives,
+        )
 
 
 @dataclass(frozen=True)
@@ -311,31 +338,42 @@ def users_of(order: ClientOrder, data: SiloData) -> UserArrays:
     Raises:
         CorruptArtifact: the state is missing or damaged.
     """
-    dims = base_of(order).items.shape[1]
-    seed, client_id = order.job.seed, order.client_id
-    return starting_users(order.silo, order.start, data, dims=dims, seed=seed, client_id=client_id)
+    job, user_ids = order.job, data.user_ids
+    return starting_users(
+        order.silo,
+        order.start,
+        user_ids,
+        lambda: job.family.initial_users(len(user_ids), seed=job.seed, client_id=order.client_id),
+    )
 
 
 def starting_users(
-    silo: Path, start: StartingPoint, data: SiloData, *, dims: int, seed: int, client_id: str
+    silo: Path, start: StartingPoint, user_ids: tuple[str, ...], initial: Callable[[], UserArrays]
 ) -> UserArrays:
-    """The user arrays that a client starts a round from.
+    """Return the user arrays that a client starts a round from.
 
     Users that are new since the state was written start as initial users do; users that left are dropped.
 
+    Args:
+        silo: the client's own folder.
+        start: which state.
+        user_ids: whose rows the arrays shall have.
+        initial: makes the arrays of users that have not trained yet.
+
     Raises:
         CorruptArtifact: the state is missing or damaged.
+        InvalidInput: the family keeps no users.
     """
     states = UserStates(silo, start.job_id) if start.job_id is not None else None
     round_ = start.round if states is None or start.exact else states.nearest(start.round)
     if states is None or round_ is None:
-        return initial_users(len(data.user_ids), dims, seed, client_id)
+        return initial()
     known, known_ids = states.read(round_)
-    if known_ids == data.user_ids:
+    if known_ids == user_ids:
         return known
-    fresh = initial_users(len(data.user_ids), dims, seed, client_id)
+    fresh = initial()
     row_of = {user_id: row for row, user_id in enumerate(known_ids)}
-    pairs = [(row, row_of[user_id]) for row, user_id in enumerate(data.user_ids) if user_id in row_of]
+    pairs = [(row, row_of[user_id]) for row, user_id in enumerate(user_ids) if user_id in row_of]
     rows, known_rows = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
     for one in fields(UserArrays):
         getattr(fresh, one.name)[rows] = getattr(known, one.name)[known_rows]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from models.errors import InvalidConfig
 from models.federation.model import GlobalModel
 from models.federation.warm_start import carry_over
 from models.kernel.catalog import ItemCatalog
-from models.recommenders.families.families import RatingFamily
-from models.recommenders.families.family import Family
-from models.recommenders.items.features import ItemFeatures
-from tasks.datasets.partition_reader import Partition, open_partition, read_items
+from models.recommenders.base.family import Family
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
@@ -37,14 +34,6 @@ class InitialModel:
     def sha256(self) -> str:
         """Of the model's bytes."""
         return hashlib.sha256(self.data).hexdigest()
-
-
-def described(family: Family, partition: Partition | str) -> Family:
-    """The family, with what the catalogue says of the items where it asks for that."""
-    if not isinstance(family, RatingFamily):
-        return family
-    opened = open_partition(partition) if isinstance(partition, str) else partition
-    return replace(family, content=ItemFeatures.of(read_items(opened)).matrix().toarray())
 
 
 def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel:

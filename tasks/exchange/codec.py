@@ -13,32 +13,12 @@ from safetensors.numpy import load, save
 
 from models.errors import CorruptArtifact, FedrecError
 from models.federation.contribution import Contribution
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
-from models.recommenders.additive.blend import BlendStatistics
-from models.recommenders.additive.ease import EaseStatistics
-from models.recommenders.additive.ials import IalsStatistics
-from models.recommenders.additive.next_item import NextItemStatistics
-from models.recommenders.items.item_factors import ItemFactors
-from models.recommenders.items.item_weights import ItemWeights
-from models.recommenders.rating.bayesian_mf import Statistics
-from models.recommenders.rating.co_ratings import Products, RatingCounts
-from models.recommenders.rating.model import RatingModel
+from models.recommenders.families.registry import contribution_types, model_types
 
 _HEADER = "fedrec"
-# Arrays are told apart by their names.
-_MODELS: tuple[type[ItemModel], ...] = (ItemArrays, ItemFactors, ItemWeights, RatingModel)
-_CONTRIBUTIONS: tuple[type[ArrayGroup], ...] = (
-    ItemArrays,
-    IalsStatistics,
-    EaseStatistics,
-    NextItemStatistics,
-    BlendStatistics,
-    RatingCounts,
-    Products,
-    Statistics,
-)
 _Group = TypeVar("_Group", bound=ArrayGroup)
 # Before the names of a server optimiser's arrays, which lie beside those of the items.
 _MOMENTS = "moments."
@@ -97,7 +77,7 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
         return GlobalModel(
             round=facts["round"],
             catalog_digest=facts["catalog_digest"],
-            items=_group(arrays, _MODELS),
+            items=_group(arrays, model_types()),
             moments=ItemArrays(**moments) if moments else None,
         )
 
@@ -132,7 +112,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             base_digest=facts["base_digest"],
             catalog_digest=facts["catalog_digest"],
             contribution=Contribution(
-                arrays=_group(arrays, _CONTRIBUTIONS),
+                arrays=_group(arrays, contribution_types()),
                 weight=_finite(facts["weight"], "weight"),
                 interactions=_whole(facts["interactions"]),
                 metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
@@ -141,6 +121,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
 
 
 def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) -> _Group:
+    # The registry of families holds that no two kinds have arrays of the same names.
     for kind in kinds:
         if kind.AXES.keys() == arrays.keys():
             return kind(**arrays)

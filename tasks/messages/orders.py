@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.federation.postprocessors import Postprocessor
-from models.recommenders.families.families import family_of
-from models.recommenders.families.family import Family
-from models.recommenders.families.specs import FamilySpec
+from models.recommenders.base.family import Family, FamilySpec
+from models.recommenders.families.registry import family_of
 from tasks.exchange.store import ArtifactRef, Exchange
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from data_contracts.interactions import InteractionLimits
 from models.errors import InvalidInput
 from models.federation.postprocessors import postprocessor_of, values_of
-from models.recommenders.families.specs import spec_of
+from models.recommenders.families.registry import spec_of
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint

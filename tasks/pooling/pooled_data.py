@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
-from models.evaluation.ranking import Scores, ranking_metrics
+from models.federation.model import ItemModel
 from models.kernel.histories import Histories
 from models.kernel.metric import Metric, total
-from models.recommenders.lightfm.training import TrainingSet
-from models.recommenders.rating.gibbs import RatedData
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.base.data import Part
+from models.recommenders.base.family import Family
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.users import UserArrays
 from tasks.clients.client_data import SiloData
-from tasks.clients.evaluate import rank_cases
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,24 @@ class PooledSilos:
         )
         return RatedData(ratings, tuple(user_id for part in parts for user_id in part.user_ids))
 
-    def metrics(self, scores: Scores, split_name: str) -> dict[str, Metric]:
-        """The sums over all clients' validation or test cases, by the scores of all users."""
+    def judged(
+        self, family: Family, items: ItemModel, users: UserArrays | None, part: Part
+    ) -> dict[str, Metric]:
+        """Return the sums over all clients' held-out cases of what a model of the pooled data is worth.
+
+        Args:
+            family: the model's.
+            items: the model.
+            users: of all clients, where the family keeps users.
+            part: which cases.
+        """
+        bounds = pairwise(_first_rows(self.silos))
         return total(
-            ranking_metrics(rank_cases(silo, partial(_shifted, scores, first), split_name))
-            for silo, first in zip(self.silos, _first_rows(self.silos), strict=False)
+            family.judge(items, None if users is None else users.rows(first, last), silo, part).metrics
+            for silo, (first, last) in zip(self.silos, bounds, strict=True)
         )
 
 
 def _first_rows(silos: Sequence[SiloData]) -> list[int]:
     """The pooled row of each client's first user, and after them the number of all users."""
     return [0, *np.cumsum([len(silo.user_ids) for silo in silos]).tolist()]
-
-
-def _shifted(scores: Scores, first: int, users: np.ndarray) -> np.ndarray:
-    """The scores of one client's users, whose pooled rows begin at `first`."""
-    return scores(users + first)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.kernel.metric import Metric, total
-from models.recommenders.families.families import RatingFamily
+from models.kernel.metric import Metric
 from tasks.clients.client_data import load_silo
-from tasks.clients.evaluate import judged
-from tasks.coordinator.initial_model import described
+from tasks.datasets.item_features import item_features
+from tasks.datasets.partition_reader import open_partition
 from tasks.messages.orders import JobContext
 from tasks.pooling.pooled_data import PooledSilos
 
@@ -39,10 +38,7 @@ def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int)
         load_silo(job.data_dir, job.data_digest, client_id, job.evaluation_seed, job.negatives)
         for client_id in client_ids
     ]
-    data, family = PooledSilos.of(silos), described(job.family, job.data_dir)
+    data = PooledSilos.of(silos)
+    family = job.family.with_features(item_features(open_partition(job.data_dir)))
     items, users = family.trained_alone(data, rounds=rounds, seed=job.seed, client_id="all clients")
-    if isinstance(family, RatingFamily):
-        metrics = total(judged(family, items, None, silo, "test").metrics for silo in silos)
-    else:
-        metrics = data.metrics(family.scores(items, users, data), "test")
-    return Pooled(metrics, time.perf_counter() - started)
+    return Pooled(data.judged(family, items, users, "test"), time.perf_counter() - started)

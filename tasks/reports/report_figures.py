@@ -74,7 +74,7 @@ def draw_all(
             drawn["bytes"] = svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
         if gains:
             drawn["benefit"] = svg(
-                _draw_benefit(gains, by.worth),
+                _draw_benefit(gains, by.benefit_label),
                 "benefit",
                 "Benefit of joining by client, with intervals",
             )

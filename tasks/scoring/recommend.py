@@ -5,18 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from models.federation.model import ItemArrays, ItemModel, require
-from models.recommenders.items.cold_items import placed_by_features, placed_rows, placed_weights
+from models.federation.model import ItemModel
+from models.recommenders.families.registry import answering
 from models.recommenders.items.features import ItemFeatures
-from models.recommenders.items.item_factors import ItemFactors
-from models.recommenders.items.item_weights import ItemWeights
 from models.recommenders.items.titles import TitleIndex
-from models.recommenders.rating.fold_in import RatingScorer
-from models.recommenders.rating.model import RatingModel
-from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
-from models.recommenders.scoring.fold_in import ItemSide
 from models.recommenders.scoring.recommender import Recommender
-from models.recommenders.scoring.scorer import Factors, Scorer
 from tasks.local.home import Home
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound
@@ -47,29 +40,8 @@ def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
     named = [
         title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
     ]
-    return Recommender(_scorer(model, items), ids, named)
-
-
-def _scorer(model: ItemModel, items: pd.DataFrame) -> Scorer:
-    match model:
-        case ItemFactors():
-            features = ItemFeatures.of(items).matrix()
-            return FactorScorer.of(model, placed_rows(model.embeddings, model.trained, features))
-        case ItemWeights():
-            return WeightsScorer.of(placed_weights(model, ItemFeatures.of(items).matrix()))
-        case RatingModel():
-            return RatingScorer(model)
-        case _:
-            return Factors.of(_placed(require(model, ItemArrays), items))
-
-
-def _placed(model: ItemArrays, items: pd.DataFrame) -> ItemSide:
-    """LightFM's items; those that no gradient ever reached lie where their features place them."""
-    trained, embeddings, biases = model.trained, model.embeddings, model.biases
-    if trained.any() and not trained.all():
-        features = ItemFeatures.of(items).matrix()
-        embeddings, biases = placed_by_features(embeddings, biases, trained, features)
-    return ItemSide.of(embeddings, biases)
+    scorer = answering(model).scorer(model, lambda: ItemFeatures.of(items).matrix())
+    return Recommender(scorer, ids, named)
 
 
 def answer(

@@ -2,7 +2,7 @@
 
 This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
 stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
-`fold_in`, `cold_items`, `additive_scorers` and `rating_fold_in`, to which a test holds it equal. It is never
+`fold_in`, `cold_items`, `additive_scorers` and `rating_scorer`, to which a test holds it equal. It is never
 imported by fedrec itself. Of which family a model is, the names of its arrays say. One that predicts ratings
 hears that the items of a history are liked, and scores are the ratings it then expects.
 

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from models.evaluation.ranking import ranking_metrics
 from models.kernel.metric import Metric, total
-from models.recommenders.families.families import LightFMFamily, family_of
-from models.recommenders.families.simulation import Simulation
+from models.recommenders.base.data import Part
+from models.recommenders.lightfm.family import LightFMFamily
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import PooledTraining
 from tasks.clients.client_data import SiloData, load_silo
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.pooling.pooled_data import PooledSilos
 
@@ -45,7 +44,7 @@ class TrialSpec:
     epochs: int
     evaluations: int
     seed: int
-    split: str = "validation"
+    split: Part = "validation"
 
     def rounds_after(self, epochs: float) -> int:
         """The rounds in which every client takes part in this many passes over its data, on average."""
@@ -113,14 +112,9 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
     for mark in marks:
         while simulation.model.round < trial.rounds_after(mark):
             simulation.run_round()
+        items, users = simulation.model.items, simulation.users
         metrics = total(
-            ranking_metrics(
-                rank_cases(
-                    silo,
-                    family.scores(simulation.model.items, simulation.users[client_id], silo),
-                    trial.split,
-                )
-            )
+            family.judge(items, users[client_id], silo, trial.split).metrics
             for client_id, silo in clients.items()
         )
         yield Look(mark, simulation.model.round, simulation.update_bytes, metrics)
@@ -129,11 +123,11 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
 def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
     data = PooledSilos.of(list(clients.values()))
     training = PooledTraining(data.training, trial.train, epochs=trial.epochs, seed=trial.seed)
-    family, done = family_of(trial.train), 0
+    family, done = LightFMFamily(trial.train), 0
     for mark in marks:
         items, users = training.run(mark - done)
         done = mark
-        metrics = data.metrics(family.scores(items, users, data), trial.split)
+        metrics = data.judged(family, items, users, trial.split)
         yield Look(mark, 0, 0, metrics)
 
 

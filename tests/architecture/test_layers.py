@@ -1,4 +1,4 @@
-"""The layers hold: who may import whom, and what nobody may."""
+"""The layers: which folder may import which, and what no module may do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("models", "data_contracts", "tasks", "flows", "serving")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+KNOWN = frozenset(SOURCES)
 # Their readers execute what they read.
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """Top-level names of every module that a file imports, also inside functions and by `importlib`."""
+    """Yield the top-level names of all that a file imports, also inside functions and by `importlib`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -50,6 +51,69 @@ def test_every_package_has_sources():
     assert len(SOURCES) > 50
 
 
+def imported_modules(path: Path) -> Iterator[Path]:
+    """Yield the files of this project that a file imports, also inside functions and for type checking."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            # A name may be a module of the package, or something that the package's own file defines.
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            place = ROOT.joinpath(*name.split("."))
+            yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file in KNOWN)
+
+
+def folder_of(path: Path) -> str:
+    return path.parent.relative_to(ROOT).as_posix()
+
+
+def folders_imported() -> dict[str, set[str]]:
+    """Return for every folder the other folders that its modules import."""
+    found: dict[str, set[str]] = {}
+    for path in SOURCES:
+        # A package's `__init__` re-exports what lies below it; the modules below do not import it.
+        if path.name != "__init__.py":
+            others = {folder_of(file) for file in imported_modules(path) if file.name != "__init__.py"}
+            found.setdefault(folder_of(path), set()).update(others - {folder_of(path)})
+    return found
+
+
+def circle_in(imported: Mapping[str, set[str]]) -> list[str]:
+    """Return the folders of one circle of imports in their order, or nothing if there is none."""
+    without_circle: set[str] = set()
+
+    def walk(folder: str, way: list[str]) -> list[str]:
+        if folder in way:
+            return [*way[way.index(folder) :], folder]
+        if folder not in without_circle:
+            for other in sorted(imported.get(folder, ())):
+                if circle := walk(other, [*way, folder]):
+                    return circle
+            without_circle.add(folder)
+        return []
+
+    return next((circle for folder in sorted(imported) if (circle := walk(folder, []))), [])
+
+
+def test_no_folders_import_each_other_in_a_circle():
+    imported = folders_imported()
+    assert "tasks/messages" in imported["tasks/coordinator"]
+    assert circle_in(imported) == []
+
+
+def test_a_circle_of_folders_is_found_wherever_the_search_begins():
+    assert circle_in({"a": {"b"}, "b": {"c", "e"}, "c": {"d"}, "d": {"b"}, "e": set()}) == [
+        "b",
+        "c",
+        "d",
+        "b",
+    ]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}}) == []
+
+
 def test_no_folder_holds_more_than_fifteen_modules():
     folders = Counter(
         path.parent for top in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / top).rglob("*.py")
@@ -57,7 +121,7 @@ def test_no_folder_holds_more_than_fifteen_modules():
     assert {str(folder): count for folder, count in folders.items() if count > 15} == {}
 
 
-def test_lightfm_is_known_to_one_file():
+def test_one_file_imports_lightfm():
     users = [path.relative_to(ROOT).as_posix() for path in SOURCES if "lightfm" in imports_of(path)]
     assert users == ["models/recommenders/lightfm/training.py"]
 
@@ -68,7 +132,7 @@ def test_nothing_is_pickled_and_no_file_is_too_long(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
-def test_the_core_knows_no_clock_disk_network_or_global_randomness():
+def test_the_core_uses_no_clock_disk_network_or_global_randomness():
     forbidden = {
         "time",
         "datetime",

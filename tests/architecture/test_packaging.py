@@ -1,4 +1,4 @@
-"""What is installed is ours, starts fast, and works with the libraries that are locked."""
+"""The installed packages are fedrec's alone, start fast, and work with the locked libraries."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ HEAVY = ORCHESTRATION | {
 
 
 @pytest.mark.parametrize("package", ["models", "data_contracts", "tasks", "flows", "serving"])
-def test_a_package_s_name_is_ours_alone(package):
+def test_a_package_s_name_belongs_to_fedrec_alone(package):
     # An editable install lists a package once for each file that names it.
     assert set(packages_distributions()[package]) == {"fedrec"}
 
 
 def imported_by(*arguments: str) -> tuple[str, set[str]]:
-    """What the command prints, and the top-level names of all that it imports."""
+    """Return what the command prints, and the top-level names of all that it imports."""
     found = subprocess.run(
         [sys.executable, "-X", "importtime", str(FEDREC), *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The embeddings contract: one good model, and for each expectation a model that breaks only it."""
+"""The embeddings contract: one good model, and for each expectation a model that breaks it alone."""
 
 from dataclasses import replace
 from typing import Any
@@ -45,11 +45,11 @@ def changed(row: int, values: Any) -> GlobalModel:
 
 
 def untrained(embeddings: Any) -> GlobalModel:
-    """A model whose accumulators say that nothing was ever trained."""
+    """Return a model whose accumulators say that no item was ever trained."""
     return model(1, embeddings, sums=1.0)
 
 
-# Expectation -> (previous, a model that breaks only it, the items in breach).
+# Expectation -> (previous model, a model that breaks it alone, the items in breach).
 BREACHES = {
     "row_count_matches": (PREVIOUS, model(2, PREVIOUS.items.embeddings[:4], sums=3.0), ()),
     "dims_match": (
@@ -67,13 +67,13 @@ BREACHES = {
     "mean_norm_in_range": (PREVIOUS, model(2, PREVIOUS.items.embeddings * 1.25, sums=3.0), ()),
     "bias_in_range": (PREVIOUS, model(2, PREVIOUS.items.embeddings, [0, 0, -2.5, 0, 0], 3.0), ("2",)),
     "accumulators_grow": (PREVIOUS, model(2, PREVIOUS.items.embeddings, sums=[2, 2, 2, 1.9, 2]), ("3",)),
-    # All five rows move by 3.75: 3.75 / 1 of the tiny start in relation, yet each within 4.
+    # All five rows move by 3.75: 3.75 times the tiny start, but each by less than 4.
     "drift_in_range": (
         model(1, [[0, 1], [0, 1], [0, 1], [0, 1], [0, 1]], sums=2.0),
         model(2, [[0, 4.75]] * 5, sums=3.0),
         (),
     ),
-    # Two of five rows turn round (10 each): sqrt(200) / sqrt(125) = 1.26, but the .75 quantile is 10.
+    # Two of five rows are reversed (10 each): sqrt(200) / sqrt(125) = 1.26, but the .75 quantile is 10.
     "row_drift_in_range": (
         PREVIOUS,
         model(2, PREVIOUS.items.embeddings * np.array([[-1], [-1], [1], [1], [1]]), sums=3.0),
@@ -122,19 +122,19 @@ def test_a_profile_measures_drift_by_hand() -> None:
     assert profile["norm"].tolist() == pytest.approx([np.sqrt(45), 5, 4, 5, 5])
 
 
-def test_coverage_counts_items_moved_now_or_ever() -> None:
+def test_coverage_counts_items_that_moved_in_this_round_or_before() -> None:
     previous = untrained([[1, 0], [1, 0], [1, 0], [1, 0]])
     merged = model(2, [[1, 0], [2, 0], [1, 0], [1, 0]], [0, 0, 0.5, 0], [1.5, 1, 1, 1])
     assert profile_embeddings(merged, previous, 0.5)["covered"].tolist() == [1.0, 1.0, 1.0, 0.0]
 
 
-def test_nothing_moves_from_nothing_without_drift_and_something_does_beyond_measure() -> None:
+def test_drift_from_a_zero_model_is_zero_or_infinite() -> None:
     zeros = model(0, np.zeros((3, 2)))
     assert profile_embeddings(model(1, np.zeros((3, 2))), zeros, 0.9)["relative_drift"].tolist() == [0.0] * 3
     assert profile_embeddings(model(1, np.ones((3, 2))), zeros, 0.9)["relative_drift"].tolist() == [1e30] * 3
 
 
-# What the defaults are for: a model as training leaves it passes, ruined ones do not.
+# The defaults are there so that a model passes as training leaves it, and ruined ones do not.
 RNG = np.random.default_rng(0)
 INITIAL = model(0, (RNG.random((200, 32)) - 0.5) / 32)
 TRAINED = model(1, RNG.normal(scale=0.35, size=(200, 32)), RNG.normal(size=200), 5.0)
@@ -168,7 +168,7 @@ def test_an_empty_model_breaks_the_row_count() -> None:
     assert "row_count_matches" in [breach.expectation for breach in outcome.breaches]
 
 
-def test_items_that_nobody_used_break_no_rule_in_a_model_that_begins_with_nothing() -> None:
+def test_unused_items_of_a_model_that_begins_at_zero_break_no_rule() -> None:
     weights = np.zeros((4, 4))
     weights[0, 1] = weights[1, 0] = 0.5
     nothing = GlobalModel(0, CATALOG, ItemWeights.zero(4))
@@ -178,6 +178,6 @@ def test_items_that_nobody_used_break_no_rule_in_a_model_that_begins_with_nothin
     assert profile["covered"].tolist() == [1, 1, 0, 0]
     assert profile["norm"].isna().tolist() == [False, False, True, True]
     assert profile["relative_drift"].tolist() == [0.0] * 4
-    # Later rounds have something to move from.
+    # Later rounds start from values that can drift.
     again = GlobalModel(2, CATALOG, ItemWeights.of(2 * weights, 0.0, np.array([1, 1, 0, 0])))
     assert profile_embeddings(again, solved, 0.9)["relative_drift"].tolist() == pytest.approx([1.0] * 4)

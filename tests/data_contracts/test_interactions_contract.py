@@ -1,4 +1,4 @@
-"""The interactions contract: one good frame, and for each expectation a frame that breaks only it."""
+"""The interactions contract: one good frame, and for each expectation a frame that breaks it alone."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def repeated() -> pd.DataFrame:
     return pd.concat([good(), good().iloc[[1]]], ignore_index=True)
 
 
-# Expectation -> (a frame that breaks only it, the rows in breach, part of what was observed).
+# Expectation -> (a frame that breaks it alone, the rows in breach, part of what was observed).
 BREACHES = {
     "enough_rows": (good().iloc[:0], (), "0"),
     "user_present": (with_value("user_id", 2, None), ("2",), "1 of 4"),
@@ -90,7 +90,7 @@ def test_limits_are_inclusive_and_can_be_set() -> None:
     assert names == ["enough_rows", "rating_in_range", "timestamp_in_range"]
 
 
-def test_of_many_rows_in_breach_twenty_are_listed_and_all_counted() -> None:
+def test_all_rows_in_breach_are_counted_and_twenty_are_listed() -> None:
     frame = pd.DataFrame({"user_id": "u", "item_id": [f"x{i}" for i in range(50)]})
     outcome = check_interactions(frame, CATALOG, "farmer")
     (breach,) = outcome.breaches
@@ -100,12 +100,12 @@ def test_of_many_rows_in_breach_twenty_are_listed_and_all_counted() -> None:
     assert max(map(len, lists)) == 20
 
 
-def test_row_numbers_count_from_zero_whatever_the_frames_index() -> None:
+def test_row_numbers_count_from_zero_whatever_the_index_of_the_frame() -> None:
     frame = with_value("item_id", 3, "zz").set_index(pd.Index([9, 9, 9, 9]))
     assert check_interactions(frame, CATALOG, "farmer").breaches[0].keys == ("3",)
 
 
-def test_the_frame_is_left_as_it_was() -> None:
+def test_the_frame_is_not_changed() -> None:
     frame = good()
     check_interactions(frame, CATALOG, "farmer")
     pd.testing.assert_frame_equal(frame, good())
@@ -125,7 +125,7 @@ def test_a_column_that_cannot_be_compared_is_never_a_pass() -> None:
     assert caught.value.exit_code == 5
 
 
-def test_a_repetition_gives_the_same_bytes() -> None:
+def test_a_repeated_validation_gives_the_same_bytes() -> None:
     frame = with_value("item_id", 3, "zz")
     first, second = (check_interactions(frame, CATALOG, "farmer").to_json() for _ in range(2))
     assert first == second

@@ -1,4 +1,4 @@
-"""Outcomes: what people read, and that stored outcomes come back."""
+"""Outcomes: what people read, and that stored outcomes are read back."""
 
 import json
 
@@ -25,7 +25,7 @@ BROKEN = ContractOutcome(
 )
 
 
-def test_a_summary_says_what_is_required_what_was_met_and_where() -> None:
+def test_a_summary_names_the_requirement_the_observation_and_the_place() -> None:
     assert BROKEN.summary() == (
         "Contract interactions for farmer: 2 of 5 expectations broken: "
         "item_known: requires every item_id in the job's catalogue, got 7 of 9 rows in breach: x, y "
@@ -39,7 +39,7 @@ def test_a_summary_of_a_pass_is_one_line() -> None:
     assert held.summary() == "Contract updates for round-7: all 12 expectations hold."
 
 
-def test_an_outcome_comes_back_from_its_json() -> None:
+def test_an_outcome_is_read_back_from_its_json() -> None:
     assert ContractOutcome.from_json(BROKEN.to_json()) == BROKEN
 
 
@@ -55,6 +55,6 @@ def test_an_outcome_comes_back_from_its_json() -> None:
         json.dumps({**json.loads(BROKEN.to_json()), "breaches": None}),
     ],
 )
-def test_other_text_is_no_outcome(text: str) -> None:
+def test_other_text_is_not_an_outcome(text: str) -> None:
     with pytest.raises(CorruptArtifact):
         ContractOutcome.from_json(text)

@@ -1,4 +1,4 @@
-"""A changed contract is a visible change of a file."""
+"""A changed contract changes a file in the repository."""
 
 import pytest
 

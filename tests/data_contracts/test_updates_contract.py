@@ -1,4 +1,4 @@
-"""The updates contract: what a profile says, and for each expectation profiles that break only it."""
+"""The updates contract: what a profile holds, and for each expectation profiles that break it alone."""
 
 import warnings
 from dataclasses import replace
@@ -52,7 +52,7 @@ def update(
 
 
 def profiles(**changes: Any) -> pd.DataFrame:
-    """Three good profiles, the middle one with changes."""
+    """Return three good profiles, the middle one with changes."""
     frame = pd.DataFrame([profile_update(update(name), BASE, DIGEST) for name in ("a", "b", "c")])
     for column, value in changes.items():
         frame[column] = [value if row == 1 else old for row, old in enumerate(frame[column])]
@@ -98,7 +98,7 @@ def test_a_profile_of_values_that_are_not_finite_has_infinite_norms(bad: float) 
     assert profile["bias_norm"] == 0.0
 
 
-def test_a_norm_is_taken_in_float64() -> None:
+def test_a_norm_is_computed_in_float64() -> None:
     # 1e30 squared exceeds float32, not float64.
     profile = profile_update(update(deltas=arrays([[1e30, 0], [0, 0], [0, 0]], [0, 0, 0])), BASE, DIGEST)
     assert profile["embedding_norm"] == pytest.approx(1e30)
@@ -116,23 +116,23 @@ def test_a_profile_of_another_shape_or_type_says_so() -> None:
     assert (nonsense["finite"], nonsense["dtype_ok"]) == (False, False)
 
 
-def test_a_profile_of_no_items_is_no_error() -> None:
+def test_a_profile_of_no_items_raises_no_error() -> None:
     profile = profile_update(update(deltas=arrays(np.zeros((0, 2)), [])), BASE, DIGEST)
     assert (profile["shape_ok"], profile["embedding_norm"]) == (False, 0.0)
 
 
 @pytest.mark.parametrize("value", ["100", None, 1.5, True, 2**80, [1]])
-def test_a_count_that_is_no_whole_number_is_minus_one(value: object) -> None:
+def test_a_count_that_is_not_a_whole_number_becomes_minus_one(value: object) -> None:
     profile = profile_update(update(interactions=value, base_round=value), BASE, DIGEST)
     assert (profile["n_interactions"], profile["base_round"]) == (-1, -1)
 
 
-def test_a_shrinking_accumulator_is_seen() -> None:
+def test_a_shrinking_accumulator_is_noticed() -> None:
     shrinking = replace(DELTAS, bias_accumulators=np.array([0, -1e-6, 0], dtype=np.float32))
     assert profile_update(update(deltas=shrinking), BASE, DIGEST)["accumulators_nonnegative"] is False
 
 
-# Expectation -> (profiles that break only it, the clients in breach).
+# Expectation -> (profiles that break it alone, the clients in breach).
 BREACHES = {
     "any_update": (profiles().iloc[:0], ()),
     "client_once": (profiles(client_id="c"), ("c", "c")),
@@ -185,7 +185,7 @@ def test_reasons_name_every_rule_that_a_client_breaks() -> None:
     }
 
 
-def test_of_many_clients_every_one_is_rejected() -> None:
+def test_all_clients_in_breach_are_rejected_however_many() -> None:
     frame = pd.DataFrame([profile_update(update(f"c{i:03}"), BASE, DIGEST) for i in range(60)])
     outcome = check_updates(frame.assign(finite=False), BASE, DIGEST)
     assert len(rejected_clients(outcome)) == len(outcome.breaches[0].keys) == 60
@@ -202,7 +202,7 @@ def test_limits_are_inclusive() -> None:
     assert names == ["enough_interactions", "embedding_norm_in_range", "bias_norm_in_range"]
 
 
-def test_a_breach_without_a_client_is_an_error_not_an_empty_rejection() -> None:
+def test_a_breach_without_a_client_is_an_error_and_not_an_empty_rejection() -> None:
     with pytest.raises(ContractViolation, match="broken as a whole: any_update: requires at least 1 row"):
         rejected_clients(check_updates(profiles().iloc[:0], BASE, DIGEST))
 
@@ -223,7 +223,7 @@ def test_a_column_of_mixed_types_is_never_a_pass() -> None:
         check_updates(profiles(n_interactions="many"), BASE, DIGEST)
 
 
-def test_statistics_are_held_against_the_form_that_is_expected_of_them() -> None:
+def test_statistics_are_compared_with_the_form_of_their_own_family() -> None:
     base = GlobalModel(6, CATALOG, ItemWeights.zero(3))
     form, good = EaseStatistics.zero(3), EaseStatistics(np.array([3, 0, 0, 4, 0, 0], dtype=np.float32))
     profile = profile_update(update(deltas=good), base, DIGEST, form)

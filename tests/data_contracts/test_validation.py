@@ -1,4 +1,4 @@
-"""The one place that talks to Great Expectations: nothing unevaluated passes, and threads do not mix."""
+"""The one place that calls Great Expectations: nothing unevaluated passes, and threads do not mix."""
 
 import os
 import subprocess
@@ -40,13 +40,13 @@ def test_a_rule_whose_argument_is_wrong_is_never_a_pass() -> None:
         validate("updates", "round-1", pd.DataFrame({"x": ["a", "b"]}), [broken], key="x")
 
 
-def test_a_mean_of_nothing_is_a_breach() -> None:
+def test_a_mean_of_no_values_is_a_breach() -> None:
     rules = [mean_between("mean", "x", 0.0, 1.0, "a mean")]
     outcome = validate("updates", "round-1", pd.DataFrame({"x": [np.nan, np.nan]}), rules, key="x")
     assert [breach.expectation for breach in outcome.breaches] == ["mean"]
 
 
-def test_results_stand_in_the_suites_order() -> None:
+def test_results_are_in_the_order_of_the_suite() -> None:
     frame = pd.DataFrame({"x": [2.0, 2.0], "key": [0, 1]})
     rules = [
         unique("once", ["x"]),
@@ -67,7 +67,7 @@ def test_results_stand_in_the_suites_order() -> None:
 
 
 def test_a_rule_that_holds_reports_what_great_expectations_would() -> None:
-    """Held rules are asked only whether they hold; what their results then say must be the full answer's."""
+    """Rules that hold are evaluated without details. Their results must equal those with all details."""
     import great_expectations as gx
 
     frame = pd.DataFrame({"x": [1.0, 2.0], "key": [0, 1]})
@@ -109,7 +109,7 @@ def test_eight_threads_each_get_the_answer_for_their_own_frame() -> None:
     assert found == [[("range", (f"{n}-{n % 12}",))] if n % 3 else [] for n in range(48)]
 
 
-def test_a_validation_writes_nothing_and_says_nothing(tmp_path: Path) -> None:
+def test_a_validation_writes_and_prints_nothing(tmp_path: Path) -> None:
     code = (
         "import pandas as pd\n"
         "from data_contracts.interactions import check_interactions\n"
@@ -130,7 +130,7 @@ def test_a_validation_writes_nothing_and_says_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_setting_a_field_renews_an_expectations_configuration() -> None:
+def test_setting_a_field_renews_the_configuration_of_an_expectation() -> None:
     from data_contracts.expectations import EXPECTATIONS
 
     expectation = EXPECTATIONS["ExpectValuesBetween"](column="x", max_value=1.0)

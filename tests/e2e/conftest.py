@@ -1,4 +1,4 @@
-"""A coordinator and three silos, each under its own Unix account, that meet in Prefect and the exchange."""
+"""A coordinator and three silos, each under its own Unix account, which share Prefect and the exchange."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tests.conftest import small_tables
 from tests.faults.real_silos import deadline_after
 from tests.servers.free_port import free_port
 from tests.servers.postgres import PostgresServer
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SILOS = ("ash", "birch", "cedar")
@@ -45,13 +46,13 @@ class Stack:
     """The processes and folders of one federation.
 
     Attributes:
-        root: everybody may enter it; what is below belongs to one party each.
+        root: every account may enter it. Each folder below belongs to one party.
         python: an interpreter that every account can run.
         port: of Prefect's server.
-        postgres: holds its database.
-        database: the name of that.
+        postgres: the server that holds Prefect's database.
+        database: the name of that database.
         running: processes by name.
-        deadline_s: what is long enough for a silo's step on this machine now.
+        deadline_s: seconds that are enough for a silo's step at this machine's current load.
     """
 
     root: Path
@@ -63,23 +64,24 @@ class Stack:
     deadline_s: float = 0.0
 
     @property
-    def api_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
-
-    @property
     def exchange(self) -> Path:
         return self.root / "exchange"
+
+    @property
+    def api_url(self) -> str:
+        """Prefect's URL."""
+        return f"http://127.0.0.1:{self.port}/api"
 
     def home(self, party: str) -> Home:
         return Home(self.root / party / "home")
 
     def environment(self, party: str) -> dict[str, str]:
-        """What a login of the party's account would set; a silo knows Prefect from its settings alone."""
+        """Return what a login of the party's account would set. A silo knows Prefect by its settings."""
         given = {
             "PATH": os.defpath,
             "HOME": str(self.root / party),
             "LANG": "C.UTF-8",
-            # What a worker says is in its log at once.
+            # A worker's output is in its log at once.
             "PYTHONUNBUFFERED": "1",
             **python_variables(self.root),
             "FEDREC_HOME": str(self.home(party).root),
@@ -91,12 +93,12 @@ class Stack:
                 "PREFECT_UI_ENABLED": "false",
                 "PREFECT_API_DATABASE_CONNECTION_URL": self.postgres.url(self.database, driver="asyncpg"),
             }
-            # Of the coordinator's worker; `fedrec silo start` sees to that itself.
+            # For the coordinator's worker. `fedrec silo start` sets its own.
             given |= {"TMPDIR": str(self.root / HUB)}
         return given
 
     def run(self, party: str, *command: str, module: str = "flows") -> subprocess.CompletedProcess[str]:
-        """A command of the party, which has ended."""
+        """Run a command of the party to its end."""
         return subprocess.run(
             [self.python, "-m", module, *command],
             **self.as_party(party),
@@ -107,14 +109,14 @@ class Stack:
         )
 
     def json_of(self, party: str, *command: str) -> dict[str, Any]:
-        """What a command of fedrec answers with --json."""
+        """Return what a command of fedrec answers with --json."""
         done = self.run(party, *command, "--json")
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
     def start(self, name: str, party: str, *command: str, module: str = "flows") -> None:
-        """A process of the party goes on until it is stopped; what it says is in `<name>.log`."""
+        """Start a process of the party that runs until it is stopped. Its output goes to `<name>.log`."""
         with (self.root / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 [self.python, "-m", module, *command],
@@ -125,7 +127,7 @@ class Stack:
             )
 
     def stop(self, name: str, sign: int = signal.SIGTERM) -> None:
-        """The process and its children are gone."""
+        """End the process and its children."""
         process = self.running.pop(name)
         if process.poll() is None:
             os.killpg(process.pid, sign)
@@ -136,21 +138,21 @@ class Stack:
             process.wait(20)
 
     def serve(self, silo: str) -> None:
-        """The silo's worker runs."""
+        """Start the silo's worker."""
         self.start(f"worker-{silo}", silo, "silo", "start", "--silo", silo)
 
     def polls(self, silo: str) -> bool:
-        """Whether its worker has come up."""
+        """Return whether the silo's worker has started."""
         return "started!" in (self.root / f"worker-{silo}.log").read_text()
 
     def journal(self, name: str) -> Journal:
-        """The newest job of this name; the test sees what the coordinator's account sees."""
+        """Return the newest job of this name, read as root."""
         found = sorted(self.home(HUB).jobs.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
         assert found, f"no job {name}"
         return Journal(found[-1])
 
     def deploy(self, name: str, config: dict[str, Any], cron: str | None = None) -> None:
-        """Prefect has the training deployment `name`, and one for each silo."""
+        """Create the training deployment `name` in Prefect, and one deployment for each silo."""
         entry: dict[str, Any] = {
             "name": name,
             "entrypoint": "flows.train.federated_training",
@@ -169,7 +171,7 @@ class Stack:
         self.json_of(HUB, "deploy", "--file", str(file), "--api-url", self.api_url, "--adopt")
 
     def is_idle(self) -> bool:
-        """Whether no job is at work or about to be."""
+        """Return whether no job is running or pending."""
         at_work = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
         jobs = {"name": {"any_": ["federated-training"]}}
         request = urllib.request.Request(  # noqa: S310 - our own address
@@ -181,7 +183,7 @@ class Stack:
             return bool(json.load(answer) == 0)
 
     def config(self, name: str, **sections: dict[str, Any]) -> dict[str, Any]:
-        """Of a job over all silos."""
+        """Return the configuration of a job over all silos."""
         silos = {"kind": "silos", "silos": list(SILOS), "exchange": self.exchange.as_uri()}
         return {
             "name": name,
@@ -195,34 +197,24 @@ class Stack:
         }
 
     def as_party(self, party: str) -> dict[str, Any]:
-        """What makes `subprocess` run something as the party would."""
+        """Return the arguments with which `subprocess` runs something as the party would."""
         return as_account(party) | {"cwd": self.root, "env": self.environment(party)}
 
 
 def python_variables(root: Path) -> dict[str, str]:
-    """What leads an interpreter to this checkout and its libraries, and a copied one to its own library."""
+    """Return what lets an interpreter find this checkout, its libraries and, if copied, its own library."""
     return {"PYTHONPATH": PYTHONPATH, "LD_LIBRARY_PATH": str(root / "python" / "lib")}
 
 
 def as_account(party: str) -> dict[str, Any]:
-    """What makes `subprocess` run something as the party's account, and as nobody else."""
+    """Return the arguments with which `subprocess` runs something under the party's account alone."""
     account = pwd.getpwnam(ACCOUNTS[party])
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "umask": 0o022}
 
 
-def until(happened: Callable[[], Any], what: str, seconds: float) -> Any:
-    """What `happened` returns once it is true."""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if found := happened():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
 @pytest.fixture(scope="session")
 def accounts() -> Iterator[None]:
-    """Four Unix accounts without a login; those that were made here are removed."""
+    """Make sure of four Unix accounts without a login. Accounts that were created here are removed."""
     if os.geteuid() != 0:
         pytest.skip("Only root can start silos under other accounts; run make e2e as root.")
     if shutil.which("useradd") is None:
@@ -244,7 +236,7 @@ def accounts() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def python(folders: Path) -> str:
-    """An interpreter that the accounts can run and that imports this very checkout and its libraries."""
+    """Return an interpreter that the accounts can run and that imports this checkout and its libraries."""
     told = []
     for find in (lambda: Path(sys.executable), lambda: _copied_interpreter(folders / "python")):
         candidate = find()
@@ -268,7 +260,7 @@ def python(folders: Path) -> str:
 
 
 def _copied_interpreter(folder: Path) -> Path:
-    """A copy of this interpreter and its standard library, where the original lies in a closed folder."""
+    """Copy this interpreter and its standard library, because accounts cannot enter their folder."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     unwanted = shutil.ignore_patterns("site-packages", "test", "__pycache__", "*.a")
     shutil.copytree(sysconfig.get_path("stdlib"), folder / "lib" / version, ignore=unwanted)
@@ -282,8 +274,8 @@ def _copied_interpreter(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def folders(accounts: None) -> Iterator[Path]:
-    """The parties' folders: each its own, closed to others, and an exchange with a part for each."""
-    # Not below pytest's own folder, which no other account may enter.
+    """Return the parties' folders, each closed to the others, and an exchange with a part for each silo."""
+    # Not below pytest's own folder, because no other account may enter that one.
     root = Path(tempfile.mkdtemp(prefix="fedrec-e2e-"))
     try:
         root.chmod(0o755)
@@ -313,7 +305,7 @@ def folders(accounts: None) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def stack(folders: Path, python: str, postgres_server: PostgresServer) -> Iterator[Stack]:
-    """Prefect's server, a worker of the coordinator and one of each silo, all enrolled and trusted."""
+    """Run Prefect's server and a worker of the coordinator and of each silo, all enrolled and trusted."""
     stack = Stack(folders, python, free_port(), postgres_server, postgres_server.create_database())
     try:
         stack.start(
@@ -322,14 +314,14 @@ def stack(folders: Path, python: str, postgres_server: PostgresServer) -> Iterat
             *("server", "start", "--host", "127.0.0.1", "--port", str(stack.port)),
             module="prefect",
         )
-        until(lambda: _answers(f"{stack.api_url}/health"), f"health; see {stack.root}/server.log", 120)
+        until(lambda: _answers(f"{stack.api_url}/health"), 120, what=f"the start of {stack.root}/server.log")
         for silo in SILOS:
             _enrol(stack, silo)
         stack.deploy("manual", stack.config("manual"))
         began = time.monotonic()
         for silo in SILOS:
             stack.serve(silo)
-        until(lambda: all(map(stack.polls, SILOS)), "the silos poll for work", 300)
+        until(lambda: all(map(stack.polls, SILOS)), what="the start of the silos' workers")
         stack.deadline_s = deadline_after(time.monotonic() - began)
         stack.start("worker-hub", HUB, "worker", "start", "--pool", "fedrec", module="prefect")
         yield stack
@@ -352,7 +344,7 @@ def _enrol(stack: Stack, silo: str) -> None:
     )
     _own(file, silo, 0o600)
     key = stack.json_of(silo, "silo", "enrol", "--name", silo)["public_key"]
-    # By hand from the silo to the coordinator: neither can read the other's folder.
+    # Carried by hand from the silo to the coordinator, because neither can read the other's folder.
     pem = stack.root / f"{silo}.pem"
     pem.write_text(key)
     stack.json_of(HUB, "trust", silo, str(pem))

@@ -1,4 +1,4 @@
-"""What `make stack` runs: everything comes up, trains, goes down without a trace, and comes up again."""
+"""`make stack`: everything starts, trains, stops without leaving a process, and starts again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENCE_S = 240
 
 @dataclass
 class Stack:
-    """A federation on this machine, up or down."""
+    """A federation on this machine, running or not."""
 
     folder: Path
     ports: dict[str, int] = field(
@@ -45,7 +45,7 @@ class Stack:
         return self.folder / "log"
 
     def up(self) -> float:
-        """All workers answer; returns the seconds that took."""
+        """Start everything. Return the seconds until all workers have answered."""
         began = time.monotonic()
         keep = {
             name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "MLFLOW"))
@@ -71,7 +71,7 @@ class Stack:
         return time.monotonic() - began
 
     def online(self, pool: str) -> bool:
-        """A worker that was started in this process's life serves the pool."""
+        """Return whether a worker that was started after this process serves the pool."""
         try:
             workers = self.prefect(f"work_pools/{pool}/workers/filter", {})
         except (urllib.error.URLError, ConnectionError):
@@ -80,7 +80,7 @@ class Stack:
         return any(_epoch(each["last_heartbeat_time"]) > started for each in workers)
 
     def down(self, number: signal.Signals) -> float:
-        """No process of the stack is left; returns the seconds that took."""
+        """Stop everything. Return the seconds until no process of the stack was left."""
         assert self.process is not None
         everybody = self.processes()
         began = time.monotonic()
@@ -96,7 +96,7 @@ class Stack:
         return [] if root is None else [root, *root.children(recursive=True)]
 
     def memory(self) -> int:
-        """Bytes that the processes take, what they share counted once."""
+        """Return the bytes of memory that the processes take. Shared memory counts once."""
         total = 0
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):  # some live for a moment only
@@ -107,7 +107,7 @@ class Stack:
         return _json(f"http://127.0.0.1:{self.ports['PREFECT']}/api/{path}", body)
 
     def served_version(self) -> int:
-        """The version that answers a question, once any does."""
+        """Return the version that answers a request. Wait until there is one."""
         url = f"http://127.0.0.1:{self.ports['SERVING']}/v1/recommendations"
         began = time.monotonic()
         while True:
@@ -143,7 +143,7 @@ def stack() -> Iterator[Stack]:
         find_programs()
     except PostgresMissing as missing:
         pytest.skip(str(missing))
-    # Not below pytest's own temporary folder, which the account postgres could not pass.
+    # Not below pytest's own temporary folder, because the account postgres could not enter it.
     folder = Path(tempfile.mkdtemp(prefix="fedrec-stack-"))
     folder.chmod(0o755)
     small_tables(folder / "tables")
@@ -155,7 +155,7 @@ def stack() -> Iterator[Stack]:
 
 
 def trained(stack: Stack) -> str:
-    """A short job has ended; returns how."""
+    """Run a short job to its end. Return its final state."""
     [training] = stack.prefect("deployments/filter", {"deployments": {"tags": {"all_": ["training"]}}})
     config = training["parameters"]["config"] | {
         "train": {"dims": 4},
@@ -166,7 +166,7 @@ def trained(stack: Stack) -> str:
 
 
 def run(stack: Stack, deployment: dict[str, Any], parameters: dict[str, Any]) -> str:
-    """A run of the deployment has ended; returns how."""
+    """Run the deployment to its end. Return its final state."""
     run = stack.prefect(
         f"deployments/{deployment['id']}/create_flow_run",
         {"parameters": parameters, "state": {"type": "SCHEDULED"}},
@@ -193,7 +193,7 @@ def test_the_stack_comes_up_trains_goes_down_and_comes_up_again(stack: Stack) ->
     assert stack.served_version() == int(version["version"])
     down_s = stack.down(signal.SIGTERM)
 
-    # PostgreSQL has ended in order, and each silo kept its own account of what left.
+    # PostgreSQL was shut down in order, and each silo kept its own egress ledger.
     home = stack.folder / "home" / "stack"
     assert (home / "postgres" / "data" / "PG_VERSION").is_file()
     assert not (home / "postgres" / "data" / "postmaster.pid").exists()

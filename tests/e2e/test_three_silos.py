@@ -1,4 +1,4 @@
-"""Three silos under three Unix accounts: nobody reads another's folder, and the model is the same."""
+"""Three silos under three Unix accounts: no party reads another's folder, and the model is the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Iterator[dict[str, Any]]:
-    """The same job with threads of one process, which sees all data."""
+    """Return the result of the same job run with threads of one process, which reads all data."""
     home = tmp_path_factory.mktemp("local")
     config = home / "job.yaml"
     raw = {
@@ -48,18 +48,18 @@ def local(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Iterator[d
 
 
 def finished(stack: Stack, name: str, seconds: float = 400) -> dict[str, Any]:
-    """The result of the job of this name, once it has one."""
+    """Return the result of the job of this name. Wait until it has one."""
 
     def result() -> dict[str, Any] | None:
         jobs = list(stack.home(HUB).jobs.glob(f"{name}-*"))
         return stack.journal(name).result() if jobs else None
 
-    found: dict[str, Any] = until(result, f"job {name} ends", seconds)
+    found: dict[str, Any] = until(result, seconds, what=f"job {name}")
     return found
 
 
 def may(stack: Stack, party: str, code: str) -> bool:
-    """Whether the party's account is allowed to do this."""
+    """Return whether the party's account may do this."""
     done = subprocess.run(
         [stack.python, "-c", f"import pathlib, os\n{code}"],
         **stack.as_party(party),
@@ -71,7 +71,7 @@ def may(stack: Stack, party: str, code: str) -> bool:
     return done.returncode == 0
 
 
-def test_every_party_is_alone_in_its_folder(stack: Stack) -> None:
+def test_every_party_has_access_to_its_own_folder_alone(stack: Stack) -> None:
     for owner in (HUB, *SILOS):
         for reader in (HUB, *SILOS):
             for folder in (stack.root / owner, stack.home(owner).root):
@@ -88,7 +88,7 @@ def test_every_party_is_alone_in_its_folder(stack: Stack) -> None:
         assert not may(stack, silo, f"pathlib.Path({str(stack.exchange / 'probe')!r}).touch()")
 
 
-def test_a_run_that_ops_start_gives_the_local_model(stack: Stack, local: dict[str, Any]) -> None:
+def test_a_run_started_in_prefect_gives_the_local_model(stack: Stack, local: dict[str, Any]) -> None:
     done = stack.run(HUB, "deployment", "run", "federated-training/manual", module="prefect")
     assert done.returncode == 0, done.stderr
     result = finished(stack, "manual")
@@ -133,9 +133,9 @@ def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
     try:
         result = finished(stack, "often")
     finally:
-        # Otherwise the next minute brings the next job.
+        # Otherwise the next minute would start the next job.
         stack.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
-    until(stack.is_idle, "a job that the schedule began meanwhile ends", 300)
+    until(stack.is_idle, what="a job that the schedule began meanwhile")
     assert result["model_sha256"] == local["model_sha256"]
 
 
@@ -145,7 +145,7 @@ def test_a_job_goes_on_without_a_silo_that_was_killed_between_rounds(stack: Stac
     done = stack.run(HUB, "deployment", "run", "federated-training/killed", module="prefect")
     assert done.returncode == 0, done.stderr
     jobs = stack.home(HUB).jobs
-    until(lambda: list(jobs.glob("killed-*/rounds/000001.json")), "round 1 is committed", 300)
+    until(lambda: list(jobs.glob("killed-*/rounds/000001.json")), what="round 1")
     stack.stop("worker-cedar", signal.SIGKILL)
     try:
         result = finished(stack, "killed")

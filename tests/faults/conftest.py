@@ -1,4 +1,4 @@
-"""A small federation on which things go wrong, and the one checker of what must come of it.
+"""A small federation to which faults happen, and the one checker of their outcome.
 
 The checker's reference is a bare loop over the functions of `models/`: no Prefect, journal, exchange, MLflow
 or thread. It leaves out the same clients in the same rounds, so the job's models must have the same bytes.
@@ -7,7 +7,6 @@ or thread. It leaves out the same clients in the same rounds, so the job's model
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,13 +23,15 @@ from models.evaluation.split import split_leave_one_out
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
 from models.kernel.catalog import ItemCatalog
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tests.faults.real_silos import Silos, deployed
 from tests.servers.prefect_server import PrefectServer
+from tests.worlds.mlflow_home import put_database
 
 # Round -> client -> the stage at which it was lost.
 Lost = Mapping[int, Mapping[str, str]]
@@ -41,7 +42,7 @@ def sha256(model: GlobalModel) -> str:
 
 
 def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) -> list[GlobalModel]:
-    """The models of rounds 0 to `rounds`, when these clients are left out of these rounds."""
+    """Return the models of rounds 0 to `rounds` if these clients are left out of these rounds."""
     catalog = ItemCatalog.of(pd.read_parquet(partition / "items.parquet")["item_id"])
     data, users = {}, {}
     for folder in sorted((partition / "clients").iterdir()):
@@ -100,7 +101,7 @@ class Federation:
     name: str
 
     def config(self, **sections: Any) -> TrainingConfig:
-        """A small job; `sections` override its defaults section by section."""
+        """Return a small job. `sections` override its defaults section by section."""
         raw: dict[str, Any] = {
             "name": self.name,
             "model_name": self.name,
@@ -115,7 +116,7 @@ class Federation:
         return parse_config(raw, "the test")
 
     def run(self, config: TrainingConfig) -> dict[str, Any]:
-        """The job in this process, against the session's Prefect server."""
+        """Run the job in this process, against the session's Prefect server. Return its result."""
         from flows.train import run_locally
 
         result, exit_code = run_locally(config)
@@ -128,7 +129,7 @@ class Federation:
         return Journal(self.home.jobs / result["job_id"])
 
     def reference(self, config: TrainingConfig, lost: Lost, rounds: int) -> list[GlobalModel]:
-        """The models that the checker expects."""
+        """Return the models that the checker expects."""
         return reference(config, self.partition, lost, rounds)
 
     def check(
@@ -140,14 +141,14 @@ class Federation:
         states: Mapping[str, int] = MappingProxyType({"COMPLETED": 1}),
         rounds: int | None = None,
     ) -> None:
-        """The job ended as a fault-free one with the same survivors does, everything once, nothing running.
+        """Assert that the job ended as one without faults and with the same clients, and did nothing twice.
 
         Args:
             config: of the job.
-            result: of its last try.
-            lost: the clients that had to be left out, by round.
-            states: the states of the flow runs that worked on the job, and how many each.
-            rounds: number of rounds that had to be committed; all where nothing is said.
+            result: the result of its last attempt.
+            lost: the clients that were left out, by round.
+            states: the number of the job's flow runs in each final state.
+            rounds: number of rounds that had to be committed. The default is all rounds.
         """
         self.check_files(config, result, lost, rounds=rounds)
         self._check_prefect(result, states)
@@ -155,7 +156,7 @@ class Federation:
     def check_files(
         self, config: TrainingConfig, result: dict[str, Any], lost: Lost, *, rounds: int | None = None
     ) -> None:
-        """What `check` says, apart from Prefect's records."""
+        """Make the assertions of `check` except those about Prefect's records."""
         rounds = config.federation.rounds if rounds is None else rounds
         assert result["status"] == ("finished" if rounds == config.federation.rounds else "stopped")
         assert [each["round"] for each in result["rounds"]] == list(range(1, rounds + 1))
@@ -207,9 +208,9 @@ class Federation:
             assert table["client_id"].is_unique, artifact.path
         for artifact in client.list_artifacts(run.info.run_id, "drift"):
             table = pd.read_json(client.download_artifacts(run.info.run_id, artifact.path), orient="split")
-            told = list(zip(table["round"], table["client_id"], strict=True))
+            listed = list(zip(table["round"], table["client_id"], strict=True))
             merged = [(one["round"], name) for one in result["rounds"] for name in one["accepted"]]
-            assert sorted(told) == sorted(merged), artifact.path
+            assert sorted(listed) == sorted(merged), artifact.path
 
     def _check_prefect(self, result: dict[str, Any], states: Mapping[str, int]) -> None:
         from prefect.client.orchestration import get_client
@@ -230,28 +231,18 @@ class Federation:
                 assert client.read_task_runs(**_unended_tasks(str(run.id))) == []
 
 
-@pytest.fixture(scope="session")
-def mlflow_schema(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with nothing in it: making one takes seconds, copying it none."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def federation(
     home: Path,
     partition_dir: Path,
-    mlflow_schema: Path,
+    prefect_server: None,
+    empty_database: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Federation:
-    """A fresh home and partition."""
+    """Return a federation with a fresh home and partition."""
     folders = Home(home)
-    folders.mlflow.mkdir(parents=True)
-    shutil.copy(mlflow_schema, folders.mlflow / "mlflow.db")
+    put_database(folders, empty_database)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folders.mlflow / 'mlflow.db'}")
     digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     return Federation(folders, partition_dir, f"faults-{digest}")
@@ -259,6 +250,6 @@ def federation(
 
 @pytest.fixture
 def silos(federation: Federation, prefect_on_postgres: PrefectServer, tmp_path: Path) -> Iterator[Silos]:
-    """Three silos that Prefect knows; their workers are yet to be started."""
+    """Return three silos that are deployed in Prefect. Their workers have not started."""
     with deployed(tmp_path, federation) as here:
         yield here

@@ -1,12 +1,12 @@
-"""Runs one job again and again, each time in a process of its own that kills itself at a given point.
+"""Run one job repeatedly, each time in a process of its own that kills itself at a given point.
 
-Reads crash points from stdin, one JSON object a line, and answers each with one line: how the process ended.
+Read crash points from stdin, one JSON object a line, and answer each with one line: how the process ended.
 The imports are made once and shared by fork, because they take longer than the job.
 
 A crash point is {"target": "module:name.name", "when": "before" or "after", "call": n}: SIGKILL around the
-n-th call of that function, or with "after_s" so many seconds after it. With "signal": "SIGSTOP" the process
-is paused there instead; the answer is then {"stopped": its id}, and a later line {"wake": that id} goes on
-with it and is answered with how it ended. With "error": path the error that ended it is written there.
+n-th call of that function, or `after_s` seconds after it. With "signal": "SIGSTOP" the process is paused
+there instead. The answer is then {"stopped": its id}, and a later line {"wake": that id} continues it and is
+answered with how it ended. With "error": path the error that ended the process is written to that file.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 if "FAKETIME" in os.environ:
-    # libfaketime 0.9.10 shifts the deadlines that Python sleeps until, although it was told to leave the
-    # monotonic clock alone; other ways of waiting are right.
+    # libfaketime 0.9.10 shifts the deadlines that Python sleeps until, although its setting says to leave the
+    # monotonic clock alone. Other ways of waiting are right.
     time.sleep = lambda seconds: threading.Event().wait(seconds) and None
 
 
 def kill_at(point: dict[str, Any]) -> None:
-    """This process dies without a word, or pauses, when it gets to `point`."""
+    """Make this process kill or pause itself when it reaches `point`."""
     number = signal.Signals[point.get("signal", "SIGKILL")]
     module, _, path = point["target"].partition(":")
     *parents, name = path.split(".")
@@ -54,7 +54,7 @@ def kill_at(point: dict[str, Any]) -> None:
 
 
 def die(number: signal.Signals, after_s: float) -> None:
-    """The signal comes now, or while the process goes on with whatever it does then."""
+    """Send the signal to this process now, or after some seconds while it continues."""
     if not after_s:
         os.kill(os.getpid(), number)
         return

@@ -18,12 +18,12 @@ Change = Callable[[bytes], bytes]
 
 
 def replaced(**facts: Any) -> Change:
-    """The update says something else."""
+    """Return a change that replaces facts of an update."""
     return lambda data: encode_update(dataclasses.replace(decode_update(data), **facts))
 
 
 def weighted(weight: float) -> Change:
-    """The update claims another weight in the sum."""
+    """Return a change that claims another weight in the sum."""
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)
@@ -34,7 +34,7 @@ def weighted(weight: float) -> Change:
 
 
 def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Change:
-    """The update has other arrays."""
+    """Return a change that replaces arrays of an update."""
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)
@@ -46,7 +46,7 @@ def with_arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def with_header(old: bytes, new: bytes) -> Change:
-    """Another text in the header, which our own encoder refuses to write."""
+    """Return a change of the header's text, which our own encoder refuses to write."""
 
     def changed(data: bytes) -> bytes:
         end = 8 + int.from_bytes(data[:8], "little")
@@ -83,17 +83,17 @@ def halved(data: bytes) -> bytes:
 
 
 def stored(change: Change) -> Callable[[Path], None]:
-    """The same happens to the bytes of a file."""
+    """Return the same change for the bytes of a file."""
     return lambda path: (path.write_bytes(change(path.read_bytes())), None)[1]
 
 
 def grown(path: Path) -> None:
-    """The file has a terabyte, nearly all of it a hole that takes no place on the disk."""
+    """Extend the file to a terabyte, nearly all of it a hole that takes no space on the disk."""
     os.truncate(path, TERABYTE)
 
 
-# What a client sends in place of its update, with an honest SHA-256 and size, and the reason given. The small
-# world of the tests has 40 items, and these jobs 4 dimensions.
+# What a client sends in place of its update, with an honest SHA-256 and size, and the reason of its refusal.
+# The small world of the tests has 40 items, and these jobs have 4 dims.
 SENT: dict[str, tuple[Change, str]] = {
     "NaN": (with_arrays(nan), "finite values only"),
     "wrong shape": (with_arrays(narrower), "arrays of the base model's shape"),
@@ -113,7 +113,7 @@ SENT: dict[str, tuple[Change, str]] = {
         "is not a fedrec safetensors file",
     ),
 }
-# What happens to the stored object on its way.
+# What happens to the stored object.
 STORED: dict[str, tuple[Callable[[Path], None], str]] = {
     "bit flip": (stored(flipped), "SHA-256"),
     "truncation": (stored(halved), "bytes"),

@@ -1,4 +1,4 @@
-"""A coordinator in a process of its own that ends or pauses itself at a given point; see crash_driver.py."""
+"""A coordinator in a process of its own that ends or pauses itself at a given point: see crash_driver.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DRIVER = Path(__file__).with_name("crash_driver.py")
 
 @contextmanager
 def driver(config: Any, environ: Mapping[str, str] = MappingProxyType({})) -> Iterator[subprocess.Popen[str]]:
-    """The driver, ready for points; `environ` is what its environment has besides."""
+    """Start the driver and wait until it is ready for points. `environ` is added to its environment."""
     from prefect.settings import PREFECT_API_URL
 
     process = subprocess.Popen(
@@ -38,7 +38,7 @@ def driver(config: Any, environ: Mapping[str, str] = MappingProxyType({})) -> It
 
 
 def end_of(process: subprocess.Popen[str], point: dict[str, Any]) -> Any:
-    """How a process ended that was told of this point, or {"stopped": its id}."""
+    """Send a point to the driver. Return how the process ended, or {"stopped": its id}."""
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps(point) + "\n")
     process.stdin.flush()

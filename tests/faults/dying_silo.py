@@ -1,4 +1,4 @@
-"""The program of a silo that dies, worker and all, once its answer to the training of round 2 is out.
+"""The program of a silo that dies, worker and all, once its answer to the training of round 2 is stored.
 
 It is run as `tests.faults.hostile_silo` is.
 """
@@ -16,10 +16,10 @@ elif __name__ == "__mp_main__":
     from tasks.silos.guarded_exchange import GuardedExchange
 
     class LastWords(GuardedExchange):
-        """An exchange after which nothing is said any more."""
+        """An exchange that kills its process group after that answer."""
 
         def put(self, folder: str, data: bytes) -> ArtifactRef:
-            """Stored as ever."""
+            """Store the bytes as any silo does."""
             ref = super().put(folder, data)
             if folder.endswith("/000002-train"):
                 os.killpg(0, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The program of a hostile silo: `python -m tests.faults.hostile_silo` in place of `python -m flows`.
 
-Its worker is a silo's own. The processes that it forks for the steps run this file again, as multiprocessing
-does, and there the exchange is one that lies.
+Its worker is the ordinary one. The processes that it forks for the steps run this file again, as
+multiprocessing does, and there the exchange is replaced by one that lies.
 """
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What a hostile silo makes of its updates and answers, with its place, its key, and another lie each round.
+"""What a hostile silo makes of its updates and answers. Its key is trusted, and it lies once a round.
 
-It trains as it is asked, so that each of its lies is wrong in one respect only.
+It trains as ordered, so that each lie is wrong in one respect only.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from tasks.silos.keys import SiloKey, load_key
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, seal
 from tests.faults.damage import SENT, STORED, TERABYTE, flipped, grown, halved, stored
 
-# Round 1 is honest: some lies repeat it.
+# Round 1 is honest, because some lies repeat it.
 FIRST_LIE = 2
 
 
 class HostileExchange(GuardedExchange):
-    """An exchange past the border, whose objects are what the lie of the round makes of them."""
+    """An exchange behind the silo's border that stores what the lie of the round makes of each object."""
 
     @property
     def root(self) -> Path:
         return Path(self.url.removeprefix("file://"))
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
-        """What lies there in the end, or is said to."""
+        """Store what the round's lie makes of the bytes. Return the reference that the silo claims."""
         lies = ANSWERS if folder.endswith("-train") else UPDATES if "/updates/" in folder else {}
         lie, _ = lies.get(lie_of(self.border.round), (HostileExchange.leave, ""))
         return lie(self, folder, data)
 
     def leave(self, folder: str, data: bytes) -> ArtifactRef:
-        """The policy is not asked, and the ledger only so that its head moves on as an honest one's does."""
+        """Store the bytes against the policy. The ledger records them, so that its head moves as usual."""
         sha256 = hashlib.sha256(data).hexdigest()
         self.border.ledger.record(
             what="lie",
@@ -55,10 +55,10 @@ class HostileExchange(GuardedExchange):
         return Exchange.put(self, folder, data)
 
     def remove(self, folder: str) -> None:
-        """Nothing is removed: what was sent once can be sent again."""
+        """Remove nothing, so that what was sent once can be sent again."""
 
     def answer_of(self, silo: str, round_: int, step: str = "train") -> bytes:
-        """A genuine answer that anybody can read."""
+        """Return a genuine answer that anybody can read."""
         folder = self.root / "silos" / silo / self.border.job_id / "answers" / f"{round_:06d}-{step}"
         (file,) = folder.glob("*.safetensors")
         return file.read_bytes()
@@ -68,12 +68,12 @@ Lie = Callable[[HostileExchange, str, bytes], ArtifactRef]
 
 
 def sent(change: Callable[[bytes], bytes]) -> Lie:
-    """Other bytes, under their own SHA-256."""
+    """Return a lie that stores other bytes under their own SHA-256."""
     return lambda exchange, folder, data: exchange.leave(folder, change(data))
 
 
 def damaged(change: Callable[[Path], None]) -> Lie:
-    """Other bytes, under the SHA-256 of the right ones; those are never there to be read."""
+    """Return a lie that stores other bytes under the SHA-256 of the right ones, which are never readable."""
 
     def lie(exchange: HostileExchange, folder: str, data: bytes) -> ArtifactRef:
         aside = exchange.root / exchange.leave(f"{folder}-aside", data).path
@@ -89,18 +89,18 @@ def damaged(change: Callable[[Path], None]) -> Lie:
 
 
 def claimed(exchange: HostileExchange, folder: str, data: bytes) -> ArtifactRef:
-    """A terabyte, and a signature that says so."""
+    """Store a terabyte and claim its true size."""
     return replace(damaged(grown)(exchange, folder, data), size=TERABYTE)
 
 
 def replayed(exchange: HostileExchange, folder: str, data: bytes) -> ArtifactRef:
-    """The update of round 1."""
+    """Store the update of round 1 again."""
     (file,) = (exchange.root / folder).with_name("000001").glob("*.safetensors")
     return exchange.leave(folder, file.read_bytes())
 
 
-def signed_anew(key: Callable[[], SiloKey], change: Callable[[Envelope], dict[str, Any]]) -> Lie:
-    """The answer with other parts, under a signature that fits it."""
+def signed_again(key: Callable[[], SiloKey], change: Callable[[Envelope], dict[str, Any]]) -> Lie:
+    """Return a lie that changes parts of the answer and signs it again with `key`."""
 
     def lie(exchange: HostileExchange, folder: str, data: bytes) -> ArtifactRef:
         envelope, _ = read_envelope(data, exchange.border.silo)
@@ -116,7 +116,7 @@ def own() -> SiloKey:
 
 
 def birch_s() -> SiloKey:
-    """Of a trusted silo that plays along."""
+    """Return the key of a trusted silo that cooperates."""
     return load_key(Home(current_home().root.parent / "birch"))
 
 
@@ -124,29 +124,29 @@ def unknown() -> SiloKey:
     return SiloKey(Ed25519PrivateKey.generate(), Path("nowhere"))
 
 
-def asked(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
-    """As if the question had been another."""
+def with_question(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
+    """Change parts of the question that the answer names."""
     return lambda envelope: {"question": replace(envelope.question, **parts)}
 
 
-def told(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
-    """As if the answer had been another."""
+def with_body(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
+    """Change parts of the answer's body."""
     return lambda envelope: {"body": {**envelope.body, **parts}}
 
 
 def elsewhere(old: str, new: str) -> Callable[[Envelope], dict[str, Any]]:
-    """As if the update lay in another folder."""
+    """Change the folder of the update."""
 
     def moved(envelope: Envelope) -> dict[str, Any]:
         update = envelope.body["update"]
         path = re.sub(old, new, update["path"], count=1)
-        return told(update={**update, "path": path})(envelope)
+        return with_body(update={**update, "path": path})(envelope)
 
     return moved
 
 
 def again(silo: str, round_: int, step: str = "train") -> Lie:
-    """A genuine answer is sent again."""
+    """Return a lie that sends a genuine answer again."""
     return lambda exchange, folder, _: exchange.leave(folder, exchange.answer_of(silo, round_, step))
 
 
@@ -164,24 +164,24 @@ def nothing(exchange: HostileExchange, folder: str, data: bytes) -> ArtifactRef:
     return ArtifactRef(folder, "", 0)
 
 
-# The lie -> how it is told, and the reason for which its update is refused.
+# The lie -> how it is made, and the reason for which its update is refused.
 UPDATES: dict[str, tuple[Lie, str]] = {
     **{name: (sent(change), reason) for name, (change, reason) in SENT.items()},
     **{name: (damaged(change), reason) for name, (change, reason) in STORED.items()},
     "replay": (replayed, "base round"),
     "a terabyte, signed": (claimed, f"has {TERABYTE} bytes, but its arrays have"),
 }
-# The same of the answer that names the update.
+# The same for the answer that names the update.
 ANSWERS: dict[str, tuple[Lie, str]] = {
     "unsigned": (sent(unsigned), "is not signed"),
     "signature of zeros": (sent(by_nobody), "has a signature that is not by its key"),
-    "unknown key": (signed_anew(unknown, told()), "is signed with key"),
-    "another silo's key": (signed_anew(birch_s, told()), "is signed with key"),
+    "unknown key": (signed_again(unknown, with_body()), "is signed with key"),
+    "another silo's key": (signed_again(birch_s, with_body()), "is signed with key"),
     "another silo's answer": (again("birch", 1), "is signed with key"),
-    "in another's name": (signed_anew(own, asked(silo="birch")), "speaks for silo 'birch'"),
-    "stale": (signed_anew(own, asked(round=1)), "is to round 1"),
-    "of another model": (signed_anew(own, asked(base_sha256="0" * 64)), "is to base_sha256"),
-    "of another job": (signed_anew(own, asked(job_id="another")), "is to job_id 'another'"),
+    "in another's name": (signed_again(own, with_question(silo="birch")), "speaks for silo 'birch'"),
+    "stale": (signed_again(own, with_question(round=1)), "is to round 1"),
+    "of another model": (signed_again(own, with_question(base_sha256="0" * 64)), "is to base_sha256"),
+    "of another job": (signed_again(own, with_question(job_id="another")), "is to job_id 'another'"),
     "replayed": (again("cedar", 1), "StaleUpdate"),
     "replay of another step": (again("cedar", 0, "check"), "is to kind 'check'"),
     "truncated": (sent(halved), "is not JSON"),
@@ -190,19 +190,19 @@ ANSWERS: dict[str, tuple[Lie, str]] = {
     "bit flipped when stored": (damaged(stored(flipped)), "SHA-256"),
     "oversized": (sent(lambda data: data + b" " * MAX_ANSWER_BYTES), f"at most {MAX_ANSWER_BYTES} are read"),
     "a terabyte": (damaged(grown), f"has {TERABYTE} bytes, at most"),
-    "an update of nobody's": (signed_anew(own, told(update=None)), "of a wrong form"),
-    "no number": (signed_anew(own, told(seconds="nan")), "is no number"),
+    "an update of nobody's": (signed_again(own, with_body(update=None)), "of a wrong form"),
+    "no number": (signed_again(own, with_body(seconds="nan")), "is no number"),
     "less than nothing": (
-        signed_anew(own, told(update={"path": "", "sha256": "", "size": -1})),
+        signed_again(own, with_body(update={"path": "", "sha256": "", "size": -1})),
         "is no count",
     ),
-    "another silo's update": (signed_anew(own, elsewhere("cedar", "birch")), "names 'silos/birch"),
-    "an earlier round's update": (signed_anew(own, elsewhere("/[0-9]{6}/", "/000001/")), "as its update"),
+    "another silo's update": (signed_again(own, elsewhere("cedar", "birch")), "names 'silos/birch"),
+    "an earlier round's update": (signed_again(own, elsewhere("/[0-9]{6}/", "/000001/")), "as its update"),
     "none": (nothing, "left no answer"),
 }
 EVERY = [*UPDATES, *ANSWERS]
 
 
 def lie_of(round_: int) -> str:
-    """The round's lie; empty where the silo is honest."""
+    """Return the round's lie, or an empty string if the silo is honest."""
     return EVERY[round_ - FIRST_LIE] if FIRST_LIE <= round_ < FIRST_LIE + len(EVERY) else ""

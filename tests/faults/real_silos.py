@@ -1,4 +1,4 @@
-"""Silos with real workers, each in processes of its own, to be killed, stopped or replaced."""
+"""Silos with real workers, each in processes of its own, which a test kills, stops or replaces."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _SHORTEST_DEADLINE_S = 30.0
 
 
 def deadline_after(start_s: float) -> float:
-    """Seconds that a silo has for a step, which is less work than to start its worker took: eight times that.
+    """Return the seconds that a silo gets for a step: eight times what its worker took to start.
 
-    Whoever misses a deadline is left out, so that tests where some have to miss it follow the machine's load.
+    A step is less work than that. A client that misses it is left out, so it follows the machine's load.
     """
     return max(_SHORTEST_DEADLINE_S, round(8 * start_s))
 
@@ -61,7 +61,7 @@ class Hung:
         os.mkfifo(path)
 
     def is_read(self) -> bool:
-        """Whether somebody waits for it; who does so waits on."""
+        """Return whether a process waits for the file. It keeps waiting."""
         try:
             writer = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
@@ -73,7 +73,7 @@ class Hung:
         return True
 
     def release(self) -> None:
-        """The file is there again, also for who waits."""
+        """Restore the file, also for its waiting readers."""
         assert self.writer is not None
         self.path.unlink()
         self.path.write_bytes(self.content)
@@ -121,17 +121,17 @@ class Silos:
         TrustStore(self.federation.home).trust(name, make_key(self.home(name)).public)
 
     def start(self, *names: str, program: str = "flows", **environ: str) -> None:
-        """The silos' workers poll for work.
+        """Start the silos' workers. Wait until they poll for work.
 
         Args:
             *names: of the silos.
-            program: the module that is run, with the arguments of fedrec's own.
-            **environ: what its environment has besides.
+            program: the module that is run, with the arguments of `python -m flows`.
+            **environ: additions to its environment.
         """
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
         began = time.monotonic()
         for name in names:
-            # What it says is there at once, which Python does for terminals only.
+            # Without this, Python writes its output at once for terminals only.
             own = {"FEDREC_HOME": str(self.home(name).root), "PYTHONUNBUFFERED": "1"}
             with (self.root / f"{name}.log").open("wb") as log:
                 self.running[name] = subprocess.Popen(
@@ -151,7 +151,7 @@ class Silos:
         return "started!" in log
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """To the silo's worker and everything that it has forked."""
+        """Send a signal to the silo's worker and everything that it has forked."""
         os.killpg(self.running[name].pid, number)
 
     def kill(self, name: str) -> None:
@@ -174,7 +174,7 @@ class Silos:
         )
 
     def hang(self, name: str) -> Hung:
-        """The silo's next training waits while it reads its users' state, the one there is now."""
+        """Make the silo's next training wait while it reads its newest users' state."""
         (job,) = (self.home(name).silos / name / "state").iterdir()
         (state,) = job.iterdir()
         return Hung(state)
@@ -183,12 +183,12 @@ class Silos:
         return any((self.exchange / "silos" / name).glob(f"*/answers/{round_:06d}-train/*.safetensors"))
 
     def run_state(self, name: str, round_: int) -> str:
-        """Of the silo's training run of the round in Prefect; empty where there is none."""
+        """Return the state of the silo's training run of the round in Prefect, or an empty string."""
         run = self._run(name, round_)
         return run.state.type.value if run else ""
 
     def is_watched(self, name: str, round_: int) -> bool:
-        """Whether Prefect has heard a heartbeat of the silo's training run, and will miss the next one."""
+        """Return whether Prefect has a heartbeat of the silo's training run and would miss the next one."""
         run = self._run(name, round_)
         heard = {
             "event": {"name": ["prefect.flow-run.heartbeat"]},
@@ -203,7 +203,7 @@ class Silos:
             return bool(json.load(answer)["events"])
 
     def call_off(self, name: str, round_: int) -> None:
-        """As whoever cancels the silo's training run in Prefect's UI."""
+        """Cancel the silo's training run as a user of Prefect's UI does."""
         from prefect.client.orchestration import get_client
         from prefect.states import Cancelling
 
@@ -217,12 +217,12 @@ class Silos:
 
         steps = FlowFilter(name=FlowFilterName(any_=["silo-step"]))
         with get_client(sync_client=True) as client:
-            # The newest, because the server is the whole session's.
+            # The newest ones, because the server is the whole session's.
             runs = client.read_flow_runs(
                 flow_filter=steps, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=30
             )
         for run in runs:
-            # By its parameters, because a run has its name only once it has begun.
+            # Found by its parameters, because a run gets its name only when it begins.
             asked = run.parameters["asked"]
             order = asked["order"]
             mine = order["job"]["job_id"].startswith(self.federation.name)
@@ -232,7 +232,7 @@ class Silos:
 
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
-        """Prefect's server does not miss the heartbeats of a silo, however long the deadline is."""
+        """Let Prefect's server ignore missing heartbeats of a silo, however long the deadline is."""
         from prefect.client.orchestration import get_client
 
         with get_client(sync_client=True) as client:
@@ -244,14 +244,14 @@ class Silos:
                 client.resume_automation(watch.id)
 
     def left(self, name: str, round_: int) -> list[str]:
-        """What the silo's ledger says has left it in the round."""
+        """Return what left the silo in the round, according to its egress ledger."""
         entries = EgressLedger(self.home(name)).read_verified().entries
         return [each.body["what"] for each in entries if each.body["round"] == round_]
 
 
 @contextlib.contextmanager
 def deployed(root: Path, federation: Federation) -> Iterator[Silos]:
-    """Three enrolled silos that Prefect knows, with no worker yet; what is started is killed in the end."""
+    """Deploy three enrolled silos in Prefect, with no worker yet. All workers are killed in the end."""
     from prefect.settings import PREFECT_API_URL
 
     silos = Silos(root / "silos", federation, str(PREFECT_API_URL.value()))
@@ -270,12 +270,12 @@ def deployed(root: Path, federation: Federation) -> Iterator[Silos]:
 
 
 class Meanwhile:
-    """Something that happens to silos while the job goes on; its failure is the test's."""
+    """Something that happens to silos while the job runs. Its failure fails the test."""
 
     def __init__(self, steps: Callable[[], None]) -> None:
         self._steps = steps
         self._error: BaseException | None = None
-        # Prefect's settings are those of the context.
+        # Prefect's settings belong to the context.
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,))
         self._thread.start()
 
@@ -292,14 +292,14 @@ class Meanwhile:
 
 
 def run(silos: Silos, config: TrainingConfig, hear: Callable[[int], Meanwhile | None]) -> dict[str, Any]:
-    """The job's result; `hear` is told of every round that is over, before the next one begins."""
+    """Run the job and return its result. `hear` is called after every round, before the next one begins."""
     others: list[Meanwhile | None] = []
 
-    def told(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if event.round:
             others.append(hear(event.round))
 
-    with listening(told):
+    with listening(on_event):
         result = silos.federation.run(config)
     for each in others:
         if each:

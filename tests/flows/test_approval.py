@@ -1,4 +1,4 @@
-"""A promotion that waits for a person, resumed as Prefect's UI does it: through the API, with the form."""
+"""A promotion that waits for a person, resumed as in Prefect's UI: through the API, with the form."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Waiting:
             return client.read_flow_runs()
 
 
-def test_nobody_becomes_champion_before_a_person_approves(world, evaluated):
+def test_no_version_becomes_champion_before_a_person_approves(world, evaluated):
     world.register(1, evaluated(0.30))
     waiting = Waiting()
 
@@ -76,7 +76,7 @@ def test_nobody_becomes_champion_before_a_person_approves(world, evaluated):
     keyset = run.state.state_details.run_input_keyset
     assert {"description", "schema"} <= set(keyset)
 
-    # The form is typed: what does not fit it is refused, and the run goes on waiting.
+    # The form has types: values that do not fit are refused, and the run keeps waiting.
     refused = waiting.resume(run.id, approve=True)
     assert "approver" in str(refused.details)
     waiting.resume(run.id, approve=True, approver="ada", note="looks right")
@@ -108,7 +108,7 @@ def test_a_refusal_by_a_person_is_a_decision_with_their_name(world, evaluated):
     assert state["promoted"] is False
 
 
-def test_nobody_is_asked_where_a_gate_has_refused_already(world):
+def test_a_version_that_a_gate_refused_needs_no_approval(world):
     world.register(1, None)
     waiting = Waiting(version=1)
 
@@ -125,7 +125,7 @@ def test_no_answer_in_time_is_a_refusal(world, evaluated):
 
     waiting.ended()
 
-    # Prefect calls a run Failed that nobody resumed; the ledger has the decision all the same.
+    # Prefect calls a run Failed if nobody resumes it. The ledger has the decision all the same.
     assert "never resumed" in str(waiting.failure)
     [entry] = ledger.read(world.home).entries
     assert (entry.body["accepted"], entry.body["actor"]) == (False, "schedule")

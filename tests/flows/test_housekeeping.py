@@ -1,4 +1,4 @@
-"""Housekeeping on a real home: what died has ended, and what nobody needs is gone."""
+"""Housekeeping on a real home: dead runs are ended, and files that nothing needs are removed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 
 def finished_job(place: Home, name: str, day: int, untracked: int | None = None) -> list[ArtifactRef]:
-    """A job of rounds 0 to 2 that has ended, with a report; returns its models in the exchange."""
+    """Return the models in the exchange of a finished job of rounds 0 to 2 with a report."""
     exchange = Exchange(place.exchange.as_uri())
     models = []
     opened = opening(opened_at=f"2026-11-{day:02d}T00:00:00+00:00")
@@ -56,7 +56,7 @@ def kept(place: Home, models: list[ArtifactRef]) -> list[bool]:
 
 
 def serve(place: Home, model: ArtifactRef) -> None:
-    """The model is the champion."""
+    """Make the model the champion."""
     client = registry.client(place)
     registry.ensure_registered_model(client, "movies")
     record = evaluated_round(1, model_sha256=model.sha256)
@@ -66,7 +66,7 @@ def serve(place: Home, model: ArtifactRef) -> None:
     client.set_terminated(run.info.run_id)
 
 
-def test_finished_jobs_keep_what_is_needed(place: Home) -> None:
+def test_of_finished_jobs_the_needed_files_are_kept(place: Home) -> None:
     from flows.housekeeping import housekeeping
 
     old = finished_job(place, "old", day=1)
@@ -94,7 +94,7 @@ def test_finished_jobs_keep_what_is_needed(place: Home) -> None:
     assert (again["models_removed"], again["reports_removed"]) == (0, [])
 
 
-def test_what_died_has_ended_and_what_lives_goes_on(place: Home) -> None:
+def test_dead_runs_are_ended_and_living_ones_continue(place: Home) -> None:
     from prefect.client.orchestration import get_client
     from prefect.states import Running
 
@@ -127,8 +127,8 @@ def test_what_died_has_ended_and_what_lives_goes_on(place: Home) -> None:
     assert status == {"dead-1": "KILLED", "alive-1": "RUNNING", "elsewhere-1": "RUNNING"}
 
 
-def test_what_a_dead_job_could_not_tell_is_told(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow was away when the job was opened, and its process is gone since."""
+def test_the_records_of_a_dead_job_are_sent(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow was away when the job was opened, and its process has ended since."""
     from flows.housekeeping import housekeeping
 
     items = place.root / "items.parquet"
@@ -155,11 +155,11 @@ def test_what_a_dead_job_could_not_tell_is_told(place: Home, monkeypatch: pytest
     assert run.data.params["model_name"] == "movies"
     assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["ash"]
     assert Path(client.download_artifacts(run.info.run_id, "catalog/items.parquet")).read_bytes() == b"items"
-    # Its lease is nobody's.
+    # No process holds its lease.
     take(journal.folder).release()
 
 
-def test_an_empty_home_needs_nothing(place: Home) -> None:
+def test_an_empty_home_needs_no_housekeeping(place: Home) -> None:
     from flows.housekeeping import housekeeping
 
     assert housekeeping() == {

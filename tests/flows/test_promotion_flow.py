@@ -1,4 +1,4 @@
-"""Promotion, rollback and audit as a user meets them, on a real registry and a real Prefect."""
+"""Promotion, rollback and audit as a user runs them, on a real registry and a real Prefect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fedrec(*arguments: str) -> Result:
 
 
 def answer(*arguments: str, exit_code: int = 0) -> dict:
-    """The one object on stdout."""
+    """Return the one object on stdout."""
     result = fedrec(*arguments, "--json")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -35,7 +35,7 @@ def answer(*arguments: str, exit_code: int = 0) -> dict:
 
 
 def refusal(*arguments: str) -> FedrecError:
-    """The error that a command ends with."""
+    """Return the error with which a command ends."""
     error = fedrec(*arguments).exception
     assert isinstance(error, FedrecError), error
     return error
@@ -77,7 +77,7 @@ def test_a_champion_is_not_promoted_again(world, evaluated):
     assert "champion already" in fedrec("promote").stdout
 
 
-def test_a_worse_version_is_refused_with_reasons_and_written_down(world, evaluated):
+def test_a_worse_version_is_refused_with_reasons_and_recorded(world, evaluated):
     world.register(1, evaluated(0.30))
     world.register(2, evaluated(0.29))
     answer("promote", "--version", "1")
@@ -87,12 +87,12 @@ def test_a_worse_version_is_refused_with_reasons_and_written_down(world, evaluat
     assert (outcome["promoted"], failed(outcome)) == (False, ["quality"])
     assert world.aliases() == {"champion": 1}
     assert ledger.read(world.home).entries[-1].body["accepted"] is False
-    # .29 is 3.3 % below .30: a tolerance of 5 % lets it pass.
+    # .29 is 3.3 % below .30, so a tolerance of 5 % accepts it.
     assert answer("promote", "--tolerance", "0.05")["previous"] == 1
     assert world.aliases() == {"champion": 2, "previous": 1}
 
 
-def test_a_refusal_is_shown_to_people_with_what_was_required(world, evaluated):
+def test_a_refusal_is_printed_with_its_requirements(world, evaluated):
     world.register(1, evaluated(0.30))
     world.register(2, evaluated(0.10))
     fedrec("promote", "--version", "1")
@@ -115,7 +115,7 @@ def test_a_breach_and_a_missing_evaluation_are_refused(world):
     assert world.aliases() == {}
 
 
-def test_a_client_that_falls_is_refused_though_the_mean_rises(world, evaluated):
+def test_a_client_that_falls_is_refused_although_the_mean_rises(world, evaluated):
     world.register(1, evaluated(0.30, {"alpha": (0.6, 300.0), "beta": (0.6, 100.0)}))
     world.register(2, evaluated(0.32, {"alpha": (0.7, 300.0), "beta": (0.2, 100.0)}))
     answer("promote", "--version", "1")
@@ -141,7 +141,7 @@ def test_a_corrupted_artefact_is_refused(world, evaluated):
         answer("recommend", "--history", "Toy Story", "--version", "1")
 
 
-def test_rollback_goes_back_champion_by_champion(world, evaluated):
+def test_rollback_returns_to_one_champion_after_the_other(world, evaluated):
     for round_ in (1, 2, 3):
         world.register(round_, evaluated(0.30))
         answer("promote", "--version", str(round_))
@@ -173,7 +173,7 @@ def test_an_interrupted_promotion_is_completed_by_the_next_command(world, evalua
     for round_ in (1, 2):
         world.register(round_, evaluated(0.30))
         answer("promote", "--version", str(round_))
-    # What a crash right after the decision leaves: no applied entry, and the aliases of before.
+    # What a crash right after the decision leaves: no applied entry, and the earlier aliases.
     whole = world.home.ledger.read_bytes().splitlines(keepends=True)
     world.home.ledger.write_bytes(b"".join(whole[:3]))
     third = ledger.read(world.home).entries[2]
@@ -215,7 +215,7 @@ def test_an_edited_ledger_fails_every_command(world, evaluated):
     assert world.aliases() == {"champion": 1}
 
 
-def test_audit_tells_who_when_why_on_what_and_with_which_gates(world, evaluated):
+def test_audit_reports_who_when_why_on_which_data_and_with_which_gates(world, evaluated):
     world.register(1, evaluated(0.30))
     world.register(2, evaluated(0.10))
     answer("promote", "--version", "1", "--actor", "ada", "--reason", "first [one]")
@@ -236,7 +236,7 @@ def test_audit_tells_who_when_why_on_what_and_with_which_gates(world, evaluated)
     assert "refused" in fedrec("audit").stdout
 
 
-def test_audit_of_what_was_never_decided_says_so(world, evaluated):
+def test_audit_without_any_decision_says_so(world, evaluated):
     world.register(1, evaluated(0.30))
 
     assert answer("audit") == {"model_name": "movies", "champion": None, "decisions": []}
@@ -246,7 +246,7 @@ def test_audit_of_what_was_never_decided_says_so(world, evaluated):
     assert isinstance(refusal("audit", "1", "--verify"), InvalidInput)
 
 
-def test_nothing_to_promote_is_said_before_prefect_starts(world):
+def test_a_model_without_versions_is_reported_before_prefect_starts(world):
     for arguments, words in (
         (("promote",), "No version of 'movies' was evaluated yet"),
         (("promote", "--version", "7"), "has no version 7"),

@@ -1,4 +1,4 @@
-"""The training flow on a small federation: what it returns, what it leaves behind, and that it repeats."""
+"""The training flow on a small federation: what it returns, what it stores, and that it is repeatable."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from models.errors import InvalidConfig
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.kernel.metric import as_json, total, values
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
-from models.recommenders.families.specs import spec_of
+from models.recommenders.families.registry import history_scores, spec_of
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.clients.evaluate import rank_cases
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
@@ -30,29 +28,19 @@ from tasks.local.home import Home
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.job_result import JobResult
 from tasks.tuning.trial import open_clients
+from tests.worlds.mlflow_home import put_database
 
 METRICS = {"hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"}
 CLIENTS = ["ash", "birch", "cedar"]
 
 
-@pytest.fixture(scope="module")
-def schema(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with nothing in it: making one takes seconds, copying it none."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def enter(tmp_path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that makes a fresh home and moves there."""
+def enter(tmp_path: Path, prefect_server: None, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes a fresh home and makes the environment name it."""
 
     def entered(name: str) -> Home:
         home = Home(tmp_path / name)
-        home.mlflow.mkdir(parents=True)
-        shutil.copy(schema, home.mlflow / "mlflow.db")
+        put_database(home, empty_database)
         monkeypatch.setenv("FEDREC_HOME", str(home.root))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home.mlflow / 'mlflow.db'}")
         return home
@@ -94,7 +82,7 @@ def _check_explanation(client: Any, result: dict[str, Any]) -> None:
     assert all(isinstance(each["validation_benefit"], float) for each in result["clients"])
 
 
-def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
+def test_a_whole_job_returns_and_stores_its_results(enter: Any, partition_dir: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     home = enter("home")
@@ -168,12 +156,12 @@ def test_a_whole_job(enter: Any, partition_dir: Path) -> None:
     assert not list(home.exchange.glob("*/updates"))
 
 
-def test_one_seed_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> None:
-    """Whatever the threads, the home and the place of the data."""
+def test_one_seed_gives_one_model(enter: Any, partition_dir: Path, tmp_path: Path) -> None:
+    """Threads, the home and the place of the data make no difference."""
     enter("one")
     config = small(partition_dir, federation={"rounds": 2, "cohort_share": 0.6}, seed=5)
     one = run(config.model_copy(update={"runner": config.runner.model_copy(update={"threads": 1})}))
-    # Two of three clients (0.6 of 3, rounded up) are asked.
+    # Two of three clients (0.6 of 3, rounded up) are selected.
     assert [len(each["accepted"]) for each in one["rounds"]] == [2, 2]
     assert all(each["rejected"] == [] for each in one["rounds"])
 
@@ -216,7 +204,7 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
         simulation.run_round()
     model = replace(simulation.model, catalog_digest=partition.catalog.digest)
     metrics = total(
-        ranking_metrics(rank_cases(silo, history_scores(model.items, silo.histories), "test"))
+        ranking_metrics(silo.ranks(history_scores(model.items, silo.histories), "test"))
         for silo in silos.values()
     )
 
@@ -226,8 +214,8 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
     assert result["final"]["federated"] == pytest.approx(values(as_json(metrics)))
 
 
-def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:
-    """A job that starts from the champion starts from its very model and from the users that belong to it."""
+def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> None:
+    """Such a job starts from the champion's model and from the users that belong to it."""
     from mlflow.tracking import MlflowClient
 
     home = enter("home")
@@ -243,7 +231,7 @@ def test_a_champion_goes_on(enter: Any, partition_dir: Path) -> None:
     assert second["rounds"][0]["version"] == 3
 
 
-def test_ials_goes_on_from_a_champion_of_its_own_family(enter: Any, partition_dir: Path) -> None:
+def test_ials_can_start_from_a_champion_of_its_own_family(enter: Any, partition_dir: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     enter("home")
@@ -253,7 +241,7 @@ def test_ials_goes_on_from_a_champion_of_its_own_family(enter: Any, partition_di
     MlflowClient().set_registered_model_alias("small-model", "champion", "2")
     going_on = config.model_copy(update={"train": spec_of(ials), "start_from": "champion"})
     second = run(going_on)
-    # Users are kept nowhere, so that its first round is the third of the job before, to the last byte.
+    # No users are kept, so its first round equals the third of the previous job, to the last byte.
     assert second["rounds"][0]["drift"] == first["rounds"][2]["drift"]
     with pytest.raises(InvalidConfig, match=r"holds ItemFactors, but.*makes ItemArrays") as caught:
         run(config.model_copy(update={"start_from": "champion"}))
@@ -272,10 +260,10 @@ def test_ratings_train_through_the_same_flow(
     assert (result["status"], result["exit_code"]) == ("finished", 0)
     final = result["final"]
     assert set(final["federated"]) == {*RATING_METRICS, INSIDE_90}
-    # The chain over silos is the chain on pooled data; their sums travel as float32.
+    # The chain over silos equals the chain on pooled data, up to their float32 sums.
     assert final["federated"] == pytest.approx(final["centralised"], abs=1e-2)
     first, last = (result["rounds"][place]["metrics"]["validation/rmse"] for place in (0, -1))
-    # Ratings reach from 2 to 5: what is usual for a user and the taste explain them all.
+    # Ratings range from 2 to 5. A user's usual rating and taste explain them all.
     assert last < 0.5 * first
     assert all(one["accepted"] == CLIENTS for one in result["rounds"])
     assert all(client["benefit"] is not None for client in result["clients"])
@@ -289,7 +277,9 @@ def test_ratings_train_through_the_same_flow(
     ("loss", "rule"),
     [("bpr", "sum"), ("logistic", "mean"), ("warp-kos", "weighted_mean")],
 )
-def test_losses_and_merge_rules(enter: Any, partition_dir: Path, loss: str, rule: str) -> None:
+def test_a_job_trains_with_every_kind_of_loss_and_merge_rule(
+    enter: Any, partition_dir: Path, loss: str, rule: str
+) -> None:
     enter("home")
     result = run(small(partition_dir, train={"loss": loss, "merge_rule": rule}))
     assert result["exit_code"] == 0

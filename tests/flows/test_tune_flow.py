@@ -1,4 +1,4 @@
-"""A search as a flow: kept, tracked, and gone on with."""
+"""A search as a flow: stored, tracked, and continued."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def search(**changes: Any) -> TuningConfig:
 
 
 @pytest.mark.parametrize("arm", ["federated", "centralised"])
-def test_more_trials_add_to_those_that_are_done(
+def test_more_trials_are_added_to_the_finished_ones(
     home: Path, partition_dir: Path, prefect_server: None, arm: Any
 ) -> None:
     given = config(partition_dir), search(), arm
@@ -68,7 +68,7 @@ def test_more_trials_add_to_those_that_are_done(
     }
 
 
-def test_a_trial_that_diverges_is_kept_as_one_that_failed(
+def test_a_trial_that_diverges_is_stored_as_failed(
     home: Path, partition_dir: Path, prefect_server: None
 ) -> None:
     wild = search(both={"train.learning_rate": {"choices": [1e30]}})
@@ -86,7 +86,7 @@ def test_a_trial_that_diverges_is_kept_as_one_that_failed(
         ({"federated": {"train.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
     ],
 )
-def test_a_key_or_value_that_the_configuration_does_not_know_is_said_before_the_search(
+def test_an_unknown_key_or_value_is_reported_before_the_search(
     partition_dir: Path, changes: dict[str, Any], arm: Any, message: str
 ) -> None:
     with pytest.raises(InvalidConfig, match=message):
@@ -102,7 +102,7 @@ def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(p
     assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
 
 
-def test_data_are_pooled_only_where_that_is_allowed(partition_dir: Path) -> None:
+def test_data_are_pooled_only_if_that_is_allowed(partition_dir: Path) -> None:
     guarded = config(partition_dir, evaluation={"negatives": 9, "pooling_allowed": False})
     assert opened_search(guarded, search(), "federated").arm == "federated"
     with pytest.raises(InvalidConfig, match="pooling_allowed does not allow"):

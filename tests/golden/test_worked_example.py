@@ -1,7 +1,7 @@
 """A worked example of federated averaging, digit by digit, through the real merge.
 
-Three clients hold 1000, 800 and 600 samples. All start from w and see the gradients -0.5, -0.3 and -0.2; with
-the learning rate 0.1 their steps are +0.05, +0.03 and +0.02.
+Three clients hold 1000, 800 and 600 samples. All start from w and compute the gradients -0.5, -0.3 and -0.2.
+With the learning rate 0.1 their steps are +0.05, +0.03 and +0.02.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ START = 0.25
 
 
 def model_at(w: float) -> ItemArrays:
-    """One item with one dimension: embedding and bias are both w, and no accumulator ever moves."""
+    """Return one item with one dimension: embedding and bias are both w, and no accumulator moves."""
     return ItemArrays(
         embeddings=np.array([[w]], dtype=np.float32),
         biases=np.array([w], dtype=np.float32),
@@ -46,7 +46,7 @@ def test_the_clients_steps_are_those_of_the_example():
         ("adagrad_sum", 0.1),  # accumulators of one divide by one
     ],
 )
-def test_the_merged_model_moves_as_the_example_says(name, moved):
+def test_the_merged_model_moves_as_in_the_example(name, moved):
     rule = merge_rule(name)
     base = GlobalModel(round=0, catalog_digest="catalogue", items=model_at(START))
     state = rule.empty(base)

@@ -1,13 +1,7 @@
-"""A job, its promotion and a recommendation against a real MLflow server that passes artefacts on itself."""
+"""A job, its promotion and a recommendation through a real MLflow server that also carries the artefacts."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +10,17 @@ import pytest
 
 from flows.settings.training_config import parse_config
 from models.errors import CorruptArtifact, NotFound
-from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.scoring.recommend import answer
 from tasks.tracking import registry
-from tests.servers.free_port import free_port
+from tests.servers.mlflow_server import MlflowServer
 
 
 @pytest.fixture
-def served(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder where a server keeps artefacts; the environment names the server by HTTP alone."""
-    folder, port = tmp_path / "server", free_port()
-    folder.mkdir()
-    environ = os.environ | settings(Home(home))
-    environ.pop("MLFLOW_TRACKING_URI")
-    command = [str(Path(sys.executable).parent / "mlflow"), "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-            yield folder / "artifacts"
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
-                return
-        except OSError:
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+def served(mlflow_server: MlflowServer) -> Path:
+    """Return the folder where a server keeps artefacts. The environment names the server by HTTP alone."""
+    mlflow_server.start()
+    return mlflow_server.folder / "artifacts"
 
 
 def trained(partition_dir: Path) -> dict[str, Any]:
@@ -73,15 +41,15 @@ def trained(partition_dir: Path) -> dict[str, Any]:
 
 
 def assert_mlflow_answers_alike(found: dict[str, Any]) -> None:
-    """The champion, loaded by nothing but MLflow, recommends what `fedrec recommend` does."""
+    """Assert that the champion, loaded by MLflow alone, recommends what `fedrec recommend` does."""
     import mlflow
 
     model = mlflow.pyfunc.load_model("models:/movies@champion")
     history = [item["item_id"] for item in found["history"]]
-    (told,) = model.predict(pd.DataFrame({"history": [history]}), params={"k": 3}).to_dict("records")
-    assert told["item_ids"] == [item["item_id"] for item in found["recommendations"]]
-    assert told["titles"] == [item["title"] for item in found["recommendations"]]
-    assert told["scores"] == pytest.approx([item["score"] for item in found["recommendations"]], abs=1e-5)
+    (answered,) = model.predict(pd.DataFrame({"history": [history]}), params={"k": 3}).to_dict("records")
+    assert answered["item_ids"] == [item["item_id"] for item in found["recommendations"]]
+    assert answered["titles"] == [item["title"] for item in found["recommendations"]]
+    assert answered["scores"] == pytest.approx([item["score"] for item in found["recommendations"]], abs=1e-5)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -96,7 +64,7 @@ def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home,
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     assert run.info.status == "FINISHED"
 
-    # Every byte went through the server: this home has no folder of artefacts.
+    # Every byte went through the server, so this home has no folder of artefacts.
     assert not (Home(home).mlflow / "artifacts").exists()
     files = {path.relative_to(served).as_posix() for path in served.rglob("*.safetensors")}
     names = {name.split("/artifacts/")[1] for name in files}

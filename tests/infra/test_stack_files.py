@@ -1,4 +1,4 @@
-"""What stands below infra/ holds together: Procfile and compose file start the same services."""
+"""The files below infra/ agree: Procfile and compose file start the same services."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (INFRA / "Dockerfile").read_text()
 SILOS = ["silo-01", "silo-02", "silo-03"]
-# The programs' own settings may differ in nothing but addresses.
+# The programs' own settings may differ in their addresses only.
 ADDRESSES = {
     "127.0.0.1": "HOST",
     "0.0.0.0": "HOST",  # noqa: S104
@@ -35,7 +36,7 @@ ADDRESSES = {
 
 
 def procfile() -> dict[str, tuple[set[str], list[str]]]:
-    """Service -> (names of its environment, its command without what waits for others)."""
+    """Return each service's environment names and its command, without the parts that wait for others."""
     found = {}
     for line in (INFRA / "Procfile.stack").read_text().splitlines():
         if line.startswith("#"):
@@ -61,19 +62,19 @@ def test_both_ways_start_the_same_services():
 def test_a_service_is_the_same_in_both(name):
     variables, command = procfile()[name]
     assert neutral(command) == neutral(SERVICES[name]["command"])
-    # A password comes from a file here and from the environment there; MLflow is known by other names there.
+    # The password comes from a file here and from the environment there. MLflow has another address there.
     others = set(SERVICES[name]["environment"]) - {"MLFLOW_SERVER_ALLOWED_HOSTS"}
     assert variables == {"PGPASSFILE" if each == "PGPASSWORD" else each for each in others}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_is_pinned_watched_and_waited_for(name):
+def test_a_container_is_pinned_checked_and_waited_for(name):
     service = SERVICES[name]
     assert re.fullmatch(r"[a-z]+:\d+\.\d+[\w.-]*", service["image"])
     assert service["healthcheck"]["test"][0] == "CMD"
     assert all(each["condition"] == "service_healthy" for each in service.get("depends_on", {}).values())
     assert set(service.get("depends_on", {})) <= set(SERVICES)
-    # Nobody but this machine reaches a port.
+    # Only this machine can reach a port.
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     for volume in service["volumes"]:
         source = volume.rpartition("}")[0] or volume.partition(":")[0]
@@ -83,7 +84,7 @@ def test_a_container_is_pinned_watched_and_waited_for(name):
             assert source in COMPOSE["volumes"]
 
 
-def test_health_checks_and_addresses_name_ports_that_are_served():
+def test_health_checks_and_addresses_name_served_ports():
     for name in ("prefect", "mlflow", "serving"):
         port = SERVICES[name]["command"][SERVICES[name]["command"].index("--port") + 1]
         assert f"127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
@@ -94,7 +95,7 @@ def test_health_checks_and_addresses_name_ports_that_are_served():
     assert "mlflow:5000" in SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
 
 
-def test_no_two_silos_share_more_than_the_exchange():
+def test_silos_share_only_the_exchange():
     for name in SILOS:
         own, exchange = SERVICES[name]["volumes"]
         assert own.endswith(f"}}/silos/{name}:/data")
@@ -117,7 +118,7 @@ def test_no_file_holds_a_secret():
     assert (INFRA / ".gitignore").read_text().split() == ["compose.env"]
 
 
-def test_the_image_is_pinned_locked_and_runs_as_nobody_special():
+def test_the_image_is_pinned_locked_and_runs_as_an_ordinary_user():
     instructions = re.sub(r"\\\n", " ", DOCKERFILE)
     bases = re.findall(r"^FROM (\S+)", instructions, re.MULTILINE)
     assert len(bases) == 2
@@ -131,7 +132,13 @@ def test_the_image_is_pinned_locked_and_runs_as_nobody_special():
     assert not re.search(r"^(ADD|ARG|ENV) .*(PASSWORD|SECRET|TOKEN)", instructions, re.MULTILINE)
 
 
-def test_docker_sees_everything_that_the_image_copies_and_no_data():
+@pytest.mark.parametrize("file", ["prefect.yaml", "infra/stack/prefect.yaml"])
+def test_a_deployment_file_names_the_prefect_that_is_installed(file):
+    declared = yaml.safe_load((ROOT / file).read_text())
+    assert declared["prefect-version"] == version("prefect")
+
+
+def test_docker_receives_everything_that_the_image_copies_and_no_data():
     ignored = (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
     assert "*" in ignored
     let_in = {line[1:] for line in ignored if line.startswith("!")}
@@ -185,7 +192,7 @@ def test_the_excerpts_for_kubernetes_are_valid_yaml():
 
 
 def test_make_s_child_is_the_stack_itself():
-    # Make hands SIGTERM to its child alone: a shell between would die and leave everything running.
+    # Make sends SIGTERM to its child alone. A shell in between would die and leave everything running.
     recipe = (ROOT / "Makefile").read_text().partition("\nstack:")[2].partition("\n\n")[0]
     assert re.search(r'^\t@PATH="[^"]+" exec sh infra/stack/up\.sh ', recipe, re.MULTILINE)
     assert (INFRA / "stack" / "up.sh").read_text().splitlines()[-1].startswith("exec honcho ")

@@ -1,4 +1,4 @@
-"""Every error of the family crosses process borders whole."""
+"""Every error of fedrec crosses process borders whole."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_without_a_next_step_the_message_is_what_happened():
     assert str(FedrecError("It broke.")) == "It broke."
 
 
-def test_exit_codes_are_those_that_the_command_promises():
+def test_exit_codes_are_those_of_the_command_s_help():
     # 0 done, 1 failed, 2 wrong input, 3 quorum, 4 refused, 5 contract, 6 ledger: see `fedrec --help`.
     special = {
         errors.InvalidInput: 2,

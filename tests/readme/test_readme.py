@@ -1,4 +1,4 @@
-"""The README stays true: its commands run as they stand there, and it names every command there is."""
+"""The README is true: its commands run as printed there, and it names every command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ README = (CHECKOUT / "README.md").read_text()
 
 
 def _block_below(heading: str) -> str:
-    """The first code block below a heading."""
+    """Return the first code block below a heading."""
     section = README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     found = re.search(r"```\n(.*?)```", section, re.DOTALL)
     assert found, f"no code block below {heading!r}"
@@ -27,7 +27,7 @@ def _block_below(heading: str) -> str:
 
 
 def _shop(folder: Path) -> None:
-    """The files that the README's example speaks of: two regions, two tastes."""
+    """Write the files of the README's example: two regions, two tastes."""
     articles = ["Espresso cups", "Moka pot", "Grinder", "Milk jug", "Tea pot", "Tea cups", "Infuser", "Honey"]
     pd.DataFrame({"item_id": range(8), "title": articles}).to_csv(folder / "articles.csv", index=False)
     sales = [
@@ -60,7 +60,7 @@ def test_make_targets_exist() -> None:
 
 @pytest.mark.timeout(300)
 def test_own_data_example_runs(tmp_path: Path, home: Path) -> None:
-    """The four commands of the example, as a shell reads them, with fewer rounds to save time."""
+    """Run the four commands of the example as a shell reads them, with fewer rounds to save time."""
     _shop(tmp_path)
     (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
     commands = _block_below("Your own data").replace("fedrec train", "fedrec train --set federation.rounds=3")

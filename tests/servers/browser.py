@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-# A browser that asks nobody but the page that it is sent to.
+# The browser contacts no address but the page's.
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -23,7 +23,7 @@ _FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium with an empty profile of its own, or a skip where none is installed."""
+    """Start a headless Chromium with an empty profile. Skip the test if none is installed."""
     program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("Chromium is not installed; infra/install-test-servers.sh installs it.")
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """An empty page with cookies and storage of its own; whatever its scripts complain of fails the test."""
+    """Open an empty page with its own cookies and storage. Errors of its scripts fail the test."""
     context = browser.new_context(viewport={"width": 1100, "height": 900})
     context.set_default_timeout(20_000)
     found = context.new_page()
@@ -44,5 +44,5 @@ def page(browser: Browser) -> Iterator[Page]:
     found.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     yield found
     context.close()
-    # A reply that is an error is logged, too, and some tests ask for one.
+    # An error reply is logged too, and some tests request one.
     assert [text for text in complaints if not text.startswith("Failed to load resource")] == []

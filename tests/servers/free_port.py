@@ -1,4 +1,4 @@
-"""A TCP port of 127.0.0.1 that nobody listens on."""
+"""A TCP port of 127.0.0.1 on which nothing listens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; the caller takes it at once."""
+    """Return a port that was free a moment ago. The caller takes it at once."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]

@@ -1,7 +1,7 @@
 """A real MLflow server for tests that can be stopped and started again, on a free port of 127.0.0.1.
 
 A pytest plugin: `mlflow_server` is one server for one test, not yet started, with an empty database and a
-folder of artefacts that only it sees; the environment names it by HTTP.
+folder of artefacts that only it sees. The environment names it by HTTP.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.local.environment import settings
+from tasks.local.home import Home
 from tests.servers.server_process import ServerProcess, without
 
 
 class MlflowServer(ServerProcess):
-    """MLflow's server, which ends in the middle of whatever it does."""
+    """MLflow's server. It is killed in the middle of its work."""
 
     ended_by = signal.SIGKILL
 
@@ -32,12 +34,18 @@ class MlflowServer(ServerProcess):
 
     @property
     def environment(self) -> dict[str, str]:
-        return without("MLFLOW_TRACKING_URI")
+        return without("MLFLOW_TRACKING_URI") | server_settings(self.folder)
+
+
+def server_settings(folder: Path) -> dict[str, str]:
+    """Return the settings of a process of MLflow that keeps its state below `folder`."""
+    chosen = settings(Home(folder))
+    return {name: value for name, value in chosen.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 @pytest.fixture
 def mlflow_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowServer]:
-    """A server that is yet to be started."""
+    """Return a server that has not started."""
     folder = tmp_path / "mlflow-server"
     folder.mkdir()
     server = MlflowServer(folder)

@@ -28,11 +28,11 @@ _PATIENCE_S = 60
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A server.
+    """A server that speaks S3.
 
     Attributes:
         endpoint: its URL.
-        started_s: seconds until it answered.
+        started_s: seconds that it took to start.
     """
 
     endpoint: str
@@ -40,20 +40,20 @@ class ObjectStore:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to reach the server through s3:// URLs."""
+        """Return what a process needs to reach the server through s3:// URLs."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_DEFAULT_REGION": "us-east-1",
-            # Neither the tester's own profile nor a cloud machine's identity may be asked.
+            # Neither the tester's own profile nor a cloud machine's identity may be used.
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": "/nonexistent",
             "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
         }
 
     def client(self) -> Any:
-        """A boto3 client, to look at the store from outside."""
+        """Return a boto3 client, to inspect the store from outside."""
         import boto3
 
         return boto3.client(
@@ -65,7 +65,7 @@ class ObjectStore:
         )
 
     def create_bucket(self) -> str:
-        """A new, empty bucket. Returns its name."""
+        """Create an empty bucket. Return its name."""
         name = f"test-{uuid.uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name)
         return name
@@ -73,7 +73,7 @@ class ObjectStore:
 
 @contextlib.contextmanager
 def running_object_store() -> Iterator[ObjectStore]:
-    """A server for the length of the block."""
+    """Run a server for the length of the block."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     before = time.perf_counter()
@@ -108,7 +108,7 @@ def _answers(endpoint: str) -> bool:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[ObjectStore]:
-    """One S3 server for the session."""
+    """Run one S3 server for the session."""
     pytest.importorskip("moto.server", reason="moto[s3] and flask speak S3 in the tests")
     with running_object_store() as server:
         yield server
@@ -116,13 +116,13 @@ def object_store() -> Iterator[ObjectStore]:
 
 @pytest.fixture
 def bucket_url(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """`s3://` URL of an empty bucket; the environment leads to its server."""
+    """Return the `s3://` URL of an empty bucket. The environment leads to its server."""
     import s3fs
 
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    # fsspec keeps file systems by their arguments; one made under another environment must not be found.
+    # fsspec caches file systems by their arguments. One made under another environment must not be found.
     s3fs.S3FileSystem.clear_instance_cache()
     yield f"s3://{object_store.create_bucket()}"
     s3fs.S3FileSystem.clear_instance_cache()

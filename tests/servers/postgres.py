@@ -28,7 +28,7 @@ from tests.servers.free_port import free_port
 ADMIN = "postgres"
 INSTALL = "infra/install-test-servers.sh installs it on Debian"
 
-# Nothing has to survive a power cut here; without these a test would wait for the disk.
+# No data have to survive a power cut here. Without these settings a test would wait for the disk.
 _SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -46,14 +46,14 @@ class PostgresMissing(Exception):
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A server.
+    """A PostgreSQL server.
 
     Attributes:
         programs: folder of `pg_ctl`.
         folder: holds its data and its log.
         port: of 127.0.0.1.
         password: of the administrator `postgres`.
-        run_as: the Unix account that the server runs under; None for the own one.
+        run_as: the Unix account that the server runs under. None means the current one.
         started_s: seconds from an empty folder until it answered.
     """
 
@@ -65,27 +65,27 @@ class PostgresServer:
     started_s: float = 0.0
 
     def url(self, database: str, *, driver: str = "psycopg", user: str = ADMIN, password: str = "") -> str:
-        """SQLAlchemy URL of a database, with the password of its account."""
+        """Return the SQLAlchemy URL of a database, with the password of its account."""
         password = password or self.password
         return f"postgresql+{driver}://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str = "") -> str:
-        """A new, empty database; its name is made up where none is given. Returns its name."""
+        """Create an empty database, with a random name unless one is given. Return its name."""
         name = name or f"test_{uuid.uuid4().hex[:12]}"
         self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return name
 
     def drop_database(self, name: str) -> None:
-        """The database is gone, whoever is connected to it."""
+        """Drop the database, whoever is connected to it."""
         self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def execute(self, statement: str | sql.Composed, database: str = ADMIN) -> None:
-        """The statement has been carried out by the administrator, on its own and at once."""
+        """Carry out the statement as the administrator, in a transaction of its own."""
         with self.connect(database) as connection:
             connection.execute(statement)
 
     def connect(self, database: str) -> psycopg.Connection:
-        """The administrator's connection, which commits every statement."""
+        """Return the administrator's connection, which commits every statement."""
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
@@ -96,7 +96,7 @@ class PostgresServer:
         )
 
     def dump(self, database: str) -> str:
-        """All that is in a database, as SQL."""
+        """Return the whole database as SQL."""
         url = self.url(database).replace("+psycopg", "")
         done = subprocess.run(
             [str(self.programs / "pg_dump"), "--dbname", url], capture_output=True, text=True, check=True
@@ -104,12 +104,12 @@ class PostgresServer:
         return done.stdout
 
     def start(self) -> None:
-        """The server answers."""
+        """Start the server. Wait until it answers."""
         options = " ".join([f"-p {self.port}", *(f"-c {name}={value}" for name, value in _SETTINGS.items())])
         self._pg_ctl("start", "--wait", "--log", str(self.folder / "log"), "--options", options)
 
     def stop(self, *, mode: str = "fast") -> None:
-        """The server is gone; `mode` is pg_ctl's: smart, fast, or immediate as in a crash."""
+        """Stop the server. `mode` is pg_ctl's: smart, fast, or immediate as in a crash."""
         self._pg_ctl("stop", "--wait", "--mode", mode)
 
     def _pg_ctl(self, action: str, *arguments: str) -> None:
@@ -119,13 +119,13 @@ class PostgresServer:
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
-    """A server for the length of the block.
+    """Run a server for the length of the block.
 
     Raises:
         PostgresMissing: it is not installed, or this is root and there is no account `postgres`.
     """
     programs, run_as = find_programs(), _account()
-    # Not below pytest's own temporary folder, which is for its owner alone.
+    # Not below pytest's own temporary folder, because only its owner may enter that one.
     folder = Path(tempfile.mkdtemp(prefix="fedrec-postgres-"))
     try:
         if run_as:
@@ -143,10 +143,10 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 def find_programs() -> Path:
-    """The folder of `initdb` and `pg_ctl`; of the newest version where there are several.
+    """Return the folder of `initdb` and `pg_ctl`, of the newest version if there are several.
 
     Raises:
-        PostgresMissing: there is none.
+        PostgresMissing: it is not installed.
     """
     # Debian keeps them out of PATH, in one folder per version.
     versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
@@ -210,7 +210,7 @@ def _run(command: list[str], run_as: str | None) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """One PostgreSQL server for the session; the test is skipped where there can be none."""
+    """Run one PostgreSQL server for the session. Skip the test if there can be none."""
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(running_postgres())
@@ -221,7 +221,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """SQLAlchemy URL (psycopg, with password) of an empty database, which is dropped afterwards."""
+    """Return the SQLAlchemy URL (psycopg, with password) of an empty database. It is dropped afterwards."""
     name = postgres_server.create_database()
     yield postgres_server.url(name)
     postgres_server.drop_database(name)

@@ -1,6 +1,6 @@
 """A real Prefect server for tests that can be stopped and started again, on a free port of 127.0.0.1.
 
-A pytest plugin: `restartable_prefect` is one server for one test, running, with a SQLite database of its own;
+A pytest plugin: `restartable_prefect` is one running server for one test, with its own SQLite database.
 `prefect_on_postgres` is the same with PostgreSQL. Within the test Prefect's settings name it.
 """
 
@@ -24,7 +24,7 @@ class PrefectServer(ServerProcess):
     """Prefect's server.
 
     Attributes:
-        database_url: SQLAlchemy URL of an empty database; without one a SQLite file in the folder.
+        database_url: SQLAlchemy URL of an empty database. The default is a SQLite file in the folder.
     """
 
     database_url: str = ""
@@ -56,7 +56,7 @@ class PrefectServer(ServerProcess):
 
 @contextlib.contextmanager
 def in_use(server: PrefectServer) -> Iterator[PrefectServer]:
-    """The server runs, and Prefect's settings name it."""
+    """Run the server and make Prefect's settings name it."""
     from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -65,7 +65,7 @@ def in_use(server: PrefectServer) -> Iterator[PrefectServer]:
     try:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
             yield server
-        # What this process has to tell it yet; it would be told to nobody at the session's end, without end.
+        # Send this process's remaining events. At the session's end they would wait for this server forever.
         EventsWorker.drain_all(timeout=60)
     finally:
         server.stop(signal.SIGKILL)
@@ -73,7 +73,7 @@ def in_use(server: PrefectServer) -> Iterator[PrefectServer]:
 
 @pytest.fixture
 def restartable_prefect(tmp_path: Path, prefect_server: None) -> Iterator[PrefectServer]:
-    """A running server that Prefect's settings name in place of the session's."""
+    """Return a running server that Prefect's settings name in place of the session's."""
     with in_use(PrefectServer(tmp_path / "prefect-server")) as server:
         yield server
 
@@ -82,7 +82,7 @@ def restartable_prefect(tmp_path: Path, prefect_server: None) -> Iterator[Prefec
 def prefect_on_postgres(
     tmp_path: Path, prefect_server: None, postgres_server: PostgresServer
 ) -> Iterator[PrefectServer]:
-    """The same with PostgreSQL, as where silos run: on SQLite a worker may wait a minute for another."""
+    """Return the same with PostgreSQL, as silos use it. On SQLite a worker may wait a minute for another."""
     database = postgres_server.create_database()
     server = PrefectServer(
         tmp_path / "prefect-server", database_url=postgres_server.url(database, driver="asyncpg")

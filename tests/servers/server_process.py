@@ -1,4 +1,4 @@
-"""A server of tests: a real process on a free port of 127.0.0.1 that can be stopped and started again."""
+"""A server for tests: a real process on a free port of 127.0.0.1 that can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _START_S, _STOP_S = 120, 60
 
 @dataclass
 class ServerProcess(ABC):
-    """A server, whether it runs or not.
+    """A server, running or not.
 
     Attributes:
-        folder: holds its database, its log and whatever else it writes.
+        folder: holds its database, its log and its other files.
         port: of 127.0.0.1.
     """
 
@@ -41,15 +41,15 @@ class ServerProcess(ABC):
     @property
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """What starts it."""
+        """Return the command that starts it."""
 
     @property
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
-        """Its environment, which names no server."""
+        """Return its environment, which names no server."""
 
     def start(self) -> None:
-        """The server answers."""
+        """Start the server. Wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -66,7 +66,7 @@ class ServerProcess(ABC):
             time.sleep(0.1)
 
     def stop(self, sign: signal.Signals | None = None) -> None:
-        """The server and what it forked are gone: SIGTERM ends it in order, SIGKILL in whatever it does."""
+        """End the server and its children. SIGTERM ends it in order, SIGKILL in the middle of its work."""
         if self._process is not None:
             os.killpg(self._process.pid, sign or self.ended_by)
             try:
@@ -85,5 +85,5 @@ class ServerProcess(ABC):
 
 
 def without(variable: str) -> dict[str, str]:
-    """This process's environment but for one variable."""
+    """Return this process's environment without one variable."""
     return {name: value for name, value in os.environ.items() if name != variable}

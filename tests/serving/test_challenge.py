@@ -1,4 +1,4 @@
-"""Canary, shadow and feedback: what is counted, what MLflow is told of it, and a drop that rolls back."""
+"""Canary, shadow and feedback: what is counted, what MLflow records of it, and a drop that rolls back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.worlds.served import ids, put_bundle, running, serving
 
 @pytest.fixture
 def pair(tmp_path):
-    """A folder with a champion, version 1, and a challenger, version 2, of other factors."""
+    """Return a folder with a champion, version 1, and a challenger, version 2, of other factors."""
     pointer = Pointer(put_bundle(tmp_path, 1), put_bundle(tmp_path, 2))
     write_pointer(tmp_path, pointer)
     return tmp_path, pointer
@@ -36,7 +36,7 @@ def questions(count):
     return [{"history": [{"item_id": f"i{row % 60}"}], "k": 10 + row // 60} for row in range(count)]
 
 
-def test_a_challenger_that_is_not_asked_changes_nothing(pair):
+def test_a_challenger_without_a_share_changes_nothing(pair):
     folder, _ = pair
     with serving(folder, folder / "log") as server:
         server.wait_until(server.is_ready)
@@ -44,17 +44,17 @@ def test_a_challenger_that_is_not_asked_changes_nothing(pair):
         assert {server.recommend(**each)["model"]["version"] for each in questions(50)} == {1}
 
 
-def test_a_canary_answers_its_share_and_the_same_questions_each_time(pair):
+def test_a_canary_answers_its_share_and_the_same_requests_each_time(pair):
     folder, _ = pair
     with serving(folder, folder / "log", canary=0.3) as server:
         server.wait_until(server.is_ready)
         first = [server.recommend(**each)["model"]["version"] for each in questions(300)]
         assert [server.recommend(**each)["model"]["version"] for each in questions(300)] == first
-    # Of 300 draws, .3 are 90 give or take 8 a standard deviation.
+    # Of 300 draws, .3 are 90, with a standard deviation of 8.
     assert 60 <= first.count(2) <= 120
 
 
-def test_a_shadow_is_compared_unheard_and_written_down(pair):
+def test_a_shadow_is_compared_and_recorded_and_never_answers(pair):
     folder, pointer = pair
     key = comparison_key(pointer.champion, pointer.challenger)
     with serving(folder, folder / "log", shadow=1.0) as server:
@@ -72,7 +72,7 @@ def test_a_shadow_is_compared_unheard_and_written_down(pair):
     assert figures["challenger_ms"] > 0.0
 
 
-def test_alike_models_overlap_wholly(tmp_path):
+def test_equal_models_overlap_wholly(tmp_path):
     pointer = Pointer(put_bundle(tmp_path, 1, seed=5), put_bundle(tmp_path, 2, seed=5))
     write_pointer(tmp_path, pointer)
     with serving(tmp_path, tmp_path / "log", shadow=1.0) as server:
@@ -95,14 +95,14 @@ def test_feedback_counts_for_the_version_that_answered(pair):
         assert server.ask("POST", "/v1/feedback", {"version": 1, "item_id": "nope"})[0] == 404
         assert server.ask("POST", "/v1/feedback", {"version": 1})[0] == 422
         assert server.metric('fedrec_serving_hits_total{version="1"}') == 2
-    # A process writes down what it counted before it ends.
+    # A process writes its counts before it ends.
     hits = read_tallies(folder).hits
     assert hits[serving_key(pointer.champion)] == Hits(answers=3, hits=2)
     assert hits[serving_key(pointer.challenger)] == Hits(answers=0, hits=1)
     assert not [each for each in ids() if each in next(tallies_folder(folder).glob("*")).read_text()]
 
 
-def test_two_workers_are_one_service(tmp_path):
+def test_two_workers_act_as_one_service(tmp_path):
     pointer = Pointer(put_bundle(tmp_path, 1))
     write_pointer(tmp_path, pointer)
     with serving(tmp_path, tmp_path / "log", workers=2) as server:
@@ -112,12 +112,12 @@ def test_two_workers_are_one_service(tmp_path):
         name = 'fedrec_serving_requests_total{endpoint="/v1/recommendations",status="200"}'
         assert server.metric(name) == 40
         write_pointer(tmp_path, Pointer(put_bundle(tmp_path, 2)))
-        # Each worker looks at the pointer by itself; twenty connections meet both.
+        # Each worker reads the pointer by itself. Twenty connections reach both.
         server.wait_until(lambda: {server.get("/v1/model")["version"] for _ in range(20)} == {2})
     assert sum((each for each in read_tallies(tmp_path).hits.values()), Hits()) == Hits(answers=40)
 
 
-def test_a_file_that_is_no_tally_counts_nothing(tmp_path):
+def test_a_file_that_is_not_a_tally_counts_nothing(tmp_path):
     tallies = Tallies({"a": Hits(3, 1)}, {"b": Comparison(questions=2)})
     for process in ("one", "two"):
         write_tallies(tmp_path, process, tallies)
@@ -128,7 +128,7 @@ def test_a_file_that_is_no_tally_counts_nothing(tmp_path):
 
 @pytest.fixture
 def successor(world, evaluated):
-    """Version 2 has followed version 1 as champion; both terms have their keys."""
+    """Let version 2 follow version 1 as champion. Both terms have their keys."""
     keys = []
     for round_ in (1, 2):
         decide(world, "promotion", world.register(round_, evaluated(0.3)))
@@ -136,7 +136,7 @@ def successor(world, evaluated):
     return world, keys
 
 
-def test_the_challenger_s_version_tells_how_it_differs(successor, evaluated):
+def test_the_challenger_s_version_records_how_it_differs(successor, evaluated):
     world, _ = successor
     version = world.register(3, evaluated(0.3))
     world.client.set_registered_model_alias("movies", "challenger", str(version))
@@ -173,7 +173,7 @@ def test_a_drop_is_a_reason_only_after_a_promotion(successor):
     assert reason(Tallies({keys[1]: Hits(1000, 0)})) is None
     decide(world, "rollback", 1)
     decide(world, "promotion", 2)
-    # Promoted once more, it is judged by what it does from now on.
+    # After its second promotion it is judged by its answers from then on.
     assert reason(fallen) is None
 
 

@@ -1,4 +1,4 @@
-"""What a serving process answers, asked over HTTP."""
+"""What a serving process answers over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL = {"version": 1, "round": 10, "sha256": f"{1:064x}"}
 
 @pytest.fixture(scope="module")
 def model() -> Recommender:
-    """What the server under test serves, worked out in this process."""
+    """Return what the server under test serves, computed in this process."""
     return Recommender(factors(1), ids(), titles())
 
 
@@ -40,7 +40,7 @@ def test_weights_of_an_item_named_twice_add_up(server):
     assert twice == server.recommend(history=[{"item_id": "i3", "weight": 2.0}])
 
 
-def test_an_empty_history_gets_what_is_popular(server, model):
+def test_an_empty_history_gets_popular_items(server, model):
     answer = server.recommend(k=5)
 
     assert [one["item_id"] for one in answer["recommendations"]] == [
@@ -49,7 +49,7 @@ def test_an_empty_history_gets_what_is_popular(server, model):
     assert all(one["reasons"] == [] for one in answer["recommendations"])
 
 
-def test_excluded_items_and_other_features_do_not_come_back(server):
+def test_excluded_items_and_items_of_other_features_are_not_recommended(server):
     answer = server.recommend(
         history=[{"item_id": "i3"}], k=100, exclude=["i9", "i15"], features=["rest:third"]
     )
@@ -58,7 +58,7 @@ def test_excluded_items_and_other_features_do_not_come_back(server):
     assert {one["item_id"] for one in answer["recommendations"]} == wanted
 
 
-def test_a_diverse_answer_begins_alike_and_goes_on_otherwise(server):
+def test_a_diverse_answer_begins_with_the_same_item_and_differs_below(server):
     history = [{"item_id": "i3"}]
     plain = server.recommend(history=history, k=10)["recommendations"]
     diverse = server.recommend(history=history, k=10, diversity=0.9)["recommendations"]
@@ -67,7 +67,7 @@ def test_a_diverse_answer_begins_alike_and_goes_on_otherwise(server):
     assert {one["item_id"] for one in plain} != {one["item_id"] for one in diverse}
 
 
-def test_a_batch_has_the_answers_of_its_questions(server):
+def test_a_batch_has_the_answers_of_its_requests(server):
     questions = [{"history": [{"item_id": f"i{row}"}], "k": 3} for row in range(4)]
     status, batch, _ = server.ask("POST", "/v1/recommendations/batch", {"requests": questions})
 
@@ -106,14 +106,14 @@ def test_found_items_come_with_their_features(server):
     ]
 
 
-def test_many_matches_come_by_popularity_up_to_the_limit(server, model):
+def test_many_matches_are_sorted_by_popularity_and_cut_at_the_limit(server, model):
     found = server.get("/v1/items?query=film&limit=5")["items"]
 
     order = np.argsort(-model.scores([]), kind="stable")[:5]
     assert [one["item_id"] for one in found] == [f"i{row}" for row in order]
 
 
-def test_the_model_says_what_it_is(server):
+def test_the_model_endpoint_names_the_version(server):
     found = server.get("/v1/model")
 
     assert {name: found[name] for name in MODEL} == MODEL
@@ -121,7 +121,7 @@ def test_the_model_says_what_it_is(server):
     assert found["challenger"] is None
 
 
-def test_replies_are_guarded_by_headers(server):
+def test_replies_carry_protective_headers(server):
     for path in ("/v1/model", "/nowhere", "/healthz"):
         headers = server.ask("GET", path)[2].headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -138,7 +138,7 @@ def test_other_origins_are_allowed_nothing(server):
     assert not [name for name in response.headers if name.lower().startswith("access-control")]
 
 
-def test_numbers_are_counted(server):
+def test_requests_are_counted(server):
     name = 'fedrec_serving_requests_total{endpoint="/v1/items/{item_id}/similar",status="404"}'
     before = server.metric(name)
     server.ask("GET", "/v1/items/zzz/similar")
@@ -160,7 +160,7 @@ def test_logs_are_json_and_hold_nothing_of_a_history(server):
     assert "i41" not in server.log.read_text()
 
 
-def test_without_a_model_a_process_lives_but_is_not_ready(tmp_path):
+def test_without_a_model_a_process_is_alive_but_not_ready(tmp_path):
     with serving(tmp_path, tmp_path / "log") as empty:
         for method, path, body in [
             ("GET", "/readyz", None),

@@ -1,4 +1,4 @@
-"""Every family is served alike: by the same process, with the same answers as `fedrec recommend` gives."""
+"""Every family is served by the same process, with the answers that `fedrec recommend` gives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.families.families import family_of
-from models.recommenders.families.specs import FamilySpec
+from models.recommenders.base.family import FamilySpec
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, initial_users
-from models.recommenders.rating.fold_in import RatingScorer
-from models.recommenders.rating.gibbs import RatedData
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.lightfm.training import initial_users
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import RatingScorer
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.bundle import open_bundle
 from tasks.bundles.pointer import serving_folder
@@ -49,7 +49,7 @@ GENRES = [
     " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
 ]
 ITEMS = pd.DataFrame({"item_id": IDS, "title": [f"Film {row} (1990)" for row in range(N)], "genres": GENRES})
-# Nobody used these: their features place them.
+# No user used these: their features place them.
 COLD = [13, 27, 41]
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
 SPECS: dict[str, FamilySpec] = {
@@ -61,7 +61,7 @@ SPECS: dict[str, FamilySpec] = {
     "bayesian_mf": RatingSpec(dims=2, directions=4, direction_rounds=1, burn_in=2, thinning=1, draws=3),
 }
 VERSIONS = {name: number + 1 for number, name in enumerate(SPECS)}
-# As ids, the oldest first: the order matters to those that remember.
+# As ids, oldest first: the order matters to families that remember it.
 QUESTIONS = [["5"], ["7", "3", "20", "11"], ["11", "20", "3", "7"], [str(n) for n in range(1, 31)]]
 every_family = pytest.mark.parametrize("family", SPECS)
 
@@ -76,7 +76,7 @@ class Data:
 
 
 def interactions() -> Data:
-    """Every user used 5 to 15 items, near one another, in a random order."""
+    """Return 5 to 15 items of each user, near one another, in a random order."""
     random = np.random.default_rng(6)
     users, items, places, values = [], [], [], []
     for user in range(USERS):
@@ -96,7 +96,7 @@ def interactions() -> Data:
 
 
 def trained(spec: FamilySpec, rounds: int = 6) -> ItemModel:
-    """A model of this family after a few rounds of one client."""
+    """Return a model of this family after a few rounds of one client."""
     family, data = family_of(spec), interactions()
     items = family.initial(N, seed=1)
     users = initial_users(USERS, 4, 1, "a") if family.keeps_users else None
@@ -116,7 +116,7 @@ def models() -> dict[str, ItemModel]:
 
 @pytest.fixture
 def families(world: World, evaluated: Any, models: dict[str, ItemModel]) -> World:
-    """A registry with one version of each family, tracked as the training flow does."""
+    """Return a registry with one version of each family, tracked as the training flow does."""
     ITEMS.to_parquet(world.artifacts / "catalog" / "items.parquet")
     tracker = Tracker(world.client, world.run_id, world.model_name)
     files = model_files(ITEMS)
@@ -128,19 +128,19 @@ def families(world: World, evaluated: Any, models: dict[str, ItemModel]) -> Worl
 
 
 def recommended(world: World, version: int, history: list[str], k: int = 5) -> list[tuple[str, Any]]:
-    """What `fedrec recommend` answers."""
-    told = answer(world.home, ",".join(history), k, model_name="movies", version=str(version))
-    return [(one["item_id"], pytest.approx(one["score"], rel=1e-5)) for one in told["recommendations"]]
+    """Return what `fedrec recommend` answers."""
+    reply = answer(world.home, ",".join(history), k, model_name="movies", version=str(version))
+    return [(one["item_id"], pytest.approx(one["score"], rel=1e-5)) for one in reply["recommendations"]]
 
 
 def served(server: Server, history: list[str], k: int = 5) -> tuple[int, list[tuple[str, float]]]:
-    """The version, and what the service answers."""
-    told = server.recommend(history=[{"item_id": item_id} for item_id in history], k=k)
-    return told["model"]["version"], [(one["item_id"], one["score"]) for one in told["recommendations"]]
+    """Return the version and the recommendations that the service answers."""
+    reply = server.recommend(history=[{"item_id": item_id} for item_id in history], k=k)
+    return reply["model"]["version"], [(one["item_id"], one["score"]) for one in reply["recommendations"]]
 
 
 @pytest.mark.timeout(280)
-def test_families_take_each_others_place_under_load_and_answer_as_recommend_does(families, tmp_path):
+def test_families_replace_each_other_under_load_and_answer_as_recommend_does(families, tmp_path):
     decide(families, "promotion", VERSIONS["lightfm"])
     port = free_port()
     command = ["-m", "flows", "serve", "--port", str(port), "--rate", "0", "--quiet"]
@@ -202,7 +202,7 @@ def plain(recommender: Recommender, rows: list[int], weights: list[float]) -> An
 
 
 @every_family
-def test_no_byte_of_a_bundle_is_an_object_that_would_need_pickle(families, family):
+def test_no_byte_of_a_bundle_is_an_object_that_needs_pickle(families, family):
     decide(families, "promotion", VERSIONS[family])
     target = publish(families.home, families.client, "movies").champion
 
@@ -231,9 +231,9 @@ def test_mlflow_answers_as_recommend_does(families, family):
     version = VERSIONS[family]
     model = mlflow.pyfunc.load_model(f"models:/movies/{version}")
 
-    told = model.predict(pd.DataFrame({"history": QUESTIONS}), params={"k": 5}).to_dict("records")
+    given = model.predict(pd.DataFrame({"history": QUESTIONS}), params={"k": 5}).to_dict("records")
 
-    for one, history in zip(told, QUESTIONS, strict=True):
+    for one, history in zip(given, QUESTIONS, strict=True):
         assert list(zip(one["item_ids"], one["scores"], strict=True)) == recommended(
             families, version, history
         )
@@ -261,7 +261,7 @@ def test_scoring_a_file_answers_as_recommend_does_whatever_the_order_of_its_rows
         assert found == recommended(families, version, history)
 
 
-def test_ratings_are_predicted_with_how_sure_they_are(families, tmp_path):
+def test_ratings_are_predicted_with_their_uncertainty(families, tmp_path):
     publish_version(families, VERSIONS["bayesian_mf"])
     model = recommender_of(registry.load_version(families.client, "movies", VERSIONS["bayesian_mf"]))
     assert isinstance(model.scorer, RatingScorer)
@@ -271,18 +271,18 @@ def test_ratings_are_predicted_with_how_sure_they_are(families, tmp_path):
     history = [{"item_id": item_id, "rating": rating} for item_id, rating in given.items()]
     with serving(serving_folder(families.home), tmp_path / "log") as server:
         server.wait_until(server.is_ready)
-        status, told, _ = server.ask("POST", "/v1/ratings", {"history": history, "items": wanted})
-        assert status == 200, told
-        assert told["model"]["version"] == VERSIONS["bayesian_mf"]
-        assert [one["item_id"] for one in told["ratings"]] == wanted
-        assert told["ratings"][0]["title"] == "Film 8 (1990)"
+        status, reply, _ = server.ask("POST", "/v1/ratings", {"history": history, "items": wanted})
+        assert status == 200, reply
+        assert reply["model"]["version"] == VERSIONS["bayesian_mf"]
+        assert [one["item_id"] for one in reply["ratings"]] == wanted
+        assert reply["ratings"][0]["title"] == "Film 8 (1990)"
         for name, values in (
             ("rating", expected.means),
             ("deviation", expected.deviations),
             ("spread", expected.spreads),
         ):
-            assert [one[name] for one in told["ratings"]] == pytest.approx(values.tolist())
-        for one in told["ratings"]:
+            assert [one[name] for one in reply["ratings"]] == pytest.approx(values.tolist())
+        for one in reply["ratings"]:
             assert 1.0 <= one["low"] < one["rating"] < one["high"] <= 5.0
         nobody = server.ask("POST", "/v1/ratings", {"items": wanted})[1]["ratings"]
         usual = model.scorer.ratings([], [], [IDS.index(item_id) for item_id in wanted]).means

@@ -1,4 +1,4 @@
-"""Promotions and rollbacks under load: no request fails, and every reply is of one version throughout."""
+"""Promotions and rollbacks under load: no request fails, and every reply comes from one version."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUESTION = {"history": [{"item_id": "50"}], "k": 3}
 
 @dataclass
 class Load:
-    """Clients that ask without a pause until stopped, each over one connection."""
+    """Clients that send requests without a pause until stopped, each over one connection."""
 
     port: int
     replies: list[dict[str, Any]] = field(default_factory=list)
@@ -51,12 +51,12 @@ class Load:
                 self.replies.append(json.loads(content))
             else:
                 self.failures.append(content.decode())
-            # Some hundred requests a second each: the promotions need the processors, too.
+            # A few hundred requests a second each: the promotions need the processors too.
             time.sleep(0.002)
 
 
 def decide(world: World, kind: str, version: int) -> None:
-    """A decision as the flows take it, without Prefect around it."""
+    """Decide as the flows do, without Prefect."""
     with ledger.locked(world.home):
         standing = shell.settle(world.home, world.client, "movies")
         evidence, _ = shell.gather(world.client, "movies", version)
@@ -123,5 +123,5 @@ def test_fifty_promotions_and_rollbacks_under_load(world, evaluated, tmp_path):
         assert str(reply["model"]["round"]) == tags[version]["fedrec.round"]
         found = [(one["item_id"], one["score"]) for one in reply["recommendations"]]
         assert found == [(item, pytest.approx(score, abs=1e-6)) for item, score in scores[version]]
-    # A rollback leads back to the files of before, but the decision is the newest one.
+    # A rollback leads back to the earlier files, but its decision is the newest.
     assert decided["ledger_entry"] == ledger.read(world.home).entries[-2].hash

@@ -1,4 +1,4 @@
-"""What a serving process refuses: each with a clear status and problem+json, and never with a 500."""
+"""What a serving process refuses: with a clear status and problem+json, and never with a 500."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASK = ("POST", "/v1/recommendations")
 
 
 def problem(found, status, kind):
-    """The problem of a reply that must be one."""
+    """Return the problem of a reply that must be one."""
     got, content, response = found
     assert got == status, content
     assert response.getheader("content-type") == "application/problem+json"
@@ -32,7 +32,7 @@ def problem(found, status, kind):
     [b"", b"{", b"[1,", b"\xff\xfe", b'{"k": 1} trailing', b'{"k": "\\ud800"}', b"[" * 100_000],
     ids=["empty", "open", "cut", "no-utf8", "trailing", "surrogate", "deep"],
 )
-def test_what_is_no_json_is_a_bad_request(server, body):
+def test_a_body_that_is_not_json_is_a_bad_request(server, body):
     problem(server.ask(*ASK, body), 400, "bad-json")
 
 
@@ -72,7 +72,7 @@ def test_json_of_another_form_is_named(server, body, where):
     assert where in found["detail"]
 
 
-def test_a_batch_is_checked_question_by_question(server):
+def test_every_request_of_a_batch_is_checked(server):
     body = {"requests": [{"k": 1}, {"k": -1}]}
     found = problem(server.ask("POST", "/v1/recommendations/batch", body), 422, "invalid-request")
     assert [error["where"] for error in found["errors"]] == ["requests.1.k"]
@@ -113,7 +113,7 @@ def test_paths_and_queries_are_checked(server, path, status, kind):
     problem(server.ask("GET", path), status, kind)
 
 
-def test_a_body_of_another_kind_is_not_read(server):
+def test_a_body_of_another_media_type_is_not_read(server):
     found = server.ask(*ASK, b"k=1", {"content-type": "application/x-www-form-urlencoded"})
 
     problem(found, 415, "not-json")
@@ -163,7 +163,7 @@ def test_a_slow_body_is_not_waited_for(tmp_path):
         assert time.monotonic() - begun < 10
 
 
-def test_a_token_is_asked_for_where_one_is_set(tmp_path):
+def test_a_token_is_required_if_one_is_set(tmp_path):
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
     with serving(tmp_path, tmp_path / "log", **{"token": "open-sesame"}) as server:
         for shown in (None, "Bearer wrong", "open-sesame", "bearer open-sesame2"):
@@ -179,7 +179,7 @@ def test_a_token_is_asked_for_where_one_is_set(tmp_path):
         assert "open-sesame" not in server.log.read_text()
 
 
-def test_too_many_requests_are_told_when_to_come_back(tmp_path):
+def test_a_client_over_its_rate_learns_when_to_try_again(tmp_path):
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
     with serving(tmp_path, tmp_path / "log", rate=0.001, burst=5) as server:
         answers = [server.ask(*ASK, {}) for _ in range(6)]
@@ -196,11 +196,11 @@ def test_a_bucket_fills_at_its_rate_for_each_address():
     assert rate.wait("b", 0.0) == 0.0
     assert rate.wait("a", 0.4) == pytest.approx(0.1)
     assert rate.wait("a", 0.5) == 0.0
-    # However long it waits, it holds no more than the burst.
+    # However long it waits, it holds at most the burst.
     assert [rate.wait("a", 1000.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
 
 
-def test_addresses_asked_long_ago_are_forgotten():
+def test_addresses_without_recent_requests_are_forgotten():
     rate = Rate(rate=1.0, burst=1.0)
     for number in range(10_001):
         rate.wait(f"a{number}", 0.0)

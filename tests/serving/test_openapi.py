@@ -1,4 +1,4 @@
-"""The OpenAPI document says all that happens: schemathesis looks for a request that proves it wrong."""
+"""The OpenAPI document is complete: schemathesis searches for a request that contradicts it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.worlds.served import Server, put_bundle, serving
 
 @pytest.fixture
 def opened(page: Page, server: Server) -> Page:
-    """The page, with its first recommendations."""
+    """Open the page and wait for its first recommendations."""
     open_page(page, server)
     return page
 
@@ -49,7 +49,7 @@ def choose(page: Page, query: str, title: str) -> None:
     expect(page.get_by_role("button", name=f"Remove {title}")).to_be_visible()
 
 
-def told(server: Server, *item_ids: str, **more: Any) -> list[dict[str, Any]]:
+def recommendations_of(server: Server, *item_ids: str, **more: Any) -> list[dict[str, Any]]:
     question = {"history": [{"item_id": item_id} for item_id in item_ids], **more}
     return list(server.recommend(**question)["recommendations"])
 
@@ -58,33 +58,33 @@ def titles_of(answer: list[dict[str, Any]]) -> list[str]:
     return [item["title"] for item in answer]
 
 
-def reason(told: dict[str, Any]) -> str:
-    """A reason as people read it."""
+def reason(given: dict[str, Any]) -> str:
+    """Return a reason as people read it."""
     names = {"popularity": "its popularity", "other": "everything else"}
-    percent = "under 1" if told["share"] < 0.01 else str(round(100 * told["share"]))
-    return f"{percent} % {names.get(told['kind'], told['title'])}"
+    percent = "under 1" if given["share"] < 0.01 else str(round(100 * given["share"]))
+    return f"{percent} % {names.get(given['kind'], given['title'])}"
 
 
-def test_it_begins_with_what_is_popular(opened, server):
+def test_it_begins_with_popular_items(opened, server):
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
-    assert titles(opened) == titles_of(told(server))
+    assert titles(opened) == titles_of(recommendations_of(server))
     expect(opened.get_by_role("status")).to_have_text("10 recommendations of popular titles.")
 
 
-def test_recommendations_follow_what_is_chosen_and_say_why(opened, server):
+def test_recommendations_follow_the_chosen_items_and_give_reasons(opened, server):
     choose(opened, "film 012", "Film 012, The (1912)")
     choose(opened, "film 031", "Film 031, The (1931)")
 
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 2 titles.")
     expect(opened.get_by_role("heading", name="For you")).to_be_visible()
-    answer = told(server, "i12", "i31")
+    answer = recommendations_of(server, "i12", "i31")
     assert titles(opened) == titles_of(answer)
     for line, item in zip(recommended(opened).all(), answer, strict=True):
         assert line.locator(".reasons li").all_inner_texts() == [reason(each) for each in item["reasons"]]
 
     opened.get_by_role("button", name="Remove Film 012, The (1912)").click()
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 1 title.")
-    assert titles(opened) == titles_of(told(server, "i31"))
+    assert titles(opened) == titles_of(recommendations_of(server, "i31"))
     opened.get_by_role("button", name="Remove all").click()
     expect(opened.get_by_role("heading", name="Popular")).to_be_visible()
     expect(opened.get_by_text("Nothing yet.")).to_be_visible()
@@ -120,15 +120,15 @@ def test_the_keyboard_alone_is_enough(opened, server):
     for _ in range(7):
         keyboard.press("ArrowRight")
     item_id = f"i{int(chosen[5:8])}"
-    diverse = titles_of(told(server, item_id, diversity=0.7))
-    assert diverse != titles_of(told(server, item_id))
+    diverse = titles_of(recommendations_of(server, item_id, diversity=0.7))
+    assert diverse != titles_of(recommendations_of(server, item_id))
     expect(opened.locator("#recommendations h3")).to_have_text(diverse)
 
     keyboard.press("Tab")
     expect(opened.get_by_role("button", name=f"I like {diverse[0]}")).to_be_focused()
     keyboard.press("Enter")
     expect(opened.get_by_role("status")).to_have_text("10 recommendations for 2 titles.")
-    # What had the focus is gone, but the focus is not back at the top of the page.
+    # The focused element is gone, but the focus is not back at the top of the page.
     expect(opened.locator("#recommendations")).to_be_focused()
 
 
@@ -179,23 +179,23 @@ def test_a_late_reply_to_an_older_search_changes_nothing(opened):
     search(opened).fill("film 031")
     expect(options(opened)).to_have_text([re.compile("Film 031")])
 
-    with contextlib.suppress(Error):  # the page may have given up on it
+    with contextlib.suppress(Error):  # the page may have given up the request
         held[0].continue_()
     opened.wait_for_timeout(300)
     expect(options(opened)).to_have_text([re.compile("Film 031")])
 
 
-def test_recommended_titles_can_be_taken_or_sent_away(opened, server):
+def test_recommended_titles_can_be_added_or_excluded(opened, server):
     choose(opened, "film 012", "Film 012, The (1912)")
-    answer = told(server, "i12")
+    answer = recommendations_of(server, "i12")
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(answer))
 
     opened.get_by_role("button", name=f"{answer[0]['title']} is not for me").click()
-    rest = told(server, "i12", exclude=[answer[0]["item_id"]])
+    rest = recommendations_of(server, "i12", exclude=[answer[0]["item_id"]])
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(rest))
 
     opened.get_by_role("button", name=f"I like {rest[1]['title']}").click()
-    both = told(server, "i12", rest[1]["item_id"], exclude=[answer[0]["item_id"]])
+    both = recommendations_of(server, "i12", rest[1]["item_id"], exclude=[answer[0]["item_id"]])
     expect(opened.locator("#recommendations h3")).to_have_text(titles_of(both))
 
 
@@ -214,7 +214,7 @@ def test_axe_finds_no_barrier(page, server, scheme):
     search(page).press("ArrowDown")
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
-    # What axe looked at was the page, not an empty one.
+    # axe has examined the whole page and not an empty one.
     assert len(found.response["passes"]) > 20
 
 
@@ -227,7 +227,7 @@ def test_it_fits_a_phone(page, server):
     assert width <= 360
 
 
-def test_it_asks_nobody_but_the_service_and_keeps_nothing(page, server):
+def test_it_contacts_only_the_service_and_stores_nothing(page, server):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     open_page(page, server)
@@ -235,7 +235,7 @@ def test_it_asks_nobody_but_the_service_and_keeps_nothing(page, server):
 
     origin = f"http://127.0.0.1:{server.port}/"
     assert [url for url in asked if not url.startswith(origin)] == []
-    # The history travels in bodies, which no log of addresses holds.
+    # The history travels in bodies, which are in no access log.
     assert [url for url in asked if "i12" in url] == []
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
     assert page.context.cookies() == []
@@ -255,7 +255,7 @@ DECISION = {
 }
 
 
-def test_it_says_which_model_answers_and_follows_a_swap(page, tmp_path):
+def test_it_names_the_version_that_answers_and_follows_a_swap(page, tmp_path):
     target = put_bundle(tmp_path, 1)
     write_pointer(tmp_path, Pointer(Target(target.bundle, target.manifest_sha256, DECISION)))
     with serving(tmp_path, tmp_path / "log") as server:
@@ -274,10 +274,10 @@ def test_it_says_which_model_answers_and_follows_a_swap(page, tmp_path):
         choose(page, "film 012", "Film 012, The (1912)")
         expect(page.locator("#model")).to_have_text(re.compile("^version 2 "))
         expect(page.locator("#facts")).to_contain_text("round 20 of job job-a")
-        assert titles(page) == titles_of(told(server, "i12"))
+        assert titles(page) == titles_of(recommendations_of(server, "i12"))
 
 
-def test_it_asks_for_a_token_where_the_service_does(page, tmp_path):
+def test_it_requests_a_token_if_the_service_does(page, tmp_path):
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
     token = "abc-123"  # noqa: S105
     with serving(tmp_path, tmp_path / "log", token=token) as server:
@@ -302,7 +302,7 @@ def test_it_waits_for_a_service_that_is_not_ready_yet(page, tmp_path):
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_service_that_is_gone_is_said_to_be(page, tmp_path: Path):
+def test_it_says_that_a_service_is_gone(page, tmp_path: Path):
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))
     with serving(tmp_path, tmp_path / "log") as server:
         server.wait_until(server.is_ready)

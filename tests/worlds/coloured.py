@@ -16,7 +16,7 @@ ITEMS, USERS, USED = 120, 90, 24
 
 @pytest.fixture(scope="session")
 def coloured_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three towns. Items are red or blue, and users use nine of one colour for one of the other."""
+    """Return a partition into three towns. Items are red or blue, and users prefer one colour nine to one."""
     folder = tmp_path_factory.mktemp("coloured")
     random = np.random.default_rng(5)
     interactions = []

@@ -1,4 +1,4 @@
-"""Records of a job, with everything that a test does not care about filled in."""
+"""Records of a job. Parts that a test does not name have default values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def evaluated_round(round_: int, evaluation: RoundEvaluation | None = None, **ch
 
 
 def evaluation(**clients: tuple[float, float]) -> RoundEvaluation:
-    """An evaluation by NDCG@10, with the clients' sums and cases."""
+    """Return an evaluation by NDCG@10, with the clients' sums and cases."""
     found = {client_id: {"ndcg@10": Metric(*pair)} for client_id, pair in clients.items()}
     sums = (sum(pair[place] for pair in clients.values()) for place in (0, 1))
     return RoundEvaluation("validation", {"ndcg@10": Metric(*sums)}, found)

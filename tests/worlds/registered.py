@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +29,12 @@ ITEMS = pd.DataFrame(
     }
 )
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
-# Items 1 and 50 point one way and items 12 and 100 the other.
+# Items 1 and 50 point one way, and items 12 and 100 the other.
 EMBEDDINGS = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
 
 
 def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
-    """A model of the four items; the round sets its first bias, so that no two rounds are alike."""
+    """Return a model of the four items. The round sets its first bias, so that all rounds differ."""
     biases = np.zeros(4, dtype=np.float32)
     biases[0] = round_ / 1000
     items = ItemArrays(
@@ -48,7 +47,7 @@ def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
 
 
 def evaluation_of(ndcg: float, clients: Mapping[str, tuple[float, float]] | None = None) -> RoundEvaluation:
-    """An evaluation whose NDCG@10 is `ndcg`; clients as id -> (LOO HR@10, cases)."""
+    """Return an evaluation whose NDCG@10 is `ndcg`. `clients` maps ids to (LOO HR@10, cases)."""
     parts = clients if clients is not None else {"alpha": (0.6, 120.0), "beta": (0.6, 80.0)}
     sums = {client: Metric(value * cases, cases) for client, (value, cases) in parts.items()}
     hits = sum(sums.values(), Metric(0.0, 0.0))
@@ -74,7 +73,7 @@ class World:
     def commit(
         self, round_: int, evaluation: RoundEvaluation | None, **changes: Any
     ) -> tuple[Path, EvaluatedRound]:
-        """The artefact folder of a committed round and its record; `changes` replace parts of it."""
+        """Return the artefact folder of a committed round and its record. `changes` replace parts of it."""
         data = encode_model(changes.pop("model", model_of(round_)))
         parts = {
             "job_id": self.job_id,
@@ -100,7 +99,7 @@ class World:
         return folder, record
 
     def register(self, round_: int, evaluation: RoundEvaluation | None, **changes: Any) -> int:
-        """The version of a newly committed round."""
+        """Commit a round and register it. Return its version."""
         folder, record = self.commit(round_, evaluation, **changes)
         version = registry.register_round(self.client, self.model_name, self.run_id, str(folder), record)
         self.folders[version] = folder
@@ -110,10 +109,7 @@ class World:
         return registry.aliases(self.client, self.model_name)
 
 
-def open_world(root: Path, database: Path) -> World:
-    home = Home(root)
-    home.mlflow.mkdir(parents=True)
-    shutil.copy(database, home.mlflow / "mlflow.db")
+def open_world(home: Home) -> World:
     client = registry.client(home)
     experiment = client.create_experiment("movies", artifact_location=str(home.mlflow / "artifacts"))
     run = client.create_run(experiment)
@@ -125,28 +121,13 @@ def open_world(root: Path, database: Path) -> World:
     return world
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow database, made once because its migrations take more than a second."""
-    home = Home(tmp_path_factory.mktemp("template"))
-    home.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(home).search_registered_models()
-    return home.mlflow / "mlflow.db"
-
-
 @pytest.fixture
-def world(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A registered model without versions, in a home of its own that the environment names too."""
-    from tasks.local.environment import settings
-
-    for name, value in settings(Home(tmp_path / "home")).items():
-        monkeypatch.setenv(name, value)
-    return open_world(tmp_path / "home", empty_database)
+def world(mlflow_home: Home) -> World:
+    """Return a registered model without versions, in the test's home."""
+    return open_world(mlflow_home)
 
 
 @pytest.fixture
 def evaluated() -> Callable[..., RoundEvaluation]:
-    """Makes evaluations: see `evaluation_of`."""
+    """Return a function that makes evaluations: see `evaluation_of`."""
     return evaluation_of

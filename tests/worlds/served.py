@@ -28,7 +28,7 @@ ITEMS = 60
 
 
 def factors(seed: int = 1, items: int = ITEMS) -> Factors:
-    """Random item factors of 8 dims."""
+    """Return random item factors of 8 dims."""
     random = np.random.default_rng(seed)
     embeddings = random.standard_normal((items, 8), dtype=np.float32)
     return Factors.of(ItemSide.of(embeddings, random.standard_normal(items, dtype=np.float32)))
@@ -62,7 +62,7 @@ def facts(version: int = 1, items: int = ITEMS) -> dict[str, Any]:
 
 
 def put_bundle(folder: Path, version: int = 1, *, seed: int | None = None) -> Target:
-    """A bundle of random factors below the folder; the seed is the version's unless another is given."""
+    """Write a bundle of random factors below the folder. The seed is the version unless another is given."""
     model = factors(version if seed is None else seed)
     digest = write_bundle(folder / f"{version}-x", facts(version), model, ids(), titles(), labels())
     return Target(f"{version}-x", digest, {})
@@ -70,7 +70,7 @@ def put_bundle(folder: Path, version: int = 1, *, seed: int | None = None) -> Ta
 
 @dataclass
 class Server:
-    """A serving process, and how to ask it."""
+    """A serving process and a client of it."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -79,7 +79,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any, http.client.HTTPResponse]:
-        """Status, decoded body and response; a body that is not bytes is sent as JSON."""
+        """Return status, decoded body and response. A body that is not bytes is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -93,19 +93,19 @@ class Server:
         return response.status, content.decode(), response
 
     def get(self, path: str) -> Any:
-        """The decoded body of a reply that must be 200."""
+        """Return the decoded body of a reply that must be 200."""
         status, content, _ = self.ask("GET", path)
         assert status == 200, content
         return content
 
     def recommend(self, **question: Any) -> Any:
-        """The answer to a question, which must be 200."""
+        """Return the answer to a request for recommendations, which must be 200."""
         status, content, _ = self.ask("POST", "/v1/recommendations", question)
         assert status == 200, content
         return content
 
     def wait_until(self, holds: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Waits for something to become true."""
+        """Wait until something is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log.read_text()
@@ -121,7 +121,7 @@ class Server:
         return self.ask("GET", "/readyz")[0] == 200
 
     def metric(self, name: str) -> float:
-        """The value of a metric, with its labels as Prometheus writes them."""
+        """Return the value of a metric. Its labels are part of the name, as Prometheus writes them."""
         for line in str(self.get("/metrics")).splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
@@ -132,7 +132,7 @@ class Server:
 def running(
     command: list[str], port: int, log: Path, environ: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """A process that listens on a port, ended at the end."""
+    """Run a process that listens on a port, for the length of the block."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, *command], env=os.environ | (environ or {}), stdout=file, stderr=file
@@ -152,7 +152,7 @@ def running(
 
 @contextmanager
 def serving(folder: Path, log: Path, workers: int = 1, **settings: Any) -> Iterator[Server]:
-    """A serving process over a folder of bundles."""
+    """Run a serving process over a folder of bundles."""
     port = free_port()
     chosen = json.dumps(vars(Settings(**({"folder": str(folder), "rate": 0.0, "poll": 0.05} | settings))))
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
@@ -162,7 +162,7 @@ def serving(folder: Path, log: Path, workers: int = 1, **settings: Any) -> Itera
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A serving process over one version, for the tests of a module that change nothing about it."""
+    """Run a serving process over one version, for the tests of a module that do not change it."""
     folder = tmp_path_factory.mktemp("bundles")
     write_pointer(folder, Pointer(put_bundle(folder)))
     with serving(folder, folder / "log") as found:

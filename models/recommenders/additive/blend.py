@@ -19,9 +19,10 @@ from annotated_types import Ge, Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
-from models.recommenders.additive import ease, next_item
-from models.recommenders.additive.ease import EaseSpec, EaseStatistics
-from models.recommenders.additive.next_item import NextItemSpec, NextItemStatistics
+from models.recommenders.additive.ease import EaseFamily, EaseSpec, EaseStatistics
+from models.recommenders.additive.item_to_item import ItemToItemFamily
+from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec, NextItemStatistics
+from models.recommenders.base.family import FamilySpec
 from models.recommenders.items.item_weights import ItemWeights
 
 
@@ -45,16 +46,6 @@ class BlendSpec:
     lasting_weight: Annotated[float, Ge(0)] = 0.25
     family: Literal["blend"] = "blend"
 
-    @property
-    def next_item(self) -> NextItemSpec:
-        """How the next-item model is learned."""
-        return NextItemSpec(self.forgetting, self.regularisation, self.dropout)
-
-    @property
-    def ease(self) -> EaseSpec:
-        """How EASE is learned."""
-        return EaseSpec(self.lasting_regularisation)
-
 
 @dataclass(frozen=True)
 class BlendStatistics(ArrayGroup):
@@ -67,32 +58,50 @@ class BlendStatistics(ArrayGroup):
     memory_gram: FloatArray
     transitions: FloatArray
 
-    @classmethod
-    def zero(cls, n_items: int) -> BlendStatistics:
-        """The sums over no users."""
-        following = NextItemStatistics.zero(n_items)
-        return cls(EaseStatistics.zero(n_items).gram, following.memory_gram, following.transitions)
+
+@dataclass(frozen=True)
+class BlendFamily(ItemToItemFamily[BlendStatistics]):
+    """EASE and the next-item model blended.
+
+    Attributes:
+        spec: how to train.
+    """
+
+    spec_type: ClassVar[type[FamilySpec]] = BlendSpec
+    contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (BlendStatistics,)
+    memories: ClassVar[int] = 2
+
+    spec: BlendSpec
+
+    def nothing(self, n_items: int) -> BlendStatistics:
+        return _both(self._lasting.nothing(n_items), self._following.nothing(n_items))
+
+    def statistics(self, base: ItemWeights, histories: Histories) -> BlendStatistics:
+        """Return the sums of both models over these users."""
+        return _both(self._lasting.statistics(base, histories), self._following.statistics(base, histories))
+
+    def solve(self, total: BlendStatistics, n_items: int) -> ItemWeights:
+        following = self._following.solve(NextItemStatistics(total.memory_gram, total.transitions), n_items)
+        return self.blended(following, self._lasting.solve(EaseStatistics(total.gram), n_items))
+
+    def blended(self, following: ItemWeights, lasting: ItemWeights) -> ItemWeights:
+        """Return a next-item model and one of EASE as one, whatever both remember by themselves."""
+        weight = np.float32(self.spec.lasting_weight)
+        return ItemWeights(
+            weights=np.concatenate([following.weights, weight * lasting.weights]),
+            forgetting=np.array([self.spec.forgetting, self.spec.lasting_forgetting], dtype=np.float32),
+            popularity=lasting.popularity,
+        )
+
+    @property
+    def _following(self) -> NextItemFamily:
+        spec = self.spec
+        return NextItemFamily(NextItemSpec(spec.forgetting, spec.regularisation, spec.dropout))
+
+    @property
+    def _lasting(self) -> EaseFamily:
+        return EaseFamily(EaseSpec(self.spec.lasting_regularisation))
 
 
-def statistics(histories: Histories, spec: BlendSpec) -> BlendStatistics:
-    """The client half: the sums of both models over these users."""
-    following = next_item.statistics(histories, spec.next_item)
-    return BlendStatistics(ease.statistics(histories).gram, following.memory_gram, following.transitions)
-
-
-def solve(total: BlendStatistics, n_items: int, spec: BlendSpec) -> ItemWeights:
-    """The server half: the weights of both models for the sum over all clients, each with its memory."""
-    following = next_item.solve(
-        NextItemStatistics(total.memory_gram, total.transitions), n_items, spec.next_item
-    )
-    return blended(following, ease.solve(EaseStatistics(total.gram), n_items, spec.ease), spec)
-
-
-def blended(following: ItemWeights, lasting: ItemWeights, spec: BlendSpec) -> ItemWeights:
-    """Both models as one, whatever both remember by themselves."""
-    weight = np.float32(spec.lasting_weight)
-    return ItemWeights(
-        weights=np.concatenate([following.weights, weight * lasting.weights]),
-        forgetting=np.array([spec.forgetting, spec.lasting_forgetting], dtype=np.float32),
-        popularity=lasting.popularity,
-    )
+def _both(lasting: EaseStatistics, following: NextItemStatistics) -> BlendStatistics:
+    return BlendStatistics(lasting.gram, following.memory_gram, following.transitions)

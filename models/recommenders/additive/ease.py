@@ -19,6 +19,8 @@ from annotated_types import Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
+from models.recommenders.additive.item_to_item import ItemToItemFamily
+from models.recommenders.base.family import FamilySpec
 from models.recommenders.items.item_weights import ItemWeights
 from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
 
@@ -51,20 +53,34 @@ class EaseStatistics(ArrayGroup):
 
     @classmethod
     def zero(cls, n_items: int) -> EaseStatistics:
-        """The sums over no users."""
+        """Return the sums over no users."""
         return cls(np.zeros(triangle_size(n_items), dtype=np.float32))
 
 
-def statistics(histories: Histories) -> EaseStatistics:
-    """The client half: how many of these users used both of two items."""
-    used = histories.matrix()
-    return EaseStatistics(triangle((used.T @ used).toarray()).astype(np.float32))
+@dataclass(frozen=True)
+class EaseFamily(ItemToItemFamily[EaseStatistics]):
+    """EASE.
 
+    Attributes:
+        spec: how to train.
+    """
 
-def solve(total: EaseStatistics, n_items: int, spec: EaseSpec) -> ItemWeights:
-    """The server half: the item weights for the sum over all clients."""
-    gram = symmetric(total.gram, n_items)
-    inverse = np.linalg.inv(gram + spec.regularisation * np.eye(n_items))
-    weights = inverse / -np.diag(inverse)
-    np.fill_diagonal(weights, 0.0)
-    return ItemWeights.of(weights, 0.0, popularity=np.diag(gram))
+    spec_type: ClassVar[type[FamilySpec]] = EaseSpec
+    contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
+
+    spec: EaseSpec
+
+    def nothing(self, n_items: int) -> EaseStatistics:
+        return EaseStatistics.zero(n_items)
+
+    def statistics(self, base: ItemWeights, histories: Histories) -> EaseStatistics:
+        """Return how many of these users used both of two items."""
+        used = histories.matrix()
+        return EaseStatistics(triangle((used.T @ used).toarray()).astype(np.float32))
+
+    def solve(self, total: EaseStatistics, n_items: int) -> ItemWeights:
+        gram = symmetric(total.gram, n_items)
+        inverse = np.linalg.inv(gram + self.spec.regularisation * np.eye(n_items))
+        weights = inverse / -np.diag(inverse)
+        np.fill_diagonal(weights, 0.0)
+        return ItemWeights.of(weights, 0.0, popularity=np.diag(gram))

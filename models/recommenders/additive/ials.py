@@ -23,11 +23,18 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 
+from models.evaluation.ranking import Scores, product_scores
+from models.federation.model import ItemModel, require
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
 from models.kernel.seeds import generator_for
+from models.recommenders.additive.family import AdditiveFamily
+from models.recommenders.base.family import FamilySpec, Features
+from models.recommenders.items.cold_items import placed_rows
 from models.recommenders.items.item_factors import ItemFactors, UserStep
 from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
+from models.recommenders.scoring.additive_scorers import FactorScorer
+from models.recommenders.scoring.scorer import Scorer
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -80,64 +87,90 @@ class IalsStatistics(ArrayGroup):
 
     @classmethod
     def zero(cls, n_items: int, spec: IalsSpec) -> IalsStatistics:
-        """The sums over no users."""
+        """Return the sums over no users."""
         size = triangle_size(spec.dims)
         shapes = ((n_items, size), (n_items, spec.dims), (n_items,), (size,), (1,))
         return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
 
 
-def initial_factors(n_items: int, spec: IalsSpec, seed: int) -> ItemFactors:
-    """Normal item vectors whose lengths are about 0.1, as in Rendle et al. 2022, section 4.5."""
-    drawn = generator_for(seed, "items").normal(0.0, 0.1 / np.sqrt(spec.dims), (n_items, spec.dims))
-    return _factors(drawn, spec, np.zeros(n_items))
+@dataclass(frozen=True)
+class IalsFamily(AdditiveFamily[ItemFactors, IalsStatistics]):
+    """Implicit ALS: each round is one alternation.
+
+    Attributes:
+        spec: how to train.
+    """
+
+    spec_type: ClassVar[type[FamilySpec]] = IalsSpec
+    model_type: ClassVar[type[ItemModel]] = ItemFactors
+    contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (IalsStatistics,)
+    scorer_type: ClassVar[type[Scorer]] = FactorScorer
+
+    spec: IalsSpec
+
+    def initial(self, n_items: int, seed: int) -> ItemFactors:
+        """Return normal item vectors whose lengths are about 0.1, as in Rendle et al. 2022, section 4.5."""
+        dims = self.spec.dims
+        drawn = generator_for(seed, "items").normal(0.0, 0.1 / np.sqrt(dims), (n_items, dims))
+        return self._factors(drawn, np.zeros(n_items))
+
+    def nothing(self, n_items: int) -> IalsStatistics:
+        return IalsStatistics.zero(n_items, self.spec)
+
+    def statistics(self, base: ItemFactors, histories: Histories) -> IalsStatistics:
+        """Return the sums over these users that the item step needs."""
+        users = user_embeddings(base, histories)
+        by_item = histories.matrix().tocsc()
+        by_item.sort_indices()
+        counts = np.diff(by_item.indptr)
+        grams = np.zeros((histories.n_items, triangle_size(self.spec.dims)), dtype=np.float32)
+        targets = np.zeros((histories.n_items, self.spec.dims), dtype=np.float32)
+        for item in np.flatnonzero(counts):
+            own = users[by_item.indices[by_item.indptr[item] : by_item.indptr[item + 1]]]
+            grams[item] = triangle(own.T @ own)
+            targets[item] = own.sum(axis=0)
+        return IalsStatistics(
+            item_grams=grams,
+            item_targets=targets,
+            item_users=counts.astype(np.float32),
+            user_gram=triangle(users.T @ users).astype(np.float32),
+            users=np.array([len(histories)], dtype=np.float32),
+        )
+
+    def solve(self, total: IalsStatistics, n_items: int) -> ItemFactors:
+        """Return the item vectors that minimise the loss for fixed users."""
+        spec = self.spec
+        everything = spec.unobserved_weight * symmetric(total.user_gram, spec.dims)
+        items = np.empty((n_items, spec.dims))
+        for row, (gram, target) in enumerate(zip(total.item_grams, total.item_targets, strict=True)):
+            weight = float(total.item_users[row]) + spec.unobserved_weight * float(total.users[0])
+            ridge = spec.regularisation * weight**spec.frequency_exponent
+            left = symmetric(gram, spec.dims) + everything + ridge * np.eye(spec.dims)
+            items[row] = np.linalg.solve(left, target)
+        return self._factors(items, total.item_users)
+
+    @classmethod
+    def scorer(cls, items: ItemModel, features: Features | None = None) -> FactorScorer:
+        model = require(items, ItemFactors)
+        placed = None if features is None else placed_rows(model.embeddings, model.trained, features())
+        return FactorScorer.of(model, placed)
+
+    @classmethod
+    def history_scores(cls, items: ItemModel, histories: Histories) -> Scores:
+        model = require(items, ItemFactors)
+        return product_scores(user_embeddings(model, histories), model.embeddings, model.item_biases)
+
+    def _factors(self, embeddings: Float64Array, popularity: FloatArray) -> ItemFactors:
+        spec = self.spec
+        user_step = (spec.unobserved_weight, spec.regularisation, spec.frequency_exponent)
+        return ItemFactors(
+            embeddings.astype(np.float32),
+            np.array(user_step, dtype=np.float32),
+            popularity.astype(np.float32),
+        )
 
 
 def user_embeddings(model: ItemFactors, histories: Histories) -> Float64Array:
-    """(users, dims): the vector of each user that minimises the loss for fixed items."""
+    """Return (users, dims): the vector of each user that minimises the loss for fixed items."""
     step = UserStep.of(model)
     return np.stack([step.parts(used).sum(axis=0) for used in histories])
-
-
-def statistics(model: ItemFactors, histories: Histories, spec: IalsSpec) -> IalsStatistics:
-    """The client half of a round: the sums over these users that the item step needs."""
-    users = user_embeddings(model, histories)
-    by_item = histories.matrix().tocsc()
-    by_item.sort_indices()
-    counts = np.diff(by_item.indptr)
-    grams = np.zeros((histories.n_items, triangle_size(spec.dims)), dtype=np.float32)
-    targets = np.zeros((histories.n_items, spec.dims), dtype=np.float32)
-    for item in np.flatnonzero(counts):
-        own = users[by_item.indices[by_item.indptr[item] : by_item.indptr[item + 1]]]
-        grams[item] = triangle(own.T @ own)
-        targets[item] = own.sum(axis=0)
-    return IalsStatistics(
-        item_grams=grams,
-        item_targets=targets,
-        item_users=counts.astype(np.float32),
-        user_gram=triangle(users.T @ users).astype(np.float32),
-        users=np.array([len(histories)], dtype=np.float32),
-    )
-
-
-def solve(total: IalsStatistics, spec: IalsSpec) -> ItemFactors:
-    """The server half of a round: the item vectors that minimise the loss for fixed users.
-
-    Args:
-        total: the sum over all clients, float64.
-        spec: as on the clients.
-    """
-    everything = spec.unobserved_weight * symmetric(total.user_gram, spec.dims)
-    items = np.empty((len(total.item_users), spec.dims))
-    for row, (gram, target) in enumerate(zip(total.item_grams, total.item_targets, strict=True)):
-        weight = float(total.item_users[row]) + spec.unobserved_weight * float(total.users[0])
-        ridge = spec.regularisation * weight**spec.frequency_exponent
-        left = symmetric(gram, spec.dims) + everything + ridge * np.eye(spec.dims)
-        items[row] = np.linalg.solve(left, target)
-    return _factors(items, spec, total.item_users)
-
-
-def _factors(embeddings: Float64Array, spec: IalsSpec, popularity: FloatArray) -> ItemFactors:
-    user_step = (spec.unobserved_weight, spec.regularisation, spec.frequency_exponent)
-    return ItemFactors(
-        embeddings.astype(np.float32), np.array(user_step, dtype=np.float32), popularity.astype(np.float32)
-    )

@@ -25,6 +25,8 @@ from annotated_types import Ge, Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
+from models.recommenders.additive.item_to_item import ItemToItemFamily
+from models.recommenders.base.family import FamilySpec
 from models.recommenders.items.item_weights import ItemWeights, remembered
 from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
 
@@ -65,37 +67,50 @@ class NextItemStatistics(ArrayGroup):
 
     @classmethod
     def zero(cls, n_items: int) -> NextItemStatistics:
-        """The sums over no users."""
+        """Return the sums over no users."""
         return cls(
             np.zeros(triangle_size(n_items), dtype=np.float32),
             np.zeros((n_items, n_items), dtype=np.float32),
         )
 
 
-def statistics(histories: Histories, spec: NextItemSpec) -> NextItemStatistics:
-    """The client half: the sums over all places of these users' histories."""
-    gram = np.zeros((histories.n_items, histories.n_items))
-    transitions = np.zeros_like(gram)
-    for items in histories:
-        memory = _memories(len(items), spec)
-        own = np.ix_(items, items)
-        gram[own] += memory.T @ memory
-        transitions[own] += memory.T
-    return NextItemStatistics(triangle(gram).astype(np.float32), transitions.astype(np.float32))
+@dataclass(frozen=True)
+class NextItemFamily(ItemToItemFamily[NextItemStatistics]):
+    """The next-item model.
 
+    Attributes:
+        spec: how to train.
+    """
 
-def solve(total: NextItemStatistics, n_items: int, spec: NextItemSpec) -> ItemWeights:
-    """The server half: the weights for the sum over all clients."""
-    left = symmetric(total.memory_gram, n_items)
-    left[np.diag_indices(n_items)] *= 1.0 + spec.dropout
-    left[np.diag_indices(n_items)] += spec.regularisation
-    # What a history begins with follows nothing, so these counts leave it out.
-    weights = np.linalg.solve(left, total.transitions)
-    return ItemWeights.of(weights, spec.forgetting, popularity=total.transitions.sum(axis=0))
+    spec_type: ClassVar[type[FamilySpec]] = NextItemSpec
+    contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (NextItemStatistics,)
 
+    spec: NextItemSpec
 
-def _memories(length: int, spec: NextItemSpec) -> Float64Array:
-    """(length, length): row t holds what place t remembers of each place of the same history."""
-    places = np.arange(length)
-    back = places[:, np.newaxis] - places
-    return np.where(back > 0, remembered(np.maximum(back, 1) - 1, spec.forgetting), 0.0)
+    def nothing(self, n_items: int) -> NextItemStatistics:
+        return NextItemStatistics.zero(n_items)
+
+    def statistics(self, base: ItemWeights, histories: Histories) -> NextItemStatistics:
+        """Return the sums over all places of these users' histories."""
+        gram = np.zeros((histories.n_items, histories.n_items))
+        transitions = np.zeros_like(gram)
+        for items in histories:
+            memory = self._memories(len(items))
+            own = np.ix_(items, items)
+            gram[own] += memory.T @ memory
+            transitions[own] += memory.T
+        return NextItemStatistics(triangle(gram).astype(np.float32), transitions.astype(np.float32))
+
+    def solve(self, total: NextItemStatistics, n_items: int) -> ItemWeights:
+        left = symmetric(total.memory_gram, n_items)
+        left[np.diag_indices(n_items)] *= 1.0 + self.spec.dropout
+        left[np.diag_indices(n_items)] += self.spec.regularisation
+        # What a history begins with follows nothing, so these counts leave it out.
+        weights = np.linalg.solve(left, total.transitions)
+        return ItemWeights.of(weights, self.spec.forgetting, popularity=total.transitions.sum(axis=0))
+
+    def _memories(self, length: int) -> Float64Array:
+        """Return (length, length): row t holds what place t remembers of each place of the same history."""
+        places = np.arange(length)
+        back = places[:, np.newaxis] - places
+        return np.where(back > 0, remembered(np.maximum(back, 1) - 1, self.spec.forgetting), 0.0)

@@ -1,1 +1,1 @@
-"""What all families of recommenders have in common, and which there are."""
+"""Which families there are."""

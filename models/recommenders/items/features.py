@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
-
-from models.errors import InvalidInput
 
 _NOT_FEATURES = ("item_id", "title")
 _BINS = 10
@@ -47,27 +45,6 @@ class ItemFeatures:
                 labels[str(name)] = _labels(column)
         return cls(len(catalog), labels, numbers)
 
-    def having(self, wanted: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-        """(items,) whether an item meets every condition.
-
-        Args:
-            wanted: column -> a list of labels, of which an item must carry one, or for a column of numbers
-                {"min": a, "max": b}, both inclusive, one of which may be left out.
-
-        Raises:
-            InvalidInput: there is no such column or label, or the condition does not suit the column.
-        """
-        allowed = np.ones(self.items, dtype=bool)
-        for column, condition in wanted.items():
-            if column in self.labels:
-                allowed &= self._carrying(column, condition)
-            elif column in self.numbers:
-                allowed &= self._within(column, condition)
-            else:
-                known = ", ".join(sorted([*self.labels, *self.numbers])) or "none"
-                raise InvalidInput(f"Items have no feature {column!r}; there are: {known}.", feature=column)
-        return allowed
-
     def matrix(self) -> sp.csr_matrix:
         """(items, features) of 0 and 1: one column a label, and one for each tenth of a column of numbers."""
         columns = [rows for by_label in self.labels.values() for _, rows in sorted(by_label.items())]
@@ -77,37 +54,6 @@ class ItemFeatures:
         rows = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
         places = np.repeat(np.arange(len(columns)), lengths)
         return sp.csr_matrix((np.ones(len(rows)), (rows, places)), shape=(self.items, len(columns)))
-
-    def _carrying(self, column: str, condition: Any) -> npt.NDArray[np.bool_]:
-        is_list = isinstance(condition, Sequence) and not isinstance(condition, str)
-        if not is_list or not condition or not all(isinstance(label, str) for label in condition):
-            raise InvalidInput(
-                f"Feature {column!r} takes a list of labels, got {condition!r}.", feature=column
-            )
-        found = np.zeros(self.items, dtype=bool)
-        for label in condition:
-            if label not in self.labels[column]:
-                raise InvalidInput(
-                    f"No item has the {column} {label!r}.",
-                    next_step=f"There are: {', '.join(sorted(self.labels[column]))}.",
-                    feature=column,
-                )
-            found[self.labels[column][label]] = True
-        return found
-
-    def _within(self, column: str, condition: Any) -> npt.NDArray[np.bool_]:
-        bounds = dict(condition) if isinstance(condition, Mapping) else {}
-        numeric = all(
-            isinstance(each, int | float) and not isinstance(each, bool) for each in bounds.values()
-        )
-        if not bounds or not numeric or not bounds.keys() <= {"min", "max"}:
-            raise InvalidInput(
-                f'Feature {column!r} takes {{"min": a, "max": b}}, got {condition!r}.', feature=column
-            )
-        numbers = self.numbers[column]
-        # Comparisons with NaN are false: what is unknown meets no condition.
-        low, high = bounds.get("min", -np.inf), bounds.get("max", np.inf)
-        return np.asarray((numbers >= low) & (numbers <= high), dtype=np.bool_)
 
 
 def _labels(column: pd.Series[Any]) -> dict[str, npt.NDArray[np.int64]]:

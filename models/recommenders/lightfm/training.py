@@ -9,7 +9,6 @@ training positives. So this file calls LightFM's compiled epoch functions; a tes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,71 +17,16 @@ import scipy.sparse as sp
 from lightfm import LightFM
 from lightfm._lightfm_fast import CSRMatrix, FastLightFM, fit_bpr, fit_logistic, fit_warp, fit_warp_kos
 
-from models.errors import DivergedUpdate, InvalidInput
+from models.errors import DivergedUpdate
 from models.federation.model import ItemArrays
 from models.kernel.arrays import FloatArray
 from models.kernel.seeds import generator_for, seed_for
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.users import UserArrays
 from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
-
-IntArray = npt.NDArray[np.int32]
 
 # LightFM's own defaults for Adadelta, which is not used here but is part of its state.
 _RHO, _EPSILON = 0.95, 1e-6
-
-
-@dataclass(frozen=True)
-class UserArrays:
-    """The user side of LightFM for the users of one client. It never leaves the client.
-
-    Attributes:
-        embeddings: (users, dims) float32.
-        biases: (users,) float32.
-        embedding_accumulators: (users, dims) float32, Adagrad's sums of squared gradients.
-        bias_accumulators: (users,) float32.
-    """
-
-    embeddings: FloatArray
-    biases: FloatArray
-    embedding_accumulators: FloatArray
-    bias_accumulators: FloatArray
-
-
-class TrainingSet:
-    """A client's training positives, laid out once for LightFM.
-
-    Args:
-        users: (n,) row of the user of each positive.
-        items: (n,) row of its item.
-        shape: (users, items) of the client's matrix.
-
-    Raises:
-        InvalidInput: there is no positive, or one occurs twice.
-    """
-
-    def __init__(self, users: IntArray, items: IntArray, shape: tuple[int, int]) -> None:
-        if len(users) == 0:
-            raise InvalidInput("A training set needs at least one interaction, got none.")
-        # pandas hands out read-only views, which LightFM's buffers refuse; copies are ours to lend.
-        self.users = np.array(users, dtype=np.int32)
-        self.items = np.array(items, dtype=np.int32)
-        self.shape = shape
-        ones = np.ones(len(users), dtype=np.float32)
-        positives = sp.csr_matrix((ones, (self.users, self.items)), shape=shape)
-        positives.sort_indices()
-        if positives.nnz != len(users) or (positives.data > 1).any():
-            raise InvalidInput("A training set holds a pair of user and item twice; pairs must be unique.")
-        self.positives = positives
-        self._keys = np.sort(self.users.astype(np.int64) * shape[1] + self.items)
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def contains(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:
-        """(n,) whether each pair is a training positive."""
-        keys = users.astype(np.int64) * self.shape[1] + items
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        found: npt.NDArray[np.bool_] = self._keys[at] == keys
-        return found
 
 
 def initial_items(n_items: int, dims: int, seed: int) -> ItemArrays:

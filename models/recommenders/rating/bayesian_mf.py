@@ -34,9 +34,9 @@ from models.kernel.histories import Float64Array
 from models.kernel.seeds import generator_for
 from models.kernel.splitmix import Keys
 from models.kernel.streams import gammas, normals
+from models.recommenders.base.ratings import Ratings
 from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
 from models.recommenders.rating.gaussian import Normals, RegressionSums, draw_regression, draw_ridges
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import SideFeatures
 
 # Where the chain starts: factors near 0 that users are held to, until data say how far they spread.

@@ -13,6 +13,8 @@ from models.federation.contribution import Contribution, RunningSum
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.splitmix import Keys
+from models.recommenders.base.ratings import Ratings
+from models.recommenders.items.rating_model import PredictedRatings
 from models.recommenders.rating import co_ratings
 from models.recommenders.rating.bayesian_mf import (
     BayesianMfSpec,
@@ -25,9 +27,7 @@ from models.recommenders.rating.bayesian_mf import (
     user_conditional,
 )
 from models.recommenders.rating.co_ratings import Directions, Products, RatingCounts
-from models.recommenders.rating.model import PredictedRatings
 from models.recommenders.rating.predicted_ratings import PredictionSums, predictions_of
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import (
     SideFeatures,
     item_features,

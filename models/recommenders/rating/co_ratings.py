@@ -22,7 +22,7 @@ import numpy as np
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.seeds import generator_for
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.base.ratings import Ratings
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from models.federation.merge import MergeRule
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.streams import user_keys
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.items.rating_model import PredictedRatings, RatingModel
 from models.recommenders.rating import co_ratings
 from models.recommenders.rating.bayesian_mf import (
     Sample,
@@ -27,33 +29,18 @@ from models.recommenders.rating.bayesian_mf import (
     user_conditional,
 )
 from models.recommenders.rating.co_ratings import Directions, Products, RatingCounts
-from models.recommenders.rating.fold_in import TURNS
 from models.recommenders.rating.gaussian import Normals
-from models.recommenders.rating.model import PredictedRatings, RatingModel
 from models.recommenders.rating.predicted_ratings import PredictionSums, predictions_of
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import (
     item_features,
     user_feature_blocks,
     user_features,
 )
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import TURNS
 
 _OVERSAMPLING = 10
 _DRAWN = tuple(one.name for one in fields(Sample))
-
-
-@dataclass(frozen=True)
-class RatedData:
-    """What a client learns ratings from.
-
-    Attributes:
-        ratings: of its users, in training.
-        user_ids: of the same users; what a user draws follows from the id and the job's seed.
-    """
-
-    ratings: Ratings
-    user_ids: tuple[str, ...]
 
 
 def initial_model(n_items: int, spec: RatingSpec, seed: int, content: Float64Array) -> RatingModel:
@@ -201,7 +188,7 @@ def predicted(
 ) -> PredictedRatings:
     """The ratings of these pairs, given what their users rated; nothing is drawn.
 
-    `models.recommenders.rating.fold_in` answers the same for a single user.
+    `models.recommenders.scoring.rating_scorer` answers the same for a single user.
 
     Args:
         model: of any round.

@@ -8,9 +8,9 @@ import numpy as np
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import IntArray
+from models.recommenders.items.rating_model import PredictedRatings
 from models.recommenders.rating.bayesian_mf import BayesianMfSpec, Sample
 from models.recommenders.rating.gaussian import Normals
-from models.recommenders.rating.model import PredictedRatings
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.kernel.histories import Float64Array
+from models.recommenders.base.ratings import Ratings
 from models.recommenders.rating.co_ratings import Directions, user_coordinates
-from models.recommenders.rating.ratings import Ratings
 
 _CO_RATINGS, _COUNT, _CONTENT = 1, 2, 3
 

@@ -5,8 +5,9 @@ Of the model they read what a history needs and no more, as its arrays may be ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,14 @@ from models.recommenders.items.item_factors import ItemFactors, UserStep
 from models.recommenders.items.item_weights import ItemWeights, remembered
 from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.scoring.reasons import Reason, shares_of
+from models.recommenders.scoring.scorer import Read, Scorer, ScorerParts
+
+_USER_STEP = ("weight", "regularisation", "exponent")
 
 
 @dataclass(frozen=True)
 class SummedScores:
-    """See `models.recommenders.scoring.scorer.Scored`.
+    """Scores that are sums over a history.
 
     Attributes:
         scores: (items,).
@@ -35,14 +39,14 @@ class SummedScores:
     averages: Float64Array
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """Each summand is taken relative to its average, since what lifts all items alike explains none."""
+        """Return each summand relative to its average, since what lifts all items alike explains none."""
         above = self.summands(np.asarray(rows, dtype=np.int64)) - self.averages[:, np.newaxis]
         nothing = np.zeros(above.shape[1])
         return shares_of(np.column_stack([above.T, nothing]), nothing, self.history_rows, most)
 
 
 @dataclass(frozen=True)
-class FactorScorer:
+class FactorScorer(Scorer):
     """iALS: a user's vector is a sum over the history, and so are the scores.
 
     Attributes:
@@ -52,6 +56,8 @@ class FactorScorer:
         mean: (dims,) of all embeddings.
     """
 
+    KIND: ClassVar[str] = "ials"
+
     step: UserStep
     popularity: FloatArray
     lengths: FloatArray
@@ -59,12 +65,12 @@ class FactorScorer:
 
     @classmethod
     def of(cls, model: ItemFactors, placed: FloatArray | None = None) -> FactorScorer:
-        """A scorer over these items.
+        """Return a scorer over these items.
 
         Args:
             model: the items, by which users' vectors are found.
             placed: (items, dims), the embeddings that are scored, among them those of items that nobody used
-                (`models.recommenders.items.cold_items`); the model's own where nothing is said.
+                (`models.recommenders.items.cold_items`); the model's own by default.
         """
         step = UserStep.of(model)
         step = step if placed is None else replace(step, items=placed)
@@ -81,7 +87,6 @@ class FactorScorer:
         weights: Sequence[float] | None = None,
         vector: Float64Array | None = None,
     ) -> SummedScores:
-        """See `models.recommenders.scoring.scorer.Scorer`; users have no vectors of their own here."""
         rows, counted = checked_history(history_rows, weights, len(self))
         parts, items = self.step.parts(rows, counted), self.step.items
         # A history that says nothing gets what people like. A vector of another precision would have numpy
@@ -92,17 +97,36 @@ class FactorScorer:
         )
 
     def similarities(self, row: int) -> FloatArray:
-        """The cosines (items,) of all embeddings with this one."""
+        """Return the cosines (items,) of all embeddings with this one."""
         items = self.step.items
         return np.asarray(np.clip(items @ (items[row] / self.lengths[row]) / self.lengths, -1.0, 1.0))
 
     def directions(self, rows: Rows) -> FloatArray:
-        """The embeddings (rows, dims), of length 1."""
+        """Return the embeddings (rows, dims), of length 1."""
         return np.asarray(self.step.items[rows] / self.lengths[rows, np.newaxis])
+
+    def parts(self) -> ScorerParts:
+        step = self.step
+        return ScorerParts(
+            settings={"user_step": {name: getattr(step, name) for name in _USER_STEP}},
+            arrays={
+                "embeddings": step.items,
+                "everything": step.everything,
+                "popularity": self.popularity,
+                "norms": self.lengths,
+                "mean": self.mean,
+            },
+        )
+
+    @classmethod
+    def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
+        numbers = {name: float(value) for name, value in settings["user_step"].items()}
+        step = UserStep(read("embeddings", (items, dims)), read("everything", (dims, dims)), **numbers)
+        return cls(step, read("popularity", (items,)), read("norms", (items,)), read("mean", (dims,)))
 
 
 @dataclass(frozen=True)
-class WeightsScorer:
+class WeightsScorer(Scorer):
     """Item-to-item weights: what is remembered of each item of a history, times its weights.
 
     A history's items come oldest first. For an answer the rows of its items alone are read.
@@ -113,13 +137,15 @@ class WeightsScorer:
         averages: (memories, items) of the items' rows.
     """
 
+    KIND: ClassVar[str] = "item_weights"
+
     model: ItemWeights
     lengths: FloatArray
     averages: Float64Array
 
     @classmethod
     def of(cls, model: ItemWeights) -> WeightsScorer:
-        """A scorer over these weights."""
+        """Return a scorer over these weights."""
         squares = np.einsum("mij,mij->j", model.weights, model.weights, dtype=np.float64)
         averages = model.weights.mean(axis=2, dtype=np.float64)
         return cls(model, _lengths(squares).astype(np.float32), np.asarray(averages))
@@ -133,7 +159,6 @@ class WeightsScorer:
         weights: Sequence[float] | None = None,
         vector: Float64Array | None = None,
     ) -> SummedScores:
-        """See `models.recommenders.scoring.scorer.Scorer`; users have no vectors of their own here."""
         rows, counted = checked_history(history_rows, weights, len(self))
         steps_back = np.arange(len(rows))[::-1]
         memories = [counted * remembered(steps_back, each) for each in self.model.forgetting.tolist()]
@@ -152,14 +177,28 @@ class WeightsScorer:
         return SummedScores(np.asarray(scores), rows.tolist(), summands, averages)
 
     def similarities(self, row: int) -> FloatArray:
-        """The cosines (items,) of what speaks for each item with what speaks for this one."""
+        """Return the cosines (items,) of what speaks for each item with what speaks for this one."""
         products = np.sum([own.T @ own[:, row] for own in self.model.weights], axis=0)
         return np.asarray(np.clip(products / self.lengths / self.lengths[row], -1.0, 1.0))
 
     def directions(self, rows: Rows) -> FloatArray:
-        """What speaks for these items (rows, memories * items), of length 1."""
+        """Return what speaks for these items (rows, memories * items), of length 1."""
         columns = np.concatenate([own[:, rows].T for own in self.model.weights], axis=1)
         return np.asarray(columns / self.lengths[rows, np.newaxis])
+
+    def parts(self) -> ScorerParts:
+        arrays = {**dict(self.model.named()), "norms": self.lengths, "averages": self.averages}
+        return ScorerParts({"memories": len(self.model.forgetting)}, arrays)
+
+    @classmethod
+    def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
+        memories = int(settings["memories"])
+        model = ItemWeights(
+            weights=read("weights", (memories, items, items)),
+            forgetting=read("forgetting", (memories,)),
+            popularity=read("popularity", (items,)),
+        )
+        return cls(model, read("norms", (items,)), read("averages", (memories, items)))
 
 
 def _lengths(squares: FloatArray) -> FloatArray:

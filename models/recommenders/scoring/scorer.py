@@ -1,16 +1,23 @@
-"""What a model must be able to do to be served: score all items for a history, and say why."""
+"""What a model must be able to do to be served: score all items for a history, say why, and lie in files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from models.kernel.arrays import FloatArray
+from models.recommenders.items.rating_model import PredictedRatings
 from models.recommenders.scoring.fold_in import Float64Array, FoldedUser, FoldIn, ItemSide, Rows, fold_in
 from models.recommenders.scoring.reasons import Reason, reasons_for
+
+Array = npt.NDArray[Any]
+# Gives the array of a name. Raises an error unless it has the shape, where one is given.
+Read = Callable[[str, tuple[int, ...] | None], Array]
 
 
 class Scored(Protocol):
@@ -18,44 +25,121 @@ class Scored(Protocol):
 
     @property
     def scores(self) -> FloatArray:
-        """(items,), finite, the more the better."""
+        """(items,), finite; a higher score is better."""
         ...
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """For each of these rows what speaks for it: at most so many reasons, and the rest as one."""
+        """Return for each of these rows what speaks for it: at most `most` reasons, and the rest as one."""
         ...
 
 
-class Scorer(Protocol):
-    """A family of models behind the one answering service; equal questions get equal scores."""
+class Rater(Protocol):
+    """Predicts ratings of a user who has given some."""
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The ends of the rating scale."""
+        ...
+
+    def ratings(self, rows: Sequence[int], values: Sequence[float], wanted: Rows) -> PredictedRatings:
+        """Return the predicted ratings of the wanted items.
+
+        Args:
+            rows: of the items rated, each once; may be empty.
+            values: (rows,), the ratings, inside the scale.
+            wanted: (n,), rows.
+
+        Raises:
+            InvalidInput: a row is out of range or stands twice, or a rating lies outside the scale.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ScorerParts:
+    """A scorer as plain values, from which `Scorer.of_parts` makes it again.
+
+    Attributes:
+        settings: its numbers, as JSON values.
+        arrays: its arrays by name.
+    """
+
+    settings: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+
+class Scorer(ABC):
+    """A kind of models behind the one answering service; equal questions get equal scores.
+
+    Attributes:
+        KIND: names the class in files.
+    """
+
+    KIND: ClassVar[str]
+
+    @abstractmethod
     def __len__(self) -> int:
-        """How many items there are."""
-        ...
+        """Return the number of items."""
 
+    @abstractmethod
     def score(
         self,
         history_rows: Sequence[int],
         weights: Sequence[float] | None = None,
         vector: Float64Array | None = None,
     ) -> Scored:
-        """All items scored for a history: rows without duplicates, each with a positive weight or 1.
+        """Return the scores of all items for a history.
 
-        Where the user's own trained vector (dims,) is given, it scores, and the history only says why.
+        Args:
+            history_rows: rows of its items without duplicates, the oldest first; may be empty.
+            weights: one for each of them, positive; 1 by default.
+            vector: (dims,), the user's own trained vector. It scores, and the history only says why. A scorer
+                whose users have no vectors ignores it.
+
+        Raises:
+            InvalidInput: a row is not one of the items, or a weight is not positive.
         """
-        ...
 
+    @abstractmethod
     def similarities(self, row: int) -> FloatArray:
-        """(items,), how much each item is like this one, from -1 to 1."""
-        ...
+        """Return how similar each item is to this one: (items,), from -1 to 1."""
 
+    @abstractmethod
     def directions(self, rows: Rows) -> FloatArray:
-        """(rows, dims) vectors of length 1 whose products are the similarities of these items."""
-        ...
+        """Return (rows, dims) vectors of length 1 whose products are the similarities of these items."""
+
+    @abstractmethod
+    def parts(self) -> ScorerParts:
+        """Return what `of_parts` needs to make this scorer again."""
+
+    @classmethod
+    @abstractmethod
+    def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
+        """Return the scorer that these parts make, over the arrays as they are read.
+
+        Args:
+            settings: hold those of `parts`, perhaps among others.
+            items: the number of items.
+            dims: the width of their vectors.
+            read: gives an array of `parts`.
+
+        Raises:
+            KeyError, TypeError, ValueError, InvalidInput: a setting is missing, or of another form.
+        """
+
+    @property
+    def passes(self) -> int:
+        """How often an answer goes over all items, which decides how long it takes."""
+        return 1
+
+    @property
+    def rater(self) -> Rater | None:
+        """What predicts ratings; None for a model that only ranks."""
+        return None
 
 
 @dataclass(frozen=True)
-class Factors:
+class Factors(Scorer):
     """Item factors, and a user folded in for each history.
 
     Attributes:
@@ -65,6 +149,8 @@ class Factors:
         mean: (dims,) of all embeddings.
     """
 
+    KIND: ClassVar[str] = "factors"
+
     side: ItemSide
     how: FoldIn
     norms: FloatArray
@@ -72,7 +158,7 @@ class Factors:
 
     @classmethod
     def of(cls, side: ItemSide, how: FoldIn | None = None) -> Factors:
-        """A scorer over these items."""
+        """Return a scorer over these items."""
         norms = np.sqrt(np.einsum("ij,ij->i", side.embeddings, side.embeddings))
         return cls(
             side=side,
@@ -90,25 +176,51 @@ class Factors:
         weights: Sequence[float] | None = None,
         vector: Float64Array | None = None,
     ) -> FactorScores:
-        """See `Scorer`; for the errors see `fold_in`."""
         user = fold_in(history_rows, self.side, self.how, weights)
         if vector is not None:
             user = FoldedUser.trained(vector, user.parts)
         return FactorScores(self.side.scores(user.vector), list(history_rows), user, self)
 
     def similarities(self, row: int) -> FloatArray:
-        """The cosines (items,) of all embeddings with this one."""
+        """Return the cosines (items,) of all embeddings with this one."""
         embedding = self.side.embeddings[row] / self.norms[row]
         return np.asarray(np.clip(self.side.embeddings @ embedding / self.norms, -1.0, 1.0))
 
     def directions(self, rows: Rows) -> FloatArray:
-        """The embeddings (rows, dims), of length 1."""
+        """Return the embeddings (rows, dims), of length 1."""
         return np.asarray(self.side.embeddings[rows] / self.norms[rows, None])
+
+    def parts(self) -> ScorerParts:
+        side = self.side
+        return ScorerParts(
+            settings={"fold_in": asdict(self.how), "bias_mean": side.bias_mean},
+            arrays={
+                "embeddings": side.embeddings,
+                "biases": side.biases,
+                "popular_mean": side.mean,
+                "axes": side.axes,
+                "variances": side.variances,
+                "norms": self.norms,
+                "mean": self.mean,
+            },
+        )
+
+    @classmethod
+    def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
+        side = ItemSide(
+            embeddings=read("embeddings", (items, dims)),
+            biases=read("biases", (items,)),
+            bias_mean=float(settings["bias_mean"]),
+            mean=read("popular_mean", (dims,)),
+            axes=read("axes", (dims, dims)),
+            variances=read("variances", (dims,)),
+        )
+        return cls(side, FoldIn(**settings["fold_in"]), read("norms", (items,)), read("mean", (dims,)))
 
 
 @dataclass(frozen=True)
 class FactorScores:
-    """See `Scored`.
+    """The scores of `Factors`.
 
     Attributes:
         scores: (items,).
@@ -123,5 +235,5 @@ class FactorScores:
     factors: Factors
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """See `reasons_for`."""
+        """Return what `reasons_for` says of the rows."""
         return reasons_for(rows, self.history_rows, self.user, self.factors.side, self.factors.mean, most)

@@ -20,7 +20,8 @@ from models.evaluation.cold_start import (
 )
 from models.evaluation.split import user_order
 from models.kernel.histories import Histories
-from tasks.bench.quality.cases import BenchClient, Learner, Part
+from models.recommenders.base.data import Part
+from tasks.bench.quality.cases import BenchClient, Learner
 from tasks.clients.client_data import client_rows
 from tasks.datasets.partition_reader import Partition
 

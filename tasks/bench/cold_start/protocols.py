@@ -17,13 +17,14 @@ from models.evaluation.protocols import LEAVE_ONE_OUT, Protocol
 from models.evaluation.user_sums import SHARE_METRICS
 from models.federation.model import ItemModel
 from models.kernel.seeds import generator_for
+from models.recommenders.base.data import Part
 from models.recommenders.items.cold_items import Placement
 from models.recommenders.items.features import ItemFeatures
 from tasks.bench.cold_start import baselines
 from tasks.bench.cold_start.cases import NewItems, new_items, new_users, told
 from tasks.bench.cold_start.rows import Base, Row, Rows
 from tasks.bench.quality.arms import Family, Trained, answered
-from tasks.bench.quality.cases import BenchClient, Learner, Part, by_client, clients_of
+from tasks.bench.quality.cases import BenchClient, Learner, by_client, clients_of
 from tasks.bench.quality.table_rows import Curves, Evaluator, Measured, Tell
 from tasks.datasets.partition_reader import Partition, read_items
 

@@ -9,28 +9,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
-from models.federation.contribution import Contribution, RunningSum
-from models.federation.model import ItemArrays, ItemModel, require
+from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
-from models.recommenders.families.families import LightFMFamily, additive_family_of
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
-from models.recommenders.families.specs import AdditiveSpec
+from models.recommenders.base.family import FamilySpec
+from models.recommenders.families.registry import family_of, history_scores
+from models.recommenders.lightfm.family import LightFMFamily
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import (
-    TrainingSet,
-    train_alone,
-)
+from models.recommenders.lightfm.training import train_alone
 from tasks.bench.quality.cases import BenchClient, Learner, pooled
 
 Scores = Callable[[BenchClient], np.ndarray]
-Group = TypeVar("Group", bound=ArrayGroup)
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ class Additive(Family):
         rounds: merges.
     """
 
-    spec: AdditiveSpec
+    spec: FamilySpec
     rounds: int = 1
 
     @property
@@ -98,14 +92,20 @@ class Additive(Family):
         return self.spec.family
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        family, n_items = additive_family_of(self.spec), _n_items(learners)
-        model = family.initial(n_items, seed)
-        sent = 0
-        for _ in range(self.rounds):
-            total, size = _summed(learners, partial(family.statistics, model))
-            model = family.solve(total, n_items)
-            sent += size
-        return Trained(answered(model), self.rounds, sent, self.rounds * _size(model), model)
+        family = family_of(self.spec)
+        model, sent = GlobalModel(0, "", family.initial(_n_items(learners), seed)), 0
+        for done in range(self.rounds):
+            rule = family.rule(done / self.rounds, seed)
+            state = rule.empty(model)
+            for name in sorted(learners):
+                part, _ = family.train(
+                    model.items, None, learners[name], seed=seed, round_=done + 1, client_id=name
+                )
+                state = state.plus(name, rule.contribution(part))
+            sent += _size(part)
+            model = rule.finish(state, model)
+        received = self.rounds * _size(model.items)
+        return Trained(answered(model.items), self.rounds, sent, received, model.items)
 
 
 class ItemToItem(Additive):
@@ -146,7 +146,7 @@ class LightFM(Family):
         return self.spec.family
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        data = {name: _training_set(learner.histories) for name, learner in learners.items()}
+        data = {name: learner.training for name, learner in learners.items()}
         family = LightFMFamily(self.spec)
         simulation = Simulation(
             data,
@@ -170,7 +170,7 @@ class LightFM(Family):
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         everyone = pooled(learners)
         items, users = train_alone(
-            _training_set(everyone.histories),
+            everyone.training,
             self.pooled_spec,
             epochs=self.pooled_epochs,
             seed=seed,
@@ -186,25 +186,6 @@ class LightFM(Family):
 def answered(model: ItemModel) -> Scores:
     """What a model answers to a client's users by their histories."""
     return lambda client: history_scores(model, client.histories)(np.arange(len(client.histories)))
-
-
-def _summed(learners: Mapping[str, Learner], statistics: Callable[[Histories], Group]) -> tuple[Group, int]:
-    """The sum over the clients in order, and the bytes that each of them sent."""
-    running: RunningSum[Group] | None = None
-    size = 0
-    for name in sorted(learners):
-        part = statistics(learners[name].histories)
-        size = _size(part)
-        running = (running or RunningSum.zero(part)).plus(name, Contribution(part))
-    assert running is not None, "a partition has clients"  # noqa: S101
-    return running.total, size
-
-
-def _training_set(histories: Histories) -> TrainingSet:
-    owners = np.repeat(np.arange(len(histories)), np.diff(histories.starts))
-    return TrainingSet(
-        owners.astype(np.int32), histories.items.astype(np.int32), (len(histories), histories.n_items)
-    )
 
 
 def _scores(spec: LightFMSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:

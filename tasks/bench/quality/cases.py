@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from models.errors import InvalidInput
 from models.evaluation.protocols import (
     HELD_OUT_SHARE,
     LEAVE_ONE_OUT,
@@ -18,10 +18,11 @@ from models.evaluation.protocols import (
 )
 from models.evaluation.split import sample_negatives, split_leave_one_out
 from models.kernel.histories import Histories
+from models.recommenders.base.data import Part
+from models.recommenders.base.ratings import RatedData
+from models.recommenders.base.training_set import TrainingSet
 from tasks.clients.client_data import client_rows
 from tasks.datasets.partition_reader import Partition
-
-Part = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,22 @@ class Learner:
 
     user_ids: tuple[str, ...]
     histories: Histories
+
+    @property
+    def training(self) -> TrainingSet:
+        """The training interactions, laid out for LightFM."""
+        owners = np.repeat(np.arange(len(self.histories)), np.diff(self.histories.starts))
+        shape = (len(self.histories), self.histories.n_items)
+        return TrainingSet(owners.astype(np.int32), self.histories.items.astype(np.int32), shape)
+
+    @property
+    def rated(self) -> RatedData:
+        """The training ratings.
+
+        Raises:
+            InvalidInput: always, as the table is of rankings.
+        """
+        raise InvalidInput("The quality table is of families that rank, and its cases have no ratings.")
 
 
 def clients_of(

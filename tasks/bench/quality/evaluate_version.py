@@ -6,10 +6,12 @@ from typing import Any
 
 from models.errors import InvalidInput
 from models.evaluation.bootstrap import interval
+from models.evaluation.judgement import RANKINGS
 from models.evaluation.protocols import LEAVE_ONE_OUT
-from models.recommenders.rating.model import RatingModel
+from models.recommenders.base.data import Part
+from models.recommenders.families.registry import answering
 from tasks.bench.quality.arms import Trained, answered
-from tasks.bench.quality.cases import Part, clients_of
+from tasks.bench.quality.cases import clients_of
 from tasks.bench.quality.table_rows import Evaluator
 from tasks.datasets.partition_reader import open_partition
 from tasks.local.home import Home
@@ -54,7 +56,7 @@ def evaluate_version(
             next_step="Evaluate it with the configuration that it was trained with.",
         )
     items = found.model().items
-    if isinstance(items, RatingModel):
+    if answering(items).judgement is not RANKINGS:
         raise InvalidInput(
             f"Version {found.version} of {name!r} predicts ratings, and this protocol judges rankings.",
             next_step="Its errors stand in its job's report and in MLflow, by round.",

@@ -18,13 +18,9 @@ from models.kernel.histories import Histories
 from models.kernel.seeds import generator_for
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.next_item import NextItemSpec
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import (
-    TrainingSet,
-    initial_items,
-    initial_users,
-    train_round,
-)
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.bench.quality.arms import ItemToItem, Trained
 from tasks.bench.quality.cases import BenchClient, Learner, by_client, clients_of, pooled
 from tasks.bench.quality.table_rows import Evaluator, Measured

@@ -15,9 +15,10 @@ from models.evaluation.bootstrap import Interval, interval, ratio_interval, repl
 from models.evaluation.protocols import LEAVE_ONE_OUT, Protocol
 from models.evaluation.ranking import METRICS, case_values
 from models.evaluation.user_sums import SHARE_METRICS, UserSums, metric_curves, share_values, top_items
+from models.recommenders.base.data import Part
 from tasks.bench.quality.arms import Family, Trained
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
-from tasks.bench.quality.cases import BenchClient, Part, by_client, by_user, clients_of
+from tasks.bench.quality.cases import BenchClient, by_client, by_user, clients_of
 from tasks.datasets.partition_reader import Partition
 
 Curves = dict[str, np.ndarray]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import NotFound
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.base.ratings import Ratings
 from tasks.bench.ratings.cases import SplitSilo
 
 Predictor = Callable[[SplitSilo], np.ndarray]

@@ -11,9 +11,9 @@ from models.errors import InvalidInput
 from models.evaluation.rating_split import split_ratings
 from models.kernel.splitmix import Keys
 from models.kernel.streams import user_keys
+from models.recommenders.base.ratings import Ratings
 from models.recommenders.rating.bayesian_mf import BayesianMfSpec
 from models.recommenders.rating.chain import RatingClient
-from models.recommenders.rating.ratings import Ratings
 from tasks.datasets.partition_reader import Partition, read_interactions
 
 

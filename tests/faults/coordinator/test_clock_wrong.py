@@ -1,4 +1,4 @@
-"""Coordinators whose clock is an hour off, one ahead and one behind, work on one job after the other."""
+"""Coordinators whose clocks are one hour ahead and one hour behind work on one job after each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMIT = "tasks.jobs.journal:Journal.commit"
 
 
 def faked(offset: str) -> dict[str, str]:
-    """The environment of a process whose clock is off; a wrong clock still ticks, so timers are right."""
+    """Return the environment of a process whose clock is off. It still ticks, so timers are right."""
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
     if library is None:
         pytest.skip("libfaketime is missing; infra/install-test-servers.sh installs it on Debian")
@@ -29,7 +29,7 @@ def faked(offset: str) -> dict[str, str]:
     }
 
 
-def test_an_hour_ahead_and_an_hour_behind(federation: Any) -> None:
+def test_a_job_under_clocks_an_hour_ahead_and_behind_ends_as_under_a_right_clock(federation: Any) -> None:
     config = federation.config(federation={"rounds": 5})
     for offset, call in (("+1h", 3), ("-1h", 2)):
         with driver(config, faked(offset)) as process:
@@ -38,5 +38,5 @@ def test_an_hour_ahead_and_an_hour_behind(federation: Any) -> None:
     result = federation.run(config)
     federation.check(config, result, lost={}, states={"CRASHED": 2, "COMPLETED": 1})
     times = [datetime.fromisoformat(record.committed_at) for record in federation.journal(result).committed()]
-    # Three rounds by the first clock, two by the second, one by the right one; the rounds stay in order.
+    # Three rounds were committed under the first clock, two under the second, one under the right one.
     assert [round((each - times[0]).total_seconds() / 3600) for each in times] == [0, 0, 0, -2, -2, -1]

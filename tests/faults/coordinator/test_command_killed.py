@@ -1,4 +1,4 @@
-"""`fedrec train` with a Prefect server of its own, killed and typed again."""
+"""`fedrec train` with its own Prefect server is killed and run again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def typed(federation: Any, path: Path) -> subprocess.Popen[str]:
 
 
 def states(database: Path) -> dict[str, str]:
-    """Flow run -> its state in a Prefect server's own database."""
+    """Return the state of every flow run in a Prefect server's own database."""
     import sqlite3
 
     with sqlite3.connect(database) as connection:
@@ -38,7 +38,7 @@ def states(database: Path) -> dict[str, str]:
         }
 
 
-def test_server_and_flow_run_left_behind_are_ended(federation: Any, tmp_path: Path) -> None:
+def test_the_next_command_ends_server_and_flow_run_of_a_killed_one(federation: Any, tmp_path: Path) -> None:
     config = federation.config(federation={"rounds": 3})
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
@@ -48,7 +48,7 @@ def test_server_and_flow_run_left_behind_are_ended(federation: Any, tmp_path: Pa
         if line.startswith("Round 1/3"):
             break
     killed.send_signal(signal.SIGKILL)
-    # Not until its pipes close, because the server that it leaves behind holds them open.
+    # Wait for the process only: the server that it leaves behind holds its pipes open.
     killed.wait(timeout=30)
     (note,) = (federation.home.prefect / "servers").glob("*.json")
     server = psutil.Process(json.loads(note.read_text())["pid"])

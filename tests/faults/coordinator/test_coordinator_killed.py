@@ -1,4 +1,4 @@
-"""The coordinator is killed (SIGKILL) at each step between two commits; the same command goes on."""
+"""The coordinator is killed (SIGKILL) at each step between two commits. The same command continues."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LOG_ROUND = "tasks.tracking.run_tracker:Tracker.log_round"
 LOG_RESULT = "tasks.tracking.run_tracker:Tracker.log_result"
 CONCLUDE = "tasks.jobs.journal:Journal.conclude"
 
-# One job of six rounds. (what is being done, where the process dies, n-th call, newest committed round then,
-# newest tracked round then). A process first finishes the tracking that the one before left open.
+# One job of six rounds: (what is under way, where the process dies, number of the call, newest committed
+# round, newest tracked round). A process first finishes the tracking that its predecessor left open.
 CRASHES = [
     ("opening: nothing committed", "before", COMMIT, 1, None, None),
     ("opening: round 0 committed", "after", COMMIT, 1, 0, None),
@@ -37,7 +37,7 @@ CRASHES = [
 
 
 def newest(jobs: Path) -> tuple[int | None, int | None]:
-    """The newest committed and the newest tracked round of the only job."""
+    """Return the newest committed and the newest tracked round of the only job."""
     (folder,) = {path.parent for path in jobs.glob("*/job.json")}
     journal = Journal(folder)
     committed = [record.round for record in journal.committed()]
@@ -45,7 +45,7 @@ def newest(jobs: Path) -> tuple[int | None, int | None]:
     return max(committed, default=None), max(tracked, default=None)
 
 
-def test_at_every_step(federation: Any) -> None:
+def test_a_job_killed_at_every_step_ends_as_an_undisturbed_one(federation: Any) -> None:
     config = federation.config(federation={"rounds": 6})
     with driver(config) as process:
         for what, when, target, call, committed, tracked in CRASHES:
@@ -56,12 +56,12 @@ def test_at_every_step(federation: Any) -> None:
     federation.check(config, result, lost={}, states={"CRASHED": len(CRASHES), "COMPLETED": 1})
 
 
-def test_at_random_moments(federation: Any) -> None:
+def test_a_job_killed_at_random_moments_ends_as_an_undisturbed_one(federation: Any) -> None:
     config = federation.config(federation={"rounds": 4})
     moments = random.Random(11)  # noqa: S311
     with driver(config) as process:
         for _ in range(2):
-            # Counted from where the process has told who it is: before, Prefect alone knows of its flow run.
+            # Counted from the call that notes the flow run. Before it, only Prefect knows of the run.
             start = {"target": "flows.train:note_own_run", "when": "after", "call": 1}
             code = end_of(process, start | {"after_s": moments.uniform(0.1, 1.5)})
             assert code == -signal.SIGKILL

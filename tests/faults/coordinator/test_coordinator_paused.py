@@ -1,4 +1,4 @@
-"""Coordinators paused (SIGSTOP) until another has taken their job over, and then woken (SIGCONT)."""
+"""Coordinators are paused (SIGSTOP) until another takes over their job, and then continued (SIGCONT)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tasks.jobs.journal import Journal
 from tests.faults.driven import driver, end_of
 
 COMMIT = "tasks.jobs.journal:Journal.commit"
-# One job of four rounds. (what is being done, where the process is paused, n-th call). Each process takes the
-# job over from the one before, which is woken once the new one has stopped in its turn.
+# One job of four rounds: (what is under way, where the process is paused, number of the call). Each process
+# takes the job over from its predecessor, which is continued once the new one has paused.
 PAUSES = [
     ("round 0 not committed", "before", COMMIT, 1),
     ("trained, not merged", "before", "flows.jobs.rounds:merge_round", 1),
@@ -25,7 +25,7 @@ PAUSES = [
 IN_A_WRITE = ("about to log the result", "before", "tasks.tracking.run_tracker:Tracker.log_result", 1)
 
 
-def test_who_was_overtaken_stops_and_has_done_nothing_twice(federation: Any, tmp_path: Path) -> None:
+def test_an_overtaken_coordinator_stops_and_has_done_nothing_twice(federation: Any, tmp_path: Path) -> None:
     config = federation.config(federation={"rounds": 4}, runner={"lease_s": 2.0})
     errors = [tmp_path / f"{number}.txt" for number in range(len(PAUSES))]
     with driver(config) as process:
@@ -41,7 +41,7 @@ def test_who_was_overtaken_stops_and_has_done_nothing_twice(federation: Any, tmp
             sleepers.append(end_of(process, point)["stopped"])
             if len(sleepers) > 1:
                 wake(sleepers[-2], errors[len(sleepers) - 2])
-        # The last one stops in the middle of a write, which nobody may do a second time.
+        # The last one stops during a write, which no other process may repeat.
         _, when, target, call = IN_A_WRITE
         last = end_of(process, {"target": target, "when": when, "call": call, "signal": "SIGSTOP"})["stopped"]
         with pytest.raises(JobBusy, match="is being worked on"):

@@ -1,4 +1,4 @@
-"""Jobs that end before their last round: cleanly, with the previous model, and able to go on."""
+"""Jobs that end before their last round: in order, with the previous model, and able to continue."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from flows.terminal.progress import Event, listening
 from models.errors import JobBusy
 
 
-def test_under_quorum_and_back(federation: Any) -> None:
-    """Two of three silos fail in round 3; the same command goes on once they are back."""
+def test_a_job_under_quorum_stops_and_continues_when_the_silos_are_back(federation: Any) -> None:
+    """Two of three silos fail in round 3. The same command continues when they are back."""
     config = federation.config(federation={"rounds": 4, "quorum_share": 0.6})
     states = {}
 
@@ -45,7 +45,7 @@ def test_under_quorum_and_back(federation: Any) -> None:
     federation.check(config, result, lost={}, states={"COMPLETED": 2})
 
 
-def test_an_update_damaged_under_quorum_is_mended_by_the_next_try(
+def test_the_next_attempt_replaces_an_update_that_was_damaged_under_quorum(
     federation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.exchange.store import Exchange
@@ -68,7 +68,7 @@ def test_an_update_damaged_under_quorum_is_mended_by_the_next_try(
     federation.check(config, result, lost={}, states={"COMPLETED": 2})
 
 
-def test_a_model_that_breaks_its_contract(federation: Any) -> None:
+def test_a_model_that_breaks_its_contract_is_refused_and_the_previous_one_stays(federation: Any) -> None:
     """The limit lies between the norms after rounds 1 and 2, so round 2 is refused."""
     from mlflow.tracking import MlflowClient
 
@@ -91,8 +91,8 @@ def test_a_model_that_breaks_its_contract(federation: Any) -> None:
     assert [each["subject"] for each in result["contracts"] if not each["passed"]] == ["round-2"]
 
 
-def test_two_coordinators(federation: Any) -> None:
-    """The second is refused at once, while the first is between two rounds, and changes nothing."""
+def test_a_second_coordinator_is_refused_and_changes_nothing(federation: Any) -> None:
+    """The second starts while the first is between two rounds, and is refused at once."""
     config = federation.config(federation={"rounds": 2})
     refused: list[BaseException] = []
 

@@ -1,7 +1,7 @@
 """Python's sleep in processes under libfaketime, which find this file by PYTHONPATH.
 
 Since Python 3.11 `time.sleep` waits for an absolute time of the monotonic clock. libfaketime (0.9.10) changes
-that time even where it leaves the clock alone, and the system refuses it (EINVAL). `select` waits as told.
+that time even where it leaves the clock alone, and the system refuses it (EINVAL). `select` waits correctly.
 """
 
 import select

@@ -23,7 +23,7 @@ def hold(database: Path, locked: threading.Event) -> None:
     connection.close()
 
 
-def test_for_a_minute(federation: Any, restartable_prefect: Any) -> None:
+def test_a_job_survives_a_minute_of_locked_databases(federation: Any, restartable_prefect: Any) -> None:
     config = federation.config(federation={"rounds": 4})
     holders: list[threading.Thread] = []
 
@@ -43,8 +43,8 @@ def test_for_a_minute(federation: Any, restartable_prefect: Any) -> None:
     for each in holders:
         each.join(2 * LOCKED_S)
     assert any(text.startswith("MLflow is away") and "database is locked" in text for text in said), said
-    # Where the job was done before the minute was over, the next command tells MLflow the rest.
+    # If the job ended within the minute, the next command sends MLflow the rest.
     send_what_waits(federation.home)
-    told = federation.journal(result).result().to_json()
-    assert told["model_sha256"] == result["model_sha256"]
-    federation.check(config, told, lost={})
+    tracked = federation.journal(result).result().to_json()
+    assert tracked["model_sha256"] == result["model_sha256"]
+    federation.check(config, tracked, lost={})

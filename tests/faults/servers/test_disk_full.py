@@ -1,4 +1,4 @@
-"""FEDREC_HOME on a small disk that is full in the middle of a job."""
+"""FEDREC_HOME on a small disk that fills up in the middle of a job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISK_BYTES = 24 * 1024 * 1024
 
 @pytest.fixture
 def home(home: Path) -> Iterator[Path]:
-    """The test's home, on a tmpfs of its own."""
+    """Return the test's home, on a tmpfs of its own."""
     home.mkdir(parents=True)
     size = f"size={DISK_BYTES}"
     mounted = subprocess.run(
@@ -36,7 +36,7 @@ def home(home: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path, room: int) -> Path:
-    """A file beside fedrec's that leaves `room` bytes."""
+    """Write a file beside fedrec's files that leaves `room` bytes on the disk. Return its path."""
     filler = folder / "somebody-else"
     with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
         while True:
@@ -48,8 +48,8 @@ def fill(folder: Path, room: int) -> Path:
     return filler
 
 
-def test_the_same_command_goes_on_once_there_is_space(federation: Any) -> None:
-    """Full at once, and full after a few more files; each time in a later round."""
+def test_the_same_command_continues_once_there_is_space(federation: Any) -> None:
+    """The disk is full at once or after a few more files, each time in a later round."""
     config = federation.config(federation={"rounds": 6})
     rooms = [0, 16_384, 49_152]
     failed = 0

@@ -1,4 +1,4 @@
-"""MLflow's server is killed at the start, in the middle and at a promotion; training goes on without it."""
+"""MLflow's server is killed at the start, in the middle and at a promotion. Training continues without it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tasks.tracking.outbox_sender import send_what_waits
 
 
 @pytest.fixture
-def served(federation: Any, mlflow_server: Any, mlflow_schema: Path) -> Any:
-    """The federation's MLflow is a server with an empty database."""
-    shutil.copy(mlflow_schema, mlflow_server.folder / "mlflow.db")
+def served(federation: Any, mlflow_server: Any, empty_database: Path) -> Any:
+    """Return the server that the federation tracks to. Its database is empty."""
+    shutil.copy(empty_database, mlflow_server.folder / "mlflow.db")
     return mlflow_server
 
 
-def test_away_from_the_start_until_after_the_end(federation: Any, served: Any) -> None:
-    """A job without any MLflow ends as ever; the next command tells MLflow, once."""
+def test_a_job_without_mlflow_is_tracked_once_by_the_next_command(federation: Any, served: Any) -> None:
+    """A job without MLflow ends as usual. The next command sends its records, once."""
     config = federation.config(federation={"rounds": 3})
     said: list[str] = []
     with listening(lambda event: said.append(event.text)):
@@ -34,21 +34,21 @@ def test_away_from_the_start_until_after_the_end(federation: Any, served: Any) -
     assert [each["version"] for each in result["rounds"]] == [None] * 3
     assert [line for line in said if line.startswith("MLflow is away, and gets everything later.")] != []
     assert any("6 records wait in " in line for line in said), said
-    # Away still: nothing is lost and nothing raised.
+    # Still away: nothing is lost and no error is raised.
     assert send_what_waits(federation.home) == []
     served.start()
     assert send_what_waits(federation.home) == [result["job_id"]]
     assert send_what_waits(federation.home) == []
-    told = federation.journal(result).result().to_json()
-    assert [each["version"] for each in told["rounds"]] == [1, 2, 3]
-    assert told["model_sha256"] == result["model_sha256"]
-    federation.check(config, told, lost={})
+    tracked = federation.journal(result).result().to_json()
+    assert [each["version"] for each in tracked["rounds"]] == [1, 2, 3]
+    assert tracked["model_sha256"] == result["model_sha256"]
+    federation.check(config, tracked, lost={})
 
 
-def test_killed_in_the_middle_and_back_before_the_end(
+def test_a_round_whose_registration_lost_its_answer_is_registered_once(
     federation: Any, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dies right after it has registered round 2, before it says so, and is back for round 4."""
+    """MLflow dies after it has registered round 2 and before it answers. It is back for round 4."""
     config = federation.config(federation={"rounds": 5})
     served.start()
     from tasks.tracking import run_tracker as tracking
@@ -77,8 +77,10 @@ def test_killed_in_the_middle_and_back_before_the_end(
     federation.check(config, result, lost={})
 
 
-def test_away_at_a_promotion(federation: Any, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is asked, and between the decision and the alias; the same command completes it."""
+def test_a_promotion_is_completed_once_mlflow_is_back(
+    federation: Any, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow is away before the decision, and then between the decision and the alias."""
     from flows.promote import promotion
     from tasks.promotion import promote as shell
 

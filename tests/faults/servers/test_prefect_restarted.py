@@ -11,10 +11,10 @@ import pytest
 from flows.terminal.progress import Event, listening
 
 
-def test_between_asking_local_clients_and_their_answers(
+def test_a_restart_of_prefect_during_training_loses_no_round(
     federation: Any, restartable_prefect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes down once a client of round 2 trains, and is away for as long as it takes to start."""
+    """It goes down when a client of round 2 trains, and is away for as long as a start takes."""
 
     from models.recommenders.families import families
 

@@ -1,4 +1,4 @@
-"""Clients that cannot take part: damaged data, breached contracts, silence. Rounds go on without them."""
+"""Clients that cannot take part: damaged data, breached contracts, silence. Rounds continue without them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rejection(result: dict[str, Any], round_: int, client_id: str) -> dict[str, 
 
 
 def republish(partition: Path, client_id: str) -> None:
-    """The manifest vouches for the client's file as it is now."""
+    """Make the partition's manifest name the client's file as it is now."""
     manifest = partition / "partition.json"
     facts = json.loads(manifest.read_text())
     (entry,) = [each for each in facts["clients"] if each["id"] == client_id]
@@ -61,7 +61,7 @@ def doubled(path: Path) -> None:
         (doubled, "each pair of user_id and item_id once"),
     ],
 )
-def test_data_that_are_not_what_was_promised(federation: Any, damage: Any, reason: str) -> None:
+def test_a_client_with_wrong_data_is_left_out(federation: Any, damage: Any, reason: str) -> None:
     config = federation.config(federation={"rounds": 2})
     path = federation.client_file("birch")
     damage(path)
@@ -82,12 +82,12 @@ class Fifo:
         os.mkfifo(path)
 
     def release(self) -> None:
-        """Whoever waits reads nothing and goes on."""
-        with contextlib.suppress(OSError):  # where nobody waits
+        """Let a waiting reader read nothing and continue."""
+        with contextlib.suppress(OSError):  # if no reader waits
             os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
 
 
-def test_silence_from_the_start(federation: Any) -> None:
+def test_a_client_that_never_answers_is_left_out_of_every_round(federation: Any) -> None:
     config = federation.config(federation={"rounds": 2, "deadline_s": 6})
     fifo = Fifo(federation.client_file("cedar"))
     try:
@@ -98,8 +98,8 @@ def test_silence_from_the_start(federation: Any) -> None:
     assert rejection(result, 1, "cedar")["reason"] == "no answer within 6 s when its data were checked"
 
 
-def test_silence_and_divergence_between_rounds(federation: Any) -> None:
-    """Cedar hangs from round 2 on while it reads its users' state; birch's is damaged before round 3."""
+def test_silent_and_diverging_clients_are_left_out_of_their_rounds_alone(federation: Any) -> None:
+    """Cedar hangs from round 2 on as it reads its users' state. Birch's state is damaged before round 3."""
     config = federation.config(federation={"rounds": 4, "deadline_s": 4, "quorum_share": 0.3})
     fifos: list[Fifo] = []
     kept: dict[str, bytes] = {}
@@ -129,12 +129,12 @@ def test_silence_and_divergence_between_rounds(federation: Any) -> None:
     assert rejection(result, 2, "cedar")["reason"] == "no answer within 4 s"
     assert rejection(result, 3, "cedar")["reason"] == "still at work on what it was asked before"
     assert "safetensors" in rejection(result, 3, "birch")["reason"]
-    # What hangs costs its own comparison and no more.
+    # A client that hangs loses its own comparison and no other.
     assert [each["client_id"] for each in result["clients"]] == ["ash", "birch"]
     assert threading.active_count() < 50
 
 
-def test_all_diverge(federation: Any) -> None:
+def test_a_job_whose_clients_all_diverge_stops(federation: Any) -> None:
     config = federation.config(train={"learning_rate": 1e38})
     result = federation.run(config)
     assert result["exit_code"] == 3

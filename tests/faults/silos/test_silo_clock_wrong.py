@@ -1,4 +1,4 @@
-"""Silos whose own clocks are an hour off, one ahead and one behind, in one federation."""
+"""Silos whose clocks are one hour ahead and one hour behind, in one federation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 HOURS = {"ash": 1, "birch": 0, "cedar": -1}
-# Prefect's server looks every 5 s for heartbeats that stay away.
+# Prefect's server looks for missing heartbeats every 5 s.
 LOOKS_S = 12.0
 
 
 def heartbeats(silos: Silos) -> dict[str, list[datetime]]:
-    """When the silos' runs gave a sign of life, as Prefect's server has it."""
+    """Return the times of the heartbeats of the silos' runs, according to Prefect's server."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
     from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
@@ -39,14 +39,14 @@ def heartbeats(silos: Silos) -> dict[str, list[datetime]]:
     return found
 
 
-def test_an_hour_ahead_and_an_hour_behind(silos: Silos) -> None:
+def test_silos_whose_clocks_are_an_hour_ahead_and_behind_take_part_in_every_round(silos: Silos) -> None:
     for name, hours in HOURS.items():
         # Its worker, and all that it forks.
         silos.start(name, **faked(f"{hours:+d}h"))
     hung: list[Hung] = []
 
     def go_on() -> None:
-        # A step that lasts while Prefect's server looks whether it is alive.
+        # A step that lasts until Prefect's server has looked for its heartbeats.
         for each in hung:
             until(each.is_read)
         time.sleep(LOOKS_S)
@@ -59,14 +59,14 @@ def test_an_hour_ahead_and_an_hour_behind(silos: Silos) -> None:
         hung.extend(silos.hang(name) for name in ("ash", "cedar"))
         return Meanwhile(go_on)
 
-    # Nobody is to miss it, on a busy machine either.
+    # No silo may miss it, even on a busy machine.
     config = silos.config(deadline_s=240)
     result = run(silos, config, hear)
-    # Every silo's update counts in every round, and the model is that of right clocks.
+    # Every silo's update counts in every round, and the model is the one of right clocks.
     silos.federation.check(config, result, {})
     for name in NAMES:
         for told in told_in(Witness(silos.federation.home, name).read_verified()):
-            # When it was signed, by the silo's clock, against when it was kept, by the coordinator's.
+            # The time of signing is by the silo's clock, the time of keeping by the coordinator's.
             off = datetime.fromisoformat(told.signed_at) - datetime.fromisoformat(told.at)
             assert round(off.total_seconds() / 3600) == HOURS[name]
     for name, times in heartbeats(silos).items():

@@ -1,4 +1,4 @@
-"""What Prefect says of commands, code and places is no order to a silo: it knows its own step only."""
+"""A silo obeys no command, code or path that it finds in Prefect: it runs its own step only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def taken_over(silo: str, folder: Path) -> Path:
-    """Whoever may write to Prefect has the silo's pool and deployment run things of their own.
+    """Make the silo's pool and deployment run foreign commands, as anybody who may write to Prefect can.
 
     Returns:
-        A folder that is empty unless any of it was run.
+        A folder that stays empty unless one of them is run.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate

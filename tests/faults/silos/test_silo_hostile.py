@@ -1,4 +1,4 @@
-"""A silo with a real worker and a trusted key that lies: each lie costs it its round, and nobody else's."""
+"""A silo with a real worker and a trusted key that lies. Each lie costs that silo its round only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 @contextmanager
 def no_more_memory_than(room: int) -> Iterator[None]:
-    """This process may ask for so many bytes more than it has; whatever asks for more fails."""
+    """Limit this process to `room` bytes more of address space than it has. Requests for more fail."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, before[1]))
@@ -27,10 +27,10 @@ def no_more_memory_than(room: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def test_every_lie_costs_its_round_only(silos: Silos) -> None:
+def test_every_lie_costs_the_silo_its_round_only(silos: Silos) -> None:
     silos.start("ash", "birch")
     silos.start("cedar", program="tests.faults.hostile_silo")
-    # Nobody is late.
+    # No silo is late.
     config = silos.config(rounds=FIRST_LIE + len(EVERY), deadline_s=900)
     # Threads and their arenas take address space too, but no terabyte.
     with no_more_memory_than(8 * 2**30):

@@ -1,4 +1,4 @@
-"""A silo whose egress ledger is cut off between two rounds: it answers nothing until the ledger is whole."""
+"""A silo whose egress ledger is cut off between two rounds sends no answer until the ledger is whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def ledger(silos: Silos, name: str) -> Path:
     return silos.home(name).root / "egress.jsonl"
 
 
-def test_cut_off_and_put_back(silos: Silos) -> None:
+def test_a_silo_with_a_cut_ledger_misses_its_round_and_returns_with_the_whole_one(silos: Silos) -> None:
     silos.start(*NAMES)
     file = ledger(silos, "cedar")
     kept: list[bytes] = []
@@ -29,12 +29,12 @@ def test_cut_off_and_put_back(silos: Silos) -> None:
         if round_ == 2:
             file.write_bytes(kept[0])
 
-    # Nobody is to miss it, on a busy machine either.
+    # No silo may miss it, even on a busy machine.
     config = silos.config(deadline_s=240)
     result = run(silos, config, hear)
     silos.federation.check(config, result, {2: {"cedar": "training"}})
     assert "LedgerTampered" in result["rounds"][1]["rejected"][0]["reason"]
-    # The silo refused by itself: nothing left it, and its owner is told why.
+    # The silo itself refused: nothing left it, and its log tells its owner why.
     assert silos.left("cedar", 2) == []
     assert "egress ledger was cut off or replaced" in (silos.home("cedar").root / "silo.log").read_text()
     records = silos.federation.journal(result).committed()

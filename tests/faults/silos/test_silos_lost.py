@@ -1,11 +1,12 @@
-"""Silos that are killed or stopped in the middle of things: real workers, each in processes of its own.
+"""Silos that are killed or stopped in the middle of a step. Their workers are real processes.
 
-What a test waits for is something that happens; only the coordinator's deadline is a matter of time.
+A test waits for events. Only the coordinator's deadline is a matter of time.
 """
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.timeout(1800)
 
 
-def test_killed_before_training(silos: Silos) -> None:
+def test_a_silo_killed_before_training_misses_that_round(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def hear(round_: int) -> None:
@@ -34,7 +35,7 @@ def test_killed_before_training(silos: Silos) -> None:
     assert silos.left("cedar", 2) == []
 
 
-def test_killed_during_training(silos: Silos) -> None:
+def test_a_silo_killed_during_training_misses_the_deadline(silos: Silos) -> None:
     silos.start(*NAMES)
 
     def hear(round_: int) -> Meanwhile | None:
@@ -56,59 +57,69 @@ def test_killed_during_training(silos: Silos) -> None:
     assert [each["client_id"] for each in result["clients"]] == ["ash", "birch"]
 
 
-def test_killed_during_training_and_missed_by_prefect(silos: Silos) -> None:
-    silos.start(*NAMES)
+def cedar_hangs(
+    silos: Silos, meanwhile: Callable[[], None], afterwards: Callable[[Hung], None]
+) -> Callable[[int], Meanwhile | None]:
+    """Return a listener for `run` under which cedar's training of round 2 hangs.
+
+    Args:
+        silos: the silos, all with workers.
+        meanwhile: what happens while the training hangs.
+        afterwards: what happens after round 2. It receives the file that the training waits for.
+    """
     hung: list[Hung] = []
 
-    def kill() -> None:
+    def during_round_2() -> None:
         until(hung[0].is_read)
-        until(lambda: silos.is_watched("cedar", 2))
-        silos.kill("cedar")
+        meanwhile()
 
     def hear(round_: int) -> Meanwhile | None:
         if round_ == 1:
             hung.append(silos.hang("cedar"))
-            return Meanwhile(kill)
+            return Meanwhile(during_round_2)
         if round_ == 2:
-            hung[0].release()
-            silos.start("cedar")
+            afterwards(hung[0])
         return None
 
-    # The round goes on as soon as heartbeats stay away, and not at its deadline.
+    return hear
+
+
+def test_a_silo_killed_during_training_is_given_up_when_its_heartbeats_stop(silos: Silos) -> None:
+    silos.start(*NAMES)
+
+    def kill() -> None:
+        until(lambda: silos.is_watched("cedar", 2))
+        silos.kill("cedar")
+
+    def restart(hung: Hung) -> None:
+        hung.release()
+        silos.start("cedar")
+
+    # The round goes on when heartbeats stop, and not only at its deadline.
     config = silos.config(deadline_s=1200)
-    result = run(silos, config, hear)
+    result = run(silos, config, cedar_hangs(silos, kill, restart))
     silos.federation.check(config, result, {2: {"cedar": "training"}})
     assert "Crashed" in result["rounds"][1]["rejected"][0]["reason"]
     assert silos.left("cedar", 2) == []
 
 
-def test_called_off_in_prefect(silos: Silos) -> None:
+def test_a_training_cancelled_in_prefect_costs_the_silo_its_round(silos: Silos) -> None:
     silos.start(*NAMES)
-    hung: list[Hung] = []
 
-    def call_off() -> None:
-        until(hung[0].is_read)
-        silos.call_off("cedar", 2)
-
-    def hear(round_: int) -> Meanwhile | None:
-        if round_ == 1:
-            hung.append(silos.hang("cedar"))
-            return Meanwhile(call_off)
-        if round_ == 2:
-            # The process that worked on it is gone, and the worker goes on.
-            assert not hung[0].is_read()
-            hung[0].release()
-        return None
+    def release(hung: Hung) -> None:
+        # The process that worked on it is gone, and the worker goes on.
+        assert not hung.is_read()
+        hung.release()
 
     config = silos.config(deadline_s=1200)
     with silos.unwatched():
-        result = run(silos, config, hear)
+        result = run(silos, config, cedar_hangs(silos, lambda: silos.call_off("cedar", 2), release))
     silos.federation.check(config, result, {2: {"cedar": "training"}})
     assert "Cancelled: Called off." in result["rounds"][1]["rejected"][0]["reason"]
     assert silos.left("cedar", 2) == []
 
 
-def test_killed_after_training(silos: Silos) -> None:
+def test_a_silo_killed_after_training_counts_because_its_answer_was_sent(silos: Silos) -> None:
     silos.start("ash", "birch")
     silos.start("cedar", program="tests.faults.dying_silo")
     dead: list[Meanwhile] = []
@@ -125,44 +136,34 @@ def test_killed_after_training(silos: Silos) -> None:
             state = silos.hang("cedar")
             dead.append(Meanwhile(lambda: back_once_dead(state)))
         if round_ == 2:
-            # Back before it is asked for round 3.
+            # It is back before its order for round 3.
             dead[0].ended()
         if round_ == 3:
             until(lambda: silos.run_state("cedar", 2) == "CRASHED")
 
     config = silos.config(deadline_s=1200)
     result = run(silos, config, hear)
-    # Its answer was out and is signed: it counts, whatever became of the run that gave it.
+    # Its answer was sent and signed, so it counts although the run that gave it crashed.
     silos.federation.check(config, result, {})
     assert silos.left("cedar", 2) == ["client_update", "train"]
 
 
-def test_stopped_past_the_deadline_and_its_late_update(silos: Silos) -> None:
+def test_a_late_update_is_recorded_and_changes_no_model(silos: Silos) -> None:
     silos.start(*NAMES)
-    hung: list[Hung] = []
 
-    def stop() -> None:
-        until(hung[0].is_read)
-        silos.signal("cedar", signal.SIGSTOP)
-
-    def hear(round_: int) -> Meanwhile | None:
-        if round_ == 1:
-            hung.append(silos.hang("cedar"))
-            return Meanwhile(stop)
-        if round_ == 2:
-            hung[0].release()
-            silos.signal("cedar", signal.SIGCONT)
-            until(lambda: silos.run_state("cedar", 2) == "COMPLETED")
-        return None
+    def go_on(hung: Hung) -> None:
+        hung.release()
+        silos.signal("cedar", signal.SIGCONT)
+        until(lambda: silos.run_state("cedar", 2) == "COMPLETED")
 
     config = silos.config()
     with silos.unwatched():
-        result = run(silos, config, hear)
+        result = run(silos, config, cedar_hangs(silos, lambda: silos.signal("cedar", signal.SIGSTOP), go_on))
     # Its update of round 2 is in the exchange before round 3 begins, signed and whole, and in no model.
     assert silos.answered("cedar", 2)
     assert silos.left("cedar", 2) == ["client_update", "train"]
     silos.federation.check(config, result, {2: {"cedar": "deadline"}})
-    # The coordinator has it on record.
+    # The coordinator has recorded it.
     (late,) = result["late"]
     assert (late["round"], late["client_id"], late["stage"]) == (2, "cedar", "late")
     entries = EgressLedger(silos.home("cedar")).read_verified().entries

@@ -1,4 +1,4 @@
-"""Updates that are damaged or wrong when they reach the merge: refused, each for its round alone."""
+"""Updates that are damaged or wrong when they reach the merge are refused, each for its own round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tasks.exchange.store import ArtifactRef, Exchange
 from tests.faults.damage import SENT, STORED
 
 
-def test_every_kind_of_damage(federation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_of_any_kind_costs_a_client_its_round(
+    federation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In each round but the first and last of one job, cedar's update is damaged in another way."""
     kinds = [*SENT, *STORED]
     config = federation.config(federation={"rounds": len(kinds) + 2})

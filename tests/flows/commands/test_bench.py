@@ -1,4 +1,4 @@
-"""`fedrec bench` as a user calls it, on a small world with a signal that is easy to check."""
+"""`fedrec bench` as a user calls it, on a small world whose signal is easy to check."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,7 +29,7 @@ SMALL = {
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    """Small settings under every protocol."""
+    """Return a file with the same small settings for every protocol."""
     path = tmp_path / "quality.yaml"
     path.write_text(yaml.safe_dump(dict.fromkeys(load_names(), SMALL)))
     return path
@@ -44,28 +45,36 @@ def bench(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 
-def test_quick_prints_one_json_object_and_writes_the_table(tmp_path, home, partition_dir, settings):
-    document = tmp_path / "quality.md"
-    document.write_text("<!-- table: fedrec bench quality -->\n<!-- end of table -->\n")
-    done = bench(
-        home,
-        *("quality", "--quick", "--json", "--data", str(partition_dir)),
-        *("--config", str(settings), "--markdown", str(document)),
-    )
+def measured(
+    home: Path, document: Path, marks: tuple[str, str], *arguments: str
+) -> tuple[list[dict[str, Any]], str, str]:
+    """Return the rows, the messages and the document of a quick `fedrec bench` that ends well.
+
+    The result is one JSON object on the standard output. The document's table lies between the marks.
+    """
+    document.write_text("<!-- {} -->\n<!-- {} -->\n".format(*marks))
+    done = bench(home, *arguments, "--quick", "--json", "--markdown", str(document))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["part"], result["quick"]) == ("test", True)
-    assert {row["family"] for row in result["rows"]} == {
+    return result["rows"], done.stderr, document.read_text()
+
+
+def test_quick_prints_one_json_object_and_writes_the_table(tmp_path, home, partition_dir, settings):
+    marks = ("table: fedrec bench quality", "end of table")
+    arguments = ("quality", "--data", str(partition_dir), "--config", str(settings))
+    rows, messages, text = measured(home, tmp_path / "quality.md", marks, *arguments)
+    assert {row["family"] for row in rows} == {
         *("popularity", "item_knn", "user_knn", "bpr_mf"),
         *("lightfm", "ials", "ease", "next_item", "blend"),
     }
-    assert {row["arm"] for row in result["rows"]} == {"federated", "centralised"}
-    assert {(row["dataset"], row["clients"]) for row in result["rows"]} == {("partition", 3)}
-    assert "leave_one_out, test: blend, 3 clients, federated" in done.stderr
-    assert "| blend | federated |" in document.read_text()
+    assert {row["arm"] for row in rows} == {"federated", "centralised"}
+    assert {(row["dataset"], row["clients"]) for row in rows} == {("partition", 3)}
+    assert "leave_one_out, test: blend, 3 clients, federated" in messages
+    assert "| blend | federated |" in text
 
 
-def test_leak_shows_that_counting_what_was_never_drawn_finds_what_is_held_out(home, partition_dir):
+def test_with_the_leak_items_that_were_never_drawn_are_the_held_out_ones(home, partition_dir):
     done = bench(home, "leak", "--epochs", "1", "--json", "--data", str(partition_dir))
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
@@ -80,13 +89,13 @@ def test_leak_shows_that_counting_what_was_never_drawn_finds_what_is_held_out(ho
     assert {row["variant"] for row in rows} >= {"in order of time", "in random order"}
 
 
-def test_unknown_names_are_refused_with_those_there_are(home, partition_dir, settings):
+def test_an_unknown_family_is_refused_with_the_known_ones(home, partition_dir, settings):
     done = bench(home, "quality", "--data", str(partition_dir), "--config", str(settings), "--family", "ncf")
     assert done.returncode == 2
     assert "There is no 'ncf' to measure. There are: blend, bpr_mf, ease" in done.stderr
 
 
-def test_the_settings_that_are_shipped_hold_for_every_protocol():
+def test_the_shipped_settings_cover_every_protocol():
     config = load_quality_config(CONFIG)
     assert [plan.protocol.name for plan in plans(config, quick=False)] == list(load_names())
     quick = plans(config, quick=True)
@@ -95,7 +104,7 @@ def test_the_settings_that_are_shipped_hold_for_every_protocol():
     ]
 
 
-def test_a_choice_of_families_and_protocols_is_kept(settings):
+def test_only_the_chosen_families_and_protocols_are_planned(settings):
     found = plans(
         load_quality_config(settings),
         quick=False,
@@ -115,22 +124,16 @@ def test_an_unknown_setting_is_refused(tmp_path):
 
 
 def test_cold_start_prints_one_json_object_and_writes_the_tables(tmp_path, home, coloured_dir, settings):
-    document = tmp_path / "quality.md"
-    document.write_text("<!-- table: fedrec bench cold-start -->\n<!-- end of cold-start table -->\n")
-    done = bench(
-        home,
-        *("cold-start", "--quick", "--json", "--family", "ease", "--family", "lightfm"),
-        *("--data", str(coloured_dir), "--config", str(settings), "--markdown", str(document)),
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert (result["part"], result["quick"]) == ("test", True)
-    assert {row["protocol"] for row in result["rows"]} == {"new_items", "new_users"}
-    assert {row["family"] for row in result["rows"]} >= {"ease", "lightfm", "popularity", "content"}
-    assert "| ease | trained_in | 20 |" in document.read_text()
+    marks = ("table: fedrec bench cold-start", "end of cold-start table")
+    data = ("--data", str(coloured_dir), "--config", str(settings))
+    families = ("--family", "ease", "--family", "lightfm")
+    rows, _, text = measured(home, tmp_path / "quality.md", marks, "cold-start", *families, *data)
+    assert {row["protocol"] for row in rows} == {"new_items", "new_users"}
+    assert {row["family"] for row in rows} >= {"ease", "lightfm", "popularity", "content"}
+    assert "| ease | trained_in | 20 |" in text
 
 
-def test_a_cold_start_that_there_is_not_is_refused_with_those_there_are(home, coloured_dir, settings):
+def test_an_unknown_cold_start_is_refused_with_the_known_ones(home, coloured_dir, settings):
     data = ("--data", str(coloured_dir), "--config", str(settings))
     done = bench(home, "cold-start", "--protocol", "new_planets", *data)
     assert done.returncode != 0

@@ -49,7 +49,7 @@ def test_partition_prints_one_json_object(folder):
     assert result["catalog_digest"] == manifest["catalog"]["digest"]
 
 
-def test_partition_tells_people_what_to_do_next(folder):
+def test_partition_names_the_next_command(folder):
     done = partition(folder, "--by-user")
     assert done.returncode == 0, done.stderr
     assert "2 clients with 2 users and 3 interactions of 2 items" in done.stdout
@@ -65,14 +65,14 @@ def test_partition_at_random_with_a_seed(folder):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--by", "work", "--by-user"], ["--by-user", "--random", "2"]])
-def test_exactly_one_way_to_split(folder, arguments):
+def test_exactly_one_way_to_split_is_required(folder, arguments):
     done = partition(folder, *arguments)
     assert done.returncode == 2
     assert "exactly one of --by COLUMN, --by-user and --random N" in done.stderr
     assert not (folder / "out").exists()
 
 
-def test_no_clients_at_all(folder):
+def test_a_split_into_zero_clients_is_refused(folder):
     done = partition(folder, "--random", "0")
     assert done.returncode == 2
     assert "--random" in done.stderr
@@ -117,7 +117,7 @@ def test_fetch_keeps_intact_files_in_the_default_folder(folder):
     assert f"--by occupation --out {raw.parent / 'ml-100k'}" in shown.stdout
 
 
-def test_fetch_from_a_wrong_archive(folder):
+def test_an_archive_with_a_wrong_digest_is_refused(folder):
     done = fedrec(folder, "fetch", "ml-100k", "--archive", "items.csv", "--out", "raw", "--json")
     assert done.returncode == 2
     assert "items.csv is neither the archive" in done.stderr

@@ -1,4 +1,4 @@
-"""`fedrec deploy` against a real Prefect server: what it makes, leaves, removes and reports."""
+"""`fedrec deploy` against a real Prefect server: what it creates, leaves, removes and reports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture
 def client() -> Iterator[SyncPrefectClient]:
-    """A client of a server without deployments, pools and automations."""
+    """Return a client of a server without deployments, pools and automations."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as made:
@@ -65,7 +65,7 @@ def run(*arguments: object) -> Result:
 
 
 def answer(*arguments: object, exit_code: int = 0) -> dict[str, Any]:
-    """The one object on stdout."""
+    """Return the one object on stdout."""
     result = run(*arguments, "--json")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -75,7 +75,7 @@ def answer(*arguments: object, exit_code: int = 0) -> dict[str, Any]:
 
 
 def changes(outcome: dict[str, Any]) -> dict[str, Any]:
-    """What was done, without what was not."""
+    """Return the changes that were made."""
     return {key: value for key, value in outcome.items() if value and key not in ("unchanged", "dry_run")}
 
 
@@ -106,7 +106,7 @@ def test_the_project_s_file_is_deployed_once_and_then_unchanged(client: SyncPref
     assert (made.global_concurrency_limit.limit, made.enforce_parameter_schema) == (1, True)
     assert sorted(made.tags) == ["managed:fedrec", "training"]
     assert made.job_variables == {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
-    # Not the home of whoever deployed.
+    # Not the home of the user who deployed.
     assert made.pull_steps == [
         {"prefect.deployments.steps.set_working_directory": {"directory": "{{ $FEDREC_HOME }}"}}
     ]
@@ -119,7 +119,7 @@ def test_the_project_s_file_is_deployed_once_and_then_unchanged(client: SyncPref
     assert client.read_work_pool("fedrec").type == "process"
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(client: SyncPrefectClient, file: Path) -> None:
+def test_a_dry_run_reports_the_changes_and_makes_none(client: SyncPrefectClient, file: Path) -> None:
     would = answer("--file", file, "--dry-run")
 
     assert would["dry_run"] is True
@@ -130,7 +130,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(client: SyncPrefectC
     assert "would be created    work pool shops" in text
 
 
-def test_changes_are_told_field_by_field_and_what_was_removed_goes(
+def test_changes_are_reported_by_field_and_what_left_the_file_is_removed(
     client: SyncPrefectClient, file: Path
 ) -> None:
     declare(file, *(ENTRY.format(name=name, description="First.", pool="shops") for name in "ab"))
@@ -156,7 +156,7 @@ def test_changes_are_told_field_by_field_and_what_was_removed_goes(
     assert changes(answer("--file", file)) == {}
 
 
-def test_a_schedule_that_left_the_file_leaves_prefect(client: SyncPrefectClient, file: Path) -> None:
+def test_a_schedule_that_left_the_file_is_removed_from_prefect(client: SyncPrefectClient, file: Path) -> None:
     scheduled = ENTRY.format(name="a", description="First.", pool="shops") + (
         "    schedules:\n"
         "      - {slug: one, cron: '0 1 * * *', timezone: UTC}\n"
@@ -167,7 +167,7 @@ def test_a_schedule_that_left_the_file_leaves_prefect(client: SyncPrefectClient,
     first = client.read_deployment_by_name("rollback/a")
     assert {each.slug: each.active for each in first.schedules} == {"one": False, "two": True}
 
-    # Somebody switches the first one on in the UI; the file says nothing about it.
+    # A user switches the first one on in the UI. The file says nothing about it.
     [one] = [each for each in first.schedules if each.slug == "one"]
     client.update_deployment_schedule(first.id, one.id, active=True)
     assert changes(answer("--file", file)) == {}
@@ -197,7 +197,7 @@ def test_each_trusted_silo_has_a_deployment_on_a_pool_of_its_own(
     assert (made.entrypoint, made.work_pool_name) == ("flows.silo.step.silo_step", "silo-educator")
 
 
-def test_what_others_made_is_left_alone(client: SyncPrefectClient, file: Path) -> None:
+def test_deployments_of_others_are_left_alone(client: SyncPrefectClient, file: Path) -> None:
     flow_id = client.create_flow_from_name("rollback")
     client.create_deployment(flow_id, "theirs", tags=["fedrec"])
     client.create_deployment(flow_id, "a", description="Theirs.")
@@ -213,8 +213,8 @@ def test_what_others_made_is_left_alone(client: SyncPrefectClient, file: Path) -
     assert client.read_deployment_by_name("rollback/a").description == "Mine."
 
 
-def test_one_that_fails_does_not_stop_the_others(client: SyncPrefectClient, file: Path) -> None:
-    # The server holds job variables against the pool's own schema, where ours is that of a process.
+def test_a_deployment_that_fails_does_not_stop_the_others(client: SyncPrefectClient, file: Path) -> None:
+    # The server checks job variables against the pool's own schema. Ours is that of a process.
     from prefect.client.schemas.actions import WorkPoolCreate
 
     template = {
@@ -239,7 +239,7 @@ def test_one_that_fails_does_not_stop_the_others(client: SyncPrefectClient, file
     assert "fedrec: rollback/a: " in result.stderr
 
 
-def test_nothing_is_touched_where_anything_is_wrong(client: SyncPrefectClient, file: Path) -> None:
+def test_any_fault_in_the_file_prevents_all_changes(client: SyncPrefectClient, file: Path) -> None:
     declare(
         file,
         ENTRY.format(name="a", description="First.", pool="shops"),
@@ -270,7 +270,7 @@ def test_an_address_without_prefect_is_one_clear_error(file: Path) -> None:
     assert "does not answer" in str(error)
 
 
-def test_without_any_address_it_says_how_to_name_one(file: Path) -> None:
+def test_without_an_address_the_error_says_how_to_name_one(file: Path) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: None}):
@@ -279,7 +279,7 @@ def test_without_any_address_it_says_how_to_name_one(file: Path) -> None:
     assert "--api-url" in error.next_step
 
 
-def test_the_automation_is_mended_and_stays_off_where_somebody_switched_it_off(
+def test_the_automation_is_repaired_and_stays_off_if_a_user_switched_it_off(
     client: SyncPrefectClient, file: Path
 ) -> None:
     from tasks.orchestration.deployments import crash_detection
@@ -307,7 +307,7 @@ def test_a_run_without_heartbeats_is_crashed_and_an_ended_one_is_not(client: Syn
 
     from tasks.orchestration.deployments import crash_detection, put_automation
 
-    # Ten seconds is the least that Prefect takes.
+    # Ten seconds is the least that Prefect accepts.
     put_automation(client, crash_detection("managed:shops", within=timedelta(seconds=10)))
 
     @flow(name="stand-in")

@@ -1,4 +1,4 @@
-"""`fedrec silo` and `fedrec trust` as their users call them: arguments, output, exit codes."""
+"""`fedrec silo` and `fedrec trust` as a user calls them: arguments, output, exit codes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_silo_enrols_and_the_coordinator_trusts_it(folder):
     assert "fedrec trust ash FILE" in refused(trust("ash", "--remove"), 1)
 
 
-def test_people_are_told_what_to_do_next(folder):
+def test_the_output_names_the_next_command(folder):
     done = fedrec(folder, "silo", "enrol", "--name", "ash")
     assert done.returncode == 0, done.stderr
     public = folder / "silo" / "keys" / "public.pem"
@@ -103,7 +103,7 @@ def test_wrong_arguments_are_exit_code_2_and_change_nothing(folder, arguments):
     assert not (folder / "silo").exists()
 
 
-def test_a_private_key_is_not_taken(folder):
+def test_a_private_key_is_refused(folder):
     private = answered(fedrec(folder, "silo", "enrol", "--name", "ash", "--json"))["private_key_file"]
     done = fedrec(folder, "trust", "ash", private, home="coordinator")
     assert "must never leave its silo" in refused(done, 2)
@@ -141,7 +141,7 @@ def test_the_owner_sees_what_left(folder):
     )
 
 
-def test_an_edit_is_exit_code_6(folder):
+def test_an_edited_ledger_is_exit_code_6(folder):
     sent(folder)
     file = folder / "silo" / "egress.jsonl"
     file.write_bytes(file.read_bytes().replace(b'"bytes":1234', b'"bytes":1'))

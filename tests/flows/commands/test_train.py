@@ -1,4 +1,4 @@
-"""`fedrec train` as it is typed: one JSON object on stdout, one clear message on stderr, an exit code."""
+"""`fedrec train` as a user calls it: one JSON object on stdout, one clear message on stderr, an exit code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def written(folder: Path, config: dict[str, Any] | str) -> str:
         ("name: [unclosed", [], 2, "cannot be read"),
     ],
 )
-def test_wrong_input(
+def test_wrong_input_is_one_message_and_exit_code_2(
     home: Path, tmp_path: Path, config: Any, overrides: list[str], code: int, message: str
 ) -> None:
     done = fedrec(home, "train", "--config", written(tmp_path, config), *overrides, "--json")
@@ -60,7 +60,7 @@ def test_wrong_input(
     assert json.loads(done.stdout)["error"]["message"] in done.stderr
 
 
-def test_a_file_that_is_not_there(home: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_one_message_and_exit_code_2(home: Path, tmp_path: Path) -> None:
     done = fedrec(home, "train", "--config", str(tmp_path / "absent.yaml"))
     assert done.returncode == 2
     assert "absent.yaml" in done.stderr
@@ -68,8 +68,10 @@ def test_a_file_that_is_not_there(home: Path, tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-def test_a_missed_quorum(home: Path, tmp_path: Path, partition_dir: Path, prefect_server: None) -> None:
-    """Exit code 3, the result all the same, and no stack trace of what was refused on purpose."""
+def test_a_missed_quorum_is_exit_code_3(
+    home: Path, tmp_path: Path, partition_dir: Path, prefect_server: None
+) -> None:
+    """The result is printed all the same, and without a stack trace of the clients that were left out."""
     from prefect.settings import PREFECT_API_URL
 
     (partition_dir / "clients" / "birch" / "interactions.parquet").unlink()

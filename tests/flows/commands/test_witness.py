@@ -18,7 +18,7 @@ from tests.tasks.coordinator.test_egress_witness import Pair
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Pair:
-    """Ash answered in three rounds."""
+    """Return silo and coordinator after ash has answered in three rounds."""
     silo = Home(tmp_path / "silo")
     pair = Pair(silo, make_key(silo), Witness(Home(tmp_path / "coordinator"), "ash"))
     for round_ in (1, 2, 3):
@@ -76,7 +76,7 @@ def test_the_owner_checks_the_ledger_against_what_it_signed(pair):
     assert "but not the answer" in done.stderr
 
 
-def test_an_earlier_key_of_the_silo_is_its_own_too(pair):
+def test_an_earlier_key_of_the_silo_counts_as_its_own(pair):
     pair.key = make_key(pair.silo, force=True)
     pair.round(4)
     file = str(pair.witness.path)
@@ -100,7 +100,7 @@ def test_a_silo_answers_for_its_own_keys_only(pair, tmp_path):
     assert "Ask the coordinator for the witness of this silo" in done.stderr
 
 
-def test_a_new_beginning_is_accepted_and_stays_on_record(pair):
+def test_an_accepted_new_beginning_stays_on_record(pair):
     arguments = ("witness", "ash", "--restart", "restored from a backup", "--actor", "ada", "--json")
     assert answered(fedrec(pair, *arguments)) == {
         "silo": "ash",
@@ -114,7 +114,7 @@ def test_a_new_beginning_is_accepted_and_stays_on_record(pair):
     assert "accepted by ada: restored from a backup" in fedrec(pair, "witness").stdout
 
 
-def test_where_nobody_answered_there_is_nothing_to_show(pair):
+def test_without_answers_there_is_nothing_to_show(pair):
     assert "No silo signed anything" in fedrec(pair, "witness", by_silo=True).stdout
     for arguments in (["birch"], ["birch", "--restart", "x"], ["birch", "--ledger", str(pair.file)]):
         done = fedrec(pair, "witness", *arguments)

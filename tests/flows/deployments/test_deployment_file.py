@@ -1,4 +1,4 @@
-"""prefect.yaml declares what it should, and such a file with any fault is refused with the fault's line."""
+"""prefect.yaml declares what it should. A file with a fault is refused with the fault's line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def faults(folder: Path, text: str) -> list[str]:
     return list(caught.value.faults)
 
 
-def test_the_project_s_own_file() -> None:
+def test_the_project_s_own_file_is_valid() -> None:
     file = read_deployment_file(CHECKOUT / "prefect.yaml")
 
     assert file.project == "fedrec"
@@ -113,14 +113,14 @@ def test_a_file_becomes_deployments(tmp_path: Path) -> None:
         ("set_working_directory", "set_work_directory", 3, "cannot be called"),
     ],
 )
-def test_a_fault_is_found_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+def test_a_fault_is_reported_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
     assert old in GOOD
-    told = faults(tmp_path, GOOD.replace(old, new))
+    reported = faults(tmp_path, GOOD.replace(old, new))
 
-    assert any(re.match(rf"line {line}: ", one) and words in one for one in told), told
+    assert any(re.match(rf"line {line}: ", one) and words in one for one in reported), reported
 
 
-def test_all_faults_are_told_together(tmp_path: Path) -> None:
+def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     text = GOOD.replace("Europe/Berlin", "Mars").replace("limit: 2", "limit: -1").replace("Promotes.", "''")
 
     assert [one.partition(":")[0] for one in faults(tmp_path, text)] == ["line 8", "line 14", "line 18"]
@@ -130,38 +130,38 @@ def test_two_deployments_or_two_schedules_of_one_name_are_refused(tmp_path: Path
     again = GOOD.replace("flows.train.federated_training", "flows.promote.promotion").replace(
         "name: train", "name: nightly"
     )
-    [*_, told] = faults(tmp_path, again[: again.index("    parameters:\n      config")])
-    assert "a second deployment is called promotion/nightly" in told
+    [*_, reported] = faults(tmp_path, again[: again.index("    parameters:\n      config")])
+    assert "a second deployment is called promotion/nightly" in reported
 
     one = '      - slug: nightly\n        cron: "0 5 * * 1"\n        timezone: Europe/Berlin\n'
-    [told] = faults(tmp_path, GOOD.replace(one, one * 2))
-    assert told.startswith("line 19: ")
-    assert "a second schedule has the slug 'nightly'" in told
+    [reported] = faults(tmp_path, GOOD.replace(one, one * 2))
+    assert reported.startswith("line 19: ")
+    assert "a second schedule has the slug 'nightly'" in reported
 
 
 def test_a_scheduled_run_needs_all_parameters_without_default(tmp_path: Path) -> None:
     scheduled = GOOD[: GOOD.rindex("    parameters:")] + (
         "    schedules:\n      - {slug: s, cron: '0 1 * * *', timezone: UTC}\n"
     )
-    [told] = faults(tmp_path, scheduled)
+    [reported] = faults(tmp_path, scheduled)
 
-    assert "a scheduled run needs 'config'" in told
-    # Without a schedule somebody fills in the form.
+    assert "a scheduled run needs 'config'" in reported
+    # Without a schedule a user fills in the form.
     read(tmp_path, GOOD[: GOOD.rindex("    parameters:")])
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [\n", "name: x\ndeployments: []\n"])
-def test_what_is_no_such_file_is_refused(tmp_path: Path, text: str) -> None:
+def test_another_yaml_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidConfig):
         read(tmp_path, text)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="cannot be read"):
         read_deployment_file(tmp_path / "prefect.yaml")
 
 
-def test_a_fault_in_an_added_deployment_is_told_too(tmp_path: Path) -> None:
+def test_a_fault_in_an_added_deployment_is_reported_too(tmp_path: Path) -> None:
     (tmp_path / "prefect.yaml").write_text(GOOD)
     silo = {"name": "s", "entrypoint": "flows.nowhere.step", "description": "d", "work_pool": {"name": "p"}}
 
@@ -170,7 +170,7 @@ def test_a_fault_in_an_added_deployment_is_told_too(tmp_path: Path) -> None:
 
 
 def undescribed(schema: dict[str, Any], name: str = "") -> list[str]:
-    """Fields of a schema that say nothing about themselves."""
+    """Return the fields of a schema without a description."""
     fields = schema.get("properties", {})
     return [f"{name}.{field}" for field, one in fields.items() if not one.get("description")]
 
@@ -192,11 +192,11 @@ def test_every_field_of_the_forms_is_described() -> None:
     )
 
 
-def test_the_form_takes_a_section_of_training_that_names_no_family() -> None:
+def test_the_form_accepts_a_training_section_that_names_no_family() -> None:
     from flows.train import federated_training
 
     train = parameter_form(federated_training)["definitions"]["TrainingConfig"]["properties"]["train"]
-    assert "oneOf" not in train  # Prefect's server refuses what fits several
+    assert "oneOf" not in train  # Prefect's server refuses values that fit several
     assert {each["$ref"].rpartition("/")[2] for each in train["anyOf"]} == {
         "LightFMSpec",
         "IalsSpec",

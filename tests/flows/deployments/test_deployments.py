@@ -1,4 +1,4 @@
-"""What a deploy would do, from what is declared and what Prefect has."""
+"""What a deployment changes, computed from what is declared and what Prefect has."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_prefect_lacks_is_created_and_what_it_has_is_left() -> None:
     assert (planned.update, planned.prune, planned.foreign) == ((), {}, ())
 
 
-def test_only_what_bears_the_mark_is_removed() -> None:
+def test_only_deployments_with_the_mark_are_removed() -> None:
     known = found(deployment("mine"), deployment("theirs", tags=("fedrec", "managed:other")))
 
     planned = plan([], known, MARK, adopt=False)
@@ -59,7 +59,7 @@ def test_only_what_bears_the_mark_is_removed() -> None:
     assert planned.prune == {"training/mine": ID}
 
 
-def test_a_name_that_somebody_else_uses_is_left_alone_unless_it_is_adopted() -> None:
+def test_a_name_in_use_is_left_alone_unless_it_is_adopted() -> None:
     known = found(deployment("a", tags=(), description="Theirs."))
 
     planned = plan([deployment("a")], known, MARK, adopt=False)
@@ -75,7 +75,7 @@ def test_a_name_that_somebody_else_uses_is_left_alone_unless_it_is_adopted() -> 
     )
 
 
-def test_differences_are_told_leaf_by_leaf() -> None:
+def test_differences_are_reported_leaf_by_leaf() -> None:
     before = deployment(concurrency_limit=1, collision_strategy="ENQUEUE")
     after = deployment(
         parameters={"config": {"seed": 2, "data": {"dir": "x"}, "extra": True}},
@@ -93,7 +93,7 @@ def test_differences_are_told_leaf_by_leaf() -> None:
     )
 
 
-def test_a_schedule_that_is_gone_is_a_difference() -> None:
+def test_a_removed_schedule_is_a_difference() -> None:
     fields = [each.field for each in differences_of(deployment(), deployment(schedules={}))]
 
     assert fields == [f"schedules.weekly.{name}" for name in ("active", "cron", "slug", "timezone")]
@@ -128,7 +128,7 @@ def test_an_update_for_another_reason_keeps_a_schedule_on() -> None:
     assert update.deployment.schedules["weekly"].active is True
 
 
-def test_the_mark_and_the_heartbeats_are_added_and_an_own_frequency_is_kept() -> None:
+def test_the_mark_and_the_heartbeats_are_added_and_a_declared_frequency_is_kept() -> None:
     plain = marked(deployment(tags=("training",)), "shops")
     assert plain.tags == (mark_of("shops"), "training")
     assert plain.job_variables == {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
@@ -137,7 +137,7 @@ def test_the_mark_and_the_heartbeats_are_added_and_an_own_frequency_is_kept() ->
     assert marked(deployment(job_variables=own), "shops").job_variables == own
 
 
-def test_a_silo_s_deployment_lies_on_its_own_pool() -> None:
+def test_a_silo_s_deployment_uses_its_own_pool() -> None:
     entry = silo_deployment("educator")
 
     assert (entry["name"], entry["entrypoint"]) == ("educator", "flows.silo.step.silo_step")

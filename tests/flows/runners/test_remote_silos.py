@@ -1,6 +1,6 @@
-"""Asking silos through a real Prefect server: what counts as an answer, and what becomes of all else.
+"""Orders to silos through a real Prefect server: what counts as an answer, and what happens to all else.
 
-The silo's worker is a thread that picks up scheduled runs, as Prefect's own does, and misbehaves on demand.
+The silo's worker is a thread that picks up scheduled runs as Prefect's own does. It misbehaves on demand.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ class Rules:
 
 @dataclass
 class Shop:
-    """A silo, its worker, and what the coordinator has to ask it.
+    """A silo, its worker, and what the coordinator needs to send it orders.
 
     Attributes:
-        silo: as its owner set it up.
-        key: its own.
-        context: what the coordinator tells all clients.
+        silo: the silo as its owner set it up.
+        key: the silo's key.
+        context: what the coordinator sends to all clients.
         partition_dir: the same data as a local partition, whose client is "ash".
         remote: the runner under test.
-        exchange: of both.
+        exchange: the exchange of both.
         behave: what its worker does with an order.
-        has_worker: whether anybody picks up its runs.
-        begun: runs that were picked up.
+        has_worker: whether a worker picks up its runs.
+        begun: the runs that were picked up.
     """
 
     silo: Silo
@@ -78,7 +78,7 @@ class Shop:
     partition_dir: Path
     remote: Any
     exchange: Exchange
-    behave: Behaviour = lambda shop, asked: work(shop.silo, asked)
+    behave: Behaviour = lambda shop, step: work(shop.silo, step)
     has_worker: bool = True
     begun: list[UUID] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Shop:
 
     @property
     def witness(self) -> Witness:
-        """What the coordinator kept of its answers."""
+        """Return what the coordinator kept of its answers."""
         return Witness(self.remote._trust.home, self.name)
 
     def order(self, round_: int = 1, base_round: int | None = None) -> ClientOrder:
@@ -102,14 +102,14 @@ class Shop:
         return self.remote.ask(step, {self.name: order}, deadline_s)[self.name]
 
     def leave(self, order: ClientOrder, body: dict[str, Any], **changes: Any) -> None:
-        """A signed answer to "train" lies where the coordinator looks, with parts of the question changed."""
+        """Store a signed answer to "train" in the silo's folder, with parts of the question changed."""
         question = Question(self.name, "train", JOB, order.round, order.base.sha256)
         data = answer(replace(question, **changes), body, self.key)
         self.exchange.put(silo_answers_folder(self.name, JOB, order.round, "train"), data)
 
 
 def serve(shop: Shop, deployment_id: UUID, stop: threading.Event) -> None:
-    """Runs of the deployment are picked up, done, and ended as a worker ends them."""
+    """Pick up the deployment's runs, do them, and end them as a worker does."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
     from prefect.states import Completed, Failed, Running
@@ -138,7 +138,7 @@ def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[
     from flows.runners.remote_silos import RemoteSilos
     from flows.silo.step import silo_step
 
-    # Prefect's server is the whole session's; each test has a silo of its own.
+    # Prefect's server is the whole session's, so each test has a silo of its own.
     name = "ash-" + hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
     partition = open_partition(partition_dir)
     exchange = Exchange((tmp_path / "exchange").as_uri())
@@ -168,7 +168,7 @@ def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[
         deployment_id = client.create_deployment(client.create_flow(silo_step), name=name)
     shop = Shop(silo, key, context, partition_dir, remote, exchange)
     stop = threading.Event()
-    # With the context, in which Prefect keeps which server it talks to.
+    # With the context, in which Prefect keeps the address of its server.
     worker = threading.Thread(target=copy_context().run, args=(serve, shop, deployment_id, stop))
     worker.start()
     yield shop
@@ -176,7 +176,7 @@ def shop(tmp_path: Path, partition_dir: Path, prefect_server: None) -> Iterator[
     worker.join(20)
 
 
-def test_a_silo_s_update_is_that_of_a_local_client_of_its_name(shop: Shop) -> None:
+def test_a_silo_s_update_equals_that_of_a_local_client_of_its_name(shop: Shop) -> None:
     order = shop.order()
     delivery = shop.ask("train", order)
     assert isinstance(delivery, Delivery)
@@ -196,12 +196,12 @@ def test_a_silo_s_update_is_that_of_a_local_client_of_its_name(shop: Shop) -> No
     assert evaluation.metrics["ndcg@10"].weight == 8
 
 
-def test_what_another_key_signed_is_forged(shop: Shop) -> None:
+def test_an_answer_signed_with_another_key_is_forged(shop: Shop) -> None:
     stranger = SiloKey(Ed25519PrivateKey.generate(), Path("none"))
 
-    def impostor(shop: Shop, asked: StepOrder) -> None:
+    def impostor(shop: Shop, step: StepOrder) -> None:
         forger = Shop(shop.silo, stranger, shop.context, shop.partition_dir, shop.remote, shop.exchange)
-        forger.leave(asked.order, body_of(shop, asked.order))
+        forger.leave(step.order, body_of(shop, step.order))
 
     shop.behave = impostor
     error = shop.ask("train", shop.order())
@@ -210,14 +210,14 @@ def test_what_another_key_signed_is_forged(shop: Shop) -> None:
 
 
 def body_of(shop: Shop, order: ClientOrder, folder: str | None = None) -> dict[str, Any]:
-    """A body that would be accepted."""
+    """Return a body that is accepted."""
     ref = shop.exchange.put(folder or silo_updates_folder(shop.name, JOB, order.round), b"update")
     head = vars(EgressLedger(shop.silo.home).head())
     return {"update": vars(ref), "seconds": 0.1, "lightfm_s": 0.1, "transfer_s": 0.0, "egress": head}
 
 
-def test_the_body_of_these_tests_is_good_but_for_what_they_change(shop: Shop) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order))
+def test_the_body_of_these_tests_is_accepted_unchanged(shop: Shop) -> None:
+    shop.behave = lambda shop, step: shop.leave(step.order, body_of(shop, step.order))
     assert isinstance(shop.ask("train", shop.order()), Delivery)
 
 
@@ -226,7 +226,7 @@ def test_the_body_of_these_tests_is_good_but_for_what_they_change(shop: Shop) ->
     [("base_sha256", "0" * 64), ("round", 2), ("job_id", "job-0"), ("kind", "evaluate")],
 )
 def test_an_answer_to_another_question_is_stale(shop: Shop, part: str, value: Any) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order), **{part: value})
+    shop.behave = lambda shop, step: shop.leave(step.order, body_of(shop, step.order), **{part: value})
     error = shop.ask("train", shop.order())
     assert isinstance(error, StaleUpdate)
     assert error.part == part
@@ -236,7 +236,7 @@ def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
     first, second = shop.order(1), shop.order(2)
     assert isinstance(shop.ask("train", first), Delivery)
 
-    def replay(shop: Shop, asked: StepOrder) -> None:
+    def replay(shop: Shop, step: StepOrder) -> None:
         (old,) = shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train"))
         shop.exchange.put(silo_answers_folder(shop.name, JOB, 2, "train"), shop.exchange.get(old))
 
@@ -247,10 +247,10 @@ def test_an_old_answer_in_the_new_round_s_folder_is_stale(shop: Shop) -> None:
 
 
 def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> None:
-    def both(shop: Shop, asked: StepOrder) -> None:
+    def both(shop: Shop, step: StepOrder) -> None:
         for number in range(5):
             shop.exchange.put(silo_answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
-        work(shop.silo, asked)
+        work(shop.silo, step)
 
     shop.behave = both
     assert isinstance(shop.ask("train", shop.order()), Delivery)
@@ -259,8 +259,8 @@ def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> No
 def test_an_answer_counts_before_its_run_has_ended(shop: Shop) -> None:
     go_on = threading.Event()
 
-    def lingering(shop: Shop, asked: StepOrder) -> None:
-        work(shop.silo, asked)
+    def lingering(shop: Shop, step: StepOrder) -> None:
+        work(shop.silo, step)
         go_on.wait(IN_TIME)
 
     shop.behave = lingering
@@ -269,11 +269,11 @@ def test_an_answer_counts_before_its_run_has_ended(shop: Shop) -> None:
     go_on.set()
 
 
-def test_an_answer_to_an_earlier_try_waits_for_the_end_of_the_new_run(shop: Shop) -> None:
+def test_an_answer_to_an_earlier_attempt_waits_for_the_end_of_the_new_run(shop: Shop) -> None:
     order = shop.order()
     first = shop.ask("train", order)
     ended: list[bool] = []
-    shop.behave = lambda shop, asked: (time.sleep(1), ended.append(True))[1]
+    shop.behave = lambda shop, step: (time.sleep(1), ended.append(True))[1]
     second = shop.ask("train", order)
     assert ended
     assert second.update == first.update
@@ -281,36 +281,36 @@ def test_an_answer_to_an_earlier_try_waits_for_the_end_of_the_new_run(shop: Shop
 
 def test_an_oversized_answer_is_not_read(shop: Shop) -> None:
     folder = silo_answers_folder(shop.name, JOB, 1, "train")
-    shop.behave = lambda shop, asked: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
+    shop.behave = lambda shop, step: (shop.exchange.put(folder, b" " * (MAX_ANSWER_BYTES + 1)), None)[1]
     error = shop.ask("train", shop.order())
     assert isinstance(error, ForgedAnswer)
     assert f"has {MAX_ANSWER_BYTES + 1} bytes" in str(error)
 
 
 @pytest.mark.parametrize("folder", [f"silos/birch/{JOB}/updates/000001", f"{JOB}/models"])
-def test_a_silo_names_no_other_s_update(shop: Shop, folder: str) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, body_of(shop, asked.order, folder))
+def test_a_silo_cannot_name_another_silo_s_update(shop: Shop, folder: str) -> None:
+    shop.behave = lambda shop, step: shop.leave(step.order, body_of(shop, step.order, folder))
     error = shop.ask("train", shop.order())
     assert isinstance(error, ForgedAnswer)
     assert f"silos/{shop.name}/{JOB}/updates/000001" in str(error)
 
 
-def test_a_path_that_leads_out_of_the_folder_is_refused(shop: Shop) -> None:
-    def climb(shop: Shop, asked: StepOrder) -> None:
-        body = body_of(shop, asked.order)
-        shop.leave(asked.order, body | {"update": body["update"] | {"path": body["update"]["path"] + "/.."}})
+def test_a_path_that_leaves_the_folder_is_refused(shop: Shop) -> None:
+    def climb(shop: Shop, step: StepOrder) -> None:
+        body = body_of(shop, step.order)
+        shop.leave(step.order, body | {"update": body["update"] | {"path": body["update"]["path"] + "/.."}})
 
     shop.behave = climb
     assert isinstance(shop.ask("train", shop.order()), ForgedAnswer)
 
 
 def test_a_signed_answer_of_a_wrong_form_is_refused(shop: Shop) -> None:
-    shop.behave = lambda shop, asked: shop.leave(asked.order, {"update": {"path": 5, "sha256": 5, "size": 5}})
+    shop.behave = lambda shop, step: shop.leave(step.order, {"update": {"path": 5, "sha256": 5, "size": 5}})
     assert isinstance(shop.ask("train", shop.order()), InvalidInput)
 
 
-def test_an_answer_that_cannot_be_read_costs_the_silo_its_round_only(shop: Shop) -> None:
-    def blocked(shop: Shop, asked: StepOrder) -> None:
+def test_an_unreadable_answer_costs_the_silo_its_round_only(shop: Shop) -> None:
+    def blocked(shop: Shop, step: StepOrder) -> None:
         answers = (Path(shop.exchange.url.removeprefix("file://")) / "silos" / shop.name / JOB) / "answers"
         answers.parent.mkdir(parents=True)
         answers.write_text("a file where a folder should be")
@@ -324,7 +324,7 @@ def test_an_answer_that_cannot_be_read_costs_the_silo_its_round_only(shop: Shop)
 def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "private").write_text("the coordinator's")
 
-    def linked(shop: Shop, asked: StepOrder) -> None:
+    def linked(shop: Shop, step: StepOrder) -> None:
         folder = Path(shop.exchange.url.removeprefix("file://")) / silo_answers_folder(
             shop.name, JOB, 1, "train"
         )
@@ -335,14 +335,14 @@ def test_a_link_is_not_followed(shop: Shop, tmp_path: Path) -> None:
     assert isinstance(shop.ask("train", shop.order()), NotFound)
 
 
-def test_a_run_that_ends_without_an_answer_is_none(shop: Shop) -> None:
-    shop.behave = lambda shop, asked: None
+def test_a_run_that_ends_without_an_answer_gives_none(shop: Shop) -> None:
+    shop.behave = lambda shop, step: None
     error = shop.ask("train", shop.order())
     assert isinstance(error, NotFound)
     assert "left no answer" in str(error)
 
 
-def test_what_a_silo_signs_of_its_ledger_is_kept(shop: Shop) -> None:
+def test_the_ledger_heads_that_a_silo_signs_are_kept(shop: Shop) -> None:
     delivery = shop.ask("train", shop.order(1))
     ledger = EgressLedger(shop.silo.home)
     update, _ = ledger.read().entries
@@ -353,7 +353,7 @@ def test_what_a_silo_signs_of_its_ledger_is_kept(shop: Shop) -> None:
     require_told(ledger.read().entries, told, shop.name)
 
 
-def test_a_silo_whose_ledger_was_cut_off_is_refused_until_that_is_accepted(shop: Shop) -> None:
+def test_a_silo_with_a_cut_ledger_is_refused_until_a_new_beginning_is_accepted(shop: Shop) -> None:
     assert isinstance(shop.ask("train", shop.order(1)), Delivery)
     file = shop.silo.home.root / "egress.jsonl"
     file.unlink()
@@ -361,7 +361,7 @@ def test_a_silo_whose_ledger_was_cut_off_is_refused_until_that_is_accepted(shop:
         error = shop.ask("train", shop.order(round_))
         assert isinstance(error, SiloFailed)
         assert "LedgerTampered" in str(error)
-    # It refused by itself, so that nothing left that its ledger does not hold.
+    # The silo itself refused, so nothing left that its ledger does not hold.
     assert not file.exists()
     shop.witness.restart("the disk was lost", "ada")
     assert isinstance(shop.ask("train", shop.order(3)), Delivery)
@@ -369,8 +369,8 @@ def test_a_silo_whose_ledger_was_cut_off_is_refused_until_that_is_accepted(shop:
 
 
 def test_a_silo_that_does_not_check_is_refused_for_its_head(shop: Shop) -> None:
-    def careless(shop: Shop, asked: StepOrder) -> None:
-        work(shop.silo, StepOrder(asked.step, asked.order))
+    def careless(shop: Shop, step: StepOrder) -> None:
+        work(shop.silo, StepOrder(step.step, step.order))
 
     assert isinstance(shop.ask("train", shop.order(1)), Delivery)
     (shop.silo.home.root / "egress.jsonl").unlink()
@@ -382,26 +382,26 @@ def test_a_silo_that_does_not_check_is_refused_for_its_head(shop: Shop) -> None:
     assert len(shop.witness.read_verified()) == 1
 
 
-def test_the_same_answer_may_serve_a_step_that_is_asked_again(shop: Shop) -> None:
+def test_a_repeated_order_may_be_answered_by_the_same_answer(shop: Shop) -> None:
     order = shop.order(1)
     assert isinstance(shop.ask("train", order), Delivery)
-    # As after a crash of the coordinator before it committed.
-    shop.behave = lambda shop, asked: None
+    # As after a crash of the coordinator before its commit.
+    shop.behave = lambda shop, step: None
     assert isinstance(shop.ask("train", order), Delivery)
     assert len(shop.witness.read_verified()) == 1
 
 
 def test_an_answer_without_a_head_is_refused(shop: Shop) -> None:
-    def headless(shop: Shop, asked: StepOrder) -> None:
-        body = body_of(shop, asked.order)
+    def headless(shop: Shop, step: StepOrder) -> None:
+        body = body_of(shop, step.order)
         del body["egress"]
-        shop.leave(asked.order, body)
+        shop.leave(step.order, body)
 
     shop.behave = headless
     assert isinstance(shop.ask("train", shop.order()), InvalidInput)
 
 
-def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
+def test_a_failed_run_is_reported_by_its_kind(shop: Shop) -> None:
     shop.silo = replace(shop.silo, min_users=1000)
     error = shop.ask("train", shop.order())
     assert isinstance(error, SiloFailed)
@@ -409,16 +409,16 @@ def test_a_failed_run_is_known_by_its_kind(shop: Shop) -> None:
     assert shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train")) == []
 
 
-def test_an_answer_counts_although_its_run_failed_after_it(shop: Shop) -> None:
-    def failing(shop: Shop, asked: StepOrder) -> None:
-        work(shop.silo, asked)
+def test_an_answer_counts_although_its_run_failed_later(shop: Shop) -> None:
+    def failing(shop: Shop, step: StepOrder) -> None:
+        work(shop.silo, step)
         raise RuntimeError
 
     shop.behave = failing
     assert isinstance(shop.ask("train", shop.order()), Delivery)
 
 
-def test_a_silo_nobody_trusts_or_deployed_is_not_waited_for(shop: Shop) -> None:
+def test_a_silo_without_trust_or_deployment_is_not_waited_for(shop: Shop) -> None:
     began = time.monotonic()
     stranger = replace(shop.order(), client_id="stranger")
     assert isinstance(shop.remote.ask("train", {"stranger": stranger}, IN_TIME)["stranger"], NotFound)
@@ -431,14 +431,14 @@ def test_a_silo_nobody_trusts_or_deployed_is_not_waited_for(shop: Shop) -> None:
     assert time.monotonic() - began < IN_TIME
 
 
-def test_a_step_that_no_worker_began_is_called_off_and_can_be_asked_anew(shop: Shop) -> None:
+def test_a_step_that_no_worker_began_is_cancelled_and_can_be_ordered_again(shop: Shop) -> None:
     shop.has_worker = False
     late = shop.ask("train", shop.order(), TOO_SHORT)
     assert str(late) == "no answer within 2 s; its worker did not begin"
     assert not late.is_at_work
     shop.has_worker = True
     assert isinstance(shop.ask("train", shop.order()), Delivery)
-    # The run that was called off was not begun after all.
+    # The cancelled run never began.
     assert len(shop.begun) == 1
     assert late.flow_run_id not in shop.begun
 
@@ -446,9 +446,9 @@ def test_a_step_that_no_worker_began_is_called_off_and_can_be_asked_anew(shop: S
 def test_a_late_answer_is_ignored(shop: Shop) -> None:
     go_on = threading.Event()
 
-    def slow(shop: Shop, asked: StepOrder) -> None:
+    def slow(shop: Shop, step: StepOrder) -> None:
         go_on.wait(IN_TIME)
-        work(shop.silo, asked)
+        work(shop.silo, step)
 
     shop.behave = slow
     late = shop.ask("train", shop.order(1), TOO_SHORT)
@@ -460,17 +460,17 @@ def test_a_late_answer_is_ignored(shop: Shop) -> None:
         time.sleep(0.1)
     assert not late.is_at_work
     assert shop.exchange.listed(silo_answers_folder(shop.name, JOB, 1, "train"))
-    # The next round starts from a model that another silo's update made; the late answer is to another.
+    # The next round starts from a model with another silo's update. The late answer belongs to another model.
     delivery = shop.ask("train", shop.order(2))
     assert isinstance(delivery, Delivery)
     assert "/000002/" in delivery.update.path
 
 
-def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
+def test_a_run_that_never_answers_is_cancelled_at_the_end(shop: Shop) -> None:
     from flows.runners.silo_runs import look_at_run
 
     go_on = threading.Event()
-    shop.behave = lambda shop, asked: (go_on.wait(IN_TIME), None)[1]
+    shop.behave = lambda shop, step: (go_on.wait(IN_TIME), None)[1]
     late = shop.ask("train", shop.order(), TOO_SHORT)
     shop.remote.give_up([late])
     state = look_at_run(late.flow_run_id).state
@@ -478,20 +478,20 @@ def test_a_run_that_never_answered_is_cancelled_in_the_end(shop: Shop) -> None:
     go_on.set()
 
 
-def test_a_restart_of_prefect_while_a_silo_works_or_is_asked_costs_nothing(
+def test_a_restart_of_prefect_during_a_step_or_an_order_costs_nothing(
     restartable_prefect: PrefectServer, shop: Shop
 ) -> None:
     def restart() -> None:
         restartable_prefect.stop()
         restartable_prefect.start()
 
-    def restarting(shop: Shop, asked: StepOrder) -> None:
+    def restarting(shop: Shop, step: StepOrder) -> None:
         restart()
-        work(shop.silo, asked)
+        work(shop.silo, step)
 
     shop.behave = restarting
     assert isinstance(shop.ask("train", shop.order(1), RESTART_S), Delivery)
-    shop.behave = lambda shop, asked: work(shop.silo, asked)
+    shop.behave = lambda shop, step: work(shop.silo, step)
     restartable_prefect.stop()
     starting = threading.Thread(target=restartable_prefect.start)
     starting.start()

@@ -1,4 +1,4 @@
-"""The configuration: what it knows, what it refuses, and how it says so."""
+"""The configuration: which keys it knows, which values it refuses, and with which message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.recommenders.rating.spec import RatingSpec
 
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
-# What the head of the demo's file says: these have no default, and pooling is allowed on public data.
+# The head of the demo's file: these keys have no default, and pooling is allowed on public data.
 DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed", "train.user_alpha_steps"}
 
 
@@ -31,7 +31,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def nested(dotted: str, value: Any) -> dict[str, Any]:
-    """The needed keys and one more."""
+    """Return the required keys and one more."""
     raw = {**NEEDED, "data": dict(NEEDED["data"])}
     *parents, last = dotted.split(".")
     place: dict[str, Any] = raw
@@ -42,7 +42,7 @@ def nested(dotted: str, value: Any) -> dict[str, Any]:
 
 
 def leaves_of_model(kind: Any, prefix: str = "") -> set[str]:
-    """Every dotted key that the type knows, found from its declaration."""
+    """Return every dotted key that the type knows, found from its declaration."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         parts = {name: field.annotation for name, field in kind.model_fields.items()}
         if parts.get("train"):
@@ -147,7 +147,7 @@ class TestValues:
         assert repr(value) in error.value.what
 
     @pytest.mark.parametrize("missing", ["name", "model_name", "data"])
-    def test_that_have_no_default_are_needed(self, missing: str) -> None:
+    def test_without_a_default_are_required(self, missing: str) -> None:
         with pytest.raises(InvalidConfig) as error:
             parse_config({key: value for key, value in NEEDED.items() if key != missing}, "the file")
         assert error.value.key == missing
@@ -165,7 +165,7 @@ class TestValues:
         with pytest.raises(InvalidConfig, match="cannot be read"):
             load_config(path)
 
-    def test_of_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_of_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="cannot be read"):
             load_config(tmp_path / "absent.yaml")
 
@@ -215,7 +215,7 @@ class TestOverrides:
         path = written(tmp_path, yaml.safe_dump({**NEEDED, "train": None}))
         assert load_config(path, ["train.dims=9"]).train.dims == 9
 
-    def test_with_a_value_that_is_no_yaml(self, tmp_path: Path) -> None:
+    def test_with_a_value_that_is_not_yaml(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="the value is no YAML") as error:
             self.load(tmp_path, "seed=[1")
         assert error.value.key == "seed"
@@ -227,7 +227,7 @@ class TestFamilies:
         assert config.train == IalsSpec(dims=8)
         assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
 
-    def test_one_that_does_not_exist_is_refused(self) -> None:
+    def test_an_unknown_one_is_refused(self) -> None:
         with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
             parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
 
@@ -241,12 +241,12 @@ class TestFamilies:
         assert caught.value.facts["key"] == "train.regularisation"
 
     @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
-    def test_what_is_solved_at_once_cannot_go_on_from_a_champion(self, family: str) -> None:
+    def test_a_family_solved_at_once_cannot_start_from_a_champion(self, family: str) -> None:
         with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
             parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
 
     @pytest.mark.parametrize("family", ["lightfm", "ials"])
-    def test_what_trains_round_after_round_can(self, family: str) -> None:
+    def test_a_family_trained_by_rounds_can_start_from_a_champion(self, family: str) -> None:
         config = parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
         assert config.start_from == "champion"
 
@@ -275,7 +275,7 @@ class TestWithoutEffect:
 
 
 class TestPlaces:
-    def test_the_home_stands_for_itself(self, home: Path) -> None:
+    def test_may_begin_with_the_name_of_the_home(self, home: Path) -> None:
         for spelling in ("$FEDREC_HOME/data/x", "${FEDREC_HOME}/data/x"):
             assert parse_config(nested("data.dir", spelling), "file").data.dir == str(home / "data" / "x")
 
@@ -301,7 +301,7 @@ class TestPlaces:
             ("start_from", "champion"),
         ],
     )
-    def test_everything_else_does(self, key: str, value: Any) -> None:
+    def test_leave_all_other_settings_to_decide_it(self, key: str, value: Any) -> None:
         assert parse_config(nested(key, value), "file").deciding() != parse_config(NEEDED, "file").deciding()
 
 

@@ -1,4 +1,4 @@
-"""The file that says what is searched."""
+"""The file that defines a search."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_wrong_search_is_refused(tmp_path: Path, text: str, message: str) -> N
         load_tuning(path)
 
 
-def test_values_are_set_in_their_sections_and_the_original_is_left_alone() -> None:
+def test_values_are_set_in_their_sections_and_the_original_is_not_changed() -> None:
     config = {"name": "a", "train": {"dims": 4, "loss": "warp"}}
     assert with_values(config, {"train.dims": 8}) == {"name": "a", "train": {"dims": 8, "loss": "warp"}}
     assert config["train"] == {"dims": 4, "loss": "warp"}

@@ -1,4 +1,4 @@
-"""A silo's settings: what they know, what they refuse, and that no password gets into a message."""
+"""A silo's settings: which keys they know, which values they refuse, and that no message shows a password."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sql(url: str) -> dict[str, Any]:
     return {**NEEDED, "source": {"sql": {"url": url, "query": "SELECT 1"}}}
 
 
-def test_what_is_left_out_has_its_default(tmp_path):
+def test_omitted_keys_have_their_defaults(tmp_path):
     settings = load(tmp_path, NEEDED)
     assert settings.policy.model_dump() == {
         "may_leave": ("check", "update", "evaluation"),
@@ -43,7 +43,7 @@ def test_what_is_left_out_has_its_default(tmp_path):
     assert settings.data_source() == FolderSource(Path("/data"))
 
 
-def test_they_lie_in_the_home_unless_another_file_is_named(home):
+def test_the_file_is_in_the_home_unless_another_is_named(home):
     with pytest.raises(InvalidConfig, match=r"silo\.example\.yaml") as error:
         load_silo_settings()
     assert str(home / "silo.yaml") in error.value.what
@@ -58,7 +58,7 @@ def test_a_folder_may_be_named_by_variables(tmp_path, home, monkeypatch):
     assert settings.data_source() == FolderSource(home / "south")
 
 
-def test_a_query_is_taken_as_it_stands(tmp_path):
+def test_a_query_is_taken_unchanged(tmp_path):
     query = "SELECT user_id, item_id FROM t WHERE title LIKE '%a:b%' -- 100%"
     url = "postgresql+psycopg://fedrec@db.example.org:5432/shop?sslmode=require&passfile=/run/pgpass"
     settings = load(tmp_path, {**NEEDED, "source": {"sql": {"url": url, "query": query}}})
@@ -72,7 +72,7 @@ def test_the_example_is_valid_and_shows_every_key():
     shown = yaml.safe_load(text)
     assert set(shown) == set(SiloSettings.model_fields)
     assert set(shown["policy"]) == set(SiloSettings.model_fields["policy"].annotation.model_fields)
-    # The query's keys stand in comments; without their marks they are the other source.
+    # The query's keys are commented out. Without the marks they are the other source.
     start = text.index("  # sql:")
     lines = text[start : text.index("\n\n", start)].replace("  # ", "  ")
     other = {**shown, "source": yaml.safe_load(lines)}

@@ -1,4 +1,4 @@
-"""The flow of a silo: what goes wrong there is told nobody but its owner."""
+"""The flow of a silo: only its owner learns what goes wrong there."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def failed(asked: Any) -> SiloFailed:
     return caught.value
 
 
-def test_an_error_leaves_by_its_kind_only(settings: Path, home: Path, tmp_path: Path) -> None:
+def test_an_error_leaves_as_its_kind_only(settings: Path, home: Path, tmp_path: Path) -> None:
     check = {
         "step": "check",
         "arguments": {"items": {"path": "job-1/catalog/c", "sha256": "c" * 64, "size": 5}, "limits": {}},
@@ -69,13 +69,13 @@ def test_an_error_leaves_by_its_kind_only(settings: Path, home: Path, tmp_path: 
     assert "job-1/catalog/c is missing from the exchange" in (home / "silo.log").read_text()
 
 
-def test_no_snapshot_no_training(settings: Path, home: Path) -> None:
+def test_without_a_snapshot_training_is_refused(settings: Path, home: Path) -> None:
     assert str(failed(ASKED)).startswith("NotFound;")
     assert "is not a partition" in (home / "silo.log").read_text()
 
 
 @pytest.mark.parametrize("asked", [{}, {"step": "steal"}, ASKED | {"arguments": "x"}])
-def test_an_order_that_is_none_is_an_error_like_others(settings: Path, home: Path, asked: Any) -> None:
+def test_a_malformed_order_is_an_error_like_others(settings: Path, home: Path, asked: Any) -> None:
     assert str(failed(asked)).startswith("InvalidInput;")
 
 
@@ -84,7 +84,7 @@ def test_an_order_for_another_silo_is_refused(settings: Path, home: Path) -> Non
     assert str(failed(ASKED | {"order": order})).startswith("EgressRefused;")
 
 
-def test_broken_settings_stay_private(settings: Path, home: Path) -> None:
+def test_broken_settings_are_not_shown(settings: Path, home: Path) -> None:
     settings.write_text("name: ash\nsecret_key_of_the_owner: 5\n")
     assert "secret" not in str(failed(ASKED))
     assert "secret_key_of_the_owner" in (home / "silo.log").read_text()

@@ -1,4 +1,4 @@
-"""A silo's worker in a process of its own, beside a real Prefect server: what becomes of its pool's runs."""
+"""A silo's worker in a process of its own, beside a real Prefect server: what happens to its pool's runs."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Worker:
     """A silo with a worker, in a process group of its own.
 
     Attributes:
-        name: of the silo.
-        home: its folder.
-        process: once it has been started.
+        name: the silo's name.
+        home: the silo's folder.
+        process: the worker, once it has been started.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Worker:
             )
 
     def deploy(self) -> UUID:
-        """The deployment of the silo's steps, with its pool."""
+        """Create the deployment of the silo's steps, with its pool."""
         from prefect.client.orchestration import get_client
 
         from flows.silo.step import silo_step
@@ -66,12 +66,12 @@ class Worker:
             return client.create_deployment(flow_id, name=self.name, work_pool_name=f"silo-{self.name}")
 
     def hang(self) -> None:
-        """Steps wait from now on where they read the silo's settings: a FIFO that nobody writes to."""
+        """Make later steps wait when they read the silo's settings: a FIFO that nobody writes to."""
         (self.home / "silo.yaml").unlink()
         os.mkfifo(self.home / "silo.yaml")
 
     def processes(self) -> set[int]:
-        """All of the worker's group that are alive."""
+        """Return all living processes of the worker's group."""
         found = set()
         for entry in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -87,7 +87,7 @@ class Worker:
 def worker(tmp_path: Path, prefect_server: None) -> Iterator[Worker]:
     from prefect.settings import PREFECT_API_URL
 
-    # Prefect's server is the whole session's; each test has a silo of its own.
+    # Prefect's server is the whole session's, so each test has a silo of its own.
     worker = Worker(f"ash-{uuid4().hex[:12]}", tmp_path / "silo")
     make_key(Home(worker.home))
     settings = {
@@ -103,7 +103,7 @@ def worker(tmp_path: Path, prefect_server: None) -> Iterator[Worker]:
         worker.process.wait(20)
 
 
-def asked(deployment_id: UUID, order: Any) -> UUID:
+def start_run(deployment_id: UUID, order: Any) -> UUID:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -118,15 +118,15 @@ def state(run_id: UUID) -> Any:
 
 
 def ended(run_id: UUID) -> Any:
-    """The state in which the run ends."""
+    """Return the final state of the run."""
     return until(lambda: (now := state(run_id)).is_final() and now)
 
 
-def test_a_step_that_fails_tells_its_kind_and_the_worker_goes_on(worker: Worker) -> None:
+def test_a_failed_step_reports_its_kind_and_the_worker_continues(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
     for order in (NO_ORDER, "no order either"):
-        end = ended(asked(deployment_id, order))
+        end = ended(start_run(deployment_id, order))
         assert end.is_failed()
         assert end.message == "InvalidInput; the silo's own log says more."
     assert "lacks a part" in (worker.home / "silo.log").read_text()
@@ -138,11 +138,11 @@ def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: W
 
     deployment_id = worker.deploy()
     worker.start()
-    ended(asked(deployment_id, NO_ORDER))  # from now on its ready process is there
+    ended(start_run(deployment_id, NO_ORDER))  # from now on its prepared process exists
     before = worker.processes()
     worker.hang()
 
-    run_id = asked(deployment_id, NO_ORDER)
+    run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     (step,) = worker.processes() - before
     os.kill(step, signal.SIGKILL)
@@ -150,7 +150,7 @@ def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: W
     assert end.is_crashed()
     assert "-9" in end.message
 
-    run_id = asked(deployment_id, NO_ORDER)
+    run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run_id, Cancelling(), force=True)
@@ -165,17 +165,17 @@ def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
     worker.start()
     until(lambda: "All connection attempts failed" in worker.log)
     restartable_prefect.start()
-    run_id = asked(worker.deploy(), NO_ORDER)
-    # Prefect's worker asks a server that was away after a minute at the latest.
+    run_id = start_run(worker.deploy(), NO_ORDER)
+    # After a failure, Prefect's worker tries the server again within a minute.
     assert until(lambda: (now := state(run_id)).is_final() and now, 200).is_failed()
 
 
-def test_stopped_it_leaves_nothing_behind(worker: Worker) -> None:
+def test_a_stopped_worker_leaves_no_process(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
-    ended(asked(deployment_id, NO_ORDER))
+    ended(start_run(deployment_id, NO_ORDER))
     worker.hang()
-    run_id = asked(deployment_id, NO_ORDER)
+    run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(60)

@@ -45,12 +45,7 @@ def job(**changes: Any) -> JobResult:
             check("updates", "round-2", passed=False),
         ),
         "timings": Timings(
-            total_s=10.0,
-            startup_s=1.0,
-            train_s=5.0,
-            orchestration_s=4.0,
-            lightfm_s=3.0,
-            overhead_ratio=3.0,
+            total_s=10.0, startup_s=1.0, train_s=5.0, orchestration_s=4.0, lightfm_s=3.0, overhead_ratio=3.0
         ),
     }
     return job_result(**parts | changes)
@@ -63,13 +58,13 @@ def shown(result, *open_next, width=80) -> str:
 
 
 def row(text: str, first: str) -> list[str]:
-    """The words of the one line that begins with `first`."""
+    """Return the words of the one line that begins with `first`."""
     (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [first]]
     return line
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_all_numbers_stand_within_the_columns(width):
+def test_all_numbers_fit_into_the_columns(width):
     text = shown(job(), width=width)
     assert all(cell_len(line) <= width for line in text.splitlines())
     # 0.06 / 0.08 and 0.06 / 0.05.
@@ -91,7 +86,7 @@ def test_gains_losses_contracts_and_rejections_have_a_line_each():
     assert "Rejections: 1; the last in round 2: [red]nurse at deadline: deadline [5 s] passed" in text
 
 
-def test_a_difference_that_may_be_chance_is_called_that():
+def test_a_difference_that_may_be_chance_is_marked_as_such():
     result = job(clients=(replace(NURSE, benefit_se=0.02),))
     assert "[red]nurse (-0.0300, may be chance)" in shown(result, width=200)
 
@@ -109,14 +104,14 @@ def test_clients_that_keep_their_own_model_are_named():
     assert "Offered their own model, by their validation cases: [red]nurse." in shown(result, width=200)
 
 
-def test_baselines_that_were_not_run_take_no_columns():
+def test_baselines_that_were_not_run_have_no_columns():
     final = FinalMetrics(federated=dict.fromkeys(METRICS, 0.06))
     text = shown(job(final=final, clients=(client_result("artist", None, None),)))
     assert row(text, "metric") == ["metric", "federated"]
     assert "Joining" not in text
 
 
-def test_a_stopped_job_says_why_and_shows_no_empty_table():
+def test_a_stopped_job_gives_its_reason_and_shows_no_empty_table():
     text = shown(job_result(status="stopped", stop_reason="quorum of 2 not reached"))
     assert "The job stopped: quorum of 2 not reached." in text
     assert "Rejections: none." in text
@@ -124,7 +119,7 @@ def test_a_stopped_job_says_why_and_shows_no_empty_table():
         assert absent not in text
 
 
-def test_lines_to_open_next_stay_whole():
+def test_paths_to_open_next_are_not_broken():
     address = "http://localhost:5000/" + "a" * 100
     lines = shown(job(), address, "see [1]").splitlines()
     assert lines[-3:] == ["Open next", f"  {address}", "  see [1]"]

@@ -31,15 +31,15 @@ def test_three_cases_by_hand():
     assert found.standard_error == pytest.approx(math.sqrt(7) / 6)
 
 
-def test_with_one_case_the_error_is_unknown_and_with_none_the_mean_too():
+def test_the_error_of_one_case_is_unknown_and_so_is_the_mean_of_none():
     assert benefit([1.0], [0.25]) == Benefit(0.75, None, 1)
     nothing = benefit([], [])
     assert math.isnan(nothing.mean)
     assert (nothing.standard_error, nothing.cases) == (None, 0)
 
 
-def test_equal_differences_have_no_error_in_spite_of_rounding():
-    # 0.1 ten times: in floating point 10 * 0.01 may lie below 1.0² / 10.
+def test_equal_differences_have_no_error_despite_rounding():
+    # 0.1 ten times: in floating point 10 * 0.01 may be below 1.0² / 10.
     found = benefit([0.1] * 10, [0.0] * 10)
     assert found.standard_error == pytest.approx(0.0, abs=1e-9)
     assert benefit_of(Metric(3.0, 3.0), Metric(3.0 - 1e-15, 3.0)).standard_error == 0.0
@@ -51,7 +51,7 @@ def test_different_cases_are_refused():
 
 
 def lead(local: float, spread: float, cases: int) -> Benefit:
-    """Validation cases in which the own model leads by `local` on average."""
+    """Return validation cases in which the own model leads by `local` on average."""
     return Benefit(-local, spread, cases)
 
 
@@ -63,7 +63,7 @@ def test_the_own_model_is_offered_where_it_leads_by_more_than_noise():
     assert offer_of(lead(0.1, 0.0, 50)) == "local"
 
 
-def test_few_cases_prove_nothing():
+def test_an_own_model_with_few_cases_is_not_offered():
     assert offer_of(lead(0.5, 0.01, FEWEST_CASES - 1)) == "global"
     assert offer_of(lead(0.5, 0.01, FEWEST_CASES)) == "local"
     assert offer_of(Benefit(-0.5, None, 1)) == "global"

@@ -1,4 +1,4 @@
-"""Intervals from replicates: as wide as theory says, paired where models are compared."""
+"""Intervals from replicates: as wide as theory says, and paired if models are compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.evaluation.bootstrap import interval, ratio_interval, replicate_weig
 
 
 def curve(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(1, 1 + replicates): the mean of one run in each replicate."""
+    """Return the mean of one run in each replicate, (1, 1 + replicates)."""
     return ((weights @ values) / weights.sum(axis=1))[np.newaxis]
 
 
@@ -39,7 +39,7 @@ def test_runs_that_differ_widen_the_interval():
     assert (found.value, found.high - found.value) == pytest.approx((2.0, 1.96 * (1 / 3) ** 0.5), rel=1e-4)
 
 
-def test_a_ratio_of_paired_means_is_surer_than_either():
+def test_a_ratio_of_paired_means_has_a_smaller_error_than_either():
     random = np.random.default_rng(5)
     values = random.gamma(1.0, 1.0, 300)
     weights = replicate_weights(300, 1, "ash", 300)
@@ -49,7 +49,7 @@ def test_a_ratio_of_paired_means_is_surer_than_either():
     assert interval(base).high - interval(base).low > 0.1
 
 
-def test_a_ratio_knows_the_errors_of_both_sides_runs():
+def test_a_ratio_includes_the_errors_of_the_runs_on_both_sides():
     ones = np.ones((1, 11))
     runs, others = np.concatenate([ones, 3 * ones]), np.concatenate([3 * ones, 5 * ones])
     found = ratio_interval(runs, others)

@@ -1,4 +1,4 @@
-"""Hold-outs share nothing with training, and their ranks are those of ranking one by one."""
+"""Hold-outs share nothing with training, and their ranks equal those of ranking one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cases(held: HeldOut):
     return list(zip(held.users.tolist(), held.items.tolist(), strict=True))
 
 
-def test_the_latest_share_of_each_user_is_held_out_and_the_rest_stays_in_order():
+def test_the_latest_share_of_each_user_is_held_out_and_the_rest_keeps_its_order():
     held = hold_out_share(USERS, ITEMS, TIMES, SHAPE, share=0.4, by_time=True, seed=1)
     # In time user 0 has 8, 6, 4, 3, 1 and loses 2 of them, user 1 has 2, 9, 5 and loses 1, user 2 keeps all.
     assert cases(held) == [(0, 1), (0, 3), (1, 5)]
@@ -48,7 +48,7 @@ def test_random_shares_differ_by_seed_and_need_no_timestamps():
     assert len(drawn) > 5
 
 
-def test_a_pair_that_occurs_twice_is_refused_wherever_it_would_be_held_out():
+def test_a_repeated_pair_is_refused_wherever_it_would_be_held_out():
     users, items, times = np.array([0, 0, 0, 0]), np.array([1, 2, 3, 1]), np.arange(4)
     with pytest.raises(InvalidInput, match="User row 0 and item row 1 occur together more than once"):
         split_leave_one_out(users, items, times, 1, seed=0)
@@ -62,12 +62,12 @@ def test_a_share_out_of_range_is_refused(share):
         hold_out_share(USERS, ITEMS, TIMES, SHAPE, share=share, by_time=True, seed=1)
 
 
-def test_the_latest_need_timestamps():
+def test_holding_out_the_latest_needs_timestamps():
     with pytest.raises(InvalidInput, match="no timestamps"):
         hold_out_share(USERS, ITEMS, None, SHAPE, share=0.3, by_time=True, seed=1)
 
 
-def test_ranks_are_those_of_ranking_one_by_one_however_many_cases_there_are():
+def test_ranks_equal_those_of_ranking_one_by_one_for_any_number_of_cases():
     random = np.random.default_rng(4)
     n_users, n_items = 300, 15
     scores = random.integers(0, 6, (n_users, n_items)).astype(float)  # many ties

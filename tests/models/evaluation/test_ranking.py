@@ -46,8 +46,8 @@ def evaluation(**changes):
 
 def test_two_users_and_five_items_by_hand():
     ranks = held_out_ranks(product_scores(USERS, ITEMS, BIASES), len(BIASES), **evaluation())
-    # User 0's target scores 3: items 1 (4) and 4 (4.5) stand before it; item 0 (5) is masked as training.
-    # User 1's target scores -2: only item 4 would stand before it, and that is masked.
+    # User 0's target scores 3: items 1 (4) and 4 (4.5) rank above it. Item 0 (5) is masked as training.
+    # User 1's target scores -2: only item 4 would rank above it, and that is masked.
     assert ranks.full.tolist() == [2, 0]
     assert ranks.sampled.tolist() == [2, 0]
     metrics = metrics_of(USERS, ITEMS, BIASES, **evaluation())
@@ -73,8 +73,8 @@ def test_a_tie_counts_against_the_model():
 @pytest.mark.parametrize(
     ("scores", "rank"),
     [
-        ([0.0, 9.0, math.nan], 1),  # an item without a score stands before the target
-        ([0.0, math.nan, 1.0], 2),  # a target without a score stands behind all
+        ([0.0, 9.0, math.nan], 1),  # an item without a score ranks above the target
+        ([0.0, math.nan, 1.0], 2),  # a target without a score ranks below all
         ([math.nan, math.nan, math.nan], 2),
         ([math.inf, math.inf, 0.0], 1),
         ([-math.inf, -math.inf, 0.0], 2),
@@ -98,7 +98,7 @@ def test_masking_a_pair_twice_or_the_target_itself_changes_nothing():
     assert rank_of_target(scores, np.array([2]), np.array([0]), np.array([2])).tolist() == [2]
 
 
-def test_cutoffs_lie_where_they_should():
+def test_cutoffs_count_the_ranks_below_them():
     ranks = np.array([0, 1, 2, 6, 9, 10])
     assert hits(ranks, 10).tolist() == [1, 1, 1, 1, 1, 0]
     assert ndcg(ranks, 10).tolist() == pytest.approx(
@@ -117,14 +117,14 @@ def test_each_metric_takes_its_own_ranking_and_cutoff():
     }
 
 
-def test_no_cases_weigh_nothing():
+def test_a_metric_of_no_cases_has_no_weight():
     nobody = evaluation(case_users=NONE, case_items=NONE, negatives=np.empty((0, 2), np.int32))
     assert set(metrics_of(USERS, ITEMS, BIASES, **nobody).values()) == {Metric(0.0, 0.0)}
 
 
 @st.composite
 def worlds(draw):
-    """A client with a random model, some training pairs and one case for each user."""
+    """Return a client with a random model, some training pairs and one case for each user."""
     n_users, n_items = draw(st.integers(1, 6)), draw(st.integers(4, 9))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     seen = random.random((n_users, n_items)) < 0.3
@@ -178,7 +178,7 @@ def test_a_perfect_scorer_gets_one_and_a_constant_one_the_last_rank(world):
 
 @settings(deadline=None)
 @given(worlds(), st.randoms(), st.integers(1, 4))
-def test_order_and_number_of_users_at_once_are_irrelevant(world, order, at_once):
+def test_the_order_and_the_number_of_users_at_a_time_are_irrelevant(world, order, at_once):
     users, items, biases, arrays = world
     shuffled = list(range(len(users)))
     order.shuffle(shuffled)

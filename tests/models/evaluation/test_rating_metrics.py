@@ -52,12 +52,12 @@ def test_sums_of_clients_give_the_curves_of_their_union():
     np.testing.assert_allclose(curves["accuracy_exact"], [1 / 4, 2 / 3, 0])
 
 
-def test_intervals_hold_what_lies_inside():
+def test_an_interval_covers_the_ratings_inside_it():
     deviations = np.array([0.1, 1.0, 0.5, 0.7])
     assert inside_interval(np.array([4.9, 3.5, 3.6, 3.0]), deviations, GIVEN) == Metric(3.0, 4.0)
 
 
-def test_another_scale_is_put_onto_five_stars_for_accuracies_and_kept_for_errors():
+def test_another_scale_is_mapped_to_five_stars_for_accuracies_and_kept_for_errors():
     stars = rating_values(np.array([3.6, 1.2]), np.array([5.0, 1.0]))
     # From 1 to 5 onto 0 to 10: two and a half points a star.
     points = rating_values(np.array([6.5, 0.5]), np.array([10.0, 0.0]), lowest=0.0, highest=10.0)

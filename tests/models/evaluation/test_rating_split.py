@@ -17,13 +17,13 @@ def test_three_tenths_are_test_and_a_fifth_of_the_rest_validation():
     choice = split_ratings(KEYS, USERS, ITEMS, validation=True)
     assert (test.train ^ test.held_out).all()
     assert test.held_out.mean() == pytest.approx(0.3, abs=0.02)
-    # The validation split knows nothing of the test ratings.
+    # The validation split does not depend on the test ratings.
     np.testing.assert_array_equal(choice.train | choice.held_out, test.train)
     assert not (choice.train & choice.held_out).any()
     assert choice.held_out.sum() / test.train.sum() == pytest.approx(0.2, abs=0.02)
 
 
-def test_a_users_split_is_the_same_alone():
+def test_a_user_s_split_does_not_depend_on_other_users():
     whole = split_ratings(KEYS, USERS, ITEMS, validation=False)
     own = USERS == 7
     alone = split_ratings(KEYS[[7]], USERS[own] - 7, ITEMS[own], validation=False)

@@ -1,4 +1,4 @@
-"""Leave-one-out: nothing is used twice, and nobody else's rows change what a user gets."""
+"""Leave-one-out: no interaction is used twice, and other users' rows change nothing for a user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_latest_is_test_and_the_one_before_is_validation():
     ]
 
 
-def test_training_interactions_know_their_place_in_time():
+def test_training_interactions_keep_their_position_in_time():
     users = rows([1, 0, 0, 1, 0, 1, 0, 0])
     items = rows([5, 1, 2, 6, 3, 7, 4, 0])
     times = np.array([30, 40, 20, 10, 30, 20, 10, 25])
@@ -54,7 +54,7 @@ def test_training_interactions_know_their_place_in_time():
     assert [tuple(map(int, each)) for each in places] == [(0, 0, 2), (0, 2, 1), (0, 4, 0), (1, 6, 0)]
 
 
-def test_at_one_time_the_later_row_is_the_later_interaction():
+def test_of_two_interactions_at_one_time_the_later_row_is_the_later():
     split = split_leave_one_out(rows([0, 0, 0]), rows([8, 2, 5]), np.array([1, 1, 1]), 1, seed=0)
     assert parts(split) == [[(0, 8)], [(0, 2)], [(0, 5)]]
 
@@ -67,7 +67,7 @@ def test_users_with_fewer_than_three_interactions_only_train():
     assert parts(split) == [[(0, 1), (0, 2), (2, 1), (3, 9)], [(2, 2)], [(2, 3)]]
 
 
-def test_no_interactions_at_all_is_an_empty_split():
+def test_a_split_of_no_interactions_is_empty():
     split = split_leave_one_out(rows([]), rows([]), None, 0, seed=0)
     assert parts(split) == [[], [], []]
     assert split.train_users.dtype == split.test_items.dtype == np.int32
@@ -90,14 +90,14 @@ def test_a_split_cannot_be_changed():
         ([0, 0], [1, 2], [9], "1 timestamps for 2 interactions"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(users, items, times, message):
+def test_arrays_that_do_not_fit_together_are_refused(users, items, times, message):
     with pytest.raises(InvalidInput, match=message):
         split_leave_one_out(rows(users), rows(items), None if times is None else np.array(times), 2, seed=0)
 
 
 @given(data=SOME_PAIRS, timed=st.booleans(), order=st.randoms(), seed=st.integers(0, 2**32))
 def test_each_interaction_is_in_one_part_and_row_order_is_irrelevant(data, timed, order, seed):
-    when = {pair: (7 * pair[0] + 13 * pair[1]) % 101 for pair in data}  # no two of a user's at one time
+    when = {pair: (7 * pair[0] + 13 * pair[1]) % 101 for pair in data}  # no user has two at one time
 
     def split_of(some):
         users, items = (rows(column) for column in zip(*some, strict=True))
@@ -138,7 +138,7 @@ def draw(case_users, data, n_items, n, *, seed=3, client_id="nurse", split_name=
     )
 
 
-def test_too_few_unused_items_are_all_given_and_the_rest_is_padding():
+def test_too_few_unused_items_are_all_drawn_and_the_rest_is_padding():
     # User 0 used 1 and 3 of five items: 0, 2 and 4 remain. User 1 used all: nothing remains.
     drawn = draw([0, 1], [(0, 3), (0, 1), *((1, item) for item in range(5))], n_items=5, n=4)
     assert drawn.dtype == np.int32
@@ -174,7 +174,7 @@ def test_every_unused_item_is_equally_likely():
     assert np.abs(np.delete(counts, [3, 7]) - 8000).max() < 5 * 70
 
 
-def test_what_a_user_gets_depends_on_no_other_user():
+def test_a_user_s_negatives_depend_on_no_other_user():
     alone = draw([4], [(4, 1), (4, 2)], n_items=1000, n=20)
     crowd = draw([0, 2, 4], [(0, 5), (2, 1), (4, 1), (4, 2)], n_items=1000, n=20)
     assert (crowd[2] == alone[0]).all()
@@ -185,11 +185,11 @@ def test_what_a_user_gets_depends_on_no_other_user():
 def test_seed_client_and_split_draw_separately(scope):
     first = set(draw([0], [(0, 0)], n_items=10_000, n=50)[0].tolist())
     second = set(draw([0], [(0, 0)], n_items=10_000, n=50, **scope)[0].tolist())
-    # 50 of 10,000 twice: 0.25 common items are to be expected.
+    # 50 of 10,000 twice: 0.25 common items are expected.
     assert len(first & second) < 5
 
 
-def test_many_cases_are_drawn_in_parts_that_fit_together():
+def test_negatives_of_many_cases_are_drawn_in_parts_that_fit_together():
     users = np.arange(5000)
     drawn = sample_negatives(users, users, users % 7, 50, n=3, seed=1, client_id="a", split_name="t")
     tail = sample_negatives(users[4990:], users, users % 7, 50, n=3, seed=1, client_id="a", split_name="t")

@@ -1,4 +1,4 @@
-"""Metrics of shares and of lists against hand arithmetic; sums of clients are those of their union."""
+"""Metrics of shares and of lists by hand arithmetic. Clients' sums add up to those of their union."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.kernel.histories import Histories
 
 
 def test_two_users_by_hand():
-    # User 3 has ranks 0, 2 and 30, user 5 only rank 12; user 4 has nothing held out.
+    # User 3 has ranks 0, 2 and 30, user 5 only rank 12. User 4 has no held-out item.
     values, owners = share_values(np.array([30, 0, 2, 12]), np.array([3, 3, 3, 5]))
     assert owners.tolist() == [3, 5]
     ndcg, recall, precision = values[0]
@@ -23,16 +23,16 @@ def test_two_users_by_hand():
     assert values[1].tolist() == pytest.approx([0.0, 1.0, 1 / 13])
 
 
-def test_all_in_front_is_perfect_even_beyond_ten():
+def test_held_out_items_at_the_top_are_perfect_even_beyond_ten():
     values, _ = share_values(np.arange(15), np.zeros(15, dtype=int))
     assert values[0].tolist() == pytest.approx([1.0, 1.0, 1.0])
 
 
-def test_lists_leave_out_what_was_used_and_what_has_no_score():
+def test_lists_leave_out_used_items_and_items_without_a_score():
     scores = np.array([[5.0, 4.0, np.nan, 3.0, 3.0], [0.0, 1.0, 2.0, 3.0, 4.0]])
     histories = Histories(np.array([0, 4, 3]), np.array([0, 1, 3]), 5)
     assert top_items(scores, histories, 3).tolist() == [[1, 3, 4], [2, 1, 0]]
-    assert scores[0, 0] == 5.0  # the caller's scores are left alone
+    assert scores[0, 0] == 5.0  # the caller's scores are not changed
 
 
 def test_coverage_popularity_and_gini_by_hand():
@@ -45,7 +45,7 @@ def test_coverage_popularity_and_gini_by_hand():
     assert curves["gini@10"].tolist() == pytest.approx([2 * (1 + 1 + 2 + 0 + 1 + 1) / (2 * 16 * 1)])
 
 
-def test_recommendations_spread_evenly_have_no_gini():
+def test_evenly_spread_recommendations_have_a_gini_of_zero():
     sums = UserSums.of(np.zeros((2, 1)), np.array([[0, 1], [2, 3]]), 4, np.ones((1, 2), dtype=int))
     curves = metric_curves(sums, ("x",), np.zeros(4))
     assert (curves["gini@10"][0], curves["coverage@10"][0]) == (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Where a client points beside the sum of all: worked out by hand."""
+"""The direction of a client relative to the sum of all, by hand arithmetic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.recommenders.additive.blend import BlendStatistics
 
 
 def delta(embedding: list[float], bias: float = 0.0, growth: float = 0.0) -> ItemArrays:
-    """The difference of one item: only embedding and bias point anywhere."""
+    """Return the difference of one item. Only embedding and bias have a direction."""
     grown = np.full((1, len(embedding)), growth, np.float32)
     return ItemArrays(
         np.array([embedding], np.float32), np.array([bias], np.float32), grown, grown[:, 0].copy()
@@ -30,13 +30,13 @@ def test_norm_and_cosine_are_those_of_embeddings_and_biases_together():
     assert direction.drift_of(delta([5, 0])) == ClientDrift(0.5, 0.6)
 
 
-def test_nothing_points_nowhere():
+def test_a_zero_update_has_no_direction():
     nothing, something = delta([0, 0]), delta([1, 2], 3)
     assert MergedDirection.of(something).drift_of(nothing) == ClientDrift(0.0, 0.0)
     assert MergedDirection.of(nothing).drift_of(something) == ClientDrift(0.0, 0.0)
 
 
-def test_a_cosine_never_leaves_its_range_by_rounding():
+def test_rounding_does_not_take_a_cosine_out_of_its_range():
     random = np.random.default_rng(5)
     for _ in range(50):
         one = delta(random.standard_normal(7).tolist(), float(random.standard_normal()))
@@ -45,7 +45,7 @@ def test_a_cosine_never_leaves_its_range_by_rounding():
         assert cosine == pytest.approx(1.0)
 
 
-def test_the_parts_of_all_clients_add_up_to_one_where_everything_counts_something():
+def test_the_parts_of_all_clients_add_up_to_one():
     random = np.random.default_rng(2)
     clients = [
         BlendStatistics.zero(4).map(lambda array: random.poisson(2.0, array.shape).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Envelopes: what is signed, one form each, and which question they answer."""
+"""Envelopes: which bytes are signed, that each has one form, and which question it answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = (
 
 
 def changed(**parts: object) -> bytes:
-    """The signed envelope with other parts, written as envelopes are; None takes one out."""
+    """Return the signed envelope with other parts, in canonical form. None removes a part."""
     facts = {**json.loads(TEXT), "signature": "00ff", **parts}
     whole = {name: value for name, value in facts.items() if value is not None}
     return json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -46,7 +46,7 @@ def test_bodies_whose_keys_are_numbers_are_written_as_they_are_read():
 
 
 def nested(depth: int) -> list[object]:
-    """A list in a list in a list ..."""
+    """Return a list in a list in a list ..."""
     value: list[object] = []
     for _ in range(depth):
         value = [value]
@@ -58,7 +58,7 @@ def nested(depth: int) -> list[object]:
     [{"x": float("nan")}, {"x": float("inf")}, {"x": b"bytes"}, {"x": "\ud800"}, {"x": nested(100_000)}],
     ids=["nan", "inf", "bytes", "surrogate", "nested"],
 )
-def test_what_is_not_json_cannot_be_signed(body):
+def test_values_that_are_not_json_cannot_be_signed(body):
     with pytest.raises(InvalidInput, match="cannot be written as JSON"):
         replace(ENVELOPE, body=body).to_sign()
 
@@ -93,7 +93,7 @@ def test_what_is_not_json_cannot_be_signed(body):
         (changed().replace("é".encode(), b"\\ud800"), "form"),
     ],
 )
-def test_whatever_is_not_exactly_a_signed_envelope_is_refused(data, part):
+def test_anything_but_exactly_a_signed_envelope_is_refused(data, part):
     with pytest.raises(ForgedAnswer, match="The answer of silo 'ash'") as caught:
         read_envelope(data, "ash")
     assert (caught.value.part, caught.value.silo) == (part, "ash")

@@ -51,7 +51,7 @@ def test_sum_adds_every_difference():
     assert_is(merged(merge_rule("sum")), [0.5, 2, 5], [0, 2, -1], [16, 1, 4], [1, 4, 16])
 
 
-def test_a_server_rate_of_a_half_halves_the_step_and_leaves_accumulators_whole():
+def test_a_server_rate_of_a_half_halves_the_step_and_leaves_accumulators_unchanged():
     assert_is(merged(merge_rule("sum", 0.5)), [0.75, 2, 4], [0, 1.5, -0.5], [16, 1, 4], [1, 4, 16])
 
 
@@ -73,7 +73,7 @@ def test_weighted_mean_counts_birch_three_times():
 def test_adagrad_sum_takes_each_step_under_the_accumulators_of_all():
     # Item 0: ash sends 0.5 * sqrt(9), birch -1 * sqrt(11), the server divides by sqrt(4 + 5 + 7) = 4.
     item_0 = 1 + (1.5 - 11**0.5) / 4
-    # Items 1 and 2 were moved by one client each, whose own steps they take: +1, +2, -1.
+    # Items 1 and 2 were moved by one client each, so they take its own steps: +1, +2, -1.
     assert_is(merged(merge_rule("adagrad_sum")), [item_0, 2, 5], [0, 2, -1], [16, 1, 4], [1, 4, 16])
 
 

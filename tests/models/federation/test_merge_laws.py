@@ -1,4 +1,4 @@
-"""Laws that every merge rule obeys, each one function over all rules."""
+"""Laws that every merge rule obeys, one test for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHAPES = {
 every_rule = pytest.mark.parametrize(
     "rule", [merge_rule(name) for name in get_args(MergeRuleName)], ids=get_args(MergeRuleName)
 )
-# A server that adapts its own step does not take the clients' step as it is.
+# A server that adapts its own step does not take the clients' step unchanged.
 TAKING_THE_STEP = [
     name for name in get_args(MergeRuleName) if not isinstance(merge_rule(name), ServerOptimiser)
 ]
@@ -109,7 +109,7 @@ def test_a_client_out_of_order_or_twice_is_refused(rule, base, moves):
 @every_rule
 @settings(max_examples=25)
 @given(base=BASES, n=st.integers(1, 4))
-def test_clients_that_moved_nothing_move_nothing(rule, base, n):
+def test_updates_of_zero_leave_the_model_unchanged(rule, base, n):
     still = base.items.map(np.zeros_like)
     model = merged(rule, base, updates_of(rule, base, [(still, 5)] * n))
     assert model.round == base.round + 1
@@ -138,8 +138,8 @@ def test_only_the_ratios_of_the_weights_count(rule, base, clients, factor):
 @every_rule
 @settings(max_examples=25)
 @given(base=BASES, clients=CLIENTS)
-def test_equal_clients_agree_with_each_of_them_under_a_mean(rule, base, clients):
-    # Under a mean copies of one client are that client; under a sum each copy takes its own step.
+def test_identical_clients_give_the_model_of_one_of_them_under_a_mean(rule, base, clients):
+    # Under a mean, copies of one client give its model. Under a sum each copy takes its own step.
     move, interactions = clients[0]
     copies = len(clients)
     model = merged(rule, base, updates_of(rule, base, [(move, interactions)] * copies))
@@ -166,14 +166,14 @@ def test_an_update_of_another_catalogue_is_refused(rule):
 
 
 @every_rule
-def test_no_update_at_all_is_refused(rule):
+def test_a_merge_of_no_updates_is_refused(rule):
     base = a_base()
     with pytest.raises(InvalidInput, match="Round 5 has no update to merge"):
         rule.finish(rule.empty(base), base)
 
 
 @every_rule
-def test_clients_without_interactions_have_no_weight_where_interactions_are_weights(rule):
+def test_clients_without_interactions_have_no_weight_if_interactions_are_weights(rule):
     base = a_base()
     update = update_of(rule, base, base.items, interactions=0)
     state = rule.add(rule.empty(base), base, update)
@@ -186,11 +186,11 @@ def test_clients_without_interactions_have_no_weight_where_interactions_are_weig
 
 @settings(max_examples=100)
 @given(base=BASES, clients=CLIENTS, rate=st.sampled_from([1.0, 0.5]))
-def test_adagrad_sum_is_the_formula(base, clients, rate):
+def test_adagrad_sum_equals_its_formula(base, clients, rate):
     rule = merge_rule("adagrad_sum", rate)
     model = merged(rule, base, updates_of(rule, base, clients)).items
     for weights, sums in (("embeddings", "embedding_accumulators"), ("biases", "bias_accumulators")):
-        # w + rate * sum(d_i * sqrt(G + dG_i)) / sqrt(G + sum(dG_i)), with what training really made in f32.
+        # w + rate * sum(d_i * sqrt(G + dG_i)) / sqrt(G + sum(dG_i)), with what training made in float32.
         w, g = (getattr(base.items, name).astype(np.float64) for name in (weights, sums))
         ends = [trained(base, move) for move, _ in clients]
         steps = [getattr(end, weights) - w for end in ends]

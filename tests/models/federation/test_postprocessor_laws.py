@@ -85,8 +85,7 @@ class Jitter(Postprocessor):
         return replace(contribution, arrays=contribution.arrays.map(np.add, noise))
 
 
-# All that are registered: also those of installed packages and those that other tests' files register, as
-# far as they need no setting.
+# All that are registered, also those of installed packages and of other test files, if they need no setting.
 def subjects() -> dict[str, Postprocessor]:
     found = {}
     for name in postprocessor_names():
@@ -162,7 +161,7 @@ def test_one_seed_gives_the_same_bytes(name, contribution):
 
 
 @every_postprocessor
-def test_its_values_make_it_again(name):
+def test_a_postprocessor_is_made_again_from_its_values(name):
     assert postprocessor_of(values_of(subjects()[name])) == subjects()[name]
     assert values_of(subjects()[name])["name"] == name == postprocessor_kind(name).name
 
@@ -201,7 +200,7 @@ def test_randomness_differs_by_client_round_and_seed_and_from_the_servers():
     assert CLIENT.generator("mask").integers(2**62) not in drawn
 
 
-def test_a_server_half_may_be_left_out():
+def test_a_server_half_is_optional():
     total = summed(a_contribution(2.0))
     assert Jitter().process_sum(total, SERVER) is total
 

@@ -1,4 +1,4 @@
-"""Plans and quorums."""
+"""Plans of rounds and quorums."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def test_a_cohort_is_a_sample_that_depends_on_seed_and_round_alone(clients, shar
 
 @given(st.integers(1, 300), st.integers(1, 100), st.integers(0, 100))
 def test_shares_are_rounded_up_exactly(n, cohort_percent, quorum_percent):
-    # 0.07 * 100 is 7.000000000000001 in floating point; a share of seven in a hundred is still seven.
+    # 0.07 * 100 is 7.000000000000001 in floating point. A share of seven in a hundred is still seven.
     found = plan(clients=map(str, range(n)), cohort=cohort_percent / 100, quorum=quorum_percent / 100)
     size = math.ceil(Fraction(cohort_percent, 100) * n)
     assert len(found.cohort) == size
     assert found.quorum == max(1, math.ceil(Fraction(quorum_percent, 100) * size))
 
 
-def test_rounds_and_seeds_draw_other_cohorts_and_everyone_has_a_turn():
+def test_rounds_and_seeds_draw_other_cohorts_and_every_client_is_selected():
     clients = [f"c{i:02d}" for i in range(20)]
     cohorts = [plan(round_, clients=clients, cohort=0.2).cohort for round_ in range(1, 61)]
     assert set().union(*cohorts) == set(clients)
     assert len(set(cohorts)) > 50
     assert cohorts != [plan(round_, clients=clients, cohort=0.2, seed=8).cohort for round_ in range(1, 61)]
-    # Each of 60 rounds draws 4 of 20: 12 turns each on average, 4 standard deviations are 12.4.
+    # Each of 60 rounds draws 4 of 20: 12 rounds each on average, 4 standard deviations are 12.4.
     turns = [sum(client in cohort for cohort in cohorts) for client in clients]
     assert sum(turns) == 240
     assert max(turns) < 25
@@ -58,13 +58,13 @@ def test_a_round_needs_a_client():
         plan(clients=[])
 
 
-def test_enough_deliveries_are_enough():
+def test_a_quorum_of_deliveries_is_enough():
     require_quorum(
         plan(quorum=0.5), ["b", "a"], [Rejection("c", "deadline", "late"), Rejection("d", "x", "y")]
     )
 
 
-def test_a_missed_quorum_says_who_is_missing_and_why():
+def test_a_missed_quorum_names_the_missing_clients_and_the_reasons():
     rejected = (Rejection("c", "deadline", "no answer in 60 s"), Rejection("d", "training", "no such file"))
     with pytest.raises(QuorumNotReached) as caught:
         require_quorum(plan(9, quorum=0.75), ["b", "a"], iter(rejected))

@@ -19,7 +19,7 @@ def arrays(first_column: list[float]) -> ItemArrays:
 def test_known_items_keep_their_values_and_new_ones_start_fresh():
     known, catalog = ItemCatalog.of("abc"), ItemCatalog.of("cxa")
     model = carry_over(arrays([1, 2, 3]), known, arrays([7, 8, 9]), catalog)
-    # c was row 2 with 3, x is new with the fresh row's 8, a was row 0 with 1; b is gone.
+    # c was row 2 with 3, x is new with the fresh row's 8, a was row 0 with 1. b is gone.
     expected = arrays([3, 8, 1])
     assert (model.round, model.catalog_digest) == (0, catalog.digest)
     for (_, got), (_, want) in zip(model.items.named(), expected.named(), strict=True):
@@ -27,13 +27,13 @@ def test_known_items_keep_their_values_and_new_ones_start_fresh():
         assert got.dtype == np.float32
 
 
-def test_nothing_in_common_is_a_fresh_model():
+def test_a_catalogue_without_common_items_gives_a_fresh_model():
     fresh = arrays([7, 8])
     model = carry_over(arrays([1]), ItemCatalog.of("a"), fresh, ItemCatalog.of("xy"))
     assert np.array_equal(model.items.embeddings, fresh.embeddings)
 
 
-def test_what_is_of_no_single_item_is_as_the_new_job_says():
+def test_arrays_that_belong_to_no_single_item_are_those_of_the_new_job():
     def factors(rows: list[float], step: float) -> ItemFactors:
         column = np.array(rows, dtype=np.float32)
         return ItemFactors(column[:, np.newaxis], np.full(3, step, dtype=np.float32), column * 10)

@@ -1,4 +1,4 @@
-"""Item arrays: their shapes belong together, they are read-only, and they know what moved."""
+"""Item arrays: their shapes belong together, they are read-only, and they report which rows moved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.federation.model import ItemArrays, relative_drift
-from models.recommenders.additive.ials import IalsSpec, initial_factors
+from models.recommenders.additive.ials import IalsFamily, IalsSpec
 from models.recommenders.items.item_weights import ItemWeights
 
 SHAPES = {"embeddings": (3, 2), "biases": (3,), "embedding_accumulators": (3, 2), "bias_accumulators": (3,)}
@@ -73,7 +73,7 @@ def test_drift_is_the_relative_frobenius_norm():
     assert relative_drift(new, with_embeddings([[0, 0], [0, 0]])) == 0.0
 
 
-def test_what_contracts_ask_of_a_model_is_told_by_every_kind():
+def test_every_kind_of_model_answers_what_contracts_need():
     items = ItemArrays(
         *(np.array(a, np.float32) for a in ([[3, 4], [0, 0]], [1, 0], [[1, 5], [1, 1]], [1, 1]))
     )
@@ -85,6 +85,6 @@ def test_what_contracts_ask_of_a_model_is_told_by_every_kind():
     assert weights.item_biases.tolist() == [0, 0]
     assert weights.accumulators.shape == (2, 0)
     assert weights.trained.tolist() == [True, False]
-    factors = initial_factors(3, IalsSpec(dims=2), seed=1)
+    factors = IalsFamily(IalsSpec(dims=2)).initial(3, seed=1)
     assert (len(factors), factors.shape, len(weights), len(items)) == (3, (3, 2), 2, 2)
     np.testing.assert_array_equal(factors.vectors, factors.embeddings)

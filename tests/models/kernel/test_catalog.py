@@ -1,4 +1,4 @@
-"""The item catalogue: rows are positions, digests are of the ids in order."""
+"""The item catalogue: rows are positions, and the digest covers the ids in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_ids_are_compared_as_strings():
     assert ItemCatalog.of(["1", "2"]).rows_of([2]).tolist() == [1]
 
 
-def test_the_digest_is_of_the_ids_in_their_order():
+def test_the_digest_covers_the_ids_in_their_order():
     assert ItemCatalog.of(["a", "b"]).digest == hashlib.sha256(b"a\nb").hexdigest()
     assert ItemCatalog.of(["b", "a"]).digest != ItemCatalog.of(["a", "b"]).digest
 
@@ -37,6 +37,6 @@ def test_an_unknown_item_is_named():
 
 
 @pytest.mark.parametrize(("ids", "what"), [([], "at least one"), (["a", "b", "a"], "'a' occurs twice")])
-def test_no_items_and_double_items_are_refused(ids, what):
+def test_an_empty_catalogue_and_repeated_items_are_refused(ids, what):
     with pytest.raises(InvalidInput, match=what):
         ItemCatalog.of(ids)

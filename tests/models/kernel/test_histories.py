@@ -1,4 +1,4 @@
-"""Histories: sorted by user and time, whole, and together in the order of the clients."""
+"""Histories: sorted by user and time, complete, and pooled in the order of the clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def rows(*values: int) -> np.ndarray:
     return np.array(values, dtype=np.int32)
 
 
-# User 0 used 4, then 2; user 1 nothing; user 2 used 0, 3 and 1 in this order.
+# User 0 used 4, then 2. User 1 used nothing. User 2 used 0, 3 and 1 in this order.
 SOME = Histories.of(rows(2, 0, 2, 0, 2), rows(3, 2, 0, 4, 1), rows(1, 1, 0, 0, 2), (3, 5))
 
 
@@ -29,7 +29,7 @@ def test_the_matrix_has_one_or_the_weight_at_each_used_item():
     assert weighted.tolist() == [[0, 0, 1, 0, 0.5], [0, 0, 0, 0, 0], [2, 4, 0, 3, 0]]
 
 
-def test_pooled_histories_follow_one_another():
+def test_pooled_histories_are_concatenated():
     other = Histories.of(rows(0), rows(1), rows(0), (1, 5))
     pooled = Histories.pooled([SOME, other])
     assert [items.tolist() for items in pooled] == [[4, 2], [], [0, 3, 1], [1]]
@@ -45,12 +45,12 @@ def test_pooled_histories_follow_one_another():
         (rows(1, 1), rows(2, 2), "has an item twice"),
     ],
 )
-def test_rows_out_of_range_and_pairs_that_occur_twice_are_refused(users, items, message):
+def test_rows_out_of_range_and_repeated_pairs_are_refused(users, items, message):
     with pytest.raises(InvalidInput, match=message):
         Histories.of(users, items, rows(0, 1), (3, 5))
 
 
-def test_no_interactions_are_histories_without_items():
+def test_no_interactions_give_histories_without_items():
     empty = Histories.of(rows(), rows(), rows(), (2, 5))
     assert [items.tolist() for items in empty] == [[], []]
     assert empty.matrix().nnz == 0

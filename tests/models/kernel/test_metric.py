@@ -1,4 +1,4 @@
-"""Sums that stay addable across clients, by hand arithmetic."""
+"""Sums that can be added across clients, by hand arithmetic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_total_adds_each_metric_over_the_clients_that_have_it():
     assert total([]) == {}
 
 
-def test_means_survive_json_and_leave_out_what_had_no_case():
+def test_means_survive_json_and_leave_out_metrics_without_cases():
     stored = json.loads(json.dumps(as_json({"hr": Metric(3.0, 4.0), "empty": Metric(0.0, 0.0)})))
     assert stored == {"hr": {"total": 3.0, "weight": 4.0}, "empty": {"total": 0.0, "weight": 0.0}}
     assert values(stored) == {"hr": pytest.approx(0.75)}

@@ -1,4 +1,4 @@
-"""Laws of addable metrics: how clients are grouped does not matter."""
+"""Laws of addable metrics: the grouping of clients does not matter."""
 
 from __future__ import annotations
 

@@ -1,24 +1,80 @@
-"""Things by name, those of installed packages among them."""
+"""Entries by name, among them those that installed packages register."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from models.errors import InvalidInput
+from models.kernel.registry import Registry
+
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """A function that installs a package whose entry point of group `test.things` is this."""
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that installs a package with one entry point of the group `test.things`."""
 
-    def install(entry_point: str) -> None:
-        module = "import models.kernel.test_things_registry as here\n" if False else ""
-        (tmp_path / "stranger.py").write_text(module + "loads = []\nclass Thing: pass\n")
-        info = tmp_path / "stranger-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[test.things]\nthing = {entry_point}\n")
+    def installed(module: str) -> None:
+        folder = tmp_path / "stranger-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text("[test.things]\nthing = stranger_things\n")
+        (tmp_path / "stranger_things.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "stranger_things", raising=False)
 
-    return install
+    return installed
+
+
+def test_an_entry_is_found_by_its_name():
+    things: Registry[int] = Registry("number", "test.numbers")
+    things.add("two", 2)
+    things.add("one", 1)
+    assert things.names() == ("one", "two")
+    assert things.find("two") == 2
+
+
+@pytest.mark.parametrize("name", ["three", None, 1])
+def test_an_unknown_name_lists_the_known_ones(name):
+    things: Registry[int] = Registry("number", "test.numbers")
+    with pytest.raises(ValueError, match=r"there is no number .*, only an empty list"):
+        things.find(name)
+    things.add("two", 2)
+    things.add("one", 1)
+    with pytest.raises(ValueError, match=r"there is no number .*, only one, two"):
+        things.find(name)
+
+
+def test_a_name_belongs_to_one_entry():
+    things: Registry[object] = Registry("thing", "test.nothing")
+    one = object()
+    things.add("a", one)
+    things.add("a", one)
+    with pytest.raises(InvalidInput, match="There are two things of the name 'a'"):
+        things.add("a", object())
+    assert things.find("a") is one
+
+
+def test_an_installed_package_registers_its_own_at_the_first_lookup(install, monkeypatch):
+    things: Registry[str] = Registry("thing", "test.things")
+    holder = type(sys)("test_things_holder")
+    holder.things, holder.loaded = things, []
+    monkeypatch.setitem(sys.modules, "test_things_holder", holder)
+    install(
+        "from test_things_holder import loaded, things\nloaded.append(1)\nthings.add('theirs', 'a thing')\n"
+    )
+    things.add("ours", "another")
+    assert holder.loaded == []
+    assert things.names() == ("ours", "theirs")
+    assert things.find("theirs") == "a thing"
+    assert holder.loaded == [1]
+
+
+def test_a_package_that_cannot_be_imported_is_named(install):
+    things: Registry[str] = Registry("thing", "test.things")
+    install("import a_module_that_does_not_exist\n")
+    for _ in range(2):  # a second look does not take the first for a success
+        with pytest.raises(InvalidInput, match=r"entry point 'thing' of test\.things cannot be loaded"):
+            things.names()

@@ -1,4 +1,4 @@
-"""Seeds: named by their purpose, alike on every machine."""
+"""Seeds: derived from the names of their purpose, and the same on every machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_seed_is_the_head_of_a_hash_of_its_scope():
     assert seed_for(7, "order", "ash", 3) == int.from_bytes(head, "big")
 
 
-def test_scopes_that_read_alike_are_apart():
+def test_scopes_with_the_same_concatenation_have_different_seeds():
     alike = [("a", 1), ("a1",), ("a", "1"), ("a", 1, ""), ("", "a", 1), (1, "a")]
     assert len({seed_for(7, *scope) for scope in alike}) == len(alike)
 

@@ -25,14 +25,14 @@ WRONG_TYPES = [
 
 
 def history() -> list[Entry]:
-    """Four entries."""
+    """Return four entries."""
     entries: list[Entry] = []
     for number in (1, 2, 3, 4):
         entries.append(chain.append(entries, {"actor": "ada", "champion": number}))
     return entries
 
 
-def test_the_hash_is_over_sequence_predecessor_and_body():
+def test_the_hash_covers_sequence_predecessor_and_body():
     entry = chain.append([], {"b": 1, "a": "é"})
 
     text = '{"body":{"a":"é","b":1},"prev":"' + "0" * 64 + '","seq":1}'
@@ -52,7 +52,7 @@ def test_lines_round_trip(body):
 @pytest.mark.parametrize(
     "line", ["", "{", "[]", "{}", '{"seq":1,"prev":"","body":{"x":NaN},"hash":""}', *WRONG_TYPES]
 )
-def test_what_is_no_entry_is_refused(line):
+def test_text_that_is_not_an_entry_is_refused(line):
     with pytest.raises(LedgerTampered, match="entry 4"):
         chain.parse(line, 4)
 
@@ -63,13 +63,13 @@ def test_another_layout_of_the_same_entry_is_an_edit():
         chain.parse(json.dumps(json.loads(line)), 1)
 
 
-def test_an_untouched_chain_is_intact():
+def test_an_unedited_chain_is_intact():
     chain.verify([])
     chain.verify(history())
 
 
 @pytest.mark.parametrize("position", [1, 2, 3, 4])
-def test_every_edit_is_found_where_it_was_made(position):
+def test_every_edit_is_found_at_its_entry(position):
     entries = history()
     old = entries[position - 1]
     entries[position - 1] = replace(old, body={**old.body, "actor": "mallory"})
@@ -79,7 +79,7 @@ def test_every_edit_is_found_where_it_was_made(position):
     assert caught.value.position == position
 
 
-def test_an_edit_with_its_hash_made_anew_is_found_at_the_next_entry():
+def test_an_edit_with_a_recomputed_hash_is_found_at_the_next_entry():
     entries = history()
     entries[1] = chain.append(entries[:1], {**entries[1].body, "champion": 9})
 
@@ -101,7 +101,7 @@ def test_deleted_inserted_and_swapped_entries_are_found():
         assert caught.value.position == position
 
 
-def test_the_entry_that_follows_needs_only_the_last():
+def test_appending_needs_only_the_last_entry():
     entries = history()
 
     assert chain.follow(None, {"a": 1}) == chain.append([], {"a": 1})
@@ -109,7 +109,7 @@ def test_the_entry_that_follows_needs_only_the_last():
     assert chain.follow(entries[-1], {"a": 1}).seq == 5
 
 
-def test_an_error_names_the_ledger_that_it_is_about():
+def test_an_error_names_its_ledger():
     entries = history()
     with pytest.raises(LedgerTampered, match=r"^The egress ledger was changed: entry 1 is"):
         chain.verify(entries[1:], ledger="egress ledger")

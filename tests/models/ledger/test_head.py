@@ -1,4 +1,4 @@
-"""A head that somebody else knows finds what the chain alone cannot: an end cut off, a chain written anew."""
+"""A head that another party knows reveals what the chain alone cannot: a cut end and a rewritten chain."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_a_head_counts_the_entries_and_names_the_last():
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_ledger_holds_every_head_that_it_had(head):
+def test_a_ledger_contains_every_head_that_it_had(head):
     assert divergence(WHOLE, head) is None
 
 
-def test_an_end_cut_off_is_found_though_the_chain_holds():
+def test_a_cut_end_is_found_although_the_chain_is_intact():
     cut = WHOLE[:2]
     chain.verify(cut)
     assert divergence(cut, HEADS[2]) is None
@@ -42,7 +42,7 @@ def test_an_end_cut_off_is_found_though_the_chain_holds():
     assert divergence([], HEADS[1]) == "it has 0 entries, but had 1 before"
 
 
-def test_a_chain_written_anew_is_found_however_long_it_grew():
+def test_a_rewritten_chain_is_found_whatever_its_length():
     anew = history(1, 2, 4, 5, 6)
     chain.verify(anew)
     assert divergence(anew, HEADS[2]) is None
@@ -51,11 +51,11 @@ def test_a_chain_written_anew_is_found_however_long_it_grew():
     )
 
 
-def test_an_empty_head_has_no_hash_of_its_own_choice():
+def test_an_empty_head_has_one_hash_only():
     assert divergence(WHOLE, Head(0, "a" * 64)) is not None
 
 
-def test_a_head_comes_back_from_json():
+def test_a_head_is_read_back_from_json():
     assert Head.of_json(vars(HEADS[3])) == HEADS[3]
 
 
@@ -73,6 +73,6 @@ def test_a_head_comes_back_from_json():
         {"count": 3, "sha256": "a" * 64, "more": 1},
     ],
 )
-def test_what_is_no_head_is_refused(value: Any):
+def test_a_value_that_is_not_a_head_is_refused(value: Any):
     with pytest.raises(InvalidInput):
         Head.of_json(value)

@@ -9,28 +9,11 @@ from models.ledger import chain
 from models.ledger.chain import Entry
 from models.promotion.champions import champions, pending
 from models.promotion.decision import PromotionDecision, applied_body
-from models.promotion.gates import GateVerdict
-
-
-def decision(
-    candidate: int, kind: str = "promotion", passed: bool = True, model: str = "movies"
-) -> PromotionDecision:
-    return PromotionDecision(
-        kind=kind,  # type: ignore[arg-type]
-        model_name=model,
-        candidate=candidate,
-        incumbent=None,
-        verdicts=(GateVerdict("artefact", passed, "loads", "loads"),),
-        actor="ada",
-        reason="test",
-        decided_at="2026-11-20T10:00:00+00:00",
-        evidence={"sha256": "s"},
-        policy={},
-    )
+from tests.worlds.decisions import decision
 
 
 def taken(entries: list[Entry], what: PromotionDecision) -> None:
-    """The decision and its application are appended."""
+    """Append the decision and its application."""
     entries.append(chain.append(entries, what.body()))
     entries.append(chain.append(entries, applied_body(what.body(), entries[-1].hash, "2026-11-20T10:00:01Z")))
 
@@ -42,21 +25,21 @@ def history(*decisions: PromotionDecision) -> list[Entry]:
     return entries
 
 
-def test_a_decision_is_accepted_only_where_every_gate_passed():
+def test_a_decision_is_accepted_only_if_every_gate_passed():
     assert decision(1).accepted
     assert not decision(1, passed=False).accepted
     assert decision(1, passed=False).body()["accepted"] is False
 
 
 def test_promotions_push_and_rollbacks_pop():
-    entries = history(decision(1), decision(4), decision(9), decision(4, "rollback"))
+    entries = history(decision(1), decision(4), decision(9), decision(4, kind="rollback"))
     entries.append(chain.append(entries, decision(5, passed=False).body()))
     taken(entries, decision(7, model="books"))
 
     assert champions(entries, "movies") == (1, 4)
     assert champions(entries, "books") == (7,)
     assert champions(entries, "music") == ()
-    taken(entries, decision(1, "rollback"))
+    taken(entries, decision(1, kind="rollback"))
     assert champions(entries, "movies") == (1,)
 
 
@@ -76,7 +59,7 @@ def test_a_refused_decision_is_not_pending():
     assert pending(entries, "movies") is None
 
 
-def test_an_application_needs_an_accepted_decision_that_says_so():
+def test_an_application_needs_an_accepted_decision():
     refused = decision(1, passed=False).body()
     accepted = decision(1).body()
     for body, change in ((refused, {}), (accepted, {"champion": 2}), (accepted, {"kind": "rollback"})):
@@ -94,8 +77,8 @@ def test_a_decision_is_applied_once():
 
 
 @pytest.mark.parametrize("target", [1, 3])
-def test_a_rollback_must_lead_to_the_champion_before(target):
+def test_a_rollback_must_lead_to_the_previous_champion(target):
     entries = history(decision(1), decision(2), decision(3))
-    taken(entries, decision(target, "rollback"))
+    taken(entries, decision(target, kind="rollback"))
     with pytest.raises(LedgerTampered, match="was not the champion before"):
         champions(entries, "movies")

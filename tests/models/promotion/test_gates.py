@@ -25,7 +25,7 @@ PASSED = {"interactions": "passed", "updates": "passed", "embeddings": "passed"}
 
 
 def evidence(version: int = 2, ndcg: float | None = 0.5, **clients: tuple[float, float]) -> RoundEvidence:
-    """A round whose NDCG@10 is `ndcg`, with the clients' hits and cases of LOO HR@10."""
+    """Return a round whose NDCG@10 is `ndcg`, with each client's hits and cases of LOO HR@10."""
     evaluation = None
     if ndcg is not None:
         hits, cases = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
@@ -48,7 +48,7 @@ def test_a_decision_keeps_what_finds_and_proves_a_round():
     }
 
 
-def test_contracts_pass_only_where_all_passed():
+def test_contracts_pass_only_if_all_passed():
     assert contracts_gate(evidence()).passed
     breached = contracts_gate(replace(evidence(), contracts=PASSED | {"updates": "breached"}))
     assert not breached.passed
@@ -65,16 +65,16 @@ def test_contracts_pass_only_where_all_passed():
         (Trial(error="Its bytes were changed."), False),
     ],
 )
-def test_an_artefact_must_load_and_tell_items_apart(trial, passed):
+def test_an_artefact_must_load_and_distinguish_items(trial, passed):
     assert artefact_gate(trial).passed is passed
 
 
-def test_the_observed_error_is_the_artefact_verdict():
+def test_the_verdict_on_an_artefact_names_the_error():
     assert artefact_gate(Trial(error="Its bytes were changed.")).observed == "Its bytes were changed."
 
 
 @pytest.mark.parametrize(("ndcg", "passed"), [(0.5, True), (0.49, True), (0.4899, False), (0.6, True)])
-def test_quality_may_lack_two_percent_of_the_champion(ndcg, passed):
+def test_quality_may_be_two_percent_below_the_champion(ndcg, passed):
     verdict = quality_gate(evidence(2, ndcg), evidence(1, 0.5), POLICY)
 
     assert verdict.passed is passed
@@ -112,7 +112,7 @@ def test_an_unknown_metric_is_named_beside_the_known_ones():
     assert verdict.observed == "version 2 has no value of 'auc'; it has: loo_hr@10, ndcg@10"
 
 
-def test_a_comparison_across_data_says_so():
+def test_a_comparison_across_data_is_marked_as_such():
     other = replace(evidence(1, a=(50, 100)), data_digest="e" * 64)
 
     for gate in (quality_gate, clients_gate):
@@ -136,7 +136,7 @@ def test_a_single_case_never_refuses():
     assert not clients_gate(evidence(2, a=(8, 10)), evidence(1, a=(10, 10)), strict).passed
 
 
-def test_a_client_that_fell_beyond_luck_is_named():
+def test_a_client_that_fell_by_more_than_chance_is_named():
     # Floor of "big": f = .4, error = .07, .4 - 1.645 * .07 = .2848.
     champion = evidence(1, big=(50, 100), kept=(50, 100))
     for hits, passed in ((29, True), (28, False)):
@@ -147,7 +147,7 @@ def test_a_client_that_fell_beyond_luck_is_named():
     assert "2 of 2 clients" in verdict.observed
 
 
-def test_a_client_of_a_few_users_cannot_fall_by_luck():
+def test_a_client_of_a_few_users_cannot_fall_by_chance():
     # p = .5 of 4: f = .4; error = sqrt(.25/4 + .24/4) = .35; .4 - 1.645 * .35 is below 0.
     verdict = clients_gate(evidence(2, tiny=(0, 4)), evidence(1, tiny=(2, 4)), POLICY)
 
@@ -155,7 +155,7 @@ def test_a_client_of_a_few_users_cannot_fall_by_luck():
     assert "0 of 1 clients have enough cases" in verdict.observed
 
 
-def test_clients_that_only_one_round_knows_are_not_compared():
+def test_clients_of_only_one_round_are_not_compared():
     champion = evidence(1, left=(90, 100), stays=(50, 100), idle=(0, 0))
     verdict = clients_gate(evidence(2, joins=(0, 100), stays=(50, 100), idle=(0, 0)), champion, POLICY)
 
@@ -163,12 +163,12 @@ def test_clients_that_only_one_round_knows_are_not_compared():
     assert "1 of 1 clients" in verdict.observed
 
 
-def test_clients_without_a_champion_pass():
+def test_clients_pass_if_there_is_no_champion():
     assert clients_gate(evidence(2, a=(5, 10)), None, POLICY).passed
 
 
-def test_equal_models_are_hardly_ever_refused_by_luck():
-    # 21 clients of 10 to 200 users whose true hit rate is .6 under both models, errors even independent.
+def test_equal_models_are_hardly_ever_refused_by_chance():
+    # 21 clients of 10 to 200 users whose true hit rate is .6 under both models, with independent errors.
     rng, refused = np.random.default_rng(3), 0
     sizes = np.linspace(10, 200, 21).astype(int)
     for _ in range(200):
@@ -180,7 +180,7 @@ def test_equal_models_are_hardly_ever_refused_by_luck():
     assert refused / 200 < 0.05
 
 
-def test_all_gates_are_asked_even_where_one_fails():
+def test_all_gates_are_evaluated_even_if_one_fails():
     verdicts = judge(evidence(2, None), Trial(error="gone"), evidence(1, a=(5, 10)), POLICY)
 
     assert [verdict.gate for verdict in verdicts] == ["contracts", "artefact", "quality", "clients"]
@@ -196,7 +196,7 @@ def test_a_share_outside_its_range_is_refused(wrong):
 
 
 def rated(version: int, squares: float, **clients: tuple[float, float]) -> RoundEvidence:
-    """A round of predicted ratings: sum of squared errors of 100, and by client those within a star."""
+    """Return a round of predicted ratings: the sum of 100 squared errors, and each client's within a star."""
     within = sum(h for h, _ in clients.values()), sum(n for _, n in clients.values())
     evaluation = RoundEvaluation(
         split="validation",
@@ -208,14 +208,14 @@ def rated(version: int, squares: float, **clients: tuple[float, float]) -> Round
 
 # Roots of means: sqrt(0.81) = 0.9, of which 1.02 times are 0.918, the root of 0.842724.
 @pytest.mark.parametrize(("squares", "passed"), [(64.0, True), (84.27, True), (84.28, False), (100.0, False)])
-def test_an_error_may_be_little_more_than_the_champions(squares, passed):
+def test_an_error_may_be_a_little_larger_than_the_champion_s(squares, passed):
     verdict = quality_gate(rated(2, squares, a=(80, 100)), rated(1, 81.0, a=(80, 100)), POLICY)
     assert verdict.passed == passed
     assert verdict.required == "rmse at most 1.02 times the champion's, on validation: 0.9180"
     assert f"rmse {(squares / 100) ** 0.5:.4f} against 0.9000 of version 1" in verdict.observed
 
 
-def test_clients_of_predicted_ratings_are_compared_by_how_many_are_within_a_star():
+def test_clients_of_predicted_ratings_are_compared_by_their_ratings_within_a_star():
     before = rated(1, 81.0, a=(900, 1000), b=(700, 1000))
     assert clients_gate(rated(2, 81.0, a=(880, 1000), b=(690, 1000)), before, POLICY).passed
     dropped = clients_gate(rated(2, 81.0, a=(500, 1000), b=(690, 1000)), before, POLICY)
@@ -229,7 +229,7 @@ def test_a_ranking_and_ratings_cannot_be_compared():
     assert "version 1 has no value of 'rmse'; it has: loo_hr@10, ndcg@10" in verdict.observed
 
 
-def test_a_policy_names_the_metrics_of_the_candidates_kind_unless_it_has_its_own():
+def test_a_policy_uses_the_metrics_of_the_candidate_s_kind_unless_it_names_its_own():
     policy = POLICY.of(rated(2, 81.0, a=(80, 100)))
     assert (policy.quality_metric, policy.client_metric) == ("rmse", "accuracy_within_1")
     policy = POLICY.of(evidence())

@@ -1,4 +1,4 @@
-"""Hit rates and comparisons of answers against figures worked out by hand."""
+"""Hit rates and comparisons of answers by hand arithmetic."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_a_rate_is_hits_per_answer():
         (Hits(499, 0), False),
     ],
 )
-def test_a_drop_counts_beyond_what_is_allowed_and_beyond_chance(now, dropped):
+def test_a_drop_counts_if_it_exceeds_the_allowance_and_chance(now, dropped):
     assert has_dropped(Hits(1000, 200), now, DropPolicy(max_drop=0.1)) is dropped
 
 
-def test_a_champion_is_not_judged_against_one_that_hardly_answered():
+def test_a_champion_is_not_compared_with_one_that_hardly_answered():
     assert not has_dropped(Hits(499, 200), Hits(1000, 0), DropPolicy(max_drop=0.1))
     assert has_dropped(Hits(499, 200), Hits(1000, 0), DropPolicy(max_drop=0.1, min_answers=400))
 
@@ -39,13 +39,13 @@ def test_a_champion_is_not_judged_against_one_that_hardly_answered():
 @pytest.mark.parametrize(
     "wrong", [{"max_drop": 1.0}, {"max_drop": -0.1}, {"max_drop": 0.1, "min_answers": 0}]
 )
-def test_a_policy_that_is_none_is_refused(wrong):
+def test_an_impossible_policy_is_refused(wrong):
     with pytest.raises(InvalidInput, match="must lie in"):
         DropPolicy(**wrong)
 
 
-def test_a_comparison_counts_shared_items_and_how_far_they_moved():
-    # b moves from place 2 to 1, c from 3 to 3; a and d are each in one answer only.
+def test_a_comparison_counts_shared_items_and_their_moves():
+    # b moves from place 2 to 1, c stays at 3. a and d are in one answer only.
     one = Comparison.of(["a", "b", "c"], ["b", "d", "c"], 0.001, 0.003)
 
     assert (one.overlap, one.shared, one.rank_difference) == (pytest.approx(2 / 3), 2, 1.0)
@@ -61,6 +61,6 @@ def test_a_comparison_counts_shared_items_and_how_far_they_moved():
     )
 
 
-def test_answers_that_are_both_empty_are_alike():
+def test_two_empty_answers_are_equal():
     assert Comparison.of([], [], 0.0, 0.0).overlap == 1.0
     assert Comparison().figures()["overlap"] == 0.0

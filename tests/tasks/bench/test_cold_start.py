@@ -1,4 +1,4 @@
-"""The cold-start table on a small world: what is hidden, and that each row is what it says."""
+"""The cold-start table on a small world: what is hidden, and what each row measures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tasks.bench.cold_start.protocols import HISTORIES, ColdStart
 from tasks.bench.quality.arms import Additive, ItemToItem, LightFM
 from tasks.bench.quality.cases import by_client
 from tasks.datasets.partition_reader import open_partition, read_items
+from tests.worlds.documents import with_table_replaced
 
 SPEC = LightFMSpec(dims=4)
 FAMILIES = (
@@ -30,21 +31,21 @@ both_parts = pytest.mark.parametrize("part", ["validation", "test"])
 
 @pytest.fixture(scope="module")
 def partition(coloured_dir):
-    """The coloured world."""
+    """Return the coloured world."""
     return open_partition(coloured_dir)
 
 
 @pytest.fixture(scope="module")
 def rows(partition):
-    """All rows of three families."""
-    told_of: list[str] = []
-    found = list(ColdStart(partition, FAMILIES, "test", (1, 2), told_of.append).rows(list(COLD_STARTS)))
-    assert any("new_silos, test: ease, federated" in line for line in told_of)
+    """Return all rows of three families."""
+    lines: list[str] = []
+    found = list(ColdStart(partition, FAMILIES, "test", (1, 2), lines.append).rows(list(COLD_STARTS)))
+    assert any("new_silos, test: ease, federated" in line for line in lines)
     return found
 
 
 def value(rows, **wanted):
-    """The one row with these values."""
+    """Return the one row with these values."""
     (found,) = (row for row in rows if all(row.get(name) == each for name, each in wanted.items()))
     return found
 
@@ -86,7 +87,7 @@ def test_nobody_trains_on_a_new_user(partition, part):
         )
 
 
-def test_what_choices_are_made_on_holds_nothing_of_the_test(partition):
+def test_choices_are_made_on_cases_outside_the_test(partition):
     chosen, tested = (new_items(partition, part, seed=0) for part in ("validation", "test"))
     assert not (chosen.cold & tested.cold).any()
     assert not (chosen.trained & tested.cold).any()
@@ -95,7 +96,7 @@ def test_what_choices_are_made_on_holds_nothing_of_the_test(partition):
         assert not set(client.user_ids) & set(chosen.joined[client.id].user_ids)
 
 
-def test_new_users_need_histories_long_enough(partition_dir):
+def test_new_users_need_long_histories(partition_dir):
     with pytest.raises(InvalidInput, match="more than 20 items"):
         new_users(open_partition(partition_dir), "test", seed=0)
 
@@ -144,8 +145,8 @@ def test_every_protocol_has_its_families_and_arms(rows):
     assert set(histories) == set(HISTORIES)
 
 
-def test_features_place_items_that_nobody_used(rows):
-    # Nine of ten uses are of a user's colour, and colours are all that is known of a new item.
+def test_features_place_items_that_no_user_used(rows):
+    # Nine of ten uses are of a user's colour, and the colour is all that is known of a new item.
     chance = value(rows, family="random", metric="new_items:cold_ndcg@10")["value"]
     for family in ("content", "ease"):
         found = [
@@ -157,7 +158,7 @@ def test_features_place_items_that_nobody_used(rows):
         assert min(found) > 1.3 * chance
 
 
-def test_what_adds_is_worth_the_same_federated_and_folded_in_users_as_they_were_trained_in(rows):
+def test_additive_families_are_worth_the_same_federated_and_folded_in_users_as_trained_ones(rows):
     for row in rows:
         if row["protocol"] == "new_items" and (row["family"], row["arm"]) == ("ease", "federated"):
             assert row["kept"] == row["kept_low"] == row["kept_high"] == 1.0
@@ -170,23 +171,17 @@ def test_what_adds_is_worth_the_same_federated_and_folded_in_users_as_they_were_
 
 
 def test_a_new_silo_is_answered_by_a_model_without_it(partition, rows):
-    # Without cedar there are two silos left; a model of these two alone must give the same answers.
+    # Without cedar two silos are left. A model of these two alone must give the same answers.
     alone = [row for row in rows if row["arm"] == "over_silo_only" and row["family"] == "ease"]
     assert {row["client"] for row in alone} == {"ash", "birch", "cedar"}
     found = value(rows, protocol="new_silos", family="ease", arm="federated", metric="new_silos:ndcg@10")
     silo = value(rows, protocol="new_silos", family="ease", arm="silo_only", metric="new_silos:ndcg@10")
-    # All silos have 30 users, so that the mean over users is the mean over silos.
+    # All silos have 30 users, so the mean over users is the mean over silos.
     assert np.mean([row["value"] for row in alone]) == pytest.approx(found["value"] - silo["value"], abs=1e-4)
 
 
-def test_the_tables_replace_those_in_the_document(tmp_path, rows):
-    document = tmp_path / "quality.md"
-    document.write_text(f"before\n{BEGIN}\nwhat was\n{END}\nafter\n")
-    put_tables(document, rows)
-    text = document.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "what was" not in text
+def test_the_tables_replace_the_old_ones_in_the_document(tmp_path, rows):
+    text = with_table_replaced(tmp_path / "quality.md", BEGIN, END, lambda file: put_tables(file, rows))
     assert "| lightfm | federated | 3 |" in text
     assert "| ease | silo_only |" in text
     assert "| cedar |" in text

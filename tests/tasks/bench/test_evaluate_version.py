@@ -14,7 +14,7 @@ import yaml
 
 from models.errors import InvalidInput
 from models.federation.model import GlobalModel
-from models.recommenders.families.families import family_of
+from models.recommenders.families.registry import family_of
 from models.recommenders.rating.spec import RatingSpec
 from tasks.bench.quality.evaluate_version import evaluate_version
 from tasks.datasets.client_assignment import ByChance
@@ -25,11 +25,11 @@ from tests.worlds.registered import CATALOG, ITEMS, World
 
 @pytest.fixture
 def partition(tmp_path: Path) -> Partition:
-    """Users who each stay on their own side of the four items, which the world's model knows."""
+    """Return users who each stay on their own side of the four items, which the world's model knows."""
     tables = {name: tmp_path / f"{name}.csv" for name in ("items", "interactions")}
     ITEMS.to_csv(tables["items"], index=False)
     sides = (["1", "50", "12"], ["12", "100", "1"])
-    # Two items of one side are training and validation, the last, from the other side, is the test.
+    # Two items of one side are training and validation. The last, from the other side, is the test.
     rows = [
         (f"u{user}", item, 10 * user + place)
         for user in range(8)
@@ -45,14 +45,14 @@ def evaluated(world: World, partition: Partition, part, version: str = "1"):
     return evaluate_version(world.home, str(partition.root), "movies", version, part, seed=0, negatives=99)
 
 
-def test_a_version_ranks_what_the_model_was_made_to_know(world: World, partition: Partition):
+def test_a_version_ranks_by_what_its_model_knows(world: World, partition: Partition):
     world.register(1, None, data_digest=partition.digest)
     found = evaluated(world, partition, "validation")
     assert (found["version"], found["clients"], found["users"]) == (1, 2, 8)
-    # After an item the other one of its side comes first: rank 0 of the three that are left.
+    # After an item the other one of its side comes first: rank 0 of the remaining three.
     assert found["metrics"]["ndcg@10"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert found["metrics"]["loo_hr@10"]["value"] == 1.0
-    # What is held out for the test lies on the other side: behind the validation item.
+    # The test item lies on the other side, so it ranks below the validation item.
     assert evaluated(world, partition, "test")["metrics"]["ndcg@10"]["value"] < 1.0
 
 
@@ -62,7 +62,7 @@ def test_a_version_of_other_data_is_refused(world: World, partition: Partition):
         evaluated(world, partition, "test")
 
 
-def test_a_version_that_predicts_ratings_is_not_judged_as_a_ranking(world: World, partition: Partition):
+def test_a_version_that_predicts_ratings_is_not_evaluated_as_a_ranking(world: World, partition: Partition):
     items = family_of(RatingSpec(dims=2, directions=2)).initial(len(ITEMS), seed=1)
     world.register(1, None, data_digest=partition.digest, model=GlobalModel(1, CATALOG.digest, items))
     with pytest.raises(InvalidInput, match="predicts ratings"):

@@ -1,4 +1,4 @@
-"""The quality table on a small world: its rows, its arms, and what they owe each other."""
+"""The quality table on a small world: its rows, its arms, and how they relate."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled
 from tasks.bench.quality.markdown import BEGIN, END, put_table, table
 from tasks.bench.quality.table_rows import Evaluator, Plan, quality_rows
 from tasks.datasets.partition_reader import open_partition
+from tests.worlds.documents import with_table_replaced
 
 SPEC = LightFMSpec(dims=4)
 ADDITIVE = (
@@ -35,7 +36,7 @@ every_additive = pytest.mark.parametrize("family", ADDITIVE, ids=lambda family: 
 
 @pytest.mark.parametrize("protocol", [LEAVE_ONE_OUT, RANDOM, TEMPORAL], ids=lambda protocol: protocol.name)
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_nothing_held_out_is_learned_from(partition_dir, protocol, part):
+def test_no_held_out_item_is_trained_on(partition_dir, protocol, part):
     clients = clients_of(open_partition(partition_dir), protocol, part, negatives=5)
     assert [client.id for client in clients] == ["ash", "birch", "cedar"]
     for client in clients:
@@ -48,7 +49,7 @@ def test_nothing_held_out_is_learned_from(partition_dir, protocol, part):
 
 
 @pytest.mark.parametrize("protocol", [RANDOM, TEMPORAL], ids=lambda protocol: protocol.name)
-def test_what_choices_are_made_on_is_no_part_of_the_test(partition_dir, protocol):
+def test_choices_are_made_on_cases_outside_the_test(partition_dir, protocol):
     partition = open_partition(partition_dir)
     for chosen, tested in zip(
         clients_of(partition, protocol, "validation"), clients_of(partition, protocol, "test"), strict=True
@@ -66,7 +67,7 @@ def test_what_choices_are_made_on_is_no_part_of_the_test(partition_dir, protocol
 
 @every_additive
 @pytest.mark.parametrize("grouping", [by_client, by_user])
-def test_federated_scores_are_the_centralised_ones(partition_dir, family: Family, grouping):
+def test_federated_scores_equal_the_centralised_ones(partition_dir, family: Family, grouping):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = grouping(clients)
     federated, central = family.federated(learners, 1), family.centralised(learners, 1)
@@ -76,7 +77,7 @@ def test_federated_scores_are_the_centralised_ones(partition_dir, family: Family
 
 
 @pytest.mark.parametrize("family", ADDITIVE[:3], ids=lambda family: family.name)
-def test_alone_without_the_items_that_nobody_used_is_alone_with_them(partition_dir, family: Family):
+def test_items_that_no_user_used_do_not_change_a_model_alone(partition_dir, family: Family):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = by_client(clients)
     for client in clients:
@@ -85,7 +86,7 @@ def test_alone_without_the_items_that_nobody_used_is_alone_with_them(partition_d
         np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-6)
 
 
-def test_lightfm_answers_by_histories_where_vectors_are_folded_in(partition_dir):
+def test_lightfm_answers_by_histories_if_vectors_are_folded_in(partition_dir):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = by_user(clients)
     folding = replace(SPEC, user_vectors="folded_in")
@@ -93,13 +94,13 @@ def test_lightfm_answers_by_histories_where_vectors_are_folded_in(partition_dir)
     for arm in ("federated", "centralised"):
         known, unknown = (getattr(each, arm)(learners, 1) for each in (trained, folded))
         client = clients[0]
-        # Two users of one history get one answer, whoever they are.
+        # Two users of one history get the same answer.
         twin = replace(client, user_ids=clients[1].user_ids[: len(client.user_ids)])
         np.testing.assert_array_equal(unknown.scores(client), unknown.scores(twin))
         assert not np.allclose(known.scores(client), known.scores(twin))
 
 
-def test_a_client_sends_in_the_rounds_that_it_takes_part_in(partition_dir):
+def test_a_client_sends_updates_only_in_its_rounds(partition_dir):
     learners = by_client(clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5))
     few = replace(LIGHTFM, cohort_share=0.3).federated(learners, 1)  # one of the three clients a round
     assert few.bytes_up * 3 == pytest.approx(LIGHTFM.federated(learners, 1).bytes_up, abs=3)
@@ -125,7 +126,7 @@ def test_baselines_score_by_their_definitions(partition_dir):
     people = np.linalg.norm(used, axis=1)
     between = used @ used.T / np.outer(people, people)
     np.fill_diagonal(between, 0.0)
-    # With as many neighbours as there are, all count.
+    # With as many neighbours as there are users or items, all count.
     spec = BaselineSpec(item_neighbours=40, user_neighbours=24)
     expected = {
         "popularity": np.tile(used.sum(axis=0), (24, 1)),
@@ -152,14 +153,14 @@ def test_matrix_factorisation_is_deterministic(partition_dir):
 
 @pytest.fixture
 def rows(partition_dir: Path):
-    """All rows of a small plan over two protocols."""
+    """Return all rows of a small plan over two protocols."""
     plans = [
         Plan(LEAVE_ONE_OUT, [ADDITIVE[0], LIGHTFM], [ADDITIVE[0]], ["popularity"], seeds=(1, 2)),
         Plan(TEMPORAL, [ADDITIVE[1]], [], []),
     ]
-    told: list[str] = []
-    found = list(quality_rows(open_partition(partition_dir), plans, "test", told.append))
-    assert any("ease, 24 clients, federated" in line for line in told)
+    lines: list[str] = []
+    found = list(quality_rows(open_partition(partition_dir), plans, "test", lines.append))
+    assert any("ease, 24 clients, federated" in line for line in lines)
     return found
 
 
@@ -184,7 +185,7 @@ def test_every_row_is_named_and_its_value_lies_within_its_interval(rows):
     }
 
 
-def test_what_adds_has_a_ratio_of_one_and_random_families_several_seeds(rows):
+def test_additive_families_have_a_ratio_of_one_and_random_families_several_seeds(rows):
     federated = [row for row in rows if row["arm"] == "federated" and row["value"]]
     for row in federated:
         assert row["seeds"] == (2 if row["family"] == "lightfm" else 1)
@@ -209,21 +210,16 @@ def test_a_value_is_the_mean_over_all_users_of_all_clients(partition_dir):
     assert curves["loo_hr@10"][0, 0] == pytest.approx(np.mean(found))
 
 
-def test_the_table_replaces_the_one_in_the_document(tmp_path, rows):
+def test_the_table_replaces_the_old_one_in_the_document(tmp_path, rows):
     document = tmp_path / "quality.md"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    put_table(document, rows)
-    text = document.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
+    text = with_table_replaced(document, BEGIN, END, lambda file: put_table(file, rows))
     assert "| lightfm | silo_only |" in text
     assert "| cedar |" in text
     put_table(document, rows)
     assert document.read_text() == text
 
 
-def test_a_document_without_a_place_is_left_alone(tmp_path, rows):
+def test_a_document_without_marks_is_not_changed(tmp_path, rows):
     document = tmp_path / "other.md"
     document.write_text("nothing here")
     with pytest.raises(InvalidInput, match="no place for the table"):

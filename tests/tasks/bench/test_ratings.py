@@ -26,7 +26,7 @@ SPEC = BayesianMfSpec(dims=2, directions=3, sweeps=12, burn_in=4)
 
 @pytest.fixture
 def rated(tmp_path: Path) -> Path:
-    """A partition by town of 30 users who rate 25 films by taste, between 1 and 5."""
+    """Return a partition by town of 30 users who rate 25 films by taste, between 1 and 5."""
     random = np.random.default_rng(2)
     taste, appeal = random.normal(0, 1, 30), random.normal(0, 1, 25)
     users, items = np.nonzero(random.random((30, 25)) < 0.6)
@@ -44,7 +44,7 @@ def rated(tmp_path: Path) -> Path:
     return make_partition(tmp_path / "interactions.csv", tmp_path / "town", ByColumn("town"), **paths).root
 
 
-def test_clients_of_one_user_hold_what_their_silo_holds(rated):
+def test_clients_of_one_user_split_as_their_silo_does(rated):
     silos = read_silos(open_partition(rated))
     split = [silo.split(3, validation=False) for silo in silos]
     alone = [one.split(3, validation=False) for silo in silos for one in silo.by_user()]
@@ -57,9 +57,9 @@ def test_clients_of_one_user_hold_what_their_silo_holds(rated):
     assert len(pooled(split).training.values) + len(pooled(split).held_out.values) == everything
 
 
-def test_federated_over_silos_and_over_users_is_centralised(rated):
-    told: list[str] = []
-    result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, tell=told.append)
+def test_federated_over_silos_and_over_users_equals_centralised(rated):
+    lines: list[str] = []
+    result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, tell=lines.append)
     values = {
         (row["clients"], row["arm"]): row["value"]
         for row in result["rows"]
@@ -70,12 +70,12 @@ def test_federated_over_silos_and_over_users_is_centralised(rated):
     assert values["town", "silo_only"] != pytest.approx(values["pooled", "centralised"], rel=1e-4)
     assert result["seeds"] == [1, 2, 3]
     assert {clients: cost["clients"] for clients, cost in result["costs"].items()} == {"town": 3, "user": 30}
-    assert len(told) == 3 * 4
+    assert len(lines) == 3 * 4
     for row in result["rows"]:
         assert row["low"] <= row["value"] <= row["high"], row
 
 
-def test_baselines_know_what_they_should(rated):
+def test_baselines_predict_by_their_definitions(rated):
     data = pooled([silo.split(1, validation=False) for silo in read_silos(open_partition(rated))])
     training, held_out = data.training, data.held_out
     found = {name: predict(data) for name, predict in BASELINES.items()}
@@ -86,23 +86,22 @@ def test_baselines_know_what_they_should(rated):
     for name, predicted in found.items():
         assert len(predicted) == len(held_out.values), name
         assert ((predicted >= 1) & (predicted <= 5)).all(), name
-    # Taste times appeal: biases cannot tell, neighbours can.
+    # Taste times appeal: biases cannot express it, neighbours can.
     errors = {name: np.mean((predicted - held_out.values) ** 2) for name, predicted in found.items()}
     assert errors["item_knn"] < errors["biases"]
     assert errors["user_knn"] < errors["biases"]
 
 
-def test_the_command_prints_one_json_object(rated):
-    arguments = ["bench", "ratings", "--data", str(rated), "--quick", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "flows", *arguments],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def printed(rated: Path, *options: str) -> str:
+    """Return what a quick `fedrec bench ratings` prints."""
+    command = [sys.executable, "-m", "flows", "bench", "ratings", "--data", str(rated), "--quick", *options]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    return done.stdout
+
+
+def test_the_command_prints_one_json_object(rated):
+    result = json.loads(printed(rated, "--json"))
     assert set(result["rows"][0]) == {
         *("dataset", "clients", "family", "arm", "metric", "value", "low", "high"),
     }
@@ -111,18 +110,10 @@ def test_the_command_prints_one_json_object(rated):
     assert result["claimed"]["federated"] == {"rmse": 0.89, "accuracy": 0.90}
 
 
-def test_people_get_a_table(rated):
-    arguments = ["bench", "ratings", "--data", str(rated), "--quick", "--without-baselines"]
-    done = subprocess.run(
-        [sys.executable, "-m", "flows", *arguments],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "bayesian_mf  federated    town" in done.stdout
-    assert "3 clients by town: 89 rounds" in done.stdout
+def test_the_command_prints_a_table_without_json(rated):
+    text = printed(rated, "--without-baselines")
+    assert "bayesian_mf  federated    town" in text
+    assert "3 clients by town: 89 rounds" in text
 
 
 def test_a_partition_without_ratings_is_refused(partition_dir):

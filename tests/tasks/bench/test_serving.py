@@ -1,4 +1,4 @@
-"""The benchmark runs, small and short; what it measures is not asserted."""
+"""The benchmark runs, small and short. Its measurements are not asserted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_benchmark_measures_every_server(home):
 
 
 @needs_wrk
-def test_a_load_on_nobody_fails():
+def test_a_load_without_a_server_fails():
     with pytest.raises(FedrecError, match="wrk failed"):
         put_under_load(f"http://127.0.0.1:{free_port()}/", [b"{}"], 1, 1.0)
 

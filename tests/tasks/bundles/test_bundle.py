@@ -1,4 +1,4 @@
-"""Bundles answer as the model they were made of, and not at all once a byte of them is another."""
+"""A bundle answers as its model does, and is refused when a byte of it has changed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_labels_are_found_both_ways(tmp_path):
     assert found.having_any([1, 2]).sum() == 40
 
 
-def test_items_may_have_no_labels_at_all():
+def test_items_may_have_no_labels():
     none = Labels.of(3, {})
 
     assert none.of_item(2) == []
@@ -69,14 +69,14 @@ def test_a_missing_file_is_refused(tmp_path, name):
 
 def test_values_that_are_not_finite_are_refused(tmp_path):
     broken = factors()
-    broken.side.biases[ITEMS - 1] = -np.inf  # never among the best, so that no answer shows it
+    broken.side.biases[ITEMS - 1] = -np.inf  # never among the best, so no answer shows it
     digest = write_bundle(tmp_path / "b", facts(), broken, ids(), titles(), labels())
 
     with pytest.raises(CorruptArtifact, match="not finite"):
         open_bundle(tmp_path / "b", digest)
 
 
-def test_a_golden_answer_that_the_model_does_not_give_is_refused(tmp_path):
+def test_an_expected_answer_that_the_model_does_not_give_is_refused(tmp_path):
     import hashlib
     import json
 
@@ -97,7 +97,7 @@ def test_ids_must_be_unique(tmp_path):
 
 
 @given(strings=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=12))
-def test_packed_strings_are_the_strings(tmp_path_factory, strings):
+def test_packed_strings_are_unpacked_unchanged(tmp_path_factory, strings):
     folder = tmp_path_factory.mktemp("strings")
     write_strings(folder, "words", strings)
 
@@ -109,7 +109,7 @@ def test_packed_strings_are_the_strings(tmp_path_factory, strings):
         packed[len(strings)]
 
 
-def test_starts_that_do_not_fit_the_texts_are_refused(tmp_path):
+def test_offsets_that_do_not_fit_the_texts_are_refused(tmp_path):
     write_strings(tmp_path, "words", ["ab", "c"])
     np.save(tmp_path / "words.starts.npy", np.array([0, 2, 9]))
 

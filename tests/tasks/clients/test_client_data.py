@@ -1,4 +1,4 @@
-"""A client's own side: data split without leaks, and user embeddings that survive rounds and crashes."""
+"""A client's own data: split without leaks, and user embeddings that survive rounds and crashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models.errors import CorruptArtifact, NotFound
-from models.recommenders.lightfm.training import UserArrays, initial_users
+from models.recommenders.base.users import UserArrays
+from models.recommenders.lightfm.training import initial_users
 from tasks.clients.client_data import SiloData, UserStates, load_silo, starting_users
 from tasks.datasets.partition_reader import open_partition, read_interactions
 from tasks.exchange.codec import encode
@@ -56,13 +57,13 @@ def test_a_client_s_data_are_split_without_loss_or_overlap(partition_dir):
     assert [len(part) for part in parts] == [64, 8, 8]
     assert len(data.training) == 64
     assert data.training.shape == (8, len(partition.catalog))
-    # The fixture's clock runs through the rows, so each user's last row is the test case.
+    # The fixture's timestamps follow the rows, so each user's last row is the test case.
     last = frame.groupby("user_id")["item_id"].last()
     expected = {(row_of[user_id], partition.catalog.ids.index(item_id)) for user_id, item_id in last.items()}
     assert parts[2] == expected
 
 
-def test_negatives_are_items_that_the_user_does_not_have(partition_dir):
+def test_negatives_are_items_that_the_user_has_not_used(partition_dir):
     data = silo_of(partition_dir)
     parts = ("train", "validation", "test")
     own = {
@@ -98,7 +99,7 @@ def test_an_unknown_client_is_not_found(partition_dir):
         silo_of(partition_dir, "oak")
 
 
-def test_states_come_back_by_job_and_round(tmp_path):
+def test_states_are_read_back_by_job_and_round(tmp_path):
     one, other = UserStates(tmp_path, "job-1"), UserStates(tmp_path, "job-2")
     one.write(1, users_of(1, 2), ("u1", "u2"))
     one.write(2, users_of(3, 4), ("u1", "u2"))
@@ -113,7 +114,7 @@ def test_states_come_back_by_job_and_round(tmp_path):
         assert found_ids == ids
 
 
-def test_only_states_before_the_starting_round_are_forgotten(tmp_path):
+def test_only_states_before_the_starting_round_are_deleted(tmp_path):
     states, other = UserStates(tmp_path, "job-1"), UserStates(tmp_path, "job-2")
     other.write(1, users_of(1), ("u1",))
     for round_ in (8, 9, 10, 11):
@@ -157,22 +158,25 @@ def started(tmp_path: Path, partition_dir: Path, known: UserArrays | None, ids: 
     if known is not None:
         UserStates(tmp_path / "silo", "job-1").write(4, known, ids)
         start = StartingPoint("job-1", 4)
-    data = silo_of(partition_dir)
-    return starting_users(tmp_path / "silo", start, data, dims=DIMS, seed=7, client_id="ash")
+    return starting_users(tmp_path / "silo", start, silo_of(partition_dir).user_ids, eight_new_users)
+
+
+def eight_new_users() -> UserArrays:
+    return initial_users(8, DIMS, 7, "ash")
 
 
 def test_a_client_that_never_trained_starts_at_random(tmp_path, partition_dir):
     assert_same(started(tmp_path, partition_dir, None), initial_users(8, DIMS, 7, "ash"))
 
 
-def test_unchanged_users_go_on_where_they_were(tmp_path, partition_dir):
+def test_unchanged_users_continue_from_their_state(tmp_path, partition_dir):
     known = users_of(*range(1, 9))
     assert_same(started(tmp_path, partition_dir, known, silo_of(partition_dir).user_ids), known)
 
 
-def test_users_are_aligned_by_id_when_some_come_and_some_go(tmp_path, partition_dir):
+def test_users_are_aligned_by_id_when_some_arrive_and_some_leave(tmp_path, partition_dir):
     ids = silo_of(partition_dir).user_ids
-    # Written before: the last three of today's users in reverse order, around one that left.
+    # The earlier state: the last three of today's users in reverse order, around one that has left.
     known = users_of(70, 60, 99, 50)
     found = started(tmp_path, partition_dir, known, (ids[7], ids[6], "left", ids[5]))
     fresh = initial_users(8, DIMS, 7, "ash")
@@ -183,26 +187,24 @@ def test_users_are_aligned_by_id_when_some_come_and_some_go(tmp_path, partition_
         assert np.array_equal(got[:5], getattr(fresh, each.name)[:5])
 
 
-def test_as_many_users_as_before_need_not_be_the_same_users(tmp_path, partition_dir):
+def test_equally_many_users_are_still_aligned_by_id(tmp_path, partition_dir):
     ids = silo_of(partition_dir).user_ids
-    # One left from the front and one came at the end, so every row is another user's.
+    # One left from the front and one arrived at the end, so every row is another user's.
     found = started(tmp_path, partition_dir, users_of(99, 0, 1, 2, 3, 4, 5, 6), ("left", *ids[:7]))
     assert found.biases[:7].tolist() == [0, 10, 20, 30, 40, 50, 60]
     assert np.array_equal(found.embeddings[7], initial_users(8, DIMS, 7, "ash").embeddings[7])
 
 
-def test_where_every_user_left_all_start_at_random(tmp_path, partition_dir):
+def test_if_every_user_has_left_all_start_at_random(tmp_path, partition_dir):
     assert_same(started(tmp_path, partition_dir, users_of(1), ("left",)), initial_users(8, DIMS, 7, "ash"))
 
 
 def test_a_missing_state_is_an_error_and_not_a_fresh_start(tmp_path, partition_dir):
     with pytest.raises(CorruptArtifact, match="of round 4 are missing"):
-        starting_users(
-            tmp_path, StartingPoint("job-1", 4), silo_of(partition_dir), dims=DIMS, seed=7, client_id="ash"
-        )
+        starting_users(tmp_path, StartingPoint("job-1", 4), silo_of(partition_dir).user_ids, eight_new_users)
 
 
-def test_a_later_job_starts_from_what_an_earlier_one_left(tmp_path, partition_dir):
+def test_a_later_job_starts_from_the_state_of_an_earlier_one(tmp_path, partition_dir):
     data = silo_of(partition_dir)
     states = UserStates(tmp_path, "job-1")
     for round_, first in ((3, 30), (8, 80)):
@@ -210,7 +212,7 @@ def test_a_later_job_starts_from_what_an_earlier_one_left(tmp_path, partition_di
 
     def from_round(round_: int, job_id: str = "job-1") -> UserArrays:
         start = StartingPoint(job_id, round_, exact=False)
-        return starting_users(tmp_path, start, data, dims=DIMS, seed=7, client_id="ash")
+        return starting_users(tmp_path, start, data.user_ids, eight_new_users)
 
     assert_same(from_round(3), users_of(*range(30, 38)))
     assert_same(from_round(5), users_of(*range(30, 38)))

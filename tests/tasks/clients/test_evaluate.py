@@ -19,26 +19,17 @@ from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
-from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.orders import ClientOrder, StartingPoint
+from tests.worlds.jobs import job_of
 
 SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
 def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
-    """Ash is asked to evaluate a model whose items lie at random, after having trained in round 1."""
+    """Return ash's order to evaluate a model of random items. Ash has trained in round 1."""
     partition = open_partition(partition_dir)
-    job = JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        exchange_url=(tmp_path / "exchange").as_uri(),
-        data_dir=str(partition_dir),
-        data_digest=partition.digest,
-        silos_dir=str(tmp_path / "silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    job = job_of(partition_dir, tmp_path, spec=SPEC)
     random = np.random.default_rng(3)
     ones = np.ones((40, 4), np.float32)
     items = ItemArrays(
@@ -54,7 +45,7 @@ def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
 
 
 def one_by_one(order: ClientOrder, user_embeddings, items: ItemArrays, split_name: str) -> dict[str, list]:
-    """HR@10, NDCG@10 and HR@20 over all items but training items, and against the sampled negatives."""
+    """Return HR@10, NDCG@10 and HR@20 over all but training items, and against sampled negatives."""
     data = data_of(order)
     found: dict[str, list] = {name: [] for name in ("hr@10", "ndcg@10", "hr@20", "loo_hr@10", "loo_ndcg@10")}
     users = getattr(data.split, f"{split_name}_users")
@@ -98,7 +89,7 @@ def test_validation_cases_are_ranked_with_the_trained_users(order):
 
 
 @pytest.mark.parametrize(("start", "vectors"), [(StartingPoint(None, 0), "trained"), (None, "folded_in")])
-def test_users_are_folded_in_that_never_trained_or_where_the_job_says_so(order, start, vectors):
+def test_users_are_folded_in_if_they_never_trained_or_the_job_says_so(order, start, vectors):
     job = replace(order.job, spec=replace(order.job.spec, user_vectors=vectors))
     never = ClientOrder(job, "ash", 1, order.base, start or order.start)
     items, split = base_of(order).items, data_of(order).split
@@ -114,7 +105,7 @@ def test_users_are_folded_in_that_never_trained_or_where_the_job_says_so(order, 
     assert_sums(evaluate_client.fn(never).metrics, one_by_one(order, users, items, "validation"))
 
 
-def test_the_comparison_is_on_test_cases_and_pairs_them(order):
+def test_the_comparison_uses_test_cases_and_pairs_them(order):
     found = compare_client.fn(order, 3)
     federated = one_by_one(order, trained_users(order), base_of(order).items, "test")
     items, users = train_alone(data_of(order).training, SPEC, epochs=3, seed=7, client_id="ash")
@@ -128,7 +119,7 @@ def test_the_comparison_is_on_test_cases_and_pairs_them(order):
     assert any(differences)
 
 
-def test_which_model_to_offer_is_told_by_validation_cases(order):
+def test_validation_cases_decide_which_model_is_offered(order):
     found = compare_client.fn(order, 3)
     federated = one_by_one(order, trained_users(order), base_of(order).items, "validation")
     items, users = train_alone(data_of(order).training, SPEC, epochs=3, seed=7, client_id="ash")
@@ -139,7 +130,7 @@ def test_which_model_to_offer_is_told_by_validation_cases(order):
     assert found.choice != found.benefit
 
 
-def test_without_epochs_there_is_nothing_to_compare_with(order):
+def test_without_epochs_there_is_no_comparison(order):
     found = compare_client.fn(order, 0)
     assert (found.alone, found.benefit, found.choice) == ({}, {}, {})
     assert found.metrics == compare_client.fn(order, 3).metrics

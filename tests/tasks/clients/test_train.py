@@ -1,4 +1,4 @@
-"""A client's local training: repeatable, restartable, and letting out nothing but its update."""
+"""A client's local training: repeatable, restartable, and sending nothing but its update."""
 
 from __future__ import annotations
 
@@ -21,23 +21,14 @@ from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import decode, decode_update, encode_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tests.worlds.jobs import job_of
 
 SPEC = LightFMSpec(dims=4)
 
 
 @pytest.fixture
 def job(tmp_path: Path, partition_dir: Path) -> JobContext:
-    return JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        exchange_url=(tmp_path / "exchange").as_uri(),
-        data_dir=str(partition_dir),
-        data_digest=open_partition(partition_dir).digest,
-        silos_dir=str(tmp_path / "silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    return job_of(partition_dir, tmp_path, spec=SPEC)
 
 
 def stored_base(job: JobContext, round_: int = 0) -> ArtifactRef:
@@ -89,17 +80,17 @@ def test_a_restarted_client_ignores_the_state_of_a_round_that_was_not_committed(
     before = train_client.fn(second)
     path = second.silo / "state" / "job-1" / "round-000002.safetensors"
     state = path.read_bytes()
-    # The round is not committed, so it is asked for again from where it started.
+    # The round is not committed, so it is ordered again from the same starting point.
     assert train_client.fn(second).update == before.update
     assert path.read_bytes() == state
     path.write_bytes(b"written only in part")
     assert train_client.fn(second).update == before.update
     assert path.read_bytes() == state
-    # From another state the same round is another update.
+    # From another state the same round gives another update.
     assert train_client.fn(replace(second, start=StartingPoint(None, 0))).update != before.update
 
 
-def test_states_that_no_restart_can_need_are_forgotten(job):
+def test_states_that_no_restart_can_need_are_deleted(job):
     starts = [StartingPoint(None, 0), StartingPoint("job-1", 1), StartingPoint("job-1", 2)]
     for round_, start in enumerate(starts, start=1):
         train_client.fn(order_of(job, round_, start))
@@ -115,7 +106,7 @@ def test_only_the_update_leaves_the_silo(job, tmp_path):
     data = job.exchange.get(delivery.update)
     assert hashlib.sha256(data).hexdigest() == delivery.update.sha256
     arrays, facts = decode(data, "")
-    # 40 items and never 8 users; and no user's id among the facts.
+    # 40 items and never 8 users, and no user's id among the facts.
     assert {array.shape for array in arrays.values()} == {(40, 4), (40,)}
     assert not any(user_id.encode() in data for user_id in data_of(order).user_ids)
     assert set(facts["metrics"]) == {"users"}

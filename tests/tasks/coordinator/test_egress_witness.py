@@ -1,4 +1,4 @@
-"""The witness: what a silo signed about its ledger is kept, and finds a ledger that was changed later."""
+"""The coordinator keeps what a silo signed about its ledger, and so finds later changes of that ledger."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUESTION = Question("ash", "train", "job-1", 1, "b" * 64)
 
 @dataclass
 class Pair:
-    """A silo with its ledger, and the coordinator that it answers."""
+    """A silo with its ledger, and the coordinator that receives its answers."""
 
     silo: Home
     key: SiloKey
@@ -53,7 +53,7 @@ class Pair:
         self.ledger.record(what=what, job_id="job-1", round=1, bytes=len(data), sha256=sha256, fields=[])
 
     def sign(self, round_: int) -> bytes:
-        """As a silo does: the update, the head, the answer with it."""
+        """Sign as a silo does: the update, the head, and the answer that carries it."""
         self.send(b"update %d" % round_, "client_update")
         question = Question("ash", "train", "job-1", round_, "b" * 64)
         data = answer(question, {"egress": vars(self.ledger.head())}, self.key)
@@ -76,7 +76,7 @@ def pair(tmp_path: Path) -> Pair:
 
 @pytest.fixture
 def after(pair: Pair) -> Pair:
-    """Three rounds later, with two entries a round."""
+    """Return the pair after three rounds, with two entries a round."""
     for round_ in (1, 2, 3):
         pair.round(round_)
     return pair
@@ -98,7 +98,7 @@ def test_what_a_silo_signed_is_kept(after: Pair) -> None:
     assert read_witness(after.witness.path) == after.witness.read_verified()
 
 
-def test_nothing_is_known_of_a_silo_that_never_answered(pair: Pair, tmp_path: Path) -> None:
+def test_of_a_silo_that_never_answered_nothing_is_kept(pair: Pair, tmp_path: Path) -> None:
     assert pair.witness.newest() is None
     assert pair.witness.read_verified() == []
     assert witnesses(pair.witness.home) == []
@@ -106,14 +106,14 @@ def test_nothing_is_known_of_a_silo_that_never_answered(pair: Pair, tmp_path: Pa
         read_witness(tmp_path / "nowhere")
 
 
-def test_a_ledger_that_nobody_changed_holds_all_of_it(after: Pair) -> None:
+def test_an_unchanged_ledger_contains_all_that_was_signed(after: Pair) -> None:
     after.send(b"more that left since")
     assert after.faults() == []
     require_told(read_ledger(after.file), told_in(after.witness.read_verified()), "ash")
 
 
 @pytest.mark.parametrize(("kept", "rounds"), [(0, [1, 2, 3]), (3, [2, 3]), (4, [3]), (5, [3])])
-def test_an_end_cut_off_is_found(after: Pair, kept: int, rounds: list[int]) -> None:
+def test_a_cut_end_is_found(after: Pair, kept: int, rounds: list[int]) -> None:
     lines = after.file.read_bytes().splitlines(keepends=True)
     after.file.write_bytes(b"".join(lines[:kept]))
     chain.verify(read_ledger(after.file))
@@ -121,14 +121,14 @@ def test_an_end_cut_off_is_found(after: Pair, kept: int, rounds: list[int]) -> N
     assert [fault.partition(",")[0] for fault in faults] == [
         f"'train' of round {round_}" for round_ in rounds
     ]
-    if kept == 5:  # the newest answer's own entry, which no head has yet
+    if kept == 5:  # the newest answer's own entry, which no head contains yet
         assert "but not the answer" in faults[0]
     with pytest.raises(LedgerTampered) as caught:
         require_told(read_ledger(after.file), told_in(after.witness.read_verified()), "ash")
     assert caught.value.faults == faults
 
 
-def test_a_ledger_written_anew_is_found_though_it_grew_on(after: Pair) -> None:
+def test_a_rewritten_ledger_is_found_although_it_grew(after: Pair) -> None:
     after.file.unlink()
     for number in range(20):
         after.send(b"%d" % number)
@@ -144,7 +144,7 @@ def test_an_answer_that_left_before_its_head_proves_nothing(pair: Pair) -> None:
     pair.file.unlink()
     pair.send(data)
     head = pair.ledger.head()
-    # The same answer again, with a head in which it stands already.
+    # The same answer again, with a head that already contains it.
     forged = answer(QUESTION, {"egress": vars(head)}, pair.key)
     pair.witness.keep(forged, pair.key.public)
     (fault,) = pair.faults()
@@ -164,7 +164,7 @@ def test_an_accepted_beginning_counts_from_there_on(after: Pair) -> None:
     assert len(after.faults()) == 1
 
 
-def test_a_head_must_move_on(after: Pair) -> None:
+def test_a_head_must_advance(after: Pair) -> None:
     newest = signed_in(after.answers[-1])
     after.witness.require_after(newest, after.sign(4), Head(7, "a" * 64))
     for count in (5, 4, 0):
@@ -172,27 +172,27 @@ def test_a_head_must_move_on(after: Pair) -> None:
             after.witness.require_after(newest, after.sign(5), Head(count, newest.head.sha256))
 
 
-def test_an_answer_that_is_known_may_come_again(after: Pair) -> None:
+def test_a_known_answer_may_be_repeated(after: Pair) -> None:
     for data in after.answers:
         after.witness.require_after(after.witness.newest(), data, signed_in(data).head)
 
 
 def test_the_first_head_may_be_any(pair: Pair) -> None:
     pair.witness.require_after(None, pair.sign(1), EMPTY)
-    # But even from an empty ledger it moves on, because the answer stands in it since.
+    # It advances even from an empty ledger, because the ledger contains the answer since.
     with pytest.raises(LedgerTampered):
         pair.witness.require_after(Signed(EMPTY, "a" * 64), pair.sign(1), EMPTY)
 
 
 def written(witness: Witness, body: dict[str, Any]) -> None:
-    """A body stands in the witness, in a chain that holds."""
+    """Write a body into the coordinator's file, in an intact chain."""
     entry = chain.append(witness.read_verified(), body)
     with witness.path.open("ab") as file:
         file.write(entry.line().encode() + b"\n")
 
 
 @pytest.mark.parametrize("change", ["body", "key", "round", "nothing"])
-def test_a_coordinator_cannot_make_it_up(after: Pair, change: str, tmp_path: Path) -> None:
+def test_a_coordinator_cannot_invent_an_answer(after: Pair, change: str, tmp_path: Path) -> None:
     kept = json.loads(json.dumps(dict(after.witness.read_verified()[-1].body)))
     if change == "body":
         kept["answer"]["body"]["egress"]["count"] = 99
@@ -211,7 +211,7 @@ def test_a_coordinator_cannot_make_it_up(after: Pair, change: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "body", [{"type": "answer"}, {"type": "answer", "answer": 5, "key": "", "at": ""}, {}]
 )
-def test_what_is_no_answer_is_named(after: Pair, body: dict[str, Any]) -> None:
+def test_a_malformed_answer_is_named(after: Pair, body: dict[str, Any]) -> None:
     written(after.witness, body)
     with pytest.raises(LedgerTampered, match="holds no signed answer"):
         told_in(after.witness.read_verified())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,12 @@ import pytest
 from models.errors import InvalidConfig, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
-from models.recommenders.families.families import family_of
+from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
-from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.round_record import EvaluatedRound
@@ -43,26 +41,6 @@ def test_a_fresh_model_depends_on_items_dims_and_seed_alone():
     assert all(fresh_model(*other).sha256 != model.sha256 for other in others)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = Home(tmp_path_factory.mktemp("template"))
-    root.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(root).search_registered_models()
-    return root.mlflow / "mlflow.db"
-
-
-@pytest.fixture
-def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    found = Home(home)
-    for name, value in settings(found).items():
-        monkeypatch.setenv(name, value)
-    found.mlflow.mkdir(parents=True)
-    shutil.copy(database, found.mlflow / "mlflow.db")
-    return found
-
-
 def record_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> EvaluatedRound:
     return round_record(
         round_,
@@ -76,7 +54,7 @@ def record_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> Eva
 
 @pytest.fixture
 def champion(mlflow_home: Home) -> Home:
-    """Round 2 of a job of three rounds is champion; its four arrays hold 1, 2, 3 by item."""
+    """Make round 2 of a job of three rounds the champion. Its four arrays hold 1, 2, 3 by item."""
     rows = np.array([1, 2, 3], dtype=np.float32)
     items = initial_items(3, 4, 1).map(lambda a: np.ones_like(a) * (rows if a.ndim == 1 else rows[:, None]))
     data = encode_model(GlobalModel(2, KNOWN.digest, items))
@@ -112,7 +90,7 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     assert np.array_equal(model.items.embeddings[1], fresh.embeddings[1])
     assert model.items.biases.tolist() == [3, 0, 1]
     assert model.items.bias_accumulators.tolist() == [3, 1, 1]
-    # Birch was last in round 1; round 3, which cedar was in, came after the champion.
+    # Birch was last in round 1. Cedar joined in round 3, after the champion.
     job = "films-kkkkkkkk-1"
     assert found.starting_points == {
         "ash": EarlierState(job, 2),
@@ -126,12 +104,12 @@ def test_a_champion_of_other_dims_is_refused(champion):
     assert caught.value.key == "train.dims"
 
 
-def test_without_a_registry_there_is_nothing_to_start_from(home, monkeypatch):
+def test_without_a_registry_there_is_no_champion_to_start_from(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(NotFound, match="registered"):
         model_of_champion(Home(home), "movies", KNOWN, family_of(SPEC), 7)
 
 
-def test_without_the_model_there_is_nothing_to_start_from(mlflow_home):
+def test_without_the_model_there_is_no_champion_to_start_from(mlflow_home):
     with pytest.raises(NotFound, match="registered"):
         model_of_champion(mlflow_home, "movies", KNOWN, family_of(SPEC), 7)

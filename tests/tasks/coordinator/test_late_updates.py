@@ -1,4 +1,4 @@
-"""A late update is known by what its silo signed, and by nothing else that lies there."""
+"""A late update is recognised by what its silo signed, and by nothing else in the folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BODY = {
 
 @dataclass
 class Place:
-    """Where the answer to round 2 of job-1 would lie."""
+    """The place of the answer to round 2 of job-1."""
 
     exchange: Exchange
     key: SiloKey
@@ -51,11 +51,11 @@ def place(tmp_path: Path) -> Place:
     return Place(Exchange((tmp_path / "exchange").as_uri()), make_key(Home(tmp_path / "silo")), before)
 
 
-def test_where_nothing_lies_nothing_came(place: Place) -> None:
+def test_an_empty_folder_holds_no_late_update(place: Place) -> None:
     assert place.found() is None
 
 
-def test_a_late_update_is_named(place: Place) -> None:
+def test_a_late_update_is_recorded(place: Place) -> None:
     answer_sha256 = place.leave(answer(QUESTION, BODY, place.key))
     found = place.found()
     assert found is not None
@@ -71,12 +71,12 @@ def test_a_late_update_is_named(place: Place) -> None:
 @pytest.mark.parametrize(
     "changes", [{"round": 1}, {"job_id": "job-0"}, {"kind": "evaluate"}, {"base_sha256": "0" * 64}]
 )
-def test_an_answer_to_another_question_is_none(place: Place, changes: dict[str, Any]) -> None:
+def test_an_answer_to_another_question_is_no_late_update(place: Place, changes: dict[str, Any]) -> None:
     place.leave(answer(replace(QUESTION, **changes), BODY, place.key))
     assert place.found() is None
 
 
-def test_what_others_left_there_is_none(place: Place, tmp_path: Path) -> None:
+def test_objects_of_others_are_no_late_update(place: Place, tmp_path: Path) -> None:
     stranger = make_key(Home(tmp_path / "stranger"))
     place.leave(answer(QUESTION, BODY, stranger))
     place.leave(answer(QUESTION, {"update": None}, place.key))

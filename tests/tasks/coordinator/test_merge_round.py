@@ -68,7 +68,7 @@ class World:
         )
 
     def merge_of(self, *clients: str, rule: str = "adagrad_sum") -> str:
-        """SHA-256 of a merge of these clients' updates, made without tasks and contracts."""
+        """Return the SHA-256 of a merge of these clients' updates, made without tasks and contracts."""
         by_hand = merge_rule(rule)
         state = by_hand.empty(self.base)
         for client_id in clients:
@@ -98,7 +98,7 @@ def test_all_updates_make_the_next_model(world):
 
 
 @pytest.mark.parametrize("rule", ["adagrad_sum", "weighted_mean"])
-def test_the_parts_that_clients_have_in_a_merge_add_up_to_all_of_it(world, rule):
+def test_the_shares_of_clients_in_a_merge_add_up_to_one(world, rule):
     bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
     deliveries = [world.delivery(name, rule=rule) for name in ("cedar", "ash")]
     merged = world.merge([*deliveries, world.delivery("birch", bad)], rule=rule)
@@ -108,7 +108,7 @@ def test_the_parts_that_clients_have_in_a_merge_add_up_to_all_of_it(world, rule)
     assert all(0.5 < each.cosine < 1.0 for each in merged.client_drift.values())  # all values are positive
 
 
-def test_very_many_clients_are_not_looked_at_one_by_one(world):
+def test_drift_is_not_measured_for_very_many_clients(world):
     update = world.update("ash")
     deliveries = [
         Delivery(name, world.job.exchange.put(f"job-1/updates/4/{name}", data), 0.0, 1.0, 0.5)
@@ -152,7 +152,7 @@ def doubled(update: ClientUpdate) -> ClientUpdate:
     return with_contribution(update, arrays=arrays)
 
 
-# What birch delivers in place of its update, and what the reason of its rejection must speak of.
+# What birch delivers instead of its update, and what the reason of its rejection must mention.
 BAD_UPDATES: dict[str, tuple[Callable[[ClientUpdate], bytes], str]] = {
     "NaN embedding": (lambda u: encode_update(spoilt(u, "embeddings", np.nan)), "finite"),
     "infinite bias": (lambda u: encode_update(spoilt(u, "biases", np.inf)), "finite"),
@@ -200,7 +200,7 @@ def test_a_bad_update_is_rejected_with_its_reason_and_the_others_merge_as_withou
     ],
     ids=["bit flipped", "truncated", "missing"],
 )
-def test_an_update_damaged_on_its_way_is_rejected(world, damage, reason):
+def test_an_update_damaged_in_the_exchange_is_rejected(world, damage, reason):
     deliveries = [world.delivery(client_id) for client_id in CLIENTS]
     path = world.files / deliveries[1].update.path
     if damage is None:
@@ -213,18 +213,18 @@ def test_an_update_damaged_on_its_way_is_rejected(world, damage, reason):
     assert reason in merged.rejected[0].reason
 
 
-def test_several_bad_clients_and_missing_ones_are_told_apart(world):
+def test_several_bad_and_missing_clients_are_distinguished(world):
     missing = [Rejection("elm", "deadline", "no answer in 60 s")]
     bad = encode_update(spoilt(world.update("birch"), "embeddings", np.nan))
     merged = world.merge(
         [world.delivery("cedar", b""), world.delivery("birch", bad), world.delivery("ash")], missing=missing
     )
     assert merged.model.sha256 == world.merge_of("ash")
-    told = [(each.client_id, each.stage) for each in merged.rejected]
-    assert told == [("birch", "update"), ("cedar", "update"), ("elm", "deadline")]
+    reported = [(each.client_id, each.stage) for each in merged.rejected]
+    assert reported == [("birch", "update"), ("cedar", "update"), ("elm", "deadline")]
 
 
-def test_a_client_that_delivers_twice_is_not_counted_twice(world):
+def test_a_client_that_delivers_twice_is_counted_once(world):
     deliveries = [world.delivery(each) for each in ("ash", "birch", "birch", "cedar")]
     merged = world.merge(deliveries)
     assert merged.accepted == ("ash", "cedar")
@@ -246,12 +246,12 @@ def test_too_few_good_updates_miss_the_quorum_and_store_no_model(world, fault):
     assert world.merge(deliveries, quorum=1, missing=missing).accepted == ("ash",)
 
 
-def test_nothing_delivered_misses_any_quorum(world):
+def test_without_deliveries_any_quorum_is_missed(world):
     with pytest.raises(QuorumNotReached, match="0 usable updates of 4"):
         world.merge([])
 
 
-def test_limits_are_those_of_the_configuration(world):
+def test_the_limits_of_the_configuration_apply(world):
     merged = world.merge([world.delivery(each) for each in CLIENTS], min_interactions=12)
     assert merged.accepted == ("cedar", "elm")
 
@@ -281,7 +281,7 @@ class CountingJob(JobContext):
 
 
 def counted(world: World) -> Counter[str]:
-    """Client id -> how often a merge after this call reads its update."""
+    """Return how often a merge after this call reads each client's update."""
     world.job = CountingJob(**vars(world.job))
     return world.job.reads
 
@@ -296,7 +296,7 @@ def test_each_update_is_read_once(world):
 
 @pytest.fixture(params=["clients", "bytes"])
 def beyond_the_bound(request, world, monkeypatch) -> World:
-    """A world in which three updates are more than are held in memory."""
+    """Return a world in which three updates are more than are held in memory."""
     name, size = ("HELD_CLIENTS", 2) if request.param == "clients" else ("HELD_BYTES", 2000)
     monkeypatch.setattr(f"tasks.coordinator.update_intake.{name}", size)
     assert len(encode_update(world.update("ash"))) * 3 > 2000
@@ -317,7 +317,7 @@ def test_beyond_the_bound_updates_are_added_while_they_are_read(beyond_the_bound
 
 
 @pytest.mark.parametrize("fault", ["too large", "without interactions"])
-def test_beyond_the_bound_the_others_are_read_again_where_the_contract_refuses_one(beyond_the_bound, fault):
+def test_beyond_the_bound_the_others_are_read_again_if_the_contract_refuses_one(beyond_the_bound, fault):
     world = beyond_the_bound
     data = BAD_UPDATES[fault][0](world.update("birch"))
     deliveries = [world.delivery(each, data if each == "birch" else None) for each in CLIENTS]
@@ -328,7 +328,7 @@ def test_beyond_the_bound_the_others_are_read_again_where_the_contract_refuses_o
     assert +reads == {"ash": 2, "birch": 1, "cedar": 2, "elm": 2}
 
 
-def test_beyond_the_bound_a_client_that_delivers_twice_is_not_counted_twice(beyond_the_bound):
+def test_beyond_the_bound_a_client_that_delivers_twice_is_counted_once(beyond_the_bound):
     deliveries = [beyond_the_bound.delivery(each) for each in ("ash", "birch", "birch", "cedar")]
     merged = beyond_the_bound.merge(deliveries)
     assert merged.accepted == ("ash", "cedar")

@@ -1,4 +1,4 @@
-"""The coordinator's store: one key a silo, one silo a key, and no silent change."""
+"""The coordinator's trusted keys: one key a silo, one silo a key, and no silent change."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_trusted_keys_are_found_by_name(store):
     assert store.trust("ash.de", ash) is None
     assert store.key_of("ash.de") == ash
     assert list(store.keys().items()) == [("ash.de", ash), ("birch", birch)]
-    # Another process sees the same.
+    # Another process reads the same.
     assert TrustStore(store.home).key_of("birch") == birch
 
 
-def test_the_same_key_again_changes_nothing(store):
+def test_trusting_the_same_key_again_changes_nothing(store):
     key = public()
     store.trust("ash", key)
     assert store.trust("ash", key) is None
@@ -72,7 +72,7 @@ def test_a_removed_silo_is_not_trusted(store):
 
 
 @pytest.mark.parametrize("name", ["", "../ash", "a/b", ".ash", "Ash", "a" * 201, "ash\n"])
-def test_a_name_is_a_client_id(store, name):
+def test_a_silo_s_name_is_a_client_id(store, name):
     for act in (lambda: store.trust(name, public()), lambda: store.key_of(name), lambda: store.remove(name)):
         with pytest.raises(InvalidInput, match="no name of a silo"):
             act()

@@ -16,7 +16,7 @@ import pytest
 from models.errors import InvalidInput, SourceUnavailable
 from tasks.datasets.fetch_movielens import Fetched, Sources, fetch_ml_100k
 
-# A plain item, the one without a title, one with accents, one with a suffix.
+# An ordinary item, the one without a title, one with accents, one with a suffix.
 U_DATA = "196\t543\t3\t881250949\n186\t1\t5\t891717742\n196\t1412\t1\t881250949\n"
 U_ITEM = """\
 1|Toy Story (1995)|01-Jan-1995||http://x/Toy%20Story%20(1995)|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0
@@ -72,7 +72,7 @@ def grouplens_zip(item: str = U_ITEM, user: str = U_USER) -> bytes:
 
 
 def recbole_wheel(inter: str = INTER) -> bytes:
-    """A wheel that pip accepts."""
+    """Return a wheel that pip accepts."""
     folder = "recbole/dataset_example/ml-100k/ml-100k"
     info = "recbole-1.2.1.dist-info"
     files = {
@@ -94,7 +94,7 @@ def sha256(data: str | bytes) -> str:
 
 
 class Site:
-    """A web site on this machine that serves a folder and counts what it was asked for."""
+    """A web site on this machine that serves a folder and counts its requests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -127,7 +127,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def sources(site: Site, tmp_path: Path) -> Sources:
-    """Both sources in reach: the site has the archive, a local folder the wheel."""
+    """Make both sources reachable: the site has the archive, a local folder the wheel."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     (site.folder / "ml-100k.zip").write_bytes(grouplens_zip())
@@ -159,7 +159,7 @@ def assert_normal(fetched: Fetched) -> None:
     assert sorted(path.name for path in fetched.folder.iterdir()) == sorted([*texts, "source.json"])
 
 
-def test_the_official_archive_comes_first(site, sources, tmp_path):
+def test_the_official_archive_is_tried_first(site, sources, tmp_path):
     lines: list[str] = []
     fetched = fetch_ml_100k(tmp_path / "out", sources=sources, announce=lines.append)
     assert_normal(fetched)
@@ -168,7 +168,7 @@ def test_the_official_archive_comes_first(site, sources, tmp_path):
     assert lines == [f"Fetching MovieLens-100K from {site.url}"]
 
 
-def test_the_wheel_gives_the_same_files_where_the_site_has_none(site, sources, tmp_path):
+def test_the_wheel_gives_the_same_files_if_the_site_has_none(site, sources, tmp_path):
     take_down(site)
     lines: list[str] = []
     fetched = fetch_ml_100k(tmp_path / "out", sources=sources, announce=lines.append)
@@ -179,11 +179,11 @@ def test_the_wheel_gives_the_same_files_where_the_site_has_none(site, sources, t
 
 def test_intact_files_are_kept_without_a_download(site, sources, tmp_path):
     first = fetch_ml_100k(tmp_path / "out", sources=sources)
-    asked = len(site.requests)
+    requests = len(site.requests)
     again = fetch_ml_100k(tmp_path / "out", sources=sources)
     assert not again.downloaded
     assert (again.files, again.source) == (first.files, first.source)
-    assert len(site.requests) == asked == 1
+    assert len(site.requests) == requests == 1
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "note"])
@@ -226,7 +226,7 @@ def test_without_any_source_each_is_named_with_its_reason(site, sources, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "wheels"]
 
 
-def test_a_server_that_is_not_there(site, sources, tmp_path):
+def test_an_absent_server_is_named(site, sources, tmp_path):
     unused = Sources(**{**vars(sources), "url": "http://127.0.0.1:9/ml-100k.zip"})
     lines: list[str] = []
     fetched = fetch_ml_100k(tmp_path / "out", sources=unused, announce=lines.append)
@@ -234,14 +234,14 @@ def test_a_server_that_is_not_there(site, sources, tmp_path):
     assert fetched.source == "recbole==1.2.1 through pip"
 
 
-def test_a_pip_that_takes_too_long(site, sources, tmp_path):
+def test_a_pip_that_takes_too_long_is_stopped(site, sources, tmp_path):
     take_down(site)
     with pytest.raises(SourceUnavailable, match="pip did not finish"):
         fetch_ml_100k(tmp_path / "out", sources=Sources(**{**vars(sources), "pip_timeout_s": 0.01}))
 
 
 @pytest.mark.parametrize("kind", ["grouplens", "wheel"])
-def test_an_archive_downloaded_by_hand(site, sources, tmp_path, kind):
+def test_an_archive_downloaded_by_hand_is_used(site, sources, tmp_path, kind):
     archive = tmp_path / "by-hand"
     archive.write_bytes(grouplens_zip() if kind == "grouplens" else recbole_wheel())
     fetched = fetch_ml_100k(tmp_path / "out", archive=archive, sources=sources)
@@ -250,7 +250,7 @@ def test_an_archive_downloaded_by_hand(site, sources, tmp_path, kind):
     assert site.requests == []
 
 
-def test_an_archive_of_something_else(sources, tmp_path):
+def test_an_archive_of_other_data_is_refused(sources, tmp_path):
     archive = tmp_path / "holiday.zip"
     archive.write_bytes(zipped({"beach.jpg": b"sun"}))
     with pytest.raises(InvalidInput, match=r"holiday\.zip is neither") as caught:
@@ -260,7 +260,7 @@ def test_an_archive_of_something_else(sources, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_archive_that_does_not_exist(sources, tmp_path):
+def test_a_missing_archive_is_named(sources, tmp_path):
     with pytest.raises(InvalidInput, match=r"none\.zip cannot be read: No such file"):
         fetch_ml_100k(tmp_path / "out", archive=tmp_path / "none.zip", sources=sources)
 
@@ -274,7 +274,7 @@ def test_an_archive_that_does_not_exist(sources, tmp_path):
         (grouplens_zip(item="1|Toy Story (1995)|01-Jan-1995||http://x|0|1\n"), "not in the expected form"),
     ],
 )
-def test_an_archive_with_the_right_checksum_and_wrong_content(sources, tmp_path, data, complaint):
+def test_an_archive_with_the_right_checksum_and_wrong_content_is_refused(sources, tmp_path, data, complaint):
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(InvalidInput, match=complaint):
@@ -284,7 +284,7 @@ def test_an_archive_with_the_right_checksum_and_wrong_content(sources, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_in_the_wheel_has_its_own_checksum(sources, tmp_path):
+def test_a_file_in_the_wheel_is_checked_against_its_own_checksum(sources, tmp_path):
     wheel = recbole_wheel(inter=INTER.replace("\t5\t", "\t4\t"))
     (tmp_path / "a.whl").write_bytes(wheel)
     other = Sources(**{**vars(sources), "wheel_sha256": sha256(wheel)})
@@ -292,7 +292,7 @@ def test_a_file_in_the_wheel_has_its_own_checksum(sources, tmp_path):
         fetch_ml_100k(tmp_path / "out", archive=tmp_path / "a.whl", sources=other)
 
 
-def test_a_folder_with_other_things_is_left_alone(sources, tmp_path):
+def test_a_folder_with_other_files_is_left_alone(sources, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine", encoding="utf-8")

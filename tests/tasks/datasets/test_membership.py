@@ -1,4 +1,4 @@
-"""What a coordinator knows of silos elsewhere: their names and the catalogue."""
+"""What a coordinator knows of remote silos: their names and the catalogue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def items(tmp_path: Path) -> Path:
     return path
 
 
-def test_silos_are_clients_of_which_nothing_but_the_name_is_known(tmp_path: Path, items: Path) -> None:
+def test_of_remote_silos_only_the_names_are_known(tmp_path: Path, items: Path) -> None:
     found = open_membership(Home(tmp_path / "home"), items, SILOS)
     assert [client.id for client in found.clients] == ["ash", "birch", "cedar"]
     assert {(client.users, client.interactions, client.sha256) for client in found.clients} == {(0, 0, "")}
@@ -34,7 +34,7 @@ def test_silos_are_clients_of_which_nothing_but_the_name_is_known(tmp_path: Path
 
 def test_equal_catalogues_and_names_have_equal_digests(tmp_path: Path, items: Path) -> None:
     one = open_membership(Home(tmp_path / "home"), items, SILOS)
-    assert open_membership(Home(tmp_path / "home"), items, SILOS) == one  # from what is kept
+    assert open_membership(Home(tmp_path / "home"), items, SILOS) == one  # from what is stored
     copy = tmp_path / "copy.parquet"
     pd.read_csv(items).to_parquet(copy)
     two = open_membership(Home(tmp_path / "other"), copy, tuple(sorted(SILOS)))
@@ -47,7 +47,7 @@ def test_equal_catalogues_and_names_have_equal_digests(tmp_path: Path, items: Pa
 @pytest.mark.parametrize(
     "silos", [(), ("ash", "ash"), ("../ash",), ("Ash",), ("",), ("ash", "a/b"), ("a" * 201,)]
 )
-def test_names_that_are_none_are_refused(tmp_path: Path, items: Path, silos: tuple[str, ...]) -> None:
+def test_invalid_names_are_refused(tmp_path: Path, items: Path, silos: tuple[str, ...]) -> None:
     with pytest.raises(InvalidInput, match=r"runner\.silos"):
         open_membership(Home(tmp_path / "home"), items, silos)
     assert not (tmp_path / "home").exists()

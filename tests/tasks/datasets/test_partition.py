@@ -50,7 +50,7 @@ def refusal(
     users: str | None = None,
     name: str = "interactions.csv",
 ) -> InvalidInput:
-    """The error for these contents; asserts that it left nothing behind."""
+    """Return the error for these contents. Assert that nothing was left behind."""
     folder = folder / "case"
     folder.mkdir()
     data = interactions.encode() if isinstance(interactions, str) else interactions
@@ -88,11 +88,11 @@ def test_each_client_gets_the_rows_of_its_users_in_source_order(tmp_path, files)
     assert servants["timestamp"].dtype == "int64"
 
 
-def test_the_catalogue_follows_the_items_file_and_says_nothing_of_users(tmp_path, files):
+def test_the_catalogue_follows_the_items_file_and_holds_nothing_of_users(tmp_path, files):
     made = make_partition(files["interactions"], tmp_path / "out", ByUser(), items=files["items"])
     assert made.catalog.ids == ("c", "a", "b", "d")
     items = read_items(made)
-    # An empty title is the id.
+    # An empty title is replaced by the id.
     assert items["title"].tolist() == ["Casablanca", "Amélie, the film", "b", "Dune"]
     assert items.columns.tolist() == ["item_id", "title", "genres"]
 
@@ -151,7 +151,7 @@ def test_equal_files_give_equal_bytes(tmp_path, files):
     assert len(contents[0]) == 4
 
 
-def test_the_digest_changes_with_one_rating(tmp_path, files):
+def test_the_digest_changes_with_a_single_rating(tmp_path, files):
     first = make_partition(files["interactions"], tmp_path / "one", ByUser())
     files["interactions"].write_text(INTERACTIONS.replace("3.5", "3"), encoding="utf-8")
     second = make_partition(files["interactions"], tmp_path / "two", ByUser())
@@ -169,13 +169,13 @@ def test_by_user_makes_a_client_of_every_user(tmp_path, files):
     ]
 
 
-def test_by_column_of_the_interactions(tmp_path, files):
+def test_by_column_of_the_interactions_makes_a_client_of_each_value(tmp_path, files):
     made = make_partition(files["interactions"], tmp_path / "out", ByColumn("mood"), users=files["users"])
     assert [(each.id, each.interactions) for each in made.clients] == [("glad", 2), ("sad", 2)]
     assert "mood" not in read_interactions(made.clients[0]).columns
 
 
-def test_random_deals_users_evenly_and_by_seed_alone(tmp_path):
+def test_at_random_deals_users_evenly_and_by_seed_alone(tmp_path):
     users = [f"u{i}" for i in range(23)]
     rows = [f"{user},i{j}" for user in users for j in range(2)]
     members = {}
@@ -193,7 +193,7 @@ def test_random_deals_users_evenly_and_by_seed_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tsv", "inter", "parquet", "bom", "crlf"])
-def test_other_kinds_of_file_give_the_same_partition(tmp_path, files, kind):
+def test_other_file_formats_give_the_same_partition(tmp_path, files, kind):
     expected = make_partition(files["interactions"], tmp_path / "csv", ByUser())
     frame = pd.read_csv(files["interactions"])
     path = tmp_path / ("interactions.csv" if kind in ("bom", "crlf") else f"interactions.{kind}")
@@ -221,7 +221,7 @@ def test_whole_numbers_of_parquet_are_ids_without_a_point(tmp_path):
     assert [each.id for each in made.clients] == ["user-7", "user-8"]
 
 
-def test_ids_of_text_files_stay_as_they_are_written(tmp_path):
+def test_ids_of_text_files_are_kept_as_written(tmp_path):
     path = tmp_path / "interactions.csv"
     path.write_text("item_id,user_id\n007,NA\n7,null\n", encoding="utf-8")
     made = make_partition(path, tmp_path / "out", ByUser())
@@ -246,7 +246,7 @@ def test_ids_of_text_files_stay_as_they_are_written(tmp_path):
 )
 def test_timestamps_are_seconds_since_1970_utc(tmp_path, written, seconds):
     path = tmp_path / "interactions.csv"
-    # Beside a date every number takes the same road as it does alone.
+    # Next to a date, a number is parsed as it is alone.
     path.write_text(
         f"user_id,item_id,timestamp\na,x,{written}\na,y,1970-01-01\n",
         encoding="utf-8",
@@ -268,15 +268,15 @@ GOOD = "u,a,1,1\n"
         (HEADER + GOOD + ",b,1,1\n", 3, "user_id is empty"),
         (HEADER + GOOD + "u,  ,1,1\n", 3, "item_id is empty"),
         (HEADER + GOOD + "u,b,,1\n", 3, "rating (empty) is not a finite number"),
-        (HEADER + GOOD + "u,b,good,1\n", 3, "rating 'good' is not a finite number"),
-        (HEADER + GOOD + "u,b,nan,1\n", 3, "rating 'nan' is not a finite number"),
-        (HEADER + GOOD + "u,b,inf,1\n", 3, "rating 'inf' is not a finite number"),
+        *(
+            (HEADER + GOOD + f"u,b,{rating},1\n", 3, f"rating '{rating}' is not a finite number")
+            for rating in ("good", "nan", "inf")
+        ),
         (HEADER + GOOD + "u,b,1,\n", 3, "timestamp (empty) is neither"),
-        (HEADER + GOOD + "u,b,1,yesterday\n", 3, "timestamp 'yesterday' is neither"),
-        (HEADER + GOOD + "u,b,1,now\n", 3, "timestamp 'now' is neither"),
-        (HEADER + GOOD + "u,b,1,1999-02-30\n", 3, "timestamp '1999-02-30' is neither"),
-        (HEADER + GOOD + "u,b,1,inf\n", 3, "timestamp 'inf' is neither"),
-        (HEADER + GOOD + "u,b,1,881250949000\n", 3, "timestamp '881250949000' is neither"),
+        *(
+            (HEADER + GOOD + f"u,b,1,{moment}\n", 3, f"timestamp '{moment}' is neither")
+            for moment in ("yesterday", "now", "1999-02-30", "inf", "881250949000")
+        ),
         (
             HEADER + GOOD + "v,a,1,1\nu,b,1,1\nu,a,2,2\n",
             5,
@@ -352,24 +352,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, rule):
         make_partition(tmp_path / name, tmp_path / "out", ByUser())
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_not_accepted_as_a_file(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InvalidInput, match=r"folder\.csv: the file cannot be read"):
         make_partition(tmp_path / "folder.csv", tmp_path / "out", ByUser())
 
 
-def test_a_quotation_mark_that_is_never_closed_in_a_long_file(tmp_path):
+def test_an_unclosed_quotation_mark_in_a_long_file_is_refused(tmp_path):
     error = refusal('user_id,item_id\nu,"a\n' + "v,b\n" * 1_000_000, tmp_path)
     assert "cannot be parsed" in error.rule or "line break" in error.rule
 
 
-def test_an_item_unknown_to_the_items_file(tmp_path):
+def test_an_item_unknown_to_the_items_file_is_refused(tmp_path):
     error = refusal("user_id,item_id\nu,a\nu,b\nv,b\n", tmp_path, items="item_id,title\na,A\n")
     assert error.row == 3
     assert "item 'b' is not in the items file" in error.rule
 
 
-def test_an_item_listed_twice(tmp_path):
+def test_a_repeated_item_is_refused(tmp_path):
     error = refusal("user_id,item_id\nu,a\n", tmp_path, items="item_id,title\na,A\nb,B\na,C\n")
     assert (error.file.name, error.row) == ("items.csv", 4)
     assert "item_id 'a' already occurs in row 2" in error.rule
@@ -396,32 +396,32 @@ USER_ROWS = "user_id,work\nu,x\nv,y\n"
         ("u,a\nv,a\n", "user_id,age,sex\nu,1,f\n", "users.csv", None, "users.csv has age, sex"),
     ],
 )
-def test_users_that_cannot_be_assigned(tmp_path, interactions, users, file, row, rule):
+def test_users_that_cannot_be_assigned_are_refused(tmp_path, interactions, users, file, row, rule):
     error = refusal("user_id,item_id\n" + interactions, tmp_path, ByColumn("work"), users=users)
     assert (error.file.name, error.row) == (file, row)
     assert rule in error.rule
 
 
-def test_a_column_that_does_not_exist_lists_those_that_do(tmp_path):
+def test_an_unknown_column_is_refused_with_the_known_ones(tmp_path):
     error = refusal("user_id,item_id,mood\nu,a,x\n", tmp_path, ByColumn("work"))
     assert "no column 'work'" in error.rule
     assert "interactions.csv has mood" in error.rule
     assert "--users" in error.next_step
 
 
-def test_a_user_with_two_values_in_the_interactions(tmp_path):
+def test_a_user_with_two_values_in_the_interactions_is_refused(tmp_path):
     text = "user_id,item_id,mood\nu,a,sad\nv,a,glad\nv,b,glad\nu,c,glad\n"
     error = refusal(text, tmp_path, ByColumn("mood"))
     assert error.row == 5
     assert "user 'u' has mood 'glad', but 'sad' in row 2" in error.rule
 
 
-def test_users_whose_ids_give_one_client_id(tmp_path):
+def test_two_values_that_give_one_client_id_are_refused(tmp_path):
     error = refusal("user_id,item_id\nA,a\na,a\n", tmp_path, ByUser())
     assert "the user ids 'A' and 'a' give the same client id 'user-a'" in error.rule
 
 
-def test_more_clients_than_users(tmp_path):
+def test_more_clients_than_users_are_refused(tmp_path):
     error = refusal("user_id,item_id\nu,a\nv,a\n", tmp_path, ByChance(5))
     assert "5 clients for 2 users would leave 3 clients empty" in error.rule
     assert "--random 2" in error.next_step
@@ -437,16 +437,16 @@ def test_more_clients_than_users(tmp_path):
         ("v1.2_b", "v1.2_b"),
     ],
 )
-def test_slug(value, expected):
+def test_a_slug_is_safe_in_paths(value, expected):
     assert slug(value) == expected
 
 
-def test_a_value_in_another_script_still_has_a_safe_id():
+def test_a_value_in_another_script_gets_a_safe_id():
     expected = hashlib.sha256("医生".encode()).hexdigest()[:12]
     assert slug("医生") == f"x-{expected}"
 
 
-def test_a_folder_that_is_no_partition_is_left_alone(tmp_path, files):
+def test_a_folder_that_is_not_a_partition_is_left_alone(tmp_path, files):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine", encoding="utf-8")
@@ -467,7 +467,7 @@ def test_an_empty_folder_is_filled(tmp_path, files):
     assert len(make_partition(files["interactions"], tmp_path / "out", ByUser()).clients) == 3
 
 
-def test_a_partition_is_replaced_only_when_asked_to(tmp_path, files):
+def test_a_partition_is_replaced_only_on_request(tmp_path, files):
     out = tmp_path / "out"
     old = make_partition(files["interactions"], out, ByUser())
     with pytest.raises(InvalidInput, match=r"already holds a partition\. Give --force"):
@@ -493,6 +493,6 @@ def test_a_failed_replacement_keeps_the_old_partition(tmp_path, files):
     assert open_partition(out).digest == old.digest
 
 
-def test_a_file_beside_out_in_the_way_of_its_parent(tmp_path, files):
+def test_a_file_in_the_place_of_the_parent_folder_is_refused(tmp_path, files):
     with pytest.raises(InvalidInput, match="cannot be made"):
         make_partition(files["interactions"], files["users"] / "out", ByUser())

@@ -1,4 +1,4 @@
-"""The reader of partitions: nothing damaged gets past it."""
+"""The reader of partitions refuses every kind of damage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def partition(tmp_path: Path) -> Partition:
 
 
 def change(partition: Partition, **changes: object) -> None:
-    """Rewrites manifest entries with a digest that fits, as someone who wants to deceive would."""
+    """Rewrite manifest entries with a digest that fits, as somebody who wants to deceive would."""
     path = partition.root / "partition.json"
     manifest = json.loads(path.read_text(encoding="utf-8")) | changes
     manifest["digest"] = digest_of({"catalog": manifest["catalog"], "clients": manifest["clients"]})
@@ -34,7 +34,7 @@ def entries(partition: Partition, key: str):
     return json.loads((partition.root / "partition.json").read_text(encoding="utf-8"))[key]
 
 
-def test_what_was_written_is_read(partition):
+def test_a_partition_is_read_as_it_was_written(partition):
     opened = open_partition(str(partition.root))
     assert opened == partition
     assert opened.catalog.ids == ("x", "y")
@@ -53,19 +53,19 @@ def test_a_moved_partition_still_opens(partition, tmp_path):
     assert len(read_interactions(opened.clients[1])) == 1
 
 
-def test_a_client_that_does_not_exist(partition):
+def test_an_unknown_client_is_refused(partition):
     with pytest.raises(NotFound, match="no client 'user-eve'"):
         partition.client("user-eve")
 
 
-def test_a_missing_folder_says_how_to_make_one(tmp_path):
+def test_a_missing_folder_is_refused_with_the_command_that_makes_one(tmp_path):
     with pytest.raises(NotFound, match="the folder does not exist") as caught:
         open_partition(tmp_path / "nowhere")
     assert "fedrec data fetch ml-100k" in caught.value.next_step
     assert "fedrec data partition" in caught.value.next_step
 
 
-def test_a_folder_without_a_manifest(tmp_path):
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
     with pytest.raises(NotFound, match=r"it has no partition\.json"):
         open_partition(tmp_path)
 
@@ -74,7 +74,7 @@ def test_a_folder_without_a_manifest(tmp_path):
     "content",
     [b"", b"{", b"[]", b"\xff\xfe", b"{}", b'{"format": 2}', b'{"format": 1, "digest": "x"}', b"null"],
 )
-def test_a_damaged_manifest(partition, content):
+def test_a_damaged_manifest_is_refused(partition, content):
     (partition.root / "partition.json").write_bytes(content)
     with pytest.raises(CorruptArtifact, match=r"partition\.json"):
         open_partition(partition.root)
@@ -97,7 +97,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(partition, client_id):
         open_partition(partition.root)
 
 
-def test_a_path_that_is_not_the_clients_own(partition):
+def test_a_path_of_another_client_is_refused(partition):
     clients = entries(partition, "clients")
     clients[0]["path"] = clients[1]["path"]
     change(partition, clients=clients)
@@ -105,20 +105,20 @@ def test_a_path_that_is_not_the_clients_own(partition):
         open_partition(partition.root)
 
 
-def test_a_catalogue_that_is_not_the_manifests(partition):
+def test_a_catalogue_other_than_the_manifest_s_is_refused(partition):
     change(partition, catalog=entries(partition, "catalog") | {"digest": "0" * 64})
     with pytest.raises(CorruptArtifact, match="lists other items"):
         open_partition(partition.root)
 
 
-def test_a_changed_catalogue(partition):
+def test_a_changed_catalogue_is_refused(partition):
     partition.items_path.write_bytes(partition.items_path.read_bytes()[:-1])
     with pytest.raises(CorruptArtifact, match=r"item catalogue at .*items\.parquet changed"):
         open_partition(partition.root)
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "missing"])
-def test_damaged_interactions_name_client_and_file(partition, damage):
+def test_damaged_interactions_are_refused_with_client_and_file(partition, damage):
     client = partition.client("user-ann")
     data = client.path.read_bytes()
     if damage == "missing":
@@ -132,11 +132,11 @@ def test_damaged_interactions_name_client_and_file(partition, damage):
     assert caught.value.path == client.path
     assert caught.value.client_id == "user-ann"
     assert str(client.path) in str(caught.value)
-    # The other client is none the worse.
+    # The other client can still be read.
     assert len(read_interactions(partition.client("user-bob"))) == 1
 
 
-def test_right_bytes_that_are_no_parquet(partition):
+def test_a_file_with_the_right_digest_that_is_not_parquet_is_refused(partition):
     client = partition.clients[0]
     client.path.write_bytes(b"text")
     # printf text | sha256sum

@@ -29,7 +29,7 @@ NAMES = ("ash", "birch", "cedar")
 
 @pytest.fixture
 def world(tmp_path: Path) -> tuple[pd.DataFrame, Partition]:
-    """Interactions with many ties in time and in no order, and the partition of them by town."""
+    """Return interactions with many ties in time and in no order, and their partition by town."""
     random = np.random.default_rng(11)
     pairs = random.choice(24 * 40, size=400, replace=False)
     frame = pd.DataFrame(
@@ -46,7 +46,7 @@ def world(tmp_path: Path) -> tuple[pd.DataFrame, Partition]:
 def partition_of(frame: pd.DataFrame, folder: Path) -> Partition:
     folder.mkdir()
     frame.to_csv(folder / "interactions.csv", index=False)
-    # The catalogue is in an order of its own, has an item that nobody knows, and columns besides the title.
+    # The catalogue has an order of its own, an item that nobody used, and columns besides the title.
     items = [f"i{item}" for item in range(40, -1, -1)]
     titles = [f"Film {item}" if item != "i7" else "" for item in items]
     years = [None if item == "i3" else 1990 + number for number, item in enumerate(items)]
@@ -64,7 +64,7 @@ def rows_of(frame: pd.DataFrame, town: str) -> pd.DataFrame:
 
 
 def folder_source(frame: pd.DataFrame, folder: Path) -> FolderSource:
-    """Three files of a folder that hold these rows in order."""
+    """Write these rows in order into three files of a folder."""
     folder.mkdir(parents=True)
     cuts = [0, len(frame) // 5, len(frame) // 2, len(frame)]
     for number in range(3):
@@ -108,7 +108,7 @@ def test_a_snapshot_equals_the_client_of_the_same_name_byte_for_byte(tmp_path, w
 
 
 def test_the_order_of_rows_at_one_time_decides_what_is_held_out(tmp_path, world):
-    """So the test above would notice a source that changed the order."""
+    """This is why the test above would notice a source that changed the order."""
     frame, partition = world
     source = folder_source(rows_of(frame, "ash")[::-1], tmp_path / "ash")
     taken = take_snapshot(source, partition.items_path, "ash", tmp_path / "job")
@@ -117,7 +117,7 @@ def test_the_order_of_rows_at_one_time_decides_what_is_held_out(tmp_path, world)
     assert ours.test_items.tolist() != theirs.test_items.tolist()
 
 
-def test_a_database_gives_the_client_of_rows_by_user_time_and_item(
+def test_a_database_gives_the_client_of_rows_sorted_by_user_time_and_item(
     tmp_path, world, postgres_server, postgres_url, monkeypatch
 ):
     frame, _ = world
@@ -141,7 +141,7 @@ def test_a_database_gives_the_client_of_rows_by_user_time_and_item(
     assert password.encode() not in written
 
 
-def test_a_job_keeps_its_snapshot_whatever_the_source_holds_by_now(tmp_path, world):
+def test_a_job_keeps_its_snapshot_when_the_source_changes(tmp_path, world):
     frame, partition = world
     source = folder_source(rows_of(frame, "ash"), tmp_path / "ash")
     first = take_snapshot(source, partition.items_path, "ash", tmp_path / "snapshots" / "job-1")
@@ -155,8 +155,8 @@ def test_a_job_keeps_its_snapshot_whatever_the_source_holds_by_now(tmp_path, wor
     assert other.client("ash").interactions == first.client("ash").interactions - 5
 
 
-def test_one_of_two_that_take_it_at_once_wins_for_both(tmp_path, world, monkeypatch):
-    """The second sees other rows, but it waits for the first and gets the first one's."""
+def test_two_processes_that_take_a_snapshot_at_once_get_the_same_one(tmp_path, world, monkeypatch):
+    """The second sees other rows, but it waits for the first and gets its snapshot."""
     frame, partition = world
     rows = rows_of(frame, "ash")
     sources = [folder_source(rows, tmp_path / "1"), folder_source(rows[:-5], tmp_path / "2")]
@@ -198,7 +198,7 @@ def test_an_unknown_item_is_refused_by_the_contract_with_its_rows(tmp_path, worl
     assert [int(key) for key in outcome.breaches[0].keys] == [3, 60]
 
 
-def test_nothing_is_left_when_the_source_breaks_a_rule(tmp_path, world):
+def test_nothing_is_left_if_the_source_breaks_a_rule(tmp_path, world):
     frame, partition = world
     rows = pd.concat([rows_of(frame, "ash"), rows_of(frame, "ash")[:1]])
     source = folder_source(rows, tmp_path / "ash")
@@ -206,13 +206,13 @@ def test_nothing_is_left_when_the_source_breaks_a_rule(tmp_path, world):
     with pytest.raises(InvalidInput, match=r"part-2\.parquet, row \d+: .* row 1 of part-0\.parquet"):
         take_snapshot(source, partition.items_path, "ash", folder)
     assert [path.name for path in folder.parent.iterdir()] == [".lock"]
-    # Once the source is mended, the same job gets its snapshot.
+    # Once the source is corrected, the same job gets its snapshot.
     shutil.rmtree(source.folder)
     folder_source(rows[:-1], source.folder)
     assert take_snapshot(source, partition.items_path, "ash", folder).client("ash").users == 8
 
 
-def test_nobody_else_reads_it(tmp_path, world):
+def test_only_the_owner_can_read_it(tmp_path, world):
     frame, partition = world
     source = folder_source(rows_of(frame, "ash"), tmp_path / "ash")
     take_snapshot(source, partition.items_path, "ash", tmp_path / "snapshots" / "job")
@@ -229,29 +229,29 @@ class TestWhatIsThereAlready:
     def take(self, taken: Partition, items: Path, name: str = "ash") -> None:
         take_snapshot(FolderSource(Path("/unused")), items, name, taken.root)
 
-    def test_of_another_client(self, taken, world):
+    def test_of_another_client_is_refused(self, taken, world):
         with pytest.raises(CatalogMismatch, match="is of client ash, not of birch"):
             self.take(taken, world[1].items_path, "birch")
 
-    def test_for_other_items(self, taken, world, tmp_path):
+    def test_for_other_items_is_refused(self, taken, world, tmp_path):
         items = tmp_path / "items.csv"
         pd.DataFrame({"item_id": world[1].catalog.ids[::-1]}).to_csv(items, index=False)
         with pytest.raises(CatalogMismatch, match="A job's catalogue never changes"):
             self.take(taken, items)
 
     @pytest.mark.parametrize("file", ["partition.json", "items.parquet"])
-    def test_but_damaged(self, taken, world, file):
+    def test_with_damage_is_refused(self, taken, world, file):
         (taken.root / file).write_bytes(b"{}")
         with pytest.raises(CorruptArtifact, match=r"snapshot .* is damaged") as error:
             self.take(taken, world[1].items_path)
         assert "start a new job" in error.value.next_step
 
-    def test_but_without_its_manifest(self, taken, world):
+    def test_without_its_manifest_is_refused(self, taken, world):
         (taken.root / "partition.json").unlink()
         with pytest.raises(CorruptArtifact, match="is damaged"):
             self.take(taken, world[1].items_path)
 
-    def test_a_name_that_leads_elsewhere(self, taken, world):
+    def test_under_a_name_that_leads_elsewhere_is_refused(self, taken, world):
         with pytest.raises(InvalidInput, match="is not a client id"):
             self.take(taken, world[1].items_path, "../ash")
 
@@ -266,13 +266,13 @@ class TestForgetting:
             take_snapshot(source, partition.items_path, "ash", folder / job)
         return folder
 
-    def test_leaves_the_jobs_that_stay_and_nothing_half_made(self, folder):
+    def test_keeps_the_given_jobs_and_nothing_unfinished(self, folder):
         # What a killed process leaves behind.
         (folder / ".job-4.abc" / "new").mkdir(parents=True)
         assert forget_snapshots(folder, {"job-2", "job-9"}) == ["job-1", "job-3"]
         assert sorted(path.name for path in folder.iterdir()) == [".lock", "job-2"]
         assert open_partition(folder / "job-2").clients[0].id == "ash"
 
-    def test_where_there_is_nothing(self, tmp_path):
+    def test_without_snapshots_does_nothing(self, tmp_path):
         assert forget_snapshots(tmp_path / "absent", set()) == []
         assert not (tmp_path / "absent").exists()

@@ -14,7 +14,7 @@ HEADER = "user_id,item_id,rating,timestamp\n"
 
 
 def rows(found: SourceRows) -> list[tuple]:
-    """The interactions as tuples, in order."""
+    """Return the interactions as tuples, in order."""
     got = found.interactions
     columns = [got.users[got.user_codes], got.items[got.item_codes]]
     columns += [each.tolist() for each in (got.ratings, got.timestamps) if each is not None]
@@ -29,7 +29,7 @@ def folder_of(tmp_path: Path, files: dict[str, str]) -> FolderSource:
     return FolderSource(folder)
 
 
-def test_files_are_read_by_name_and_rows_stay_in_order(tmp_path):
+def test_files_are_read_by_name_and_rows_keep_their_order(tmp_path):
     source = folder_of(
         tmp_path,
         {
@@ -53,7 +53,7 @@ def test_files_are_read_by_name_and_rows_stay_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tsv", "parquet"])
-def test_other_forms_give_the_same(tmp_path, kind):
+def test_other_file_formats_give_the_same_rows(tmp_path, kind):
     folder = tmp_path / "shop"
     folder.mkdir()
     frames = [
@@ -106,13 +106,13 @@ def test_a_broken_rule_is_named_with_file_and_row(tmp_path, files, place, row, r
     assert rule in error.value.rule
 
 
-def test_a_folder_inside_would_be_overlooked(tmp_path):
+def test_a_folder_inside_is_refused_because_it_would_be_ignored(tmp_path):
     source = folder_of(tmp_path, {"a.csv": HEADER + "u,a,1,1\n"})
     (source.folder / "year=2024").mkdir()
     with pytest.raises(InvalidInput, match=r"year=2024: only files directly in"):
         read_source(source)
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match=r"cannot be read: No such file.*source\.folder"):
         read_source(FolderSource(tmp_path / "absent"))

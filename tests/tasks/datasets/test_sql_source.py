@@ -21,14 +21,14 @@ from tests.servers.free_port import free_port
 
 
 def rows(found: SourceRows) -> list[tuple]:
-    """The interactions as tuples, in order."""
+    """Return the interactions as tuples, in order."""
     got = found.interactions
     columns = [got.users[got.user_codes], got.items[got.item_codes]]
     columns += [each.tolist() for each in (got.ratings, got.timestamps) if each is not None]
     return list(zip(*columns, strict=True))
 
 
-# Bought at one moment: only a fixed order tells which of Ann's was the last.
+# Bought at one moment: only a fixed order decides which of Ann's purchases was the last.
 PURCHASES = [
     ("ann", 30, 4, "2020-01-02 00:00:00+00"),
     ("ann", 7, 5, "2020-01-02 01:00:00+01"),
@@ -51,7 +51,7 @@ QUERY = (
 
 @pytest.fixture
 def shop(postgres_server, postgres_url, monkeypatch) -> sa.URL:
-    """A database with purchases; its password is in the environment and not in the URL."""
+    """Return a database with purchases. Its password is in the environment and not in the URL."""
     url = sa.make_url(postgres_url)
     with postgres_server.connect(url.database) as connection:
         connection.execute(
@@ -71,7 +71,7 @@ def without_password(url: sa.URL) -> str:
 class TestPostgres:
     @pytest.mark.parametrize("order", ["customer, stars", "stars DESC", "product"])
     @pytest.mark.parametrize("at_once", [50_000, 1, 3])
-    def test_rows_are_sorted_whatever_the_order_and_the_pieces(self, shop, monkeypatch, order, at_once):
+    def test_rows_are_sorted_whatever_their_order_and_pieces(self, shop, monkeypatch, order, at_once):
         monkeypatch.setattr(sql_source, "_ROWS_AT_ONCE", at_once)
         source = SqlSource(without_password(shop), f"{QUERY} ORDER BY {order}")
         assert rows(read_source(source)) == ORDERED
@@ -94,7 +94,7 @@ class TestPostgres:
             ("'u' AS user_id, 'i' AS item_id, 'x:y %s 100%' AS note", [("u", "i")]),
         ],
     )
-    def test_types_of_the_database(self, shop, select, expected):
+    def test_types_of_the_database_are_converted(self, shop, select, expected):
         if not isinstance(expected, list):
             expected = [("u", "i", expected)]
         assert rows(read_source(SqlSource(without_password(shop), f"SELECT {select}"))) == expected
@@ -126,7 +126,7 @@ class TestPostgres:
             ),
         ],
     )
-    def test_a_query_that_breaks_a_rule(self, shop, monkeypatch, query, problem):
+    def test_a_query_that_breaks_a_rule_is_refused(self, shop, monkeypatch, query, problem):
         monkeypatch.setattr(sql_source, "_ROWS_AT_ONCE", 2)
         with pytest.raises(InvalidInput) as error:
             read_source(SqlSource(without_password(shop), query))
@@ -156,20 +156,20 @@ class TestPostgres:
         with pytest.raises(InvalidInput):
             read_source(SqlSource(without_password(shop), "SELEC"))
         with postgres_server.connect("postgres") as connection:
-            asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
             deadline = time.monotonic() + 5
-            while connection.execute(asked, [shop.database]).fetchone() != (0,):
+            while connection.execute(sessions, [shop.database]).fetchone() != (0,):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 
-    def test_a_wrong_password(self, shop, monkeypatch):
+    def test_a_wrong_password_is_refused(self, shop, monkeypatch):
         monkeypatch.setenv("FEDREC_SOURCE_PASSWORD", "not-the-password")
         with pytest.raises(SourceUnavailable, match="password authentication failed") as error:
             read_source(SqlSource(without_password(shop), QUERY))
         assert "FEDREC_SOURCE_PASSWORD" in error.value.next_step
         assert "~/.pgpass" in error.value.next_step
 
-    def test_the_password_may_lie_in_pgpass(self, shop, monkeypatch, tmp_path):
+    def test_the_password_may_be_in_pgpass(self, shop, monkeypatch, tmp_path):
         monkeypatch.delenv("FEDREC_SOURCE_PASSWORD")
         pgpass = tmp_path / "pgpass"
         pgpass.touch(mode=0o600)
@@ -179,7 +179,7 @@ class TestPostgres:
         monkeypatch.setenv("PGPASSFILE", str(pgpass))
         assert rows(read_source(SqlSource(without_password(shop), QUERY))) == ORDERED
 
-    def test_a_server_that_goes_away(self, shop, postgres_server, monkeypatch):
+    def test_a_server_that_goes_away_is_one_clear_error(self, shop, postgres_server, monkeypatch):
         """The connection is cut between two pieces."""
         monkeypatch.setattr(sql_source, "_ROWS_AT_ONCE", 1)
         given = sql_source.converted
@@ -197,17 +197,17 @@ class TestPostgres:
 
 
 class TestUnreachable:
-    def test_a_port_where_nobody_listens(self):
+    def test_a_port_without_a_server_is_named(self):
         url = f"postgresql+psycopg://fedrec@127.0.0.1:{free_port()}/shop"
         with pytest.raises(SourceUnavailable, match="cannot be opened") as error:
             read_source(SqlSource(url, QUERY))
         assert "Check that the database runs" in error.value.next_step
 
-    def test_a_database_that_does_not_exist(self, shop):
+    def test_an_unknown_database_is_named(self, shop):
         with pytest.raises(SourceUnavailable, match='database "absent" does not exist'):
             read_source(SqlSource(without_password(shop.set(database="absent")), QUERY))
 
-    def test_a_file_that_does_not_exist_is_not_made(self, tmp_path):
+    def test_a_missing_file_is_refused_and_not_created(self, tmp_path):
         with pytest.raises(SourceUnavailable, match="does not exist"):
             read_source(SqlSource(f"sqlite:///{tmp_path}/absent.db", QUERY))
         assert list(tmp_path.glob("absent*")) == []
@@ -222,7 +222,7 @@ class TestUnreachable:
             ("sqlite+aiosqlite:///:memory:", "asynchronous driver"),
         ],
     )
-    def test_a_url_of_no_use(self, url, problem):
+    def test_an_unusable_url_is_refused(self, url, problem):
         with pytest.raises(InvalidConfig, match=problem) as error:
             read_source(SqlSource(url, QUERY))
         assert error.value.key == "source.sql.url"
@@ -279,7 +279,7 @@ class TestSqlite:
         return rows(read_source(SqlSource(f"sqlite:///{database}", query)))
 
     @pytest.mark.parametrize("at_once", [50_000, 1])
-    def test_columns_of_mixed_types(self, database, monkeypatch, at_once):
+    def test_columns_of_mixed_types_are_read(self, database, monkeypatch, at_once):
         monkeypatch.setattr(sql_source, "_ROWS_AT_ONCE", at_once)
         monkeypatch.setenv("FEDREC_SOURCE_PASSWORD", "of no use here")
         query = "SELECT u AS user_id, i AS item_id, coalesce(r, 1) AS rating, s AS timestamp FROM t"
@@ -302,13 +302,13 @@ class TestSqlite:
             self.read(database, "DELETE FROM t RETURNING u AS user_id, i AS item_id")
         assert len(self.read(database, "SELECT u AS user_id, i AS item_id FROM t")) == 3
 
-    def test_a_statement_without_rows(self, database):
+    def test_a_statement_without_rows_is_refused(self, database):
         with pytest.raises(InvalidInput, match="Write the query as one SELECT"):
             self.read(database, "DROP TABLE IF EXISTS absent")
 
 
 def test_equal_rows_give_equal_arrays_from_files_and_from_a_database(tmp_path, shop, postgres_server):
-    """The files hold the rows by user, time and item; the database holds them shuffled."""
+    """The files hold the rows by user, time and item. The database holds them shuffled."""
     random = np.random.default_rng(3)
     pairs = random.choice(40 * 30, size=300, replace=False)
     frame = pd.DataFrame(

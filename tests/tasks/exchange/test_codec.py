@@ -1,4 +1,4 @@
-"""Models and updates as bytes: what was written comes back, and nothing else is taken for it."""
+"""Models and updates as bytes: they are read back as written, and no other bytes are accepted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
-from models.recommenders.additive.blend import BlendStatistics
+from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseStatistics
-from models.recommenders.additive.ials import IalsSpec, IalsStatistics, initial_factors
+from models.recommenders.additive.ials import IalsFamily, IalsSpec, IalsStatistics
 from models.recommenders.additive.next_item import NextItemStatistics
 from models.recommenders.items.item_weights import ItemWeights
 from tasks.exchange.codec import decode, decode_model, decode_update, encode, encode_model, encode_update
@@ -68,7 +68,7 @@ def bits(arrays: ItemArrays) -> list[tuple[str, str, tuple[int, ...], bytes]]:
 
 @settings(max_examples=40)
 @given(MODELS)
-def test_a_model_comes_back_bit_by_bit(model):
+def test_a_model_is_read_back_bit_by_bit(model):
     data = encode_model(model)
     back = decode_model(data)
     assert (back.round, back.catalog_digest) == (model.round, model.catalog_digest)
@@ -79,7 +79,7 @@ def test_a_model_comes_back_bit_by_bit(model):
 
 @settings(max_examples=40)
 @given(UPDATES)
-def test_an_update_comes_back_bit_by_bit(update):
+def test_an_update_is_read_back_bit_by_bit(update):
     data = encode_update(update)
     back = decode_update(data)
     assert replace(back, contribution=update.contribution) == update
@@ -101,7 +101,7 @@ def test_facts_that_json_cannot_hold_are_not_written():
 
 
 def refused(data: bytes) -> None:
-    """Each reader either refuses with `CorruptArtifact` or reads; nothing else may come out."""
+    """Assert that each reader either refuses the bytes with `CorruptArtifact` or reads them."""
     for read in (decode_model, decode_update):
         with pytest.raises(CorruptArtifact):
             read(data, "The file")
@@ -175,7 +175,7 @@ def test_metrics_that_would_spoil_the_sum_of_all_clients_are_refused(metrics):
 @pytest.mark.parametrize(
     "facts", ["[]", "3", "null", '"text"', "{}", "not json", "[" * 100_000, '{"kind": []}']
 )
-def test_facts_that_are_none_of_ours_are_refused(facts):
+def test_unknown_facts_are_refused(facts):
     refused(file_with(facts))
 
 
@@ -187,7 +187,7 @@ def test_a_missing_fact_is_named(missing):
         decode_update(file_with(json.dumps(facts)))
 
 
-def test_one_kind_of_file_is_not_taken_for_another():
+def test_one_kind_of_file_is_not_accepted_as_another():
     with pytest.raises(CorruptArtifact, match="The file holds a 'global_model', expected a 'client_update'"):
         decode_update(encode_model(a_model()), "The file")
     with pytest.raises(CorruptArtifact, match="'client_update', expected a 'global_model'"):
@@ -219,7 +219,7 @@ def test_a_wrong_set_of_arrays_is_refused(arrays):
         {"embeddings": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}},
     ],
 )
-def test_a_header_that_promises_more_than_there_is_allocates_nothing(header):
+def test_a_header_that_promises_more_than_the_file_holds_allocates_nothing(header):
     tracemalloc.start()
     refused(raw_file(header, b"\0" * 16))
     refused(struct.pack("<Q", 2**40) + b"{}")
@@ -233,7 +233,7 @@ def an_update_s_facts() -> dict[str, Any]:
 
 
 def file_with(facts: str) -> bytes:
-    """An update's file with these facts, whatever they are."""
+    """Return an update's file with these facts, whatever they are."""
     whole = encode_update(an_update())
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
@@ -247,25 +247,25 @@ def raw_file(header: dict[str, Any], body: bytes) -> bytes:
 
 
 ITEM_MODELS = [
-    initial_factors(3, IalsSpec(dims=2), seed=1),
+    IalsFamily(IalsSpec(dims=2)).initial(3, seed=1),
     ItemWeights.of(np.arange(9.0).reshape(3, 3), 0.5, np.arange(3)),
 ]
 STATISTICS = [
     IalsStatistics.zero(3, IalsSpec(dims=2)),
     EaseStatistics.zero(3),
     NextItemStatistics.zero(3),
-    BlendStatistics.zero(3),
+    BlendFamily(BlendSpec()).nothing(3),
 ]
 
 
 @pytest.mark.parametrize("items", ITEM_MODELS, ids=lambda items: type(items).__name__)
-def test_a_model_of_any_family_comes_back(items: ItemModel) -> None:
+def test_a_model_of_any_family_is_read_back(items: ItemModel) -> None:
     decoded = decode_model(encode_model(GlobalModel(2, "cat", items)))
     assert (type(decoded.items), bits(decoded.items)) == (type(items), bits(items))
 
 
 @pytest.mark.parametrize("part", STATISTICS, ids=lambda part: type(part).__name__)
-def test_statistics_of_any_family_come_back_and_are_no_model(part: ArrayGroup) -> None:
+def test_statistics_of_any_family_are_read_back_and_are_not_a_model(part: ArrayGroup) -> None:
     data = encode_update(replace(an_update(), contribution=Contribution(part)))
     back = decode_update(data).contribution.arrays
     assert (type(back), bits(back)) == (type(part), bits(part))

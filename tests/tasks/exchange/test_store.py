@@ -1,4 +1,4 @@
-"""The exchange: objects named by their content, checked whenever they are read."""
+"""The exchange: objects are named by their content and checked at every read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from models.errors import CorruptArtifact
 from tasks.exchange.store import ArtifactRef, Exchange
+from tests.worlds.damaged_objects import DAMAGES, assert_refused_and_mended
 
 
 @pytest.fixture(params=["file", "memory"])
 def exchange(request, tmp_path: Path) -> Exchange:
-    """An exchange on disk, and one in fsspec's memory to stand for any object store."""
+    """Return an exchange on disk, and one in fsspec's memory that stands for any object store."""
     return Exchange((tmp_path / "x").as_uri() if request.param == "file" else f"memory://{uuid.uuid4().hex}")
 
 
@@ -33,14 +34,14 @@ def stored(tmp_path: Path) -> list[Path]:
     return sorted(path for path in (tmp_path / "x").rglob("*") if path.is_file())
 
 
-def test_an_object_is_named_by_its_content_and_comes_back(exchange):
+def test_an_object_is_named_by_its_content_and_read_back(exchange):
     ref = exchange.put("job/models", b"model")
     digest = hashlib.sha256(b"model").hexdigest()
     assert ref == ArtifactRef(path=f"job/models/{digest}.safetensors", sha256=digest, size=5)
     assert exchange.get(ref) == b"model"
     assert exchange.put("job/models", b"model") == ref
     assert exchange.get(exchange.put("job/models", b"")) == b""
-    # Another process opens the same exchange anew.
+    # Another process opens the same exchange for itself.
     assert Exchange(exchange.url).get(ref) == b"model"
 
 
@@ -59,29 +60,16 @@ def test_nothing_but_the_object_is_left_behind(local, tmp_path):
     assert stored(tmp_path) == [tmp_path / "x" / ref.path]
 
 
-DAMAGES = {
-    "a bit flipped": (lambda data: bytes([data[0] ^ 1]) + data[1:], "has SHA-256"),
-    "truncated": (lambda data: data[:-1], "has 4 bytes, expected 5"),
-    "emptied": (lambda data: b"", "has 0 bytes, expected 5"),
-    "longer": (lambda data: data + b"x", "has 6 bytes, expected 5"),
-}
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_object_is_refused_and_mended_by_storing_it_again(local, tmp_path, damage):
-    change, message = DAMAGES[damage]
-    ref = local.put("job/models", b"model")
-    path = tmp_path / "x" / ref.path
-    path.write_bytes(change(b"model"))
-    with pytest.raises(CorruptArtifact, match=message) as caught:
-        local.get(ref)
-    assert caught.value.path == ref.path
-    local.put("job/models", b"model")
-    assert local.get(ref) == b"model"
-    assert stored(tmp_path) == [path]
+def test_a_damaged_object_is_refused_and_storing_it_again_mends_it(local, tmp_path, damage):
+    def overwrite(ref: ArtifactRef, data: bytes) -> None:
+        (tmp_path / "x" / ref.path).write_bytes(data)
+
+    ref = assert_refused_and_mended(local, damage, overwrite)
+    assert stored(tmp_path) == [tmp_path / "x" / ref.path]
 
 
-def test_a_reference_that_lies_is_refused(exchange):
+def test_a_wrong_reference_is_refused(exchange):
     ref = exchange.put("job/models", b"model")
     for lie in (replace(ref, size=4), replace(ref, sha256="0" * 64), replace(ref, path="job/none")):
         with pytest.raises(CorruptArtifact):
@@ -89,7 +77,7 @@ def test_a_reference_that_lies_is_refused(exchange):
 
 
 class GrownSince(MemoryFileSystem):
-    """A storage whose objects have grown since it was asked for their size."""
+    """A storage whose objects have grown since their size was read."""
 
     protocol = "grown"
     store: ClassVar[dict[str, Any]] = {}
@@ -99,7 +87,7 @@ class GrownSince(MemoryFileSystem):
         return 5
 
 
-def test_of_an_object_that_grows_no_more_is_read_than_it_should_have():
+def test_of_a_growing_object_only_the_expected_bytes_are_read():
     fsspec.register_implementation("grown", GrownSince, clobber=True)
     exchange = Exchange("grown://x")
     ref = exchange.put("job/models", b"model")
@@ -113,7 +101,7 @@ def test_of_an_object_that_grows_no_more_is_read_than_it_should_have():
 
 
 def test_an_object_that_cannot_be_written_leaves_nothing(local, tmp_path):
-    """As on a full disk: the system ends the write in the middle."""
+    """As on a full disk, the system ends the write in the middle."""
     kept = local.put("job/models", b"model")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))

@@ -1,4 +1,4 @@
-"""The exchange on an S3-speaking server process: what lands there, what is refused, what it costs."""
+"""The exchange on a server process that speaks S3: what is stored there and what is refused."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from models.errors import CorruptArtifact
 from tasks.exchange.store import ArtifactRef, Exchange
+from tests.worlds.damaged_objects import DAMAGES, assert_refused_and_mended
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def exchange(bucket_url: str) -> Exchange:
 
 @pytest.fixture
 def s3(object_store, bucket_url):
-    """The bucket seen from outside: (client, bucket)."""
+    """Return a client and the bucket, to inspect the store from outside."""
     return object_store.client(), bucket_url.removeprefix("s3://")
 
 
@@ -62,7 +63,7 @@ def test_another_process_finds_the_server_by_the_environment_alone(exchange):
     assert exchange.get(ArtifactRef(done.stdout.strip(), digest, 6)) == b"model!"
 
 
-def test_what_another_party_writes_is_seen_after_a_listing(exchange, s3):
+def test_objects_of_another_party_are_found_after_a_listing(exchange, s3):
     client, bucket = s3
     exchange.put("job/updates", b"one")
     exchange._files.ls(f"{bucket}/fedrec/job/updates")
@@ -72,7 +73,7 @@ def test_what_another_party_writes_is_seen_after_a_listing(exchange, s3):
     assert exchange.get(ref) == b"two"
 
 
-def test_missing(exchange, object_store):
+def test_a_missing_object_is_refused_until_it_is_stored_again(exchange, object_store):
     ref = exchange.put("job/models", b"model")
     object_store.client().delete_object(Bucket=exchange.url.split("/")[2], Key=f"fedrec/{ref.path}")
     with pytest.raises(CorruptArtifact, match="is missing from the exchange") as caught:
@@ -82,30 +83,19 @@ def test_missing(exchange, object_store):
     assert exchange.get(ref) == b"model"
 
 
-DAMAGES = {
-    "a bit flipped": (lambda data: bytes([data[0] ^ 1]) + data[1:], "has SHA-256"),
-    "truncated": (lambda data: data[:-1], "has 4 bytes, expected 5"),
-    "emptied": (lambda data: b"", "has 0 bytes, expected 5"),
-    "longer": (lambda data: data + b"x", "has 6 bytes, expected 5"),
-}
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_object_is_refused_and_mended_by_storing_it_again(exchange, s3, damage):
-    change, message = DAMAGES[damage]
+def test_a_damaged_object_is_refused_and_storing_it_again_mends_it(exchange, s3, damage):
     client, bucket = s3
-    ref = exchange.put("job/models", b"model")
-    client.put_object(Bucket=bucket, Key=f"fedrec/{ref.path}", Body=change(b"model"))
-    with pytest.raises(CorruptArtifact, match=message) as caught:
-        exchange.get(ref)
-    assert caught.value.path == ref.path
-    exchange.put("job/models", b"model")
-    assert exchange.get(ref) == b"model"
+
+    def overwrite(ref: ArtifactRef, data: bytes) -> None:
+        client.put_object(Bucket=bucket, Key=f"fedrec/{ref.path}", Body=data)
+
+    ref = assert_refused_and_mended(exchange, damage, overwrite)
     assert keys(s3) == [f"fedrec/{ref.path}"]
 
 
-def test_an_object_is_whole_from_the_moment_it_is_there(exchange):
-    """A reader that asks all the time meets nothing or the whole object."""
+def test_an_object_is_complete_as_soon_as_it_exists(exchange):
+    """A reader that polls all the time finds nothing or the whole object."""
     data = os.urandom(1 << 20) * 12
     digest = hashlib.sha256(data).hexdigest()
     ref = ArtifactRef(f"job/models/{digest}.safetensors", digest, len(data))
@@ -142,7 +132,7 @@ def test_removing_a_folder_leaves_the_others(exchange, s3):
     assert sorted(keys(s3)) == sorted(f"fedrec/{ref.path}" for ref in (kept, neighbour))
 
 
-def test_a_bucket_that_does_not_exist_is_not_made(bucket_url, object_store):
+def test_a_missing_bucket_is_not_created(bucket_url, object_store):
     name = f"absent-{uuid.uuid4().hex[:12]}"
     with pytest.raises(FileNotFoundError):
         Exchange(f"s3://{name}/fedrec").put("job/models", b"model")

@@ -1,4 +1,4 @@
-"""On S3 a silo's account may write below the silo's own prefix alone; the server holds it to that."""
+"""On S3 a silo's account may write below the silo's own prefix alone. The server enforces it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.servers.object_store import ObjectStore, running_object_store
 
 
 def policy(bucket: str, *, read: list[str], write: list[str]) -> str:
-    """What docs would have an operator write: objects by prefix, and no listing."""
+    """Return the policy that the documentation gives an operator: objects by prefix, and no listing."""
     arn = f"arn:aws:s3:::{bucket}"
     statements = [
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": [f"{arn}/{each}/*" for each in read]},
@@ -26,8 +26,8 @@ def policy(bucket: str, *, read: list[str], write: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[ObjectStore, str, dict[str, str]]]:
-    """A server that asks for permissions, its bucket, and the keys of the silo "ash"."""
-    # A server of its own: permissions are switched on for all that it serves.
+    """Run a server that enforces permissions. Return it, its bucket, and the keys of the silo "ash"."""
+    # A server of its own, because permissions are enforced for all that it serves.
     with running_object_store() as store:
         bucket = store.create_bucket()
         store.client().put_object(Bucket=bucket, Key="silos/birch/other", Body=b"not yours")

@@ -1,4 +1,4 @@
-"""The journal: rounds are committed once, and the newest commit is where an interrupted job goes on."""
+"""The journal: rounds are committed once, and an interrupted job continues from the newest commit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_new_job_is_named_after_configuration_key_and_number(jobs):
     assert (journal.committed(), journal.result(), journal.outcomes()) == ([], None, [])
 
 
-def test_a_round_is_committed_once_and_by_one(jobs):
+def test_a_round_is_committed_once_and_by_one_process(jobs):
     journal = opened(jobs, round_record(0))
     with pytest.raises(JobBusy, match="Round 0 of job films-kkkkkkkk-1 was committed by another") as caught:
         journal.commit(round_record(0, "birch"))
@@ -48,12 +48,12 @@ def test_a_round_is_committed_once_and_by_one(jobs):
     assert journal.committed() == [round_record(0)]
 
 
-def test_rounds_come_back_in_order(jobs):
+def test_rounds_are_read_back_in_order(jobs):
     rounds = [round_record(round_) for round_ in range(12)]
     assert opened(jobs, *rounds).committed() == rounds
 
 
-def test_a_missing_record_between_others_is_found(jobs):
+def test_a_missing_record_between_others_is_noticed(jobs):
     journal = opened(jobs, *(round_record(round_) for round_ in range(4)))
     (journal.folder / "rounds" / "000002.json").unlink()
     with pytest.raises(CorruptArtifact, match=r"has 000003\.json but no record of round 2"):
@@ -98,7 +98,7 @@ def test_jobs_of_other_keys_do_not_mix(jobs):
     assert other.committed() == []
 
 
-def test_numbers_go_up_as_numbers_and_past_deleted_jobs(jobs):
+def test_numbers_are_sorted_as_numbers_and_continue_after_deleted_jobs(jobs):
     for number in range(1, 12):
         journal = opened(jobs)
         assert journal.job_id == f"films-kkkkkkkk-{number}"
@@ -109,7 +109,7 @@ def test_numbers_go_up_as_numbers_and_past_deleted_jobs(jobs):
     assert opened(jobs).job_id == "films-kkkkkkkk-12"
 
 
-def test_a_copy_beside_a_job_is_no_job(jobs):
+def test_a_copy_beside_a_job_is_not_a_job(jobs):
     journal = opened(jobs)
     copy = jobs / f"{journal.job_id}-old"
     copy.mkdir()
@@ -117,7 +117,7 @@ def test_a_copy_beside_a_job_is_no_job(jobs):
     assert opened(jobs) == journal
 
 
-def test_a_job_is_held_by_one_at_a_time(jobs):
+def test_a_job_is_held_by_one_process_at_a_time(jobs):
     with held(jobs, "films", "k" * 64, OPENING) as journal:
         with (
             pytest.raises(JobBusy, match="is being worked on") as caught,
@@ -151,10 +151,10 @@ def test_a_job_is_held_against_other_processes_and_freed_by_their_death(jobs):
     assert opened(jobs).job_id == "films-kkkkkkkk-1"
 
 
-def test_who_was_overtaken_writes_nothing(jobs):
+def test_an_overtaken_process_writes_nothing(jobs):
     with held(jobs, "films", "k" * 64, OPENING) as journal:
         journal.commit(round_record(0))
-        # As a later holder's file would, which this process could not have noticed while it was paused.
+        # As the file of a later holder, which this process could not have noticed while it was paused.
         (journal.folder / "lease" / f"{journal.token + 1:06d}.lock").touch()
         for write in (
             lambda: journal.commit(round_record(1)),
@@ -168,24 +168,24 @@ def test_who_was_overtaken_writes_nothing(jobs):
     assert (journal.tracked(0), journal.outcomes(), journal.result()) == (None, [], None)
 
 
-def test_a_job_is_let_go_of_when_its_work_fails(jobs):
+def test_a_job_is_released_when_its_work_fails(jobs):
     with pytest.raises(RuntimeError), held(jobs, "films", "k" * 64, OPENING):
         raise RuntimeError("no power")
     assert opened(jobs).job_id == "films-kkkkkkkk-1"
 
 
-def test_a_client_starts_from_the_last_round_that_took_it_in(jobs):
+def test_a_client_starts_from_the_last_round_that_accepted_it(jobs):
     journal = opened(jobs, round_record(0), round_record(1, "ash", "birch"), round_record(2, "birch"))
     rounds, own = journal.committed(), journal.job_id
     assert journal.starting_point("birch", rounds) == StartingPoint(own, 2)
     assert journal.starting_point("birch", rounds[:2]) == StartingPoint(own, 1)
     assert journal.starting_point("ash", rounds) == StartingPoint(own, 1)
-    # Before its first round ash goes on from the job that this one started from; cedar never trained.
+    # Before its first round ash continues the previous job. Cedar never trained.
     assert journal.starting_point("ash", rounds[:1]) == StartingPoint("old-1", 12, exact=False)
     assert journal.starting_point("cedar", rounds) == StartingPoint(None, 0)
 
 
-def test_what_follows_a_commit_is_noted_beside_it(jobs):
+def test_what_follows_a_commit_is_recorded_beside_it(jobs):
     journal = opened(jobs, round_record(0))
     assert journal.tracked(0) is None
     third, fourth = (replace(START_TRACKED, version=version) for version in (3, 4))
@@ -201,18 +201,18 @@ def test_a_record_names_its_model():
     assert round_record(3).model == ArtifactRef("films-1/models/3", "f" * 64, 10)
 
 
-def test_fingerprints_are_of_values_and_not_of_their_order():
+def test_fingerprints_depend_on_values_and_not_on_their_order():
     assert fingerprint({"a": 1, "b": 2}, "x") == fingerprint({"b": 2, "a": 1}, "x")
     others = [({"a": 1, "b": 3}, "x"), ({"a": 1, "b": 2}, "y"), ({"a": 1, "b": 2}, "x", None)]
     assert fingerprint({"a": 1, "b": 2}, "x") not in {fingerprint(*other) for other in others}
 
 
-def test_late_updates_come_back_by_round_and_client(jobs):
+def test_late_updates_are_read_back_by_round_and_client(jobs):
     records = [late_update(*each) for each in ((2, "ash"), (2, "cedar"), (11, "ash"))]
     journal = opened(jobs, round_record(0))
     assert journal.late() == []
     for record in reversed(records):
         journal.note_late(record)
     assert journal.late() == records
-    # They are beside the rounds, which stay as they were committed.
+    # They are stored beside the rounds, which stay as they were committed.
     assert journal.committed() == [round_record(0)]

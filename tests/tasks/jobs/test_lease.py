@@ -1,4 +1,4 @@
-"""A job's lease between real processes: death frees it at once, silence in time; tokens fence off."""
+"""A job's lease between real processes. A dead holder loses it at once, and a silent one after a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.errors import JobBusy, LeaseLost
 from tasks.jobs.lease import left_behind, newest_token, take
 
 LEASE_S = 1.0
-# Takes the lease, and for every line that it reads says whether it may write now.
+# Takes the lease. For every line that it reads it prints whether it may write.
 HOLDER = """
 import sys
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_tokens_grow_with_every_holder(job: Path) -> None:
     assert [path.name for path in (job / "lease").iterdir()] == ["000003.lock"]
 
 
-def test_who_beats_is_left_alone_for_longer_than_a_lease(job: Path) -> None:
+def test_a_holder_that_renews_keeps_the_lease_for_longer_than_its_time(job: Path) -> None:
     with holder(job) as process:
         give_up = time.monotonic() + 1.5 * LEASE_S
         while time.monotonic() < give_up:
@@ -85,22 +85,22 @@ def test_who_beats_is_left_alone_for_longer_than_a_lease(job: Path) -> None:
         assert said(process, "write") == "written"
 
 
-def test_the_dead_hold_nothing(job: Path) -> None:
+def test_a_dead_holder_loses_the_lease_at_once(job: Path) -> None:
     with holder(job) as process:
         process.kill()
         process.wait(30)
         with left_behind(job) as is_left:
             assert is_left
-        # Not after a wait: an hour would be over by far.
+        # Without a wait: an hour would take far too long.
         lease = take(job, 3600)
         assert lease.token == 2
         lease.release()
 
 
-def test_a_paused_holder_is_overtaken_and_writes_nothing_once_it_wakes(job: Path) -> None:
+def test_a_paused_holder_is_overtaken_and_writes_nothing_when_it_continues(job: Path) -> None:
     with holder(job) as process:
         process.send_signal(signal.SIGSTOP)
-        # It is not dead, so its records stay as they are until somebody takes over.
+        # It is not dead, so its records stay as they are until another process takes over.
         with left_behind(job) as is_left:
             assert not is_left
         lease = take(job, LEASE_S)
@@ -111,14 +111,14 @@ def test_a_paused_holder_is_overtaken_and_writes_nothing_once_it_wakes(job: Path
         )
         with lease.guarded():
             pass
-        # The woken one's beats are not taken for the new holder's.
+        # The renewals of the continued process do not count as the new holder's.
         with pytest.raises(JobBusy):
             take(job, LEASE_S)
         lease.release()
         take(job, LEASE_S).release()
 
 
-def test_nobody_is_overtaken_in_the_middle_of_a_write(job: Path) -> None:
+def test_a_holder_is_not_overtaken_during_a_write(job: Path) -> None:
     with holder(job) as process:
         assert said(process, "stay") == "inside"
         process.send_signal(signal.SIGSTOP)
@@ -129,7 +129,7 @@ def test_nobody_is_overtaken_in_the_middle_of_a_write(job: Path) -> None:
         assert newest_token(job) == 1
 
 
-def test_only_one_of_many_overtakes(job: Path) -> None:
+def test_only_one_of_many_takes_over(job: Path) -> None:
     take(job, LEASE_S).release()
     command = [sys.executable, "-c", HOLDER, str(job), str(LEASE_S)]
     many = [

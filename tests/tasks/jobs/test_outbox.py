@@ -1,4 +1,4 @@
-"""What waits for MLflow, in order."""
+"""The messages that wait for MLflow, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wall time by activity; overlapping work is counted once."""
+"""Wall time by activity. Overlapping work is counted once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_overlapping_spans_count_once(spans, busy):
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10)), max_size=8))
-def test_busy_seconds_are_the_seconds_in_which_anyone_is_at_work(found):
+def test_busy_seconds_are_those_in_which_any_activity_runs(found):
     spans = [(float(start), float(start + length)) for start, length in found]
     seconds = {second for start, length in found for second in range(start, start + length)}
     assert busy_seconds(spans) == len(seconds)
@@ -46,7 +46,7 @@ def test_activities_add_up():
     assert other.seconds == {"train": 1.0, "merge": 4.0}
 
 
-def test_a_block_is_measured_also_where_it_fails():
+def test_a_block_is_measured_even_if_it_fails():
     clock = Stopwatch()
     with pytest.raises(RuntimeError), clock.measure("train"):
         time.sleep(0.02)

@@ -17,7 +17,7 @@ ACTIVITIES = (
 
 
 def clock_of(age_s: float, **seconds: float) -> Stopwatch:
-    """A clock that was started `age_s` ago."""
+    """Return a clock that was started `age_s` ago."""
     return Stopwatch(started=time.perf_counter() - age_s, seconds=dict(seconds))
 
 
@@ -37,7 +37,7 @@ def test_all_parts_add_up_to_the_total():
     assert found["overhead_ratio"] == pytest.approx((100 - 6 - 6) / 2, abs=0.1)
 
 
-def test_where_nothing_was_trained_there_is_no_ratio():
+def test_without_training_there_is_no_ratio():
     found = timings_of(clock_of(1.0), lightfm_s=0.0)
     assert found.overhead_ratio is None
     assert found.lightfm_s == 0.0

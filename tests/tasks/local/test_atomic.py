@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that exist completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.local.atomic import create_exclusively, replacing, write_atomically
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_file_holds_what_was_written_last_and_nothing_else_is_left(tmp_path, durable):
+def test_a_file_holds_the_last_write_and_nothing_else_is_left(tmp_path, durable):
     path = tmp_path / "deep" / "file.json"
     for data in (b"first", b"2", b""):
         write_atomically(path, data, durable=durable)
@@ -26,14 +26,14 @@ def test_a_file_is_created_once(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_atomically, create_exclusively])
-def test_a_write_that_fails_leaves_nothing_half_written(tmp_path, write):
+def test_a_failed_write_leaves_nothing_unfinished(tmp_path, write):
     path = tmp_path / "file.json"
     with pytest.raises(TypeError):
         write(path, "text is not bytes")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_old_file_survives_a_write_that_fails(tmp_path):
+def test_an_old_file_survives_a_failed_write(tmp_path):
     path = tmp_path / "file.json"
     write_atomically(path, b"old")
     with pytest.raises(TypeError):
@@ -52,7 +52,7 @@ def test_a_file_written_in_a_block_replaces_the_old_one_at_its_end(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_block_that_fails_leaves_the_old_file(tmp_path):
+def test_a_failed_block_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
     with pytest.raises(RuntimeError), replacing(path) as part:

@@ -1,4 +1,4 @@
-"""A chained file: appended to by many at once; what a crash leaves of a line is put aside."""
+"""A chained file: many append to it at once, and the torn line of a crash is set aside."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def numbers(file: ChainedFile) -> list[int]:
     return [entry.body["number"] for entry in found.entries]
 
 
-def test_without_a_file_there_are_no_entries(file):
+def test_a_missing_file_has_no_entries(file):
     assert file.read() == LedgerFile([])
     assert not file.path.exists()
 
 
-def test_entries_come_back_in_order_and_earlier_bytes_never_change(file):
+def test_entries_are_read_back_in_order_and_earlier_bytes_never_change(file):
     append(file, 1)
     first = file.path.read_bytes()
     append(file, 2, 3)
@@ -56,7 +56,7 @@ def test_an_entry_follows_the_last_one_however_long_the_lines_are(file, size):
 
 @pytest.mark.parametrize("whole", [0, 1, 3])
 @pytest.mark.parametrize("torn", [b'{"body":{"num', b"x" * 200_000, b"\xff"])
-def test_a_torn_last_line_is_put_aside(file, whole, torn):
+def test_a_torn_last_line_is_set_aside(file, whole, torn):
     append(file, *range(whole))
     file.path.parent.mkdir(exist_ok=True)
     with file.path.open("ab") as handle:
@@ -68,7 +68,7 @@ def test_a_torn_last_line_is_put_aside(file, whole, torn):
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b"\xff"])
-def test_nothing_is_appended_after_a_line_that_is_no_entry(file, line):
+def test_nothing_is_appended_after_a_line_that_is_not_an_entry(file, line):
     append(file, 1, 2)
     damaged = file.path.read_bytes() + line + b"\n"
     file.path.write_bytes(damaged)
@@ -100,7 +100,7 @@ def test_processes_do_not_lose_each_others_entries(file):
     assert sorted(numbers(file)) == list(range(40))
 
 
-def test_who_waits_too_long_is_told_for_what(file):
+def test_a_wait_that_is_too_long_names_the_lock(file):
     message = r"Another process held the lock .*x\.lock for 0\.05 s"
     with file.locked(), pytest.raises(JobBusy, match=message), file.locked(timeout_s=0.05):
         pass

@@ -1,4 +1,4 @@
-"""The environment of Prefect, MLflow and Great Expectations: below the home, and silent."""
+"""The environment of Prefect, MLflow and Great Expectations: below the home, and without telemetry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.local.home import Home
 
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[pytest.MonkeyPatch]:
-    """The process environment without any of the settings, put back afterwards."""
+    """Remove all settings from the process environment, and restore them afterwards."""
     before = dict(os.environ)
     for name in settings(Home(home)):
         if name != "FEDREC_HOME":
@@ -50,14 +50,14 @@ def test_applied_settings_are_the_environment(environ, home):
 
 
 @pytest.mark.parametrize("name", OVERRIDABLE)
-def test_what_the_user_set_and_may_set_stays(environ, home, name):
+def test_overridable_settings_of_the_user_are_kept(environ, home, name):
     environ.setenv(name, "the user's")
     apply()
     assert os.environ[name] == "the user's"
 
 
 @pytest.mark.parametrize("name", ["PREFECT_HOME", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "OMP_NUM_THREADS"])
-def test_what_must_hold_is_set_whatever_stood_there(environ, home, name):
+def test_required_settings_replace_earlier_values(environ, home, name):
     environ.setenv(name, "something else")
     apply()
     assert os.environ[name] == settings(Home(home))[name]

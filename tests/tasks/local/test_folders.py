@@ -1,4 +1,4 @@
-"""`build_folder`: whole or not at all."""
+"""`build_folder` makes a whole folder or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_link_to_the_target_stays_a_link(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
 
 
-def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path):
+def test_the_old_folder_is_restored_if_the_new_one_cannot_take_its_place(tmp_path):
     target = tmp_path / "target"
     target.mkdir()
     (target / "old").touch()
@@ -37,7 +37,7 @@ def test_an_interrupted_block_leaves_nothing(tmp_path):
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_vacant(tmp_path):
+def test_a_free_place_is_absent_or_an_empty_folder(tmp_path):
     assert is_vacant(tmp_path / "nothing")
     assert is_vacant(tmp_path)
     (tmp_path / "file").touch()

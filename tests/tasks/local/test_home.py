@@ -1,4 +1,4 @@
-"""One folder holds everything that fedrec writes."""
+"""One folder holds all files that fedrec writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records come back as they were written, also those of older jobs, and anything else is refused by name."""
+"""Records are read back as written, also those of older jobs. Anything else is refused by name."""
 
 from __future__ import annotations
 
@@ -98,18 +98,18 @@ def through_a_file(value: object) -> Any:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda each: type(each).__name__)
-def test_a_record_comes_back_as_it_was_written(record: Record) -> None:
+def test_a_record_is_read_back_as_written(record: Record) -> None:
     written = through_a_file(record.to_json())
     assert written["format"] == 1
     assert type(record).of_json(written, "the file") == record
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda each: each.kind)
-def test_a_message_comes_back_as_it_was_written(message: OutboxMessage) -> None:
+def test_a_message_is_read_back_as_written(message: OutboxMessage) -> None:
     assert message_of_json(through_a_file(message_to_json(message)), "the file") == message
 
 
-# The layout of jobs from before there were types.
+# The layout of jobs before records had types.
 OLD_OPENING = {
     "config": {"name": "films", "model_name": "movies", "train": {"family": "ials"}, "runner": {"exchange": "s3://x"}},
     "data_digest": "d" * 64,
@@ -207,7 +207,7 @@ OLD_RESULT = {
 
 @pytest.fixture
 def old(tmp_path: Path) -> Journal:
-    """The folder of a job from before its records had types, and all but rounds a format."""
+    """Return the folder of a job from before its records had types and, except rounds, a format."""
     files: dict[str, object] = {
         "job.json": OLD_OPENING,
         "rounds/000000.json": OLD_START,
@@ -249,7 +249,7 @@ def test_an_old_journal_is_read(old: Journal) -> None:
     assert (result.late, result.timings.total_s) == (tuple(old.late()), 8.0)
 
 
-def test_an_old_record_is_written_as_it_was() -> None:
+def test_an_old_record_is_written_unchanged() -> None:
     for layout in (OLD_START, OLD_ROUND):
         assert RoundRecord.of_json(layout, "the file").to_json() == layout
     assert TrackedRound.of_json(OLD_NOTE, "the file").to_json() == OLD_NOTE | {"format": 1}
@@ -304,12 +304,12 @@ def test_a_part_of_another_type_is_named(changes: dict[str, Any], words: str) ->
         RoundRecord.of_json(OLD_ROUND | changes, "the file")
 
 
-def test_what_is_not_an_object_is_refused() -> None:
+def test_a_value_that_is_not_an_object_is_refused() -> None:
     with pytest.raises(CorruptArtifact, match="the file is not a JSON object"):
         RoundRecord.of_json([OLD_ROUND], "the file")
 
 
-def test_a_record_inside_another_is_checked_for_its_format_too() -> None:
+def test_the_format_of_a_nested_record_is_checked_too() -> None:
     written = through_a_file(message_to_json(MESSAGES[2]))
     written["content"]["record"]["format"] = 7
     with pytest.raises(CorruptArtifact, match=r"has record\.format 7"):
@@ -330,7 +330,7 @@ def test_a_setting_that_an_opening_lacks_is_named(config: dict[str, Any], words:
         _ = opening(config=config).family
 
 
-def test_a_result_takes_version_and_times_from_the_note_that_mlflow_made() -> None:
+def test_a_result_takes_version_and_times_from_the_tracking_note() -> None:
     before = replace(RESULT.rounds[1], version=None, seconds={})
     after = before.with_note(NOTE)
     assert (after.version, after.seconds) == (4, {"total": 2.5})

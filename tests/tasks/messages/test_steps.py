@@ -1,4 +1,4 @@
-"""Orders and answers as JSON: what was written is read again, and what nobody wrote is refused."""
+"""Orders and answers as JSON: they are read as written, and malformed ones are refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_order_is_read_as_it_was_written(asked: StepOrder) -> None:
 
 
 def changed(*path: str, to: Any) -> dict[str, Any]:
-    """The JSON of an order with one part changed, or without it where `to` is `...`."""
+    """Return the JSON of an order with one part changed, or without it if `to` is `...`."""
     value: dict[str, Any] = through_json(StepOrder("train", ORDER).as_json())
     inner = value
     for name in path[:-1]:
@@ -73,14 +73,14 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("step", ["steal", "", None, ["train"], "Train"])
-def test_a_step_that_no_silo_knows_is_refused(step: Any) -> None:
+def test_an_unknown_step_is_refused(step: Any) -> None:
     with pytest.raises(InvalidInput, match="expected one of"):
         StepOrder.of_json(changed("step", to=step))
 
 
 @pytest.mark.parametrize("job_id", ["../x", "a/b", "/etc", "", ".", "..", "a\n", "A", "-a", "a" * 129])
 @pytest.mark.parametrize("path", [("order", "job", "job_id"), ("order", "start", "job_id")])
-def test_a_job_s_id_never_leads_elsewhere(path: tuple[str, ...], job_id: str) -> None:
+def test_a_job_s_id_cannot_lead_out_of_its_folder(path: tuple[str, ...], job_id: str) -> None:
     with pytest.raises(InvalidInput, match="is no job's id"):
         StepOrder.of_json(changed(*path, to=job_id))
 
@@ -110,7 +110,7 @@ def test_an_order_without_a_part_or_with_an_unknown_one_is_refused(value: Any) -
         StepOrder.of_json(value)
 
 
-def test_folders_are_the_silo_s_own() -> None:
+def test_folders_belong_to_the_silo() -> None:
     assert silo_updates_folder("ash", "towns-1", 3) == "silos/ash/towns-1/updates/000003"
     assert silo_answers_folder("ash", "towns-1", 3, "train") == "silos/ash/towns-1/answers/000003-train"
 

@@ -1,4 +1,4 @@
-"""Waiting for a server that is away for a while, and not for ever."""
+"""Waiting for a server that is away for some time, and not forever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Answering(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing is said."""
+        """Log nothing."""
 
 
 def test_a_server_that_comes_back_is_waited_for() -> None:
@@ -36,7 +36,7 @@ def test_a_server_that_comes_back_is_waited_for() -> None:
     thread.join()
 
 
-def test_one_that_does_not_come_back_is_given_up() -> None:
+def test_a_server_that_does_not_come_back_is_given_up() -> None:
     port = free_port()
     with pytest.raises(httpx.ConnectError):
         patiently(lambda: httpx.get(f"http://127.0.0.1:{port}"), 0.6)

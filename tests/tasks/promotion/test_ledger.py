@@ -1,4 +1,4 @@
-"""The ledger on disk: every edit is found, crashes lose nothing, what was interrupted is completed."""
+"""The ledger on disk: every edit is found, crashes lose nothing, and interrupted decisions are completed."""
 
 from __future__ import annotations
 
@@ -8,35 +8,17 @@ import pytest
 
 from models.errors import JobBusy, LedgerTampered, NotFound
 from models.ledger import chain
-from models.promotion.decision import PromotionDecision
-from models.promotion.gates import GateVerdict
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
 from tasks.tracking import registry
+from tests.worlds.decisions import decision
 
 HASH = "a" * 64
 
 
-def decision(
-    candidate: int, incumbent: int | None = None, kind: str = "promotion", passed: bool = True
-) -> PromotionDecision:
-    return PromotionDecision(
-        kind=kind,
-        model_name="movies",
-        candidate=candidate,
-        incumbent=incumbent,
-        verdicts=(GateVerdict("artefact", passed, "loads", "loads"),),
-        actor="ada",
-        reason="test",
-        decided_at="2026-11-20T10:00:00+00:00",
-        evidence={},
-        policy={},
-    )
-
-
 @pytest.fixture
 def decided(world, evaluated):
-    """Versions 1 to 3, of which 1 and 2 became champion: a ledger of four entries."""
+    """Return versions 1 to 3, of which 1 and 2 became champion: a ledger of four entries."""
     for round_ in (1, 2, 3):
         world.register(round_, evaluated(0.3))
     promotion.record(world.home, world.client, decision(1))
@@ -102,7 +84,7 @@ def test_a_deleted_file_is_found(decided):
     assert found_at(decided) == 1
 
 
-def test_a_history_made_anew_with_right_hashes_is_found(decided):
+def test_a_rewritten_history_with_right_hashes_is_found(decided):
     entries: list[chain.Entry] = []
     for old in ledger.read(decided.home).entries:
         body = dict(old.body) | ({"actor": "mallory"} if old.body["type"] == "decision" else {})
@@ -116,19 +98,19 @@ def test_a_history_made_anew_with_right_hashes_is_found(decided):
 
 
 @pytest.mark.parametrize("change", [b"\xff\n", b"\n", b"{}\n"])
-def test_an_appended_line_that_is_no_entry_is_found(decided, change):
+def test_an_appended_line_that_is_not_an_entry_is_found(decided, change):
     decided.home.ledger.write_bytes(b"".join(lines_of(decided)) + change)
 
     assert found_at(decided) == 5
 
 
-def test_a_tag_that_is_no_head_is_found(decided):
+def test_a_tag_that_is_not_a_head_is_found(decided):
     decided.client.set_registered_model_tag("movies", ledger.HEAD_TAG, "nonsense")
 
     assert found_at(decided) == 0
 
 
-def test_a_line_torn_by_a_crash_is_put_aside_and_no_entry_is_lost(decided):
+def test_a_line_torn_by_a_crash_is_set_aside_and_no_entry_is_lost(decided):
     whole = decided.home.ledger.read_bytes()
     torn = b'{"body":{"type":"decision","mod'
     decided.home.ledger.write_bytes(whole + torn)
@@ -165,7 +147,7 @@ def test_a_crash_between_alias_and_applied_entry_is_completed(decided):
     assert len(ledger.read_verified(decided.home, decided.client).entries) == 6
 
 
-def test_a_crash_before_the_registry_remembers_is_completed(decided):
+def test_a_crash_before_the_registry_is_updated_is_completed(decided):
     head = ledger.heads(decided.client)["movies"]
     promotion.record(decided.home, decided.client, decision(3, 2, passed=False))
     decided.client.set_registered_model_tag("movies", ledger.HEAD_TAG, head)
@@ -176,7 +158,7 @@ def test_a_crash_before_the_registry_remembers_is_completed(decided):
     assert ledger.heads(decided.client)["movies"] == f"5:{last.hash}"
 
 
-def test_an_alias_moved_past_fedrec_is_put_back(decided):
+def test_an_alias_moved_by_another_tool_is_restored(decided):
     decided.client.set_registered_model_alias("movies", "champion", "3")
 
     standing = promotion.settle(decided.home, decided.client, "movies")
@@ -196,7 +178,7 @@ def test_without_any_champion_aliases_are_left_alone(world, evaluated):
     assert world.aliases() == {"champion": 1}
 
 
-def test_a_tampered_ledger_moves_nothing(decided):
+def test_an_edited_ledger_moves_no_alias(decided):
     ledger.append(decided.home, decided.client, decision(3, 2).body())
     decided.home.ledger.write_bytes(b"".join(lines_of(decided)[1:]))
 
@@ -205,7 +187,7 @@ def test_a_tampered_ledger_moves_nothing(decided):
     assert decided.aliases() == {"champion": 2, "previous": 1}
 
 
-def test_the_standing_foresees_a_pending_rollback(decided):
+def test_the_standing_includes_a_pending_rollback(decided):
     entries = ledger.read(decided.home).entries
     assert promotion.standing_of(entries, "movies").before == 1
 
@@ -214,7 +196,7 @@ def test_the_standing_foresees_a_pending_rollback(decided):
     assert promotion.standing_of(entries, "movies").champions == (1,)
 
 
-def test_a_rollback_without_a_champion_before_is_refused():
+def test_a_rollback_without_a_previous_champion_is_refused():
     with pytest.raises(NotFound, match="version 5 is its first champion"):
         promotion.require_target("movies", promotion.Standing((5,)))
     with pytest.raises(NotFound, match="has no champion"):
@@ -249,7 +231,7 @@ def test_the_decision_about_a_version_is_the_newest_accepted_one(decided):
     assert promotion.decision_of(decided.home, "movies", 3) is None
 
 
-def test_a_version_that_does_not_prove_is_evidence_too(world, evaluated):
+def test_a_version_that_fails_its_check_is_evidence_too(world, evaluated):
     version = world.register(4, evaluated(0.3))
     (world.folders[version] / "model.safetensors").write_bytes(b"")
 

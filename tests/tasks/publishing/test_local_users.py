@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
-from models.recommenders.lightfm.training import UserArrays
+from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.pointer import Pointer, read_pointer, serving_folder
 from tasks.bundles.users_bundle import open_users
@@ -32,13 +32,13 @@ from tests.worlds.served import Server, running, serving
 
 IDS = ITEMS["item_id"].tolist()
 HISTORIES = {"bob": ["12"], "eve": ["50", "1"], "zoë": ["100"]}
-# Eve is new since the training: the silo has a history of her and no embedding.
+# Eve is new since the training: the silo has her history and no embedding.
 TRAINED = {"bob": [4.0, -1.0], "gone": [9.0, 9.0], "zoë": [0.5, 3.0]}
 
 
 @dataclass
 class Silo:
-    """A silo's own folders beside a registry with a champion."""
+    """A silo's own folders and a registry with a champion."""
 
     world: Any
     partition: Path
@@ -82,7 +82,7 @@ def write_state(world: Any, round_: int, *, folded_in: bool = False) -> None:
     states.write(round_, arrays, tuple(TRAINED), folded_in=folded_in)
 
 
-def test_histories_and_embeddings_of_the_silo_are_laid_out_for_its_account_alone(silo, tmp_path):
+def test_histories_and_embeddings_of_the_silo_are_published_for_its_account_alone(silo, tmp_path):
     target = tmp_path / "users" / "1-x"
 
     users = open_users(target, silo.lay_out(target), (4, 2))
@@ -97,7 +97,7 @@ def test_histories_and_embeddings_of_the_silo_are_laid_out_for_its_account_alone
     assert stat.S_IMODE(target.parent.stat().st_mode) == 0o700
 
 
-def test_histories_are_laid_out_oldest_first(silo, tmp_path):
+def test_histories_are_published_oldest_first(silo, tmp_path):
     make_snapshot(tmp_path, tmp_path / "timed", ITEMS, times=[5, 9, 8, 1])
 
     users = open_users(tmp_path / "u", silo.lay_out(tmp_path / "u", data=tmp_path / "timed"), (4, 2))
@@ -107,7 +107,7 @@ def test_histories_are_laid_out_oldest_first(silo, tmp_path):
     assert eve.history == [IDS.index("1"), IDS.index("50")]
 
 
-def test_a_state_of_another_round_serves_where_the_own_one_is_gone(silo, tmp_path):
+def test_a_state_of_another_round_is_used_if_the_own_one_is_gone(silo, tmp_path):
     (silo.world.home.silos / "ash" / "state" / "job-a" / "round-000001.safetensors").unlink()
     write_state(silo.world, round_=7)
 
@@ -136,7 +136,7 @@ def test_a_silo_that_took_no_part_has_histories_only(silo, tmp_path):
     assert zoe.history == [IDS.index("100")]
 
 
-def test_data_that_are_missing_or_of_other_items_are_refused(silo, tmp_path):
+def test_missing_data_and_data_of_other_items_are_refused(silo, tmp_path):
     other = tmp_path / "other"
     make_snapshot(tmp_path, other, ITEMS[::-1])
     with pytest.raises(CatalogMismatch, match="the champion knows those of"):
@@ -160,7 +160,7 @@ def test_a_changed_file_is_found(silo, tmp_path, name):
         open_users(tmp_path / "u", digest, (4, 2))
 
 
-def test_users_of_another_model_do_not_fit(silo, tmp_path):
+def test_users_of_another_model_are_refused(silo, tmp_path):
     digest = silo.lay_out(tmp_path / "u")
 
     for shape in ((4, 3), (3, 2)):
@@ -187,10 +187,10 @@ def scores(answer: dict[str, Any]) -> dict[str, float]:
     return {item["item_id"]: item["score"] for item in answer["recommendations"]}
 
 
-def test_users_are_answered_by_what_the_silo_has_of_them(silo, server):
+def test_users_are_answered_from_the_silo_s_data_about_them(silo, server):
     bob = ask(server, "bob")
     assert bob["answered_from"] == "embedding"
-    # Item 12 is bob's already; biases are 0 but for the first item, whose is round / 1000.
+    # Item 12 is in bob's history. Biases are 0 except the first item's, which is round / 1000.
     products = EMBEDDINGS @ np.array(TRAINED["bob"])
     assert scores(bob) == pytest.approx({"1": products[0] + 0.001, "50": products[1], "100": products[3]})
     assert list(scores(bob)) == ["1", "50", "100"]
@@ -208,7 +208,7 @@ def test_users_are_answered_by_what_the_silo_has_of_them(silo, server):
     assert eve["answered_from"] == "stored history"
     assert scores(eve) == pytest.approx(expected)
 
-    # An id may hold anything, even what separates paths.
+    # An id may hold any character, even a separator of paths.
     assert ask(server, "a%2Fb")["answered_from"] == "history"
     stranger = ask(server, "nobody", history=[{"item_id": "12"}])
     assert stranger["answered_from"] == "history"
@@ -218,7 +218,7 @@ def test_users_are_answered_by_what_the_silo_has_of_them(silo, server):
     status, problem, _ = server.ask("POST", "/v1/users/bob/recommendations", {"exclude": ["no such"]})
     assert (status, problem["type"]) == (404, "urn:fedrec:problem:unknown-item")
     assert "/v1/users/{user_id}/recommendations" in server.get("/openapi.json")["paths"]
-    # Not even the log of requests says who was asked about.
+    # Not even the access log shows which user was requested.
     assert "bob" not in server.log.read_text()
 
 
@@ -229,7 +229,7 @@ def publish_with_users(silo: Silo) -> Pointer:
     return publish(silo.world.home, silo.world.client, silo.world.model_name, users)
 
 
-def test_a_version_is_published_again_where_users_come_to_it(silo):
+def test_a_version_is_published_again_when_its_users_are_added(silo):
     folder = serving_folder(silo.world.home)
     plain = publish(silo.world.home, silo.world.client, silo.world.model_name)
     assert plain.champion.users_sha256 == ""
@@ -238,12 +238,12 @@ def test_a_version_is_published_again_where_users_come_to_it(silo):
     found = publish_with_users(silo)
     assert read_pointer(folder) == found
     assert found.champion.users_sha256
-    # Neither this publisher nor one that knows no users takes them away again.
+    # Neither this publisher nor one without users removes them.
     assert publish_with_users(silo) == found
     assert publish(silo.world.home, silo.world.client, silo.world.model_name) == found
 
 
-def test_inside_a_silo_nobody_is_answered_before_its_users_are_there(silo, tmp_path):
+def test_a_silo_s_service_answers_nobody_before_its_users_are_there(silo, tmp_path):
     publish(silo.world.home, silo.world.client, silo.world.model_name)
     with serving(serving_folder(silo.world.home), tmp_path / "log", local_users=True) as server:
         assert server.ask("POST", "/v1/users/bob/recommendations", {})[0] == 503
@@ -257,14 +257,14 @@ def test_schemathesis_finds_nothing_inside_a_silo(server, tmp_path):
     command = [str(Path(sys.executable).parent / "schemathesis"), "run"]
     command += [f"http://127.0.0.1:{server.port}/openapi.json", "--include-path-regex", "^/v1/users/"]
     command += ["--checks", "all", "--seed", "1", "--max-examples", "30", "--no-color"]
-    # What it remembers of a run lies in the folder it runs in.
+    # What it remembers of a run lies in its working folder.
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
 
     assert found.returncode == 0, found.stdout
     assert "No issues found" in found.stdout
 
 
-def test_a_silo_without_a_registry_is_told_to_name_one(home, monkeypatch):
+def test_a_silo_without_a_registry_learns_how_to_name_one(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     done = subprocess.run(

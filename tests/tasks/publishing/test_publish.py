@@ -1,4 +1,4 @@
-"""Publishing from a real registry: what is served follows it, and a bad artefact never gets there."""
+"""Publishing from a real registry: the service follows it, and a bad artefact is never published."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.worlds.served import serving
 
 @pytest.fixture
 def promoted(world, evaluated):
-    """A registry of three versions, the first of which is the champion."""
+    """Return a registry of three versions, the first of which is the champion."""
     for round_ in (1, 2, 3):
         world.register(round_, evaluated(0.3))
     decide(world, "promotion", 1)
@@ -80,7 +80,7 @@ def test_a_changed_artefact_is_not_published(promoted):
     assert read_pointer(serving_folder(promoted.home)) == before
 
 
-def test_an_alias_that_was_moved_without_a_decision_is_not_followed(promoted):
+def test_an_alias_moved_without_a_decision_is_not_followed(promoted):
     before = publish(promoted.home, promoted.client, "movies")
     promoted.client.set_registered_model_alias("movies", "champion", "2")
 
@@ -89,10 +89,10 @@ def test_an_alias_that_was_moved_without_a_decision_is_not_followed(promoted):
     assert read_pointer(serving_folder(promoted.home)) == before
 
 
-def test_a_decision_whose_alias_has_yet_to_move_changes_nothing(promoted):
+def test_a_decision_whose_alias_has_not_moved_yet_changes_nothing(promoted):
     before = publish(promoted.home, promoted.client, "movies")
     decide(promoted, "promotion", 2)
-    # As between the two steps of a promotion: the decision stands, the alias does not follow yet.
+    # As between the two steps of a promotion: the decision is recorded, the alias has not moved yet.
     lines = promoted.home.ledger.read_text().splitlines(keepends=True)
     promoted.home.ledger.write_text("".join(lines[:-1]))
     last = ledger.read(promoted.home).entries[-1]
@@ -110,7 +110,7 @@ def test_a_home_without_the_ledger_follows_the_registry(promoted):
     assert publish(promoted.home, promoted.client, "movies").champion.decision == {}
 
 
-def test_a_damaged_bundle_is_made_anew_when_it_is_needed_again(promoted):
+def test_a_damaged_bundle_is_written_again_when_it_is_needed(promoted):
     first = publish(promoted.home, promoted.client, "movies")
     decide(promoted, "promotion", 2)
     publish(promoted.home, promoted.client, "movies")
@@ -132,14 +132,14 @@ def test_only_the_newest_bundles_are_kept(world, evaluated):
     assert kept == ["4", "5", "6", "7"]
 
 
-def test_without_a_champion_there_is_nothing_to_publish(world, evaluated):
+def test_without_a_champion_nothing_is_published(world, evaluated):
     world.register(1, evaluated(0.3))
 
     with pytest.raises(NotFound, match="fedrec promote"):
         publish(world.home, world.client, "movies")
 
 
-def test_whole_numbers_become_labels_and_measures_do_not():
+def test_whole_numbers_become_labels_and_measurements_do_not():
     catalog = pd.DataFrame(
         {
             "item_id": ["a", "b", "c"],
@@ -159,20 +159,20 @@ def test_whole_numbers_become_labels_and_measures_do_not():
 
 
 def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
-    stop, told = threading.Event(), threading.Condition()
+    stop, heard = threading.Event(), threading.Condition()
     texts: list[str] = []
 
     def tell(text: str) -> None:
-        with told:
+        with heard:
             texts.append(text)
-            told.notify_all()
+            heard.notify_all()
 
     def wait_for(count: int) -> None:
-        with told:
-            assert told.wait_for(lambda: len(texts) >= count, 30), texts
+        with heard:
+            assert heard.wait_for(lambda: len(texts) >= count, 30), texts
 
     folder = serving_folder(promoted.home)
-    # An hour between two looks: only a nudge gets it to look again.
+    # An hour between two looks: only a request makes it look again.
     watching = threading.Thread(target=watch, args=(promoted.home, None, 3600.0, stop, tell))
     watching.start()
     try:
@@ -210,7 +210,7 @@ def test_a_watch_waits_for_a_registry_that_is_not_there_yet(tmp_path, monkeypatc
     assert "Nothing is registered yet" in texts[0]
 
 
-def test_items_that_nobody_trained_on_are_placed_by_their_features(world, evaluated):
+def test_items_that_no_user_trained_on_are_placed_by_their_features(world, evaluated):
     pd.DataFrame(
         {
             "item_id": ["1", "50", "12", "100"],
@@ -219,7 +219,7 @@ def test_items_that_nobody_trained_on_are_placed_by_their_features(world, evalua
         }
     ).to_parquet(world.artifacts / "catalog" / "items.parquet")
     model = model_of(1, EMBEDDINGS * 3)
-    # The last row is as it was made: no gradient ever reached it.
+    # The last row has its initial values: no gradient reached it.
     embeddings, accumulators = model.items.embeddings.copy(), np.full((4, 2), 5.0, dtype=np.float32)
     embeddings[3] = [0.5, -0.5]
     accumulators[3] = 1.0
@@ -233,7 +233,7 @@ def test_items_that_nobody_trained_on_are_placed_by_their_features(world, evalua
     bundle = open_bundle(
         serving_folder(world.home) / pointer.champion.bundle, pointer.champion.manifest_sha256
     )
-    # From the mean of the trained ones, (2, 1), it lies towards (0, 3), where the only trained drama is.
+    # From the mean of the trained ones, (2, 1), it moves towards (0, 3), the place of the only trained drama.
     placed = bundle.recommender.scorer.side.embeddings[3]
     assert placed[0] < 2.0
     assert placed[1] > 1.0
@@ -262,13 +262,13 @@ def test_a_bad_bundle_keeps_the_old_version_and_raises_the_alarm(promoted, tmp_p
         server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="bundle"}') == 0)
         publisher_path(folder).write_text('{"error": "the registry is away"}')
         server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="publisher"}') == 1)
-        # Nobody follows the registry any more.
+        # No process follows the registry any more.
         os.utime(publisher_path(folder), (0, 0))
         server.wait_until(lambda: server.metric("fedrec_serving_publisher_age_seconds") > 1e6)
 
 
 def publish_damaged(world, folder):
-    """Publishes the champion, but no process sees the pointer before a byte of the bundle has changed."""
+    """Publish the champion, but change a byte of the bundle before any process sees the pointer."""
     from tasks.bundles.pointer import write_pointer
 
     shown = read_pointer(folder)
@@ -284,7 +284,7 @@ def publish_damaged(world, folder):
 
 
 def _elsewhere(world, root):
-    """A home with the same ledger, where bundles go to another folder."""
+    """Return a home with the same ledger, whose bundles go to another folder."""
     home = Home(root)
     home.ledger.parent.mkdir()
     home.ledger.write_bytes(world.home.ledger.read_bytes())

@@ -1,4 +1,4 @@
-"""Data Docs: a site that shows every validation, works offline, and is there whole or not at all."""
+"""Data Docs: a site that shows every validation, works offline, and exists completely or not at all."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ SCRIPT = "<u>x</u><script>alert('x')</script>"
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[ContractOutcome]:
-    """What is stored of a job: a client with an unknown item, and two good rounds."""
+    """Return the stored outcomes of a job: a client with an unknown item, and two good rounds."""
     frame = pd.DataFrame({"user_id": ["u", "u"], "item_id": ["a", SCRIPT]})
     rules = [row_count("rows", 1), max_between("drift", "x", None, 3.0, "a relative drift")]
     kept = [
@@ -37,7 +37,7 @@ def site(folder: Path) -> dict[str, str]:
 
 
 def without_ids(pages: Mapping[str, str]) -> dict[str, str]:
-    """Pages without the random element ids that Great Expectations gives."""
+    """Return pages without the random element ids that Great Expectations gives."""
     return {
         name: re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "id", text) for name, text in pages.items()
     }
@@ -61,7 +61,7 @@ def test_the_index_lists_breaches_and_links_every_page_in_order(
     assert sorted(site(index.parent)) == [*links, "index.html"]
 
 
-def test_a_page_shows_the_failed_expectation_and_what_was_observed(
+def test_a_page_shows_the_failed_expectation_and_the_observation(
     outcomes: list[ContractOutcome], tmp_path: Path
 ) -> None:
     pages = site(build_data_docs(outcomes, tmp_path / "docs").parent)
@@ -113,7 +113,7 @@ def test_a_failed_build_leaves_the_earlier_site(outcomes: list[ContractOutcome],
     assert [path.name for path in tmp_path.iterdir()] == ["docs"]
 
 
-def test_leftovers_of_a_killed_build_do_not_matter(outcomes: list[ContractOutcome], tmp_path: Path) -> None:
+def test_remains_of_a_killed_build_do_not_matter(outcomes: list[ContractOutcome], tmp_path: Path) -> None:
     (tmp_path / ".docs.new").mkdir()
     (tmp_path / ".docs.new" / "half.html").write_text("half", encoding="utf-8")
     assert "half.html" not in site(build_data_docs(outcomes, tmp_path / "docs").parent)
@@ -133,7 +133,7 @@ def test_a_job_without_outcomes_has_an_index_that_says_so(tmp_path: Path) -> Non
     )
 
 
-def test_a_text_that_looks_like_a_template_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_text_that_looks_like_a_template_is_shown_unchanged(tmp_path: Path) -> None:
     rules = [one_of("kind", "kind", ["known"], "a known kind")]
     frame = pd.DataFrame({"kind": ["$x ${y} {{ 7 * 7 }} %s"], "row": [0]})
     outcome = validate("updates", r"round \1 \g<0>", frame, rules, "row")

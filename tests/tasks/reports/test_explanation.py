@@ -1,4 +1,4 @@
-"""What the items of a job's models show, from models made by hand."""
+"""What the report shows of the items of a job's models, with models made by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ITEMS = pd.DataFrame(
         "year": ["1979", "1986", "1996", "1995", "1990", "1991"],
     }
 )
-# Two kinds of films; the last one is in nobody's data.
+# Two kinds of films. No client's data contain the last one.
 VECTORS = np.array([[4, 0], [8, 1], [0, 5], [-1, 10], [1, 6], [0, 0]], dtype=np.float32)
 POPULARITY = np.array([5, 4, 3, 2, 1, 0], dtype=np.float32)
 
@@ -56,10 +56,10 @@ def rounds(exchange: Exchange, *models: ItemModel) -> list[RoundRecord]:
 
 
 @pytest.mark.parametrize("make", [lightfm, weights])
-def test_like_items_lie_together_and_are_each_other_s_neighbours(exchange, make):
+def test_similar_items_lie_together_and_are_each_other_s_neighbours(exchange, make):
     found = explain(exchange, rounds(exchange, make(0 * VECTORS), make(VECTORS)), ITEMS)
     places = found.map
-    assert places.item_ids == ["i0", "i1", "i2", "i3", "i4"]  # by popularity, and of trained ones alone
+    assert places.item_ids == ["i0", "i1", "i2", "i3", "i4"]  # by popularity, and trained ones alone
     assert places.titles[-1] == "i4"  # it has no title
     assert (places.column, places.labels) == ("genres", ["Drama", "Action", "Horror"])
     assert places.label == [1, 2, 0, 0, 2]
@@ -83,7 +83,7 @@ def test_a_cosine_is_that_of_the_vectors(exchange):
     assert found.neighbours[0].alike[0] == Neighbour("i1", "Aliens", round(8 / 65**0.5, 4))
 
 
-def test_items_that_moved_are_told_for_the_first_round_the_last_and_all(exchange):
+def test_moved_items_are_listed_for_the_first_round_the_last_and_all(exchange):
     first, last = VECTORS.copy(), VECTORS.copy()
     first[3] += [30, 40]
     last[3], last[0] = first[3], VECTORS[0] + [0, 2]
@@ -98,12 +98,12 @@ def test_items_that_moved_are_told_for_the_first_round_the_last_and_all(exchange
     ]
 
 
-def test_a_single_round_is_told_once(exchange):
+def test_a_single_round_is_listed_once(exchange):
     found = explain(exchange, rounds(exchange, lightfm(0 * VECTORS), lightfm(VECTORS)), ITEMS)
     assert [(one.since, one.until) for one in found.moved] == [(0, 1)]
 
 
-def test_equal_models_show_equal_things(exchange, tmp_path):
+def test_equal_models_have_equal_explanations(exchange, tmp_path):
     records = rounds(exchange, weights(0 * VECTORS), weights(VECTORS))
     for name in ("one", "two"):
         write_explanation(explain(exchange, records, ITEMS), tmp_path / name)
@@ -111,7 +111,7 @@ def test_equal_models_show_equal_things(exchange, tmp_path):
     assert json.loads((tmp_path / "one").read_text())["map"]["column"] == "genres"
 
 
-def test_before_the_first_round_there_is_nothing_to_show(exchange):
+def test_before_the_first_round_there_is_no_explanation(exchange):
     assert explain(exchange, rounds(exchange, lightfm(VECTORS)), ITEMS) == NOTHING_SHOWN
 
 
@@ -130,7 +130,7 @@ def test_too_few_trained_items_have_no_map(exchange):
     assert [one.title for one in found.neighbours] == ["Alien", "Aliens"]
 
 
-def test_an_old_model_that_is_gone_costs_what_it_would_show_and_no_more(exchange):
+def test_a_missing_old_model_costs_only_what_it_would_show(exchange):
     models = [lightfm(VECTORS * factor) for factor in (0.25, 0.5, 0.75, 1.0)]
     records = rounds(exchange, *models)
     exchange.remove(records[1].model_path)

@@ -1,4 +1,4 @@
-"""The job report: whole, self-contained, reproducible, and honest about what is missing."""
+"""The job report: complete, self-contained, reproducible, and clear about what is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS = ("hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10")
 
 
 def job(clients: int = 3, rounds: int = 4, **changes: Any) -> JobResult:
-    """A finished job in which the last client loses and is rejected once."""
+    """Return a finished job in which the last client loses and is rejected once."""
     names = [f"silo-{number}" for number in range(clients)]
     history = []
     for number in range(1, rounds + 1):
@@ -101,7 +101,7 @@ EXPLANATION = Explanation(
 
 
 class Page(HTMLParser):
-    """The page's elements, and a failure where tags do not match."""
+    """The page's elements. Tags that do not match fail the test."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def text() -> str:
     return render_report(job(), EXPLANATION)
 
 
-def test_the_page_is_whole_and_accessible(text):
+def test_the_page_is_complete_and_accessible(text):
     page = Page(text)
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert [name for name, count in Counter(ids).items() if count > 1] == []
@@ -170,7 +170,7 @@ def test_an_old_report_is_replaced_and_nothing_else_is_left(tmp_path, text):
 
 
 def cells(text: str, first: str, place: int | None = None) -> list[str]:
-    """The cells of the one table row whose header says `first`, or of the one in this place among several."""
+    """Return the cells of the table row whose header is `first`, or of the one at this index of several."""
     pattern = rf'<tr[^>]*>\s*<th scope="row"[^>]*>{re.escape(first)}</th>(.*?)</tr>'
     rows = re.findall(pattern, text, re.DOTALL)
     assert place is not None or len(rows) == 1
@@ -196,9 +196,9 @@ def test_the_numbers_are_those_of_the_result(text):
     assert "train.loss" in text
 
 
-def test_where_clients_pull_is_told_from_the_farthest_on(text):
+def test_drift_is_listed_from_the_farthest_client_on(text):
     section = text.split('aria-labelledby="client-drift"')[1].split("</section>")[0]
-    # In the rounds that took it in: three of four for the client that was rejected once.
+    # In the rounds that accepted it: three of four for the client that was rejected once.
     assert cells(section, "silo-2") == ["3", "0.60", "0.60", "0.50"]
     assert cells(section, "silo-0") == ["4", "0.80", "0.80", "0.50"]
     assert section.index("silo-2") < section.index("silo-1") < section.index("silo-0")
@@ -207,16 +207,16 @@ def test_where_clients_pull_is_told_from_the_farthest_on(text):
     assert len(re.findall(r'<path d="M[\d. ]+H[\d.]+V[\d.]+H[\d.]+Z" fill="#', grid)) == 2 * 11
 
 
-def test_where_only_sums_are_seen_no_client_s_direction_is_told():
+def test_without_single_updates_no_drift_is_listed():
     result = job()
     rounds = tuple(replace(one, client_drift={}) for one in result.rounds)
     assert "Where each client pulls" not in render_report(replace(result, rounds=rounds))
 
 
-def test_a_mark_of_the_map_tells_its_title_and_axes_their_share(text):
+def test_a_mark_of_the_map_names_its_title_and_axes_their_share(text):
     drawn = text.split('aria-label="Items in')[1].split("</svg>")[0]
     marks = re.findall(r"<use [^>]*><title>(.*?)</title></use>", drawn)
-    # Label by label, what has none of them first.
+    # Label by label, items without any label first.
     assert marks == ["&lt;Delta&gt;", "Alpha &amp; Omega", "Gamma", "Beta"]
     assert "First axis: 25.0% of the variance" in drawn
     assert "37.5% of the variance" in text
@@ -224,7 +224,7 @@ def test_a_mark_of_the_map_tells_its_title_and_axes_their_share(text):
         assert f">{name}</text>" in drawn
 
 
-def test_neighbours_and_moved_items_stand_in_tables(text):
+def test_neighbours_and_moved_items_are_shown_in_tables(text):
     (nearest,) = cells(text, "Alpha &amp; Omega")
     assert "Beta <small>0.88</small>" in nearest
     assert cells(text, "Gamma") == ["2.5000"]
@@ -243,7 +243,7 @@ def test_late_updates_are_listed_beside_the_rejections(text):
     assert "Round 2, silo-2: its update abc came at most 9.0 s after it." in text
 
 
-def test_who_keeps_its_own_model_is_named_with_what_that_is_worth(text):
+def test_a_client_that_keeps_its_own_model_is_named_with_its_gain(text):
     benefit = " ".join(text.split('id="benefit"')[1].split("<figure>")[0].split())
     assert "Better served by its own model: silo-2." in benefit
     # 3 * 0.01 + 3 * 0.01 + 3 * 0 over nine cases.
@@ -253,7 +253,7 @@ def test_who_keeps_its_own_model_is_named_with_what_that_is_worth(text):
     assert "Every client is offered the shared model." in render_report(replace(result, clients=shared))
 
 
-def test_losers_are_marked_by_text_and_shape(text):
+def test_losses_are_marked_by_text_and_shape(text):
     assert "▼ 1 client is served worse" in text
     assert "▼ silo-2 (3)" in text
     assert "▼ silo-1" not in text
@@ -302,7 +302,7 @@ def test_a_job_that_stopped_before_its_first_round_still_has_a_report():
     assert "No contract was checked." in text
 
 
-def test_rounds_whose_measurements_were_lost_still_stand_in_the_report():
+def test_rounds_with_lost_measurements_are_still_in_the_report():
     result = job()
     rounds = tuple(replace(one, version=None, seconds={}, drift=None, metrics={}) for one in result.rounds)
     text = render_report(replace(result, rounds=rounds))
@@ -310,7 +310,7 @@ def test_rounds_whose_measurements_were_lost_still_stand_in_the_report():
     assert cells(text, "4") == ["–", "3", "0", "–", "–", "–", "–", "3.0 kB"]
 
 
-def test_many_clients_and_rounds_show_the_ends_that_matter():
+def test_of_many_clients_and_rounds_the_first_and_last_are_shown():
     text = render_report(job(clients=60, rounds=70))
     Page(text)
     assert "the 20 best and the 20 worst of 60 clients" in text
@@ -322,7 +322,7 @@ def test_many_clients_and_rounds_show_the_ends_that_matter():
     assert len(re.findall(r"silo-\d+ \(3\)", re.sub(r"<!--.*?-->", "", benefit))) == 40
 
 
-def test_the_reader_learns_where_to_go(text):
+def test_the_report_links_to_what_to_open_next(text):
     assert "<code>make ui</code>" in text
     assert "<code>fedrec audit 4</code>" in text
     assert "<code>x --y</code>" in render_report(job(), open_next=["Look at `x --y`"])

@@ -22,7 +22,7 @@ from tasks.reports.result_rows import (
 from tests.worlds.records import client_result, job_result, rejection, round_result
 
 
-def test_ratios_stand_only_where_both_sides_are_known():
+def test_ratios_are_shown_only_if_both_sides_are_known():
     final = FinalMetrics(
         federated={"hr@10": 0.3, "ndcg@10": 0.2, "recall@20": 0.5},
         silo_only={"hr@10": 0.2, "ndcg@10": 0.0},
@@ -30,12 +30,12 @@ def test_ratios_stand_only_where_both_sides_are_known():
     rows = comparisons(job_result(final=final))
     assert [row.metric for row in rows] == ["hr@10", "ndcg@10", "recall@20", "loo_hr@10", "loo_ndcg@10"]
     assert rows[0].to_silo_only == pytest.approx(1.5)
-    # A ratio to zero says nothing, and neither does one to nothing.
+    # A ratio to zero has no meaning, and neither has a ratio to an unknown value.
     assert [rows[1].to_silo_only, rows[0].to_centralised, rows[2].to_silo_only] == [None] * 3
     assert rows[3].federated is None
 
 
-def test_clients_stand_from_the_greatest_gain_to_the_greatest_loss():
+def test_clients_are_sorted_from_the_greatest_gain_to_the_greatest_loss():
     gains = [("a", -0.5), ("b", None), ("d", 0.2), ("c", 0.2)]
     clients = tuple(client_result(name, benefit, 0.01) for name, benefit in gains)
     assert [one.client_id for one in benefits(job_result(clients=clients))] == ["c", "d", "a"]
@@ -52,13 +52,13 @@ def test_clients_stand_from_the_greatest_gain_to_the_greatest_loss():
         (0.0, 0.0, False, False),
     ],
 )
-def test_a_difference_is_clear_when_its_interval_leaves_out_zero(mean, error, loses, is_clear):
+def test_a_difference_is_clear_if_its_interval_excludes_zero(mean, error, loses, is_clear):
     one = ClientBenefit("a", 5, mean, error)
     assert (one.loses, one.is_clear) == (loses, is_clear)
 
 
 def test_the_benefit_over_all_cases_is_that_of_their_union():
-    # Client a: differences 0.1, 0.3 and 0.5; b: -0.1 and 0.1; c: 0.3, one case, whose error nobody knows.
+    # Client a: differences 0.1, 0.3 and 0.5. b: -0.1 and 0.1. c: 0.3, one case, whose error is unknown.
     cases = [[0.1, 0.3, 0.5], [-0.1, 0.1], [0.3]]
     gains = [
         ClientBenefit(
@@ -70,13 +70,13 @@ def test_the_benefit_over_all_cases_is_that_of_their_union():
         for name, values in zip("abc", cases, strict=True)
     ]
     overall = overall_benefit(gains)
-    # The sum is 1.2 over six cases, the mean 0.2; the squares of the distances from it add to 0.22.
+    # The sum is 1.2 over six cases, the mean 0.2. The squares of the distances from it add up to 0.22.
     assert (overall.cases, overall.mean) == (6, pytest.approx(0.2))
     assert overall.standard_error == pytest.approx((0.22 / 5 / 6) ** 0.5)
     assert overall_benefit([]) is None
 
 
-def test_time_that_no_stage_claims_is_shown():
+def test_time_outside_all_stages_is_shown():
     shares = time_shares(job_result(timings=Timings(total_s=10.0, train_s=6.0, merge_s=3.0)))
     shown = {one.label: (one.seconds, one.share) for one in shares}
     assert shown["Training"] == (6.0, 0.6)
@@ -92,11 +92,11 @@ def test_stages_that_overlap_share_their_sum():
     assert "Not accounted for" not in shown
 
 
-def test_no_time_at_all_has_no_shares():
+def test_a_job_of_no_time_has_no_shares():
     assert {one.share for one in time_shares(job_result(timings=Timings(total_s=0.0)))} == {0.0}
 
 
-def test_tallies_keep_what_was_broken():
+def test_tallies_keep_the_breaches():
     broken = ContractSummary("updates", "round-2", False, "too long")
     fine = ContractSummary("updates", "round-1", True, "ok")
     other = ContractSummary("interactions", "artist", True, "ok")
@@ -105,7 +105,7 @@ def test_tallies_keep_what_was_broken():
     assert (second.contract, second.checked, second.passed, second.broken) == ("updates", 2, 1, (broken,))
 
 
-def test_rejections_know_their_round():
+def test_rejections_carry_their_round():
     lost = rejection("artist")
     rounds = (round_result(1), round_result(2, rejected=(lost,)))
     assert rejections(job_result(rounds=rounds)) == [(2, lost)]
@@ -139,5 +139,5 @@ def test_the_verdict_of_a_stopped_job_is_its_reason():
     ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (2_000_000_000, "2.0 GB")],
 )
-def test_bytes_in_decimal_units(count, text):
+def test_bytes_are_shown_in_decimal_units(count, text):
     assert in_bytes(count) == text

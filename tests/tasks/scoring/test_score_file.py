@@ -1,4 +1,4 @@
-"""Batch scoring: every user gets what a single request would, whatever the file looks like."""
+"""Batch scoring: every user gets the answer of a single request, whatever the order of the file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tasks.tracking import registry
 from tests.worlds.registered import ITEMS
 
 IDS = ITEMS["item_id"].tolist()
-# Rows of one user do not stand together, and user 7 uses an item twice.
+# Rows of one user are not adjacent, and user 7 uses an item twice.
 ROWS = [("7", "50", 2.0), ("ann", "12", 1.0), ("7", "1", 0.5), ("zoë", "100", 3.0), ("7", "50", 1.0)]
 HISTORIES = {"7": {"1": 0.5, "50": 3.0}, "ann": {"12": 1.0}, "zoë": {"100": 3.0}}
 
 
 @pytest.fixture
 def champion(world: Any) -> Any:
-    """A world with one version."""
+    """Return a world with one version."""
     world.register(1, None)
     return world
 
@@ -41,7 +41,7 @@ def frame(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
 
 
 def score(world: Any, users: Path, k: int = 3, **more: Any) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What is told, and the file's rows by user and rank."""
+    """Return what the command reports, and the file's rows by user and rank."""
     out = users.parent / "out" / "scored.parquet"
     result = score_users(world.home, users, out, k, version="1", **more)
     return result, pd.read_parquet(out).sort_values(["user_id", "rank"], ignore_index=True)
@@ -63,7 +63,7 @@ def assert_same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
-def test_every_user_gets_what_a_single_request_would(champion, tmp_path, kind):
+def test_every_user_gets_the_answer_of_a_single_request(champion, tmp_path, kind):
     users = tmp_path / f"users.{kind}"
     table = frame(ROWS).assign(further="x, y")
     if kind == "parquet":
@@ -162,7 +162,7 @@ def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypat
         ("users.parquet", "user_id,item_id\na,1\n", "the file cannot be read as Parquet"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_and_the_old_output_stays(
+def test_a_file_that_cannot_be_scored_is_refused_and_the_old_output_stays(
     champion, tmp_path, name, content, complaint
 ):
     users, out = tmp_path / name, tmp_path / "out" / "scored.parquet"
@@ -213,7 +213,7 @@ def test_the_command_prints_one_json_object(champion, tmp_path):
     assert "has no champion yet" in refused.stderr
 
 
-def test_a_command_that_is_ended_leaves_nothing_behind(champion, tmp_path):
+def test_an_interrupted_command_leaves_nothing_behind(champion, tmp_path):
     users, out = tmp_path / "users.csv", tmp_path / "out" / "scored.parquet"
     with users.open("w") as file:
         file.write("user_id,item_id\n")
@@ -221,7 +221,7 @@ def test_a_command_that_is_ended_leaves_nothing_behind(champion, tmp_path):
     process = subprocess.Popen(
         command("--users", str(users), "--out", str(out), "--version", "1"), env=os.environ
     )
-    # Its private folder tells that it is at work.
+    # Its private folder shows that it is working.
     while not list(out.parent.glob(".scored*")):
         assert process.poll() is None
         time.sleep(0.01)

@@ -29,7 +29,7 @@ def facts(**others: Any) -> dict[str, Any]:
     return {**known, "fields": ["biases", "embeddings"], "to": "silos/ash/job-1/1", **others}
 
 
-def test_what_leaves_is_on_the_disk_when_record_returns(ledger, home):
+def test_a_record_is_on_disk_when_the_call_returns(ledger, home):
     before = datetime.now(UTC).replace(microsecond=0)
     entry = ledger.record(**facts())
     assert (home.root / "egress.jsonl").read_text() == entry.line() + "\n"
@@ -43,7 +43,7 @@ def test_a_refusal_holds_its_reason(ledger):
     assert (body["type"], body["reason"], body["treatment"]) == ("refused", "too large", "clipped")
 
 
-def test_an_empty_ledger_holds(ledger):
+def test_an_empty_ledger_is_intact(ledger):
     assert ledger.read().entries == ledger.read_verified().entries == []
     assert summarise([]) == {"sent": [], "refused": [], "objects": 0, "bytes": 0, "sendings": 0}
 
@@ -73,7 +73,7 @@ def test_a_deleted_line_is_found(ledger, home):
     assert caught.value.position == 2
 
 
-def test_a_line_that_a_crash_tore_is_put_aside(ledger, home):
+def test_a_line_torn_by_a_crash_is_set_aside(ledger, home):
     ledger.record(**facts(round=1))
     with (home.root / "egress.jsonl").open("ab") as file:
         file.write(b'{"body":{"at":')
@@ -84,7 +84,7 @@ def test_a_line_that_a_crash_tore_is_put_aside(ledger, home):
     assert (home.root / "egress.torn.log").read_bytes() == b'{"body":{"at":\n'
 
 
-def test_steps_that_run_at_once_lose_nothing(home):
+def test_concurrent_steps_lose_no_entry(home):
     def send(round_: int) -> None:
         for number in range(5):
             EgressLedger(home).record(**facts(round=round_, sha256=f"{number}"))
@@ -107,7 +107,7 @@ def test_the_summary_adds_up(ledger):
     ledger.record(**facts(sha256="d", bytes=5, round=2))
     ledger.record(**facts(sha256="e", bytes=900, refused="too large"))
     ledger.record(**facts(sha256="f", bytes=7, job_id="job-2"))
-    # The first once more, as after a crash before it was sent.
+    # The first again, as after a crash before it was sent.
     last = ledger.record(**facts(sha256="a", bytes=100)).body["at"]
 
     summary = summarise(ledger.read().entries)

@@ -1,4 +1,4 @@
-"""The silo's side of the exchange: nothing leaves against the policy or past the ledger."""
+"""The silo's side of the exchange: nothing leaves against the policy or without a record in the ledger."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def recorded(border: Border) -> list[dict]:
     return [dict(entry.body) for entry in border.ledger.read_verified().entries]
 
 
-def test_what_leaves_stands_in_the_ledger(border, url):
+def test_everything_that_leaves_is_in_the_ledger(border, url):
     exchange = GuardedExchange(url, replace(border, treatment="clipped"))
     ref = exchange.put(FOLDER, UPDATE)
     assert Exchange(url).get(ref) == exchange.get(ref) == UPDATE
@@ -90,15 +90,15 @@ def test_what_leaves_stands_in_the_ledger(border, url):
     }
 
 
-def test_it_stands_there_before_it_leaves(border, tmp_path):
-    """An exchange that cannot be written to: the record is there, the object is not."""
+def test_the_record_is_written_before_the_object(border, tmp_path):
+    """In an exchange that cannot be written to, the record exists and the object does not."""
     (tmp_path / "x").write_text("a file where the folder should be")
     with pytest.raises(OSError):
         GuardedExchange((tmp_path / "x").as_uri(), border).put(FOLDER, UPDATE)
     assert [body["type"] for body in recorded(border)] == ["sent"]
 
 
-def test_nothing_leaves_where_the_ledger_cannot_be_written(border, url, tmp_path):
+def test_nothing_leaves_if_the_ledger_cannot_be_written(border, url, tmp_path):
     (tmp_path / "silo").mkdir()
     (tmp_path / "silo" / "egress.jsonl").mkdir()
     with pytest.raises(OSError):
@@ -110,7 +110,7 @@ def test_nothing_leaves_where_the_ledger_cannot_be_written(border, url, tmp_path
     ("kind", "word"),
     [("check", "check"), ("train", "update"), ("evaluate", "evaluation"), ("compare", "evaluation")],
 )
-def test_signed_answers_leave_where_the_policy_has_their_word(border, url, kind, word, tmp_path):
+def test_signed_answers_leave_if_the_policy_names_them(border, url, kind, word, tmp_path):
     data = said(kind, metrics={"ndcg@10": {"total": 2.0, "weight": 4}}, users=5)
     GuardedExchange(url, replace(border, policy=Rules(may_leave=(word,)))).put(FOLDER, data)
     (body,) = recorded(border)
@@ -161,7 +161,7 @@ USERS = np.zeros((5, 2), np.float32)
         b'{"users": ["u1"]}',
         MODEL,
         encode({"embeddings": USERS}, {"kind": "user_state"}),
-        # Users' embeddings that call themselves an update, or ride along with one.
+        # Users' embeddings in place of an update, or added to one.
         encode({"embeddings": USERS}, {"kind": "client_update"}),
         encode(
             {**dict(items().named()), "user_embeddings": USERS},
@@ -227,14 +227,14 @@ def test_a_silo_writes_and_removes_below_its_own_prefix_only(border, url, tmp_pa
     assert stored(tmp_path) == before
 
 
-def test_a_silo_removes_its_own(border, url, tmp_path):
+def test_a_silo_removes_its_own_objects(border, url, tmp_path):
     exchange = GuardedExchange(url, border)
     exchange.put(FOLDER, UPDATE)
     exchange.remove("silos/ash/job-1")
     assert stored(tmp_path) == []
 
 
-def test_names_are_taken_from_the_bytes():
+def test_names_are_read_from_the_bytes():
     assert describe(MODEL)[0] == "unknown"
     assert describe(MODEL)[1][:4] == ARRAYS
     assert describe(said("check", a={"b": {"c": 1}, "d": [{"e": 1}]})) == ("check", ["a.b.c", "a.d"])

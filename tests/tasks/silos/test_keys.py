@@ -1,4 +1,4 @@
-"""Key pairs: made once, for their owner's eyes, and proof of what their holder says."""
+"""Key pairs: made once, readable by their owner alone, and proof of who signed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_signatures_are_those_of_the_standard(silo):
     assert key.key_id == hashlib.sha256(PUBLIC).hexdigest()[:16]
 
 
-def test_only_the_holder_of_the_key_and_only_these_bytes():
+def test_a_signature_needs_the_key_and_the_same_bytes():
     public = Ed25519PublicKey.from_public_bytes(PUBLIC)
     assert verify(public, SIGNATURE, b"\x72")
     assert not verify(public, SIGNATURE, b"\x73")
@@ -67,7 +67,7 @@ def test_only_the_holder_of_the_key_and_only_these_bytes():
     assert not verify(Ed25519PrivateKey.generate().public_key(), SIGNATURE, b"\x72")
 
 
-def test_a_pair_is_made_for_its_owner_only_and_lasts(silo):
+def test_a_pair_is_readable_by_its_owner_only_and_is_kept(silo):
     old_mask = os.umask(0)
     try:
         made = make_key(silo)
@@ -95,7 +95,7 @@ def test_two_pairs_differ(tmp_path):
     assert make_key(Home(tmp_path / "a")).key_id != make_key(Home(tmp_path / "b")).key_id
 
 
-def test_a_pair_is_never_overwritten_unasked(silo):
+def test_a_pair_is_not_overwritten_without_force(silo):
     made = make_key(silo)
     before = made.file.read_bytes()
     with pytest.raises(InvalidInput, match="already") as caught:
@@ -104,7 +104,7 @@ def test_a_pair_is_never_overwritten_unasked(silo):
     assert made.file.read_bytes() == before
 
 
-def test_force_keeps_the_old_pair_aside(silo):
+def test_force_keeps_a_copy_of_the_old_pair(silo):
     old = make_key(silo)
     private, public = old.file.read_bytes(), old.public_file.read_bytes()
     new = make_key(silo, force=True)
@@ -127,7 +127,7 @@ def test_force_without_a_pair_makes_the_first(silo):
     assert make_key(silo, force=True).key_id == load_key(silo).key_id
 
 
-def test_a_public_key_that_a_crash_left_out_is_written_later(silo):
+def test_a_public_key_lost_in_a_crash_is_written_later(silo):
     made = make_key(silo)
     made.public_file.unlink()
     with pytest.raises(InvalidInput):
@@ -141,7 +141,7 @@ def test_without_a_pair_the_next_step_is_to_enrol(silo):
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o620, 0o602])
-def test_a_key_that_others_can_reach_is_not_used(silo, mode):
+def test_a_key_that_others_can_read_is_not_used(silo, mode):
     make_key(silo)
     private_file(silo).chmod(mode)
     with pytest.raises(InvalidInput, match="chmod 600") as caught:
@@ -179,7 +179,7 @@ def test_public_keys_round_trip():
     assert key_id(read_public(public_pem(public), "it")) == key_id(public)
 
 
-def test_a_private_key_is_not_taken_for_a_public_one():
+def test_a_private_key_is_not_accepted_as_a_public_one():
     with pytest.raises(InvalidInput, match="must never leave its silo") as caught:
         read_public(as_pem(Ed25519PrivateKey.from_private_bytes(SECRET)), "key.pem")
     assert "key.pem" in str(caught.value)

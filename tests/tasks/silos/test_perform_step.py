@@ -37,6 +37,7 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import load_key, make_key
 from tasks.silos.perform_step import Silo, note_failure, work
 from tasks.silos.signed_answers import open_sealed
+from tests.worlds.jobs import job_of
 
 SPEC = LightFMSpec(dims=4)
 
@@ -65,8 +66,8 @@ class World:
         base = self.base(round_ - (step == "train"))
         return ClientOrder(self.local, "ash", round_, base, start or StartingPoint(None, 0))
 
-    def asked(self, step: Step, order: ClientOrder, **arguments: Any) -> StepOrder:
-        # The coordinator names places of its own, which the silo must not care for.
+    def step_order(self, step: Step, order: ClientOrder, **arguments: Any) -> StepOrder:
+        # The coordinator names places of its own, which the silo must ignore.
         job = replace(
             order.job,
             data_dir="/nowhere",
@@ -79,9 +80,9 @@ class World:
         return StepOrder(step, replace(order, job=job), arguments)
 
     def do(self, step: Step, order: ClientOrder, **arguments: Any) -> Any:
-        """What the silo answered."""
-        asked = self.asked(step, order, **arguments)
-        work(self.silo, StepOrder.of_json(json.loads(json.dumps(asked.as_json()))))
+        """Return the silo's answer."""
+        ordered = self.step_order(step, order, **arguments)
+        work(self.silo, StepOrder.of_json(json.loads(json.dumps(ordered.as_json()))))
         (ref,) = self.exchange.listed(silo_answers_folder("ash", "job-1", order.round, step))
         question = Question("ash", step, "job-1", order.round, order.base.sha256)
         public = load_key(self.silo.home).public
@@ -101,17 +102,7 @@ class World:
 def world(tmp_path: Path, partition_dir: Path) -> World:
     exchange = Exchange((tmp_path / "exchange").as_uri())
     partition = open_partition(partition_dir)
-    local = JobContext(
-        job_id="job-1",
-        seed=7,
-        spec=SPEC,
-        exchange_url=exchange.url,
-        data_dir=str(partition_dir),
-        data_digest=partition.digest,
-        silos_dir=str(tmp_path / "local-silos"),
-        evaluation_seed=5,
-        negatives=20,
-    )
+    local = job_of(partition_dir, tmp_path, spec=SPEC, silos_dir=str(tmp_path / "local-silos"))
     items = exchange.put("job-1/catalog", partition.items_path.read_bytes())
     home = Home(tmp_path / "silo")
     make_key(home)
@@ -124,7 +115,7 @@ def world(tmp_path: Path, partition_dir: Path) -> World:
 
 @pytest.fixture
 def checked(world: World, partition_dir: Path) -> World:
-    """The silo has its snapshot already, as after a check."""
+    """Return the world after a check: the silo has its snapshot."""
     folder = world.silo.home.root / "snapshots" / "job-1"
     take_snapshot(world.silo.source, open_partition(partition_dir).items_path, "ash", folder)
     return world
@@ -145,11 +136,11 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     second = world.order("train", 2, StartingPoint("job-1", 1))
     assert world.do("train", second).update.sha256 == train_client.fn(second).update.sha256
 
-    # What lies below the silo's prefix stands in its ledger, and all that left and lies there no more does.
+    # All objects below the silo's prefix are in its ledger, and so are those that were removed since.
     on_disk = {hashlib.sha256(path.read_bytes()).hexdigest() for path in world.left}
     sent = {each["sha256"] for each in world.entries}
     assert on_disk | {update.sha256} == sent
-    assert update.sha256 not in on_disk  # of a round that is over
+    assert update.sha256 not in on_disk  # of an earlier round
     assert [(each["round"], each["what"], each["type"]) for each in world.entries] == [
         *((0, "check", "sent"), (1, "client_update", "sent"), (1, "train", "sent")),
         *((2, "client_update", "sent"), (2, "train", "sent")),
@@ -157,12 +148,12 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     assert not any(b"u000" in path.read_bytes() for path in world.left)
 
 
-def test_a_breach_is_told_without_the_values_that_break_the_rule(world: World) -> None:
+def test_a_breach_is_reported_without_the_values_that_break_the_rule(world: World) -> None:
     sales = world.silo.home.root.parent / "shop" / "sales.csv"
     rows = pd.read_csv(sales)
     rows.loc[2, "item_id"] = "an-item-that-only-we-sell"
     rows.to_csv(sales, index=False)
-    # The snapshot keeps them: it is the contract that refuses them.
+    # The snapshot keeps them: only the contract refuses them.
     answer = world.do("check", world.order("check", 0))
 
     assert not answer.outcome.passed
@@ -176,7 +167,7 @@ def test_a_breach_is_told_without_the_values_that_break_the_rule(world: World) -
     assert "an-item-that-only-we-sell" in log
 
 
-def test_the_ledger_holds_exactly_what_lies_in_the_exchange(checked: World) -> None:
+def test_the_ledger_holds_exactly_the_objects_in_the_exchange(checked: World) -> None:
     checked.do("train", checked.order("train"))
     checked.do("evaluate", checked.order("evaluate"))
     lying = {(path.stem, path.stat().st_size) for path in checked.left}
@@ -184,7 +175,7 @@ def test_the_ledger_holds_exactly_what_lies_in_the_exchange(checked: World) -> N
     assert len(lying) == 3
 
 
-def test_figures_are_those_of_a_local_client(checked: World) -> None:
+def test_figures_equal_those_of_a_local_client(checked: World) -> None:
     train = checked.order("train")
     checked.do("train", train)
     train_client.fn(train)
@@ -196,7 +187,7 @@ def test_figures_are_those_of_a_local_client(checked: World) -> None:
     assert mine.alone
 
 
-def test_a_step_asked_twice_gives_the_same_update(checked: World) -> None:
+def test_a_repeated_step_gives_the_same_update(checked: World) -> None:
     order = checked.order("train")
     first = checked.do("train", order).update
     for path in checked.left:
@@ -208,11 +199,11 @@ def test_a_step_asked_twice_gives_the_same_update(checked: World) -> None:
 def refused(world: World, step: Step, order: ClientOrder, **policy: Any) -> str:
     silo = replace(world.silo, policy=Rules(**policy))
     with pytest.raises(EgressRefused) as caught:
-        work(silo, world.asked(step, order))
+        work(silo, world.step_order(step, order))
     return str(caught.value)
 
 
-def test_an_update_that_must_not_leave_does_not(checked: World) -> None:
+def test_an_update_against_the_policy_does_not_leave(checked: World) -> None:
     assert "'update' is not among" in refused(
         checked, "train", checked.order("train"), may_leave=("check", "evaluation")
     )
@@ -220,7 +211,7 @@ def test_an_update_that_must_not_leave_does_not(checked: World) -> None:
     assert [(each["type"], each["what"]) for each in checked.entries] == [("refused", "client_update")]
 
 
-def test_figures_that_must_not_leave_do_not(checked: World) -> None:
+def test_figures_against_the_policy_do_not_leave(checked: World) -> None:
     refused(checked, "evaluate", checked.order("evaluate"), may_leave=("check", "update"))
     assert checked.left == []
 
@@ -234,42 +225,42 @@ def test_an_update_that_is_too_large_does_not_leave(checked: World) -> None:
 def test_nothing_about_too_few_users_leaves(checked: World, step: Step) -> None:
     silo = replace(checked.silo, min_users=9)
     with pytest.raises(EgressRefused, match="8 users"):
-        work(silo, checked.asked(step, checked.order(step), alone_rounds=1))
+        work(silo, checked.step_order(step, checked.order(step), alone_rounds=1))
     assert checked.left == []
-    work(replace(silo, min_users=8), checked.asked("train", checked.order("train")))
+    work(replace(silo, min_users=8), checked.step_order("train", checked.order("train")))
     assert len(checked.left) == 2
 
 
 def test_an_order_for_another_silo_is_refused(checked: World) -> None:
     order = replace(checked.order("train"), client_id="birch")
     with pytest.raises(EgressRefused, match="was given an order for 'birch'"):
-        work(checked.silo, checked.asked("train", order))
+        work(checked.silo, checked.step_order("train", order))
     assert checked.left == []
     assert not (checked.silo.home.silos).exists()
 
 
 def test_training_before_a_check_is_refused(world: World) -> None:
     with pytest.raises(NotFound):
-        work(world.silo, world.asked("train", world.order("train")))
+        work(world.silo, world.step_order("train", world.order("train")))
     assert world.left == []
 
 
-def test_a_silo_without_a_key_answers_nothing(checked: World) -> None:
+def test_a_silo_without_a_key_sends_no_answer(checked: World) -> None:
     shutil.rmtree(checked.silo.home.root / "keys")
     with pytest.raises(NotFound, match="no key pair"):
-        work(checked.silo, checked.asked("evaluate", checked.order("evaluate")))
+        work(checked.silo, checked.step_order("evaluate", checked.order("evaluate")))
     assert checked.left == []
 
 
-def test_a_job_never_changes_its_catalogue(world: World, checked: World, tmp_path: Path) -> None:
+def test_a_job_s_catalogue_never_changes(world: World, checked: World, tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     pd.DataFrame({"item_id": ["x"], "title": ["X"]}).to_parquet(other)
     changed = replace(world, items=world.exchange.put("job-1/catalog", other.read_bytes()))
     with pytest.raises(CatalogMismatch):
-        work(world.silo, changed.asked("check", world.order("check", 0)))
+        work(world.silo, changed.step_order("check", world.order("check", 0)))
 
 
-def test_an_answer_is_to_its_own_order_only(checked: World) -> None:
+def test_an_answer_belongs_to_its_own_order_only(checked: World) -> None:
     order = checked.order("evaluate")
     checked.do("evaluate", order)
     (ref,) = checked.exchange.listed(silo_answers_folder("ash", "job-1", 1, "evaluate"))
@@ -279,7 +270,7 @@ def test_an_answer_is_to_its_own_order_only(checked: World) -> None:
         open_sealed(checked.exchange.get(ref), question, stranger)
 
 
-def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
+def test_the_cause_of_an_error_stays_in_the_silo_s_log(tmp_path: Path) -> None:
     home = Home(tmp_path / "silo")
     for text in ("user u001 has no sales", "second"):
         try:
@@ -292,7 +283,7 @@ def test_what_went_wrong_stays_in_the_silo_s_log(tmp_path: Path) -> None:
 
 
 def head_in(world: World, step: Step) -> Head:
-    """The one that the silo's answer to this step of round 1 carries."""
+    """Return the head that the silo's answer to this step of round 1 carries."""
     (ref,) = world.exchange.listed(silo_answers_folder("ash", "job-1", 1, step))
     return Head.of_json(json.loads(world.exchange.get(ref))["body"]["egress"])
 
@@ -310,8 +301,8 @@ def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -
     assert head_in(checked, "evaluate") == Head(2, answer.hash)
 
 
-@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "written anew", "edited"])
-def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change: str) -> None:
+@pytest.mark.parametrize("change", ["cut off", "its last line cut off", "rewritten", "edited"])
+def test_a_silo_with_a_changed_ledger_sends_no_answer(checked: World, change: str) -> None:
     ledger = EgressLedger(checked.silo.home)
     for number in range(3):
         ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="a" * 64, fields=[])
@@ -325,16 +316,16 @@ def test_a_silo_whose_ledger_was_changed_answers_nothing(checked: World, change:
         file.write_bytes(b"".join(lines[:-1]))
     else:
         file.write_bytes(lines[0])
-    if change == "written anew":
+    if change == "rewritten":
         for number in range(5):
             ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="b" * 64, fields=[])
-    asked = checked.asked("train", checked.order("train"), witnessed=witnessed)
+    ordered = checked.step_order("train", checked.order("train"), witnessed=witnessed)
     with pytest.raises(LedgerTampered):
-        work(checked.silo, asked)
+        work(checked.silo, ordered)
     assert checked.left == []
-    # As soon as the file is back it goes on.
+    # As soon as the file is restored it continues.
     file.write_bytes(b"".join(lines))
-    work(checked.silo, asked)
+    work(checked.silo, ordered)
     assert len(checked.left) == 2
 
 
@@ -345,9 +336,9 @@ def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> N
     for number in (1, 2, 3, 1):
         order = world.order("check", 0)
         order = replace(order, job=replace(order.job, job_id=f"job-{number}"), base=world.base(0))
-        work(silo, world.asked("check", order))
-    # The third made the first one go; begun anew, that one is the newest.
+        work(silo, world.step_order("check", order))
+    # The third removed the first one's. Started again, that one is the newest.
     assert sorted(path.name for path in snapshots.iterdir() if path.is_dir()) == ["job-1", "job-3"]
     assert {path.parts[-4] for path in world.left} == {"job-1", "job-3"}
-    # What left stands in the ledger for ever.
+    # What left stays in the ledger forever.
     assert [each["job_id"] for each in world.entries] == ["job-1", "job-2", "job-3", "job-1"]

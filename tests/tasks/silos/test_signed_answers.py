@@ -1,4 +1,4 @@
-"""Sealed answers: only the silo's own, only to this question, whatever anybody does to their bytes."""
+"""Sealed answers: only the silo's own, only to this question, whatever happens to their bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEALED = sealed()
 
 
 def refused(data: bytes, kind: type[Exception] = ForgedAnswer, **options: int) -> str:
-    """Which part of the answer was wrong."""
+    """Return the part of the answer that was wrong."""
     with pytest.raises(kind) as caught:
         open_sealed(data, ASKED, KEY.public, **options)
     assert type(caught.value) is kind
@@ -54,8 +54,8 @@ def test_the_silos_clock_does_not_matter(clock):
     assert open_sealed(sealed(signed_at=clock), ASKED, KEY.public) == BODY
 
 
-def test_a_large_answer_is_not_even_parsed():
-    # Bytes that are no JSON: had they been parsed, the form would be what is wrong.
+def test_a_large_answer_is_not_parsed():
+    # Bytes that are not JSON: if they were parsed, the form would be named as wrong.
     assert refused(b"[" * (MAX_ANSWER_BYTES + 1)) == "size"
     assert refused(SEALED, limit_bytes=len(SEALED) - 1) == "size"
     assert open_sealed(SEALED, ASKED, KEY.public, limit_bytes=len(SEALED)) == BODY
@@ -89,14 +89,14 @@ def test_a_signature_covers_every_part():
         assert refused(changed.encode()) == "signature", name
 
 
-def test_a_silo_cannot_speak_for_another():
+def test_a_silo_cannot_answer_for_another():
     assert refused(sealed(replace(ASKED, silo="birch"))) == "silo"
 
 
 @pytest.mark.parametrize(
     ("part", "other"), [("kind", "compare"), ("job_id", "job-0"), ("round", 2), ("base_sha256", "00" * 32)]
 )
-def test_an_answer_sent_again_for_another_question_is_stale(part, other):
+def test_an_answer_repeated_for_another_question_is_stale(part, other):
     assert refused(sealed(replace(ASKED, **{part: other})), StaleUpdate) == part
 
 
@@ -130,7 +130,7 @@ def test_any_bytes_are_refused(data):
         open_sealed(data, ASKED, KEY.public)
 
 
-def test_a_silo_cannot_seal_what_would_be_refused():
+def test_a_silo_cannot_seal_an_answer_that_would_be_refused():
     with pytest.raises(InvalidInput, match="names key"):
         seal(Envelope(ASKED, BODY, NOON, FOREIGN.key_id), KEY)
     with pytest.raises(InvalidInput, match=str(MAX_ANSWER_BYTES)):

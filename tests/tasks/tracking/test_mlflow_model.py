@@ -1,17 +1,15 @@
-"""A registered round in MLflow's own hands: `load_model` and `mlflow models serve` answer as fedrec does."""
+"""A registered round as an MLflow model: `load_model` and `mlflow models serve` answer as fedrec does."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,11 @@ from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.mlflow_model import model_files
 from tasks.tracking.run_tracker import Tracker
-from tests.servers.free_port import free_port
+from tests.servers.server_process import ServerProcess
 
 N = 300
 IDS = [f"id-{row}" for row in range(N)]
-# Items without a title go by their ids.
+# Items without a title are named by their ids.
 TITLES = [None if row % 7 == 0 else f"Film {row}" for row in range(N)]
 GENRES = [
     " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
@@ -43,7 +41,7 @@ ITEMS = pd.DataFrame(
 
 def random_model() -> GlobalModel:
     rng = np.random.default_rng(4)
-    # Nobody trained on every fifth item: their features place them.
+    # No client trained on every fifth item: their features place them.
     accumulators = np.where(np.arange(N) % 5 == 0, 1.0, 2.0).astype(np.float32)
     items = ItemArrays(
         embeddings=rng.normal(size=(N, 8)).astype(np.float32),
@@ -56,7 +54,7 @@ def random_model() -> GlobalModel:
 
 @pytest.fixture
 def registered(world: Any) -> Any:
-    """A world whose version 1 is a round as the training flow tracks it."""
+    """Return a world whose version 1 is a round as the training flow tracks it."""
     model = random_model()
     _, record = world.commit(1, None, model=model, catalog_digest=model.catalog_digest)
     ITEMS.to_parquet(world.artifacts / "catalog" / "items.parquet")
@@ -65,8 +63,8 @@ def registered(world: Any) -> Any:
     return world
 
 
-def questions() -> list[dict[str, Any]]:
-    """Random histories of 0 to 30 items, some with weights and some with exclusions."""
+def queries() -> list[dict[str, Any]]:
+    """Return random histories of 0 to 30 items, some with weights and some with exclusions."""
     rng = np.random.default_rng(9)
     found = []
     for number in range(40):
@@ -79,42 +77,42 @@ def questions() -> list[dict[str, Any]]:
     return found
 
 
-def expected(world: Any, question: dict[str, Any], k: int) -> list[Any]:
+def expected(world: Any, query: dict[str, Any], k: int) -> list[Any]:
     recommender = recommender_of(registry.load_version(world.client, world.model_name, 1))
-    rows = [IDS.index(item_id) for item_id in question["history"]]
-    excluded = [IDS.index(item_id) for item_id in question["exclude"]]
-    return recommender.recommend(rows, k, excluded, weights=question["weights"] or None)
+    rows = [IDS.index(item_id) for item_id in query["history"]]
+    excluded = [IDS.index(item_id) for item_id in query["exclude"]]
+    return recommender.recommend(rows, k, excluded, weights=query["weights"] or None)
 
 
-def assert_alike(told: dict[str, Any], answer: list[Any]) -> None:
-    assert told["item_ids"] == [one.item_id for one in answer]
-    assert told["titles"] == [one.title for one in answer]
-    assert told["scores"] == pytest.approx([one.score for one in answer], abs=1e-5)
+def assert_alike(found: dict[str, Any], answer: list[Any]) -> None:
+    assert found["item_ids"] == [one.item_id for one in answer]
+    assert found["titles"] == [one.title for one in answer]
+    assert found["scores"] == pytest.approx([one.score for one in answer], abs=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 10, N])
 def test_load_model_answers_as_fedrec_does(registered, k):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
-    asked = questions()
+    wanted = queries()
 
-    told = model.predict(pd.DataFrame(asked), params={"k": k}).to_dict("records")
+    found = model.predict(pd.DataFrame(wanted), params={"k": k}).to_dict("records")
 
-    assert len(told) == len(asked)
-    for answer, question in zip(told, asked, strict=True):
-        assert_alike(answer, expected(registered, question, k))
+    assert len(found) == len(wanted)
+    for answer, query in zip(found, wanted, strict=True):
+        assert_alike(answer, expected(registered, query, k))
 
 
-def test_weights_and_exclusions_may_be_left_out_and_a_repeated_item_counts_twice(registered):
+def test_weights_and_exclusions_are_optional_and_a_repeated_item_counts_twice(registered):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
-    told = model.predict(pd.DataFrame({"history": [["id-3", "id-5", "id-3"]]}))
+    found = model.predict(pd.DataFrame({"history": [["id-3", "id-5", "id-3"]]}))
 
-    question = {"history": ["id-3", "id-5"], "weights": [2.0, 1.0], "exclude": []}
-    assert_alike(told.to_dict("records")[0], expected(registered, question, 10))
+    query = {"history": ["id-3", "id-5"], "weights": [2.0, 1.0], "exclude": []}
+    assert_alike(found.to_dict("records")[0], expected(registered, query, 10))
 
 
 @pytest.mark.parametrize(
-    ("question", "k", "complaint"),
+    ("query", "k", "complaint"),
     [
         ({"history": ["nothing"]}, 3, "knows no item 'nothing'"),
         ({"history": ["id-1"], "exclude": ["nothing"]}, 3, "knows no item 'nothing'"),
@@ -124,11 +122,11 @@ def test_weights_and_exclusions_may_be_left_out_and_a_repeated_item_counts_twice
         ({"history": ["id-1"]}, 0, "at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_answered_is_refused(registered, question, k, complaint):
+def test_impossible_requests_are_refused(registered, query, k, complaint):
     model = mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
     with pytest.raises(ValueError, match=complaint):
-        model.predict(pd.DataFrame([question]), params={"k": k})
+        model.predict(pd.DataFrame([query]), params={"k": k})
 
 
 def test_a_damaged_model_is_not_loaded(registered):
@@ -151,13 +149,14 @@ def test_a_version_holds_no_pickle_and_its_code_imports_nothing_of_fedrec(regist
         "requirements.txt",
         "round.json",
     ]
-    # In a folder and a mode in which Python finds no package of fedrec, the code still runs.
+    # The code runs in a folder and a mode in which Python finds no package of fedrec.
     script = (
         "import sys, mlflow, pandas as pd\n"
-        f"told = mlflow.pyfunc.load_model({str(folder)!r}).predict(pd.DataFrame({{'history': [['id-1']]}}))\n"
+        f"model = mlflow.pyfunc.load_model({str(folder)!r})\n"
+        "answer = model.predict(pd.DataFrame({'history': [['id-1']]}))\n"
         "ours = {'models', 'tasks', 'flows', 'serving', 'data_contracts'} & set(sys.modules)\n"
         "assert not ours, ours\n"
-        "assert len(told['item_ids'][0]) == 10\n"
+        "assert len(answer['item_ids'][0]) == 10\n"
     )
     environ = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(
@@ -166,35 +165,35 @@ def test_a_version_holds_no_pickle_and_its_code_imports_nothing_of_fedrec(regist
     assert done.returncode == 0, done.stderr
 
 
+@dataclass
+class ScoringServer(ServerProcess):
+    """`mlflow models serve` over one version."""
+
+    model_uri: str = ""
+
+    health = "/ping"
+
+    @property
+    def command(self) -> list[str]:
+        program = str(Path(sys.executable).with_name("mlflow"))
+        address = ("--host", "127.0.0.1", "--port", str(self.port))
+        return [program, "models", "serve", "--env-manager", "local", "-m", self.model_uri, *address]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # It starts its server by the name of the program.
+        return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 @pytest.fixture
 def scorer(registered: Any, tmp_path: Path) -> Iterator[str]:
-    """The URL of `mlflow models serve` over version 1."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "--env-manager", "local"]
-    command += ["-m", f"models:/{registered.model_name}/1", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("wb") as log:
-        # It starts its server by the name of the program.
-        environ = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        server = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/ping", server, tmp_path / "log")
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            # It starts its server through a shell: the group is ended, which holds nothing else.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1200):
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
-                return
-        except OSError:
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+    """Return the URL that `mlflow models serve` answers at, with version 1."""
+    server = ScoringServer(tmp_path, model_uri=f"models:/{registered.model_name}/1")
+    try:
+        server.start()
+        yield f"{server.url}/invocations"
+    finally:
+        server.stop()
 
 
 def post(url: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -206,12 +205,12 @@ def post(url: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_mlflow_models_serve_answers_as_fedrec_does(registered, scorer):
-    asked = [question for question in questions() if question["weights"]][:5]
+    wanted = [query for query in queries() if query["weights"]][:5]
 
-    told = post(scorer, {"dataframe_records": asked, "params": {"k": 4}})["predictions"]
+    found = post(scorer, {"dataframe_records": wanted, "params": {"k": 4}})["predictions"]
 
-    for answer, question in zip(told, asked, strict=True):
-        assert_alike(answer, expected(registered, question, 4))
+    for answer, query in zip(found, wanted, strict=True):
+        assert_alike(answer, expected(registered, query, 4))
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(scorer, {"dataframe_records": [{"history": ["nothing"]}]})
     assert "knows no item" in refused.value.read().decode()

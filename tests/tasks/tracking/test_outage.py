@@ -27,7 +27,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     return MlflowClient(f"http://127.0.0.1:{free_port()}")
 
 
-def test_a_server_that_is_not_there(nobody: MlflowClient) -> None:
+def test_an_absent_server_is_away(nobody: MlflowClient) -> None:
     with pytest.raises(Exception, match="failed with exception") as caught:
         nobody.search_experiments()
     assert is_outage(caught.value)
@@ -35,7 +35,7 @@ def test_a_server_that_is_not_there(nobody: MlflowClient) -> None:
         names_outages(nobody.search_experiments)()
 
 
-def test_a_locked_database(database: MlflowClient, tmp_path: Path) -> None:
+def test_a_locked_database_is_away(database: MlflowClient, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Exception, match="database is locked") as caught:
@@ -48,7 +48,7 @@ def test_a_server_that_refuses_is_not_away(database: MlflowClient, nobody: Mlflo
     with pytest.raises(Exception, match="already exists") as caught:
         database.create_experiment("films")
     assert not is_outage(caught.value, database)
-    # An error that says nothing is judged by whether the server answers.
+    # An error without details is judged by whether the server answers.
     assert is_outage(OSError("upload failed"), nobody)
     assert not is_outage(NotFound("No such thing."), nobody)
     with pytest.raises(type(caught.value), match="already exists"):

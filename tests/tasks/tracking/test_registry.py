@@ -1,4 +1,4 @@
-"""Rounds become versions that can be found, and are read back only when their bytes are proved."""
+"""Rounds become versions that can be found. They are read back only if their bytes are proved."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_registering_takes_at_most_30_ms(world, evaluated):
     assert sorted(durations)[len(durations) // 2] < 0.030
 
 
-def test_ensuring_a_registered_model_twice_is_the_same_as_once(world):
+def test_ensuring_a_registered_model_twice_changes_nothing(world):
     registry.ensure_registered_model(world.client, "movies")
 
     assert registry.registered_models(world.client) == ["movies"]
@@ -112,7 +112,7 @@ def test_an_alias_names_a_version(world):
     ("name", "words"),
     [("champion", "has no champion yet"), ("shadow", "no alias 'shadow'"), (9, "no version 9")],
 )
-def test_what_does_not_exist_is_named(world, name, words):
+def test_a_missing_version_or_model_is_named(world, name, words):
     with pytest.raises(NotFound, match=words):
         registry.load_version(world.client, "movies", name)
 
@@ -162,7 +162,7 @@ def test_a_missing_model_file_is_named(world):
         registry.load_version(world.client, "movies", version)
 
 
-def test_a_version_made_by_others_is_refused(world):
+def test_a_version_made_by_another_tool_is_refused(world):
     made = world.client.create_model_version("movies", str(world.artifacts), run_id=world.run_id)
 
     with pytest.raises(CorruptArtifact, match="not made by fedrec"):
@@ -188,7 +188,7 @@ def test_a_model_of_another_catalogue_is_refused(world):
         shuffled.model()
 
 
-def test_the_model_name_may_be_left_out_only_where_it_is_clear(world):
+def test_the_model_name_may_be_omitted_only_if_it_is_clear(world):
     assert registry.resolve_model_name(world.client, None) == "movies"
     assert registry.resolve_model_name(world.client, "movies") == "movies"
     with pytest.raises(NotFound, match=r"No model 'books'.*movies"):

@@ -1,46 +1,22 @@
-"""MLflow's view of a job, in a real database: complete, and not doubled by a repeated call."""
+"""MLflow's record of a job, in a real database: complete, and not doubled by a repeated call."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from models.promotion.evidence import RoundEvaluation
 from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import held
-from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
 from tasks.tracking.run_tracker import Tracker, find_run, flattened, git_revision, open_run
 from tests.worlds.records import evaluated_round, evaluation, opening
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh database, made once because its migrations take more than a second."""
-    root = Home(tmp_path_factory.mktemp("template"))
-    root.mlflow.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.client(root).search_registered_models()
-    return root.mlflow / "mlflow.db"
-
-
-@pytest.fixture
-def mlflow_home(home: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    found = Home(home)
-    for name, value in settings(found).items():
-        monkeypatch.setenv(name, value)
-    found.mlflow.mkdir(parents=True)
-    shutil.copy(database, found.mlflow / "mlflow.db")
-    return found
 
 
 def opened(home: Home, job_id: str = "films-1", run_id: str | None = None) -> Tracker:
@@ -130,7 +106,7 @@ def test_a_round_interrupted_before_its_version_is_completed_without_doubles(mlf
     tracker, record = opened(mlflow_home), record_of(1, EVALUATION)
     metrics = {"drift": 0.25}
     tracker.log_round(record, MODEL, metrics, resumed=False)
-    # As if the process had died just before the registry was told.
+    # As if the process had died just before the registration.
     tracker.client.delete_model_version("movies", "1")
     assert tracker.log_round(record, MODEL, metrics, resumed=True) == 2
     assert history(tracker, "drift") == [(1, 0.25)]
@@ -138,7 +114,7 @@ def test_a_round_interrupted_before_its_version_is_completed_without_doubles(mlf
     assert table["client_id"].tolist() == ["ash", "birch"]
 
 
-def test_results_stand_in_the_run_once_also_when_concluded_again(mlflow_home, tmp_path):
+def test_results_are_in_the_run_once_even_if_concluded_again(mlflow_home, tmp_path):
     tracker, folder = opened(mlflow_home), tmp_path / "report"
     folder.mkdir()
     (folder / "report.html").write_text("report")

@@ -18,7 +18,7 @@ FIRST = {"rate": 0.5, "dims": 16}
 
 
 def value_of(values: dict[str, Any]) -> float:
-    """Best at a rate of 0.1 with 8 dims."""
+    """Return the objective, which is best at a rate of 0.1 with 8 dims."""
     return values["dims"] - abs(values["rate"] - 0.1)
 
 
@@ -30,7 +30,7 @@ def carried_on(study: Study, trials: int) -> list[dict[str, Any]]:
     return study.done
 
 
-def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_an_interrupted_search_continues_as_if_uninterrupted(tmp_path: Path) -> None:
     with opened_study(tmp_path / "whole", 1, SPACE, FIRST) as study:
         whole = carried_on(study, 14)
     with opened_study(tmp_path / "parts", 1, SPACE, FIRST) as study:
@@ -43,11 +43,11 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> 
     assert len({trial["values"]["rate"] for trial in whole}) == 14
 
 
-def test_the_first_trial_is_the_configuration_as_far_as_it_lies_within_the_space(tmp_path: Path) -> None:
+def test_the_first_trial_is_the_configuration_as_far_as_the_space_contains_it(tmp_path: Path) -> None:
     with opened_study(tmp_path / "study", 1, SPACE, FIRST) as study:
         values = study.propose().values
     assert values["rate"] == 0.5
-    assert values["dims"] in (4, 8)  # 16 is none of the choices
+    assert values["dims"] in (4, 8)  # 16 is not among the choices
 
 
 def test_a_setting_is_proposed_from_its_own_values_and_the_objectives_alone(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_best_trial_is_the_one_with_the_highest_objective(tmp_path: Path) ->
         assert (study.best["trial"], study.best["objective"], study.best["epochs"]) == (1, 0.75, 7)
 
 
-def test_a_trial_far_below_the_others_is_not_worth_going_on_with(tmp_path: Path) -> None:
+def test_a_trial_far_below_the_others_is_stopped(tmp_path: Path) -> None:
     with opened_study(tmp_path / "study", 1, SPACE, FIRST) as study:
         for number in range(12):
             study.propose()

@@ -1,4 +1,4 @@
-"""A trial's looks are a job's figures on the validation cases."""
+"""A trial measures what a job measures on the validation cases."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from models.evaluation.ranking import METRICS, Scores, product_scores, ranking_metrics
 from models.federation.model import ItemModel
-from models.kernel.metric import total
-from models.recommenders.families.family import history_scores
-from models.recommenders.families.simulation import Simulation
+from models.kernel.metric import Metric, total
+from models.recommenders.families.registry import history_scores
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
-from tasks.clients.evaluate import rank_cases
+from tasks.clients.client_data import SiloData
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
 from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
@@ -24,6 +24,17 @@ from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
 
 def scores(users: np.ndarray, items: ItemModel) -> Scores:
     return product_scores(users, items.vectors, items.item_biases)
+
+
+def figures_after(simulation: Simulation, silos: dict[str, SiloData], *, rounds: int) -> dict[str, Metric]:
+    """Return the validation metrics over all silos after more rounds of a simulation."""
+    for _ in range(rounds):
+        simulation.run_round()
+    items = simulation.model.items
+    return total(
+        ranking_metrics(silo.ranks(scores(simulation.users[name].embeddings, items), "validation"))
+        for name, silo in silos.items()
+    )
 
 
 @pytest.fixture
@@ -42,7 +53,7 @@ def trial(partition_dir: Path) -> TrialSpec:
     )
 
 
-def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
+def test_a_federated_trial_measures_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
     found = list(looks(trial))
     assert [(look.epochs, look.rounds) for look in found] == [(2, 4), (4, 8), (6, 12)]
     silos = open_clients(open_partition(partition_dir), 0, 9)
@@ -52,20 +63,13 @@ def test_a_federated_trial_looks_at_the_simulated_federation(trial: TrialSpec, p
         lambda _: merge_rule("adagrad_sum"),
         seed=1,
     )
-    for _ in range(12):
-        simulation.run_round()
-    expected = total(
-        ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
-        )
-        for name, silo in silos.items()
-    )
+    expected = figures_after(simulation, silos, rounds=12)
     assert found[-1].metrics == expected
     assert found[-1].update_bytes == simulation.update_bytes
     assert set(expected) == set(METRICS)
 
 
-def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
+def test_a_pooled_trial_equals_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
     found = list(looks(replace(trial, pooled=True)))
     assert [(look.epochs, look.rounds, look.update_bytes) for look in found] == [
         (2, 0, 0),
@@ -80,9 +84,7 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
     for silo in silos:
         parts.append(
             ranking_metrics(
-                rank_cases(
-                    silo, scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation"
-                )
+                silo.ranks(scores(users.embeddings[first : first + len(silo.user_ids)], items), "validation")
             )
         )
         first += len(silo.user_ids)
@@ -90,7 +92,7 @@ def test_a_pooled_trial_is_plain_lightfm(trial: TrialSpec, partition_dir: Path) 
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_users_are_folded_in_where_the_trial_says_so(
+def test_users_are_folded_in_if_the_trial_says_so(
     trial: TrialSpec, partition_dir: Path, pooled: bool
 ) -> None:
     folding = replace(trial, pooled=pooled, train=replace(trial.train, user_vectors="folded_in"))
@@ -105,13 +107,13 @@ def test_users_are_folded_in_where_the_trial_says_so(
         data = PooledSilos.of(list(silos.values())).training
         items, _ = train_alone(data, trial.train, epochs=6, seed=1, client_id="all clients")
     expected = total(
-        ranking_metrics(rank_cases(silo, history_scores(items, silo.histories), "validation"))
+        ranking_metrics(silo.ranks(history_scores(items, silo.histories), "validation"))
         for silo in silos.values()
     )
     assert list(looks(folding))[-1].metrics == expected
 
 
-def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
+def test_rates_fall_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
     cooling = replace(trial, train=replace(trial.train, cooldown_share=0.5))
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
@@ -120,18 +122,11 @@ def test_rates_cool_down_over_the_epochs_of_a_trial(trial: TrialSpec, partition_
         lambda round_: merge_rule("adagrad_sum", min(1.0, (13 - round_) / 6)),
         seed=1,
     )
-    for _ in range(12):
-        simulation.run_round()
-    expected = total(
-        ranking_metrics(
-            rank_cases(silo, scores(simulation.users[name].embeddings, simulation.model.items), "validation")
-        )
-        for name, silo in silos.items()
-    )
+    expected = figures_after(simulation, silos, rounds=12)
     assert list(looks(cooling))[-1].metrics == expected
 
 
-def test_the_test_cases_are_looked_at_only_where_it_is_asked_for(trial: TrialSpec) -> None:
+def test_only_a_trial_of_the_test_split_looks_at_test_cases(trial: TrialSpec) -> None:
     chosen, reported = (list(looks(replace(trial, split=name)))[-1] for name in ("validation", "test"))
     assert chosen.metrics["loo_ndcg@10"].weight == reported.metrics["loo_ndcg@10"].weight == 24
     assert chosen.metrics != reported.metrics

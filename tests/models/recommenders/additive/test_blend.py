@@ -1,23 +1,29 @@
-"""The blend is its two parts, weighted, for any clients."""
+"""The blend is the weighted sum of its two parts, for any clients."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.federation.contribution import Contribution, RunningSum
 from models.kernel.histories import Histories
-from models.recommenders.additive import blend, ease, next_item
-from models.recommenders.families.family import history_scores
+from models.recommenders.additive.blend import BlendFamily, BlendSpec
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
+from models.recommenders.additive.item_to_item import ItemToItemFamily
+from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec
 from models.recommenders.items.item_weights import ItemWeights
 
 ITEMS = 12
-SPEC = blend.BlendSpec(
-    forgetting=0.6,
-    regularisation=3.0,
-    lasting_regularisation=4.0,
-    lasting_forgetting=0.0,
-    lasting_weight=0.4,
+BLEND = BlendFamily(
+    BlendSpec(
+        forgetting=0.6,
+        regularisation=3.0,
+        lasting_regularisation=4.0,
+        lasting_forgetting=0.0,
+        lasting_weight=0.4,
+    )
 )
 
 
@@ -33,33 +39,32 @@ def users(rows: range) -> Histories:
 EVERYONE = users(range(20))
 
 
-def model_of(clients: list[Histories]) -> ItemWeights:
-    parts = [blend.statistics(each, SPEC) for each in clients]
-    total = RunningSum.zero(blend.BlendStatistics.zero(ITEMS))
-    for number, part in enumerate(parts):
-        total = total.plus(f"{number:02}", Contribution(part))
-    return blend.solve(total.total, ITEMS, SPEC)
+def model_of(family: ItemToItemFamily[Any], clients: list[Histories]) -> ItemWeights:
+    base = family.initial(ITEMS, seed=1)
+    total = RunningSum.zero(family.nothing(ITEMS))
+    for number, each in enumerate(clients):
+        total = total.plus(f"{number:02}", Contribution(family.statistics(base, each)))
+    return family.solve(total.total, ITEMS)
 
 
 def scores(model: ItemWeights, histories: Histories) -> np.ndarray:
-    return history_scores(model, histories)(np.arange(len(histories)))
+    return BlendFamily.history_scores(model, histories)(np.arange(len(histories)))
 
 
 @pytest.mark.parametrize("size", [20, 7, 1])
-def test_federated_it_is_the_weighted_sum_of_both_models_on_pooled_data(size):
+def test_the_federated_blend_is_the_weighted_sum_of_both_models_on_pooled_data(size):
     clients = [users(range(first, min(first + size, 20))) for first in range(0, 20, size)]
-    first, second = next_item.NextItemSpec(0.6, 3.0), ease.EaseSpec(4.0)
-    following = next_item.solve(next_item.statistics(EVERYONE, first), ITEMS, first)
-    lasting = ease.solve(ease.statistics(EVERYONE), ITEMS, second)
+    following = model_of(NextItemFamily(NextItemSpec(0.6, 3.0)), [EVERYONE])
+    lasting = model_of(EaseFamily(EaseSpec(4.0)), [EVERYONE])
     # Without forgetting EASE's input is the history itself.
     expected = scores(following, EVERYONE) + 0.4 * scores(lasting, EVERYONE)
-    np.testing.assert_allclose(scores(model_of(clients), EVERYONE), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scores(model_of(BLEND, clients), EVERYONE), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_forgotten_counts_less():
+def test_forgotten_items_count_less():
     only = Histories(np.array([3, 5]), np.array([0, 2]), ITEMS)
     weights = np.zeros((2, ITEMS, ITEMS), dtype=np.float32)
     weights[1, 3, 7] = 1.0
     model = ItemWeights(weights, np.array([0.6, 0.5], np.float32), np.zeros(ITEMS, np.float32))
-    # Item 3 was used two places before what comes next.
+    # Item 3 was used two places before the next item.
     assert scores(model, only)[0, 7] == pytest.approx(2**-0.5)

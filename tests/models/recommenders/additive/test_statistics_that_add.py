@@ -1,9 +1,10 @@
-"""Families whose statistics add: federated they are what they are centralised, for any clients."""
+"""Families whose statistics add: the federated model equals the centralised one, for any clients."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,25 +15,26 @@ from models.evaluation.cold_start import without_items
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.histories import Histories
-from models.recommenders.additive import ease, ials, next_item
-from models.recommenders.families.families import family_of
-from models.recommenders.families.family import Family
-from models.recommenders.items.cold_items import Placement, placed_rows, placed_weights
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
+from models.recommenders.additive.family import AdditiveFamily
+from models.recommenders.additive.ials import IalsFamily, IalsSpec, user_embeddings
+from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec
+from models.recommenders.base.family import Family
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import answering
+from models.recommenders.items.cold_items import Placement
 from models.recommenders.items.item_factors import ItemFactors
-from models.recommenders.items.item_weights import ItemWeights
 from models.recommenders.items.symmetric import symmetric, triangle
-from models.recommenders.lightfm.training import TrainingSet
-from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 from models.recommenders.scoring.scorer import Scorer
 
 USERS, ITEMS = 60, 25
-IALS = ials.IalsSpec(dims=5, regularisation=0.05, unobserved_weight=0.2, frequency_exponent=0.7)
-EASE = ease.EaseSpec(regularisation=8.0)
-NEXT = next_item.NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
+IALS = IalsSpec(dims=5, regularisation=0.05, unobserved_weight=0.2, frequency_exponent=0.7)
+EASE = EaseSpec(regularisation=8.0)
+NEXT = NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
 
 
 def interactions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(users, items, places): every user used 3 to 12 items, in a random order."""
+    """Return users, items and places. Every user used 3 to 12 items, in a random order."""
     random = np.random.default_rng(3)
     users, items, places = [], [], []
     for user in range(USERS):
@@ -44,7 +46,7 @@ def interactions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def client(chosen: np.ndarray) -> Histories:
-    """The histories of these users."""
+    """Return the histories of these users."""
     users, items, places = interactions()
     row_of = np.full(USERS, -1)
     row_of[chosen] = np.arange(len(chosen))
@@ -59,7 +61,7 @@ ONE_USER_CLIENTS = [client(np.array([user])) for user in range(USERS)]
 
 @dataclass(frozen=True)
 class Silo:
-    """What a family is given to train on; LightFM's form is not asked for."""
+    """What a family trains on. These families do not need LightFM's form."""
 
     histories: Histories
 
@@ -69,7 +71,7 @@ class Silo:
 
 
 def federated_model(family: Family, clients: list[Histories], rounds: int) -> ItemModel:
-    """Rounds of both halves, each client's contribution through the merge rule."""
+    """Return the model after rounds of both halves, each client's contribution through the merge rule."""
     model, rule = GlobalModel(0, "cat", family.initial(ITEMS, seed=1)), family.rule()
     for _ in range(rounds):
         state = rule.empty(model)
@@ -89,14 +91,14 @@ def federated_scores(name: str, clients: list[Histories]) -> np.ndarray:
 
 
 def ials_by_formula() -> np.ndarray:
-    """Alternating least squares with the whole weighted loss written out, in float64."""
+    """Return alternating least squares with the whole weighted loss written out, in float64."""
     used = CENTRAL[0].matrix().toarray()
-    items = ials.initial_factors(ITEMS, IALS, seed=1).embeddings.astype(np.float64)
+    items = FAMILIES["ials"].initial(ITEMS, seed=1).embeddings.astype(np.float64)
 
     def solved(pairs: np.ndarray, other: np.ndarray) -> np.ndarray:
         rows = []
         for row in pairs:
-            # A used pair has weight 1 for target 1, and like all pairs the small weight for target 0.
+            # A used pair has weight 1 for target 1. All pairs have the small weight for target 0.
             weights = row + IALS.unobserved_weight
             ridge = IALS.regularisation * weights.sum() ** IALS.frequency_exponent
             left = other.T @ np.diag(weights) @ other + ridge * np.eye(IALS.dims)
@@ -110,7 +112,7 @@ def ials_by_formula() -> np.ndarray:
 
 
 def ease_by_formula() -> np.ndarray:
-    """Column by column, ridge regression of an item on all others."""
+    """Return column by column the ridge regression of an item on all others."""
     used = CENTRAL[0].matrix().toarray()
     weights = np.zeros((ITEMS, ITEMS))
     for item in range(ITEMS):
@@ -122,7 +124,7 @@ def ease_by_formula() -> np.ndarray:
 
 
 def next_item_by_formula() -> np.ndarray:
-    """Ridge regression on one written-out row for each place of each history."""
+    """Return ridge regression on one written-out row for each place of each history."""
     memories, targets, last = [], [], []
     for history in CENTRAL[0]:
         for place in range(len(history) + 1):
@@ -139,7 +141,11 @@ def next_item_by_formula() -> np.ndarray:
     return np.array(last) @ np.linalg.inv(z.T @ z + ridge) @ z.T @ y
 
 
-FAMILIES = {"ials": family_of(IALS), "ease": family_of(EASE), "next_item": family_of(NEXT)}
+FAMILIES: dict[str, AdditiveFamily[Any, Any]] = {
+    "ials": IalsFamily(IALS),
+    "ease": EaseFamily(EASE),
+    "next_item": NextItemFamily(NEXT),
+}
 ROUNDS = {"ials": 5, "ease": 1, "next_item": 1}
 FORMULAS = {"ials": ials_by_formula, "ease": ease_by_formula, "next_item": next_item_by_formula}
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -153,7 +159,9 @@ def test_any_federation_scores_as_the_formula_on_pooled_data(name, clients):
 
 @every_family
 def test_training_alone_is_the_formula_on_these_data(name):
-    scores = FAMILIES[name].alone(Silo(CENTRAL[0]), rounds=ROUNDS[name], seed=1, client_id="all")
+    family, data = FAMILIES[name], Silo(CENTRAL[0])
+    items, users = family.trained_alone(data, rounds=ROUNDS[name], seed=1, client_id="all")
+    scores = family.scores(items, users, data)
     np.testing.assert_allclose(scores(np.arange(USERS)), FORMULAS[name](), rtol=1e-4, atol=1e-6)
 
 
@@ -163,8 +171,8 @@ def test_the_same_clients_give_the_same_bytes(name):
 
 
 @every_family
-def test_a_scorer_answers_a_history_as_its_family_does(name):
-    """Scored one by one, with their parts told apart, histories get the same scores."""
+def test_a_scorer_scores_a_history_as_its_family_does(name):
+    """The scores of a single history, with and without its parts, equal those of all histories at once."""
     items = federated_model(FAMILIES[name], SILOS, ROUNDS[name])
     scorer = scorer_of(items)
     expected = FAMILIES[name].scores(items, None, Silo(CENTRAL[0]))(np.arange(USERS))
@@ -173,15 +181,11 @@ def test_a_scorer_answers_a_history_as_its_family_does(name):
 
 
 def scorer_of(model: ItemModel, features: sp.csr_matrix | None = None) -> Scorer:
-    if isinstance(model, ItemFactors):
-        placed = None if features is None else placed_rows(model.embeddings, model.trained, features)
-        return FactorScorer.of(model, placed)
-    assert isinstance(model, ItemWeights)
-    return WeightsScorer.of(model if features is None else placed_weights(model, features))
+    return answering(model).scorer(model, None if features is None else lambda: features)
 
 
 @every_family
-def test_an_item_that_nobody_used_is_scored_by_its_features(name):
+def test_an_item_that_no_user_used_is_scored_by_its_features(name):
     hidden = np.arange(ITEMS) % 5 == 0
     histories = without_items(CENTRAL[0], hidden)
     items = federated_model(FAMILIES[name], [histories], ROUNDS[name])
@@ -193,7 +197,7 @@ def test_an_item_that_nobody_used_is_scored_by_its_features(name):
         assert not scores[hidden].any()
         found = scorer.score(history.tolist()).scores
         np.testing.assert_allclose(found, placement.placed(scores[:, np.newaxis])[:, 0], rtol=1e-4, atol=1e-6)
-    # Where every item was used there is nothing to place.
+    # If every item was used, no item is placed.
     whole = federated_model(FAMILIES[name], CENTRAL, ROUNDS[name])
     history = CENTRAL[0].items[:3].tolist()
     assert (scorer_of(whole, features).score(history).scores == scorer_of(whole).score(history).scores).all()
@@ -206,32 +210,21 @@ def test_a_model_of_another_family_is_refused(name):
         FAMILIES[name].train(other.initial(ITEMS, 1), None, Silo(SILOS[0]), seed=1, round_=1, client_id="a")
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        ials.statistics(ials.initial_factors(ITEMS, IALS, seed=1), SILOS[0], IALS),
-        ease.statistics(SILOS[0]),
-        next_item.statistics(SILOS[0], NEXT),
-    ],
-    ids=FAMILIES,
-)
-def test_statistics_are_float32_finite_and_of_the_shape_of_zero(part):
-    zeros = {
-        ials.IalsStatistics: lambda: ials.IalsStatistics.zero(ITEMS, IALS),
-        ease.EaseStatistics: lambda: ease.EaseStatistics.zero(ITEMS),
-        next_item.NextItemStatistics: lambda: next_item.NextItemStatistics.zero(ITEMS),
-    }[type(part)]()
+@every_family
+def test_statistics_are_float32_finite_and_of_the_shape_of_zero(name):
+    family = FAMILIES[name]
+    part, zero = family.statistics(family.initial(ITEMS, seed=1), SILOS[0]), family.nothing(ITEMS)
     assert part.is_finite()
-    for (name, array), (_, zero) in zip(part.named(), zeros.named(), strict=True):
-        assert (array.dtype, array.shape) == (np.float32, zero.shape), name
-        assert not zero.any()
+    for (array_name, array), (_, nothing) in zip(part.named(), zero.named(), strict=True):
+        assert (array.dtype, array.shape) == (np.float32, nothing.shape), array_name
+        assert not nothing.any()
 
 
 def test_each_step_of_ials_lowers_its_loss():
     used = CENTRAL[0].matrix().toarray()
 
     def loss(model: ItemFactors) -> float:
-        users = ials.user_embeddings(model, CENTRAL[0])
+        users = user_embeddings(model, CENTRAL[0])
         items = model.embeddings.astype(np.float64)
         scores = users @ items.T
         shares = [
@@ -241,16 +234,18 @@ def test_each_step_of_ials_lowers_its_loss():
         fit = (used * (1 - scores) ** 2).sum() + IALS.unobserved_weight * (scores**2).sum()
         return float(fit + IALS.regularisation * penalty)
 
-    model = ials.initial_factors(ITEMS, IALS, seed=1)
+    family = FAMILIES["ials"]
+    model = family.initial(ITEMS, seed=1)
     losses = [loss(model)]
     for _ in range(6):
-        model = ials.solve(ials.statistics(model, CENTRAL[0], IALS), IALS)
+        model = family.solve(family.statistics(model, CENTRAL[0]), ITEMS)
         losses.append(loss(model))
     assert all(later < earlier for earlier, later in pairwise(losses))
 
 
 def test_the_running_sum_refuses_clients_out_of_order():
-    part = Contribution(ease.statistics(SILOS[0]))
+    ease = FAMILIES["ease"]
+    part = Contribution(ease.statistics(ease.initial(ITEMS, seed=1), SILOS[0]))
     running = RunningSum.zero(part.arrays).plus("b", part)
     for client_id in ("a", "b"):
         with pytest.raises(InvalidInput, match="ascending order"):

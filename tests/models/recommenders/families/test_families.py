@@ -15,10 +15,11 @@ from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.families.families import LightFMFamily, family_of
-from models.recommenders.families.specs import spec_of
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.families.registry import family_of, spec_of
+from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, initial_users, train_round
+from models.recommenders.lightfm.training import initial_users, train_round
 from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
 
 ITEMS = 6
@@ -64,12 +65,12 @@ def test_a_family_is_found_by_its_spec():
 
 
 @pytest.mark.parametrize("values", [{"family": "svd"}, {}, {"dims": 3}])
-def test_an_unknown_family_is_refused_with_those_there_are(values):
-    with pytest.raises(ValueError, match="only lightfm, ials, ease, next_item, blend"):
+def test_an_unknown_family_is_refused_with_the_known_ones(values):
+    with pytest.raises(InvalidInput, match="only lightfm, ials, ease, next_item, blend"):
         spec_of(values)
 
 
-def test_lightfm_trains_no_round_without_its_users():
+def test_lightfm_needs_its_users_to_train_a_round():
     with pytest.raises(InvalidInput, match="'oak' trains LightFM without its users"):
         LIGHTFM.train(LIGHTFM.initial(ITEMS, 1), None, DATA, seed=1, round_=1, client_id="oak")
 
@@ -94,7 +95,7 @@ def test_lightfm_answers_trained_users_by_their_vectors_and_others_by_their_hist
     assert not np.allclose(known, unknown)
 
 
-def test_lightfm_answers_trained_users_by_their_histories_where_vectors_are_folded_in():
+def test_lightfm_answers_trained_users_by_their_histories_if_vectors_are_folded_in():
     folding = family_of(LightFMSpec(dims=3, user_vectors="folded_in"))
     users, items, rows = initial_users(3, 3, 1, "oak"), LIGHTFM.initial(ITEMS, 1), np.arange(3)
     known, unknown = (folding.scores(items, each, DATA)(rows) for each in (users, None))
@@ -109,21 +110,24 @@ def test_the_server_rate_of_lightfm_falls_over_the_last_share_of_the_training():
     assert LIGHTFM.rule(0.9) == LIGHTFM.rule()
 
 
-def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_hold():
+def test_lightfm_alone_trains_as_many_epochs_as_the_rounds_contain():
     halves, whole = LIGHTFM, family_of(LightFMSpec(dims=3))
     rows = np.arange(3)
-    scores = halves.alone(DATA, rounds=6, seed=1, client_id="oak")(rows)
-    np.testing.assert_array_equal(scores, whole.alone(DATA, rounds=3, seed=1, client_id="oak")(rows))
+    scores, expected = (
+        family.scores(*family.trained_alone(DATA, rounds=rounds, seed=1, client_id="oak"), DATA)(rows)
+        for family, rounds in ((halves, 6), (whole, 3))
+    )
+    np.testing.assert_array_equal(scores, expected)
 
 
 @every_scorer
-def test_what_adds_answers_all_users_by_their_histories(spec, kind):
+def test_additive_families_answer_all_users_by_their_histories(spec, kind):
     assert family_of(spec).answers_by_history
     assert not LIGHTFM.answers_by_history
 
 
 @every_scorer
-def test_what_was_used_together_is_recommended_and_said_to_be_why(spec, kind):
+def test_items_used_together_are_recommended_with_each_other_as_reasons(spec, kind):
     scored = kind.of(trained(spec)).score([0, 1])
     others = [row for row in np.argsort(-scored.scores).tolist() if row not in (0, 1)]
     assert set(others[:2]) == {2, 3}
@@ -133,7 +137,7 @@ def test_what_was_used_together_is_recommended_and_said_to_be_why(spec, kind):
 
 
 @every_scorer
-def test_nothing_is_known_of_an_empty_history_but_what_is_popular(spec, kind):
+def test_an_empty_history_gets_popular_items(spec, kind):
     scorer = kind.of(trained(spec))
     scored = scorer.score([])
     assert set(np.flatnonzero(scored.scores == scored.scores.max()).tolist()) <= {0, 1}
@@ -148,13 +152,13 @@ def test_similarities_are_products_of_directions(spec, kind):
     for row in range(ITEMS):
         np.testing.assert_allclose(scorer.similarities(row), directions @ directions[row], atol=1e-6)
     lengths = np.linalg.norm(directions, axis=1)
-    # Nothing leads to what histories begin with: such an item points nowhere.
+    # No item leads to the first item of a history, so such an item has no direction.
     np.testing.assert_allclose(lengths[[1, 2, 3, 5]], 1.0, rtol=1e-6)
     assert np.isin(lengths[[0, 4]].round(6), [0.0, 1.0]).all()
 
 
 @every_scorer
-def test_a_weight_is_as_if_an_item_counted_so_often(spec, kind):
+def test_a_weight_counts_an_item_that_many_times(spec, kind):
     scorer = kind.of(trained(spec))
     heavy, light = scorer.score([0, 4], [1.0, 100.0]), scorer.score([0, 4], [100.0, 1.0])
     assert np.argmax(heavy.scores) in (4, 5)
@@ -165,6 +169,6 @@ def test_a_weight_is_as_if_an_item_counted_so_often(spec, kind):
 @pytest.mark.parametrize(
     ("rows", "weights"), [([-1], None), ([ITEMS], None), ([0], [0.0]), ([0], [1.0, 1.0])]
 )
-def test_rows_and_weights_that_cannot_be_are_refused(spec, kind, rows, weights):
+def test_impossible_rows_and_weights_are_refused(spec, kind, rows, weights):
     with pytest.raises(InvalidInput, match="history"):
         kind.of(trained(spec)).score(rows, weights)

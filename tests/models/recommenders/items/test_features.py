@@ -1,4 +1,4 @@
-"""Features: filters on a small catalogue, and untrained items that lie where their features say."""
+"""Features of a small catalogue, and untrained items that lie where their features say."""
 
 from __future__ import annotations
 
@@ -20,48 +20,11 @@ CATALOG = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize(
-    ("wanted", "rows"),
-    [
-        ({}, [0, 1, 2, 3]),
-        ({"genres": ["Drama"]}, [0, 1]),
-        ({"genres": ["Drama", "War"]}, [0, 1, 3]),
-        ({"year": {"min": 1995}}, [1, 2]),
-        ({"year": {"max": 1995}}, [0, 1]),
-        ({"year": {"min": 1991, "max": 1999}, "genres": ["Drama"]}, [1]),
-    ],
-)
-def test_filters(wanted, rows):
-    assert np.flatnonzero(ItemFeatures.of(CATALOG).having(wanted)).tolist() == rows
-
-
-@pytest.mark.parametrize(
-    ("wanted", "rule"),
-    [
-        ({"colour": ["red"]}, "no feature 'colour'; there are: genres, year"),
-        ({"genres": ["Wat"]}, "No item has the genres 'Wat'"),
-        ({"genres": "Drama"}, "list of labels"),
-        ({"genres": []}, "list of labels"),
-        ({"genres": 3}, "list of labels"),
-        ({"genres": [["Drama"]]}, "list of labels"),
-        ({"year": [1990]}, '"min": a'),
-        ({"year": {}}, '"min": a'),
-        ({"year": {"min": "1990"}}, '"min": a'),
-        ({"year": {"min": True}}, '"min": a'),
-        ({"year": {"most": 1990}}, '"min": a'),
-    ],
-)
-def test_conditions_that_are_none_are_refused(wanted, rule):
-    with pytest.raises(InvalidInput, match=rule):
-        ItemFeatures.of(CATALOG).having(wanted)
-
-
 def test_a_catalogue_without_features_has_none():
     bare = ItemFeatures.of(CATALOG[["item_id", "title"]])
 
     assert bare.matrix().shape == (4, 0)
-    with pytest.raises(InvalidInput, match="there are: none"):
-        bare.having({"genres": ["Drama"]})
+    assert (bare.labels, bare.numbers) == ({}, {})
 
 
 def test_the_matrix_has_a_column_for_each_label_and_part_of_a_range():
@@ -83,8 +46,8 @@ def test_bars_separate_labels_with_spaces_in_them_and_unknown_numbers_have_no_pa
     assert features.matrix().shape == (3, 2)
 
 
-def test_an_untrained_item_lies_among_those_that_share_its_features():
-    # Ten trained items a genre, at (1, 0) and (0, 1) with biases 1 and -1; two new ones, and one without any.
+def test_an_untrained_item_is_placed_among_those_that_share_its_features():
+    # Ten trained items a genre, at (1, 0) and (0, 1) with biases 1 and -1, two new ones, and one without any.
     genres = ["a"] * 10 + ["b"] * 10 + ["a", "b", ""]
     matrix = ItemFeatures.of(pd.DataFrame({"genres": genres})).matrix()
     embeddings = np.array([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10 + [[9.0, 9.0]] * 3, dtype=np.float32)
@@ -93,14 +56,14 @@ def test_an_untrained_item_lies_among_those_that_share_its_features():
 
     placed, lifted = placed_by_features(embeddings, biases, trained, matrix)
 
-    # Ten items against a penalty of ten: half of the way from the mean (0.5, 0.5, 0) to the genre's place.
+    # Ten items against a penalty of ten: halfway from the mean (0.5, 0.5, 0) to the genre's place.
     assert placed[20:] == pytest.approx(np.array([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]]))
     assert lifted[20:] == pytest.approx(np.array([0.5, -0.5, 0.0]))
     assert placed[:20].tolist() == embeddings[:20].tolist()
     assert placed.dtype == np.float32
 
 
-def test_nothing_moves_where_all_are_trained_and_none_can_be_placed_where_none_is():
+def test_no_item_moves_if_all_are_trained_or_none_is():
     embeddings, biases = np.eye(3), np.zeros(3)
     matrix = ItemFeatures.of(pd.DataFrame({"genres": ["a", "a", "b"]})).matrix()
 

@@ -1,4 +1,4 @@
-"""Histories as people type them."""
+"""Histories as users type them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_misspelt_title_suggests_the_nearest():
 
 
 @pytest.mark.parametrize("text", ["zzzzzz", "qq"])
-def test_a_title_like_no_other_gets_a_hint(text):
+def test_a_title_unlike_any_other_gets_a_hint(text):
     with pytest.raises(InvalidInput, match="Give a title or an id"):
         ids(text)
 

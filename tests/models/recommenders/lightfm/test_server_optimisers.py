@@ -16,7 +16,7 @@ NAMES = ("fedadagrad", "fedadam", "fedyogi")
 
 
 def arrays(embedding: float, bias: float, accumulators: float) -> ItemArrays:
-    """One item of one dimension."""
+    """Return one item of one dimension."""
     return ItemArrays(
         embeddings=np.array([[embedding]], dtype=np.float32),
         biases=np.array([bias], dtype=np.float32),
@@ -40,7 +40,7 @@ def merged(rule: ServerOptimiser, base: GlobalModel, *moves: ItemArrays) -> Glob
 def the_rule(name: str, rate: float = 1.0) -> ServerOptimiser:
     rule = merge_rule(name, rate)
     assert isinstance(rule, ServerOptimiser)
-    # Round numbers for the hand: half of either moment stays.
+    # Round numbers for hand arithmetic: half of either moment stays.
     return replace(rule, beta1=0.5, beta2=0.5, tau=1.0)
 
 
@@ -62,7 +62,7 @@ def test_two_rounds_by_hand(name, first, second):
     assert one.items.embeddings[0, 0] == pytest.approx(embedding)
     assert one.moments.embeddings[0, 0] == 3
     assert one.moments.embedding_accumulators[0, 0] == first
-    assert one.items.biases[0] == 2  # nobody moved it
+    assert one.items.biases[0] == 2  # no client moved it
     assert one.items.embedding_accumulators[0, 0] == 1 + 3  # the clients' own Adagrad, averaged
     two = merged(rule, one, arrays(2, 0, 0))
     assert two.moments.embeddings[0, 0] == 2.5
@@ -71,7 +71,7 @@ def test_two_rounds_by_hand(name, first, second):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_biases_are_stepped_like_embeddings(name):
+def test_biases_move_by_the_same_formula_as_embeddings(name):
     model = merged(the_rule(name), replace(BASE, items=arrays(2.0, 2.0, 1.0)), arrays(-3, -3, 1))
     assert model.items.biases[0] == model.items.embeddings[0, 0] < 2
     assert model.moments.biases[0] == model.moments.embeddings[0, 0]
@@ -89,7 +89,7 @@ def test_the_papers_constants_are_the_defaults_and_all_arrays_are_float32(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_without_moments_starts_them_at_rest(name):
+def test_a_model_without_moments_starts_them_at_zero(name):
     rule = the_rule(name)
     at_rest = replace(BASE, moments=arrays(0, 0, 1.0))  # v = tau^2
     step = arrays(1, -1, 1)

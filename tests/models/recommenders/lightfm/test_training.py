@@ -1,4 +1,4 @@
-"""Training on our own arrays is LightFM's, byte for byte, and parts of an epoch make up the epoch."""
+"""Training on our own arrays equals LightFM's, byte for byte, and the parts of an epoch make up the epoch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lightfm import LightFM
 from models.errors import DivergedUpdate, InvalidInput
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.seeds import generator_for, seed_for
+from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.users import UserArrays
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec, Loss, MergeRuleName
 from models.recommenders.lightfm.training import (
     PooledTraining,
-    TrainingSet,
-    UserArrays,
     initial_items,
     initial_users,
     train_alone,
@@ -28,12 +28,12 @@ from models.recommenders.lightfm.training import (
 LOSSES = get_args(Loss)
 ADAPTIVE = ("fedadagrad", "fedadam", "fedyogi")
 SEED, CLIENT = 11, "ash"
-# LightFM's names of its twelve arrays, in the order of ours; Adagrad leaves the momentum alone.
+# LightFM's names of its twelve arrays, in the order of ours. Adagrad does not use the momentum.
 ARRAYS = ("embeddings", "biases", "embedding_gradients", "bias_gradients")
 
 
 def world(n_users: int = 30, n_items: int = 20, each: int = 8, seed: int = 3) -> TrainingSet:
-    """Every user with `each` distinct items."""
+    """Return every user with `each` distinct items."""
     random = np.random.default_rng(seed)
     items = np.concatenate([random.choice(n_items, each, replace=False) for _ in range(n_users)])
     return TrainingSet(np.repeat(np.arange(n_users), each), items, (n_users, n_items))
@@ -58,7 +58,7 @@ def content(items: ItemArrays, users: UserArrays) -> list[bytes]:
 
 
 class UnshuffledRandomState(np.random.RandomState):
-    """LightFM's random state with one change: its shuffle leaves the order as it is, and draws nothing."""
+    """LightFM's random state with one change: its shuffle keeps the order and draws nothing."""
 
     def shuffle(self, x: np.ndarray) -> None:
         assert np.array_equal(x, np.arange(len(x)))
@@ -68,18 +68,20 @@ def training_state(kind: type[np.random.RandomState], round_: int) -> np.random.
     return kind(np.random.MT19937(np.random.SeedSequence(seed_for(SEED, "training", CLIENT, round_))))
 
 
+SHARED_SETTINGS = ("learning_rate", "item_alpha", "user_alpha", "max_sampled")
+
+
 def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
-    """What plain LightFM makes of these arrays in one epoch."""
+    """Return what plain LightFM makes of these arrays in one epoch."""
     model = LightFM(
         no_components=spec.dims,
         loss=spec.loss,
-        learning_rate=spec.learning_rate,
-        item_alpha=spec.item_alpha,
-        user_alpha=spec.user_alpha,
-        max_sampled=spec.max_sampled,
         k=spec.kos_k,
         n=spec.kos_n,
         random_state=random_state,
+        **{
+            name: getattr(spec, name) for name in ("learning_rate", "item_alpha", "user_alpha", "max_sampled")
+        },
     )
     for side, arrays in zip(("item", "user"), start, strict=True):
         for name, array in zip(ARRAYS, vars(arrays).values(), strict=True):
@@ -93,7 +95,7 @@ def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
 
 @pytest.mark.parametrize("loss", ["warp", "bpr", "warp-kos"])
 @pytest.mark.parametrize("penalty", [0.0, 1e-3])
-def test_a_round_of_a_whole_epoch_is_an_epoch_of_lightfm(loss, penalty):
+def test_a_round_of_a_whole_epoch_equals_an_epoch_of_lightfm(loss, penalty):
     data = world()
     spec = LightFMSpec(loss=loss, dims=4, item_alpha=penalty, user_alpha=penalty, kos_k=3, kos_n=5)
     ones = np.ones(len(data), dtype=np.float32)
@@ -106,7 +108,7 @@ def test_a_round_of_a_whole_epoch_is_an_epoch_of_lightfm(loss, penalty):
         assert content(*start) == expected
 
 
-def test_a_logistic_round_is_an_epoch_of_lightfm_on_positives_and_sampled_negatives():
+def test_a_logistic_round_equals_an_epoch_of_lightfm_on_positives_and_sampled_negatives():
     data, spec = world(), LightFMSpec(loss="logistic", dims=4)
     start, random_state = started(data, spec), training_state(np.random.RandomState, 1)
     order = generator_for(SEED, "order", CLIENT, 0).permutation(len(data))
@@ -121,7 +123,7 @@ def test_a_logistic_round_is_an_epoch_of_lightfm_on_positives_and_sampled_negati
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_training_leaves_its_inputs_as_they_were(loss):
+def test_training_does_not_change_its_inputs(loss):
     data, spec = world(), LightFMSpec(loss=loss, dims=4)
     start = started(data, spec)
     before = content(*start)
@@ -134,7 +136,7 @@ def test_training_leaves_its_inputs_as_they_were(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_randomness_is_of_seed_client_and_round_alone(loss):
+def test_randomness_depends_on_seed_client_and_round_alone(loss):
     data, spec = world(), LightFMSpec(loss=loss, dims=4)
     start = started(data, spec)
     one = content(*trained(data, spec, start))
@@ -161,7 +163,7 @@ def test_initial_arrays_are_lightfms():
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_the_parts_of_an_epoch_are_disjoint_and_cover_it(parts):
-    # Each user has one positive, and the logistic loss always moves a positive's user: who moved is the part.
+    # Each user has one positive, and the logistic loss always moves its user: the moved users are the part.
     n = 20
     data = TrainingSet(np.arange(n), np.zeros(n, int), (n, 40))
     spec = LightFMSpec(loss="logistic", dims=2, merges_per_epoch=parts)
@@ -180,7 +182,7 @@ def test_the_parts_of_an_epoch_are_disjoint_and_cover_it(parts):
 
 @pytest.mark.parametrize("loss", ["warp", "warp-kos", "logistic"])
 def test_negatives_avoid_all_positives_and_not_only_those_of_the_part(loss):
-    # The user has all items but item 0, so that nothing else can be pushed down.
+    # The user has all items but item 0, so no other item can be a negative.
     n_items = 6
     data = TrainingSet(np.zeros(n_items - 1, int), np.arange(1, n_items), (1, n_items))
     spec = LightFMSpec(loss=loss, dims=2, merges_per_epoch=5, kos_k=1, kos_n=2)
@@ -217,7 +219,7 @@ def test_diverged_training_is_refused(loss):
     assert (caught.value.client_id, caught.value.round) == (CLIENT, 3)
 
 
-def test_diverged_users_are_refused_even_where_the_items_are_finite():
+def test_diverged_users_are_refused_even_if_the_items_are_finite():
     data, spec = TrainingSet(np.array([0]), np.array([1]), (1, 3)), LightFMSpec(dims=2, merges_per_epoch=2)
     items, users = started(data, spec)
     spoilt = replace(users, biases=np.array([np.nan], dtype=np.float32))
@@ -233,7 +235,7 @@ def test_training_alone_is_reproducible_and_learns_the_training_data(loss):
     assert content(*train_alone(data, spec, epochs=20, seed=12, client_id=CLIENT)) != content(items, users)
     scores = users.embeddings @ items.embeddings.T + items.biases
     positive = data.positives.toarray() > 0
-    # A positive beats a random other item far more often than the half of the times that chance gives.
+    # A positive must beat a random other item far more often than in the half that chance gives.
     wins = np.mean(
         [(row[yes][:, None] > row[~yes]).mean() for row, yes in zip(scores, positive, strict=True)]
     )
@@ -253,14 +255,14 @@ def test_the_learning_rate_of_pooled_training_falls_over_its_last_share():
     assert not np.array_equal(items.embeddings, constant.embeddings)
 
 
-def test_warp_kos_stays_finite_where_there_are_fewer_items_than_draws():
+def test_warp_kos_stays_finite_with_fewer_items_than_draws():
     data, spec = world(n_items=5, each=3), LightFMSpec(loss="warp-kos", dims=2, max_sampled=50)
     items, users = train_alone(data, spec, epochs=5, seed=SEED, client_id=CLIENT)
     assert items.is_finite()
     assert content(items, users) != content(*started(data, spec))
 
 
-def test_a_training_set_knows_its_pairs():
+def test_a_training_set_contains_its_pairs():
     data = TrainingSet(np.array([2, 0, 1]), np.array([1, 3, 0]), (3, 4))
     assert len(data) == 3
     users, items = np.divmod(np.arange(12), 4)
@@ -286,12 +288,12 @@ def test_read_only_views_are_copied():
     assert content(*trained(data, spec)) != content(*started(data, spec))
 
 
-# The known answer: users and items of two colours on a checkerboard, every user liking its own colour.
+# A known answer: users and items of two colours on a checkerboard, where every user likes its own colour.
 SIDE = 24
 
 
 def checkerboard(users: range) -> tuple[TrainingSet, list[int]]:
-    """A client's training data, and the one item of its own colour that is withheld from each user."""
+    """Return a client's training data, and the one item of its own colour that is withheld from each user."""
     pairs, withheld = [], []
     for row, user in enumerate(users):
         liked = [item for item in range(SIDE) if (user + item) % 2 == 0]
@@ -331,7 +333,7 @@ def test_a_federation_finds_the_withheld_squares_of_a_checkerboard(name):
             assert scores[row, withheld[row]] > scores[row, other_colour].max()
 
 
-def test_further_local_epochs_go_over_the_same_part_in_another_order():
+def test_further_local_epochs_repeat_the_same_part_in_another_order():
     data, spec = world(), LightFMSpec(dims=4, merges_per_epoch=2)
     once = trained(data, spec)
     twice = trained(data, replace(spec, local_epochs=2))
@@ -347,7 +349,7 @@ def test_further_local_epochs_go_over_the_same_part_in_another_order():
 
 
 @pytest.mark.parametrize("proximal", [0.25, 1.0, 3.0])
-def test_the_proximal_step_pulls_the_items_and_nothing_else(proximal):
+def test_the_proximal_step_pulls_the_items_only(proximal):
     data, spec = world(), LightFMSpec(dims=4)
     base = started(data, spec)
     free, pulled = trained(data, spec), trained(data, replace(spec, proximal=proximal))
@@ -362,7 +364,7 @@ def test_the_proximal_step_pulls_the_items_and_nothing_else(proximal):
 
 
 def test_the_pull_comes_after_every_pass():
-    # Pulled almost all the way, each pass starts anew from the base: two passes go no further than one.
+    # Pulled almost all the way, each pass starts at the base again: two passes go no further than one.
     data, spec = world(), LightFMSpec(dims=4, proximal=1e6)
     base = started(data, spec)[0]
     for epochs in (1, 2):
@@ -370,7 +372,7 @@ def test_the_pull_comes_after_every_pass():
         np.testing.assert_allclose(items.embeddings, base.embeddings, atol=1e-5)
 
 
-def test_user_alpha_is_scaled_to_the_steps_that_it_is_meant_for():
+def test_user_alpha_is_scaled_to_its_steps():
     data, spec = world(), LightFMSpec(dims=4, user_alpha=1e-3)
     as_given = trained(data, replace(spec, user_alpha_steps=len(data)))
     scaled = trained(data, replace(spec, user_alpha_steps=4 * len(data)))

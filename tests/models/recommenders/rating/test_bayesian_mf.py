@@ -10,21 +10,12 @@ from scipy import stats
 
 from models.errors import InvalidInput
 from models.kernel.streams import user_keys
-from models.recommenders.rating import co_ratings
-from models.recommenders.rating.bayesian_mf import (
-    BayesianMfSpec,
-    Sample,
-    Statistics,
-    draw_users,
-    first_sample,
-    next_sample,
-    statistics,
-    user_conditional,
-)
+from models.recommenders.base.ratings import Ratings
+from models.recommenders.rating import bayesian_mf, co_ratings
+from models.recommenders.rating.bayesian_mf import BayesianMfSpec, Sample, Statistics
 from models.recommenders.rating.chain import Federation, RatingClient, find_directions, run_chain
 from models.recommenders.rating.co_ratings import Directions, RatingCounts
 from models.recommenders.rating.predicted_ratings import predictions_of
-from models.recommenders.rating.ratings import Ratings
 from models.recommenders.rating.side_features import SideFeatures, item_features, user_features
 
 USERS, ITEMS = 40, 30
@@ -33,7 +24,7 @@ CONTENT = np.random.default_rng(5).integers(0, 2, (ITEMS, 3)).astype(float)
 
 
 def world() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(users, items, ratings, held out): of a rank-2 world with noise 0.5, a fifth of them held out."""
+    """Return users, items, ratings and a held-out fifth of a rank-2 world with noise 0.5."""
     random = np.random.default_rng(1)
     p, q = random.normal(0, 1, (USERS, 2)), random.normal(0, 1, (ITEMS, 2))
     biases = 3 + random.normal(0, 0.5, (USERS, 1)) + random.normal(0, 0.5, (1, ITEMS))
@@ -43,7 +34,7 @@ def world() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def client(chosen: np.ndarray, spec: BayesianMfSpec = SPEC) -> RatingClient:
-    """A client of these users, which wants to know their held-out ratings."""
+    """Return a client of these users that predicts their held-out ratings."""
     users, items, values, held = world()
     row_of = np.full(USERS, -1)
     row_of[chosen] = np.arange(len(chosen))
@@ -63,7 +54,7 @@ ONE_USER_CLIENTS = [np.array([user]) for user in range(USERS)]
 
 
 def predicted(parts: list[np.ndarray]) -> np.ndarray:
-    """(n, 2): means and deviations of all held-out ratings, in the order of users."""
+    """Return means and deviations of all held-out ratings in the order of users, (n, 2)."""
     clients = federation(parts)
     run_chain(Federation(clients), CONTENT, SPEC, seed=3)
     users, _, _, held = world()
@@ -88,14 +79,14 @@ def test_the_order_of_clients_cannot_change_a_byte():
         assert one.predicted().means.tobytes() == backwards[name].predicted().means.tobytes()
 
 
-def test_another_seed_is_another_chain():
+def test_another_seed_gives_another_chain():
     first, other = federation(CENTRAL), federation(CENTRAL)
     run_chain(Federation(first), CONTENT, SPEC, seed=3)
     run_chain(Federation(other), CONTENT, SPEC, seed=4)
     assert not np.array_equal(first["client-000"].predicted().means, other["client-000"].predicted().means)
 
 
-def test_predictions_beat_biases_and_their_intervals_hold():
+def test_predictions_beat_biases_and_their_intervals_have_the_right_coverage():
     users, items, values, held = world()
     spec = replace(SPEC, lowest=-2.0, highest=8.0, sweeps=200, burn_in=50)
     clients = federation(CENTRAL, spec)
@@ -115,7 +106,7 @@ def test_predictions_beat_biases_and_their_intervals_hold():
 def test_the_conditional_of_a_user_is_the_regression_of_its_ratings():
     ratings, features, sample = one_sweep_in()
     noise = np.linspace(0.5, 2.0, USERS)
-    conditional = user_conditional(sample, ratings, features, noise, SPEC)
+    conditional = bayesian_mf.user_conditional(sample, ratings, features, noise, SPEC)
     user = 7
     own = ratings.users == user
     q = np.concatenate([np.ones((own.sum(), 1)), sample.items[ratings.items[own], 1:]], axis=1)
@@ -136,11 +127,11 @@ def test_the_conditional_of_a_user_is_the_regression_of_its_ratings():
     np.testing.assert_allclose(part.noise, 1 / (sample.noise[0] * sample.item_noise[item] * noise[user]))
 
 
-def test_draws_of_users_have_the_moments_of_their_conditional():
+def test_draws_of_users_have_the_moments_of_their_conditional_distribution():
     ratings, features, sample = one_sweep_in()
-    conditional = user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
+    conditional = bayesian_mf.user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
     keys = user_keys(1, "moments", [str(user) for user in range(USERS)])
-    draws = [draw_users(sample, conditional, ratings, keys, sweep, SPEC) for sweep in range(4000)]
+    draws = [bayesian_mf.draw_users(sample, conditional, ratings, keys, sweep, SPEC) for sweep in range(4000)]
     factors = np.array([each.factors[7] for each in draws])
     precision = conditional.factors[7] @ conditional.factors[7].T
     covariance = np.linalg.inv(precision)
@@ -151,12 +142,14 @@ def test_draws_of_users_have_the_moments_of_their_conditional():
 
 def test_draws_of_items_have_the_moments_of_the_regression_on_their_raters():
     ratings, features, sample = one_sweep_in()
-    conditional = user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
-    users = draw_users(sample, conditional, ratings, user_keys(1, "x", ["u"] * USERS), 0, SPEC)
-    total = statistics(sample, users, ratings, features, SPEC)
+    users = drawn_users(ratings, features, sample)
+    total = bayesian_mf.statistics(sample, users, ratings, features, SPEC)
     items = item_features(directions(), CONTENT)
     drawn = np.array(
-        [next_sample(total, sample, items, features.blocks, SPEC, seed, 1).items[5] for seed in range(1500)]
+        [
+            bayesian_mf.next_sample(total, sample, items, features.blocks, SPEC, seed, 1).items[5]
+            for seed in range(1500)
+        ]
     )
     own = ratings.items == 5
     raters = ratings.users[own]
@@ -174,9 +167,8 @@ def test_draws_of_items_have_the_moments_of_the_regression_on_their_raters():
 
 def test_statistics_are_float32_finite_and_of_the_shape_of_zero():
     ratings, features, sample = one_sweep_in()
-    conditional = user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
-    users = draw_users(sample, conditional, ratings, user_keys(1, "x", ["u"] * USERS), 0, SPEC)
-    part = statistics(sample, users, ratings, features, SPEC)
+    users = drawn_users(ratings, features, sample)
+    part = bayesian_mf.statistics(sample, users, ratings, features, SPEC)
     assert part.is_finite()
     zero = Statistics.zero(ITEMS, features.values.shape[1], SPEC)
     for (name, array), (_, none) in zip(part.named(), zero.named(), strict=True):
@@ -190,7 +182,7 @@ def test_kept_samples_are_spread_over_the_sweeps_after_the_burn_in():
     assert len({each.items.tobytes() for each in chain.samples}) == 3
 
 
-def test_directions_are_singular_vectors_of_who_rates_what():
+def test_directions_are_singular_vectors_of_the_matrix_of_raters():
     used = everyone().matrix().toarray()
     scaled = used / np.sqrt(used.sum(axis=1, keepdims=True)) / np.sqrt(np.maximum(used.sum(axis=0), 1))
     _, strengths, vectors = np.linalg.svd(scaled, full_matrices=False)
@@ -199,7 +191,7 @@ def test_directions_are_singular_vectors_of_who_rates_what():
     np.testing.assert_allclose(np.abs(np.diag(vectors[:4] @ found.items)), 1.0, atol=1e-2)
 
 
-def test_a_user_without_ratings_is_told_by_the_items():
+def test_a_user_without_ratings_is_predicted_from_the_items():
     ratings = Ratings.of(np.array([0, 0]), np.array([0, 1]), np.array([5.0, 1.0]), (2, ITEMS))
     silent = RatingClient(ratings, user_keys(1, "t", ["a", "b"]), np.array([1]), np.array([4]), SPEC)
     clients = {**federation(SILOS), "silent": silent}
@@ -224,7 +216,7 @@ def test_a_scale_in_other_units_gives_the_same_predictions_in_those_units():
     ("wrong", "problem"),
     [({"lowest": 5.0, "highest": 5.0}, "two ends"), ({"sweeps": 10, "burn_in": 10}, "none to average")],
 )
-def test_a_chain_that_cannot_be_is_refused(wrong, problem):
+def test_impossible_settings_of_a_chain_are_refused(wrong, problem):
     with pytest.raises(InvalidInput, match=problem):
         BayesianMfSpec(**wrong)
 
@@ -243,16 +235,23 @@ def directions() -> Directions:
 
 
 def one_sweep_in() -> tuple[Ratings, SideFeatures, Sample]:
-    """Ratings, features and a sample in which nothing is 0 or 1 any more."""
+    """Return ratings, features and a sample after one sweep, in which no value is 0 or 1."""
     ratings = everyone()
     features = user_features(directions(), ratings)
     items = item_features(directions(), CONTENT)
-    sample = first_sample(RatingCounts.of(ratings).mean, items, len(features.blocks), SPEC, 1)
-    conditional = user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
+    sample = bayesian_mf.first_sample(RatingCounts.of(ratings).mean, items, len(features.blocks), SPEC, 1)
+    conditional = bayesian_mf.user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
     keys = user_keys(1, "one", [str(user) for user in range(USERS)])
-    users = draw_users(sample, conditional, ratings, keys, 0, SPEC)
-    total = statistics(sample, users, ratings, features, SPEC)
-    return ratings, features, next_sample(total, sample, items, features.blocks, SPEC, 1, 0)
+    users = bayesian_mf.draw_users(sample, conditional, ratings, keys, 0, SPEC)
+    total = bayesian_mf.statistics(sample, users, ratings, features, SPEC)
+    return ratings, features, bayesian_mf.next_sample(total, sample, items, features.blocks, SPEC, 1, 0)
+
+
+def drawn_users(ratings: Ratings, features: SideFeatures, sample: Sample) -> bayesian_mf.UserSample:
+    """Return one draw of all users given the items of a sample."""
+    conditional = bayesian_mf.user_conditional(sample, ratings, features, np.ones(USERS), SPEC)
+    keys = user_keys(1, "x", ["u"] * USERS)
+    return bayesian_mf.draw_users(sample, conditional, ratings, keys, 0, SPEC)
 
 
 def test_the_products_of_clients_add_up_to_that_of_their_union():
@@ -278,6 +277,6 @@ def test_rounds_and_bytes_are_counted_for_each_client():
     assert asked.bytes_down > SPEC.sweeps * 8 * ITEMS * 4
 
 
-def test_nobody_is_no_federation():
+def test_a_federation_needs_a_client():
     with pytest.raises(InvalidInput, match="at least one client"):
         Federation({}).ask(lambda each: RatingCounts.of(each.ratings))

@@ -13,22 +13,23 @@ from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.warm_start import carry_over
 from models.kernel.arrays import ArrayGroup
 from models.kernel.catalog import ItemCatalog
+from models.kernel.histories import Histories
 from models.kernel.streams import user_keys
 from models.recommenders.additive.ease import EaseSpec
-from models.recommenders.families.families import RatingFamily, family_of
-from models.recommenders.families.specs import spec_of
+from models.recommenders.base.ratings import RatedData, Ratings
+from models.recommenders.families.registry import family_of, spec_of
+from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.chain import Federation, RatingClient, run_chain
-from models.recommenders.rating.fold_in import RatingScorer
-from models.recommenders.rating.gibbs import RatedData, contribution, predicted
-from models.recommenders.rating.model import RatingModel
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.rating.family import RatingFamily
+from models.recommenders.rating.gibbs import contribution, predicted
 from models.recommenders.rating.spec import RatingSpec
+from models.recommenders.scoring.rating_scorer import RatingScorer
 
 USERS, ITEMS, ROUNDS = 150, 20, 40
 SPEC = RatingSpec(dims=2, directions=3, direction_rounds=2, burn_in=4, thinning=2, draws=6)
 FAMILY = family_of(SPEC)
 USER_IDS = tuple(str(user) for user in range(USERS))
-# Item 3 is rated by nobody.
+# No user rates item 3.
 UNRATED = 3
 
 
@@ -38,9 +39,14 @@ class Data:
 
     rated: RatedData
 
+    @property
+    def histories(self) -> Histories:
+        """Who rated what."""
+        return self.rated.ratings.histories
+
 
 def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(users, items, values): users of two tastes in one dim, with a bias each, and some noise."""
+    """Return users, items and values: users of two tastes in one dim, with a bias each, and some noise."""
     random = np.random.default_rng(4)
     stars = (
         3
@@ -58,7 +64,7 @@ WORLD = world()
 
 
 def data_of(wanted: np.ndarray) -> Data:
-    """These users' ratings as one client."""
+    """Return these users' ratings as one client."""
     users, items, values = WORLD
     row_of = {user: row for row, user in enumerate(wanted.tolist())}
     own = np.isin(users, wanted)
@@ -71,7 +77,7 @@ EVERYBODY = data_of(np.arange(USERS))
 
 
 def run(parts: list[Data], rounds: int = ROUNDS, spec: RatingSpec = SPEC) -> list[RatingModel]:
-    """The models of all rounds, the initial one first."""
+    """Return the models of all rounds, beginning with the initial one."""
     family = family_of(spec)
     base, rule = GlobalModel(0, "cat", family.initial(ITEMS, seed=1)), family.rule(seed=1)
     models = [base.items]
@@ -95,21 +101,21 @@ def models() -> list[RatingModel]:
 
 
 def rmse(model: RatingModel, spec: RatingSpec = SPEC) -> float:
-    """On the ratings learned from, which is enough to see what was learned."""
+    """Return the error on the training ratings, which is enough to measure what was learned."""
     ratings = EVERYBODY.rated.ratings
     found = predicted(model, ratings, ratings.users, ratings.items, spec)
     return float(np.sqrt(((found.means - ratings.values) ** 2).mean()))
 
 
 @pytest.mark.parametrize("clients", [3, USERS])
-def test_any_federation_is_the_chain_on_pooled_data(models, clients):
+def test_any_federation_equals_the_chain_on_pooled_data(models, clients):
     dealt = [data_of(np.arange(USERS)[number::clients]) for number in range(clients)]
     for pooled, federated in zip(models[:12], run(dealt, 11), strict=True):
         for (name, ours), (_, theirs) in zip(pooled.named(), federated.named(), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-3, err_msg=name)
 
 
-def test_what_it_learns_is_what_the_chain_in_one_go_learns(models):
+def test_rounds_learn_what_the_chain_in_one_run_learns(models):
     chain = replace(SPEC.chain, sweeps=60, burn_in=10)
     ratings = EVERYBODY.rated.ratings
     client = RatingClient(ratings, user_keys(1, "bayesian_mf", USER_IDS), ratings.users, ratings.items, chain)
@@ -120,7 +126,7 @@ def test_what_it_learns_is_what_the_chain_in_one_go_learns(models):
     np.testing.assert_allclose(found.deviations.mean(), said.deviations.mean(), rtol=0.1)
 
 
-def test_each_round_is_of_the_form_that_its_rule_expects(models):
+def test_each_round_has_the_form_that_its_rule_expects(models):
     rule, kinds = FAMILY.rule(seed=1), []
     for model in models[:5]:
         part = contribution(model, EVERYBODY.rated, SPEC, seed=1)
@@ -131,7 +137,7 @@ def test_each_round_is_of_the_form_that_its_rule_expects(models):
     assert kinds == ["RatingCounts", "Products", "Products", "Statistics", "Statistics"]
 
 
-def test_every_round_has_an_answer_and_they_get_better(models):
+def test_every_round_has_answers_and_they_improve(models):
     errors = [rmse(model) for model in models]
     assert np.isfinite(errors).all()
     assert min(errors[:3]) > 1.5 * errors[-1]
@@ -139,7 +145,7 @@ def test_every_round_has_an_answer_and_they_get_better(models):
 
 
 def test_draws_are_bounded_and_the_newest_stay(models):
-    # Sweeps begin at round 4; the fifth of them is the first that is kept, and then each second.
+    # Sweeps begin at round 4. The fifth of them is the first that is kept, and then every second.
     assert [model.draws for model in models[:12]] == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2]
     last = models[-1]
     assert (last.draws, int(last.kept[0])) == (SPEC.draws, 17)
@@ -148,15 +154,15 @@ def test_draws_are_bounded_and_the_newest_stay(models):
     assert {items.tobytes() for items in last.kept_items} == newest
 
 
-def test_nobody_has_spoken_of_an_item_without_ratings(models):
+def test_only_the_item_without_ratings_stays_untrained(models):
     assert np.flatnonzero(~models[-1].trained).tolist() == [UNRATED]
     assert not models[0].trained.any()
     assert models[-1].shape == (ITEMS, SPEC.dims)
     assert np.array_equal(models[-1].item_biases, models[-1].items[:, 0])
 
 
-def test_what_items_are_helps_where_nobody_rated():
-    """Items of one kind are alike: an unrated one is taken for its kind's usual."""
+def test_features_help_where_ratings_are_missing():
+    """Items of one kind are similar: an unrated item is predicted as its kind usually is."""
     random = np.random.default_rng(8)
     shares = random.uniform(0.05, 0.9, ITEMS)
     shares[UNRATED] = 0.0
@@ -167,13 +173,13 @@ def test_what_items_are_helps_where_nobody_rated():
     known = RatingFamily(SPEC, content)
     with_content, _ = known.trained_alone(data, rounds=ROUNDS, seed=1, client_id="a")
     without, _ = FAMILY.trained_alone(data, rounds=ROUNDS, seed=1, client_id="a")
-    told, untold = (
+    placed, unplaced = (
         RatingScorer(model).ratings([], [], [UNRATED]).means[0] for model in (with_content, without)
     )
-    assert abs(told - 4.5) < abs(untold - 4.5)
+    assert abs(placed - 4.5) < abs(unplaced - 4.5)
 
 
-def test_training_alone_is_the_chain_of_one_client(models):
+def test_training_alone_equals_the_chain_of_one_client(models):
     own, users = FAMILY.trained_alone(EVERYBODY, rounds=6, seed=1, client_id="a")
     assert users is None
     for (name, ours), (_, theirs) in zip(own.named(), models[6].named(), strict=True):
@@ -184,14 +190,14 @@ def test_another_seed_draws_other_numbers(models):
     rule, base = FAMILY.rule(seed=2), GlobalModel(3, "cat", models[3])
     part = contribution(models[3], EVERYBODY.rated, SPEC, seed=1)
     drawn = [
-        each.finish(each.empty(base).plus("a", part), base).items.items
+        each.finish(each.empty(base).plus("a", Contribution(part)), base).items.items
         for each in (rule, FAMILY.rule(seed=1))
     ]
     assert not np.allclose(*drawn)
     assert drawn[1].tobytes() == models[4].items.tobytes()
 
 
-def test_a_client_that_was_away_when_all_counted_may_take_part_later():
+def test_a_client_that_missed_the_counts_may_take_part_later():
     rule, base = FAMILY.rule(seed=1), GlobalModel(0, "cat", FAMILY.initial(ITEMS, 1))
     some = Ratings.of(np.zeros(2, int), np.array([0, 1]), np.array([4.0, 2.0]), (1, ITEMS))
     for round_ in range(6):
@@ -200,19 +206,19 @@ def test_a_client_that_was_away_when_all_counted_may_take_part_later():
             parts["b"] = contribution(base.items, EVERYBODY.rated, SPEC, seed=1)
         state = rule.empty(base)
         for name, part in parts.items():
-            state = state.plus(name, part)
+            state = state.plus(name, Contribution(part))
         base = rule.finish(state, base)
     assert base.items.is_finite()
 
 
-def test_a_job_may_start_from_another_ones_items(models):
+def test_a_job_may_start_from_another_job_s_items(models):
     known = ItemCatalog.of([f"i{row}" for row in range(ITEMS)])
     catalog = ItemCatalog.of(["new", *known.ids])
     fresh = FAMILY.initial(ITEMS + 1, seed=2)
     model = carry_over(models[-1], known, fresh, catalog).items
     assert np.array_equal(model.items[1:], models[-1].items)
     assert np.array_equal(model.items[0], fresh.items[0])
-    # The chain begins anew from there: it counts, finds directions, and keeps draws of its own.
+    # The chain starts again from there: it counts, finds directions, and keeps draws of its own.
     assert (model.progress[0], model.draws) == (0.0, 0)
 
 
@@ -240,32 +246,32 @@ class TestOneUser:
         scorer = RatingScorer(model)
         for user in (0, 17):
             own = slice(ratings.histories.starts[user], ratings.histories.starts[user + 1])
-            told = scorer.ratings(ratings.items[own].tolist(), ratings.values[own].tolist(), rows)
+            given = scorer.ratings(ratings.items[own].tolist(), ratings.values[own].tolist(), rows)
             found = predicted(model, ratings, np.full(ITEMS, user), rows, SPEC)
             for name in ("means", "spreads", "deviations"):
-                np.testing.assert_allclose(getattr(told, name), getattr(found, name), rtol=1e-6, atol=1e-8)
+                np.testing.assert_allclose(getattr(given, name), getattr(found, name), rtol=1e-6, atol=1e-8)
 
-    def test_answers_to_nobody_in_particular_are_what_people_think(self, model):
+    def test_answers_without_a_history_are_those_of_an_average_user(self, model):
         answer = RatingScorer(model).ratings([], [], np.arange(ITEMS))
         assert np.isfinite(answer.means).all()
         assert (answer.deviations >= answer.spreads).all()
 
-    def test_the_more_a_user_rated_the_surer_the_answer(self, models):
+    def test_more_ratings_of_a_user_give_a_smaller_uncertainty(self, models):
         ratings = EVERYBODY.rated.ratings
         items, values = ratings.items[: ratings.counts[0]].tolist(), ratings.values.tolist()
         scorer, rows = RatingScorer(models[-1]), np.arange(ITEMS)
         spreads = [scorer.ratings(items[:n], values[:n], rows).spreads.mean() for n in (0, 3, len(items))]
         assert spreads[0] > spreads[1] > spreads[2]
 
-    def test_what_a_user_likes_is_predicted_to_be_liked(self, models):
+    def test_items_of_a_user_s_taste_are_predicted_higher(self, models):
         users, items, values = WORLD
         spread = [np.ptp(values[users == user]) for user in range(USERS)]
         own = users == int(np.argmax(spread))
         scorer = RatingScorer(models[-1])
         known, given = items[own], values[own]
         best, worst = known[given.argmax()], known[given.argmin()]
-        told = scorer.ratings(known.tolist(), given.tolist(), [best, worst]).means
-        assert told[0] > told[1] + 1.0
+        means = scorer.ratings(known.tolist(), given.tolist(), [best, worst]).means
+        assert means[0] > means[1] + 1.0
 
     @pytest.mark.parametrize(
         ("rows", "values", "wanted", "complaint"),
@@ -277,11 +283,11 @@ class TestOneUser:
             ([1], [3.0], [-1], "outside the 20 items"),
         ],
     )
-    def test_what_cannot_be_answered_is_refused(self, models, rows, values, wanted, complaint):
+    def test_impossible_requests_are_refused(self, models, rows, values, wanted, complaint):
         with pytest.raises(InvalidInput, match=complaint):
             RatingScorer(models[-1]).ratings(rows, values, wanted)
 
-    def test_recommended_is_what_would_be_rated_best_by_who_likes_the_history(self, models):
+    def test_recommended_items_are_those_predicted_highest_for_users_who_like_the_history(self, models):
         scorer = RatingScorer(models[-1])
         scored = scorer.score([0, 4])
         answer = scorer.ratings([0, 4], [5.0, 5.0], np.arange(ITEMS))

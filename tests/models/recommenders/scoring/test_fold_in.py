@@ -1,4 +1,4 @@
-"""Fold-in against hand arithmetic, its definition differentiated, and a world whose answer is known."""
+"""Fold-in by hand arithmetic, by differentiating its definition, and in a world whose answer is known."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def test_one_item_of_one_dim_by_hand():
 
 
 def log_posterior(x, items, popularity, seen, counts, precision):
-    """Of the multinomial model that `fold_in` names, term by term."""
+    """Return the log posterior of the multinomial model that `fold_in` names, term by term."""
     scores = items @ x + np.log(popularity)
     log_shares = scores - np.log(np.exp(scores).sum())
     return float(counts @ log_shares[seen] - precision / 2 * (x @ x))
 
 
 @pytest.mark.parametrize("counts", [[1.0, 1.0, 1.0], [0.5, 3.0, 1.0]])
-def test_it_is_a_newton_step_of_the_log_posterior(counts):
+def test_fold_in_is_a_newton_step_of_the_log_posterior(counts):
     rng = np.random.default_rng(5)
     items, biases = rng.normal(size=(30, 4)), rng.normal(size=30)
     seen = [2, 9, 21]
@@ -41,7 +41,7 @@ def test_it_is_a_newton_step_of_the_log_posterior(counts):
     def value(x):
         return log_posterior(x, items, popularity, seen, np.array(counts), 3.0)
 
-    # Independent: gradient and Hessian at zero by central differences.
+    # Independent of the code: gradient and Hessian at zero by central differences.
     step, axes = 1e-3, np.eye(4)
     gradient = np.array([(value(step * a) - value(-step * a)) / (2 * step) for a in axes])
     hessian = np.array(
@@ -118,7 +118,7 @@ def test_scores_are_products_plus_biases():
     assert side.scores(np.array([2.0, 1.0])).tolist() == [2.5, 2.0]
 
 
-def test_the_highest_scores_come_first_and_ties_go_by_row():
+def test_the_highest_scores_come_first_and_ties_are_sorted_by_row():
     scores = np.array([1.0, 5.0, 3.0, 5.0, 3.0, 3.0])
 
     assert top_k(scores, 4).tolist() == [1, 3, 2, 4]
@@ -140,7 +140,7 @@ def test_top_k_is_the_head_of_a_stable_sort(values, k):
 
 
 def checkerboard() -> Recommender:
-    """Eight items in two blocks that point in different directions, the other block more popular."""
+    """Return eight items in two blocks of different directions. The other block is more popular."""
     embeddings = np.array([[1, 0.1], [0.1, 1]] * 4, dtype=np.float32)
     zeros = np.zeros((8, 2), dtype=np.float32)
     items = ItemArrays(
@@ -162,7 +162,7 @@ def test_items_of_the_same_block_rank_first(history, same_block):
     assert answer[0].score >= answer[1].score
 
 
-def test_history_and_excluded_items_are_not_recommended():
+def test_items_of_the_history_and_excluded_items_are_not_recommended():
     answer = checkerboard().recommend([0, 2], 8, exclude=[4])
 
     assert sorted(one.item_id for one in answer) == ["i1", "i3", "i5", "i6", "i7"]
@@ -208,7 +208,7 @@ def test_reasons_name_the_item_of_the_same_block():
         assert sum(reason.share for reason in one.because) == pytest.approx(1.0)
 
 
-def test_an_empty_history_gets_what_is_popular():
+def test_an_empty_history_gets_popular_items():
     assert [one.item_id for one in checkerboard().recommend([], 4)] == ["i1", "i3", "i5", "i7"]
 
 
@@ -221,7 +221,7 @@ def test_similar_items_point_the_same_way():
     assert answer[3].similarity == pytest.approx(0.2 / 1.01)
 
 
-def test_an_item_at_zero_is_like_no_other():
+def test_an_item_at_zero_is_similar_to_no_other():
     side = ItemSide.of(np.array([[0.0, 0.0], [1.0, 0.0]]), np.zeros(2))
 
     assert Recommender.of(side, ["a", "b"], ["A", "B"]).similar(0, 1)[0].similarity == 0.0
@@ -238,7 +238,7 @@ def test_top_k_of_many_items_is_the_head_of_a_stable_sort(seed, k, items):
     assert top_k(scores, k, exclude=[0], allowed=allowed).tolist() == expected
 
 
-def test_a_trained_vector_scores_in_place_of_the_history():
+def test_a_trained_vector_scores_instead_of_the_history():
     recommender = checkerboard()
     # The history is of the first block, the trained user of the other.
     answer = recommender.recommend([0], 3, vector=np.array([0.0, 5.0]), reasons=2)

@@ -24,7 +24,7 @@ def test_points_in_a_plane_keep_all_their_distances():
     assert plane.places.mean(axis=0) == pytest.approx([0, 0], abs=1e-12)
 
 
-def test_the_plane_is_that_of_the_singular_value_decomposition_up_to_its_signs():
+def test_the_plane_is_that_of_the_singular_value_decomposition_up_to_signs():
     vectors = np.random.default_rng(4).standard_normal((12, 5)).astype(np.float32)
     left, strengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0, dtype=np.float64), full_matrices=False)
     plane = principal_plane(vectors)
@@ -40,7 +40,7 @@ def test_mirrored_vectors_lie_on_the_same_side():
     assert principal_plane(mirrored).places == pytest.approx(principal_plane(vectors).places, abs=1e-9)
 
 
-def test_items_that_do_not_differ_explain_nothing():
+def test_items_without_differences_explain_no_variance():
     plane = principal_plane(np.ones((4, 3)))
     assert plane.places == pytest.approx(np.zeros((4, 2)))
     assert plane.explained.tolist() == [0.0, 0.0]
@@ -51,15 +51,15 @@ def test_one_vector_spans_no_plane():
         principal_plane(np.ones((1, 3)))
 
 
-def test_an_item_is_called_after_its_rarest_frequent_label():
+def test_an_item_is_labelled_by_its_rarest_frequent_label():
     labels = {"drama": [0, 1, 2, 3], "war": [1], "comedy": [2, 4], "action": [2, 3], "noir": [5]}
     rows = {name: np.array(each) for name, each in labels.items()}
     kept, places = main_labels(rows, 6, most=3)
-    # action and comedy are equally frequent, and then the alphabet decides; war and noir are not kept.
+    # action and comedy are equally frequent, so the alphabet decides. war and noir are not kept.
     assert kept == ["drama", "action", "comedy"]
     assert places.tolist() == [0, 0, 2, 1, 2, -1]
 
 
-def test_no_labels_name_no_item():
+def test_an_item_without_labels_has_no_name():
     kept, places = main_labels({}, 2, most=3)
     assert (kept, places.tolist()) == ([], [-1, -1])

@@ -1,4 +1,4 @@
-"""Reasons against sums by hand, and the law that shares add up to one."""
+"""Reasons by hand arithmetic, and the law that shares add up to one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_shares_by_hand():
     assert second == Reason(row=None, kind="popularity", share=0.25)
 
 
-def test_what_is_not_named_is_one_share():
+def test_reasons_that_are_not_named_are_one_share():
     user = FoldedUser(parts=np.array([[5.0, 0.0], [2.0, 0.0]]))
 
     ((named, others),) = reasons_for([0], [1, 3], user, SIDE, MEAN, most=1)
@@ -36,14 +36,14 @@ def test_what_is_not_named_is_one_share():
     assert others == Reason(row=None, kind="others", share=0.375)
 
 
-def test_an_item_that_nothing_lifts_is_only_what_is_left():
+def test_an_item_that_no_reason_lifts_has_only_the_remainder():
     # Row 3 lies (-1, -1) above the mean, and its bias is the lowest.
     user = FoldedUser(parts=np.array([[1.0, 0.0]]))
 
     assert reasons_for([3], [1], user, SIDE, MEAN, most=3) == [(Reason(None, "popularity", 1.0),)]
 
 
-def test_a_bias_is_popularity():
+def test_a_bias_counts_as_popularity():
     side = ItemSide.of(np.zeros((3, 2)), np.array([3.0, 0.0, 0.0]))
     user = fold_in([1], side)
 
@@ -65,8 +65,8 @@ def test_shares_are_positive_and_add_up_to_one(seed, history, most):
         assert named == sorted(named, reverse=True)
 
 
-def test_what_no_item_of_the_history_explains_is_among_the_others():
-    # Row 0 lies (1, -1) above the mean and its bias lifts it by 1. The trained vector is (7, 2): beside the
+def test_what_no_item_of_the_history_explains_belongs_to_the_others():
+    # Row 0 lies (1, -1) above the mean and its bias lifts it by 1. The trained vector is (7, 2): besides the
     # part (3, 0) there is (4, 2), which lifts it by 4 - 2.
     user = FoldedUser.trained(np.array([7.0, 2.0]), np.array([[3.0, 0.0]]))
 
@@ -78,7 +78,7 @@ def test_what_no_item_of_the_history_explains_is_among_the_others():
     assert others.share == pytest.approx(1 / 3)
 
 
-def test_an_item_that_only_the_rest_lifts_has_the_others_as_its_reason():
+def test_an_item_that_only_the_remainder_lifts_has_the_others_as_its_reason():
     user = FoldedUser(np.empty((0, 2)), rest=np.array([0.0, 5.0]))
 
     assert reasons_for([1], [], user, SIDE, MEAN, most=3) == [(Reason(None, "others", 1.0),)]

@@ -1,4 +1,4 @@
-"""Users that a model never saw are answered as well as those that it was trained on."""
+"""Users unknown to a model are answered as well as those that it was trained on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from models.evaluation.ranking import held_out_ranks, ndcg, product_scores
 from models.federation.model import ItemArrays
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import TrainingSet, train_alone
+from models.recommenders.lightfm.training import train_alone
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 
 USERS, ITEMS, HISTORY, HELD_OUT = 1000, 400, 24, 6
@@ -18,14 +19,14 @@ SPEC = LightFMSpec(dims=16)
 
 @dataclass(frozen=True)
 class World:
-    """(users, HISTORY) items to learn from and (users, HELD_OUT) items to find again."""
+    """(users, HISTORY) items to learn from and (users, HELD_OUT) items to find."""
 
     history: np.ndarray
     held_out: np.ndarray
 
 
 def make_world(seed: int) -> World:
-    """Users with tastes of six dims, who draw items by the softmax of taste and a long-tailed popularity."""
+    """Return users with tastes of six dims. They draw items by taste and a long-tailed popularity."""
     random = np.random.default_rng(seed)
     items, tastes = random.normal(size=(ITEMS, 6)), random.normal(size=(USERS, 6))
     popularity = -1.1 * np.log(1.0 + random.permutation(ITEMS))
@@ -37,14 +38,14 @@ def make_world(seed: int) -> World:
 
 
 def train(world: World, users: np.ndarray) -> tuple[ItemArrays, np.ndarray]:
-    """LightFM's items and (users, dims) after training on these users' histories alone."""
+    """Return LightFM's items and (users, dims) after training on these users' histories alone."""
     data = TrainingSet(np.repeat(users, HISTORY), world.history[users].ravel(), (USERS, ITEMS))
     items, own = train_alone(data, SPEC, epochs=20, seed=1, client_id="everyone")
     return items, own.embeddings
 
 
 def quality(world: World, users: np.ndarray, vectors: np.ndarray, items: ItemArrays) -> float:
-    """Mean NDCG@10 of these users' held-out items among all that they have not trained on."""
+    """Return the mean NDCG@10 of these users' held-out items among all that they have not trained on."""
     ranks = held_out_ranks(
         product_scores(vectors, items.embeddings, items.biases),
         ITEMS,
@@ -73,5 +74,5 @@ def test_folded_in_users_rank_as_well_as_trained_ones():
         unknown.append(quality(world, held_out_users, np.zeros_like(vectors), items))
 
     assert np.mean(folded) >= 0.97 * np.mean(trained)
-    # In these worlds knowing the user matters: popularity alone is far behind.
+    # In these worlds the user's taste matters: popularity alone is far worse.
     assert np.mean(unknown) < 0.6 * np.mean(trained)

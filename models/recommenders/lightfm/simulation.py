@@ -15,14 +15,10 @@ import numpy.typing as npt
 from models.federation.contribution import RunningSum
 from models.federation.model import GlobalModel, ItemArrays, require
 from models.federation.rounds import plan_round
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.spec import LightFMSpec
-from models.recommenders.lightfm.training import (
-    TrainingSet,
-    initial_items,
-    initial_users,
-    train_round,
-)
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 
 _FLOAT32_BYTES = 4
 _ARRAYS_PER_PARAMETER = 2  # the parameter and its accumulator

@@ -8,18 +8,20 @@ one user is answered without loading anything that serving has no use for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import InvalidInput
 from models.kernel.arrays import FloatArray
-from models.recommenders.rating.model import PredictedRatings, RatingModel
+from models.recommenders.items.rating_model import PredictedRatings, RatingModel
 from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_history
 from models.recommenders.scoring.reasons import Reason, shares_of
+from models.recommenders.scoring.scorer import Read, Scorer, ScorerParts
 
 # Turns between a user's factors and noise, here and on clients; more change no figure.
 TURNS = 2
@@ -44,7 +46,7 @@ class RaterFactors:
 
 @dataclass(frozen=True)
 class ScoredRatings:
-    """See `models.recommenders.scoring.scorer.Scored`: the score is the expected rating, not clipped.
+    """Scores that are expected ratings, not clipped to the scale.
 
     Attributes:
         scores: (items,).
@@ -59,7 +61,7 @@ class ScoredRatings:
     scorer: RatingScorer
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """The item's bias is its popularity; what the user's features say is named for no single item."""
+        """Return the reasons; what the user's features say is named for no single item."""
         some = np.asarray(rows, dtype=np.int64)
         loadings = self.scorer.loadings[:, some] - self.scorer.mean_loading[:, np.newaxis]
         loadings[:, :, 0] = 0.0  # a user's bias lifts all items alike
@@ -72,7 +74,7 @@ class ScoredRatings:
 
 
 @dataclass(frozen=True)
-class RatingScorer:
+class RatingScorer(Scorer):
     """Predicts ratings, and ranks by them.
 
     Asked for recommendations, it hears that the items of a history are liked: each counts as a rating at the
@@ -83,10 +85,22 @@ class RatingScorer:
             none was kept yet.
     """
 
+    KIND: ClassVar[str] = "ratings"
+
     model: RatingModel
 
     def __len__(self) -> int:
         return len(self.model)
+
+    @property
+    def passes(self) -> int:
+        """The number of draws: an answer is an average over them."""
+        return self.model.draws
+
+    @property
+    def rater(self) -> RatingScorer:
+        """Itself."""
+        return self
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -95,16 +109,7 @@ class RatingScorer:
         return low, high
 
     def ratings(self, rows: Sequence[int], values: Sequence[float], wanted: Rows) -> PredictedRatings:
-        """The ratings of the wanted items by the user who gave these.
-
-        Args:
-            rows: of the items rated, each once; may be empty.
-            values: (rows,), the ratings, inside the scale.
-            wanted: (n,), rows.
-
-        Raises:
-            InvalidInput: a row is out of range or stands twice, or a rating lies outside the scale.
-        """
+        """Return the predicted ratings of the wanted items, as `Rater` says."""
         low, high = self.scale
         given = np.asarray(values, dtype=np.float64)
         if not ((given >= low) & (given <= high)).all():
@@ -130,7 +135,6 @@ class RatingScorer:
         weights: Sequence[float] | None = None,
         vector: Float64Array | None = None,
     ) -> ScoredRatings:
-        """See `models.recommenders.scoring.scorer.Scorer`; users have no vectors of their own here."""
         rows, counted = checked_history(history_rows, weights, len(self))
         rater = self._rater(rows, np.full(len(rows), self.scale[1]), counted)
         said = np.einsum("dnf,df->n", self.loadings, rater.means) / len(self.loadings)
@@ -138,12 +142,20 @@ class RatingScorer:
         return ScoredRatings(scores, rows.tolist(), rater, self)
 
     def similarities(self, row: int) -> FloatArray:
-        """The cosines (items,) of the items' factors, all draws of them, with this one's."""
+        """Return the cosines (items,) of the items' factors, all draws of them, with this one's."""
         return np.asarray(np.clip(self._directions @ self._directions[row], -1.0, 1.0))
 
     def directions(self, rows: Rows) -> FloatArray:
-        """The factors (rows, draws * dims), of length 1."""
+        """Return the factors (rows, draws * dims), of length 1."""
         return np.asarray(self._directions[np.asarray(rows)])
+
+    def parts(self) -> ScorerParts:
+        return ScorerParts({}, dict(self.model.named()))
+
+    @classmethod
+    def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
+        # The model itself looks whether the shapes belong together.
+        return cls(RatingModel(**{name: read(name, None) for name in RatingModel.AXES}))
 
     def _rater(
         self, rows: npt.NDArray[np.int64], values: Float64Array, counted: Float64Array

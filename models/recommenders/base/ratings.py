@@ -94,3 +94,16 @@ class Ratings:
     @cached_property
     def _columns(self) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.rated, self.items)
+
+
+@dataclass(frozen=True)
+class RatedData:
+    """What a client learns ratings from.
+
+    Attributes:
+        ratings: of its users, in training.
+        user_ids: of the same users; what a user draws follows from the id and the job's seed.
+    """
+
+    ratings: Ratings
+    user_ids: tuple[str, ...]

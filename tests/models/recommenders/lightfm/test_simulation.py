@@ -9,18 +9,19 @@ import pytest
 
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
-from models.recommenders.families.simulation import Simulation
+from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec, MergeRuleName
-from models.recommenders.lightfm.training import TrainingSet, initial_items, initial_users, train_round
+from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 
 SEED, ITEMS = 5, 60
 SPEC = LightFMSpec(dims=3, merges_per_epoch=2)
-RATES = [0.0, 0.5, 0.5, 0.4, 0.3, 0.2]  # of the server in each round
+RATES = [0.0, 0.5, 0.5, 0.4, 0.3, 0.2]  # the server's rate in each round
 
 
 def clients() -> dict[str, TrainingSet]:
-    """Three clients of one, two and three users, who leave most items alone."""
+    """Return three clients of one, two and three users, who leave most items unused."""
     random = np.random.default_rng(1)
     return {
         name: TrainingSet(

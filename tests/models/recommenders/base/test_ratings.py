@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidInput
-from models.recommenders.rating.ratings import Ratings
+from models.recommenders.base.ratings import Ratings
 
 
-def test_ratings_stand_user_by_user_with_their_values():
+def test_ratings_are_sorted_by_user_with_their_values():
     ratings = Ratings.of(np.array([2, 0, 2]), np.array([3, 1, 0]), np.array([5.0, 4.0, 1.0]), (3, 4))
     assert ratings.users.tolist() == [0, 2, 2]
     assert ratings.items.tolist() == [1, 0, 3]
@@ -30,6 +30,6 @@ def test_ratings_stand_user_by_user_with_their_values():
         ([0], [4], [3.0], "Item rows"),
     ],
 )
-def test_what_cannot_be_is_refused(users, items, values, problem):
+def test_impossible_ratings_are_refused(users, items, values, problem):
     with pytest.raises(InvalidInput, match=problem):
         Ratings.of(np.array(users), np.array(items), np.array(values), (2, 4))

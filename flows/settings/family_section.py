@@ -1,0 +1,71 @@
+"""The section of settings that says which family is trained, and how: of any family that is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache, reduce
+from operator import or_
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from flows.settings.settings_file import Chosen
+from models.recommenders.base.family import FamilySpec
+from models.recommenders.families.registry import families
+from models.recommenders.lightfm.spec import LightFMSpec
+
+_DEFAULT = LightFMSpec.family
+
+
+class FamilySection(Chosen):
+    """Marks a field that holds a family's spec.
+
+    The families are looked up when a value is validated or a schema is made, so that one that is registered
+    later counts. Without `family` a section is LightFM's.
+    """
+
+    def kind_of(self, raw: Mapping[Any, Any]) -> type | None:
+        """Return the type of the spec whose family the section names; None where there is no such family."""
+        return _spec_types().get(raw.get("family", _DEFAULT))
+
+    def kinds(self) -> tuple[type, ...]:
+        """Return the types of all specs."""
+        return tuple(_spec_types().values())
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return a schema that validates a spec, or the settings of one."""
+        return core_schema.no_info_plain_validator_function(self._validated)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the schema of a form: any of the specs that there are now."""
+        return handler(TypeAdapter(reduce(or_, self.kinds())).core_schema)
+
+    def _validated(self, value: Any) -> FamilySpec:
+        if isinstance(value, Mapping):
+            kind = self.kind_of(value)
+            if kind is None:
+                tags = ", ".join(repr(name) for name in _spec_types())
+                raise PydanticKnownError(
+                    "union_tag_invalid",
+                    {"discriminator": "'family'", "tag": str(value["family"]), "expected_tags": tags},
+                )
+        elif type(value) in self.kinds():
+            kind = type(value)
+        else:
+            raise PydanticKnownError("model_attributes_type")
+        spec: FamilySpec = _adapter(kind).validate_python(value)
+        return spec
+
+
+def _spec_types() -> dict[str, type]:
+    return {family.name(): family.spec_type for family in families()}
+
+
+# Making one takes longer than validating with it. A notebook may define its family again and again.
+@lru_cache(maxsize=64)
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -1,0 +1,53 @@
+"""What families have in common whose model is weights from items to items."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evaluation.ranking import Scores
+from models.federation.model import ItemModel, require
+from models.kernel.histories import Histories
+from models.recommenders.additive.family import AdditiveFamily, Statistics
+from models.recommenders.base.family import Features
+from models.recommenders.items.cold_items import placed_weights
+from models.recommenders.items.item_weights import ItemWeights, remembered
+from models.recommenders.scoring.additive_scorers import WeightsScorer
+from models.recommenders.scoring.scorer import Scorer
+
+
+class ItemToItemFamily(AdditiveFamily[ItemWeights, Statistics]):
+    """A family of weights from items to items: one round says everything, whatever was known before.
+
+    Attributes:
+        memories: how many matrices of weights a model has.
+    """
+
+    model_type: ClassVar[type[ItemModel]] = ItemWeights
+    scorer_type: ClassVar[type[Scorer]] = WeightsScorer
+    is_iterative: ClassVar[bool] = False
+    memories: ClassVar[int] = 1
+
+    def initial(self, n_items: int, seed: int) -> ItemWeights:
+        return ItemWeights.zero(n_items, self.memories)
+
+    @classmethod
+    def scorer(cls, items: ItemModel, features: Features | None = None) -> WeightsScorer:
+        model = require(items, ItemWeights)
+        return WeightsScorer.of(model if features is None else placed_weights(model, features()))
+
+    @classmethod
+    def history_scores(cls, items: ItemModel, histories: Histories) -> Scores:
+        """Return what users' histories speak for, summed over the memories."""
+        model = require(items, ItemWeights)
+
+        def scores(users: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+            found = np.zeros((len(users), histories.n_items))
+            for weights, forgetting in zip(model.weights, model.forgetting.tolist(), strict=True):
+                memory = histories.matrix(remembered(histories.steps_back, forgetting))
+                found += memory[users] @ weights.astype(np.float64)
+            return found
+
+        return scores

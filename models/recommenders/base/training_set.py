@@ -1,0 +1,49 @@
+"""A client's training positives as a sparse matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from models.errors import InvalidInput
+
+IntArray = npt.NDArray[np.int32]
+
+
+class TrainingSet:
+    """A client's training positives, laid out once for LightFM.
+
+    Args:
+        users: (n,) row of the user of each positive.
+        items: (n,) row of its item.
+        shape: (users, items) of the client's matrix.
+
+    Raises:
+        InvalidInput: there is no positive, or one occurs twice.
+    """
+
+    def __init__(self, users: IntArray, items: IntArray, shape: tuple[int, int]) -> None:
+        if len(users) == 0:
+            raise InvalidInput("A training set needs at least one interaction, got none.")
+        # pandas hands out read-only views, which LightFM's buffers refuse; copies are ours to lend.
+        self.users = np.array(users, dtype=np.int32)
+        self.items = np.array(items, dtype=np.int32)
+        self.shape = shape
+        ones = np.ones(len(users), dtype=np.float32)
+        positives = sp.csr_matrix((ones, (self.users, self.items)), shape=shape)
+        positives.sort_indices()
+        if positives.nnz != len(users) or (positives.data > 1).any():
+            raise InvalidInput("A training set holds a pair of user and item twice; pairs must be unique.")
+        self.positives = positives
+        self._keys = np.sort(self.users.astype(np.int64) * shape[1] + self.items)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def contains(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:
+        """(n,) whether each pair is a training positive."""
+        keys = users.astype(np.int64) * self.shape[1] + items
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        found: npt.NDArray[np.bool_] = self._keys[at] == keys
+        return found

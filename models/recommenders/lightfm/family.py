@@ -1,0 +1,101 @@
+"""LightFM as a family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from models.errors import InvalidInput
+from models.evaluation.ranking import Scores, product_scores
+from models.federation.model import ItemArrays, ItemModel, require
+from models.kernel.arrays import ArrayGroup
+from models.kernel.histories import Histories
+from models.recommenders.base.data import LocalData
+from models.recommenders.base.family import Family, FamilySpec, Features
+from models.recommenders.base.users import UserArrays
+from models.recommenders.items.cold_items import placed_by_features
+from models.recommenders.lightfm.delta_rules import DeltaRule
+from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
+from models.recommenders.lightfm.training import initial_items, initial_users, train_alone, train_round
+from models.recommenders.scoring.fold_in import ItemSide, fold_in
+from models.recommenders.scoring.scorer import Factors, Scorer
+
+
+@dataclass(frozen=True)
+class LightFMFamily(Family):
+    """LightFM, whose users are trained with the items and stay with their client.
+
+    Attributes:
+        spec: how a client trains, and how the server merges.
+    """
+
+    spec_type: ClassVar[type[FamilySpec]] = LightFMSpec
+    model_type: ClassVar[type[ItemModel]] = ItemArrays
+    contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (ItemArrays,)
+    scorer_type: ClassVar[type[Scorer]] = Factors
+    keeps_users: ClassVar[bool] = True
+
+    spec: LightFMSpec
+
+    @property
+    def answers_by_history(self) -> bool:
+        return self.spec.user_vectors == "folded_in"
+
+    def initial(self, n_items: int, seed: int) -> ItemArrays:
+        return initial_items(n_items, self.spec.dims, seed)
+
+    def initial_users(self, n_users: int, *, seed: int, client_id: str) -> UserArrays:
+        return initial_users(n_users, self.spec.dims, seed, client_id)
+
+    def rule(self, done: float = 0.0, seed: int = 0) -> DeltaRule:
+        rate = cooled_down(self.spec.server_learning_rate, self.spec.cooldown_share, done)
+        return merge_rule(self.spec.merge_rule, rate)
+
+    def train(
+        self,
+        base: ItemModel,
+        users: UserArrays | None,
+        data: LocalData,
+        *,
+        seed: int,
+        round_: int,
+        client_id: str,
+    ) -> tuple[ArrayGroup, UserArrays | None]:
+        if users is None:
+            raise InvalidInput(f"Client {client_id!r} trains LightFM without its users.")
+        items = require(base, ItemArrays)
+        trained, trained_users = train_round(
+            items, users, data.training, self.spec, seed=seed, round_=round_, client_id=client_id
+        )
+        return self.rule().prepare(items, trained), trained_users
+
+    def trained_alone(
+        self, data: LocalData, *, rounds: int, seed: int, client_id: str
+    ) -> tuple[ItemModel, UserArrays | None]:
+        """Return plain LightFM on these data, trained for the epochs that the rounds hold."""
+        epochs = max(1, rounds // self.spec.merges_per_epoch)
+        return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
+
+    @classmethod
+    def scorer(cls, items: ItemModel, features: Features | None = None) -> Factors:
+        model = require(items, ItemArrays)
+        trained, embeddings, biases = model.trained, model.embeddings, model.biases
+        if features is not None and trained.any() and not trained.all():
+            embeddings, biases = placed_by_features(embeddings, biases, trained, features())
+        return Factors.of(ItemSide.of(embeddings, biases))
+
+    @classmethod
+    def history_scores(cls, items: ItemModel, histories: Histories) -> Scores:
+        model = require(items, ItemArrays)
+        side = ItemSide.of(model.embeddings, model.biases)
+        users = np.stack([fold_in(used, side).vector for used in histories])
+        return product_scores(users, side.embeddings, side.biases)
+
+    def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
+        """Return the scores by the users' trained vectors, or by their histories where the spec says so."""
+        if users is None or self.answers_by_history:
+            return super().scores(items, None, data)
+        return product_scores(users.embeddings, items.vectors, items.item_biases)
