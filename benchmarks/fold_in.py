@@ -1,9 +1,9 @@
-"""Fold-in, measured: users that a model never saw, beside the users that it was trained on.
+"""Measures fold-in: users that a model was not trained on, compared with users that it was trained on.
 
-The users of MovieLens-100K are cut into five parts. For each part a model is trained without a single
-interaction of these users, and folds each of them in from the history that training would have had. What is
-compared is their NDCG@10 on the same held-out cases with the NDCG@10 that their trained embeddings have in a
-model of all users: LightFM on pooled data, and the same federated over the partition's clients.
+The users of MovieLens-100K are split into five parts. For each part a model is trained without any
+interaction of these users, and folds each of them in from the history that training would have used. Their
+NDCG@10 is compared, on the same held-out cases, with that of their trained embeddings in a model of all
+users. Both LightFM on pooled data and LightFM federated over the partition's clients are measured.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ Train = Callable[["World", np.ndarray, int], tuple[ItemArrays, np.ndarray]]
 
 @dataclass(frozen=True)
 class World:
-    """All clients' users in one numbering.
+    """All clients' users with one numbering.
 
     Attributes:
         silos: the clients' data.
         first: (clients + 1,) row of each client's first user.
         users, items: the training interactions, sorted by user.
         cases: name -> (users, items) of the held-out cases.
-        spec, epochs: how to train.
+        spec, epochs: settings of the training.
     """
 
     silos: list[SiloData]
@@ -56,17 +56,17 @@ class World:
 
     @property
     def n_users(self) -> int:
-        """How many users there are."""
+        """Number of users."""
         return int(self.first[-1])
 
     @property
     def n_items(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return self.silos[0].training.shape[1]
 
 
 def main() -> None:
-    """Prints a table, or one JSON object with --json."""
+    """Print a table, or one JSON object with --json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--cases", choices=["test", "validation"], default="test")
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def load() -> World:
-    """The partition that configs/ml-100k.yaml names, with that file's training."""
+    """Return the partition that configs/ml-100k.yaml names, with that file's settings of training."""
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     home = os.environ.get("FEDREC_HOME", str(CONFIG.parents[1] / ".fedrec"))
     partition = open_partition(config["data"]["dir"].replace("$FEDREC_HOME", home))
@@ -126,17 +126,17 @@ def load() -> World:
 
 
 def compare(world: World, train: Train, seeds: list[int], cases: str) -> dict[str, float]:
-    """Mean NDCG@10 of trained and of folded-in users, their ratio, and its standard error over users."""
+    """Return the mean NDCG@10 of trained and of folded-in users, their ratio, and its standard error."""
     case_users = world.cases[cases][0]
     trained, folded = np.zeros((len(seeds), len(case_users))), np.zeros((len(seeds), len(case_users)))
-    nobody = np.zeros(world.n_users, dtype=bool)
+    no_users = np.zeros(world.n_users, dtype=bool)
     for place, seed in enumerate(seeds):
-        items, users = train(world, nobody, seed)
+        items, users = train(world, no_users, seed)
         trained[place] = quality(world, cases, items, users)
-        dealt = np.random.default_rng(seed).permutation(world.n_users) % PARTS
+        part_of = np.random.default_rng(seed).permutation(world.n_users) % PARTS
         for part in range(PARTS):
-            items, _ = train(world, dealt == part, seed)
-            theirs = dealt[case_users] == part
+            items, _ = train(world, part_of == part, seed)
+            theirs = part_of[case_users] == part
             folded[place, theirs] = quality(world, cases, items, all_folded_in(world, items))[theirs]
     differences = (folded - trained).mean(axis=0)
     return {
@@ -148,7 +148,7 @@ def compare(world: World, train: Train, seeds: list[int], cases: str) -> dict[st
 
 
 def quality(world: World, cases: str, items: ItemArrays, users: np.ndarray) -> np.ndarray:
-    """(cases,) NDCG@10 among all items that a user has not trained on."""
+    """Return (cases,) NDCG@10 among all items outside a user's training history."""
     case_users, case_items = world.cases[cases]
     ranks = held_out_ranks(
         product_scores(users, items.embeddings, items.biases),
@@ -163,7 +163,7 @@ def quality(world: World, cases: str, items: ItemArrays, users: np.ndarray) -> n
 
 
 def all_folded_in(world: World, items: ItemArrays) -> np.ndarray:
-    """(users, dims), every user from the history alone."""
+    """Return (users, dims) with each user folded in from the history."""
     side = ItemSide.of(items.embeddings, items.biases)
     starts = np.searchsorted(world.users, np.arange(world.n_users + 1))
     vectors = [fold_in(world.items[start:end], side).vector for start, end in pairwise(starts)]
@@ -171,7 +171,11 @@ def all_folded_in(world: World, items: ItemArrays) -> np.ndarray:
 
 
 def pooled(world: World, left_out: np.ndarray, seed: int) -> tuple[ItemArrays, np.ndarray]:
-    """Items and (users, dims) of plain LightFM on the interactions of all users that are not left out."""
+    """Train LightFM on the pooled interactions of all users but those left out.
+
+    Returns:
+        The items, and (users, dims).
+    """
     kept = ~left_out[world.users]
     data = TrainingSet(world.users[kept], world.items[kept], (world.n_users, world.n_items))
     items, users = train_alone(data, world.spec, epochs=world.epochs, seed=seed, client_id="all clients")
@@ -179,7 +183,7 @@ def pooled(world: World, left_out: np.ndarray, seed: int) -> tuple[ItemArrays, n
 
 
 def federated(world: World, left_out: np.ndarray, seed: int) -> tuple[ItemArrays, np.ndarray]:
-    """The same of a federated training, whose clients lack these users."""
+    """Train LightFM federated over clients without the users left out; returns as `pooled` does."""
     data = {}
     for number, (silo, start) in enumerate(zip(world.silos, world.first, strict=False)):
         kept = ~left_out[silo.split.train_users + start]

@@ -1,8 +1,8 @@
-"""Tuned LightFM, federated beside pooled, on the test cases: the table of docs/tuning.md.
+"""Compares tuned LightFM, federated and pooled, on the test cases: the table of docs/tuning.md.
 
-Every arm is trained with the same seeds, of which `fedrec tune` used none. An interval is Student's 95 %
-interval of the mean over the seeds; a ratio is one of means, and its interval is that of the seeds' ratios.
-The ratio of pooled training with further seeds to pooled training tells how much of a ratio is chance.
+All arms are trained with the same seeds, none of which `fedrec tune` used. An interval is Student's 95 %
+interval of the mean over the seeds. A ratio is the ratio of means, and its interval that of the seeds'
+ratios. The ratio of pooled training with other seeds to pooled training shows how much of a ratio is chance.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from models.kernel.metric import as_json, total, values
 from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.training import train_alone
 from tasks.datasets.partition_reader import open_partition
-from tasks.tuning.trial import TrialSpec, looks, open_clients
+from tasks.tuning.trial import TrialSpec, open_clients, trial_results
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SETS = {"occupation": "ml-100k-tuned.yaml", "user": "ml-100k-by-user.yaml"}
 
 
 def main() -> None:
-    """Prints one JSON object with rows[], or a table."""
+    """Print one JSON object with rows[], or a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", choices=[*SETS], nargs="+", default=[*SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--split", choices=["test", "validation"], default="test")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     arguments = parser.parse_args()
-    rows = [row for name in arguments.clients for row in measured(name, arguments.seeds, arguments.split)]
+    rows = [row for name in arguments.clients for row in measure(name, arguments.seeds, arguments.split)]
     if arguments.json:
         print(json.dumps({"seeds": arguments.seeds, "split": arguments.split, "rows": rows}, indent=1))
         return
@@ -47,24 +47,24 @@ def main() -> None:
         )
 
 
-def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
-    """The rows of one way to make clients."""
+def measure(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
+    """Return the rows of one way to make clients."""
     federated, pooled = load_config(CONFIGS / SETS[name]), load_config(CONFIGS / "ml-100k-centralised.yaml")
     partition = open_partition(str(federated.data.dir))
     arms: dict[str, list[dict[str, float]]] = {"federated": [], "centralised": [], "centralised again": []}
     if name == "occupation":
         arms["silo_only"] = []
     for seed in seeds:
-        look = last_look(federated, federated, seed, split, pooled=False)
-        cost = {"rounds": float(look.rounds), "update_megabytes": look.update_bytes / 1e6}
-        arms["federated"].append(values(as_json(look.metrics)) | cost)
+        result = last_result(federated, federated, seed, split, pooled=False)
+        cost = {"rounds": float(result.rounds), "update_megabytes": result.update_bytes / 1e6}
+        arms["federated"].append(values(as_json(result.metrics)) | cost)
         for arm, other in (("centralised", seed), ("centralised again", seed + max(seeds))):
-            look = last_look(pooled, federated, other, split, pooled=True)
-            arms[arm].append(values(as_json(look.metrics)))
+            result = last_result(pooled, federated, other, split, pooled=True)
+            arms[arm].append(values(as_json(result.metrics)))
         if "silo_only" in arms:
             arms["silo_only"].append(alone(pooled, federated, seed, split))
-        told = {arm: {k: round(v, 4) for k, v in found[-1].items()} for arm, found in arms.items()}
-        print(f"{name}: seed {seed}: {json.dumps(told)}", file=sys.stderr, flush=True)
+        newest = {arm: {k: round(v, 4) for k, v in found[-1].items()} for arm, found in arms.items()}
+        print(f"{name}: seed {seed}: {json.dumps(newest)}", file=sys.stderr, flush=True)
     facts = {"dataset": "ml-100k", "clients": len(partition.clients), "family": "lightfm"}
     rows = [
         facts | {"arm": arm, "metric": metric, **interval([each[metric] for each in found])}
@@ -80,8 +80,10 @@ def measured(name: str, seeds: list[int], split: str) -> list[dict[str, Any]]:
     return rows
 
 
-def last_look(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str, *, pooled: bool) -> Any:
-    """What a training with these settings came to, on those data."""
+def last_result(
+    settings: TrainingConfig, data: TrainingConfig, seed: int, split: str, *, pooled: bool
+) -> Any:
+    """Return the final result of a training with the settings of one configuration on the data of another."""
     federation, train = settings.federation, settings.train
     a_round = federation.cohort_share * train.local_epochs / train.merges_per_epoch
     trial = TrialSpec(
@@ -97,11 +99,11 @@ def last_look(settings: TrainingConfig, data: TrainingConfig, seed: int, split: 
         seed=seed,
         split=split,
     )
-    return list(looks(trial))[-1]
+    return list(trial_results(trial))[-1]
 
 
 def alone(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str) -> dict[str, float]:
-    """Every client with plain LightFM on its own data, with the settings that won on the pooled data."""
+    """Train LightFM for each client on its own data, with the best settings for pooled data."""
     evaluation = data.evaluation
     clients = open_clients(open_partition(str(data.data.dir)), evaluation.seed, evaluation.negatives)
     family, parts = family_of(settings.train), []
@@ -114,7 +116,7 @@ def alone(settings: TrainingConfig, data: TrainingConfig, seed: int, split: str)
 
 
 def interval(found: list[float]) -> dict[str, float]:
-    """Mean and 95 % interval; the interval of one value is that value."""
+    """Return the mean and its 95 % interval; the interval of one value is that value."""
     middle, n = mean(found), len(found)
     half = float(student.ppf(0.975, n - 1)) * stdev(found) / n**0.5 if n > 1 else 0.0
     return {"value": middle, "low": middle - half, "high": middle + half}

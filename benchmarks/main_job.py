@@ -1,7 +1,7 @@
-"""The main job, measured: quality over several seeds, and its wall time beside a bare loop of the same calls.
+"""Measures the main job: quality over several seeds, and wall time relative to a bare loop of its calls.
 
-Runs `fedrec train` as a user would, once a seed, then the same LightFM calls in one process without anything
-around them. Ratios are taken within one run, because machines differ and are noisy.
+It runs `fedrec train` as a user would, once per seed, and then the same LightFM calls alone in one process.
+Ratios are computed within one run, because machines differ and their timings vary.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "ml-100k.yaml"
 
 
 def main() -> None:
-    """Prints a table, or one JSON object with --json."""
+    """Print a table, or one JSON object with --json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def train(seed: int, overrides: list[str]) -> dict[str, Any]:
-    """The result of `fedrec train` with this seed."""
+    """Run `fedrec train` with this seed, and return its result."""
     command = [sys.executable, "-m", "flows", "train", "--config", str(CONFIG), "--json"]
     settings = [f"seed={seed}", *overrides]
     done = subprocess.run(
@@ -62,7 +62,7 @@ def train(seed: int, overrides: list[str]) -> dict[str, Any]:
 
 
 def bare_loop(result: dict[str, Any]) -> float:
-    """Seconds of the job's LightFM calls, one after the other, with nothing else around them."""
+    """Return the seconds of the job's LightFM calls, made one after the other without anything else."""
     config = result["config"]
     spec, seed = LightFMSpec(**config["train"]), config["seed"]
     partition = open_partition(config["data"]["dir"])
@@ -94,7 +94,7 @@ def bare_loop(result: dict[str, Any]) -> float:
 
 
 def means(results: list[dict[str, Any]], side: str) -> dict[str, float] | None:
-    """Mean over the seeds of each metric."""
+    """Return the mean of each metric over the seeds, or None if a seed lacks this side."""
     found = [result["final"][side] for result in results]
     if not all(found):
         return None
@@ -102,13 +102,13 @@ def means(results: list[dict[str, Any]], side: str) -> dict[str, float] | None:
 
 
 def after_start_up(result: dict[str, Any]) -> float:
-    """Wall seconds of the job without start-up and without the baselines it is compared with."""
+    """Return the job's wall seconds without start-up and without its baselines."""
     timings = result["timings"]
     return float(timings["total_s"] - timings["startup_s"] - timings["baselines_s"])
 
 
 def show(report: dict[str, Any]) -> None:
-    """The report as text."""
+    """Print the report as text."""
     sides = report["final"]
     print(f"Mean of seeds {report['seeds']}")
     print(f"{'metric':12} {'federated':>10} {'centralised':>12} {'ratio':>7} {'silo only':>10} {'ratio':>7}")

@@ -1,9 +1,9 @@
-"""Whether a model of its own helps a silo's users: variants of the global model, never seen on test cases.
+"""Measures whether a silo's users benefit from a personalised variant of the global model.
 
-Leave-one-out moved one step back: a variant is chosen on each user's third latest interaction and measured on
-the second latest, the validation case. The latest, the test case, is left out of everything. Prints one JSON
-object a line: each variant's difference in NDCG@10 from the global model over all users, and then what ways
-to choose one for each silo bring.
+Leave-one-out is moved one step back. A variant is chosen on each user's third latest interaction and measured
+on the second latest, the validation case. The latest, the test case, is not used at all. The output has one
+JSON object per line: first each variant's difference in NDCG@10 from the global model over all users, then
+the results of several ways to choose a variant for each silo.
 
 - own N: the silo's own statistics counted N times more (families whose statistics add)
 - alone A: the scores of the silo's own model, standardised, added with weight A
@@ -59,14 +59,14 @@ _LIGHTFM_ROUNDS = 30
 
 
 def main() -> None:
-    """Prints the lines."""
+    """Print the lines."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--family", choices=[*ADDITIVE, LIGHTFM.name()], required=True)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     partition = open_partition(current_home().data / "ml-100k")
     silos = {
-        name: a_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
+        name: one_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
     }
     if arguments.family in ADDITIVE:
         variants = additive_variants(ADDITIVE[arguments.family], silos)
@@ -82,12 +82,12 @@ def main() -> None:
         print(json.dumps({"family": arguments.family, "seed": arguments.seed} | line), flush=True)
 
 
-def a_step_earlier(client_id: str, silo: SiloData) -> SiloData:
-    """The silo with its validation cases as test, and the latest of training as validation."""
+def one_step_earlier(client_id: str, silo: SiloData) -> SiloData:
+    """Return the silo with its validation cases as test, and its latest training cases as validation."""
     split, histories = silo.split, silo.histories
     order = np.lexsort((split.train_places, split.train_users))
     counts = np.bincount(split.train_users, minlength=len(histories))
-    # Of a sorted user the last row; users of one item keep it.
+    # Each user's last row in sorted order. Users with a single item keep it in training.
     last = np.zeros(len(order), dtype=bool)
     last[order[np.cumsum(counts)[counts > 1] - 1]] = True
     new = Split(
@@ -113,7 +113,7 @@ def a_step_earlier(client_id: str, silo: SiloData) -> SiloData:
 
 
 def additive_variants(family: AdditiveFamily[Any, Any], silos: Mapping[str, SiloData]) -> Iterator[Variant]:
-    """Of a family whose statistics add."""
+    """Yield the variants of a family whose statistics are added."""
     n_items = next(iter(silos.values())).histories.n_items
     base = family.initial(n_items, 0)
     parts = {name: family.statistics(base, silo.histories) for name, silo in silos.items()}
@@ -132,7 +132,7 @@ def additive_variants(family: AdditiveFamily[Any, Any], silos: Mapping[str, Silo
 
 
 def lightfm_variants(spec: LightFMSpec, silos: Mapping[str, SiloData], seed: int) -> Iterator[Variant]:
-    """Of LightFM."""
+    """Yield the variants of LightFM."""
     simulation = Simulation(
         {name: silo.training for name, silo in silos.items()}, spec, merge_rule("adagrad_sum"), seed=seed
     )
@@ -163,7 +163,7 @@ def lightfm_variants(spec: LightFMSpec, silos: Mapping[str, SiloData], seed: int
 
 
 def scored_variants(name: str, silo: SiloData, shared: Scores, alone: Scores) -> Iterator[Variant]:
-    """The global model, the silo's own, and what is made of their scores."""
+    """Yield the global model, the silo's own model, and combinations of their scores."""
     yield name, GLOBAL, shared
     yield name, LOCAL, alone
     for weight in ALONE:
@@ -175,23 +175,23 @@ def scored_variants(name: str, silo: SiloData, shared: Scores, alone: Scores) ->
 
 
 def case_values(silo: SiloData, scores: Scores, part: str) -> np.ndarray:
-    """(cases, 2): NDCG@10 among all items and among 99 sampled ones."""
+    """Return (cases, 2), NDCG@10 among all items and among 99 sampled ones."""
     ranks = silo.ranks(scores, part)
     return np.stack([ndcg(ranks.full, 10), ndcg(ranks.sampled, 10)], axis=1)
 
 
 def compared(measured: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Iterator[dict[str, Any]]:
-    """Each variant for all silos alike, beside the global model."""
+    """Yield each variant, used by all silos, compared with the global model."""
     for name, by_silo in measured.items():
         line: dict[str, Any] = {"variant": name}
         for part in ("validation", "test"):
             values = _over_all(by_silo, part)
-            line[part] = _told(values, values - _over_all(measured[GLOBAL], part))
+            line[part] = _figures(values, values - _over_all(measured[GLOBAL], part))
         yield line
 
 
 def chosen(measured: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Iterator[dict[str, Any]]:
-    """What each silo would take by its own validation cases, and what that is worth on the later ones."""
+    """Yield what each silo chooses by its own validation cases, and the result on the later cases."""
     variants = [name for name in measured if name != LOCAL]
     best = max(variants, key=lambda name: _over_all(measured[name], "validation")[:, 0].mean())
     offers = {"all of them": variants, "the best over all": [GLOBAL, best], "its own alone": [GLOBAL, LOCAL]}
@@ -212,14 +212,14 @@ def chosen(measured: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> It
             "standard_errors": errors,
             "by": ("ndcg@10", "loo_ndcg@10")[metric],
             "not_global": {silo: name for silo, name in taken.items() if name != GLOBAL},
-            "test": _told(values, values - base),
-            "benefit": _told(values, values - own),
+            "test": _figures(values, values - base),
+            "benefit": _figures(values, values - own),
             "losing": losing,
         }
 
 
 def _take(by_variant: Mapping[str, np.ndarray], errors: float) -> str:
-    """The variant that beats the global model by most, and by more than so many standard errors."""
+    """Return the variant that beats the global model by most, and by more than `errors` standard errors."""
     found = GLOBAL
     most = 0.0
     for name, values in by_variant.items():
@@ -230,7 +230,7 @@ def _take(by_variant: Mapping[str, np.ndarray], errors: float) -> str:
     return found
 
 
-def _told(values: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
+def _figures(values: np.ndarray, difference: np.ndarray) -> dict[str, Any]:
     error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
     return {
         name: {

@@ -1,7 +1,8 @@
-"""The grid behind configs/quality.yaml: every setting on each protocol's validation part, never on the test.
+"""The grid search behind configs/quality.yaml, on each protocol's validation part and never on the test.
 
-Prints one JSON object a line: protocol, family, settings and metrics, and after each protocol the best of
-each family. Because the families' statistics add, the pooled model is the federated one: the grid pools.
+It prints one JSON object per line: protocol, family, settings and metrics, and after each protocol the best
+settings of each family. The families' statistics are added, so the pooled model equals the federated one, and
+the grid trains on pooled data.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.item_to_item import ItemToItemFamily
 from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec
 from models.recommenders.items.item_weights import ItemWeights
-from tasks.bench.quality.arms import Additive, ItemToItem, Trained, answered
+from tasks.bench.quality.arms import Additive, ItemToItem, Trained, scores_by_history
 from tasks.bench.quality.baselines import BaselineSpec, train_baseline
 from tasks.bench.quality.cases import Learner, by_client, clients_of, pooled
 from tasks.bench.quality.table_rows import Evaluator
@@ -37,7 +38,7 @@ Candidate = tuple[str, dict[str, Any], Callable[[int], Trained]]
 
 
 def main() -> None:
-    """Prints the grid's lines."""
+    """Print the grid's lines."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocol", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
     parser.add_argument("--family", nargs="+", help="only these")
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def search(partition: Partition, protocol: Protocol, families: list[str] | None) -> None:
-    """Every candidate under one protocol, and the best of each family."""
+    """Measure every candidate under one protocol, and print the best of each family."""
     clients = clients_of(partition, protocol, "validation")
     evaluator = Evaluator(clients, protocol)
     metric = "loo_ndcg@10" if protocol == LEAVE_ONE_OUT else "ndcg@10"
@@ -69,7 +70,7 @@ def search(partition: Partition, protocol: Protocol, families: list[str] | None)
 
 
 def candidates(learners: Mapping[str, Learner]) -> Iterator[Candidate]:
-    """Family, settings and training of every candidate."""
+    """Yield family, settings and training of every candidate."""
     for k in (20, 50, 100):
         for name, key in (("item_knn", "item_neighbours"), ("user_knn", "user_neighbours")):
             yield name, {key: k}, partial(train_baseline, name, learners, BaselineSpec(**{key: k}))
@@ -103,8 +104,8 @@ def _solved(family: ItemToItemFamily[Any], histories: Histories) -> ItemWeights:
 
 
 def blended(follows: ItemWeights, lasts: ItemWeights, spec: BlendSpec, seed: int) -> Trained:
-    """A blend of parts that are solved already."""
-    return Trained(answered(BlendFamily(spec).blended(follows, lasts)))
+    """Return a blend of two models that are already solved."""
+    return Trained(scores_by_history(BlendFamily(spec).blended(follows, lasts)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Which settings predict ratings best, on validation ratings inside the training part of three splits.
+"""Searches the settings that predict ratings best, on validation ratings of three splits' training parts.
 
-Each setting is varied by itself around the defaults of `BayesianMfSpec`; the baselines of `fedrec bench
-ratings` have a small grid each. No test rating is looked at. Equal by federation or not, so it runs pooled.
+Each setting is varied alone around the defaults of `BayesianMfSpec`. The baselines of `fedrec bench ratings`
+have a small grid each. No test rating is used. Federated and pooled training give equal models, so the search
+trains on pooled data.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SPACE: dict[str, list[Any]] = {
 
 
 def main() -> None:
-    """Prints one line of JSON for each setting: its mean validation RMSE and seconds for each split."""
+    """Print one line of JSON for each setting: its mean validation RMSE and its seconds per split."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="partition of interactions with ratings")
     parser.add_argument("--only", nargs="*", help="names of settings or baselines to try; default all")
@@ -71,12 +72,12 @@ def main() -> None:
 
 
 def settings() -> Iterator[tuple[str, Any]]:
-    """Every value of every setting of the model."""
+    """Return every value of every setting of the model."""
     return ((name, value) for name, values in SPACE.items() for value in values)
 
 
 def baselines() -> Iterator[tuple[str, dict[str, Any], Predictor]]:
-    """Every baseline that has settings, with each combination of them."""
+    """Yield every baseline that has settings, with each combination of them."""
     for of_users, k in itertools.product((True, False), (20, 40, 80)):
         yield "user_knn" if of_users else "item_knn", {"k": k}, neighbours(of_users, k)
     for factors, reg in itertools.product((10, 50), (0.05, 0.1)):
@@ -88,7 +89,7 @@ def baselines() -> Iterator[tuple[str, dict[str, Any], Predictor]]:
 
 
 def rmse(split: SplitSilo, predicted: np.ndarray) -> float:
-    """Over all held-out ratings."""
+    """Return the RMSE over all held-out ratings."""
     values = rating_values(predicted, split.held_out.values)
     once = np.ones((1, len(split.held_out)), dtype=np.int64)
     return float(rating_curves(RatingSums.of(values, split.held_out.users, once))[RMSE][0])

@@ -1,7 +1,7 @@
-"""A round over remote silos, measured: polling, transfer, training and merging, each round of a real job.
+"""Measures the rounds of a real job over remote silos: polling, transfer, training and merging.
 
-Brings up a Prefect server and silos with workers of their own, all on this machine, trains, and takes
-everything down again. The split is the one that a job logs itself; here it is only shown.
+It starts a Prefect server and silos with their own workers on this machine, trains, and stops everything
+again. The job itself logs these times; this program only shows them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from tasks.local.environment import settings
 from tasks.local.home import Home, current_home
 
 RAW = current_home().root / "data" / "ml-100k-raw"
-PATIENCE_S = 180
+TIMEOUT_S = 180
 
 
 def main() -> None:
-    """Prints a table, or one JSON object with --json."""
+    """Print a table, or one JSON object with --json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--silos", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 class Federation:
-    """A coordinator and silos of one account, below one folder."""
+    """A coordinator and silos under one account, in one folder."""
 
     def __init__(self, root: Path, silos: list[str]) -> None:
         self.root, self.silos = root, silos
@@ -85,7 +85,7 @@ class Federation:
         return self.root / party
 
     def share_out(self, data: Path) -> None:
-        """Each silo has a part of the interactions and a key that the coordinator trusts."""
+        """Give each silo a part of the interactions and a key that the coordinator trusts."""
         parts = self.root / "parts"
         make_partition(
             data / "interactions.csv", parts, ByChance(len(self.silos), seed=0), items=data / "items.csv"
@@ -108,7 +108,7 @@ class Federation:
 
     @contextmanager
     def up(self) -> Iterator[None]:
-        """Prefect's server and all silos serve while the block runs."""
+        """Run Prefect's server and all silos while the block runs."""
         port = self.api_url.rpartition(":")[2].partition("/")[0]
         running = [self.start("hub", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port)]
         try:
@@ -125,7 +125,7 @@ class Federation:
                 process.wait(60)
 
     def train(self, rounds: int, overrides: list[str]) -> dict[str, Any]:
-        """The result of a job over all silos."""
+        """Train over all silos, and return the job's result."""
         config = {
             "name": "bench",
             "model_name": "bench",
@@ -144,7 +144,7 @@ class Federation:
         return dict(json.loads(self.run("hub", "train", "--config", str(file), "--json", *given)))
 
     def run(self, party: str, *command: str) -> str:
-        """What a command of fedrec answers."""
+        """Run a command of fedrec, and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "flows", *command],
             env=self.environment(party),
@@ -174,10 +174,10 @@ class Federation:
 
 
 def until(happened: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not happened():
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"not within {PATIENCE_S} s: {what}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {TIMEOUT_S} s: {what}")
         time.sleep(0.5)
 
 

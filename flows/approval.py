@@ -1,4 +1,4 @@
-"""A person's decision in the middle of a flow, asked for by a form in Prefect's UI."""
+"""Pauses a flow for a person's decision, which is entered in a form of Prefect's UI."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pydantic import Field
 
 from models.promotion.gates import GateVerdict
 
-# Seconds between looks at whether somebody has answered.
-_LOOK_EVERY = 2
+# Seconds between checks for an answer.
+_POLL_S = 2
 
 
 class ApprovalForm(RunInput):
-    """What the person is asked for. Prefect knows no users, so the name is asked for too."""
+    """The fields of the form. Prefect has no users, so the form also has a field for the name."""
 
     approve: bool = Field(description="Whether this version becomes the champion.")
-    approver: str = Field(min_length=1, description="Your name; kept in the ledger as who decided.")
-    note: str = Field("", description="Why; kept in the ledger as the reason.")
+    approver: str = Field(min_length=1, description="Your name; the ledger records who decided.")
+    note: str = Field("", description="The reason; the ledger records it.")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of asking.
+class ApprovalDecision:
+    """A person's decision, or its absence.
 
     Attributes:
-        verdict: as a gate's, so that the ledger shows it among them.
-        actor: who answered; empty where nobody did.
-        note: why; may be empty.
+        verdict: in the form of a gate's verdict, so that the ledger shows it with those of the gates.
+        actor: the person who decided; empty if the time ran out.
+        note: the reason; may be empty.
     """
 
     verdict: GateVerdict
@@ -39,30 +39,30 @@ class Answer:
     note: str = ""
 
 
-def ask(
+def request_approval(
     model_name: str, candidate: int, champion: int | None, verdicts: Sequence[GateVerdict], hours: float
-) -> Answer:
-    """A person's answer, or the want of one; the flow run is paused until then.
+) -> ApprovalDecision:
+    """Pause the flow run until a person decides or the time runs out, and return the decision.
 
-    The run waits in its process, which keeps its heartbeats going: suspending would end the process and start
-    the flow anew.
+    The run waits in its process, whose heartbeats continue. Suspending would end the process and later start
+    the flow from its beginning.
 
     Args:
-        model_name, candidate, champion: what is asked about.
-        verdicts: what the gates said, shown with the form.
-        hours: how long to wait; Prefect then calls the run Failed, whatever it still does.
+        model_name, candidate, champion: the versions to decide about.
+        verdicts: of the gates, shown with the form.
+        hours: how long to wait. Prefect then sets the run to Failed, whatever it does afterwards.
     """
     instead = f"instead of version {champion}" if champion else "as the first one"
     lines = [f"- {one.gate}: {one.observed}" for one in verdicts]
     text = "\n".join([f"Version {candidate} of {model_name} would become champion {instead}.", "", *lines])
     form = ApprovalForm.with_initial_data(description=text)
     try:
-        given = pause_flow_run(wait_for_input=form, timeout=int(hours * 3600), poll_interval=_LOOK_EVERY)
+        given = pause_flow_run(wait_for_input=form, timeout=int(hours * 3600), poll_interval=_POLL_S)
     except FlowPauseTimeout:
-        return Answer(_verdict(False, f"nobody answered within {hours:g} h"))
-    said = "approved" if given.approve else "refused"
-    told = f"{said} by {given.approver}" + (f": {given.note}" if given.note else "")
-    return Answer(_verdict(given.approve, told), given.approver, given.note)
+        return ApprovalDecision(_verdict(False, f"no decision within {hours:g} h"))
+    word = "approved" if given.approve else "refused"
+    observed = f"{word} by {given.approver}" + (f": {given.note}" if given.note else "")
+    return ApprovalDecision(_verdict(given.approve, observed), given.approver, given.note)
 
 
 def _verdict(passed: bool, observed: str) -> GateVerdict:

@@ -1,4 +1,4 @@
-"""The `fedrec` command: finds a subcommand, runs it, and turns errors into messages and exit codes."""
+"""The `fedrec` command: runs a subcommand and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import click
 from flows.terminal.lazy_group import LazyGroup
 from models.errors import FedrecError
 
-# Name -> (module, one line of help). The help stands here so that `fedrec --help` imports no command.
+# Name -> (module, one line of help). The help is here so that `fedrec --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("flows.commands.data", "Fetch a public data set; partition interactions into silos."),
     "train": ("flows.commands.train", "Train a federated recommender, or continue an interrupted job."),
     "tune": ("flows.commands.tune", "Search the settings of a training job, on the validation cases."),
     "promote": (
         "flows.commands.promotion.promote",
-        "Put a model version through the gates and make it champion.",
+        "Check a model version by the gates and make it the champion.",
     ),
-    "rollback": ("flows.commands.promotion.rollback", "Give serving back to the champion before this one."),
+    "rollback": ("flows.commands.promotion.rollback", "Return to the previous champion."),
     "audit": (
         "flows.commands.promotion.audit",
-        "Show who promoted what, when and on which evidence; verify the ledger.",
+        "Show who promoted which version, when and on which evidence; verify the ledger.",
     ),
     "evaluate": ("flows.commands.evaluate", "Evaluate a registered version on held-out interactions."),
     "bench": (
         "flows.commands.bench.group",
-        "Measure fedrec: the quality of its models, and what leaks are worth.",
+        "Measure the quality of models, the speed of serving, and the effect of leaks.",
     ),
     "recommend": (
         "flows.commands.serving.recommend",
@@ -37,23 +37,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("flows.commands.serving.score", "Recommend items to all users of a file, as one Parquet file."),
     "publish": (
         "flows.commands.serving.publish",
-        "Publish the champion to the serving processes, or keep doing so.",
+        "Publish the champion to the serving processes, once or continuously.",
     ),
     "serve": ("flows.commands.serving.serve", "Serve the champion's recommendations over HTTP."),
-    "deploy": ("flows.commands.deploy", "Make Prefect's deployments those of prefect.yaml."),
-    "silo": ("flows.commands.silo.group", "Take part in a federation, beside a silo's own data."),
+    "deploy": ("flows.commands.deploy", "Create or update Prefect's deployments as prefect.yaml declares."),
+    "silo": ("flows.commands.silo.group", "Run a silo, next to its own data."),
     "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),
-    "witness": ("flows.commands.witness", "Show what the silos signed about their egress ledgers."),
-    "env": ("flows.commands.env", "Print the environment that fedrec gives to Prefect and MLflow."),
+    "witness": ("flows.commands.witness", "Show the heads that silos signed about their egress ledgers."),
+    "env": ("flows.commands.env", "Print the environment variables of Prefect and MLflow under fedrec."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fedrec")
 def cli() -> None:
-    """Federated recommender training that a company can schedule, audit and promote.
+    """Federated training of recommenders, with schedules, audits and promotions.
 
-    Everything is kept below the folder FEDREC_HOME (default: .fedrec in the checkout).
+    All state is below the folder FEDREC_HOME (default: .fedrec in the checkout).
 
     Exit codes: 0 done, 1 failed, 2 wrong input, 3 quorum not reached, 4 promotion refused,
     5 contract violated, 6 ledger tampered with.
@@ -61,9 +61,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run `fedrec`; an error of the `FedrecError` family ends it with a message and its exit code."""
+    """Run `fedrec`; a `FedrecError` ends it with a message and the error's exit code."""
     try:
-        # Outside its standalone mode click hands back what a command gave to `ctx.exit`.
+        # Outside standalone mode click returns the code that a command passed to `ctx.exit`.
         code = cli(standalone_mode=False)
     except click.Abort:
         click.echo("fedrec: interrupted.", err=True)

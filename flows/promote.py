@@ -13,7 +13,7 @@ from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from flows.approval import Answer, ask
+from flows.approval import ApprovalDecision, request_approval
 from models.errors import NotFound
 from models.ledger.chain import Entry
 from models.promotion.decision import PromotionDecision
@@ -77,14 +77,14 @@ def promotion(
     name = registry.resolve_model_name(client, model_name)
     policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
     candidate = version or registry.require_evaluated(client, name)
-    answer: Answer | None = None
+    answer: ApprovalDecision | None = None
     if require_approval:
         # Nothing is locked while a person thinks; the gates are evaluated again afterwards.
         with ledger.locked(home):
             standing = settle(home, client, name)
             judged = _judged(client, name, candidate, standing, policy)
         if judged is not None and judged.passed:
-            answer = ask(name, candidate, standing.champion, judged.verdicts, approval_hours)
+            answer = request_approval(name, candidate, standing.champion, judged.verdicts, approval_hours)
     with ledger.locked(home):
         standing = settle(home, client, name)
         judged = _judged(client, name, candidate, standing, policy)

@@ -6,15 +6,16 @@ import os
 from typing import Any
 
 from prefect import State, flow
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.jobs.conclusion import conclude
 from flows.jobs.job import Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
-from flows.runners.local_threads import ImpatientThreads
+from flows.runners.local_threads import NonWaitingThreads
 from flows.settings.training_config import TrainingConfig, parse_config
-from models.errors import ContractViolation, QuorumNotReached
+from models.errors import ContractViolation, InvalidConfig, QuorumNotReached
 from tasks.local.home import current_home
 from tasks.messages.job_result import JobResult
 from tasks.messages.record import JsonObject
@@ -52,11 +53,12 @@ def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]
     note_own_server(notes / "servers")
     end_orphaned_runs(notes / "flow_runs")
     send_what_waits(current_home())
+    _require_own_threads(config)
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
         try:
             return _result(job)
         finally:
-            job.runner.give_up(job.late[client_id] for client_id in job.at_work)
+            job.runner.abandon(job.late[client_id] for client_id in job.at_work)
 
 
 def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
@@ -65,10 +67,22 @@ def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
     servers = current_home().prefect / "servers"
     report_own_errors_once()
     end_orphaned_servers(servers)
-    runner: Any = ImpatientThreads(max_workers=config.runner.threads or os.cpu_count())
+    runner: Any = NonWaitingThreads(max_workers=config.runner.threads or os.cpu_count())
     result: Any = federated_training.with_options(task_runner=runner)(config)
     wait_until_recorded(result["flow_run_id"])
     return JobResult.of_json(result, "The flow's result"), int(result["exit_code"])
+
+
+def _require_own_threads(config: TrainingConfig) -> None:
+    """Raise `InvalidConfig` if the configuration counts the threads of a deployment, which Prefect makes."""
+    context = FlowRunContext.get()
+    own = context is None or isinstance(context.task_runner, NonWaitingThreads)
+    if config.runner.threads is not None and not own:
+        raise InvalidConfig(
+            f"runner.threads {config.runner.threads} has no effect in a deployment.",
+            next_step="Remove it, and set PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS for the worker.",
+            key="runner.threads",
+        )
 
 
 def _result(job: Job) -> JsonObject | State[JsonObject]:

@@ -1,4 +1,4 @@
-"""A search for good settings as a Prefect flow."""
+"""The search for good settings as a Prefect flow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows.settings.settings_file import validated
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.settings.tuning_config import Arm, TuningConfig, with_values
 from flows.terminal.progress import announce
@@ -31,16 +32,16 @@ from tasks.orchestration.runs import (
 )
 from tasks.tuning.study import Proposal, Study, opened_study
 from tasks.tuning.study_tracker import StudyTracker
-from tasks.tuning.trial import Look, TrialSpec, looks, objective
+from tasks.tuning.trial import TrialResult, TrialSpec, objective, trial_results
 
 
 @dataclass(frozen=True)
 class Search:
-    """What the steps of a search share.
+    """The inputs of a search, which all its steps share.
 
     Attributes:
-        config: the training configuration that keys are set in.
-        tuning: the search.
+        config: the training configuration in which keys are set.
+        tuning: settings of the search.
         arm: what is tuned.
         digest: of the partition.
     """
@@ -57,7 +58,7 @@ class Search:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides what the trials give; how many there are is no part of it."""
+        """Everything that determines the results of the trials; their number is not part of it."""
         return {
             "arm": self.arm,
             "config": self.config.deciding(),
@@ -67,16 +68,16 @@ class Search:
 
     @property
     def study_id(self) -> str:
-        """Name of the study: equal settings have one."""
+        """Name of the study; equal settings give the same name."""
         return f"{self.config.name}-{self.arm}-{fingerprint(self.settings)[:8]}"
 
     def first(self) -> dict[str, Any]:
-        """The configuration's own values of the searched keys."""
+        """Return the configuration's own values of the searched keys."""
         given = self.config.model_dump(mode="json")
         return {key: given[key.partition(".")[0]][key.partition(".")[2]] for key in self.space}
 
     def with_values(self, found: Mapping[str, Any]) -> TrainingConfig:
-        """The configuration with these values.
+        """Return the configuration with these values.
 
         Raises:
             InvalidConfig: a key is unknown, or a value is out of range.
@@ -84,10 +85,11 @@ class Search:
         raw = with_values(self.config.model_dump(mode="json"), found)
         # A search draws each key by itself, so that some values meet others with which they have no effect.
         raw["train"] = without_unused(raw["train"])
-        return parse_config(raw, "The search")
+        # A trial has rounds of its own, so what sections say of each other is left out.
+        return validated(TrainingConfig, raw, "The search")
 
     def trial(self, config: TrainingConfig, seed: int) -> TrialSpec:
-        """One training of a trial."""
+        """Return one training of a trial."""
         return TrialSpec(
             data_dir=str(config.data.dir),
             data_digest=self.digest,
@@ -109,22 +111,22 @@ class Search:
     persist_result=False,
 )
 def tune(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: int) -> dict[str, Any]:
-    """So many trials of the study are done, and the best one is known; returns both.
+    """Run trials until the study has `trials` of them, and return them with the best one.
 
-    A search that was interrupted, or is asked for more trials, goes on with those that are done.
+    Finished trials of an earlier or interrupted search count.
 
     Args:
-        config: the training configuration that keys are set in.
-        tuning: which keys, in which ranges, and by which measure.
-        arm: whether a federation or LightFM on the pooled data is tuned.
-        trials: how many in all.
+        config: the training configuration in which keys are set.
+        tuning: the keys, their ranges and the measure.
+        arm: whether to tune the federation or LightFM on the pooled data.
+        trials: total number of trials.
     """
     notes = current_home().prefect
     note_own_run(notes / "flow_runs", str(flow_run.id))
     note_own_server(notes / "servers")
     end_orphaned_runs(notes / "flow_runs")
     home = apply()
-    search = opened_search(parse_config(config.model_dump(mode="json"), "The flow's parameters"), tuning, arm)
+    search = open_search(parse_config(config.model_dump(mode="json"), "The flow's parameters"), tuning, arm)
     with opened_study(home.tuning / search.study_id, tuning.seed, search.space, search.first()) as study:
         tracker = StudyTracker(home, f"{config.name}-tuning", search.study_id, search.settings)
         try:
@@ -146,8 +148,8 @@ def tune(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: int) ->
 
 
 def run_locally(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: int) -> dict[str, Any]:
-    """`tune` in this process."""
-    opened_search(config, tuning, arm)  # what is wrong is said before a server is started for it
+    """Run `tune` in this process."""
+    open_search(config, tuning, arm)  # reports errors before a server is started
     report_own_errors_once()
     end_orphaned_servers(current_home().prefect / "servers")
     result: dict[str, Any] = tune(config, tuning, arm, trials)
@@ -155,22 +157,23 @@ def run_locally(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: 
     return result
 
 
-def opened_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Search:
-    """The search on the data that the configuration names.
+def open_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Search:
+    """Return the search on the data that the configuration names.
 
     Raises:
-        InvalidConfig: a searched key or value is none, or data may not be pooled that would have to be.
+        InvalidConfig: a searched key or value is invalid, or the arm needs pooled data and the configuration
+            does not allow pooling.
         NotFound, CorruptArtifact: the partition is missing or damaged.
     """
     if config.data.dir is None:
         raise InvalidConfig(
-            "fedrec tune simulates the clients of a partition, but with runner.kind 'silos' there is none.",
-            next_step="Tune on a partition of data like the silos', and train with what was found.",
+            "fedrec tune simulates the clients of a partition, but runner.kind is 'silos', which has none.",
+            next_step="Tune on a partition of data like the silos', and train with the settings found.",
             key="data.dir",
         )
     if arm == "centralised" and not config.evaluation.pooling_allowed:
         raise InvalidConfig(
-            "The centralised arm pools the data, which evaluation.pooling_allowed does not allow.",
+            "The centralised arm pools the data, but evaluation.pooling_allowed is false.",
             next_step="Tune the federated arm, or set evaluation.pooling_allowed to true.",
             key="evaluation.pooling_allowed",
         )
@@ -184,19 +187,37 @@ def opened_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Sea
     for key, one in tuning.space(arm).items():
         for value in one.choices or (one.low, one.high):
             search.with_values({key: value})
+    _require_effects(search)
     return search
+
+
+def _require_effects(search: Search) -> None:
+    """Raise `InvalidConfig` at the first key that has no effect, whatever the search draws beside it."""
+    ends = {key: one.choices or (one.low, one.high) for key, one in search.tuning.space(search.arm).items()}
+    others = [{}, *({key: value} for key, drawn in ends.items() for value in drawn)]
+    for key, found in ends.items():
+        name = key.partition(".")[2]
+        drawn = [{**other, key: value} for other in others for value in found]
+        if key.startswith("train.") and not any(
+            getattr(search.with_values(each).train, name) == each[key] for each in drawn
+        ):
+            raise InvalidConfig(
+                f"The search names {key}, which has no effect with the other settings.",
+                next_step="Remove it, or search what it depends on as well.",
+                key=key,
+            )
 
 
 @task(name="trial", task_run_name="trial-{proposal.number}", cache_policy=NO_CACHE, persist_result=False)
 def run_trial(search: Search, study: Study, tracker: StudyTracker, proposal: Proposal) -> None:
-    """The proposed trial is done, tracked and part of the study."""
+    """Run the proposed trial, and add its result to MLflow and to the study."""
     config = search.with_values(proposal.values)
     steps: dict[int, dict[str, float]] = {}
     facts: dict[str, Any] = {}
     best, worth_it = None, True
-    seeds = [looks(search.trial(config, seed)) for seed in search.tuning.training_seeds]
+    seeds = [trial_results(search.trial(config, seed)) for seed in search.tuning.training_seeds]
     try:
-        # All seeds go side by side, so that a look is a mean over them.
+        # All seeds advance together, so that each evaluation is a mean over them.
         for each in zip(*seeds, strict=True):
             found = _mean_over_seeds(each)
             reached = objective(found, search.tuning.metrics)
@@ -212,32 +233,32 @@ def run_trial(search: Search, study: Study, tracker: StudyTracker, proposal: Pro
     study.finish(best if worth_it else None, facts)
 
 
-def _mean_over_seeds(each: tuple[Look, ...]) -> dict[str, float]:
-    found = [values(as_json(look.metrics)) for look in each]
+def _mean_over_seeds(each: tuple[TrialResult, ...]) -> dict[str, float]:
+    found = [values(as_json(result.metrics)) for result in each]
     return {name: mean(one[name] for one in found) for name in found[0]}
 
 
-def _facts(each: tuple[Look, ...], found: Mapping[str, float]) -> dict[str, Any]:
-    look = each[0]
+def _facts(each: tuple[TrialResult, ...], found: Mapping[str, float]) -> dict[str, Any]:
+    result = each[0]
     return {
-        "epochs": look.epochs,
-        "rounds": look.rounds,
-        "update_bytes": look.update_bytes,
+        "epochs": result.epochs,
+        "rounds": result.rounds,
+        "update_bytes": result.update_bytes,
         "metrics": dict(found),
     }
 
 
 def _line(study: Study) -> str:
     newest, best = study.done[-1], study.best
-    said = "left early" if newest["objective"] is None else f"objective {newest['objective']:.4f}"
-    return said if best is None else f"{said}, best {best['objective']:.4f} (trial {best['trial']})"
+    outcome = "stopped early" if newest["objective"] is None else f"objective {newest['objective']:.4f}"
+    return outcome if best is None else f"{outcome}, best {best['objective']:.4f} (trial {best['trial']})"
 
 
 def _lightfm(config: TrainingConfig) -> LightFMSpec:
     if not isinstance(config.train, LightFMSpec):
         raise InvalidConfig(
-            f"Only LightFM is searched, but train.family is {config.train.family!r}.",
-            next_step="Name a configuration whose train.family is lightfm.",
+            f"fedrec tune only searches settings of LightFM, but train.family is {config.train.family!r}.",
+            next_step="Use a configuration whose train.family is lightfm.",
             key="train.family",
         )
     return config.train

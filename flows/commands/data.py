@@ -1,4 +1,4 @@
-"""`fedrec data`: fetch a public data set, and partition interactions into clients."""
+"""`fedrec data`: fetches a public data set, and partitions interactions into clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command() -> None:
 
 @command.group()
 def fetch() -> None:
-    """Fetch a public data set, checked by its published checksum."""
+    """Fetch a public data set and verify its published checksum."""
 
 
 @fetch.command(name="ml-100k")
@@ -37,8 +37,8 @@ def fetch() -> None:
 def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     """Fetch MovieLens-100K as interactions.csv, items.csv and users.csv.
 
-    From GroupLens, or where that is out of reach from the RecBole wheel, which ships the same data. Intact
-    files that are already there are kept.
+    The source is GroupLens or, if it cannot be reached, the RecBole wheel, which contains the same data.
+    Intact files that already exist are kept.
     """
     from tasks.datasets.fetch_movielens import fetch_ml_100k
     from tasks.local.home import current_home
@@ -58,16 +58,16 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
 @click.option("--interactions", type=_file, required=True, help="user_id, item_id[, rating][, timestamp].")
 @click.option("--items", type=_file, help="item_id[, title] and further columns: the shared catalogue.")
 @click.option(
-    "--users", type=_file, help="user_id and further columns, for --by. It stays out of the partition."
+    "--users", type=_file, help="user_id and further columns, for --by; not stored in the partition."
 )
 @click.option("--by", "column", metavar="COLUMN", help="One client per value of this column.")
 @click.option("--by-user", is_flag=True, help="One client per user.")
 @click.option(
-    "--random", "clients", type=click.IntRange(min=1), metavar="N", help="Deal users into N clients."
+    "--random", "clients", type=click.IntRange(min=1), metavar="N", help="N clients of random users."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
 @click.option("--out", type=_file, required=True, help="Folder to make.")
-@click.option("--force", is_flag=True, help="Replace the partition that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing partition.")
 @json_option
 def partition(
     interactions: Path,
@@ -81,10 +81,10 @@ def partition(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Partition interactions into one folder per client beside a shared item catalogue.
+    """Partition interactions into one folder per client and a shared item catalogue.
 
-    Files are CSV, TSV or Parquet, by their extension. COLUMN is looked up in the users file, then in the
-    interactions.
+    Files are CSV, TSV or Parquet, according to their extension. COLUMN is a column of the users file or else
+    of the interactions.
     """
     from tasks.datasets.partition import make_partition
 
@@ -119,7 +119,7 @@ def _split(column: str | None, by_user: bool, clients: int | None, seed: int) ->
 def _show_fetched(fetched: Fetched) -> None:
     folder = fetched.folder
     if not fetched.downloaded:
-        click.echo(f"MovieLens-100K is already in {folder} and intact; nothing was downloaded.")
+        click.echo(f"MovieLens-100K already exists intact in {folder}; nothing was downloaded.")
     else:
         click.echo(f"MovieLens-100K is in {folder}, from {fetched.source}.")
     paths = {name: quote(str(folder / f"{name}.csv")) for name in ("interactions", "items", "users")}

@@ -1,4 +1,4 @@
-"""`fedrec deploy`: Prefect has the deployments that prefect.yaml declares, and says what that changed."""
+"""`fedrec deploy`: makes Prefect's deployments those that prefect.yaml declares, and shows the changes."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ if TYPE_CHECKING:
 
 
 @click.command("deploy")
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
 @click.option(
     "--file",
     "path",
     type=click.Path(path_type=Path),
-    help="Where deployments are declared. Default: the checkout's prefect.yaml.",
+    help="File that declares the deployments. Default: the checkout's prefect.yaml.",
 )
-@click.option("--api-url", metavar="URL", help="Prefect's API. Default: PREFECT_API_URL.")
-@click.option("--adopt", is_flag=True, help="Take over deployments of the same names that others made.")
+@click.option("--api-url", metavar="URL", help="Address of Prefect's API. Default: PREFECT_API_URL.")
+@click.option("--adopt", is_flag=True, help="Take over existing deployments that have the same names.")
 @json_option
 def command(dry_run: bool, path: Path | None, api_url: str | None, adopt: bool, as_json: bool) -> None:
     """Make Prefect's deployments those of prefect.yaml, and one for each trusted silo.
 
-    Everything is checked before anything is touched. Missing work pools are made, deployments are created or
-    updated, those that were removed from the file are removed, and an automation is set up that calls runs
-    CRASHED whose process is gone. What fedrec did not make is left alone. Deploying again changes nothing.
+    Everything is checked before anything is changed. The command creates missing work pools, creates or
+    updates deployments, removes those that are no longer in the file, and sets up an automation that sets
+    runs to CRASHED when their process is gone. It does not change what fedrec did not make. Deploying again
+    changes nothing.
     """
     from tasks.local import environment
 
     home = environment.apply()
-    click.echo("Checking the deployments and asking Prefect, some seconds.", err=True)
+    click.echo("Checking the deployments; this takes some seconds.", err=True)
     from flows.deployments.deployment_file import read_deployment_file
     from flows.deployments.deployments import silo_deployment
     from tasks.coordinator.trust_store import TrustStore
@@ -60,7 +61,7 @@ def command(dry_run: bool, path: Path | None, api_url: str | None, adopt: bool, 
 def _deploy(
     client: SyncPrefectClient, file: DeploymentFile, *, dry_run: bool, adopt: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """What was changed, or would be: as JSON values, and as lines for people."""
+    """Make the changes unless `dry_run`; returns them as JSON values and as lines for people."""
     from flows.deployments.deployments import mark_of, marked, plan, refuse_foreign
     from tasks.orchestration import deployments as prefect
 
@@ -113,7 +114,7 @@ def _deploy(
 def _check_job_variables(
     declared: Iterable[Deployment], pools: Mapping[str, tuple[str, ...]], default: tuple[str, ...]
 ) -> None:
-    """Raises `InvalidConfig` where a pool takes no such variable, which Prefect would ignore."""
+    """Raise `InvalidConfig` if a pool does not accept a job variable, because Prefect would ignore it."""
     from difflib import get_close_matches
 
     for each in declared:
@@ -122,19 +123,19 @@ def _check_job_variables(
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 raise InvalidConfig(
-                    f"{each.full_name}: the work pool {each.work_pool} takes no job variable {name!r}.",
-                    next_step=f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(known)}.",
+                    f"{each.full_name}: the work pool {each.work_pool} has no job variable {name!r}.",
+                    next_step=f"Did you mean {near[0]}?" if near else f"It has: {', '.join(known)}.",
                     deployment=each.full_name,
                 )
 
 
 def _tried(names: Iterable[str], step: Callable[[str], object]) -> list[tuple[str, Exception]]:
-    """The step was taken for each name; returns those it failed for, and why."""
+    """Do the step for each name; returns the names for which it failed, with the errors."""
     failed: list[tuple[str, Exception]] = []
     for name in names:
         try:
             step(name)
-        # Whatever goes wrong with one is told at the end, and keeps nobody else from being deployed.
+        # An error of one deployment is reported at the end and does not stop the others.
         except Exception as error:  # noqa: BLE001
             failed.append((name, error))
     return failed

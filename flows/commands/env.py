@@ -10,9 +10,9 @@ from flows.terminal.output import emit, json_option
 @click.command("env")
 @json_option
 def command(as_json: bool) -> None:
-    """Print the environment that fedrec gives to Prefect and MLflow, one NAME=VALUE a line.
+    """Print the environment variables of Prefect and MLflow under fedrec, one NAME=VALUE per line.
 
-    Servers and workers started with it see the same data as fedrec's own commands:
+    Servers and workers that are started with them use the same data as fedrec's own commands:
     fedrec env > fedrec.env && honcho -e fedrec.env -f infra/Procfile.ui start
     """
     from tasks.local.environment import settings

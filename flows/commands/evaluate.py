@@ -1,4 +1,4 @@
-"""`fedrec evaluate`: a registered version on held-out interactions."""
+"""`fedrec evaluate`: evaluates a registered version on held-out interactions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.commands.promotion.promote import model_option
+from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 from flows.terminal.table_options import part_option
 
@@ -19,23 +19,17 @@ from flows.terminal.table_options import part_option
     "config_file",
     type=click.Path(path_type=Path),
     required=True,
-    help="The configuration that the version was trained with: it names data and model.",
+    help="The configuration that the version was trained with; it names data and model.",
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    metavar="N|ALIAS",
-    help="Which version: a number, champion or previous.",
-)
+@model_version_option
 @part_option
 @model_option
 @json_option
 def command(config_file: Path, version: str, part: Any, model_name: str | None, as_json: bool) -> None:
-    """Evaluate a registered version by leave-one-out, every metric with its 95 % interval.
+    """Evaluate a registered version by leave-one-out, with a 95 % interval for every metric.
 
-    Users are folded in from their training histories, as serving does it. A version that was trained on other
-    data is refused: it may have learned what is held out here.
+    Users are folded in from their training histories, as in serving. A version that was trained on other data
+    is refused, because it may have been trained on interactions that are held out here.
     """
     from flows.settings.training_config import load_config
     from tasks.bench.quality.evaluate_version import evaluate_version

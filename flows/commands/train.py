@@ -20,23 +20,24 @@ if TYPE_CHECKING:
     "path",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="YAML file; configs/ml-100k.yaml names and explains every key.",
+    help="YAML file; configs/ml-100k.yaml explains every key.",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key, such as train.dims=64 or data.dir=DIR. Can be given several times.",
+    help="Override a key, such as train.dims=64 or data.dir=DIR; repeatable.",
 )
 @json_option
 @click.pass_context
 def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Train a federated recommender over all silos of a partition.
 
-    Every round is committed to disk, tracked in MLflow and registered as a model version. Interrupted at any
-    moment, the same command goes on from the last committed round. Exit code 3 says that a round missed its
-    quorum, 5 that a merged model broke its contract; the newest committed model stays in both cases.
+    Every round is committed to disk, tracked in MLflow and registered as a model version. After an
+    interruption the same command continues from the last committed round. Exit code 3 means that a round
+    missed its quorum, 5 that a merged model broke its contract. In both cases the newest committed model is
+    kept.
     """
     from flows.settings.training_config import load_config
 
@@ -48,7 +49,7 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
 
     progress = Console(stderr=True)
     with _Shown(progress) as shown:
-        shown.say("Starting Prefect's server and the job.")
+        shown.print("Starting Prefect's server and the job.")
         from flows.terminal.progress import listening
         from flows.train import run_locally
 
@@ -70,7 +71,7 @@ def _show(result: JobResult) -> None:
 
 
 class _Shown:
-    """Progress on a terminal as a bar, elsewhere as lines."""
+    """Shows progress as a bar on a terminal, and as lines elsewhere."""
 
     def __init__(self, console: Any) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -94,17 +95,17 @@ class _Shown:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def say(self, text: str) -> None:
-        """The line stands above the bar."""
+    def print(self, text: str) -> None:
+        """Print a line above the bar."""
         self._console.print(text, markup=False, highlight=False)
 
     def event(self, event: Event) -> None:
-        """The bar or the lines show the event."""
+        """Show an event in the bar or as a line."""
         if event.round is None:
-            self.say(event.text)
+            self.print(event.text)
             return
         if not self._console.is_terminal:
-            self.say(f"Round {event.round}/{event.rounds}: {event.text}")
+            self.print(f"Round {event.round}/{event.rounds}: {event.text}")
             return
         if self._task is None:
             self._task = self._bar.add_task("", total=event.rounds)

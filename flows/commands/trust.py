@@ -13,16 +13,16 @@ from flows.terminal.output import emit, json_option
 @click.argument("name", required=False)
 @click.argument("file", required=False, type=click.File("rb"))
 @click.option("--force", is_flag=True, help="Replace another key of this silo.")
-@click.option("--remove", "to_remove", is_flag=True, help="Accept no answer of this silo any more.")
-@click.option("--list", "to_list", is_flag=True, help="Show every silo that is trusted.")
+@click.option("--remove", "to_remove", is_flag=True, help="Stop accepting answers of this silo.")
+@click.option("--list", "to_list", is_flag=True, help="Show all trusted silos.")
 @json_option
 def command(
     name: str | None, file: BinaryIO | None, force: bool, to_remove: bool, to_list: bool, as_json: bool
 ) -> None:
-    """Trust the public key in FILE as that of the silo NAME. Run by the coordinator.
+    """Trust the public key in FILE as that of the silo NAME. The coordinator runs this command.
 
-    FILE is the public.pem that fedrec silo enrol made; a single - reads it from stdin. From then on only
-    answers signed with it are accepted as the silo's.
+    FILE is the public.pem that fedrec silo enrol made; - reads it from stdin. From then on only answers
+    signed with this key are accepted as the silo's.
     """
     if to_list and not (name or file or to_remove or force):
         _list(as_json)
@@ -46,8 +46,10 @@ def _trust(name: str, file: BinaryIO, force: bool, as_json: bool) -> None:
     def show() -> None:
         click.echo(f"Silo {name} is trusted with key {result['key_id']}.")
         if replaced:
-            click.echo(f"It replaces key {replaced}: answers signed with that one are refused from now on.")
-        click.echo("Compare the key id with the one that fedrec silo enrol printed there.")
+            click.echo(
+                f"It replaces key {replaced}. Answers signed with the old key are refused from now on."
+            )
+        click.echo("Compare the key id with the one that fedrec silo enrol printed at the silo.")
 
     emit(result, as_json=as_json, show=show)
 
@@ -60,7 +62,7 @@ def _remove(name: str, as_json: bool) -> None:
     emit(
         {"name": name, "removed": removed},
         as_json=as_json,
-        show=lambda: click.echo(f"Silo {name} is not trusted any more; its key was {removed}."),
+        show=lambda: click.echo(f"Silo {name} is no longer trusted; its key was {removed}."),
     )
 
 

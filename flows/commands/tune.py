@@ -18,9 +18,11 @@ _file = click.Path(path_type=Path, dir_okay=False, exists=True)
     "--space",
     required=True,
     type=_file,
-    help="YAML file of keys and ranges; configs/tuning.yaml explains itself.",
+    help="YAML file of keys and ranges, such as configs/tuning.yaml.",
 )
-@click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="How many in all.")
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Total number of trials."
+)
 @click.option(
     "--arm",
     type=click.Choice(["federated", "centralised"]),
@@ -35,9 +37,8 @@ def command(
 ) -> None:
     """Search the settings of a training job, on the validation cases and never on the test cases.
 
-    Clients are simulated in this process, and tell sums only. Every trial is kept and tracked in MLflow.
-    Interrupted at any moment, the same command goes on with the trials that are done; a larger --trials adds
-    to them.
+    Clients are simulated in this process and report only sums. Every trial is stored and tracked in MLflow.
+    After an interruption the same command continues with the finished trials. A larger --trials adds more.
     """
     from flows.settings.training_config import load_config
     from flows.settings.tuning_config import load_tuning
@@ -58,7 +59,7 @@ def _show(result: dict[str, Any]) -> None:
     best = result["best"]
     click.echo(f"Study {result['study']}: {len(result['trials'])} trials")
     if best is None:
-        click.echo("No trial was finished.")
+        click.echo("No trial finished with an objective.")
         return
     click.echo(
         f"Best: trial {best['trial']}, objective {best['objective']:.4f}, after {best['epochs']} epochs"

@@ -1,4 +1,4 @@
-"""`fedrec witness`: what the silos signed about their egress ledgers, as the coordinator has it."""
+"""`fedrec witness`: the heads that silos signed about their egress ledgers, as the coordinator kept them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from models.errors import NotFound
 
 @click.command("witness")
 @click.argument("silo", required=False)
-@click.option("--job", "job_id", default=None, metavar="ID", help="Only what was signed for this job.")
+@click.option("--job", "job_id", default=None, metavar="ID", help="Only heads signed for this job.")
 @click.option(
     "--ledger",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="The egress.jsonl of SILO, or a copy: check that it holds all of it; exit code 6 on a fault.",
+    help="The egress.jsonl of SILO or a copy: check that it has all signed heads; exit code 6 on a fault.",
 )
-@click.option("--restart", "reason", metavar="REASON", help="Accept that the ledger of SILO begins anew.")
+@click.option("--restart", "reason", metavar="REASON", help="Accept a new ledger of SILO.")
 @actor_option
 @json_option
 def command(
@@ -32,10 +32,10 @@ def command(
     actor: str | None,
     as_json: bool,
 ) -> None:
-    """Show the heads of the silos' egress ledgers that they signed, by round. Run by the coordinator.
+    """Show the heads that silos signed about their egress ledgers. The coordinator runs this command.
 
-    Each answer of a silo carries the number of entries and the hash of the last entry that its ledger had
-    before the answer left. A ledger that was cut off or written anew does not hold them.
+    Each answer of a silo contains the number of entries and the hash of the last entry of its ledger just
+    before the answer left. A ledger that was truncated or rewritten does not have them.
     """
     if silo and ledger and not (job_id or reason):
         _check(silo, ledger, as_json)
@@ -48,7 +48,7 @@ def command(
 
 
 def _list(silo: str | None, job_id: str | None, as_json: bool) -> None:
-    from tasks.coordinator.egress_witness import told_in, witnesses
+    from tasks.coordinator.egress_witness import witnessed_answers, witnesses
     from tasks.local.home import current_home
 
     known = [each for each in witnesses(current_home()) if silo in (None, each.silo)]
@@ -57,10 +57,10 @@ def _list(silo: str | None, job_id: str | None, as_json: bool) -> None:
     entries = {each.silo: each.read_verified() for each in known}
     result = {
         "told": [
-            told.as_json()
+            answer.as_json()
             for found in entries.values()
-            for told in told_in(found)
-            if job_id in (None, told.question.job_id)
+            for answer in witnessed_answers(found)
+            if job_id in (None, answer.context.job_id)
         ],
         "restarts": [
             {"silo": name, **entry.body}
@@ -78,7 +78,9 @@ def _show(result: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     if not result["told"]:
-        click.echo("No silo signed anything about its egress ledger yet; their answers in a job do.")
+        click.echo(
+            "No silo has signed a head of its egress ledger yet. Silos sign one with each answer in a job."
+        )
         return
     table = Table(box=box.SIMPLE)
     for heading in ("silo", "job", "round", "answer to", "entries", "head", "kept (UTC)"):
@@ -86,7 +88,7 @@ def _show(result: Mapping[str, Any]) -> None:
             heading, justify="right" if heading in ("round", "entries") else "left", overflow="fold"
         )
     for row in result["told"]:
-        since = "" if row["counts"] else ", before a new beginning"
+        since = "" if row["counts"] else ", of an earlier ledger"
         table.add_row(
             row["silo"],
             row["job_id"],
@@ -99,38 +101,38 @@ def _show(result: Mapping[str, Any]) -> None:
     Console().print(table)
     for row in result["restarts"]:
         at = row["at"][:16].replace("T", " ")
-        click.echo(f"{row['silo']} began anew on {at}, accepted by {row['actor']}: {row['reason']}")
+        click.echo(f"New ledger of {row['silo']} on {at}, accepted by {row['actor']}: {row['reason']}")
 
 
 def _check(silo: str, ledger: Path, as_json: bool) -> None:
-    from tasks.coordinator.egress_witness import Witness, require_told, told_in
+    from tasks.coordinator.egress_witness import SiloWitness, require_witnessed, witnessed_answers
     from tasks.local.home import current_home
     from tasks.silos.egress_ledger import read_ledger
 
-    witness = Witness(current_home(), silo)
+    witness = SiloWitness(current_home(), silo)
     if not witness.path.exists():
         raise _unknown(silo)
-    told = told_in(witness.read_verified())
+    answers = witnessed_answers(witness.read_verified())
     entries = read_ledger(ledger)
-    require_told(entries, told, silo)
-    held = sum(each.counts for each in told)
-    result = {"silo": silo, "entries": len(entries), "told": len(told), "held": held}
+    require_witnessed(entries, answers, silo)
+    held = sum(each.counts for each in answers)
+    result = {"silo": silo, "entries": len(entries), "told": len(answers), "held": held}
 
     def show() -> None:
         click.echo(
-            f"The ledger of {silo} has {len(entries):,} entries and holds all {held:,} heads it signed."
+            f"The ledger of {silo} has {len(entries):,} entries and all {held:,} heads that the silo signed."
         )
-        if held < len(told):
-            click.echo(f"{len(told) - held:,} older ones are from before a new beginning that was accepted.")
+        if held < len(answers):
+            click.echo(f"{len(answers) - held:,} other heads are of an earlier ledger.")
 
     emit(result, as_json=as_json, show=show)
 
 
 def _restart(silo: str, reason: str, actor: str, as_json: bool) -> None:
-    from tasks.coordinator.egress_witness import Witness
+    from tasks.coordinator.egress_witness import SiloWitness
     from tasks.local.home import current_home
 
-    witness = Witness(current_home(), silo)
+    witness = SiloWitness(current_home(), silo)
     if not witness.path.exists():
         raise _unknown(silo)
     witness.restart(reason, actor)
@@ -138,7 +140,7 @@ def _restart(silo: str, reason: str, actor: str, as_json: bool) -> None:
         {"silo": silo, "reason": reason, "actor": actor},
         as_json=as_json,
         show=lambda: click.echo(
-            f"The egress ledger of {silo} may begin anew; what it signed until now stays on record."
+            f"The next egress ledger of {silo} is accepted as new; the heads signed so far stay on record."
         ),
     )
 
@@ -146,6 +148,6 @@ def _restart(silo: str, reason: str, actor: str, as_json: bool) -> None:
 def _unknown(silo: str) -> NotFound:
     return NotFound(
         f"Silo {silo!r} never answered this coordinator.",
-        next_step="fedrec witness shows the silos that did.",
+        next_step="Run fedrec witness to see the silos that did.",
         silo=silo,
     )

@@ -1,1 +1,1 @@
-"""The deployments of prefect.yaml, as Prefect should have them."""
+"""Reads the deployments of prefect.yaml and compares them with Prefect's."""

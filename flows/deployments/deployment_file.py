@@ -1,7 +1,7 @@
-"""prefect.yaml, read strictly: Prefect itself ignores what it does not know.
+"""Reads prefect.yaml strictly, because Prefect ignores unknown keys.
 
-All faults are found before anything is touched, and told together, each with its line. `{{ }}` is understood
-in pull steps alone, which each worker resolves in its own environment.
+All faults are found before anything is changed, and reported together with their lines. Templates `{{ }}` are
+allowed only in pull steps, which each worker resolves in its own environment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _cron(text: str) -> str:
 def _timezone(name: str) -> str:
     known = zoneinfo.available_timezones()
     if name not in known:
-        raise ValueError(f"there is no time zone {name!r}.{_nearest(name, known)}")
+        raise ValueError(f"unknown time zone {name!r}.{_nearest(name, known)}")
     return name
 
 
@@ -54,7 +54,7 @@ class _Entry(BaseModel):
 
 
 class ScheduleEntry(_Entry):
-    """When a deployment runs by itself; without `active` it is off until somebody switches it on."""
+    """A schedule of a deployment; without `active` it is off until someone switches it on."""
 
     slug: Name
     cron: Annotated[str, AfterValidator(_cron)]
@@ -63,14 +63,14 @@ class ScheduleEntry(_Entry):
 
 
 class LimitEntry(_Entry):
-    """How many runs of a deployment go on at once."""
+    """The limit on simultaneous runs of a deployment."""
 
     limit: int = Field(ge=1)
     collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] = "ENQUEUE"
 
 
 class PoolEntry(_Entry):
-    """Whose worker runs a deployment, and how it starts it."""
+    """The work pool whose worker runs a deployment, and the variables with which it starts a run."""
 
     name: Name
     job_variables: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class DeploymentEntry(_Entry):
 
 
 class FileEntry(_Entry):
-    """The whole file; `definitions` holds YAML anchors and is not read."""
+    """The whole file; `definitions` contains YAML anchors and is not read."""
 
     name: Name
     prefect_version: str | None = Field(None, alias="prefect-version")
@@ -110,11 +110,11 @@ _MODELS: dict[tuple[str, ...], type[_Entry]] = {
 
 @dataclass(frozen=True)
 class DeploymentFile:
-    """What a file declares.
+    """The content of a file.
 
     Attributes:
-        project: the file's `name`, by which its deployments are told from others.
-        deployments: in the file's order, then those that were added to it.
+        project: the file's `name`, which marks its deployments.
+        deployments: in the file's order, then the added ones.
     """
 
     project: str
@@ -122,15 +122,15 @@ class DeploymentFile:
 
 
 def read_deployment_file(path: Path, added: Sequence[Mapping[str, Any]] = ()) -> DeploymentFile:
-    """What the file declares, proved: flows can be imported, and parameters, times and limits are right.
+    """Return the file's deployments after checking that flows, parameters, times and limits are valid.
 
     Args:
         path: of the YAML file.
-        added: further deployments in the form of the file's entries, such as one a silo.
+        added: further deployments in the form of the file's entries, such as one per silo.
 
     Raises:
-        InvalidConfig: something is wrong; the message lists all faults with their lines, and `faults` has
-            them one by one.
+        InvalidConfig: the file has faults. The message lists all of them with their lines, and `faults`
+            contains them one by one.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def read_deployment_file(path: Path, added: Sequence[Mapping[str, Any]] = ()) ->
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidConfig(f"The deployments in {path} cannot be read: {error}.") from error
     if not isinstance(raw, dict):
-        raise InvalidConfig(f"{path} holds a {type(raw).__name__}, expected keys and values.")
+        raise InvalidConfig(f"{path} contains a {type(raw).__name__}, expected keys and values.")
     faults = list(_templates(raw))
     try:
         if isinstance(raw.get("deployments"), list):
@@ -155,14 +155,14 @@ def read_deployment_file(path: Path, added: Sequence[Mapping[str, Any]] = ()) ->
         faults += [((*at, *where), message) for where, message in wrong]
         if flow is not None:
             deployments.append(_deployment(entry, flow, file.pull))
-    faults += [*_doubles(file, deployments), *_pull_faults(file.pull)]
+    faults += [*_repeated_names(file, deployments), *_pull_faults(file.pull)]
     if faults:
         raise _invalid(path, faults, lines)
     return DeploymentFile(file.name, tuple(deployments))
 
 
 def _flow(entry: DeploymentEntry) -> tuple[Flow[..., Any] | None, list[tuple[Path_, str]]]:
-    """The flow behind an entry, if there is one, and what is wrong with it or with its parameters."""
+    """Return an entry's flow, or None if it cannot be found, and the faults of entrypoint and parameters."""
     from prefect import Flow
 
     module_name, _, attribute = entry.entrypoint.rpartition(".")
@@ -206,27 +206,27 @@ def _deployment(
 def _templates(raw: Mapping[str, Any]) -> Iterator[tuple[Path_, str]]:
     for where, value in _leaves({key: each for key, each in raw.items() if key != "pull"}, ()):
         if isinstance(value, str) and "{{" in value:
-            yield where, f"a template is understood in pull steps only, got {value!r}."
+            yield where, f"templates are allowed only in pull steps, got {value!r}."
 
 
-def _doubles(file: FileEntry, deployments: Iterable[Deployment]) -> Iterator[tuple[Path_, str]]:
+def _repeated_names(file: FileEntry, deployments: Iterable[Deployment]) -> Iterator[tuple[Path_, str]]:
     seen: set[str] = set()
     for number, each in enumerate(deployments):
         if each.full_name in seen:
-            yield ("deployments", number, "name"), f"a second deployment is called {each.full_name}."
+            yield ("deployments", number, "name"), f"another deployment has the name {each.full_name}."
         seen.add(each.full_name)
     for number, entry in enumerate(file.deployments):
         slugs = [schedule.slug for schedule in entry.schedules]
         for place, slug in enumerate(slugs):
             if slug in slugs[:place]:
                 where = ("deployments", number, "schedules", place, "slug")
-                yield where, f"a second schedule has the slug {slug!r}."
+                yield where, f"another schedule has the slug {slug!r}."
 
 
 def _pull_faults(pull: Sequence[Mapping[str, Mapping[str, Any]]]) -> Iterator[tuple[Path_, str]]:
     for number, step in enumerate(pull):
         if len(step) != 1:
-            yield ("pull", number), f"a step is one function with its arguments, got {len(step)}."
+            yield ("pull", number), f"expected one function with its arguments, got {len(step)} functions."
             continue
         [(name, arguments)] = step.items()
         module_name, _, function_name = name.rpartition(".")
@@ -251,21 +251,21 @@ def _nearest(wrong: str, known: Iterable[str]) -> str:
 
 
 def _invalid(path: Path, faults: Iterable[tuple[Path_, str]], lines: Mapping[Path_, int]) -> InvalidConfig:
-    told = []
+    located = []
     for where, message in faults:
         line = next(lines[where[:size]] for size in range(len(where), -1, -1) if where[:size] in lines)
-        told.append((line, f"line {line}: {'.'.join(str(part) for part in where)}: {message}"))
-    texts = [text for _, text in sorted(told)]
+        located.append((line, f"line {line}: {'.'.join(str(part) for part in where)}: {message}"))
+    texts = [text for _, text in sorted(located)]
     counted = "1 fault" if len(texts) == 1 else f"{len(texts)} faults"
     return InvalidConfig(
         f"{path} has {counted}:\n" + "\n".join(f"  {text}" for text in texts) + "\n",
-        next_step="Correct the file and deploy again; nothing was changed.",
+        next_step="Nothing was changed. Correct the file and deploy again.",
         faults=texts,
     )
 
 
 def _lines(node: yaml.Node | None, at: Path_ = ()) -> dict[Path_, int]:
-    """Path -> line of every key and item; what a YAML anchor brought in stands where the anchor does."""
+    """Return the line of every key and item by its path; for content of a YAML anchor, the anchor's lines."""
     if node is None:
         return {(): 1}
     found = {at: node.start_mark.line + 1}

@@ -1,7 +1,8 @@
-"""What a deploy would do: the deployments that are declared beside those that Prefect has.
+"""Plans a deploy by comparing the declared deployments with Prefect's.
 
-Nothing here talks to Prefect. A deployment belongs to a file when it bears the file's mark, a tag made of the
-file's name; what bears no such mark is somebody else's and stays as it is, also where the names are alike.
+Nothing here talks to Prefect. A deployment belongs to a file if it has the file's mark, a tag made from the
+file's name. A deployment without this mark belongs to someone else and is not changed, even if the name is
+the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from uuid import UUID
 from models.errors import FedrecError
 from tasks.orchestration.deployments import HEARTBEAT_S, HEARTBEAT_SETTING, Deployment
 
-# Too long to be shown; that it differs is enough.
+# Too long to show; the output only says that it differs.
 _UNSHOWN = ("parameter_schema",)
 
 
@@ -23,8 +24,8 @@ class Difference:
     """One field that a deploy would change.
 
     Attributes:
-        field: with dots, such as parameters.config.seed.
-        before, after: JSON values; None where there is none.
+        field: its path with dots, such as parameters.config.seed.
+        before, after: JSON values; None if the field is absent.
     """
 
     field: str
@@ -34,22 +35,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Update:
-    """A deployment that Prefect has otherwise than it is declared."""
+    """A deployment that differs between Prefect and its declaration."""
 
     deployment: Deployment
     differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a deploy would do with the deployments.
+class DeploymentPlan:
+    """The changes of a deploy.
 
     Attributes:
-        create: declared, and Prefect has none of that name.
-        update: declared, marked, and different in Prefect.
-        unchanged: full names of those that are as declared.
-        prune: full name -> id of those that bear the mark and are no longer declared.
-        foreign: full names of declared ones that somebody else has made in Prefect.
+        create: declared deployments whose names Prefect does not have.
+        update: declared deployments that have the mark and differ in Prefect.
+        unchanged: full names of deployments that are as declared.
+        prune: full name -> id of deployments that have the mark and are no longer declared.
+        foreign: full names of declared deployments that someone else has made in Prefect.
     """
 
     create: tuple[Deployment, ...]
@@ -60,12 +61,12 @@ class Plan:
 
 
 def mark_of(project: str) -> str:
-    """The tag that all deployments of a file bear, by the file's `name`."""
+    """Return the tag of all deployments of a file, made from the file's `name`."""
     return f"managed:{project}"
 
 
 def marked(deployment: Deployment, project: str) -> Deployment:
-    """The deployment with the file's mark, and with heartbeats often enough for crashes to be seen soon."""
+    """Return the deployment with the file's mark and with heartbeats that reveal a crash soon."""
     variables = dict(deployment.job_variables)
     variables["env"] = {HEARTBEAT_SETTING: str(HEARTBEAT_S)} | (variables.get("env") or {})
     tags = tuple(sorted({*deployment.tags, mark_of(project)}))
@@ -74,14 +75,14 @@ def marked(deployment: Deployment, project: str) -> Deployment:
 
 def plan(
     declared: Sequence[Deployment], found: Mapping[str, tuple[UUID, Deployment]], mark: str, *, adopt: bool
-) -> Plan:
-    """What would make Prefect's deployments the declared ones.
+) -> DeploymentPlan:
+    """Return the changes that turn Prefect's deployments into the declared ones.
 
     Args:
-        declared: all with the mark, and with different names.
-        found: what Prefect has, by full name.
-        mark: the tag of what is ours.
-        adopt: whether declared names that bear no mark in Prefect are taken over.
+        declared: all with the mark and with different names.
+        found: Prefect's deployments, by full name.
+        mark: the tag of the file's deployments.
+        adopt: whether to take over deployments in Prefect that have a declared name but no mark.
     """
     create, update, unchanged, foreign = [], [], [], []
     for each in declared:
@@ -96,11 +97,13 @@ def plan(
             unchanged.append(each.full_name)
     names = {each.full_name for each in declared}
     prune = {name: id_ for name, (id_, each) in found.items() if mark in each.tags and name not in names}
-    return Plan(tuple(create), tuple(update), tuple(unchanged), dict(sorted(prune.items())), tuple(foreign))
+    return DeploymentPlan(
+        tuple(create), tuple(update), tuple(unchanged), dict(sorted(prune.items())), tuple(foreign)
+    )
 
 
 def differences_of(before: Deployment, after: Deployment) -> tuple[Difference, ...]:
-    """The fields that differ, in order of their names; a mapping is compared leaf by leaf."""
+    """Return the fields that differ, sorted by name; mappings are compared leaf by leaf."""
     old, new = _leaves(asdict(before)), _leaves(asdict(with_switches(after, before)))
     return tuple(
         Difference(name, None, None)
@@ -112,7 +115,7 @@ def differences_of(before: Deployment, after: Deployment) -> tuple[Difference, .
 
 
 def with_switches(declared: Deployment, found: Deployment) -> Deployment:
-    """The declared deployment; where it does not say so, schedules are on or off as Prefect has them."""
+    """Return the declared deployment; schedules without `active` are on or off as in Prefect."""
     schedules = {
         slug: replace(each, active=found.schedules[slug].active)
         if each.active is None and slug in found.schedules
@@ -123,13 +126,13 @@ def with_switches(declared: Deployment, found: Deployment) -> Deployment:
 
 
 def refuse_foreign(names: Sequence[str]) -> list[tuple[str, FedrecError]]:
-    """One error for each declared name that is somebody else's."""
+    """Return one error for each declared name that belongs to someone else."""
     return [
         (
             name,
             FedrecError(
-                f"Prefect has a deployment {name} that was not made by this file, so it is left alone.",
-                next_step="Give yours another name, or take that one over with fedrec deploy --adopt.",
+                f"Prefect has a deployment {name} that was not made from this file, so it is not changed.",
+                next_step="Give yours another name, or take over that one with fedrec deploy --adopt.",
                 deployment=name,
             ),
         )
@@ -138,15 +141,15 @@ def refuse_foreign(names: Sequence[str]) -> list[tuple[str, FedrecError]]:
 
 
 def silo_deployment(name: str) -> dict[str, Any]:
-    """The deployment of a silo's steps, in the form of an entry of the file.
+    """Return the deployment of a silo's steps, in the form of an entry of the file.
 
     Args:
-        name: of the silo; its own worker serves the pool `silo-<name>`.
+        name: of the silo, whose own worker serves the pool `silo-<name>`.
     """
     return {
         "name": name,
         "entrypoint": "flows.silo.step.silo_step",
-        "description": f"One step of the silo {name}, beside its own data; started by the coordinator.",
+        "description": f"One step of the silo {name} on its own data; the coordinator starts it.",
         "tags": ["silo"],
         "work_pool": {"name": f"silo-{name}"},
     }
@@ -158,7 +161,7 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         if isinstance(each, Mapping) and each and name not in _UNSHOWN:
             leaves |= _leaves(each, f"{name}.")
-        # An empty mapping has no leaf: it is the same as none.
+        # An empty mapping has no leaf, so it equals an absent one.
         elif each != {}:
             leaves[name] = each
     return leaves

@@ -1,4 +1,4 @@
-"""The form that Prefect's UI offers for a flow's parameters, and what a deployment may put into it."""
+"""The form of Prefect's UI for a flow's parameters, and the check of a deployment's parameters."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
 
 
 def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
-    """The flow's parameters as an OpenAPI schema in which every field says what it is.
+    """Return the flow's parameters as an OpenAPI schema with a description of every field.
 
-    Prefect takes the descriptions of parameters and of pydantic fields; those of dataclasses stand in their
+    Prefect includes the descriptions of parameters and of pydantic fields. Those of dataclasses are in their
     docstrings, and are added here.
     """
     from prefect.utilities.callables import parameter_schema
@@ -39,11 +39,12 @@ def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
         if kind is None:
             continue
         definition["description"] = (inspect.getdoc(kind) or "").partition("\n")[0]
-        told = _told(kind)
+        documented = _documented_fields(kind)
         for field, schema in definition.get("properties", {}).items():
-            if "description" not in schema and field in told:
-                schema["description"] = told[field]
-    # A section's own description stands with the section, not with the field that holds it.
+            if "description" not in schema and field in documented:
+                schema["description"] = documented[field]
+    # Prefect has a section's description at the section; the form also needs it at the field that contains
+    # it.
     for definition in definitions.values():
         for schema in definition.get("properties", {}).values():
             section = schema.get("$ref", "").rpartition("/")[2]
@@ -55,12 +56,13 @@ def parameter_form(flow: Flow[..., Any]) -> dict[str, Any]:
 def faults_of_parameters(
     flow: Flow[..., Any], given: Mapping[str, Any], *, complete: bool
 ) -> list[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with the parameters that a deployment gives to its flow, as (where, what).
+    """Return the faults of a deployment's parameters for its flow, as (path, message).
 
     Args:
-        flow: takes them.
+        flow: the flow.
         given: JSON values by name.
-        complete: whether all that have no default must be given, since nobody fills in a form.
+        complete: whether every parameter without a default must be given, because a schedule fills in no
+            form.
     """
     known = _parameters(flow)
     faults: list[tuple[tuple[str | int, ...], str]] = []
@@ -93,13 +95,13 @@ def _faults(kind: Any, value: Any) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def _parameters(flow: Flow[..., Any]) -> dict[str, Any]:
-    """Name -> type."""
+    """Return the type of each parameter by name."""
     hints = typing.get_type_hints(flow.fn)
     return {name: hints.get(name, Any) for name in inspect.signature(flow.fn).parameters}
 
 
 def _kinds(annotations: Any) -> Iterator[type]:
-    """All pydantic models and dataclasses in these annotations, and within those."""
+    """Yield all pydantic models and dataclasses in these annotations, and in their own fields."""
     for annotation in annotations:
         yield from _kinds(typing.get_args(annotation))
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -114,8 +116,8 @@ def _kinds(annotations: Any) -> Iterator[type]:
             yield from _kinds(typing.get_type_hints(annotation).values())
 
 
-def _told(kind: type) -> dict[str, str]:
-    """Field -> what the class's docstring says about it."""
+def _documented_fields(kind: type) -> dict[str, str]:
+    """Return the descriptions in a class's docstring by field."""
     section = _SECTION.search(inspect.getdoc(kind) or "")
     entries = _ENTRY.findall(section[1]) if section else []
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}

@@ -89,34 +89,34 @@ class Job:
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
-        """How this job merges its next round."""
+        """Return how this job merges its next round."""
         return family_of(self.config.train).rule(
             self.rounds[-1].round / self.config.federation.rounds, self.config.seed
         )
 
     @property
     def flow_run_id(self) -> str:
-        """The id of Prefect's flow run that works on this job."""
+        """Return the id of Prefect's flow run that works on this job."""
         return str(flow_run.id)
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        """All clients, sorted."""
+        """Return all clients, sorted."""
         return tuple(client.id for client in self.partition.clients)
 
     @property
     def base(self) -> ArtifactRef:
-        """The newest committed model."""
+        """Return where the newest committed model lies."""
         return self.rounds[-1].model
 
     @property
     def at_work(self) -> frozenset[str]:
-        """Clients that are still busy with an earlier step."""
+        """Return the clients that are still busy with an earlier step."""
         return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
 
     @property
     def reachable(self) -> tuple[str, ...]:
-        """Clients that can work now, sorted."""
+        """Return the clients that can work now, sorted."""
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
     def send(self, message: OutboxMessage) -> None:

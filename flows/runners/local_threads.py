@@ -1,4 +1,4 @@
-"""Clients as threads of this process: one that never answers holds up nobody else."""
+"""A runner whose clients are threads of this process; one that never answers does not delay the others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_client
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
-from tasks.orchestration.runs import give_up_tasks
+from tasks.orchestration.runs import cancel_tasks
 
 
 class LateThread(Late):
-    """A client whose thread is still busy, and occupied until it answers after all.
+    """A client that missed the deadline and whose thread is busy until it answers.
 
     Args:
         reason: for people.
@@ -47,43 +47,43 @@ TASKS: dict[Step, Any] = {
 
 
 class LocalThreads:
-    """A runner whose clients are Prefect tasks of the flow that asks."""
+    """A runner whose clients are Prefect tasks of the calling flow."""
 
     polling_s = 0.0
 
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
-        """What each client answered to its order; see `flows.runners.runner.Runner`."""
-        asked = {client_id: TASKS[step].submit(order, **arguments) for client_id, order in orders.items()}
-        return answers(asked, deadline_s)
+        """Return each client's answer to its order; see `flows.runners.runner.Runner`."""
+        futures = {client_id: TASKS[step].submit(order, **arguments) for client_id, order in orders.items()}
+        return wait_for_answers(futures, deadline_s)
 
-    def give_up(self, late: Iterable[Any]) -> None:
-        """Who is still at work is not waited for, and Prefect knows."""
-        give_up_tasks(each.task_run_id for each in late)
+    def abandon(self, late: Iterable[Any]) -> None:
+        """Set the tasks of these clients to CANCELLED in Prefect, without waiting for them."""
+        cancel_tasks(each.task_run_id for each in late)
 
 
-def answers(asked: Mapping[str, PrefectFuture[Any]], deadline_s: float) -> dict[str, Any]:
-    """What each asked client answered: its result, the error that it failed with, or `LateThread`.
+def wait_for_answers(futures: Mapping[str, PrefectFuture[Any]], deadline_s: float) -> dict[str, Any]:
+    """Return the answer of each client: its result, the error that it failed with, or a `LateThread`.
 
     Args:
-        asked: client id -> future of the answer.
-        deadline_s: seconds from now.
+        futures: client id -> future of its answer.
+        deadline_s: seconds to wait.
     """
-    done, _ = wait(list(asked.values()), timeout=deadline_s)
+    done, _ = wait(list(futures.values()), timeout=deadline_s)
     return {
         client_id: future.result(raise_on_failure=False)
         if future in done
         else LateThread(f"no answer within {deadline_s:g} s", future)
-        for client_id, future in asked.items()
+        for client_id, future in futures.items()
     }
 
 
-class ImpatientThreads(ThreadPoolTaskRunner[Any]):
-    """Prefect's threads, but a flow that is done does not wait for a client that never answered."""
+class NonWaitingThreads(ThreadPoolTaskRunner[Any]):
+    """Prefect's thread runner, except that a finished flow does not wait for clients that never answered."""
 
     def cancel_all(self) -> None:
-        """Whatever has not begun never begins; what has begun is left behind."""
+        """Cancel the tasks that have not begun; those that have begun run on without being waited for."""
         for event in self._cancel_events.values():
             event.set()
         if self._executor is not None:

@@ -1,7 +1,7 @@
-"""Clients as silos on their own machines: asked through Prefect, answering through the exchange.
+"""A runner whose clients are silos on their own machines, which get orders from Prefect.
 
-A silo pulls its orders, so it needs no open port. What it answers counts once its signature is verified, as
-soon as it lies in the exchange; Prefect carries orders, and says whether a run still goes on.
+A silo pulls its orders, so it needs no open port. It puts its signed answer into the exchange, where the
+coordinator finds and verifies it. Prefect carries the orders and knows whether a run has ended.
 """
 
 from __future__ import annotations
@@ -19,9 +19,16 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.runners.runner import Late
-from flows.runners.silo_runs import impatient_client, is_over, look_at_run, look_at_runs, set_state, start_run
+from flows.runners.silo_runs import (
+    client_without_retries,
+    has_ended,
+    read_run,
+    read_runs,
+    set_state,
+    start_run,
+)
 from models.errors import FedrecError, NotFound, SiloFailed
-from tasks.coordinator.ask_with_witness import Witnessing
+from tasks.coordinator.ask_with_witness import EgressWitnesses
 from tasks.coordinator.silo_answers import SiloAnswers
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.store import ArtifactRef, Exchange
@@ -29,17 +36,18 @@ from tasks.jobs.stopwatch import busy_seconds
 from tasks.messages.answers import Answer, ClientEvaluation, Delivery
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step, StepOrder
-from tasks.orchestration.patience import AWAY_S
+from tasks.orchestration.retries import AWAY_S
 
 Runs = dict[str, UUID]
 
 _TIMED = (Delivery, ClientEvaluation)
-# So late at most is a run noticed that failed; no answer waits for it.
-_LOOK_AT_RUNS_S = 2.0
+# Seconds between two reads of the runs' states, so a failed run is noticed within this time. Answers come
+# from the exchange and do not wait for it.
+_READ_RUNS_S = 2.0
 
 
 class LateSilo(Late):
-    """A silo whose run of a step goes on, or waits for the silo's worker.
+    """A silo that missed the deadline and whose run continues or waits for the silo's worker.
 
     Args:
         reason: for people.
@@ -52,20 +60,20 @@ class LateSilo(Late):
 
     @property
     def is_at_work(self) -> bool:
-        """Whether Prefect still has the run as not ended."""
-        run = look_at_run(self.flow_run_id)
-        return run is not None and not is_over(run)
+        """Whether the run has not ended yet, according to Prefect."""
+        run = read_run(self.flow_run_id)
+        return run is not None and not has_ended(run)
 
 
 class RemoteSilos:
-    """A runner whose clients are silos with workers of their own.
+    """A runner whose clients are silos with their own workers.
 
     Args:
-        exchange: where answers come up.
+        exchange: the exchange in which silos put their answers.
         trust: the silos' public keys.
         items: the job's catalogue in the exchange.
-        poll_s: seconds between two looks at the exchange.
-        away_s: seconds for which Prefect's server may be away, as while it is restarted.
+        poll_s: seconds between two reads of the exchange.
+        away_s: seconds for which Prefect's server may be away, as during a restart.
     """
 
     def __init__(
@@ -76,8 +84,8 @@ class RemoteSilos:
         poll_s: float,
         away_s: float = AWAY_S,
     ) -> None:
-        self._witnessing = Witnessing(trust)
-        self._answers = SiloAnswers(exchange, trust, self._witnessing)
+        self._witnesses = EgressWitnesses(trust)
+        self._answers = SiloAnswers(exchange, trust, self._witnesses)
         self._trust = trust
         self._items = items
         self._poll_s = poll_s
@@ -87,36 +95,38 @@ class RemoteSilos:
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
-        """What each silo answered to its order; see `flows.runners.runner.Runner`."""
+        """Return each silo's answer to its order; see `flows.runners.runner.Runner`."""
         began = time.monotonic()
         answers: dict[str, Any] = {}
-        asked = {}
+        step_orders = {}
         for silo, order in orders.items():
             try:
                 self._trust.key_of(silo)
-                asked[silo] = self._step_order(step, order, arguments)
+                step_orders[silo] = self._step_order(step, order, arguments)
             except FedrecError as error:
                 answers[silo] = error
-        found, runs = asyncio.run(self._answered(asked, began + deadline_s))
+        found, runs = asyncio.run(self._collect(step_orders, began + deadline_s))
         answers |= found
-        for silo in asked.keys() - answers.keys():
+        for silo in step_orders.keys() - answers.keys():
             try:
-                # A silo that died once its answer was out has answered, whatever became of its run.
-                answers[silo] = self._answers.verified(step, orders[silo])
+                # A silo that died after it sent its answer has answered, whatever the state of its run.
+                answers[silo] = self._answers.read_verified(step, orders[silo])
             except (FedrecError, OSError):
                 answers[silo] = (
                     _late(runs[silo], deadline_s)
                     if silo in runs
-                    else SiloFailed(f"Prefect took no order for silo {silo!r} within {deadline_s:g} s.")
+                    else SiloFailed(
+                        f"Prefect did not accept the order for silo {silo!r} within {deadline_s:g} s."
+                    )
                 )
-        self._witnessing.keep()
+        self._witnesses.keep()
         spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
         self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
-        # In the order of asking, whoever was first: sums of floats depend on it.
+        # In the order of `orders`, not of arrival, because sums of floats depend on the order.
         return {silo: answers[silo] for silo in orders}
 
-    def give_up(self, late: Iterable[LateSilo]) -> None:
-        """Runs that never answered are cancelled; their workers end them."""
+    def abandon(self, late: Iterable[LateSilo]) -> None:
+        """Cancel the runs of these silos; their workers end them."""
         for each in late:
             with contextlib.suppress(ObjectNotFound):
                 set_state(each.flow_run_id, Cancelling())
@@ -127,69 +137,76 @@ class RemoteSilos:
         }
         if step == "check":
             given["items"] = asdict(self._items)
-        given |= self._witnessing.asking(order.client_id)
+        given |= self._witnesses.order_arguments(order.client_id)
         return StepOrder(step, order, given)
 
-    async def _answered(self, asked: Mapping[str, StepOrder], give_up: float) -> tuple[dict[str, Any], Runs]:
-        """What silos answered until then, or an exception; and the runs that Prefect has made."""
-        # An answer to an earlier try of the same question counts once the run has ended, not before: the silo
-        # may be writing anew what was lost since.
-        known = {silo: self._answers.there(each.step, each.order) for silo, each in asked.items()}
+    async def _collect(
+        self, step_orders: Mapping[str, StepOrder], deadline: float
+    ) -> tuple[dict[str, Any], Runs]:
+        """Start the runs and return (the answers or exceptions that arrive before the deadline, the runs)."""
+        # The answer to an earlier attempt at the same order counts only when the run has ended, because the
+        # silo may be writing an update again that was lost since.
+        known = {
+            silo: self._answers.list_objects(each.step, each.order) for silo, each in step_orders.items()
+        }
         answers: dict[str, Any] = {}
         runs: Runs = {}
-        # It is cancelled by asyncio.run.
-        following = asyncio.create_task(self._follow(asked, runs, answers))
-        while len(answers) < len(asked) and time.monotonic() < give_up:
+        # asyncio.run cancels it.
+        following = asyncio.create_task(self._follow(step_orders, runs, answers))
+        while len(answers) < len(step_orders) and time.monotonic() < deadline:
             await asyncio.wait([following], timeout=self._poll_s)
             if following.done():
                 following.result()
-            for silo in asked.keys() - answers.keys():
-                answer = self._answers.new(asked[silo].step, asked[silo].order, known[silo])
+            for silo in step_orders.keys() - answers.keys():
+                each = step_orders[silo]
+                answer = self._answers.find_new(each.step, each.order, known[silo])
                 if answer is not None:
                     answers[silo] = answer
         return answers, runs
 
-    async def _follow(self, asked: Mapping[str, StepOrder], runs: Runs, answers: dict[str, Any]) -> None:
-        """Runs are made; which cannot be made or have ended is noted among the answers."""
-        async with impatient_client() as client:
-            # One after the other: at once they would lock each other out of a SQLite database, for seconds.
-            for silo, each in asked.items():
+    async def _follow(
+        self, step_orders: Mapping[str, StepOrder], runs: Runs, answers: dict[str, Any]
+    ) -> None:
+        """Start the runs, and add to the answers what comes of runs that cannot be started or have ended."""
+        async with client_without_retries() as client:
+            # One at a time: simultaneous writes would lock a SQLite database for seconds.
+            for silo, each in step_orders.items():
                 try:
                     runs[silo] = await start_run(client, each, self._away_s)
                 except ObjectNotFound as error:
                     answers[silo] = error
             while True:
-                await asyncio.sleep(_LOOK_AT_RUNS_S)
+                await asyncio.sleep(_READ_RUNS_S)
                 wanted = {silo: run_id for silo, run_id in runs.items() if silo not in answers}
-                found = await look_at_runs(client, wanted.values(), self._away_s)
+                found = await read_runs(client, wanted.values(), self._away_s)
                 for silo, run_id in wanted.items():
                     run = found.get(run_id)
-                    if silo not in answers and (run is None or is_over(run)):
-                        answers[silo] = self._answer(asked[silo], run)
+                    if silo not in answers and (run is None or has_ended(run)):
+                        answers[silo] = self._answer(step_orders[silo], run)
 
-    def _answer(self, asked: StepOrder, run: FlowRun | None) -> Answer | FedrecError:
-        """What an ended run answered."""
-        silo, step = asked.order.client_id, asked.step
+    def _answer(self, step_order: StepOrder, run: FlowRun | None) -> Answer | FedrecError:
+        """Return the answer of a run that has ended, or an error."""
+        silo, step = step_order.order.client_id, step_order.step
         try:
-            # A silo that died once its answer was out has answered, whatever became of its run.
-            return self._answers.verified(step, asked.order)
+            # A silo that died after it sent its answer has answered, whatever the state of its run.
+            return self._answers.read_verified(step, step_order.order)
         except NotFound as error:
             if run is not None and run.state is not None and run.state.is_completed():
                 return error
-            what = f"{run.state.name}: {run.state.message}" if run and run.state else "its run is gone"
+            what = f"{run.state.name}: {run.state.message}" if run and run.state else "Prefect lost its run"
             return SiloFailed(f"Silo {silo!r} did not finish {step!r}: {what}")
         except FedrecError as error:
             return error
         except OSError as error:
-            # Its part of the exchange cannot be read: that costs the silo its round, and nobody else's.
+            # An unreadable part of the exchange costs only its own silo the round.
             return SiloFailed(f"The answer of silo {silo!r} to {step!r} cannot be read: {error}")
 
 
 def _late(run_id: UUID, deadline_s: float) -> LateSilo:
-    """The silo is late; a run that was not even begun is called off, so that it can be asked anew."""
+    """Return the late silo; cancels a run that has not begun, so that the silo can get a new order."""
     reason = f"no answer within {deadline_s:g} s"
-    run = look_at_run(run_id)
+    run = read_run(run_id)
     if run is not None and run.state is not None and (run.state.is_scheduled() or run.state.is_pending()):
-        set_state(run_id, Cancelled(message="Not begun before the deadline."))
+        set_state(run_id, Cancelled(message="It did not begin before the deadline."))
         reason += "; its worker did not begin"
     return LateSilo(reason, run_id)

@@ -1,4 +1,4 @@
-"""Where the clients' work runs: the one difference between a job on one machine and one over many."""
+"""The interface between a job and its clients: the only difference between one machine and many."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tasks.messages.steps import Step
 
 
 class Late(ABC):
-    """A client that did not answer in time.
+    """A client that missed a deadline.
 
     Args:
-        reason: for people; it is the text of this object.
+        reason: for people; the text of this object.
     """
 
     def __init__(self, reason: str) -> None:
@@ -26,14 +26,14 @@ class Late(ABC):
     @property
     @abstractmethod
     def is_at_work(self) -> bool:
-        """Whether it still works on what it was asked."""
+        """Whether it still works on its order."""
 
 
 class Runner(Protocol):
-    """Asks clients for a step, and waits no longer than is allowed.
+    """Sends orders to clients and waits for their answers until a deadline.
 
     Attributes:
-        polling_s: seconds so far in which somebody was asked and nobody is known to have worked.
+        polling_s: seconds so far in which orders were open but no client is known to have worked.
     """
 
     polling_s: float
@@ -41,14 +41,14 @@ class Runner(Protocol):
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
-        """What each client answered: `Checked`, `Delivery` or `ClientEvaluation`, an exception, or a `Late`.
+        """Return each client's answer: `Checked`, `Delivery`, `ClientEvaluation`, an exception or a `Late`.
 
         Args:
-            step: what to do.
+            step: what the clients do.
             orders: client id -> its order.
             deadline_s: seconds from now.
-            **arguments: what the step takes besides.
+            **arguments: further arguments of the step.
         """
 
-    def give_up(self, late: Iterable[Any]) -> None:
-        """Clients that are still at work when the job ends are left behind."""
+    def abandon(self, late: Iterable[Any]) -> None:
+        """End the job without these clients, which are still at work."""

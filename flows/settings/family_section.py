@@ -28,7 +28,8 @@ class FamilySection(Chosen):
 
     def kind_of(self, raw: Mapping[Any, Any]) -> type | None:
         """Return the type of the spec whose family the section names; None where there is no such family."""
-        return _spec_types().get(raw.get("family", _DEFAULT))
+        wanted = raw.get("family", _DEFAULT)
+        return next((kind for name, kind in _spec_types().items() if name == wanted), None)
 
     def kinds(self) -> tuple[type, ...]:
         """Return the types of all specs."""

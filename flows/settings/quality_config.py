@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from flows.settings.settings_file import Section, read_yaml, validated
 from flows.settings.training_config import Share
 from models.errors import InvalidConfig
 from models.evaluation.cold_start import COLD_STARTS, NEW_SILOS
 from models.evaluation.protocols import PROTOCOLS
+from models.kernel.settings import refuse_without_effect
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
+from models.recommenders.lightfm.spec import OF_ROUNDS, LightFMSpec
+from tasks.bench.quality.arms import Additive, BenchFamily, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec
-from tasks.bench.quality.table_rows import ARMS, Plan
+from tasks.bench.quality.table_rows import ARMS, QualityPlan
 
 
 class LightFMSection(Section):
@@ -37,10 +38,21 @@ class LightFMSection(Section):
     cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
 
 
+def _without_rounds(spec: LightFMSpec) -> LightFMSpec:
+    """Return the spec.
+
+    Raises:
+        InvalidConfig: it has a setting of a round, of which training on data in one place has none.
+    """
+    for name in sorted(OF_ROUNDS):
+        refuse_without_effect(spec, name, "training", "in one place")
+    return spec
+
+
 class PooledSection(Section):
     """LightFM on pooled data, and in each silo alone."""
 
-    train: LightFMSpec = LightFMSpec()
+    train: Annotated[LightFMSpec, AfterValidator(_without_rounds)] = LightFMSpec()
     epochs: int = Field(30, ge=1, description="Passes over the data.")
 
 
@@ -59,7 +71,7 @@ class ProtocolSection(Section):
     blend: BlendSpec = BlendSpec()
     baselines: BaselineSpec = BaselineSpec()
 
-    def families(self, lightfm: LightFMSection) -> tuple[Family, ...]:
+    def families(self, lightfm: LightFMSection) -> tuple[BenchFamily, ...]:
         """All families, LightFM with these settings."""
         return (
             LightFM(
@@ -95,7 +107,7 @@ def load_quality_config(path: Path) -> QualityConfig:
 
 def plans(
     config: QualityConfig, *, quick: bool, protocols: Sequence[str] = (), families: Sequence[str] = ()
-) -> list[Plan]:
+) -> list[QualityPlan]:
     """What to measure.
 
     Args:
@@ -118,7 +130,7 @@ def plans(
             for lightfm in (section.lightfm_silos, section.lightfm_users)
         )
         found.append(
-            Plan(
+            QualityPlan(
                 PROTOCOLS[name],
                 silos,
                 [] if quick or not section.one_user_clients else users,
@@ -142,7 +154,7 @@ class ColdStartPlan:
     """
 
     protocols: Sequence[str]
-    families: Sequence[Family]
+    families: Sequence[BenchFamily]
     seeds: Sequence[int]
 
 

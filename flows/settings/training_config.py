@@ -15,6 +15,7 @@ from data_contracts.updates import UpdateLimits
 from flows.settings.family_section import FamilySection
 from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
+from flows.settings.without_effect import refuse_without_effect
 from models.errors import InvalidConfig
 from models.recommenders.base.family import FamilySpec
 from models.recommenders.families.registry import family_of
@@ -137,32 +138,52 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
         origin: what to call them in an error.
 
     Raises:
-        InvalidConfig: a key is unknown, or a value is out of range.
+        InvalidConfig: a key is unknown, a value is out of range, or a value has no effect with the others.
     """
     config = validated(TrainingConfig, raw, origin)
+    data = _absolute_data(config, origin)
+    _require_iterative(config, origin)
+    _require_poolable(config, origin)
+    refuse_without_effect(config, origin)
+    return config.model_copy(update={"data": data})
+
+
+def _absolute_data(config: TrainingConfig, origin: str) -> DataSection:
+    """Return where the data are, absolute.
+
+    Raises:
+        InvalidConfig: the kind of runner needs the other key, or both are set.
+    """
     wanted, other = ("items", "dir") if config.runner.kind == "silos" else ("dir", "items")
     path = getattr(config.data, wanted)
     if path is None or getattr(config.data, other) is not None:
         raise InvalidConfig(
-            f"{origin}: with runner.kind {config.runner.kind!r} the data are named by data.{wanted} alone.",
-            next_step=f"Set data.{wanted}, and leave data.{other} out.",
+            f"{origin}: with runner.kind {config.runner.kind!r} only data.{wanted} names the data.",
+            next_step=f"Set data.{wanted}, and remove data.{other}.",
             key=f"data.{wanted}",
         )
+    return DataSection.model_validate({wanted: str(absolute_folder(path))})
+
+
+def _require_iterative(config: TrainingConfig, origin: str) -> None:
+    """Raise `InvalidConfig` if a family starts from the champion that uses no earlier model."""
     if config.start_from == "champion" and not family_of(config.train).is_iterative:
         raise InvalidConfig(
-            f"{origin}: start_from 'champion' has no use for train.family {config.train.family!r}: it is "
-            "solved at once from what the clients send, and nothing of the champion would be left.",
+            f"{origin}: start_from 'champion' has no effect with train.family {config.train.family!r}: each "
+            "round solves for a new model from the clients' statistics alone.",
             next_step="Set start_from: fresh.",
             key="start_from",
         )
+
+
+def _require_poolable(config: TrainingConfig, origin: str) -> None:
+    """Raise `InvalidConfig` if data are to be pooled that are not in one place."""
     if config.runner.kind == "silos" and config.evaluation.pooling_allowed:
         raise InvalidConfig(
             f"{origin}: evaluation.pooling_allowed needs the data in one place, but runner.kind is 'silos'.",
             next_step="Set evaluation.pooling_allowed to false.",
             key="evaluation.pooling_allowed",
         )
-    absolute = str(absolute_folder(path))
-    return config.model_copy(update={"data": DataSection.model_validate({wanted: absolute})})
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

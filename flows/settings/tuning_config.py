@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 
 from flows.settings.settings_file import Section, read_yaml, validated
 from models.errors import InvalidConfig
+from models.recommenders.lightfm.spec import OF_ROUNDS
 
 Arm = Literal["federated", "centralised"]
+_COHORT_SHARE = "federation.cohort_share"
 
 
 class Range(Section):
@@ -32,6 +34,8 @@ class Range(Section):
                 raise ValueError("low must be below high")
             if self.log and self.low <= 0:
                 raise ValueError("low must be above 0 where log is true")
+        elif self.log:
+            raise ValueError("log has no effect on choices")
         return self
 
 
@@ -51,6 +55,25 @@ class TuningConfig(Section):
     )
     both: dict[str, Range] = Field(default_factory=dict, description="Keys searched in either arm.")
     federated: dict[str, Range] = Field(default_factory=dict, description="Keys of the federated arm alone.")
+
+    @model_validator(mode="after")
+    def _as_many_evaluations_as_epochs(self) -> Self:
+        default = type(self).model_fields["evaluations"].default
+        if self.evaluations != default and self.evaluations > self.epochs:
+            raise ValueError(
+                f"{self.evaluations} evaluations need as many epochs, but there are {self.epochs}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_their_arms(self) -> Self:
+        for key in (*self.both, *self.federated):
+            if not key.startswith("train.") and key != _COHORT_SHARE:
+                raise ValueError(f"{key} has no effect on a trial: search keys of train, or {_COHORT_SHARE}")
+        for key in self.both:
+            if key == _COHORT_SHARE or key.removeprefix("train.") in OF_ROUNDS:
+                raise ValueError(f"{key} has no effect in the centralised arm: move it to federated")
+        return self
 
     def space(self, arm: Arm) -> dict[str, Range]:
         """The keys that this arm searches."""

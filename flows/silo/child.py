@@ -1,4 +1,4 @@
-"""One run of a silo's step, in a child of its own. Importing this imports all that a round needs."""
+"""Runs one step of a silo in a child process. Importing this module imports everything that a round needs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from flows.silo.step import silo_step
 from models.errors import SiloFailed
 
 
-def perform(asked: Any, told: Connection) -> None:
-    """The step is done, and the worker is told what Prefect may know of a failure, or nothing."""
+def run_step(step_order: Any, to_worker: Connection) -> None:
+    """Do the step, then send the worker the message of a failure that Prefect may know, or empty bytes."""
     try:
-        silo_step.fn(asked)
+        silo_step.fn(step_order)
     except SiloFailed as error:
-        told.send_bytes(str(error).encode())
+        to_worker.send_bytes(str(error).encode())
     else:
-        told.send_bytes(b"")
+        to_worker.send_bytes(b"")

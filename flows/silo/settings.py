@@ -1,4 +1,4 @@
-"""A silo's own settings: who it is, where its data lie, and what may leave it."""
+"""A silo's own settings: its name, the source of its data, and what may leave it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SETTINGS_VARIABLE = "FEDREC_SILO_SETTINGS"
 
 Answer = Literal["check", "update", "evaluation"]
 
-# Drivers also take passwords as parameters of the URL, or inside one, as ODBC's connection strings do.
+# Drivers also accept passwords as parameters of the URL, or inside a parameter, as in ODBC connection
+# strings.
 _SECRET = re.compile(r"(?:^|[?&;_-])(?:\w*password|\w*passwd|pwd|secret|token)\s*=", re.IGNORECASE)
 
 
@@ -34,9 +35,11 @@ class SqlSection(Section):
 
 
 class SourceSection(Section):
-    """Where the silo's interactions lie: one of a folder and a query."""
+    """The source of the silo's interactions: a folder or a query."""
 
-    folder: str | None = Field(None, min_length=1, description="CSV, TSV or Parquet files, all of one form.")
+    folder: str | None = Field(
+        None, min_length=1, description="Folder of CSV, TSV or Parquet files, all in one format."
+    )
     sql: SqlSection | None = Field(None, description="A query against a database.")
 
     @model_validator(mode="after")
@@ -52,22 +55,26 @@ class PolicySection(Section):
     may_leave: tuple[Answer, ...] = Field(
         ("check", "update", "evaluation"), description="Kinds of answers that may leave."
     )
-    max_update_bytes: int = Field(100_000_000, ge=1, description="A larger update does not leave.")
-    min_users: int = Field(1, ge=1, description="With fewer users no update and no figures leave.")
+    max_update_bytes: int = Field(100_000_000, ge=1, description="Larger objects do not leave.")
+    min_users: int = Field(1, ge=1, description="With fewer users, no update and no figures leave.")
 
 
 class SiloSettings(Section):
     """Everything that a silo's owner decides."""
 
-    name: str = Field(pattern=f"^{CLIENT_ID.pattern}$", description="The client id everywhere, lower case.")
-    prefect_api_url: str = Field(pattern=r"^https?://\S+$", description="The coordinator's Prefect.")
+    name: str = Field(pattern=f"^{CLIENT_ID.pattern}$", description="The silo's client id, in lower case.")
+    prefect_api_url: str = Field(
+        pattern=r"^https?://\S+$", description="Address of the coordinator's Prefect API."
+    )
     exchange: str = Field(
         pattern=r"^[a-z][a-z0-9+.-]*://\S+$", description="URL of the folder shared with the coordinator."
     )
     source: SourceSection
     policy: PolicySection = PolicySection()
     keep_jobs: int = Field(
-        10, ge=1, description="Snapshots and answers of so many of the newest jobs stay; older ones are gone."
+        10,
+        ge=1,
+        description="Number of newest jobs whose snapshots and answers are kept; others are deleted.",
     )
 
     @field_validator("exchange")
@@ -78,19 +85,19 @@ class SiloSettings(Section):
         return url
 
     def data_source(self) -> Source:
-        """The source of the silo's interactions, ready to be read."""
+        """Return the source of the silo's interactions."""
         if self.source.sql:
             return SqlSource(self.source.sql.url, self.source.sql.query)
         return FolderSource(absolute_folder(self.source.folder or ""))
 
 
 def default_settings_path() -> Path:
-    """Where a silo's settings lie unless another file is named: here, or where its worker was told."""
+    """Return the path of a silo's settings: the one that its worker was started with, or silo.yaml."""
     return Path(os.environ.get(SETTINGS_VARIABLE) or current_home().root / "silo.yaml")
 
 
 def load_silo_settings(path: Path | None = None) -> SiloSettings:
-    """The settings of the silo on this machine.
+    """Return the settings of the silo on this machine.
 
     Args:
         path: the YAML file; None for `FEDREC_HOME/silo.yaml`.
@@ -103,23 +110,23 @@ def load_silo_settings(path: Path | None = None) -> SiloSettings:
     raw = read_yaml(
         path,
         "The silo's settings",
-        next_step="Write the file after infra/silo.example.yaml, or name another with --settings FILE.",
+        next_step="Write the file like infra/silo.example.yaml, or name another one with --settings FILE.",
     )
     _refuse_passwords(raw, str(path), "")
     return validated(SiloSettings, raw, str(path), private=("source",))
 
 
 def _refuse_passwords(raw: Mapping[str, Any], origin: str, prefix: str) -> None:
-    # Before anything else looks at the values, so that no other error can show one.
+    # Before any other check of the values, so that no other error message can show a password.
     for key, value in raw.items():
         if isinstance(value, Mapping):
             _refuse_passwords(value, origin, f"{prefix}{key}.")
         elif "password" in str(key).lower() or (isinstance(value, str) and _holds_password(value)):
             raise InvalidConfig(
-                f"{origin}: {prefix}{key} holds a password, which does not belong into a file of settings.",
-                next_step=f"Give a database's password as the environment variable {PASSWORD_VARIABLE}, or "
-                "PostgreSQL's in ~/.pgpass; Prefect's as PREFECT_API_AUTH_STRING; the exchange's where its "
-                "storage library looks (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile).",
+                f"{origin}: {prefix}{key} contains a password, which a settings file may not contain.",
+                next_step=f"Set a database's password in the environment variable {PASSWORD_VARIABLE}, or "
+                "PostgreSQL's in ~/.pgpass; Prefect's in PREFECT_API_AUTH_STRING; the exchange's where its "
+                "storage library reads it (S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile).",
                 key=f"{prefix}{key}",
             )
 
@@ -130,6 +137,6 @@ def _holds_password(value: str) -> bool:
         return False
     if scheme == "file":
         return False
-    # urlsplit alone would give up at a bad port, and a password may hold a slash that was not escaped.
+    # urlsplit alone fails at a bad port, and a password may contain a slash that was not escaped.
     user, at, _ = rest.rpartition("@")
     return (bool(at) and ":" in user) or bool(_SECRET.search(unquote(urlsplit(f"x://{rest}").query)))

@@ -1,4 +1,4 @@
-"""What a silo does for the coordinator, as a flow that its own worker runs beside its data."""
+"""The flow in which a silo does one step for the coordinator, run by the silo's own worker."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from flows.silo.settings import load_silo_settings
 from models.errors import SiloFailed
 from tasks.local.environment import apply
 from tasks.messages.steps import StepOrder
-from tasks.silos.perform_step import Silo, note_failure, work
+from tasks.silos.perform_step import Silo, note_failure, perform_step
 
 
 @flow(name="silo-step", persist_result=False)
 def silo_step(asked: dict[str, Any]) -> None:
-    """One step is done beside the silo's data, and its signed answer lies in the exchange.
+    """Do one step on the silo's data and put the signed answer into the exchange.
 
     Args:
         asked: the coordinator's order, as `tasks.messages.steps.StepOrder` writes it.
@@ -32,10 +32,10 @@ def silo_step(asked: dict[str, Any]) -> None:
             min_users=settings.policy.min_users,
             keep_jobs=settings.keep_jobs,
         )
-        work(silo, StepOrder.of_json(asked))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave
-        # What an error says may name users and items, and Prefect would carry it to the coordinator.
+        perform_step(silo, StepOrder.of_json(asked))
+    except Exception as error:  # noqa: BLE001 - no error may leave the silo
+        # An error's message may name users and items, and Prefect would send it to the coordinator.
         note_failure(home, error)
         raise SiloFailed(
-            f"{type(error).__name__}; the silo's own log says more.", error=type(error).__name__
+            f"{type(error).__name__}; the silo's own log has the details.", error=type(error).__name__
         ) from None

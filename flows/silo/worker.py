@@ -1,9 +1,9 @@
-"""A silo's worker: Prefect's polling, with every step in a child that is forked from a ready process.
+"""A silo's worker: polls Prefect and runs each step in a child process, forked from a prepared process.
 
-Prefect's own process worker starts an interpreter for each run, which imports for seconds, and runs in it
-what the coordinator's deployment names: any command, any code. This one forks a process that has imported
-everything, and knows the silo's one flow only, whatever the deployment says. That process asks Prefect for
-nothing: its worker knows the order already, and tells Prefect what becomes of the run.
+Prefect's own process worker starts an interpreter for each run, which spends seconds on imports, and runs
+whatever the coordinator's deployment names: any command, any code. This worker forks a process that has
+imported everything, and runs only the silo's one flow, whatever the deployment says. The child makes no
+request to Prefect: the worker passes the order on and reports the run's state.
 """
 
 from __future__ import annotations
@@ -28,32 +28,35 @@ from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from tasks.orchestration.deployments import HEARTBEAT_S
-from tasks.orchestration.patience import patiently_awaited
+from tasks.orchestration.retries import retry_while_away_async
 
-_LOOK_S = 0.1
-# A step that is called off goes on for so long at most.
-_CANCELLATION_LOOK_S = 5.0
+# The forkserver ignores a module that it cannot import, and each step would then wait for the imports.
+PRELOADED = f"{__package__}.child"
+_POLL_S = 0.1
+# Seconds between two checks for a cancellation, so a cancelled step ends within this time.
+_CANCELLATION_POLL_S = 5.0
 # Prefect's server gives a worker the runs that are due by the worker's clock, so a silo whose clock is behind
-# would see none. It asks for those of the next day, which are due now: a coordinator orders nothing ahead.
-# Had somebody else done so, the server's own clock would keep the run from starting early.
+# would get none. The worker therefore requests the runs of the next day as well. All of them are due now,
+# because a coordinator orders nothing ahead. If someone else did, the server's own clock would still prevent
+# the run from starting early.
 _CLOCK_BEHIND_S = 86_400.0
 
 
 class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
-    """Runs `flows.silo.step.silo_step`, and nothing else, for the runs of its work pool."""
+    """A worker that runs only `flows.silo.step.silo_step` for the runs of its work pool."""
 
     type = "process"
     _display_name = "Silo"
-    _description = "Runs the steps of one silo beside its data."
+    _description = "Runs the steps of one silo on its data."
 
     def __init__(self, work_pool_name: str, **settings: Any) -> None:
         super().__init__(work_pool_name, **settings)
         self._fork: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._fork.set_forkserver_preload([f"{__package__}.silo_child"])
+        self._fork.set_forkserver_preload([PRELOADED])
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        """Not looked up by its type, which is Prefect's own worker's."""
+        """Return a key of its own, because its type is that of Prefect's own worker."""
         return "fedrec-silo"
 
     async def run(
@@ -62,57 +65,60 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
         configuration: BaseJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> BaseWorkerResult:
-        """The step has ended, or was called off, and Prefect knows how; a step that died has an exit code."""
-        from flows.silo.child import perform
+        """Run the step in a child process until it ends or is cancelled, and set the run's state in Prefect.
 
-        hears, tells = self._fork.Pipe(duplex=False)
+        The result has the exit code of a child that died, else 0.
+        """
+        from flows.silo.child import run_step
+
+        from_child, to_worker = self._fork.Pipe(duplex=False)
         child = self._fork.Process(
-            target=perform, args=(flow_run.parameters.get("asked"), tells), daemon=True
+            target=run_step, args=(flow_run.parameters.get("asked"), to_worker), daemon=True
         )
-        # The first one waits for the imports, during which the worker goes on.
+        # The first start waits for the imports. The worker continues in the meantime.
         await anyio.to_thread.run_sync(child.start)
-        tells.close()
+        to_worker.close()
         if task_status is not None:
             task_status.started(child.pid or 0)
-        # The step is under way by now: nobody waits until Prefect has been told.
-        await self._tell(flow_run, Running())
-        called_off = await self._called_off(child, flow_run)
-        if called_off:
+        # The step already runs, so it does not wait for this request.
+        await self._set_state(flow_run, Running())
+        cancelled = await self._cancelled(child, flow_run)
+        if cancelled:
             child.kill()
-            await self._tell(flow_run, Cancelled(message="Called off."))
+            await self._set_state(flow_run, Cancelled(message="It was cancelled in Prefect."))
         await anyio.to_thread.run_sync(child.join)
         if child.exitcode == 0:
-            failure = hears.recv_bytes().decode()
-            await self._tell(flow_run, Failed(message=failure) if failure else Completed())
-        hears.close()
-        status_code = 0 if called_off else child.exitcode or 0
+            failure = from_child.recv_bytes().decode()
+            await self._set_state(flow_run, Failed(message=failure) if failure else Completed())
+        from_child.close()
+        status_code = 0 if cancelled else child.exitcode or 0
         return BaseWorkerResult(identifier=str(child.pid), status_code=status_code)
 
-    async def _tell(self, flow_run: FlowRun, state: State) -> None:
-        """Prefect knows the run's state, unless it has one that such a state cannot follow."""
-        await patiently_awaited(
+    async def _set_state(self, flow_run: FlowRun, state: State) -> None:
+        """Set the run's state in Prefect, unless Prefect does not allow the change."""
+        await retry_while_away_async(
             lambda: self.client.set_flow_run_state(flow_run.id, state, force=state.is_cancelled())
         )
 
-    async def _called_off(self, child: BaseProcess, flow_run: FlowRun) -> bool:
-        """Waits until the child has ended by itself, or the coordinator does not wait for it any more."""
-        looks = 0
+    async def _cancelled(self, child: BaseProcess, flow_run: FlowRun) -> bool:
+        """Wait until the child has ended or the coordinator cancels the run; returns whether it cancelled."""
+        polls = 0
         while child.exitcode is None:
-            if looks % round(HEARTBEAT_S / _LOOK_S) == 0:
-                await self._beat(flow_run)
-            await anyio.sleep(_LOOK_S)
-            looks += 1
-            if looks % round(_CANCELLATION_LOOK_S / _LOOK_S) == 0 and await self._is_cancelling(flow_run.id):
+            if polls % round(HEARTBEAT_S / _POLL_S) == 0:
+                await self._send_heartbeat(flow_run)
+            await anyio.sleep(_POLL_S)
+            polls += 1
+            if polls % round(_CANCELLATION_POLL_S / _POLL_S) == 0 and await self._is_cancelling(flow_run.id):
                 return child.exitcode is None
         return False
 
-    async def _beat(self, flow_run: FlowRun) -> None:
-        """Prefect's server is told that the run lives.
+    async def _send_heartbeat(self, flow_run: FlowRun) -> None:
+        """Send Prefect's server a heartbeat of the run, with the time of the server's clock.
 
-        In place of Prefect's own heartbeat, which has the time of the silo's clock. Were that behind, the
-        server would miss the next one at once, and call the run crashed.
+        Prefect's own heartbeat has the time of the silo's clock. If that is behind, the server misses the
+        next heartbeat at once and sets the run to CRASHED.
         """
-        with contextlib.suppress(Exception):  # a server that is away hears the next one
+        with contextlib.suppress(Exception):  # if the server is away, the next heartbeat reaches it
             answer = await self.client.request("GET", "/health")
             emit_event(
                 "prefect.flow-run.heartbeat",
@@ -132,13 +138,13 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
             state = (await self.client.read_flow_run(flow_run_id)).state
         except ObjectNotFound:
             return True
-        except Exception:  # noqa: BLE001 - a server that is away calls nothing off
+        except Exception:  # noqa: BLE001 - a server that is away cancels nothing
             return False
         return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
 def serve(pool: str) -> None:
-    """Serves the pool's runs until SIGINT or SIGTERM; a second one ends it at once."""
+    """Serve the pool's runs until SIGINT or SIGTERM; a second signal ends the worker at once."""
     setup_signal_handlers_worker(os.getpid(), "the silo's worker", print)
     worker = SiloWorker(pool, name=pool, prefetch_seconds=_CLOCK_BEHIND_S, create_pool_if_not_found=False)
     asyncio.run(worker.start())

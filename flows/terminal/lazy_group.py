@@ -1,4 +1,4 @@
-"""A group of commands that imports none of them before it is called."""
+"""A group of commands that imports each command only when it is called."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when the group is.
+    """A group whose commands are imported when they are called, not when the group is imported.
 
     Args:
-        lazy: name -> (module with the command as `command`, one line of help). The help stands here so that
+        lazy: name -> (module with the command as `command`, one line of help). The help is given here so that
             the group's own help imports no command.
     """
 

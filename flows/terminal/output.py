@@ -1,4 +1,4 @@
-"""What commands print: one JSON object for programs, or text for people."""
+"""The output of commands: one JSON object for programs, or text for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ json_option = click.option(
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool, show: Callable[[], None]) -> None:
-    """`result` stands on stdout as one JSON object, or `show` has printed it for people."""
+    """Print `result` on stdout as one JSON object, or call `show` to print it for people."""
     if as_json:
         click.echo(json.dumps(result, indent=2, allow_nan=False))
     else:

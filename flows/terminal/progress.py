@@ -1,4 +1,4 @@
-"""How a running flow tells whoever waits for it what it is doing."""
+"""Progress events, which a running flow sends to a listener."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Event:
-    """Something that has just been done, or is about to be.
+    """A step that has just finished or is about to begin.
 
     Attributes:
         text: one line for people.
-        round: rounds done; None where it is not about a round.
-        rounds: rounds in all.
+        round: number of finished rounds; None if the event is not about a round.
+        rounds: total number of rounds.
     """
 
     text: str
@@ -29,7 +29,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Flows that run inside the block tell `listener`."""
+    """Send the events of flows inside the block to `listener`."""
     token = _listener.set(listener)
     try:
         yield
@@ -38,7 +38,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def announce(text: str, round_: int | None = None, rounds: int | None = None) -> None:
-    """Whoever listens knows; nothing happens where nobody does."""
+    """Send an event to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(Event(text, round_, rounds))

@@ -1,4 +1,4 @@
-"""Options of the commands whose tables stand in docs/quality.md."""
+"""Options of the commands that make the tables of docs/quality.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ part_option = click.option(
     type=click.Choice(["test", "validation"]),
     default="test",
     show_default=True,
-    help="Held-out part. Choices are made on validation, never on test.",
+    help="Held-out part. Use validation for choices and test for reports.",
 )
 _OPTIONS = (
     click.option(
@@ -24,7 +24,7 @@ _OPTIONS = (
         default="$FEDREC_HOME/data/ml-100k",
         show_default=True,
         metavar="DIR",
-        help="A partition, one client a silo.",
+        help="A partition with one client per silo.",
     ),
     click.option(
         "--config",
@@ -34,14 +34,16 @@ _OPTIONS = (
         help="Settings of all families.  [default: configs/quality.yaml]",
     ),
     part_option,
-    click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Only this one; repeatable."),
-    click.option("--family", "families", multiple=True, metavar="NAME", help="Only this one; repeatable."),
-    click.option("--markdown", type=click.Path(path_type=Path), help="Put the tables into this document."),
+    click.option(
+        "--protocol", "protocols", multiple=True, metavar="NAME", help="Only this protocol; repeatable."
+    ),
+    click.option("--family", "families", multiple=True, metavar="NAME", help="Only this family; repeatable."),
+    click.option("--markdown", type=click.Path(path_type=Path), help="Write the tables into this document."),
 )
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command takes data_dir, config_file, part, protocols, families and markdown."""
+    """Add the options data_dir, config_file, part, protocols, families and markdown to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

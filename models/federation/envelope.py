@@ -32,7 +32,7 @@ _NEXT_STEPS = {
 
 
 @dataclass(frozen=True)
-class Question:
+class AnswerContext:
     """The step that an answer belongs to.
 
     Attributes:
@@ -54,13 +54,13 @@ class Envelope:
     """An answer with everything that its signature covers.
 
     Attributes:
-        question: the step that it answers.
+        context: the step that it answers.
         body: the answer, as JSON values.
         signed_at: time by the silo's clock, ISO 8601 in UTC; for people only, because clocks may be wrong.
         public_key_id: id of the key that signs.
     """
 
-    question: Question
+    context: AnswerContext
     body: Mapping[str, Any]
     signed_at: str
     public_key_id: str
@@ -80,7 +80,7 @@ class Envelope:
     def _facts(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            **vars(self.question),
+            **vars(self.context),
             "body": self.body,
             "signed_at": self.signed_at,
             "public_key_id": self.public_key_id,
@@ -109,7 +109,7 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
     if found["format"] != FORMAT:
         raise forged(silo, "format", f"is in format {found['format']!r}, expected {FORMAT!r}")
     envelope = Envelope(
-        question=Question(**{one.name: found[one.name] for one in fields(Question)}),
+        context=AnswerContext(**{one.name: found[one.name] for one in fields(AnswerContext)}),
         body=found["body"],
         signed_at=found["signed_at"],
         public_key_id=found["public_key_id"],
@@ -125,7 +125,7 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
     return envelope, signature
 
 
-def require_answers(given: Question, asked: Question) -> None:
+def require_answers(given: AnswerContext, expected: AnswerContext) -> None:
     """Raise an error unless a verified answer belongs to the step that was ordered.
 
     Raises:
@@ -133,16 +133,16 @@ def require_answers(given: Question, asked: Question) -> None:
         StaleUpdate: it belongs to another step, job, round or base model; it is late, or somebody sent it
             again.
     """
-    if given.silo != asked.silo:
-        raise forged(asked.silo, "silo", f"is signed with its key, but speaks for silo {given.silo!r}")
+    if given.silo != expected.silo:
+        raise forged(expected.silo, "silo", f"is signed with its key, but speaks for silo {given.silo!r}")
     for part in ("kind", "job_id", "round", "base_sha256"):
-        got, expected = getattr(given, part), getattr(asked, part)
-        if got != expected:
+        got, wanted = getattr(given, part), getattr(expected, part)
+        if got != wanted:
             raise StaleUpdate(
-                f"The answer of silo {asked.silo!r} is to {part} {got!r}, expected {expected!r} "
-                f"(job {asked.job_id}, round {asked.round}); it is late or was sent again.",
+                f"The answer of silo {expected.silo!r} is to {part} {got!r}, expected {wanted!r} "
+                f"(job {expected.job_id}, round {expected.round}); it is late or was sent again.",
                 part=part,
-                silo=asked.silo,
+                silo=expected.silo,
             )
 
 

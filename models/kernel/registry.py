@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from threading import RLock
 from typing import Generic, TypeVar
 
@@ -35,29 +34,50 @@ class Registry(Generic[Thing]):
             InvalidInput: the name belongs to another one.
         """
         if self._things.setdefault(name, thing) is not thing:
-            raise InvalidInput(f"There are two {self._what}s of the name {name!r}; a name belongs to one.")
+            raise InvalidInput(
+                f"There is a {self._what} of the name {name!r} already. Give the other another name."
+            )
+
+    def remove(self, name: str) -> None:
+        """Undo `add`."""
+        self._things.pop(name, None)
 
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted."""
         self._load()
         return tuple(sorted(self._things))
 
+    def registered(self) -> tuple[Thing, ...]:
+        """Return what is registered so far, in that order; no package is loaded for it."""
+        return tuple(self._things.values())
+
+    def things(self) -> tuple[Thing, ...]:
+        """Return all things, in the order of their registration."""
+        self._load()
+        return self.registered()
+
     def find(self, name: object) -> Thing:
-        """Return the thing of this name.
+        """Return the thing of this name; packages are loaded only if it is not registered yet.
 
         Raises:
             ValueError: there is no such thing; it lists those that exist.
         """
-        known = self.names()
-        if not isinstance(name, str) or name not in known:
-            raise ValueError(f"there is no {self._what} {name!r}, only {', '.join(known) or 'an empty list'}")
-        return self._things[name]
+        if isinstance(name, str):
+            if name not in self._things:
+                self._load()
+            if name in self._things:
+                return self._things[name]
+        listed = ", ".join(self.names()) or "an empty list"
+        raise ValueError(f"there is no {self._what} {name!r}, only {listed}")
 
     def _load(self) -> None:
         with self._lock:
             if self._loaded:
                 return
             self._loaded = True
+            # Imported here, because a process that serves looks no further than what is registered.
+            from importlib.metadata import entry_points
+
             for point in entry_points(group=self._group):
                 try:
                     point.load()

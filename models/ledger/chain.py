@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,6 @@ class Entry:
 def canonical(value: Any) -> str:
     """Return JSON with sorted keys and no spaces. Equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def append(entries: Sequence[Entry], body: Mapping[str, Any]) -> Entry:
-    """Return the entry with this body that follows `entries`."""
-    return follow(entries[-1] if entries else None, body)
 
 
 def follow(last: Entry | None, body: Mapping[str, Any]) -> Entry:

@@ -193,12 +193,14 @@ def _opened(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         open_strings(folder, name) for name in ("item_ids", "titles", "search", "labels")
     )
     dims = int(manifest["facts"]["dims"])
-    kind = scorer_of_kind(manifest["family"])
-    if kind is None:
+    try:
+        kind = scorer_of_kind(manifest["family"])
+    except ValueError as error:
         raise CorruptArtifact(
-            f"The bundle is of family {manifest['family']!r}, which this version does not serve.",
-            next_step="Serve it with the version of fedrec that published it.",
-        )
+            f"The bundle cannot be served by this version: {error}.",
+            next_step="Serve it with the version of fedrec that published it, or install the package of the "
+            "scorer.",
+        ) from error
     scorer = kind.of_parts(manifest, len(ids), dims, lambda name, shape: _array(folder, name, shape))
     return Bundle(
         facts=manifest["facts"],

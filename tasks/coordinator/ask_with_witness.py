@@ -1,4 +1,4 @@
-"""Silos asked before a witness: what they sign of their egress ledgers is compared, and kept."""
+"""Compares the heads that silos sign about their egress ledgers with the kept ones, and keeps the new."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.ledger.head import Head
-from tasks.coordinator.egress_witness import Witness
+from tasks.coordinator.egress_witness import SiloWitness
 from tasks.coordinator.trust_store import TrustStore
 from tasks.messages.answers import Answer, Delivery
-from tasks.messages.signed_head import Signed
+from tasks.messages.signed_head import SignedHead
 
 
 @dataclass
-class Witnessing:
-    """The witnesses of all silos that one coordinator asks.
+class EgressWitnesses:
+    """The witness files of all silos of one coordinator, used while it sends orders and reads answers.
 
     Attributes:
-        trust: the silos' public keys; the witnesses lie in the same home.
+        trust: the silos' public keys; the witness files are in the same home.
     """
 
     trust: TrustStore
-    _known: dict[str, Signed | None] = field(default_factory=dict)
+    _known: dict[str, SignedHead | None] = field(default_factory=dict)
     _to_keep: dict[str, tuple[bytes, Ed25519PublicKey]] = field(default_factory=dict)
 
-    def asking(self, silo: str) -> dict[str, Any]:
-        """What the silo's order says of what it signed last; nothing where it has signed nothing yet.
+    def order_arguments(self, silo: str) -> dict[str, Any]:
+        """Return the argument of the silo's next order that names its newest signed head.
+
+        It is empty if the silo has not signed a head yet.
 
         Raises:
-            LedgerTampered: the witness was changed.
+            LedgerTampered: the witness file was changed.
         """
         self._known[silo] = known = self._of(silo).newest()
         return {"witnessed": known.as_json()} if known else {}
 
-    def heard(self, silo: str, data: bytes, body: Mapping[str, Any], answer: Answer) -> Answer:
-        """The answer, with the head of the silo's egress ledger where it stands with a round.
+    def accept(self, silo: str, data: bytes, body: Mapping[str, Any], answer: Answer) -> Answer:
+        """Check the head in an answer, and return the answer; a `Delivery` is returned with the head.
 
         Args:
-            silo: whose.
-            data: the answer as it was signed; it is kept by the next `keep`.
-            body: of it.
-            answer: what it says.
+            silo: the silo that answered.
+            data: the answer as it was signed; the next `keep` stores it.
+            body: of the answer.
+            answer: the parsed answer.
 
         Raises:
-            LedgerTampered: the head went backwards since the silo was asked.
-            InvalidInput: there is no head.
+            LedgerTampered: the head went backwards since the order.
+            InvalidInput: the answer has no head.
         """
         head, known = Head.of_json(body.get("egress")), self._known.get(silo)
         self._of(silo).require_after(known, data, head)
@@ -56,10 +58,10 @@ class Witnessing:
         return replace(answer, egress=head) if isinstance(answer, Delivery) else answer
 
     def keep(self) -> None:
-        """What was heard is with the witnesses."""
+        """Write the accepted answers to the witness files."""
         for silo, (data, public) in self._to_keep.items():
             self._of(silo).keep(data, public)
         self._to_keep.clear()
 
-    def _of(self, silo: str) -> Witness:
-        return Witness(self.trust.home, silo)
+    def _of(self, silo: str) -> SiloWitness:
+        return SiloWitness(self.trust.home, silo)

@@ -1,4 +1,4 @@
-"""Check a merged model against the embeddings contract."""
+"""Checks a merged model against the embeddings contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.messages.orders import JobContext
 def check_merged(
     job: JobContext, round_: int, model: ArtifactRef, previous: ArtifactRef, limits: EmbeddingLimits
 ) -> ContractOutcome:
-    """The outcome of the embeddings contract for the model that a round made.
+    """Return the outcome of the embeddings contract for the model that a round made.
 
     Raises:
         ContractViolation: the contract could not be evaluated.

@@ -1,9 +1,9 @@
 """The witness of a silo's egress ledger: the heads that the silo signed, kept by the coordinator.
 
-A silo's owner could cut the ledger off or write it anew, and no chain would tell. But each answer carries the
-head that the ledger had before the answer itself left, and here the whole answers are kept, one chained file
-for each silo. A ledger that was changed later lacks a head that its silo signed, or the answer that came with
-it; and the coordinator cannot have made that up, because it cannot sign for the silo.
+A silo's owner could truncate or rewrite the ledger, and its chain would not reveal it. But each answer
+carries the head that the ledger had just before the answer left. The coordinator keeps the whole answers, in
+one chained file per silo. A ledger that was changed later lacks a head that its silo signed, or the answer
+that carried it. The coordinator cannot forge such a head, because it cannot sign for the silo.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import FedrecError, LedgerTampered, NotFound
-from models.federation.envelope import Question, read_envelope
+from models.federation.envelope import AnswerContext, read_envelope
 from models.ledger import chain
 from models.ledger.chain import Entry
 from models.ledger.head import Head
 from tasks.local.chained_file import ChainedFile
 from tasks.local.home import Home
-from tasks.messages.signed_head import Signed
-from tasks.silos.egress_ledger import Contents
+from tasks.messages.signed_head import SignedHead
+from tasks.silos.egress_ledger import LedgerContents
 from tasks.silos.keys import key_id, verify
 
 WITNESS = "witness"
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a silo signed about its egress ledger.
+class WitnessedAnswer:
+    """An answer in which a silo signed a head of its egress ledger.
 
     Attributes:
-        question: what the silo answered with it.
+        context: the silo, step, job, round and base model of the answer.
         signed: the head, and the answer that carried it.
-        signed_at: by the silo's clock.
-        at: by the coordinator's clock, when it was kept.
+        signed_at: time of signing, by the silo's clock.
+        at: time of keeping, by the coordinator's clock.
         key_id: of the key that signed.
-        counts: whether the ledger must still hold it; not where a new beginning was accepted since.
+        counts: whether the ledger must still hold the head; false if a new ledger was accepted since.
     """
 
-    question: Question
-    signed: Signed
+    context: AnswerContext
+    signed: SignedHead
     signed_at: str
     at: str
     key_id: str
     counts: bool
 
     def as_json(self) -> dict[str, Any]:
-        """As one flat row of JSON values."""
-        rest = {name: value for name, value in vars(self).items() if name not in ("question", "signed")}
-        return {**vars(self.question), **self.signed.as_json(), **rest}
+        """Return the answer as one flat row of JSON values."""
+        rest = {name: value for name, value in vars(self).items() if name not in ("context", "signed")}
+        return {**vars(self.context), **self.signed.as_json(), **rest}
 
 
 @dataclass(frozen=True)
-class Witness:
+class SiloWitness:
     """The kept answers of one silo.
 
     Attributes:
@@ -72,11 +72,13 @@ class Witness:
 
     @property
     def path(self) -> Path:
-        """Of the file, which the silo's owner may have."""
+        """Path of the file; the silo's owner may have a copy."""
         return self.home.root / "witness" / f"{self.silo}.jsonl"
 
-    def newest(self) -> Signed | None:
-        """What the silo's next order names; None where it never answered or begins anew.
+    def newest(self) -> SignedHead | None:
+        """Return the newest signed head, which the silo's next order names.
+
+        It is None if the silo never answered or its new ledger was just accepted.
 
         Raises:
             LedgerTampered: the last line is not an entry.
@@ -84,16 +86,17 @@ class Witness:
         last = self._file().last()
         return None if last is None or last.body["type"] == "restart" else _signed(last)
 
-    def require_after(self, known: Signed | None, answer: bytes, head: Head) -> None:
-        """Nothing happens where an answer may come from the ledger that the coordinator knew when it asked.
+    def require_after(self, known: SignedHead | None, answer: bytes, head: Head) -> None:
+        """Raise `LedgerTampered` unless the answer's head continues the ledger that the coordinator knew.
 
-        The answer to the order before stands in the ledger too, so the head has moved on from the one in it.
-        One that was made before the order, as before a crash of the coordinator, is known already.
+        The ledger also contains the previous answer, so a new head counts more entries than the known one. An
+        answer from before the order, such as from before a crash of the coordinator, is accepted if it was
+        kept.
 
         Args:
-            known: the newest when the order was given, if there was one.
+            known: the newest signed head at the time of the order; None if there was none.
             answer: as the silo signed it.
-            head: the one in it.
+            head: the head in that answer.
 
         Raises:
             LedgerTampered: the head went backwards.
@@ -101,9 +104,9 @@ class Witness:
         if known is None or head.count > known.head.count or self._holds(answer):
             return
         raise LedgerTampered(
-            f"The egress ledger of silo {self.silo!r} was cut off or replaced: its head went from "
+            f"The egress ledger of silo {self.silo!r} was truncated or replaced: its head went from "
             f"{known.head} to {head}.",
-            next_step="Ask the silo's owner. If the ledger is lost, accept a new beginning with "
+            next_step="Contact the silo's owner. If the ledger is lost, accept a new one with "
             f"fedrec witness {self.silo} --restart REASON.",
             silo=self.silo,
             known=known.head,
@@ -111,18 +114,18 @@ class Witness:
         )
 
     def keep(self, answer: bytes, public: Ed25519PublicKey) -> None:
-        """The answer, verified with this key, is the newest."""
+        """Append an answer that was verified with this key; it becomes the newest."""
         self._append({"type": "answer", "answer": json.loads(answer), "key": public.public_bytes_raw().hex()})
 
     def restart(self, reason: str, actor: str) -> None:
-        """From now on the ledger need not hold what the silo signed until now."""
+        """Accept a new ledger, which need not hold the heads that the silo has signed so far."""
         self._append({"type": "restart", "reason": reason, "actor": actor})
 
     def read_verified(self) -> list[Entry]:
-        """The entries, each of which follows from the one before.
+        """Return the entries after verifying that each follows from the one before.
 
         Raises:
-            LedgerTampered: names the first that does not.
+            LedgerTampered: an entry does not follow; the message names the first one.
         """
         return read_witness(self.path) if self.path.exists() else []
 
@@ -138,13 +141,13 @@ class Witness:
         return _chained(self.path)
 
 
-def witnesses(home: Home) -> list[Witness]:
-    """Of all silos that ever answered, by name."""
-    return [Witness(home, path.stem) for path in sorted((home.root / "witness").glob("*.jsonl"))]
+def witnesses(home: Home) -> list[SiloWitness]:
+    """Return the witnesses of all silos that ever answered, sorted by name."""
+    return [SiloWitness(home, path.stem) for path in sorted((home.root / "witness").glob("*.jsonl"))]
 
 
 def read_witness(path: Path) -> list[Entry]:
-    """The verified entries of a witness's file, or of a copy of it.
+    """Return the verified entries of a witness file or a copy of it.
 
     Raises:
         NotFound: there is no such file.
@@ -152,56 +155,56 @@ def read_witness(path: Path) -> list[Entry]:
     """
     if not path.is_file():
         raise NotFound(
-            f"There is no witness's file {path}.",
-            next_step="The coordinator has it: FEDREC_HOME/witness/NAME.jsonl there.",
+            f"The witness file {path} does not exist.",
+            next_step="Get FEDREC_HOME/witness/NAME.jsonl from the coordinator.",
         )
     entries = _chained(path).read().entries
     chain.verify(entries, ledger=WITNESS)
     return entries
 
 
-def told_in(entries: Sequence[Entry]) -> list[Told]:
-    """What the silo signed, in the order in which the coordinator had it; every signature is verified.
+def witnessed_answers(entries: Sequence[Entry]) -> list[WitnessedAnswer]:
+    """Return the silo's signed answers, in the order in which the coordinator received them.
 
     Raises:
-        LedgerTampered: an entry is not what its key signed.
+        LedgerTampered: a signature is not by the entry's key.
     """
     restarts = [entry.seq for entry in entries if entry.body.get("type") == "restart"]
     newest_restart = max(restarts, default=0)
     return [
-        _told(entry, counts=entry.seq > newest_restart)
+        _witnessed(entry, counts=entry.seq > newest_restart)
         for entry in entries
         if entry.body.get("type") != "restart"
     ]
 
 
-def faults_of(ledger: Sequence[Entry], told: Iterable[Told]) -> Iterator[str]:
-    """Why a silo's ledger is not the one whose heads it signed, one line for each head that it should hold.
+def faults_of(ledger: Sequence[Entry], answers: Iterable[WitnessedAnswer]) -> Iterator[str]:
+    """Yield one line for each signed head that the silo's ledger should hold but does not.
 
     Args:
         ledger: the whole ledger, verified by `chain.verify`.
-        told: what the silo signed.
+        answers: what the silo signed.
     """
-    contents = Contents(ledger)
-    for each in told:
-        fault = contents.why_without(each.signed) if each.counts else None
+    contents = LedgerContents(ledger)
+    for each in answers:
+        fault = contents.fault_against(each.signed) if each.counts else None
         if fault:
-            asked = each.question
-            yield f"{asked.kind!r} of round {asked.round}, job {asked.job_id}: {fault}"
+            context = each.context
+            yield f"{context.kind!r} of round {context.round}, job {context.job_id}: {fault}"
 
 
-def require_told(ledger: Sequence[Entry], told: Iterable[Told], silo: str) -> None:
-    """Nothing happens where the ledger holds all that its silo signed about it.
+def require_witnessed(ledger: Sequence[Entry], answers: Iterable[WitnessedAnswer], silo: str) -> None:
+    """Raise `LedgerTampered` unless the ledger holds everything that its silo signed about it.
 
     Raises:
-        LedgerTampered: it does not; the message has the first and `faults` every fault.
+        LedgerTampered: it does not; the message contains the first fault and `faults` contains all.
     """
-    faults = list(faults_of(ledger, told))
+    faults = list(faults_of(ledger, answers))
     if faults:
         raise LedgerTampered(
             f"The egress ledger of silo {silo!r} is not the one whose heads it signed. {len(faults)} of its "
-            f"answers tell so, the first to {faults[0]}.",
-            next_step="Ask who could write to the silo's egress.jsonl, and put back a copy of it.",
+            f"signed answers contradict it; the first is to {faults[0]}.",
+            next_step="Find out who could write to the silo's egress.jsonl, and restore it from a backup.",
             silo=silo,
             faults=faults,
         )
@@ -211,21 +214,21 @@ def _chained(path: Path) -> ChainedFile:
     return ChainedFile(path, ledger=WITNESS, writer="coordinator", torn_log=f"{path.stem}.torn.log")
 
 
-def _signed(entry: Entry) -> Signed:
+def _signed(entry: Entry) -> SignedHead:
     answer = entry.body["answer"]
     sha256 = hashlib.sha256(chain.canonical(answer).encode()).hexdigest()
-    return Signed(Head.of_json(answer["body"]["egress"]), sha256)
+    return SignedHead(Head.of_json(answer["body"]["egress"]), sha256)
 
 
-def _told(entry: Entry, *, counts: bool) -> Told:
+def _witnessed(entry: Entry, *, counts: bool) -> WitnessedAnswer:
     try:
         answer = chain.canonical(entry.body["answer"]).encode()
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(entry.body["key"]))
         envelope, signature = read_envelope(answer, str(entry.body["answer"]["silo"]))
         if not verify(public, signature, envelope.to_sign()):
-            raise ValueError("its signature is not by its key")
-        return Told(
-            question=envelope.question,
+            raise ValueError("its key did not make its signature")
+        return WitnessedAnswer(
+            context=envelope.context,
             signed=_signed(entry),
             signed_at=envelope.signed_at,
             at=str(entry.body["at"]),
@@ -233,4 +236,4 @@ def _told(entry: Entry, *, counts: bool) -> Told:
             counts=counts,
         )
     except (FedrecError, ValueError, KeyError, TypeError) as error:
-        raise chain.tampered(WITNESS, entry.seq, f"it holds no signed answer: {error}") from error
+        raise chain.tampered(WITNESS, entry.seq, f"it is not a signed answer: {error}") from error

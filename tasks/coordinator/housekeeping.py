@@ -1,7 +1,7 @@
-"""What finished jobs leave behind, and what of it may go.
+"""Deletes the files of finished jobs that are no longer needed.
 
-A job's journal stays for ever: it is small, it numbers the jobs, and it is what an auditor reads. MLflow has
-copies of every tracked model and of the report.
+A job's journal is kept forever: it is small, it numbers the jobs, and auditors read it. MLflow has copies of
+every tracked model and of the report.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def finished_jobs(home: Home) -> list[Journal]:
 
 
 def serving_models(client: MlflowClient) -> set[str]:
-    """Return the SHA-256 of the models that an alias names, such as the champion and the one before it."""
+    """Return the SHA-256 of all models that an alias names, such as the champion and the previous one."""
     return {
         registry.tags_of(client, name, version)["fedrec.sha256"]
         for name in registry.registered_models(client)
@@ -39,14 +39,14 @@ def serving_models(client: MlflowClient) -> set[str]:
 
 
 def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:
-    """Remove a finished job's superseded models from the exchange; return how many there were.
+    """Delete a finished job's superseded models from the exchange; return the number deleted.
 
-    Its last model stays, and so does what MLflow does not have yet.
+    The job's last model and models that MLflow does not have yet are kept.
 
     Args:
-        exchange: where the job put them.
+        exchange: the exchange of the job.
         journal: of the job.
-        keep: SHA-256 of models that stay.
+        keep: SHA-256 of further models to keep.
     """
     removed = 0
     *superseded, last = journal.committed()
@@ -55,7 +55,7 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
         model = record.model
         if model.sha256 in staying or journal.tracked(record.round) is None:
             continue
-        # Reading tells whether it is still there; it is read once, for the next night it is gone.
+        # Reading shows whether the model still exists. It is read only once, because it is then deleted.
         with contextlib.suppress(CorruptArtifact):
             exchange.get(model)
             removed += 1
@@ -64,11 +64,11 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
 
 
 def prune_reports(journals: Collection[Journal], keep: int) -> list[str]:
-    """Remove the reports of all but the newest `keep` jobs; return the ids of those that lost it.
+    """Delete the reports of all but the newest `keep` jobs; return the ids of the other jobs.
 
     Args:
-        journals: of finished jobs, the oldest first.
-        keep: how many keep it.
+        journals: of finished jobs, oldest first.
+        keep: number of jobs that keep their report.
     """
     pruned = []
     for journal in list(journals)[: max(0, len(journals) - keep)]:

@@ -32,12 +32,12 @@ class InitialModel:
 
     @property
     def sha256(self) -> str:
-        """Of the model's bytes."""
+        """Return the SHA-256 of the model's bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel:
-    """The model that the family starts from."""
+    """Return the model that the family starts from."""
     items = family.initial(len(catalog), seed)
     return InitialModel(encode_model(GlobalModel(0, catalog.digest, items)), {})
 
@@ -45,7 +45,7 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 def model_of_champion(
     home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
 ) -> InitialModel:
-    """The champion, carried over to this catalogue, with the user embeddings of the job that made it.
+    """Return the champion, carried over to this catalogue, with the user embeddings of the job that made it.
 
     Raises:
         NotFound: there is no champion.

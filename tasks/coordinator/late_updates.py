@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import FedrecError
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
 from tasks.messages.answers import Delivery, answer_of_json
@@ -30,13 +30,13 @@ def late_update(
     """
     if record.base_sha256 is None:
         return None  # round 0, for which no silo trains
-    question = Question(silo, "train", record.job_id, record.round, record.base_sha256)
+    context = AnswerContext(silo, "train", record.job_id, record.round, record.base_sha256)
     for ref in exchange.listed(silo_answers_folder(silo, record.job_id, record.round, "train")):
         if ref.size > MAX_ANSWER_BYTES:
             continue
         try:
             data = exchange.get(ref)
-            answer = answer_of_json("train", silo, open_sealed(data, question, public), 0.0)
+            answer = answer_of_json("train", silo, open_sealed(data, context, public), 0.0)
         except FedrecError:
             continue
         if isinstance(answer, Delivery):

@@ -1,6 +1,6 @@
-"""What silos left in the exchange for the coordinator; only what proves who wrote it counts.
+"""Reads the silos' answers from the exchange and accepts only those whose signature is verified.
 
-Each answer brings the head of its silo's egress ledger, which must not go backwards
+Each answer contains the head of its silo's egress ledger, which must not go backwards
 (`tasks/coordinator/ask_with_witness.py`).
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from models.errors import CorruptArtifact, FedrecError, ForgedAnswer, NotFound
-from models.federation.envelope import Question
-from tasks.coordinator.ask_with_witness import Witnessing
+from models.federation.envelope import AnswerContext
+from tasks.coordinator.ask_with_witness import EgressWitnesses
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef, Exchange
@@ -24,54 +24,58 @@ class SiloAnswers:
     """The silos' answers to a coordinator.
 
     Args:
-        exchange: where they come up.
+        exchange: the exchange in which the silos put them.
         trust: the silos' public keys.
-        witnessing: of their egress ledgers.
+        witnesses: of the silos' egress ledgers.
     """
 
-    def __init__(self, exchange: Exchange, trust: TrustStore, witnessing: Witnessing) -> None:
+    def __init__(self, exchange: Exchange, trust: TrustStore, witnesses: EgressWitnesses) -> None:
         self._exchange = exchange
         self._trust = trust
-        self._witnessing = witnessing
+        self._witnesses = witnesses
 
-    def there(self, step: Step, order: ClientOrder) -> set[ArtifactRef]:
-        """What lies where the silo answers to this order, genuine or not."""
+    def list_objects(self, step: Step, order: ClientOrder) -> set[ArtifactRef]:
+        """Return all objects in the folder of the silo's answers to this order, genuine or not.
+
+        The set is empty if the folder cannot be read.
+        """
         try:
             return set(self._listed(step, order))
         except OSError:
             return set()
 
-    def new(self, step: Step, order: ClientOrder, known: set[ArtifactRef]) -> Answer | None:
-        """The silo's answer to this very order, other than the known ones; None where there is none yet.
+    def find_new(self, step: Step, order: ClientOrder, known: set[ArtifactRef]) -> Answer | None:
+        """Return the silo's answer to this order among the objects that are not known, or None.
 
         Args:
-            step: what was asked.
-            order: of whom, and on which model.
-            known: what is not looked at; what turns out to be no answer joins it.
+            step: the step of the order.
+            order: the order, which names the silo and the model.
+            known: objects to ignore; objects that turn out not to be an answer are added to it.
         """
-        for ref in self.there(step, order) - known:
+        for ref in self.list_objects(step, order) - known:
             try:
                 return self._opened(step, order, ref)
             except (CorruptArtifact, OSError):
-                continue  # perhaps not whole yet
+                continue  # it may not be whole yet
             except FedrecError:
                 known.add(ref)
         return None
 
-    def verified(self, step: Step, order: ClientOrder) -> Answer:
-        """The silo's answer to this very order.
+    def read_verified(self, step: Step, order: ClientOrder) -> Answer:
+        """Return the silo's answer to this order.
 
         Raises:
-            ForgedAnswer, StaleUpdate, CorruptArtifact: what lies there is none.
-            NotFound: nothing lies there.
+            ForgedAnswer, StaleUpdate, CorruptArtifact: there are objects, but none is an answer to this
+                order.
+            NotFound: there is no object.
             OSError: the silo's part of the exchange cannot be read.
         """
         refused: FedrecError = NotFound(
-            f"Silo {order.client_id!r} finished {step!r} of round {order.round} but left no answer in the "
-            "exchange.",
+            f"Silo {order.client_id!r} finished {step!r} of round {order.round}, but the exchange "
+            "contains no answer.",
             next_step="Compare the exchange URLs of silo and coordinator.",
         )
-        # More than one where the step was asked again after a crash; any that is genuine serves.
+        # There may be several if the step was ordered again after a crash; any genuine one will do.
         for ref in self._listed(step, order):
             try:
                 return self._opened(step, order, ref)
@@ -87,19 +91,16 @@ class SiloAnswers:
         if ref.size > MAX_ANSWER_BYTES:
             raise ForgedAnswer(f"{ref.path} has {ref.size} bytes, at most {MAX_ANSWER_BYTES} are read.")
         silo = order.client_id
-        question = Question(silo, step, order.job.job_id, order.round, order.base.sha256)
+        context = AnswerContext(silo, step, order.job.job_id, order.round, order.base.sha256)
         data = self._exchange.get(ref)
-        body = open_sealed(data, question, self._trust.key_of(silo))
-        answer = _within_own_folder(answer_of_json(step, silo, body, time.perf_counter()), order)
-        return self._witnessing.heard(silo, data, body, answer)
+        body = open_sealed(data, context, self._trust.key_of(silo))
+        answer = answer_of_json(step, silo, body, time.perf_counter())
+        _require_own_folder(answer, order)
+        return self._witnesses.accept(silo, data, body, answer)
 
 
-def _within_own_folder(answer: Answer, order: ClientOrder) -> Answer:
-    """The answer, which names nothing that another silo wrote.
-
-    Raises:
-        ForgedAnswer: it does.
-    """
+def _require_own_folder(answer: Answer, order: ClientOrder) -> None:
+    """Raise `ForgedAnswer` if the answer names an update outside the silo's own folder."""
     if isinstance(answer, Delivery):
         folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)
         if answer.update.path != f"{folder}/{answer.update.sha256}.safetensors":
@@ -107,4 +108,3 @@ def _within_own_folder(answer: Answer, order: ClientOrder) -> Answer:
                 f"Silo {order.client_id!r} names {answer.update.path!r} as its update, "
                 f"expected one in {folder}."
             )
-    return answer

@@ -1,4 +1,4 @@
-"""The coordinator's store of the silos' public keys: one PEM file a silo."""
+"""The coordinator's store of the silos' public keys: one PEM file per silo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrustStore:
     home: Home
 
     def trust(self, name: str, public: Ed25519PublicKey, *, force: bool = False) -> str | None:
-        """Answers signed with this key are the silo's from now on.
+        """Trust this key: from now on it verifies the silo's answers.
 
         Args:
             name: of the silo.
@@ -35,15 +35,16 @@ class TrustStore:
             The id of the key that was replaced, or None.
 
         Raises:
-            InvalidInput: the silo has another key, another silo has this key, or the name is no client id.
+            InvalidInput: the silo has another key and `force` is false, another silo has this key, or the
+                name is not a client id.
         """
         file = self._file(name)
         for other, known in self.keys().items():
             if other != name and known == public:
                 raise InvalidInput(
-                    f"Key {key_id(public)} is that of silo {other!r}; with one key, {other!r} and {name!r} "
+                    f"Key {key_id(public)} belongs to silo {other!r}. If both had it, {other!r} and {name!r} "
                     "could answer for each other.",
-                    next_step=f"Let {name!r} enrol with a key pair of its own.",
+                    next_step=f"Have {name!r} enrol with its own key pair.",
                     silo=other,
                 )
         before = self.keys().get(name)
@@ -61,11 +62,11 @@ class TrustStore:
         return key_id(before)
 
     def key_of(self, name: str) -> Ed25519PublicKey:
-        """The silo's public key.
+        """Return the silo's public key.
 
         Raises:
-            NotFound: no key of it is trusted.
-            InvalidInput: the file holds none, or the name is no client id.
+            NotFound: no key of the silo is trusted.
+            InvalidInput: the file is not a public key, or the name is not a client id.
         """
         file = self._file(name)
         try:
@@ -73,16 +74,16 @@ class TrustStore:
         except FileNotFoundError as error:
             raise NotFound(
                 f"No key of silo {name!r} is trusted: {file} does not exist.",
-                next_step=f"Let the silo run fedrec silo enrol --name {name}, then run "
+                next_step=f"Have the silo run fedrec silo enrol --name {name}, then run "
                 f"fedrec trust {name} FILE with its public.pem.",
                 silo=name,
             ) from error
 
     def keys(self) -> dict[str, Ed25519PublicKey]:
-        """Silo -> its public key, in the order of the names.
+        """Return each silo's public key by name, sorted by name.
 
         Raises:
-            InvalidInput: a file holds none.
+            InvalidInput: a file is not a public key.
         """
         return {
             file.stem: read_public(file.read_bytes(), str(file))
@@ -90,13 +91,13 @@ class TrustStore:
         }
 
     def remove(self, name: str) -> str:
-        """No answer of the silo is accepted any more.
+        """Remove the silo's key, so that no answer of the silo is accepted any more.
 
         Returns:
-            The id of its key.
+            The id of the removed key.
 
         Raises:
-            NotFound: no key of it is trusted.
+            NotFound: no key of the silo is trusted.
         """
         removed = key_id(self.key_of(name))
         self._file(name).unlink()
@@ -112,9 +113,9 @@ class TrustStore:
 
     def _other_key(self, name: str, before: Ed25519PublicKey, now: Ed25519PublicKey) -> InvalidInput:
         return InvalidInput(
-            f"Silo {name!r} is trusted with key {key_id(before)}, and this is another: {key_id(now)}.",
-            next_step="Ask the silo's owner, by another way than this file came, whether the key was "
-            "changed; then repeat with --force.",
+            f"Silo {name!r} is trusted with key {key_id(before)}, but this file has key {key_id(now)}.",
+            next_step="Ask the silo's owner, through another channel than the one that brought this file, "
+            "whether the key was changed. Then repeat with --force.",
             silo=name,
             before=key_id(before),
             now=key_id(now),
@@ -122,18 +123,14 @@ class TrustStore:
 
 
 def require_silo_name(name: str) -> None:
-    """Nothing happens where the name can be a client id.
-
-    Raises:
-        InvalidInput: it cannot; it might even name a file elsewhere.
-    """
-    # Here, because it brings pandas along.
+    """Raise `InvalidInput` unless the name is a valid client id; another name could be a path elsewhere."""
+    # Imported here, because it imports pandas.
     from tasks.datasets.partition_reader import CLIENT_ID
 
     if not CLIENT_ID.fullmatch(name):
         raise InvalidInput(
-            f"{name!r} is no name of a silo.",
-            next_step="A name has lower-case letters, digits, dots, underscores and hyphens, and starts with "
-            "a letter, a digit or an underscore.",
+            f"{name!r} is not a valid silo name.",
+            next_step="Use lower-case letters, digits, dots, underscores and hyphens. Start with a letter, a "
+            "digit or an underscore.",
             name=name,
         )

@@ -49,12 +49,12 @@ def _catalog(home: Home, items: Path) -> Partition:
     if not is_vacant(folder):
         return open_partition(folder)
     none = np.empty(0, dtype=np.int64)
-    nobody: pd.Index[str] = pd.Index([], dtype="str")
+    no_users: pd.Index[str] = pd.Index([], dtype="str")
     return write_partition(
         folder,
         check_catalog(table),
-        Interactions(nobody, nobody, none, none, None, None),
-        pd.Series([], index=nobody, dtype="str"),
+        Interactions(no_users, no_users, none, none, None, None),
+        pd.Series([], index=no_users, dtype="str"),
         by="catalogue",
         sources={"items": table.sha256},
     )

@@ -1,4 +1,4 @@
-"""Makes a partition: splits interactions into one folder per client beside a shared item catalogue."""
+"""Makes a partition: splits interactions into one folder per client and a shared item catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a partition: one folder of interactions per client beside a shared item catalogue.
+"""Reads a partition: one folder of interactions per client and a shared item catalogue.
 
 No file's content is returned unless its SHA-256 equals that in the manifest, `partition.json`.
 """

@@ -1,4 +1,4 @@
-"""Models and updates as bytes: safetensors, whose reader can execute nothing."""
+"""Models and updates as bytes, in the safetensors format, whose reader executes no code."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from models.recommenders.families.registry import contribution_types, model_type
 
 _HEADER = "fedrec"
 _Group = TypeVar("_Group", bound=ArrayGroup)
-# Before the names of a server optimiser's arrays, which lie beside those of the items.
+# Prefix of the names of a server optimiser's arrays, which are in the same file as the items' arrays.
 _MOMENTS = "moments."
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
-    """Named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
-    # All facts share one metadata key, because safetensors writes several in no fixed order.
+    """Return named arrays and JSON facts as one safetensors file; equal input gives equal bytes."""
+    # All facts share one metadata key, because safetensors does not fix the order of several keys.
     header = {_HEADER: json.dumps(facts, sort_keys=True, allow_nan=False)}
     data: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header)
     return data
 
 
 def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and facts that `encode` wrote.
+    """Return the arrays and facts that `encode` wrote.
 
     Args:
         data: the file's bytes.
-        origin: what to call the file in an error.
+        origin: the file's name in error messages.
 
     Raises:
-        CorruptArtifact: the bytes are not such a file.
+        CorruptArtifact: `encode` did not write these bytes.
     """
     try:
         arrays = load(data)
@@ -55,7 +55,7 @@ def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, A
 
 
 def encode_model(model: GlobalModel) -> bytes:
-    """A global model as bytes. The job is no part of them: equal models have equal hashes."""
+    """Return a global model as bytes. They do not name the job, so that equal models have equal hashes."""
     facts = {"kind": "global_model", "round": model.round, "catalog_digest": model.catalog_digest}
     arrays = dict(model.items.named())
     if model.moments is not None:
@@ -64,7 +64,7 @@ def encode_model(model: GlobalModel) -> bytes:
 
 
 def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
-    """The global model that `encode_model` wrote.
+    """Return the global model that `encode_model` wrote.
 
     Raises:
         CorruptArtifact: the bytes are not a global model.
@@ -133,7 +133,7 @@ def _metric(total: object, weight: object) -> Metric:
 
 
 def _finite(value: object, what: str) -> float:
-    # Python's JSON reads NaN and infinities, which nothing after a merge could write again.
+    # Python's JSON parser accepts NaN and infinities, which cannot be written as JSON after the merge.
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"a {what} of {value!r}")
     return float(value)
@@ -153,7 +153,7 @@ def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray]
 
 
 class _Form:
-    """Turns what a wrong set of arrays or facts raises into `CorruptArtifact`."""
+    """Converts the exceptions that wrong arrays or facts raise to `CorruptArtifact`."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
@@ -164,5 +164,5 @@ class _Form:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OverflowError, FedrecError)):
             raise CorruptArtifact(
-                f"{self.origin} lacks a part or has one of a wrong form: {error}"
+                f"{self.origin} lacks a part, or a part has a wrong form: {error}"
             ) from error

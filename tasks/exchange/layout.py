@@ -1,4 +1,4 @@
-"""Where things lie in the exchange, below its root."""
+"""The folders of the exchange, relative to its root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def catalog_folder(job_id: str) -> str:
 
 
 def client_updates_folder(job_id: str, round_: int, client_id: str) -> str:
-    """Return the folder of the updates that a client of the coordinator's own machine makes in a round."""
+    """Return the folder of a client's updates of a round, for clients on the coordinator's machine."""
     return f"{job_id}/updates/{round_:06d}/{client_id}"
 
 
@@ -24,7 +24,7 @@ def silo_folder(silo: str) -> str:
 
 
 def silo_job_folder(silo: str, job_id: str) -> str:
-    """Return the folder of all that a silo sends in a job."""
+    """Return the folder of everything that a silo sends in a job."""
     return f"{silo_folder(silo)}/{job_id}"
 
 

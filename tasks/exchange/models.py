@@ -1,4 +1,4 @@
-"""Global models fetched from the exchange, each decoded once a process."""
+"""Global models from the exchange, each fetched and decoded once per process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tasks.exchange.codec import decode_model
 from tasks.exchange.store import ArtifactRef, Exchange
 
 
-# All clients of a round on one machine start from one model; a merge adds the next one.
+# All clients of a round on one machine start from the same model, and the merge adds the next one.
 @lru_cache(maxsize=4)
 def fetch_model(exchange_url: str, ref: ArtifactRef) -> GlobalModel:
-    """The model that `ref` names.
+    """Return the model that `ref` names.
 
     Raises:
-        CorruptArtifact: its bytes are missing, changed, or no model.
+        CorruptArtifact: its bytes are missing, were changed or are not a model.
     """
     return decode_model(Exchange(exchange_url).get(ref), f"The model {ref.path}")

@@ -1,7 +1,7 @@
-"""The exchange: where models go down to the clients and updates come up.
+"""The exchange: the storage through which clients get models and send updates.
 
-Any fsspec URL serves. Objects are named by their SHA-256, written once, and checked whenever they are read,
-so that neither side has to trust the storage between them.
+Any fsspec URL works. Objects are named by their SHA-256, written once and verified at each read, so that
+neither side has to trust the storage.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import fsspec
 
 from models.errors import CorruptArtifact
 
-# Object stores: a written object appears at once and whole, no folder has to be made, and a rename would be a
-# copy. Everywhere else an object is written under a temporary name and renamed.
+# In object stores a written object appears whole, folders need not be made, and a rename would copy. In all
+# other stores an object is written under a temporary name and then renamed.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "memory"})
 
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """What travels through Prefect in place of an array.
+    """A reference to an object, which travels through Prefect in place of the object's arrays.
 
     Attributes:
-        path: below the root of the exchange.
+        path: relative to the root of the exchange.
         sha256: of the object's bytes.
         size: in bytes.
     """
@@ -45,19 +45,19 @@ class Exchange:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # Listings are not kept: they would hide what another machine has written since.
+        # No listings cache: it would hide objects that another machine has written since.
         self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         protocol = self._files.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         self._stores_whole_objects = not names.isdisjoint(_OBJECT_STORES)
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
-        """`data` is stored below `folder`; equal bytes change nothing, or mend a damaged object."""
+        """Store `data` in `folder`; an intact object of equal bytes is kept, a damaged one replaced."""
         digest = hashlib.sha256(data).hexdigest()
         ref = ArtifactRef(path=f"{folder}/{digest}.safetensors", sha256=digest, size=len(data))
         target = self._at(ref.path)
         if not self._holds(ref):
-            # A reader never sees a part: the object appears under its name only when it is whole.
+            # The object appears under its name only when it is whole, so no reader sees a part.
             if self._stores_whole_objects:
                 self._files.pipe_file(target, data)
             else:
@@ -68,17 +68,17 @@ class Exchange:
         return ref
 
     def get(self, ref: ArtifactRef) -> bytes:
-        """The bytes that `ref` names.
+        """Return the bytes that `ref` names.
 
         Raises:
-            CorruptArtifact: they are missing, of another size, or of another SHA-256.
+            CorruptArtifact: they are missing, or have another size or SHA-256.
         """
         target = self._at(ref.path)
         try:
             size = self._files.size(target)
             if size != ref.size:
                 raise CorruptArtifact(f"{target} has {size} bytes, expected {ref.size}.", path=ref.path)
-            # No more than that, should it grow meanwhile. Of nothing S3 has no part.
+            # `end` limits the read in case the object grows meanwhile. S3 refuses a range of an empty object.
             data: bytes = self._files.cat_file(target, end=size) if size else b""
         except FileNotFoundError as error:
             raise CorruptArtifact(f"{target} is missing from the exchange.", path=ref.path) from error
@@ -89,32 +89,32 @@ class Exchange:
             )
         return data
 
-    def listed(self, folder: str, at_most: int = 20) -> list[ArtifactRef]:
-        """The objects that lie in `folder` now, by name; of other files there nothing is said.
+    def listed(self, folder: str, limit: int = 20) -> list[ArtifactRef]:
+        """Return the objects in `folder`, sorted by name; other files are ignored.
 
         Args:
-            folder: below the root.
-            at_most: more than that are not even looked at, because anybody may write there.
+            folder: relative to the root.
+            limit: only the first `limit` files are examined, because anyone may write many files there.
         """
         try:
             found = self._files.ls(self._at(folder), detail=True)
         except FileNotFoundError:
             return []
         refs = []
-        for entry in sorted(found, key=lambda each: str(each["name"]))[:at_most]:
+        for entry in sorted(found, key=lambda each: str(each["name"]))[:limit]:
             name, dot, ending = str(entry["name"]).rpartition("/")[2].partition(".")
             if dot and ending == "safetensors" and entry["type"] == "file":
                 refs.append(ArtifactRef(f"{folder}/{name}.{ending}", name, int(entry["size"])))
         return refs
 
     def remove(self, folder: str) -> None:
-        """Nothing is left below `folder`."""
+        """Delete everything in `folder`."""
         if self._files.exists(self._at(folder)):
             self._files.rm(self._at(folder), recursive=True)
 
     @contextlib.contextmanager
     def _temporary(self, target: str) -> Iterator[str]:
-        """A name beside `target`; where the block fails, as on a full disk, nothing is left there."""
+        """Yield a temporary name in the folder of `target`; deletes that file if the block raises."""
         name = f"{target}.{uuid.uuid4().hex}.part"
         try:
             yield name
@@ -126,7 +126,7 @@ class Exchange:
     def _holds(self, ref: ArtifactRef) -> bool:
         try:
             self.get(ref)
-        # An account that may write but neither read nor list is told nothing about what is there.
+        # An account may have the right to write but not to read or list.
         except (CorruptArtifact, PermissionError):
             return False
         return True

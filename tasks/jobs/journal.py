@@ -54,12 +54,12 @@ class Journal:
 
     @property
     def job_id(self) -> str:
-        """The job's id."""
+        """Return the job's id."""
         return self.folder.name
 
     @property
     def token(self) -> int:
-        """The lease's token, which grows with every process that works on the job; 0 for a reader."""
+        """Return the lease's token, which grows with every process that works on the job; 0 for a reader."""
         return self.lease.token if self.lease else 0
 
     def guarded(self) -> contextlib.AbstractContextManager[None]:
@@ -72,7 +72,7 @@ class Journal:
 
     @functools.cached_property
     def opening(self) -> JobOpening:
-        """What the job was opened with; never changes."""
+        """Return what the job was opened with; it never changes."""
         return _read(self.folder / "job.json", JobOpening.of_json)
 
     def result(self) -> JobResult | None:

@@ -1,12 +1,13 @@
 """Who works on a job: a lease whose token grows with every holder, so that an old one can be fenced off.
 
-The holder keeps a file lock, which its death releases at once, and touches that file at every beat. One that
-lives but does not beat was stopped, or its machine was; the next process may take the job over then. It may
-wake up in the middle of anything. Therefore whatever it writes to the job it writes within `guarded`, which
+The holder keeps a file lock, which its death releases at once, and touches that file at every beat. A holder
+that lives but does not beat was stopped, or its machine was. Then the next process may take the job over. The
+old holder may wake up in the middle of anything. Therefore it writes to the job only within `guarded`, which
 compares its token under a lock that a take-over needs as well (the fencing token of Kleppmann, "How to do
 distributed locking", 2016).
 
-Nobody compares the clocks of two processes: whether a holder beats is watched, by the watcher's own clock.
+The clocks of two processes are never compared: a waiting process judges by its own clock whether a holder
+beats.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ class Lease:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """While the block runs nobody takes the job over, and nobody had before.
+        """Keep every other process from taking the job over while the block runs.
 
         Raises:
-            LeaseLost: somebody had.
+            LeaseLost: another process has taken it over already.
         """
         with self._door:
             newest = newest_token(self._job)
@@ -69,20 +70,20 @@ class Lease:
             yield
 
     def release(self) -> None:
-        """The job is free at once."""
+        """Set the job free at once."""
         self._over.set()
         self._beating.join()
         self._life.release()
 
     def _beat(self) -> None:
         while not self._over.wait(self._lease_s / _BEATS):
-            # Gone once another has taken over; whoever works here finds out when it wants to write.
+            # Gone once another process has taken over; this one finds out when it wants to write.
             with contextlib.suppress(FileNotFoundError):
                 os.utime(_life_of(self._job, self.token))
 
 
 def take(job: Path, lease_s: float = DEFAULT_S) -> Lease:
-    """The lease of a job, for this process; waits up to `lease_s` for a holder that lives but does not beat.
+    """Take a job's lease for this process; wait up to `lease_s` for a holder that lives but does not beat.
 
     Args:
         job: the job's folder.
@@ -110,7 +111,7 @@ def take(job: Path, lease_s: float = DEFAULT_S) -> Lease:
 
 @contextlib.contextmanager
 def left_behind(job: Path) -> Iterator[bool]:
-    """Whether nobody holds the job's lease, which stays so while the block runs."""
+    """Yield whether no process holds the job's lease; none can take it while the block runs."""
     try:
         with FileLock(job / ".lock").acquire(timeout=0):
             newest = newest_token(job)
@@ -120,7 +121,7 @@ def left_behind(job: Path) -> Iterator[bool]:
 
 
 def newest_token(job: Path) -> int:
-    """The newest holder's token; 0 where there never was one."""
+    """Return the newest holder's token; 0 where there never was one."""
     return max((int(path.stem) for path in _folder(job).glob("[0-9]*.lock")), default=0)
 
 

@@ -22,7 +22,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def measure(self, activity: str) -> Iterator[None]:
-        """The wall time inside the block counts for `activity`."""
+        """Add the wall time of the block to `activity`."""
         before = time.perf_counter()
         try:
             yield
@@ -30,22 +30,22 @@ class Stopwatch:
             self.add(activity, time.perf_counter() - before)
 
     def add(self, activity: str, seconds: float) -> None:
-        """`seconds` more count for `activity`."""
+        """Add seconds to `activity`."""
         self.seconds[activity] = self.seconds.get(activity, 0.0) + seconds
 
     def add_all(self, other: Stopwatch) -> None:
-        """All of `other` counts here too."""
+        """Add all of another stopwatch's seconds."""
         for activity, seconds in other.seconds.items():
             self.add(activity, seconds)
 
     @property
     def elapsed(self) -> float:
-        """Wall seconds since the start."""
+        """Return the wall seconds since the start."""
         return time.perf_counter() - self.started
 
 
 def busy_seconds(spans: list[tuple[float, float]]) -> float:
-    """Wall seconds during which at least one of the (start, end) spans was under way.
+    """Return the wall seconds during which at least one of the (start, end) spans was under way.
 
     Clients overlap; the sum of their times would exceed the wall time they took.
     """
@@ -58,6 +58,6 @@ def busy_seconds(spans: list[tuple[float, float]]) -> float:
 
 
 def share_of_wall_time(wall: float, *busy: float) -> tuple[float, ...]:
-    """`wall` seconds divided in proportion to the thread seconds of kinds of work that ran at one time."""
+    """Divide wall seconds in proportion to the thread seconds of kinds of work that ran at one time."""
     together = sum(busy)
     return tuple(wall * each / together if together else 0.0 for each in busy)

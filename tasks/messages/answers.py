@@ -1,18 +1,19 @@
-"""What clients answer, and the JSON form in which it crosses a border."""
+"""Clients' answers, and the JSON form in which they cross a border."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from models.errors import InvalidInput
-from models.kernel.metric import Metric, as_json
+from models.kernel.metric import Metric
 from models.ledger.head import Head
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count, number
+from tasks.messages.record import JsonObject, as_json_object, as_json_value
 from tasks.messages.steps import Step
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -20,7 +21,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Checked:
-    """What a client says of its data, without showing them.
+    """Facts about a client's data, which do not show the data.
 
     Attributes:
         outcome: of the interactions contract.
@@ -39,7 +40,7 @@ class Delivery:
     """A client's answer to an order.
 
     Attributes:
-        client_id: who answers.
+        client_id: of the client that answers.
         update: where its update lies.
         started, ended: of the work, on the clock of `time.perf_counter`.
         lightfm_s: CPU seconds inside LightFM.
@@ -63,7 +64,7 @@ class ClientEvaluation:
     Attributes:
         client_id: whose.
         metrics: of the federated model.
-        alone: of a model trained on this client's data only; empty where it was not asked for.
+        alone: of a model trained on this client's data only; empty where it was not ordered.
         benefit: sums of the paired differences in what a case is worth (see `Judged`), federated minus alone;
             empty likewise.
         choice: the same over the validation cases, by which one of the two is offered; empty likewise.
@@ -84,8 +85,8 @@ class ClientEvaluation:
 Answer = Checked | Delivery | ClientEvaluation
 
 
-def answer_as_json(answer: Answer) -> dict[str, Any]:
-    """A client's answer as JSON values: durations instead of one machine's clock."""
+def answer_as_json(answer: Answer) -> JsonObject:
+    """Return a client's answer as JSON values, with durations instead of one machine's clock."""
     if isinstance(answer, Checked):
         return {
             "outcome": answer.outcome.to_json(),
@@ -95,32 +96,32 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
         }
     if isinstance(answer, Delivery):
         return {
-            "update": asdict(answer.update),
+            "update": as_json_object(answer.update),
             "seconds": answer.ended - answer.started,
             "lightfm_s": answer.lightfm_s,
             "transfer_s": answer.transfer_s,
         }
     return {
-        "metrics": as_json(answer.metrics),
-        "alone": as_json(answer.alone),
-        "benefit": as_json(answer.benefit),
-        "choice": as_json(answer.choice),
+        "metrics": as_json_value(answer.metrics),
+        "alone": as_json_value(answer.alone),
+        "benefit": as_json_value(answer.benefit),
+        "choice": as_json_value(answer.choice),
         "seconds": answer.ended - answer.started,
         "alone_s": answer.alone_s,
     }
 
 
 def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received: float) -> Answer:
-    """The answer that `answer_as_json` wrote.
+    """Return the answer that `answer_as_json` wrote.
 
     Args:
-        step: what was asked.
-        client_id: who answers.
+        step: what was ordered.
+        client_id: of the client that answers.
         body: the JSON values, whose signature was verified.
         received: when it was received, on the clock of `time.perf_counter`; the work is taken to end then.
 
     Raises:
-        InvalidInput: it is not such an answer.
+        InvalidInput: the values are not such an answer.
     """
     try:
         if step == "check":
@@ -131,7 +132,7 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
             update = ArtifactRef(**body["update"])
             count(update.size)
             if not SHA256.fullmatch(update.sha256):
-                raise ValueError(f"{update.sha256!r} is no SHA-256")
+                raise ValueError(f"{update.sha256!r} is not a SHA-256")
             lightfm_s, transfer_s = number(body["lightfm_s"]), number(body["transfer_s"])
             return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
         metrics, alone, benefit, choice = (

@@ -45,22 +45,22 @@ class JobOpening(Record):
 
     @property
     def name(self) -> str:
-        """The configuration's name, which is the experiment's in MLflow."""
+        """Return the configuration's name, which is the experiment's in MLflow."""
         return self._text("name")
 
     @property
     def model_name(self) -> str:
-        """The registered model that rounds become versions of."""
+        """Return the registered model that rounds become versions of."""
         return self._text("model_name")
 
     @property
     def family(self) -> str:
-        """Which family of models the job trains."""
+        """Return which family of models the job trains."""
         return self._text("train", "family")
 
     @property
     def exchange_url(self) -> str | None:
-        """Where models and updates travel; None for the exchange of the coordinator's home."""
+        """Return where models and updates travel; None for the exchange of the coordinator's home."""
         url = self._setting("runner", "exchange")
         return None if url is None else str(url)
 

@@ -9,7 +9,7 @@ def number(value: Any) -> float:
     """Return a JSON number.
 
     Raises:
-        TypeError: the value is no number.
+        TypeError: the value is not a number.
     """
     # float() alone would take the text "nan".
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -21,7 +21,7 @@ def count(value: Any) -> int:
     """Return a JSON integer of at least 0.
 
     Raises:
-        TypeError: the value is none.
+        TypeError: the value is not such an integer.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise TypeError(f"{value!r} is no count")

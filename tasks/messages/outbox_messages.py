@@ -13,6 +13,9 @@ from tasks.messages.job_result import JobResult
 from tasks.messages.record import JsonObject, Record
 from tasks.messages.round_record import EvaluatedRound, TrackedRound
 
+# What a user can do about a message that cannot be read.
+NEXT_STEP = "Remove the file: what it says is then missing in MLflow and stays in the job's journal."
+
 Table = Sequence[Mapping[str, JsonValue]]
 
 
@@ -121,6 +124,3 @@ def message_of_json(value: object, origin: str) -> OutboxMessage:
             next_step=NEXT_STEP,
         )
     return _KINDS[kind].of_json(value.get("content"), origin, NEXT_STEP)
-
-
-NEXT_STEP = "Remove the file: what it says is then missing in MLflow and stays in the job's journal."

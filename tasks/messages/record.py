@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, JsonValue]
 
 _MOST_FAULTS = 3
+_OTHER_VERSION = "Use the version of fedrec that wrote it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,10 @@ class Record:
             # From text, because only there lists stand for tuples while every other type is held strictly.
             read: Self = _adapter(cls).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            raise CorruptArtifact(f"{origin} {_faults(error)}.", next_step=next_step) from error
+            other_version = any(each["loc"][-1:] == ("format",) for each in error.errors())
+            raise CorruptArtifact(
+                f"{origin} {_faults(error)}.", next_step=_OTHER_VERSION if other_version else next_step
+            ) from error
         return read
 
 
@@ -74,8 +78,10 @@ def as_json_value(value: object) -> JsonValue:
     if is_dataclass(value) and not isinstance(value, type):
         return as_json_object(value)
     if isinstance(value, Mapping):
-        return {str(name): as_json_value(each) for name, each in value.items()}
-    if value is None or isinstance(value, str | bool | int | float):
+        return {_text(str(name)): as_json_value(each) for name, each in value.items()}
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Sequence):
         return [as_json_value(each) for each in value]
@@ -85,6 +91,11 @@ def as_json_value(value: object) -> JsonValue:
 def as_json_object(value: DataclassInstance) -> JsonObject:
     """Return a dataclass as one JSON object, without a format."""
     return {each.name: as_json_value(getattr(value, each.name)) for each in fields(value)}
+
+
+def _text(value: str) -> str:
+    """Return the text with "?" for half a surrogate pair: a silo may send one, and readers refuse it."""
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 # Building an adapter takes milliseconds, so that each is built once.
@@ -108,6 +119,8 @@ def _faults(error: ValidationError) -> str:
 
 
 def _fault(part: str, kind: str, message: str, given: object) -> str:
+    if not part:
+        return f"is not a record: {message[:1].lower()}{message[1:]}"
     if kind == "missing":
         return f"lacks {part!r}"
     if part.rpartition(".")[2] == "format":

@@ -77,7 +77,7 @@ class RoundRecord(Record):
 
     @property
     def model(self) -> ArtifactRef:
-        """Where the round's model lies."""
+        """Return where the round's model lies."""
         return ArtifactRef(self.model_path, self.model_sha256, self.model_bytes)
 
     def with_evaluation(self, evaluation: RoundEvaluation | None) -> EvaluatedRound:
@@ -102,7 +102,7 @@ class EvaluatedRound(RoundRecord):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the record's content, which the registry promises."""
+        """Return the SHA-256 of the record's content, which the registry promises."""
         return record_digest(self.to_json())
 
 

@@ -1,4 +1,4 @@
-"""What a silo signed about its egress ledger."""
+"""A signed statement of a silo about its egress ledger."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.ledger.head import Head
+from tasks.messages.record import JsonObject
 
 
 @dataclass(frozen=True)
-class Signed:
-    """What a silo signed about its ledger.
+class SignedHead:
+    """A head of a silo's egress ledger, and the signed answer that carried it.
 
     Attributes:
-        head: of the ledger before the answer left that carries it.
-        answer: SHA-256 of that answer.
+        head: of the ledger just before that answer left.
+        answer: SHA-256 of the answer.
     """
 
     head: Head
     answer: str
 
-    def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
+    def as_json(self) -> JsonObject:
+        """Return the head and the answer as JSON values."""
         return {**vars(self.head), "answer": self.answer}
 
     @classmethod
-    def of_json(cls, value: Mapping[str, Any]) -> Signed:
-        """What `as_json` wrote.
+    def of_json(cls, value: Mapping[str, Any]) -> SignedHead:
+        """Return the signed head that `as_json` wrote.
 
         Raises:
             InvalidInput: the value is something else.

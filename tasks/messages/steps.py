@@ -1,4 +1,4 @@
-"""The steps that a client can be asked for, and the JSON form of an order for one."""
+"""The steps that a client can do, and the JSON form of an order for one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from models.recommenders.families.registry import spec_of
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
-from tasks.messages.signed_head import Signed
+from tasks.messages.record import JsonObject
+from tasks.messages.signed_head import SignedHead
 
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 Step = Literal["check", "train", "evaluate", "compare"]
@@ -22,7 +23,7 @@ Step = Literal["check", "train", "evaluate", "compare"]
 
 @dataclass(frozen=True)
 class StepOrder:
-    """One step asked of one client.
+    """An order to one client to do one step.
 
     Attributes:
         step: what to do.
@@ -36,18 +37,18 @@ class StepOrder:
     order: ClientOrder
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """The order as JSON values."""
+    def as_json(self) -> JsonObject:
+        """Return the order as JSON values."""
         order = asdict(self.order)
         order["job"]["postprocessors"] = [values_of(each) for each in self.order.job.postprocessors]
         return {"step": self.step, "order": order, "arguments": dict(self.arguments)}
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> StepOrder:
-        """The order that `as_json` wrote.
+        """Return the order that `as_json` wrote.
 
         Raises:
-            InvalidInput: it is not one.
+            InvalidInput: the value is not an order.
         """
         try:
             order = value["order"]
@@ -59,7 +60,7 @@ class StepOrder:
             earlier = order["start"]["job_id"]
             for job_id in (job["job_id"], *(() if earlier is None else (earlier,))):
                 if not JOB_ID.fullmatch(job_id):
-                    raise InvalidInput(f"{job_id!r} is no job's id; a silo names folders by it.")
+                    raise InvalidInput(f"{job_id!r} is not a job's id; a silo names folders by it.")
             count(order["round"])
             count(job["cohort"])
             postprocessors = tuple(postprocessor_of(each) for each in job["postprocessors"])
@@ -80,14 +81,14 @@ class StepOrder:
 
     @property
     def limits(self) -> InteractionLimits:
-        """Of the interactions contract (step "check")."""
+        """Return the limits of the interactions contract (step "check")."""
         return InteractionLimits(**self.arguments["limits"])
 
     @property
-    def witnessed(self) -> Signed | None:
-        """What the silo signed of its egress ledger last; None where the coordinator knows of nothing.
+    def witnessed(self) -> SignedHead | None:
+        """Return the newest head that the silo signed, or None if the coordinator knows none.
 
         Raises:
             InvalidInput: what was given is something else.
         """
-        return Signed.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
+        return SignedHead.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None

@@ -1,1 +1,1 @@
-"""Prefect's API: deployments, logs, runs and patience with its server."""
+"""Prefect's API: deployments, logs, runs and retries while its server is away."""

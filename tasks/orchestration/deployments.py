@@ -1,11 +1,12 @@
-"""Deployments, work pools and the automation against crashed runs, in Prefect's API.
+"""Deployments, work pools and the automation that detects crashed runs, in Prefect's API.
 
-Why Prefect's client and not `prefect deploy` (3.9.1): that command stops at the first failure, ignores keys
-it does not know, wants its work pools made beforehand, never says what would change, and fixes `{{ $NAME }}`
-of a pull step to the environment of whoever deploys. `RunnerDeployment.apply` is meant for `serve`, and its
-update removes no schedule unless a setting asks for it, and empties no field. Here one POST a deployment,
-which Prefect takes in one transaction and as a replacement of what is there, makes all of it true or none;
-pull steps are handed over as they stand, so that each worker resolves them in its own environment.
+This module uses Prefect's client instead of `prefect deploy` (3.9.1). That command stops at the first
+failure, ignores unknown keys, needs existing work pools, cannot show what would change, and resolves `{{
+$NAME }}` of a pull step in the environment of the person who deploys. `RunnerDeployment.apply` is meant for
+`serve`; its update empties no field, and removes schedules only where a setting allows it. Here each
+deployment is one POST. Prefect handles it in one transaction as a replacement of the existing deployment, so
+that it applies completely or not at all. Pull steps are sent unchanged, so that each worker resolves them in
+its own environment.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.events.schemas.automations import AutomationCore
 
-# Prefect allows no less than 30 s between heartbeats, and takes 180 s where nobody says otherwise.
+# Prefect requires at least 30 s between heartbeats; its default is 180 s.
 HEARTBEAT_S = 30
 HEARTBEAT_SETTING = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 MISSED_HEARTBEATS = 3
 
-# Names of the states in which a run's process has nothing more to tell. "Refused" and "Stopped" are fedrec's
-# own names of Completed; a name that is missing here costs one refused state change, since Prefect lets no
-# automation change a run that has ended.
+# Names of the states after which a run's process sends no heartbeat. "Refused" and "Stopped" are fedrec's own
+# names of Completed. A name that is missing here causes one refused state change, because in Prefect no
+# automation can change a run that has ended.
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut", "Suspended", "Refused", "Stopped")
 
 _PAGE = 200
@@ -40,13 +41,13 @@ _PAGE = 200
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a deployment runs by itself.
+    """A schedule of a deployment.
 
     Attributes:
         slug: its name within the deployment.
         cron: five fields.
         timezone: an IANA name, such as Europe/Berlin.
-        active: whether it makes runs; None keeps what Prefect has, and is off at first.
+        active: whether it makes runs. None keeps Prefect's value; a new schedule is then off.
     """
 
     slug: str
@@ -57,20 +58,20 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment as the file describes it, or as Prefect has it; all values are JSON.
+    """A deployment as the file declares it or as Prefect has it; all values are JSON.
 
     Attributes:
-        flow_name: of the flow, which is the first part of the full name.
-        name: the second part.
+        flow_name: name of the flow, the first part of the full name.
+        name: the second part of the full name.
         entrypoint: the flow's module path.
         description: shown in Prefect's UI.
         tags: sorted.
-        work_pool: whose worker runs it.
-        job_variables: how that worker starts it.
-        concurrency_limit: runs at once; None for any number.
-        collision_strategy: what a run beyond the limit does: ENQUEUE or CANCEL_NEW.
+        work_pool: name of the pool whose worker runs it.
+        job_variables: how that worker starts a run.
+        concurrency_limit: greatest number of simultaneous runs; None for no limit.
+        collision_strategy: what happens to a run beyond the limit: ENQUEUE or CANCEL_NEW.
         schedules: by slug.
-        parameters: given to each run.
+        parameters: of each run.
         parameter_schema: the form in the UI, an OpenAPI schema.
         pull_steps: what a worker does before a run.
     """
@@ -91,16 +92,16 @@ class Deployment:
 
     @property
     def full_name(self) -> str:
-        """As Prefect writes it: flow/deployment."""
+        """The name in Prefect's notation: flow/deployment."""
         return f"{self.flow_name}/{self.name}"
 
 
 @contextlib.contextmanager
 def connected(api_url: str | None) -> Iterator[SyncPrefectClient]:
-    """A client of Prefect's API that answers.
+    """Yield a client of Prefect's API after checking that the API responds.
 
     Args:
-        api_url: of the API; Prefect's own settings by default.
+        api_url: address of the API; by default the one in Prefect's settings.
 
     Raises:
         FedrecError: no API is configured, or it does not answer.
@@ -110,26 +111,26 @@ def connected(api_url: str | None) -> Iterator[SyncPrefectClient]:
 
     url = api_url or get_current_settings().api.url
     if not url:
-        # Prefect would start a server for the time of this command, whose deployments no worker ever sees.
+        # Prefect would start a server for the time of this command, and no worker would see its deployments.
         raise FedrecError(
-            "No Prefect API is named to deploy to.",
-            next_step="Start one with make ui, then name it with --api-url http://127.0.0.1:4200/api or in "
-            "PREFECT_API_URL.",
+            "The address of Prefect's API is not configured.",
+            next_step="Start a server with make ui, then set its address with --api-url "
+            "http://127.0.0.1:4200/api or in PREFECT_API_URL.",
         )
     with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
         fault = client.api_healthcheck() or _other_service(client)
         if fault is not None:
             raise FedrecError(
                 f"Prefect's API at {url} does not answer: {fault or type(fault).__name__}.",
-                next_step="Check the address and that the server runs (make ui), then deploy again; nothing "
-                "was changed.",
+                next_step="Nothing was changed. Check the address and that the server runs (make ui), then "
+                "deploy again.",
                 api_url=url,
             )
         yield client
 
 
 def read_deployments(client: SyncPrefectClient) -> dict[str, tuple[UUID, Deployment]]:
-    """All deployments that Prefect has, as full name -> (id, deployment)."""
+    """Return all deployments of Prefect, as full name -> (id, deployment)."""
     flows = {}
     found: dict[str, tuple[UUID, Deployment]] = {}
     while page := client.read_deployments(limit=_PAGE, offset=len(found)):
@@ -142,7 +143,7 @@ def read_deployments(client: SyncPrefectClient) -> dict[str, tuple[UUID, Deploym
 
 
 def put_deployment(client: SyncPrefectClient, deployment: Deployment) -> UUID:
-    """Prefect has this deployment, whole and as it stands here; returns its id."""
+    """Create this deployment in Prefect, or replace the one of this name; returns its id."""
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
     from prefect.client.schemas.schedules import CronSchedule
@@ -176,12 +177,12 @@ def put_deployment(client: SyncPrefectClient, deployment: Deployment) -> UUID:
 
 
 def remove_deployment(client: SyncPrefectClient, deployment_id: UUID) -> None:
-    """Prefect has no such deployment; the records of its past runs stay."""
+    """Delete a deployment from Prefect; the records of its past runs stay."""
     client.delete_deployment(deployment_id)
 
 
 def read_pools(client: SyncPrefectClient) -> dict[str, tuple[str, ...]]:
-    """All work pools, as name -> names of the job variables they take."""
+    """Return all work pools, as name -> names of the job variables that they accept."""
     pools: list[WorkPool] = []
     while page := client.read_work_pools(limit=_PAGE, offset=len(pools)):
         pools += page
@@ -189,14 +190,14 @@ def read_pools(client: SyncPrefectClient) -> dict[str, tuple[str, ...]]:
 
 
 def new_pool_variables() -> tuple[str, ...]:
-    """Names of the job variables that a pool of `create_pool` takes."""
+    """Return the names of the job variables that a pool made by `create_pool` accepts."""
     from prefect.workers.process import ProcessWorker
 
     return _variables(ProcessWorker.get_default_base_job_template())
 
 
 def create_pool(client: SyncPrefectClient, name: str) -> None:
-    """There is a work pool of this name, whose workers start runs as processes."""
+    """Create a work pool of this name, whose workers start runs as processes."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.workers.process import ProcessWorker
 
@@ -205,11 +206,11 @@ def create_pool(client: SyncPrefectClient, name: str) -> None:
 
 
 def crash_detection(mark: str, within: timedelta | None = None) -> AutomationCore:
-    """The automation that calls a run CRASHED once its heartbeats stay away.
+    """Return the automation that sets a run to CRASHED when its heartbeats stop.
 
     Args:
-        mark: only runs with this tag, which they have from their deployment.
-        within: how long a heartbeat may stay away; three heartbeats by default.
+        mark: the automation covers only runs with this tag, which they get from their deployment.
+        within: how long a heartbeat may be missing; by default the time of three heartbeats.
     """
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
@@ -220,11 +221,11 @@ def crash_detection(mark: str, within: timedelta | None = None) -> AutomationCor
     within = within or timedelta(seconds=MISSED_HEARTBEATS * HEARTBEAT_S)
     return AutomationCore(
         name=f"{mark}: crashed runs",
-        description="Calls a run CRASHED whose process gives no sign of life; made by fedrec deploy.",
+        description="Sets a run to CRASHED when its heartbeats stop; made by fedrec deploy.",
         tags=[mark],
         trigger=EventTrigger(
             after={heartbeat},
-            # Not prefect.flow-run.*: a run that dies right after another change of state would go unseen.
+            # Not prefect.flow-run.*, which would miss a run that dies right after another change of state.
             expect={heartbeat, *(f"prefect.flow-run.{name}" for name in _ENDS)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             match_related=ResourceSpecification(
@@ -238,14 +239,14 @@ def crash_detection(mark: str, within: timedelta | None = None) -> AutomationCor
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"No heartbeat for {within.total_seconds():.0f} s; its process is taken for dead.",
+                message=f"No heartbeat for {within.total_seconds():.0f} s; its process probably died.",
             )
         ],
     )
 
 
 def find_automation(client: SyncPrefectClient, wanted: AutomationCore) -> tuple[UUID | None, bool]:
-    """(id of the automation of that name, whether it is as wanted); that it is switched on is not asked."""
+    """Return (id of the automation of that name, whether it equals `wanted`); ignores whether it is on."""
     for found in client.read_automations_by_name(wanted.name):
         same = _automation(found) == _automation(wanted)
         return found.id, same
@@ -253,7 +254,7 @@ def find_automation(client: SyncPrefectClient, wanted: AutomationCore) -> tuple[
 
 
 def put_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Prefect has this automation, once; switched off by hand it stays off."""
+    """Create or update this automation in Prefect; one that was switched off by hand stays off."""
     known = client.read_automations_by_name(wanted.name)
     if known:
         client.update_automation(known[0].id, wanted.model_copy(update={"enabled": known[0].enabled}))
@@ -262,7 +263,7 @@ def put_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """What Prefect's API said in refusing, without the whole request that its error repeats."""
+    """Return the reason why Prefect's API refused, without the request that its error repeats."""
     response = getattr(getattr(error, "http_exc", error), "response", None)
     if response is None:
         return str(error) or type(error).__name__
@@ -274,11 +275,11 @@ def reason_of(error: Exception) -> str:
 
 
 def _other_service(client: SyncPrefectClient) -> ValueError | None:
-    """What is wrong with an address that answers, but not as Prefect's API, such as that of its UI."""
+    """Return an error if another service than Prefect's API answers at the address, such as its UI."""
     try:
         client.api_version()
     except ValueError:
-        return ValueError("it answers, but not as Prefect's API, whose address ends in /api")
+        return ValueError("another service answers there; the address of Prefect's API ends in /api")
     return None
 
 
@@ -314,7 +315,7 @@ def _variables(template: Mapping[str, Any]) -> tuple[str, ...]:
 def _automation(one: AutomationCore) -> dict[str, Any]:
     compared = {"name", "description", "tags", "trigger", "actions"}
     dumped = one.model_dump(mode="json", include=compared)
-    # Sets have no order, also as JSON, and ids differ between equal triggers.
+    # The order of sets is not fixed in JSON either, and equal triggers have different ids.
     for key in ("after", "expect", "for_each"):
         dumped["trigger"][key] = sorted(dumped["trigger"][key])
     dumped["trigger"].pop("id", None)

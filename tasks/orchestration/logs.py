@@ -1,4 +1,4 @@
-"""Prefect's log, without a stack trace for what fedrec refuses on purpose."""
+"""A filter for Prefect's log, which removes stack traces of fedrec's own errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class _OwnErrors(logging.Filter):
-    """Drops Prefect's report of a `FedrecError`, because whoever called the flow or the task reports it.
+    """Drops Prefect's report of a `FedrecError`, because the caller of the flow or task reports the error.
 
     The error stays in Prefect's records, as the message of the failed run's state.
     """
@@ -21,7 +21,7 @@ class _OwnErrors(logging.Filter):
 
 
 def report_own_errors_once() -> None:
-    """A `FedrecError` in a flow or task of this process is told by fedrec alone, in one message."""
+    """Filter Prefect's loggers of this process, so that only fedrec reports a `FedrecError`."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, _OwnErrors) for each in logger.filters):

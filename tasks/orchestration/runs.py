@@ -1,7 +1,7 @@
-"""Prefect's records of our runs: complete before its server stops, and true after a crash.
+"""Keeps Prefect's records of our runs complete when its server stops, and correct after a crash.
 
-Without `PREFECT_API_URL` Prefect starts a server of its own for the time of one command, as a child process.
-A killed command leaves that server behind, and its flow run RUNNING; the next command ends both.
+Without `PREFECT_API_URL` Prefect starts a server as a child process for the time of one command. A killed
+command leaves that server running and its flow run in state RUNNING; the next command ends both.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ from prefect.states import Cancelled, Crashed
 from tasks.local.atomic import write_atomically
 
 _SERVER = "prefect.server.api.server:create_app"
-# The server writes task runs down once a second (`tasks.local.environment`).
-_WRITTEN_DOWN_S = 1.2
+# The server stores task runs once a second (`tasks.local.environment`).
+_STORED_S = 1.2
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
 
 
 def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
-    """All task runs of the flow run stand in Prefect's database as ended, or the time is over.
+    """Wait until Prefect's database has all task runs of the flow run as ended, or until the timeout.
 
-    Prefect records task runs behind the flow's back; stopping its server at once would lose the last ones.
+    Prefect records task runs in the background; stopping its server at once would lose the last ones.
     """
-    give_up = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s
     quiet = 0
     with get_client(sync_client=True) as client:
-        # Twice in a row, because an event may still wait to be written down.
-        while quiet < 2 and time.monotonic() < give_up:  # noqa: PLR2004
+        # Twice in a row, because an event may still wait to be stored.
+        while quiet < 2 and time.monotonic() < deadline:  # noqa: PLR2004
             found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
             quiet = 0 if found else quiet + 1
-            time.sleep(_WRITTEN_DOWN_S / 2)
+            time.sleep(_STORED_S / 2)
 
 
-def give_up_tasks(task_run_ids: Iterable[UUID]) -> None:
-    """Task runs that never answered, and are not waited for, are CANCELLED in Prefect's records."""
-    left: State = Cancelled(message="It missed its deadline and was left behind.")
+def cancel_tasks(task_run_ids: Iterable[UUID]) -> None:
+    """Set task runs that missed their deadline to CANCELLED in Prefect's records."""
+    cancelled: State = Cancelled(message="It missed its deadline, and the job ended without it.")
     with get_client(sync_client=True) as client:
         for task_run_id in task_run_ids:
             with contextlib.suppress(ObjectNotFound):
-                client.set_task_run_state(task_run_id, left, force=True)
+                client.set_task_run_state(task_run_id, cancelled, force=True)
 
 
 def note_own_run(folder: Path, flow_run_id: str) -> None:
-    """The flow run is written down as this process's, to be ended after a crash."""
+    """Write a note that the flow run belongs to this process, so that it can be ended after a crash."""
     _note(folder / f"{flow_run_id}.json", psutil.Process())
 
 
 def end_orphaned_runs(folder: Path) -> None:
-    """No flow run that was written down is running any more in Prefect's records once its process is gone."""
+    """Set each noted flow run whose process is gone to CRASHED in Prefect's records."""
     for note in folder.glob("*.json"):
         if _noted(note) is None:
             _mark_crashed(note.stem)
@@ -73,36 +73,36 @@ def end_orphaned_runs(folder: Path) -> None:
 
 
 def note_own_server(folder: Path) -> None:
-    """The server that Prefect started for this process is written down, to be ended after a crash."""
+    """Write a note about the server that Prefect started for this process, to end it after a crash."""
     for child in psutil.Process().children():
         if _is_server(child):
             _note(folder / f"{child.pid}.json", child)
 
 
 def end_orphaned_servers(folder: Path) -> None:
-    """No server runs any more whose command was killed; only processes that we wrote down are touched."""
+    """End each noted server whose command was killed; processes without a note are not touched."""
     for note in folder.glob("[0-9]*.json"):
         server = _noted(note)
         if server is not None and _is_server(server):
             parent = server.parent()
             if parent is not None and parent.pid != 1:
-                continue  # its command is alive
+                continue  # its command still runs
             server.terminate()
         note.unlink(missing_ok=True)
 
 
 def _mark_crashed(flow_run_id: str) -> None:
-    """The flow run and its tasks are CRASHED where Prefect still has them running; their process is gone."""
+    """Set the flow run and its task runs to CRASHED unless they have ended; their process is gone."""
     with get_client(sync_client=True) as client:
         try:
             run = client.read_flow_run(UUID(flow_run_id))
         except ObjectNotFound:
-            return  # another Prefect server than now
+            return  # it was recorded by another Prefect server
         if run.state is None or run.state.is_final():
             return
-        # What its tasks did last may not be written down yet, and would come after what is said here.
-        time.sleep(_WRITTEN_DOWN_S)
-        crashed: State = Crashed(message="Its process ended without a word; a later run continued the job.")
+        # The last events of its tasks may not be stored yet, and would overwrite this state.
+        time.sleep(_STORED_S)
+        crashed: State = Crashed(message="Its process ended unexpectedly; a later run continued the job.")
         for task_run in client.read_task_runs(**_unended_tasks(flow_run_id)):
             client.set_task_run_state(task_run.id, crashed, force=True)
         client.set_flow_run_state(run.id, crashed, force=True)
@@ -114,11 +114,11 @@ def _note(path: Path, process: psutil.Process) -> None:
 
 
 def _noted(note: Path) -> psutil.Process | None:
-    """The process that was written down, if it is still alive."""
+    """Return the noted process, or None if it is gone."""
     written = json.loads(note.read_bytes())
     try:
         process = psutil.Process(written["pid"])
-        # A process id alone may have been given to somebody else since.
+        # The process id alone may belong to another process by now.
         return process if process.create_time() == written["created"] else None
     except psutil.NoSuchProcess:
         return None

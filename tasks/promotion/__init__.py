@@ -1,1 +1,1 @@
-"""Evidence in, aliases and ledger entries out."""
+"""Promotion: evidence in, aliases and ledger entries out."""

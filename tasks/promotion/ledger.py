@@ -2,7 +2,8 @@
 
 Each line is one entry of `models.ledger.chain`. The hash of a model's last entry also stands as a tag of
 the registered model, because a chain alone cannot tell that its tail was cut off. So the ledger is
-tamper-evident against whoever can write to one of the two places; it is no defence against both at once.
+tamper-evident against somebody who can write to one of the two places. It does not protect against somebody
+who can write to both.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _LOCK_TIMEOUT_S = 30.0
 
 
 def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
-    """Only this process decides about champions while the block runs.
+    """Keep every other process from deciding about champions while the block runs.
 
     Raises:
         JobBusy: another process kept the lock for longer than the timeout.
@@ -35,7 +36,7 @@ def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> AbstractContextMan
 
 
 def read(home: Home) -> LedgerFile:
-    """The ledger's entries; none where there is no file yet.
+    """Return the ledger's entries; none where there is no file yet.
 
     Raises:
         LedgerTampered: a whole line is not an entry.
@@ -44,8 +45,8 @@ def read(home: Home) -> LedgerFile:
 
 
 def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
-    """The ledger's entries after every check that `verify` makes."""
-    # The registry is asked first: a command that appends meanwhile then only makes the file longer.
+    """Return the ledger's entries after every check that `verify` makes."""
+    # The registry is read first: a command that appends meanwhile then only makes the file longer.
     mirrored = heads(client)
     found = read(home)
     verify(found.entries, mirrored)
@@ -53,7 +54,7 @@ def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
 
 
 def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
-    """Nothing happens where the chain holds, every champion follows from a decision, and no tail is missing.
+    """Raise `LedgerTampered` unless the chain holds, decisions made all champions, and no tail is missing.
 
     Args:
         entries: the whole ledger.
@@ -79,7 +80,7 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
 
 
 def heads(client: MlflowClient) -> dict[str, str]:
-    """Model -> its last ledger entry as the registry remembers it, "seq:hash"."""
+    """Return by model its last ledger entry as the registry remembers it, "seq:hash"."""
     return {
         model.name: model.tags[HEAD_TAG]
         for model in client.search_registered_models()
@@ -88,7 +89,7 @@ def heads(client: MlflowClient) -> dict[str, str]:
 
 
 def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
-    """The body is the ledger's last entry, on the disk, and the registry remembers it.
+    """Append the body to the ledger on disk, and make the registry remember that entry.
 
     Only within `locked`. A torn last line is put aside into `torn.log` beside the ledger first: the command
     that wrote it never went on to move an alias.
@@ -100,7 +101,7 @@ def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
 
 
 def mirror(client: MlflowClient, entry: Entry) -> None:
-    """The registry remembers this entry as the last one about its model."""
+    """Make the registry remember this entry as the last one about its model."""
     client.set_registered_model_tag(entry.body["model_name"], HEAD_TAG, f"{entry.seq}:{entry.hash}")
 
 

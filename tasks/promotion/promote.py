@@ -42,12 +42,12 @@ class Standing:
 
     @property
     def champion(self) -> int | None:
-        """The present champion."""
+        """Return the present champion."""
         return self.champions[-1] if self.champions else None
 
     @property
     def before(self) -> int | None:
-        """The champion that a rollback would return to."""
+        """Return the champion that a rollback would return to."""
         return self.champions[-2] if len(self.champions) > 1 else None
 
 

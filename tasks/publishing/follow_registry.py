@@ -1,4 +1,4 @@
-"""The publisher's watch: what the registry's aliases name is published soon after they move."""
+"""Following the registry: what its aliases name is published soon after they move."""
 
 from __future__ import annotations
 
@@ -21,68 +21,69 @@ from tasks.tracking import registry
 _LOOK_FOR_NUDGE_S = 0.2
 
 
-def watch(
+def follow_registry(
     home: Home,
     model_name: str | None,
     interval: float,
     stop: threading.Event,
-    tell: Callable[[str], None],
+    say: Callable[[str], None],
     policy: DropPolicy | None = None,
     roll_back: Callable[[str, str], bool] | None = None,
     users: LayOutUsers | None = None,
 ) -> None:
-    """Until `stop` is set, the champion is published; a failure is told, written down, and tried again.
+    """Publish the champion until `stop` is set; report a failure, write it down, and try again.
 
     Args:
         home: where registry and bundles lie.
         model_name: needed only where several models are registered.
-        interval: seconds between two looks at the registry; a nudge has it looked at once.
-        stop: ends the watch.
-        tell: is given a sentence whenever something changes.
+        interval: seconds between two looks at the registry; `nudge` causes one at once.
+        stop: ends the following.
+        say: gets a sentence whenever something changes.
         policy: when a champion has fallen too far below the one before it; None for never.
-        roll_back: gives serving back, for a model's name and a reason; whether that worked.
+        roll_back: makes the champion before this one serve again, given a model's name and a reason; returns
+            whether that worked.
         users: see `tasks.publishing.publish.publish`.
     """
-    overseer = _Overseer(home, model_name, tell, policy, roll_back, users)
+    follower = _Follower(home, model_name, say, policy, roll_back, users)
     last: tuple[Pointer | None, str] | None = None
     while not stop.is_set():
         nudged = _nudged(home)
         pointer: Pointer | None = None
         error = ""
         try:
-            pointer = overseer.look()
+            pointer = follower.look()
         except FedrecError as refused:
             error = str(refused)
-        except Exception as failed:  # noqa: BLE001  # a registry that is away must not end the watch
+        except Exception as failed:  # noqa: BLE001  # a registry that is away must not end the following
             error = f"{type(failed).__name__}: {failed}"
         if (pointer, error) != last:
             last = (pointer, error)
             _write_down(home, error)
-            tell(error or f"published {pointer.champion.bundle if pointer else ''}")
-        # Its age tells serving processes whether anybody still follows the registry.
+            say(error or f"published {pointer.champion.bundle if pointer else ''}")
+        # Its age shows serving processes whether a publisher still follows the registry.
         publisher_path(serving_folder(home)).touch()
         _wait(home, interval, nudged, stop)
 
 
-class _Overseer:
-    """What is done at each look at the registry; the arguments are those of `watch`."""
+class _Follower:
+    """Looks at the registry; the arguments are those of `follow_registry`."""
 
     def __init__(
         self,
         home: Home,
         model_name: str | None,
-        tell: Callable[[str], None],
+        say: Callable[[str], None],
         policy: DropPolicy | None,
         roll_back: Callable[[str, str], bool] | None,
         users: LayOutUsers | None,
     ) -> None:
-        self._home, self._model_name, self._tell = home, model_name, tell
+        self._home, self._model_name, self._say = home, model_name, say
         self._policy, self._roll_back, self._users = policy, roll_back, users
         self._client: Any = None
         self._undone: Pointer | None = None
 
     def look(self) -> Pointer:
-        """The registry's champion is published; one that has dropped gives way to the one before it."""
+        """Publish the registry's champion; roll back one whose hit rate has dropped."""
         self._client = self._client or registry.open_registry(self._home)
         name = registry.resolve_model_name(self._client, self._model_name)
         pointer = publish(self._home, self._client, name, self._users)
@@ -93,7 +94,7 @@ class _Overseer:
             return pointer
         # Where a rollback fails, trying again would fail again.
         self._undone = pointer
-        self._tell(f"rolling back {pointer.champion.bundle}: {reason}")
+        self._say(f"rolling back {pointer.champion.bundle}: {reason}")
         if not self._roll_back(name, reason):
             raise FedrecError(f"The rollback of {pointer.champion.bundle} failed: {reason}.")
         return publish(self._home, self._client, name, self._users)
@@ -105,7 +106,7 @@ class _Overseer:
 
 
 def nudge(home: Home) -> None:
-    """The watch looks at the registry at once."""
+    """Make `follow_registry` look at the registry at once."""
     nudge_path(serving_folder(home)).touch()
 
 
@@ -124,6 +125,6 @@ def _nudged(home: Home) -> int:
 
 
 def _write_down(home: Home, error: str) -> None:
-    """What serving processes read for their alarm."""
+    """Write what serving processes read for their alarm."""
     value = json.dumps({"error": error}).encode()
     write_atomically(publisher_path(serving_folder(home)), value, durable=False)

@@ -1,4 +1,4 @@
-"""Lays out a silo's own users beside a published version, so that the silo can answer them by their ids."""
+"""A silo's own users beside a published version, so that the silo can answer them by their ids."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasks.local.home import Home
 
 
 def lay_out_users(home: Home, silo: str, data: Path | None, target: Path, tags: Mapping[str, str]) -> str:
-    """`target` holds the silo's users as they belong to a version; returns the SHA-256 of its manifest.
+    """Write a silo's users to `target` as they belong to a version; return the SHA-256 of its manifest.
 
     Users come with the history of the snapshot that the version's job trained on, and with the embeddings
-    that the silo has of that job: of the version's own round where they are left, or of the nearest round. A
-    silo keeps the newest ones only. Everything is read from the silo's own folders, and stays there.
+    that the silo has of that job: of the version's own round if the silo still has them, or of the nearest
+    round. A silo keeps the newest ones only. Everything is read from the silo's own folders, and stays there.
 
     Args:
         home: the silo's.
@@ -31,7 +31,7 @@ def lay_out_users(home: Home, silo: str, data: Path | None, target: Path, tags: 
 
     Raises:
         NotFound: there is neither a snapshot nor another partition.
-        CatalogMismatch: the interactions number items otherwise than the version.
+        CatalogMismatch: the interactions number items in another way than the version.
         CorruptArtifact: snapshot or embeddings are damaged.
     """
     if (target / MANIFEST).is_file():
@@ -58,7 +58,7 @@ def _gathered(home: Home, silo: str, partition: Partition, tags: Mapping[str, st
         )
     user_ids, users, items, times, _ = client_rows(partition, silo)
     rows = {user_id: row for row, user_id in enumerate(user_ids)}
-    # Oldest first; where nothing says when, in the order of the file.
+    # Oldest first; without times, in the order of the file.
     order = np.lexsort((np.arange(len(users)) if times is None else times, users))
     starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
     embeddings, is_trained = _embeddings(home, silo, rows, tags)
@@ -68,7 +68,7 @@ def _gathered(home: Home, silo: str, partition: Partition, tags: Mapping[str, st
 def _embeddings(
     home: Home, silo: str, rows: Mapping[str, int], tags: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(users, dims) and (users,): the embeddings that are there, and whose they are."""
+    """Return (users, dims) and (users,): the embeddings, and which users have one."""
     states = UserStates(home.silos / silo, tags["fedrec.job"])
     nearest = states.nearest(int(tags["fedrec.round"]))
     if nearest is None or states.folded_in(nearest):

@@ -1,4 +1,4 @@
-"""What the publisher makes of the counts of serving processes: evidence, and a reason to roll back."""
+"""What follows from the counts of serving processes: evidence, and a reason to roll back."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHADOW_TAG = "fedrec.shadow"
 
 
 def version_of(bundle: str) -> int:
-    """The version that a bundle's name begins with."""
+    """Return the version that a bundle's name begins with."""
     return int(bundle.partition("-")[0])
 
 
 def log_comparison(client: MlflowClient, model_name: str, pointer: Pointer, tallies: Tallies) -> bool:
-    """The challenger's version tells, as a tag, how its answers differ; returns whether there was news.
+    """Tag the challenger's version with how its answers differ; return whether there was news.
 
     The tag is JSON: against (the champion's version), questions, overlap (share of items that both
     recommended), mean_rank_difference (of these), champion_ms and challenger_ms.
@@ -51,7 +51,7 @@ def reason_to_roll_back(
     tallies: Tallies,
     policy: DropPolicy,
 ) -> str | None:
-    """Why the champion should give way to the one before it, in words; None where it should not.
+    """Return in words why the champion should give way to the one before it; None where it should not.
 
     Only a promotion is undone: a champion that a rollback brought back is there because its successor failed.
     """

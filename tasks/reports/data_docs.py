@@ -31,16 +31,16 @@ _REMOTE = re.compile(
 
 
 def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
-    """The site for these outcomes stands in `folder`, replacing an earlier one; returns its index.html.
+    """Build the site for these outcomes in `folder`, replacing an earlier one; return its index.html.
 
     The site is built beside `folder` and renamed, so a killed build leaves the earlier site, or none.
 
     Args:
-        outcomes: in any order; of several for one contract and subject the last counts.
+        outcomes: in any order; of several for one contract and subject the last one counts.
         folder: the site's folder. Its parent need not exist.
 
     Raises:
-        InvalidInput: `folder` is there but no such site.
+        InvalidInput: `folder` is there but is not such a site.
     """
     if folder.exists() and not (folder / INDEX).is_file():
         raise InvalidInput(
@@ -66,7 +66,7 @@ def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
 
 
 def _write(outcomes: Sequence[ContractOutcome], folder: Path) -> None:
-    """A page for each outcome and the index stand in `folder`."""
+    """Write a page for each outcome and the index to `folder`."""
     templates = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
     style = templates.get_template("data_docs_style.j2").render()
     pages = [f"{number:04d}-{_slug(one)}.html" for number, one in enumerate(outcomes)]
@@ -78,7 +78,7 @@ def _write(outcomes: Sequence[ContractOutcome], folder: Path) -> None:
 
 
 def _rendered(outcomes: Iterable[ContractOutcome], style: str) -> Iterable[str]:
-    """Great Expectations' page of each outcome, made to work offline."""
+    """Yield Great Expectations' page of each outcome, made to work offline."""
     import great_expectations as gx
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResultSchema,
@@ -90,7 +90,7 @@ def _rendered(outcomes: Iterable[ContractOutcome], style: str) -> Iterable[str]:
 
     schema = ExpectationSuiteValidationResultSchema()
     renderer = ValidationResultsPageRenderer()
-    view = DefaultJinjaPageView()  # kept, because it compiles its templates anew otherwise: 70 ms a page
+    view = DefaultJinjaPageView()  # kept, because it compiles its templates again otherwise: 70 ms a page
     for outcome in outcomes:
         run = {"run_name": html.escape(outcome.subject), "run_time": ""}
         meta = {"run_id": run, "great_expectations_version": gx.__version__}
@@ -110,7 +110,7 @@ def _offline(page: str, outcome: ContractOutcome, style: str) -> str:
 
 
 def _escaped(value: Any) -> Any:
-    """The JSON value with its text safe for HTML: Great Expectations writes item ids and the like raw."""
+    """Return the JSON value with its text safe for HTML, which Great Expectations does not escape."""
     if isinstance(value, str):
         return html.escape(value)
     if isinstance(value, Mapping):
@@ -125,7 +125,7 @@ def _slug(outcome: ContractOutcome) -> str:
 
 
 def _order(outcome: ContractOutcome) -> tuple[int, list[tuple[int, str]]]:
-    """By contract, then by subject with numbers in numeric order: round-2 before round-10."""
+    """Return the sort key: contract, then subject with round-2 before round-10."""
     parts = re.split(r"(\d+)", outcome.subject)
     return CONTRACTS.index(outcome.contract), [
         (int(part), "") if part.isdecimal() else (0, part) for part in parts

@@ -1,6 +1,6 @@
 """What the items of a job's models show: where they lie, which are alike, and which a round moved most.
 
-Made of models and catalogue alone, which the coordinator holds anyway.
+It is made from models and catalogue alone, which the coordinator has anyway.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _moved(exchange: Exchange, rounds: Sequence[RoundRecord], recommender: Recom
         try:
             before, after = (fetch_model(exchange.url, rounds[round_].model) for round_ in (since, until))
         except CorruptArtifact:
-            continue  # whoever cleared the exchange of an old model did not mean to stop the job
+            continue  # an old model that was cleared from the exchange does not stop the job
         distances = _distances(before, after)
         items = [
             MovedItem(*_named(recommender, row), round(float(distances[row]), _DIGITS))
@@ -206,7 +206,7 @@ def _moved(exchange: Exchange, rounds: Sequence[RoundRecord], recommender: Recom
 
 
 def _distances(before: GlobalModel, after: GlobalModel) -> np.ndarray:
-    """(items,): how far each item's vector moved."""
+    """Return (items,): how far each item's vector moved."""
     moved = after.items.vectors.astype(np.float64) - before.items.vectors
     return np.asarray(np.linalg.norm(moved, axis=1))
 

@@ -1,8 +1,8 @@
-"""How all plots of the job report look, and their way into the page.
+"""The style of all plots of the job report, and their way into the page.
 
 Figures are made through matplotlib's objects, without pyplot: nothing is shared with other threads but the
 settings, which a lock guards. Colours are those of Okabe & Ito, which stay apart for colour-blind readers;
-whatever matters is told by shape or text as well.
+everything that matters is shown by shape or text as well.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Inside the block figures come out in the report's style, in one thread at a time."""
+    """Draw figures in the report's style while the block runs, in one thread at a time."""
     with _lock, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # Text stays text, drawn in the reader's fonts: what is missing from the font here does not matter.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -61,7 +61,7 @@ def drawing() -> Iterator[None]:
 
 
 def number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
-    """The x axis counts places; every so many of them shows its round."""
+    """Label the x axis, which counts places, with the numbers of at most ten rounds."""
     step = max(1, -(-len(numbers) // 10))
     axes.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
     axes.set_xlim(-0.7, len(numbers) - 0.3)
@@ -69,14 +69,14 @@ def number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
 
 
 def blank(height: float) -> Figure:
-    """A figure without anything, this many inches high."""
+    """Return an empty figure; `height` is in inches."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
     return figure
 
 
 def stacked(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels above each other that share the x axis; `height` inches each."""
+    """Return a figure of panels above each other that share the x axis; `height` inches each."""
     figure = blank(height * count + 0.35)
     every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     every[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
@@ -84,7 +84,7 @@ def stacked(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as one `<svg>` element that can stand in a page beside others."""
+    """Return the figure as one `<svg>` element that can stand in a page beside others."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -96,7 +96,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
 
 
 def with_titles(text: str, marks: str, titles: Sequence[str]) -> str:
-    """The SVG in which each mark of one scatter, in order, tells its title where the pointer rests on it.
+    """Return the SVG in which each mark of one scatter, in order, shows its title under the pointer.
 
     Args:
         text: what `svg` made.
@@ -115,11 +115,11 @@ def with_titles(text: str, marks: str, titles: Sequence[str]) -> str:
 
 
 def short(name: str, length: int = 18) -> str:
-    """The name, or as much of it as there is room for."""
+    """Return the name, cut to `length` characters."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def is_light(colour: str) -> bool:
-    """Whether text on this colour, "#rrggbb", should be dark."""
+    """Return whether text on this colour, "#rrggbb", should be dark."""
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return 0.299 * red + 0.587 * green + 0.114 * blue > 140  # noqa: PLR2004 - perceived brightness of 255

@@ -1,4 +1,4 @@
-"""What a job's result says, as rows that the report and the terminal show alike."""
+"""A job's result as rows that both the report and the terminal show."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ class MetricComparison:
 
     @property
     def to_silo_only(self) -> float | None:
-        """Federated divided by silo-only: above 1 joining helps, or below 1 for an error."""
+        """Return federated divided by silo-only: above 1 joining helps, or below 1 for an error."""
         return _ratio(self.federated, self.silo_only)
 
     @property
     def is_worse_alone(self) -> bool:
-        """Whether clients reach more by themselves."""
+        """Return whether clients reach more by themselves."""
         ratio = self.to_silo_only
         return ratio is not None and (ratio > 1 if self.metric in LOWER_IS_BETTER else ratio < 1)
 
     @property
     def to_centralised(self) -> float | None:
-        """Federated divided by centralised: 1 means that nothing was lost by not pooling."""
+        """Return federated divided by centralised: 1 means that nothing was lost by not pooling."""
         return _ratio(self.federated, self.centralised)
 
 
@@ -81,17 +81,17 @@ class ClientBenefit:
 
     @property
     def margin(self) -> float | None:
-        """Half the width of the 95% interval; None where a single case leaves it unknown."""
+        """Return half the width of the 95% interval; None where a single case leaves it unknown."""
         return None if self.standard_error is None else INTERVAL_WIDTH * self.standard_error
 
     @property
     def loses(self) -> bool:
-        """Whether the client's users are served worse than by its own data alone."""
+        """Return whether the client's users are served worse than by its own data alone."""
         return self.mean < 0
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval lies wholly on one side of zero."""
+        """Return whether the interval lies wholly on one side of zero."""
         return self.margin is not None and abs(self.mean) > self.margin
 
 
@@ -133,7 +133,7 @@ class ContractTally:
 
     @property
     def passed(self) -> int:
-        """How many checks found nothing."""
+        """Return the number of checks that found nothing."""
         return self.checked - len(self.broken)
 
 

@@ -1,9 +1,10 @@
-"""The egress ledger: what left a silo, written down before it leaves.
+"""The egress ledger: the record of everything that left a silo, written before it leaves.
 
-A file of chained lines like the ledger of decisions, in the silo's own folder and for its owner's eyes. It
-says at most too much: what could not be sent after all stands in it too, and what was refused stands in it as
-refused. The chain finds every edit. That it was cut off or written anew its head finds, which the silo signs
-with each answer and the coordinator keeps (`tasks/coordinator/egress_witness.py`).
+It is a file of chained lines, like the ledger of decisions, in the silo's own folder and for its owner. It
+may contain too much but never too little: an object whose sending failed is recorded as sent, and a refused
+object as refused. The chain reveals every edit. To reveal that the file was truncated or replaced, the silo
+signs the ledger's head with each answer, and the coordinator keeps it
+(`tasks/coordinator/egress_witness.py`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from models.ledger.chain import Entry
 from models.ledger.head import Head, divergence, head_of
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
-from tasks.messages.signed_head import Signed
+from tasks.messages.signed_head import SignedHead
 
 LEDGER = "egress ledger"
 
 
-class Contents:
-    """What a ledger holds, to be compared with what was signed about it.
+class LedgerContents:
+    """The entries of a ledger, to compare with the heads that its silo signed.
 
     Args:
         entries: the whole ledger, verified by `chain.verify`.
@@ -34,19 +35,19 @@ class Contents:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
-        # The newest place of each object, because an answer left after the head that it carries.
+        # The newest position of each object: an answer left after the head that it carries.
         self._places = {entry.body["sha256"]: entry.seq for entry in entries if entry.body["type"] == "sent"}
 
-    def why_without(self, signed: Signed) -> str | None:
-        """What is wrong with the ledger if this was signed about it; None where it holds head and answer."""
+    def fault_against(self, signed: SignedHead) -> str | None:
+        """Return why the ledger contradicts what its silo signed, or None if it holds head and answer."""
         fault = divergence(self._entries, signed.head)
         if fault is None and self._places.get(signed.answer, 0) <= signed.head.count:
-            return f"it holds {signed.head}, but not the answer {signed.answer[:12]} that left with it"
+            return f"it holds {signed.head}, but not the answer {signed.answer[:12]} that carried this head"
         return fault
 
 
 class EgressLedger:
-    """The record of one silo.
+    """The egress ledger of one silo.
 
     Args:
         home: of the silo; the file is `FEDREC_HOME/egress.jsonl`.
@@ -70,20 +71,20 @@ class EgressLedger:
         to: str = "",
         refused: str = "",
     ) -> Entry:
-        """An entry says that this leaves now, or was refused, and is on the disk.
+        """Append an entry for an object that leaves now or was refused, and write it to the disk.
 
         Args:
             what: kind of object, such as "client_update" or "evaluate".
-            job_id, round: what it is part of.
+            job_id, round: the job and round that it belongs to.
             bytes: its size.
             sha256: of its bytes.
             fields: names of the arrays and figures in it.
             treatment: names of the postprocessors that changed it, or "none".
-            to: where it goes.
-            refused: why it does not leave; empty where it does.
+            to: the folder of the exchange that it goes to.
+            refused: why it does not leave; empty if it leaves.
 
         Raises:
-            JobBusy: others kept writing for too long.
+            JobBusy: another step of this silo held the ledger's lock for too long.
             LedgerTampered: the last line is not an entry.
         """
         body = {
@@ -104,7 +105,7 @@ class EgressLedger:
             return self._file.append(body)
 
     def read(self) -> LedgerFile:
-        """The entries, in order.
+        """Return the entries, in order.
 
         Raises:
             LedgerTampered: a whole line is not an entry.
@@ -112,10 +113,10 @@ class EgressLedger:
         return self._file.read()
 
     def read_verified(self) -> LedgerFile:
-        """The entries, each of which follows from the one before.
+        """Return the entries after verifying that each follows from the one before.
 
         Raises:
-            LedgerTampered: names the first entry that does not.
+            LedgerTampered: an entry does not follow; the message names the first one.
         """
         with self._file.locked():
             found = self._file.read()
@@ -123,35 +124,38 @@ class EgressLedger:
         return found
 
     def head(self) -> Head:
-        """Of everything that left until now.
+        """Return the ledger's head, which covers everything that has left so far.
 
         Raises:
             LedgerTampered: the last line is not an entry.
         """
         return head_of(self._file.last())
 
-    def require(self, signed: Signed | None) -> None:
-        """Nothing happens where the ledger holds what it held when the silo signed this, if it ever did.
+    def require(self, signed: SignedHead | None) -> None:
+        """Raise `LedgerTampered` unless the ledger still holds the head and answer that the silo signed.
+
+        Args:
+            signed: the newest that the coordinator has; None if there is none yet.
 
         Raises:
-            LedgerTampered: it does not, or an entry does not follow from the one before.
+            LedgerTampered: they are missing, or an entry does not follow from the one before.
         """
-        contents = Contents(self.read_verified().entries)
-        fault = contents.why_without(signed) if signed else None
+        contents = LedgerContents(self.read_verified().entries)
+        fault = contents.fault_against(signed) if signed else None
         if fault:
             raise LedgerTampered(
-                f"This silo's {LEDGER} was cut off or replaced: {fault}.",
-                next_step="Put the file egress.jsonl back as it was. If it is lost, tell the coordinator, "
-                "who accepts a new beginning with fedrec witness NAME --restart REASON.",
+                f"This silo's {LEDGER} was truncated or replaced: {fault}.",
+                next_step="Restore the file egress.jsonl. If it is lost, inform the coordinator, who accepts "
+                "a new ledger with fedrec witness NAME --restart REASON.",
                 fault=fault,
             )
 
 
 def read_ledger(path: Path) -> list[Entry]:
-    """The entries of a ledger's file, or of a copy of it, each of which follows from the one before.
+    """Return the entries of a ledger's file or a copy of it, after verifying that each follows from the last.
 
     Raises:
-        LedgerTampered: names the first that does not.
+        LedgerTampered: an entry does not follow; the message names the first one.
     """
     entries = ChainedFile(path, ledger=LEDGER).read().entries
     chain.verify(entries, ledger=LEDGER)
@@ -175,16 +179,17 @@ class _Sum:
 
 
 def summarise(entries: Iterable[Entry], job_id: str | None = None) -> dict[str, Any]:
-    """What left, by job, round and kind; what was refused; and the totals, as JSON values.
+    """Return what left by job, round and kind, what was refused, and the totals, as JSON values.
 
     Args:
         entries: of the ledger.
-        job_id: of the only job to count; None for all.
+        job_id: the only job to count; None for all.
 
     Returns:
-        `sent`: for each job, round and kind the objects (one that was sent again, after a crash, counts
-        once), their bytes, the sendings, names of fields, treatments, and the time of the last; `refused`:
-        the entries' bodies; `objects`, `bytes` and `sendings`: over everything that was sent.
+        `sent`: one row for each job, round and kind, with the number of objects (one that was sent again
+        after a crash counts once), their bytes, the number of sendings, names of fields, treatments, and the
+        time of the last sending. `refused`: the bodies of those entries. `objects`, `bytes` and `sendings`:
+        totals over everything that was sent.
     """
     sums: dict[tuple[str, int, str], _Sum] = {}
     refused: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""The exchange as a silo has it: nothing leaves that the policy does not allow or the ledger does not hold.
+"""The exchange as a silo uses it: only objects leave that the policy allows and the ledger has recorded.
 
-What leaves is described from its own bytes, never from what the caller says about it, so that no code in the
-silo can send something else by calling it an update.
+An object is classified by its own bytes, never by the caller's claim, so that no code in the silo can send
+other data by calling it an update.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.silos.egress_ledger import EgressLedger
 
 UPDATE = "client_update"
 UNKNOWN = "unknown"
-# Kind of object, or of signed answer -> the word that a policy has for it.
+# Kind of object or signed answer -> the policy's word for it.
 POLICY_WORDS = {
     "check": "check",
     UPDATE: "update",
@@ -34,11 +34,11 @@ POLICY_WORDS = {
 
 
 class Policy(Protocol):
-    """What a silo's owner lets out."""
+    """The owner's rules about what may leave a silo."""
 
     @property
     def may_leave(self) -> Collection[str]:
-        """Any of "check", "update" and "evaluation"."""
+        """The kinds that may leave: any of "check", "update" and "evaluation"."""
 
     @property
     def max_update_bytes(self) -> int:
@@ -47,13 +47,13 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Border:
-    """Where a silo's work for one order may go to, and by which rules.
+    """Checks and records each object of one order before it leaves the silo.
 
     Attributes:
-        ledger: the silo's.
-        policy: its owner's.
-        silo: its name; it writes below `silos/<silo>/` only.
-        job_id, round: what the order is part of.
+        ledger: of the silo.
+        policy: of its owner.
+        silo: its name; it writes only below `silos/<silo>/`.
+        job_id, round: the order's job and round.
         treatment: names of the postprocessors that changed an update, or "none".
     """
 
@@ -70,10 +70,10 @@ class Border:
         return silo_folder(self.silo)
 
     def let_out(self, folder: str, data: bytes) -> None:
-        """The ledger says that these bytes leave now.
+        """Record in the ledger that these bytes leave now.
 
         Raises:
-            EgressRefused: they must not; the ledger says so too.
+            EgressRefused: the policy does not allow it; the ledger records the refusal.
         """
         kind, fields = describe(data)
         fault = self._fault(kind, folder, len(data))
@@ -90,9 +90,10 @@ class Border:
         )
         if fault:
             raise EgressRefused(
-                f"Silo {self.silo!r} does not let out an object of kind {kind!r} and {len(data)} bytes to "
+                f"Silo {self.silo!r} does not send an object of kind {kind!r} and {len(data)} bytes to "
                 f"{folder} (job {self.job_id}, round {self.round}): {fault}.",
-                next_step="What may leave stands in the silo's settings; fedrec silo egress shows what left.",
+                next_step="The section policy of the silo's settings says what may leave; fedrec silo egress "
+                "shows what left.",
                 silo=self.silo,
                 kind=kind,
                 reason=fault,
@@ -100,14 +101,14 @@ class Border:
 
     def _fault(self, kind: str, folder: str, size: int) -> str:
         if not within(self.prefix, folder):
-            return f"it writes below {self.prefix} only"
+            return f"it writes only below {self.prefix}"
         word = POLICY_WORDS.get(kind)
         if word is None:
             return "it is neither an update nor a signed answer of a known kind"
         if word not in self.policy.may_leave:
-            return f"{word!r} is not among what may leave ({', '.join(self.policy.may_leave) or 'nothing'})"
+            return f"policy.may_leave ({', '.join(self.policy.may_leave) or 'empty'}) lacks {word!r}"
         if size > self.policy.max_update_bytes:
-            return f"at most {self.policy.max_update_bytes} bytes may leave at once"
+            return f"policy.max_update_bytes allows {self.policy.max_update_bytes} bytes"
         return ""
 
 
@@ -116,7 +117,7 @@ class GuardedExchange(Exchange):
 
     Args:
         url: of the root folder.
-        border: the silo's.
+        border: checks and records what leaves.
     """
 
     def __init__(self, url: str, border: Border) -> None:
@@ -124,7 +125,7 @@ class GuardedExchange(Exchange):
         self.border = border
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
-        """`data` is stored below `folder`, and stood in the ledger before it left.
+        """Record `data` in the ledger, then store it in `folder`.
 
         Raises:
             EgressRefused: the policy does not allow it; nothing left.
@@ -133,42 +134,42 @@ class GuardedExchange(Exchange):
         return super().put(folder, data)
 
     def remove(self, folder: str) -> None:
-        """Nothing is left below `folder`, which is the silo's own.
+        """Delete everything in `folder`.
 
         Raises:
-            EgressRefused: it is not.
+            EgressRefused: the folder is not the silo's own.
         """
         if not within(self.border.prefix, folder):
             raise EgressRefused(
-                f"Silo {self.border.silo!r} removes nothing outside {self.border.prefix}, and not {folder}.",
+                f"Silo {self.border.silo!r} may not remove {folder}, which is outside {self.border.prefix}.",
                 silo=self.border.silo,
             )
         super().remove(folder)
 
 
 def within(prefix: str, folder: str) -> bool:
-    """Whether `folder` lies below `prefix`, with no way out of it."""
+    """Return whether `folder` is below `prefix` and has no part such as `..` that leads out of it."""
     parts = folder.split("/")
     return folder.startswith(f"{prefix}/") and not {"", ".", ".."} & set(parts)
 
 
 def describe(data: bytes) -> tuple[str, list[str]]:
-    """(kind, names of the arrays and figures) of an object, by its bytes.
+    """Return (kind, names of the arrays and figures) of an object, judged by its bytes.
 
-    The kind is "client_update" for an update of exactly the item arrays, the question's for a signed answer,
-    and "unknown" for all else.
+    The kind is "client_update" for an update of exactly the expected arrays, the step for a signed answer,
+    and "unknown" for everything else.
     """
     with suppress(CorruptArtifact):
         arrays, facts = decode(data, "An object")
         return _kind_of_arrays(data), [*sorted(arrays), *_names(facts)]
     with suppress(ForgedAnswer):
         envelope, _ = read_envelope(data, "")
-        return envelope.question.kind, list(_names(envelope.body))
+        return envelope.context.kind, list(_names(envelope.body))
     return UNKNOWN, []
 
 
 def _kind_of_arrays(data: bytes) -> str:
-    # An update with an array too many, such as users' embeddings, is none.
+    # An update with an additional array, such as users' embeddings, does not count as an update.
     with suppress(CorruptArtifact):
         decode_update(data)
         return UPDATE

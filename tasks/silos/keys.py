@@ -1,6 +1,6 @@
-"""The key pair of a silo, which proves what it says, and the coordinator's store of the keys that it trusts.
+"""The key pair with which a silo signs its answers, and the reading and writing of public keys.
 
-Ed25519 (RFC 8032) by the `cryptography` package: PEM files, the private one in PKCS #8.
+Ed25519 (RFC 8032) from the `cryptography` package, in PEM files; the private key is in PKCS #8.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tasks.local.home import Home
 
 _KEY_ID_DIGITS = 16
 _OWNER_ONLY = 0o600
-# A group may read, as a mounted secret wants it; nobody else may, and nobody but the owner may write.
+# The group may read, because mounted secrets need that; only the owner may write, and others may do neither.
 _TOO_OPEN = 0o027
 _PRIVATE, _PUBLIC = "private.pem", "public.pem"
 
@@ -38,8 +38,8 @@ class SiloKey:
     """A silo's own key pair.
 
     Attributes:
-        private: signs; it never leaves the silo, and no `repr` shows it.
-        file: where it lies.
+        private: signs; it never leaves the silo, and `repr` does not show it.
+        file: path of the private key.
     """
 
     private: Ed25519PrivateKey = field(repr=False)
@@ -47,12 +47,12 @@ class SiloKey:
 
     @property
     def public(self) -> Ed25519PublicKey:
-        """What the coordinator must know to verify."""
+        """The public key, with which the coordinator verifies signatures."""
         return self.private.public_key()
 
     @property
     def public_file(self) -> Path:
-        """Where the public key lies, for the coordinator."""
+        """Path of the public key, which the coordinator needs."""
         return self.file.with_name(_PUBLIC)
 
     @property
@@ -61,17 +61,17 @@ class SiloKey:
         return key_id(self.public)
 
     def sign(self, data: bytes) -> bytes:
-        """The signature (64 bytes) of `data`; equal data have equal signatures."""
+        """Return the signature (64 bytes) of `data`; equal data have equal signatures."""
         return self.private.sign(data)
 
 
 def key_id(public: Ed25519PublicKey) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of the raw public key."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of the raw public key."""
     return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:_KEY_ID_DIGITS]
 
 
 def verify(public: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
-    """Whether the holder of the private key to `public` signed `data`."""
+    """Return whether the holder of the private key to `public` signed `data`."""
     try:
         public.verify(signature, data)
     except InvalidSignature:
@@ -80,17 +80,17 @@ def verify(public: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
 
 
 def make_key(home: Home, *, force: bool = False) -> SiloKey:
-    """The silo of this home has a new key pair.
+    """Make a new key pair for the silo of this home.
 
     Args:
         home: of the silo.
-        force: put an existing pair aside, under names that hold its key id, instead of refusing.
+        force: rename an existing pair, to names that contain its key id, instead of refusing.
 
     Raises:
-        InvalidInput: there is one already.
+        InvalidInput: the silo has a pair, and `force` is false.
     """
     folder = _folder(home)
-    # Nobody else needs to know even which keys there were.
+    # The folder is private too, because even the key ids of old pairs concern only the owner.
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / _PRIVATE
     if force and file.exists():
@@ -101,12 +101,12 @@ def make_key(home: Home, *, force: bool = False) -> SiloKey:
         _create_for_owner_only(file, pem)
     except FileExistsError as error:
         present = load_key(home)
-        # The process that made the pair may have been killed in between.
+        # The process that made the pair may have been killed before it wrote the public key.
         write_atomically(present.public_file, public_pem(present.public))
         raise InvalidInput(
-            f"There is a key pair already: {present.key_id} in {folder}.",
-            next_step=f"Give the coordinator {present.public_file}, or make a new pair with --force; every "
-            "coordinator that trusts the old one must then be given the new one.",
+            f"This silo already has a key pair: {present.key_id} in {folder}.",
+            next_step=f"Give the coordinator {present.public_file}. Or make a new pair with --force and send "
+            "its public key to every coordinator that trusts the old one.",
             key_id=present.key_id,
         ) from error
     write_atomically(key.public_file, public_pem(key.public))
@@ -114,12 +114,13 @@ def make_key(home: Home, *, force: bool = False) -> SiloKey:
 
 
 def load_key(home: Home) -> SiloKey:
-    """The key pair of the silo of this home.
+    """Return the key pair of the silo of this home.
 
     Raises:
-        NotFound: it has none.
-        InvalidInput: others than its owner could read it.
-        CorruptArtifact: the file holds no Ed25519 key.
+        NotFound: the silo has no key pair.
+        InvalidInput: the file's mode lets others than its owner and group read it, or others than its owner
+            write it.
+        CorruptArtifact: the file does not contain an Ed25519 key.
     """
     file = _folder(home) / _PRIVATE
     try:
@@ -132,8 +133,8 @@ def load_key(home: Home) -> SiloKey:
         ) from error
     if mode & _TOO_OPEN:
         raise InvalidInput(
-            f"The private key {file} has mode {mode:04o}: others than its owner can reach it.",
-            next_step=f"Run chmod 600 {file}; if others have read it, make a new one with "
+            f"The private key {file} has mode {mode:04o}: others than its owner can access it.",
+            next_step=f"Run chmod 600 {file}. If others have read it, make a new pair with "
             "fedrec silo enrol --force.",
             mode=mode,
         )
@@ -147,41 +148,41 @@ def load_key(home: Home) -> SiloKey:
 
 
 def own_key_ids(home: Home) -> frozenset[str]:
-    """Of the silo's key pair, and of those that were put aside for it.
+    """Return the ids of the silo's key pair and of the pairs that it replaced.
 
     Raises:
-        InvalidInput: a file holds no public key.
+        InvalidInput: a file does not contain a public key.
     """
     files = sorted(_folder(home).glob(f"{Path(_PUBLIC).stem}*.pem"))
     return frozenset(key_id(read_public(file.read_bytes(), str(file))) for file in files)
 
 
 def public_pem(public: Ed25519PublicKey) -> bytes:
-    """A public key as a PEM file."""
+    """Return a public key as a PEM file."""
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def read_public(data: bytes, origin: str) -> Ed25519PublicKey:
-    """The public key that `public_pem` wrote.
+    """Return the public key that `public_pem` wrote.
 
     Args:
         data: the file's bytes.
-        origin: what to call the file in an error.
+        origin: the file's name in error messages.
 
     Raises:
-        InvalidInput: it is none; a private key is named as such.
+        InvalidInput: the bytes are not an Ed25519 public key; the message says so if they hold a private key.
     """
     if b"PRIVATE KEY" in data:
         raise InvalidInput(
-            f"{origin} holds a private key, which must never leave its silo.",
+            f"{origin} contains a private key, which must never leave its silo.",
             next_step="Make a new pair there with fedrec silo enrol --force, and send only its public.pem.",
         )
     try:
         public = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidInput(f"{origin} holds no public key in PEM form.") from error
+        raise InvalidInput(f"{origin} does not contain a public key in PEM form.") from error
     if not isinstance(public, Ed25519PublicKey):
-        raise InvalidInput(f"{origin} holds a public key of another kind than Ed25519.")
+        raise InvalidInput(f"{origin} contains a public key of another kind than Ed25519.")
     return public
 
 
@@ -193,9 +194,9 @@ def _put_aside(home: Home, file: Path) -> None:
     try:
         old = load_key(home).key_id
     except (InvalidInput, CorruptArtifact):
-        # A damaged key is kept too: somebody may yet want to know what it was.
+        # A damaged key is kept too, because someone may want to examine it.
         old = "damaged-" + hashlib.sha256(file.read_bytes()).hexdigest()[:_KEY_ID_DIGITS]
-    # The private key goes last: until then the pair counts as there.
+    # The private key is renamed last, because the pair counts as present while it exists.
     for each in (file.with_name(_PUBLIC), file):
         if each.exists():
             each.rename(each.with_name(f"{each.stem}-{old}.pem"))
@@ -209,7 +210,7 @@ def _create_for_owner_only(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # Unlike a rename, a link refuses to replace a key that another process made in the meantime.
+        # Unlike a rename, a link does not replace a key that another process made in the meantime.
         os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -217,6 +218,6 @@ def _create_for_owner_only(path: Path, data: bytes) -> None:
 
 def _no_key(file: Path) -> CorruptArtifact:
     return CorruptArtifact(
-        f"{file} holds no Ed25519 private key in PEM form without a password.",
-        next_step="Restore it from a copy, or make a new pair with fedrec silo enrol --force.",
+        f"{file} does not contain an Ed25519 private key in PEM form without a password.",
+        next_step="Restore it from a backup, or make a new pair with fedrec silo enrol --force.",
     )

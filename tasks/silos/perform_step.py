@@ -1,4 +1,4 @@
-"""A silo's work on one order of the coordinator, from the order to the signed answer in the exchange."""
+"""A silo's work on one order of the coordinator, up to the signed answer in the exchange."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from models.errors import EgressRefused
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_and_put
@@ -28,21 +28,21 @@ from tasks.messages.steps import StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
-from tasks.silos.signed_answers import answer as sealed
+from tasks.silos.signed_answers import sign_answer
 
 
 @dataclass(frozen=True)
 class Silo:
-    """A silo as its owner set it up.
+    """A silo as its owner configured it.
 
     Attributes:
         home: its own folder.
         name: the client id.
         exchange_url: the folder shared with the coordinator.
-        source: where its interactions lie.
+        source: the source of its interactions.
         policy: what may leave it.
-        min_users: with fewer users nothing about them leaves.
-        keep_jobs: snapshots and answers of so many of the newest jobs stay.
+        min_users: the least number of users with which an update or figures may leave.
+        keep_jobs: number of newest jobs whose snapshots and answers are kept.
     """
 
     home: Home
@@ -54,23 +54,23 @@ class Silo:
     keep_jobs: int = 10
 
 
-def work(silo: Silo, asked: StepOrder) -> None:
-    """The step is done and its signed answer lies in the exchange.
+def perform_step(silo: Silo, step_order: StepOrder) -> None:
+    """Do the step and put its signed answer into the exchange.
 
-    The silo keeps to its own places and data, whatever the order says of places.
+    The silo uses its own paths and data, whatever paths the order names.
 
     Raises:
         EgressRefused: the order is for another silo, or its answer must not leave.
         LedgerTampered: the egress ledger is not the one whose head the silo signed before.
-        FedrecError: the step cannot be done; trying again cannot help.
+        FedrecError: the step cannot be done; a retry cannot succeed.
     """
-    order = asked.order
+    order = step_order.order
     if order.client_id != silo.name:
-        raise EgressRefused(f"Silo {silo.name!r} was given an order for {order.client_id!r}.")
+        raise EgressRefused(f"Silo {silo.name!r} received an order for {order.client_id!r}.")
     ledger = EgressLedger(silo.home)
-    ledger.require(asked.witnessed)
-    snapshot = _snapshot(silo, asked)
-    _require_users(silo, asked, snapshot)
+    ledger.require(step_order.witnessed)
+    snapshot = _snapshot(silo, step_order)
+    _require_users(silo, step_order, snapshot)
     job = replace(
         order.job,
         exchange_url=silo.exchange_url,
@@ -82,28 +82,28 @@ def work(silo: Silo, asked: StepOrder) -> None:
     treatment = ", ".join(each.name for each in job.postprocessors) or "none"
     border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment)
     exchange = GuardedExchange(silo.exchange_url, border)
-    answer = _perform(replace(asked, order=order), exchange)
+    answer = _perform(replace(step_order, order=order), exchange)
     if isinstance(answer, Checked):
         if not answer.outcome.passed:
             _note(silo.home, answer.outcome.summary() + "\n")
         answer = replace(answer, outcome=without_values(answer.outcome))
-    question = Question(silo.name, asked.step, job.job_id, order.round, order.base.sha256)
-    # The head holds the step's update already. The answer's own entry cannot be in a head that the answer
-    # carries; it comes next, under the SHA-256 by which the coordinator knows the answer.
+    context = AnswerContext(silo.name, step_order.step, job.job_id, order.round, order.base.sha256)
+    # The head already covers the step's update. It cannot cover the answer that carries it. The answer's own
+    # entry comes next, with the SHA-256 by which the coordinator knows the answer.
     body = answer_as_json(answer) | {"egress": vars(ledger.head())}
-    data = sealed(question, body, load_key(silo.home))
-    exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, asked.step), data)
+    data = sign_answer(context, body, load_key(silo.home))
+    exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, step_order.step), data)
 
 
 def note_failure(home: Home, error: Exception) -> None:
-    """The silo's own log says what went wrong; nobody else is told more than the kind of error."""
+    """Write the error to the silo's own log; only the kind of error leaves the silo."""
     _note(home, "".join(traceback.format_exception(error)))
 
 
 def without_values(outcome: ContractOutcome) -> ContractOutcome:
-    """The outcome with which rules are broken and by how many rows, but with no value that breaks them.
+    """Return the outcome with the broken rules and their numbers of rows, but without the values.
 
-    A value may be a user's id, or an item that a user bought.
+    A value that breaks a rule may be a user's id or an item that a user bought.
     """
     breaches = tuple(
         replace(each, observed=f"{each.count} rows in breach, listed in the silo's log")
@@ -115,7 +115,7 @@ def without_values(outcome: ContractOutcome) -> ContractOutcome:
 
 
 def _without_lists(value: Any) -> Any:
-    # Great Expectations keeps values under names such as partial_unexpected_list; counts are no lists.
+    # Great Expectations keeps values in lists with names such as partial_unexpected_list.
     if isinstance(value, Mapping):
         return {
             name: [] if "unexpected" in name and isinstance(inner, list) else _without_lists(inner)
@@ -130,14 +130,14 @@ def _note(home: Home, text: str) -> None:
         log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{text}")
 
 
-def _snapshot(silo: Silo, asked: StepOrder) -> Partition:
-    """The job's snapshot; taken when the job checks the silo, and never changed after."""
-    folder = silo.home.root / "snapshots" / asked.order.job.job_id
-    if asked.step != "check":
+def _snapshot(silo: Silo, step_order: StepOrder) -> Partition:
+    """Return the job's snapshot, which step "check" takes and which never changes afterwards."""
+    folder = silo.home.root / "snapshots" / step_order.order.job.job_id
+    if step_order.step != "check":
         return open_partition(folder)
-    items = Exchange(silo.exchange_url).get(ArtifactRef(**asked.arguments["items"]))
-    with tempfile.TemporaryDirectory() as own:
-        catalog = Path(own) / "items.parquet"
+    items = Exchange(silo.exchange_url).get(ArtifactRef(**step_order.arguments["items"]))
+    with tempfile.TemporaryDirectory() as temporary:
+        catalog = Path(temporary) / "items.parquet"
         catalog.write_bytes(items)
         taken = take_snapshot(silo.source, catalog, silo.name, folder)
     _forget_old_jobs(silo, folder)
@@ -145,9 +145,9 @@ def _snapshot(silo: Silo, asked: StepOrder) -> Partition:
 
 
 def _forget_old_jobs(silo: Silo, newest: Path) -> None:
-    """Older jobs are over: only the newest have their snapshot here and their answers in the exchange.
+    """Delete the snapshots and answers of all jobs but the newest `keep_jobs`.
 
-    A silo is never told that a job is over, but it sees when new ones begin.
+    The coordinator never says that a job has ended, but the silo sees when new jobs begin.
     """
     others = [path for path in newest.parent.iterdir() if path.is_dir() and path != newest]
     others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -156,29 +156,29 @@ def _forget_old_jobs(silo: Silo, newest: Path) -> None:
         Exchange(silo.exchange_url).remove(silo_job_folder(silo.name, job_id))
 
 
-def _require_users(silo: Silo, asked: StepOrder, snapshot: Partition) -> None:
+def _require_users(silo: Silo, step_order: StepOrder, snapshot: Partition) -> None:
     users = snapshot.client(silo.name).users
-    if asked.step != "check" and users < silo.min_users:
+    if step_order.step != "check" and users < silo.min_users:
         raise EgressRefused(
-            f"Silo {silo.name!r} has {users} users; its policy lets nothing about fewer than "
-            f"{silo.min_users} leave.",
+            f"Silo {silo.name!r} has {users} users; its policy requires at least {silo.min_users} for an "
+            "update or figures to leave.",
             silo=silo.name,
         )
 
 
-def _perform(asked: StepOrder, exchange: GuardedExchange) -> Answer:
-    order = asked.order
-    if asked.step == "check":
-        return check_client.fn(order, asked.limits)
-    if asked.step == "train":
+def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
+    order = step_order.order
+    if step_order.step == "check":
+        return check_client.fn(order, step_order.limits)
+    if step_order.step == "train":
         return _train(order, exchange)
-    if asked.step == "evaluate":
+    if step_order.step == "evaluate":
         return evaluate_client.fn(order)
-    return compare_client.fn(order, asked.arguments["alone_rounds"])
+    return compare_client.fn(order, step_order.arguments["alone_rounds"])
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
-    # An update of an earlier round was merged or refused by now; nobody reads it any more.
+    # An update of an earlier round was merged or refused by now; it is no longer read.
     for earlier in range(max(1, order.round - 2), order.round):
         exchange.remove(silo_updates_folder(order.client_id, order.job.job_id, earlier))
     folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)

@@ -1,4 +1,4 @@
-"""Answers that prove who gave them: signed by a silo, opened by the coordinator."""
+"""Answers that prove their origin: a silo signs them, and the coordinator verifies them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import InvalidInput
-from models.federation.envelope import Envelope, Question, forged, read_envelope, require_answers
+from models.federation.envelope import AnswerContext, Envelope, forged, read_envelope, require_answers
 from tasks.silos.keys import SiloKey, key_id, verify
 
-# An answer holds figures and references; arrays travel as objects of their own, bound by their SHA-256.
+# An answer contains figures and references; arrays are separate objects, referenced by their SHA-256.
 MAX_ANSWER_BYTES = 1_000_000
 
 
-def answer(question: Question, body: dict[str, Any], key: SiloKey) -> bytes:
-    """The sealed answer to a question, signed now.
+def sign_answer(context: AnswerContext, body: dict[str, Any], key: SiloKey) -> bytes:
+    """Return an answer that is signed now.
 
     Raises:
         InvalidInput: the body cannot be written as JSON, or is too large.
     """
     signed_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return seal(Envelope(question, body, signed_at, key.key_id), key)
+    return seal(Envelope(context, body, signed_at, key.key_id), key)
 
 
 def seal(envelope: Envelope, key: SiloKey) -> bytes:
-    """The envelope with its signature, as it travels; equal envelopes give equal bytes.
+    """Return the envelope with its signature as bytes; equal envelopes give equal bytes.
 
     Raises:
-        InvalidInput: it names another key, its body cannot be written as JSON, or it is too large.
+        InvalidInput: the envelope names another key, cannot be written as JSON, or is too large.
     """
     if envelope.public_key_id != key.key_id:
         raise InvalidInput(
-            f"The answer names key {envelope.public_key_id}, but is to be signed with {key.key_id}."
+            f"The answer names key {envelope.public_key_id}, but the signing key is {key.key_id}."
         )
     data = envelope.signed(key.sign(envelope.to_sign()))
     if len(data) > MAX_ANSWER_BYTES:
@@ -42,30 +42,30 @@ def seal(envelope: Envelope, key: SiloKey) -> bytes:
 
 
 def open_sealed(
-    data: bytes, asked: Question, trusted: Ed25519PublicKey, *, limit_bytes: int = MAX_ANSWER_BYTES
+    data: bytes, expected: AnswerContext, trusted: Ed25519PublicKey, *, limit_bytes: int = MAX_ANSWER_BYTES
 ) -> dict[str, Any]:
-    """The body of a silo's answer: signed by its key, and an answer to this very question.
+    """Return the body of a silo's answer after verifying its signature and what it answers.
 
-    When it was signed plays no part: clocks may be wrong, and round and base model say what is fresh.
+    The time of signing is ignored, because clocks may be wrong; round and base model show what is current.
 
     Args:
-        data: the sealed answer, from anybody.
-        asked: what the silo was asked.
+        data: the signed answer, from an untrusted source.
+        expected: the silo, step, job, round and base model that the answer must be for.
         trusted: the silo's public key.
-        limit_bytes: more than that is not even parsed.
+        limit_bytes: larger answers are refused before they are parsed.
 
     Raises:
-        ForgedAnswer: it is too large, of another form, not signed, not signed by the trusted key, or speaks
-            for another silo.
-        StaleUpdate: it is the silo's answer to another question.
+        ForgedAnswer: the answer is too large, malformed, not signed by the trusted key, or names another
+            silo.
+        StaleUpdate: it is the silo's answer to another order.
     """
     if len(data) > limit_bytes:
-        raise forged(asked.silo, "size", f"has {len(data)} bytes, at most {limit_bytes} are accepted")
-    envelope, signature = read_envelope(data, asked.silo)
+        raise forged(expected.silo, "size", f"has {len(data)} bytes, at most {limit_bytes} are accepted")
+    envelope, signature = read_envelope(data, expected.silo)
     if envelope.public_key_id != key_id(trusted):
         fault = f"is signed with key {envelope.public_key_id}, but the trusted one is {key_id(trusted)}"
-        raise forged(asked.silo, "key", fault)
+        raise forged(expected.silo, "key", fault)
     if not verify(trusted, signature, envelope.to_sign()):
-        raise forged(asked.silo, "signature", "has a signature that is not by its key")
-    require_answers(envelope.question, asked)
+        raise forged(expected.silo, "signature", "has a signature that its key did not make")
+    require_answers(envelope.context, expected)
     return dict(envelope.body)

@@ -22,10 +22,10 @@ _PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "scipy")
 
 
 def model_files(items: pd.DataFrame) -> dict[str, bytes]:
-    """Name -> content of what stands beside a round's `model.safetensors` and `round.json`.
+    """Return by name the files that lie beside a round's `model.safetensors` and `round.json`.
 
-    The same for all rounds of a job, so that they are made once: `MLmodel` itself, the code, what it needs,
-    and the items.
+    They are the same for all rounds of a job, so that they are made once: `MLmodel` itself, the code, what it
+    needs, and the items.
 
     Args:
         items: the catalogue in row order, with `item_id` and where there are any `title`.

@@ -3,8 +3,8 @@
 This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
 stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
 `fold_in`, `cold_items`, `additive_scorers` and `rating_scorer`, to which a test holds it equal. It is never
-imported by fedrec itself. Of which family a model is, the names of its arrays say. One that predicts ratings
-hears that the items of a history are liked, and scores are the ratings it then expects.
+imported by fedrec itself. The names of a model's arrays say of which family it is. A model that predicts
+ratings takes the items of a history as liked, and its scores are the ratings that it then expects.
 
 One row of the input is one question: a `history` of item ids, the oldest first, and where wanted as many
 `weights` and further ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and
@@ -37,10 +37,10 @@ class HistoryScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followe
     """Answers histories; nothing is trained."""
 
     def load_context(self, context: Any) -> None:
-        """The artefacts are read.
+        """Read the artefacts.
 
         Raises:
-            ValueError: the model is not the one that the round's manifest promises.
+            ValueError: the model is not the one that the round's record promises.
         """
         data = Path(context.artifacts["model"]).read_bytes()
         promised = json.loads(Path(context.artifacts["manifest"]).read_bytes())["model_sha256"]
@@ -56,7 +56,7 @@ class HistoryScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followe
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """The best `k` (a parameter, 10 by default) items for each history.
+        """Return the best `k` items (a parameter, 10 by default) for each history.
 
         Raises:
             ValueError: an item is unknown, a weight is missing or not positive, or k is less than 1.
@@ -104,7 +104,7 @@ class HistoryScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followe
 
 class _Family(Protocol):
     def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
-        """(items,): the scores for a history of these rows, the oldest first."""
+        """Return (items,): the scores for a history of these rows, the oldest first."""
         ...
 
 
@@ -222,7 +222,7 @@ class _Ratings:
 
 
 def _placed(values: np.ndarray, trained: np.ndarray, features: pd.Series) -> np.ndarray:
-    """Values (items, n) in which the rows of items that nobody trained on are what their features say.
+    """Return values (items, n) in which the rows of untrained items come from their features.
 
     Args:
         values: of all items; the rows of untrained ones are ignored.

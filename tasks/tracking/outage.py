@@ -1,4 +1,4 @@
-"""Whether an error means that MLflow is away for a while, as against one that another try cannot mend."""
+"""Whether an error means that MLflow is away for a while, or one that another try cannot mend."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PASSING = {502, 503, 504}
 
 
 def is_outage(error: BaseException, client: MlflowClient | None = None) -> bool:
-    """Whether MLflow's server or database does not answer, or not now.
+    """Return whether MLflow's server or database does not answer, or not now.
 
     Args:
         error: what a call raised.
-        client: to ask something simple where the error itself does not tell, as after a failed upload.
+        client: for a simple call where the error itself does not tell, as after a failed upload.
     """
     if isinstance(error, FedrecError):
         return False
@@ -32,7 +32,7 @@ def is_outage(error: BaseException, client: MlflowClient | None = None) -> bool:
 
 
 def unavailable(error: BaseException) -> TrackingUnavailable:
-    """The outage as an error of ours, which says what to do."""
+    """Return the outage as an error of ours, which says what to do."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "MLflow")
     return TrackingUnavailable(
         f"MLflow does not answer at {uri}: {reason_of(error)}.",
@@ -42,12 +42,12 @@ def unavailable(error: BaseException) -> TrackingUnavailable:
 
 
 def reason_of(error: BaseException) -> str:
-    """The error's first line."""
+    """Return the error's first line."""
     return str(error).strip().partition("\n")[0][:300].rstrip(".") or type(error).__name__
 
 
 def names_outages(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, which raises `TrackingUnavailable` where MLflow is away."""
+    """Wrap a function so that it raises `TrackingUnavailable` where MLflow is away."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:

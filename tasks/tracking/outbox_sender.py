@@ -65,7 +65,7 @@ class OutboxSender:
 
     @property
     def run_id(self) -> str | None:
-        """The job's run in MLflow; None where it was away since the job was opened."""
+        """Return the job's run in MLflow; None where MLflow was away since the job was opened."""
         return self._tracker.run_id if self._tracker else None
 
     def open(self, config: Mapping[str, JsonValue], items: Path) -> None:
@@ -101,7 +101,7 @@ class OutboxSender:
             MlflowException: MLflow answers, and refuses.
         """
         try:
-            # As one step: whoever was overtaken in the middle of it would do it a second time.
+            # As one step: a process that was overtaken in the middle of it would do it a second time.
             with self._journal.guarded():
                 tracker = self._opened()
                 for each in self._outbox.waiting():
@@ -160,7 +160,7 @@ class OutboxSender:
 
     @cached_property
     def _model_files(self) -> dict[str, bytes]:
-        """The files that make each round a model for MLflow's own scorers, which know LightFM."""
+        """Return the files that make each round a model for MLflow's own scorers, which know LightFM."""
         if self._journal.opening.family != "lightfm":
             return {}
         return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))

@@ -40,7 +40,7 @@ class RegisteredRound:
 
     @property
     def sha256(self) -> str:
-        """Digest of the model's bytes."""
+        """Return the SHA-256 of the model's bytes."""
         return self.record.model_sha256
 
     def model(self) -> GlobalModel:

@@ -176,7 +176,7 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
 
 
 def aliases(client: MlflowClient, model_name: str) -> dict[str, int]:
-    """Alias -> version of a registered model."""
+    """Return the version of each alias of a registered model."""
     found = client.get_registered_model(model_name).aliases
     return {alias: int(version) for alias, version in found.items()}
 

@@ -145,7 +145,7 @@ class Tracker:
 
     @cached_property
     def _artifacts(self) -> str:
-        """Where the run's artefacts lie. Requested once, because MLflow loads a run with all its metrics."""
+        """Return where the run's artefacts lie; once, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
 
     def _table(self, columns: Columns, name: str) -> None:
@@ -224,8 +224,8 @@ def end_orphans(
         job_id = run.data.tags.get(_JOB_TAG)
         if job_id in (None, own_job) or not (home.jobs / job_id).exists():
             continue
-        with left_behind(home.jobs / job_id) as is_over:
-            if is_over:
+        with left_behind(home.jobs / job_id) as has_ended:
+            if has_ended:
                 client.set_terminated(run.info.run_id, "KILLED")
                 ended.append(str(job_id))
     return sorted(ended)

@@ -1,1 +1,1 @@
-"""A search's study and its trials."""
+"""The study of a search for settings, and its trials."""

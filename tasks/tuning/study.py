@@ -1,7 +1,7 @@
-"""A study of Optuna (Akiba et al. 2019) whose trials survive a crash and do not depend on one.
+"""A study of Optuna (Akiba et al. 2019) whose trials survive a crash and are not changed by one.
 
-Trials lie in a journal below `FEDREC_HOME/tuning`. The sampler is seeded anew for each trial, by the number
-of trials that are done: a search that was interrupted proposes what it would have proposed anyway.
+The trials are in a journal below `FEDREC_HOME/tuning`. The sampler gets a new seed for each trial, from the
+number of finished trials. An interrupted search therefore proposes the same trials as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from models.kernel.seeds import seed_for
 if TYPE_CHECKING:
     import optuna
 
-# Trials drawn at random before the sampler learns from them, and before any is left early.
+# Number of trials drawn at random before the sampler uses results, and before any trial is stopped early.
 _AT_RANDOM = 10
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial that is to be run.
+    """The settings of the next trial.
 
     Attributes:
-        number: of trials done before it.
+        number: number of trials finished before it.
         values: key -> value.
     """
 
@@ -39,13 +39,13 @@ class Proposal:
 
 
 class Study:
-    """The trials of one search, held by this process.
+    """The trials of one search, which only this process runs.
 
     Args:
-        study: Optuna's.
+        study: Optuna's study.
         seed: of the search.
         space: key -> {"choices": [...]} or {"low": a, "high": b, "log": whether}.
-        first: values that are tried first, as far as they lie within the space.
+        first: values to try first; values outside the space are ignored.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Study:
         from optuna.trial import TrialState
 
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-            # Its process is gone; what it proposed is proposed again.
+            # Its process is gone. The same values will be proposed again.
             study.tell(trial.number, state=TrialState.FAIL)
 
     @property
     def done(self) -> list[dict[str, Any]]:
-        """The trials that are done, oldest first: values, objective (None where left early) and facts."""
+        """The finished trials, oldest first: values, objective (None if stopped or failed) and facts."""
         from optuna.trial import TrialState
 
         states = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -77,12 +77,12 @@ class Study:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The trial with the highest objective, the earliest of equals; None before there is one."""
+        """The trial with the highest objective, the earliest of equal ones; None if there is none yet."""
         complete = [trial for trial in self.done if trial["objective"] is not None]
         return max(complete, key=lambda trial: trial["objective"], default=None)
 
     def propose(self) -> Proposal:
-        """The next trial."""
+        """Return the next trial."""
         import optuna
 
         number = len(self.done)
@@ -94,24 +94,24 @@ class Study:
             constant_liar=False,
         )
         if number == 0:
-            # Optuna would try a value from outside its range as well.
+            # Optuna would also try values outside the range.
             self._study.enqueue_trial({key: v for key, v in self._first.items() if self._within(key, v)})
         self._trial = self._study.ask()
         values = {key: self._suggested(self._trial, key) for key in sorted(self._space)}
         return Proposal(number, values)
 
     def report(self, step: int, objective: float) -> bool:
-        """The trial's objective at this step is known; returns whether the trial is worth going on with."""
+        """Report the trial's objective at this step; returns whether to continue the trial."""
         assert self._trial is not None  # noqa: S101 - propose comes first
         self._trial.report(objective, step)
         return not self._trial.should_prune()
 
     def finish(self, objective: float | None, facts: Mapping[str, Any]) -> None:
-        """The trial is done.
+        """Finish the trial.
 
         Args:
-            objective: None where it was left early or failed.
-            facts: JSON values to keep with it.
+            objective: its result; None if it was stopped early or failed.
+            facts: JSON values to store with it.
         """
         from optuna.trial import TrialState
 
@@ -141,7 +141,7 @@ class Study:
 def opened_study(
     folder: Path, seed: int, space: Mapping[str, Mapping[str, Any]], first: Mapping[str, Any]
 ) -> Iterator[Study]:
-    """The study in this folder, for this process alone; new where there is none.
+    """Open the study in this folder for this process alone, or create it.
 
     Raises:
         SourceUnavailable: Optuna is not installed.
@@ -163,7 +163,7 @@ def opened_study(
         lock.acquire(timeout=0)
     except Timeout as error:
         raise JobBusy(
-            f"The study {folder.name} is being worked on by another process.",
+            f"Another process is working on the study {folder.name}.",
             next_step="Wait for it to finish, or stop it first.",
             study=folder.name,
         ) from error

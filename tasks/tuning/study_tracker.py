@@ -1,4 +1,4 @@
-"""MLflow's view of a search: one run a study, and below it one run a trial."""
+"""The record of a search in MLflow: one run per study, with one child run per trial."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _STUDY, _TRIAL = "fedrec.study", "fedrec.trial"
 
 
 class StudyTracker:
-    """A study's runs. A call that a crash repeats finds its run and writes the same again.
+    """A study's runs. A call that is repeated after a crash finds its run and writes the same values again.
 
     Args:
-        home: where the database lies, unless the environment names a server.
+        home: the home of the database, unless the environment names a server.
         experiment: the experiment's name.
-        study_id: whose runs.
-        settings: what the study was opened with.
+        study_id: of the study.
+        settings: of the study.
     """
 
     def __init__(self, home: Home, experiment: str, study_id: str, settings: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ class StudyTracker:
     def log_trial(
         self, number: int, values: Mapping[str, Any], steps: Mapping[int, Mapping[str, float]], status: str
     ) -> None:
-        """The trial has a run of its own, with what was tried and what came of it after each step."""
+        """Write the trial's run, with its values and the metrics after each step."""
         from mlflow.entities import Metric, Param
 
         run_id = self._run_of(str(number), {"mlflow.parentRunId": self.run_id}).info.run_id
@@ -55,7 +55,7 @@ class StudyTracker:
         self._client.set_terminated(run_id, status)
 
     def end(self, best: Mapping[str, Any] | None, status: str) -> None:
-        """The study's run has ended, and says which trial was best."""
+        """End the study's run, and record the best trial."""
         if best is not None:
             self._client.log_metric(self.run_id, "best/objective", best["objective"])
             self._client.log_dict(self.run_id, dict(best), "best.json")

@@ -1,4 +1,4 @@
-"""One trial of a search: a federation, or LightFM on the pooled data, looked at on its validation cases."""
+"""One trial of a search: LightFM federated or on pooled data, evaluated on held-out cases as it trains."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tasks.pooling.pooled_data import PooledSilos
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """Everything that decides a trial.
+    """The inputs that determine a trial.
 
     Attributes:
         data_dir, data_digest: the partition.
         evaluation_seed, negatives: of the sampled negatives.
-        train: how LightFM trains.
+        train: settings of LightFM.
         pooled: whether it trains on the pooled data, without a federation.
-        cohort_share: share of the clients asked in each round of a federation.
+        cohort_share: share of the clients selected in each round of a federation.
         epochs: passes over the data.
-        evaluations: evenly spaced looks at the held-out cases.
+        evaluations: number of evenly spaced evaluations on the held-out cases.
         seed: of the training.
-        split: which cases; "validation" for everything that is chosen.
+        split: the held-out cases; "validation" for every choice.
     """
 
     data_dir: str
@@ -47,19 +47,19 @@ class TrialSpec:
     split: Part = "validation"
 
     def rounds_after(self, epochs: float) -> int:
-        """The rounds in which every client takes part in this many passes over its data, on average."""
-        a_round = self.cohort_share * self.train.local_epochs / self.train.merges_per_epoch
-        return max(1, round(epochs / a_round))
+        """Return the number of rounds in which a client makes `epochs` passes over its data, on average."""
+        epochs_per_round = self.cohort_share * self.train.local_epochs / self.train.merges_per_epoch
+        return max(1, round(epochs / epochs_per_round))
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is known of a trial at one moment.
+class TrialResult:
+    """The result of one evaluation of a trial.
 
     Attributes:
         epochs: passes over the data so far.
-        rounds: merges so far; 0 where data are pooled.
-        update_bytes: sent up by all clients so far.
+        rounds: merges so far; 0 for pooled training.
+        update_bytes: bytes that all clients have sent so far.
         metrics: sums over the held-out cases of all clients.
     """
 
@@ -69,8 +69,8 @@ class Look:
     metrics: dict[str, Metric]
 
 
-def looks(trial: TrialSpec) -> Iterator[Look]:
-    """The looks of a trial, one after the other, so that a hopeless one can be left early.
+def trial_results(trial: TrialSpec) -> Iterator[TrialResult]:
+    """Train a trial and yield the result of each evaluation, so that a poor trial can be stopped early.
 
     Raises:
         FedrecError: the data are damaged, or the training diverged.
@@ -81,16 +81,16 @@ def looks(trial: TrialSpec) -> Iterator[Look]:
 
 
 def objective(metrics: Mapping[str, float], names: Sequence[str]) -> float:
-    """The geometric mean of these metrics; 0 where one of them is."""
+    """Return the geometric mean of these metrics; 0 if one of them is 0."""
     return math.prod(metrics[name] for name in names) ** (1.0 / len(names))
 
 
 def open_clients(partition: Partition, evaluation_seed: int, negatives: int) -> dict[str, SiloData]:
-    """Client id -> its data, split for leave-one-out evaluation."""
+    """Return the data of each client by its id, split for leave-one-out evaluation."""
     return _clients(str(partition.root), partition.digest, evaluation_seed, negatives)
 
 
-# Every trial of a study has the same clients. One data set at a time is enough.
+# All trials of a study have the same clients, so caching one data set is enough.
 @lru_cache(maxsize=1)
 def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str, SiloData]:
     return {
@@ -99,7 +99,9 @@ def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str,
     }
 
 
-def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
+def _federated(
+    trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]
+) -> Iterator[TrialResult]:
     family = LightFMFamily(trial.train)
     rounds = trial.rounds_after(trial.epochs)
     simulation = Simulation(
@@ -117,10 +119,10 @@ def _federated(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequenc
             family.judge(items, users[client_id], silo, trial.split).metrics
             for client_id, silo in clients.items()
         )
-        yield Look(mark, simulation.model.round, simulation.update_bytes, metrics)
+        yield TrialResult(mark, simulation.model.round, simulation.update_bytes, metrics)
 
 
-def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[Look]:
+def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[int]) -> Iterator[TrialResult]:
     data = PooledSilos.of(list(clients.values()))
     training = PooledTraining(data.training, trial.train, epochs=trial.epochs, seed=trial.seed)
     family, done = LightFMFamily(trial.train), 0
@@ -128,7 +130,7 @@ def _pooled(trial: TrialSpec, clients: Mapping[str, SiloData], marks: Sequence[i
         items, users = training.run(mark - done)
         done = mark
         metrics = data.judged(family, items, users, trial.split)
-        yield Look(mark, 0, 0, metrics)
+        yield TrialResult(mark, 0, 0, metrics)
 
 
 def _marks(epochs: int, evaluations: int) -> list[int]:

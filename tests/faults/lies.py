@@ -126,7 +126,7 @@ def unknown() -> SiloKey:
 
 def with_question(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
     """Change parts of the question that the answer names."""
-    return lambda envelope: {"question": replace(envelope.question, **parts)}
+    return lambda envelope: {"context": replace(envelope.context, **parts)}
 
 
 def with_body(**parts: Any) -> Callable[[Envelope], dict[str, Any]]:
@@ -174,7 +174,7 @@ UPDATES: dict[str, tuple[Lie, str]] = {
 # The same for the answer that names the update.
 ANSWERS: dict[str, tuple[Lie, str]] = {
     "unsigned": (sent(unsigned), "is not signed"),
-    "signature of zeros": (sent(by_nobody), "has a signature that is not by its key"),
+    "signature of zeros": (sent(by_nobody), "has a signature that its key did not make"),
     "unknown key": (signed_again(unknown, with_body()), "is signed with key"),
     "another silo's key": (signed_again(birch_s, with_body()), "is signed with key"),
     "another silo's answer": (again("birch", 1), "is signed with key"),
@@ -198,7 +198,7 @@ ANSWERS: dict[str, tuple[Lie, str]] = {
     ),
     "another silo's update": (signed_again(own, elsewhere("cedar", "birch")), "names 'silos/birch"),
     "an earlier round's update": (signed_again(own, elsewhere("/[0-9]{6}/", "/000001/")), "as its update"),
-    "none": (nothing, "left no answer"),
+    "none": (nothing, "contains no answer"),
 }
 EVERY = [*UPDATES, *ANSWERS]
 

@@ -129,5 +129,5 @@ def test_no_answer_in_time_is_a_refusal(world, evaluated):
     assert "never resumed" in str(waiting.failure)
     [entry] = ledger.read(world.home).entries
     assert (entry.body["accepted"], entry.body["actor"]) == (False, "schedule")
-    assert entry.body["verdicts"][-1]["observed"] == "nobody answered within 0.000833333 h"
+    assert entry.body["verdicts"][-1]["observed"] == "no decision within 0.000833333 h"
     assert world.aliases() == {}

@@ -21,6 +21,8 @@ from models.federation.postprocessors import (
     RoundContext,
     register_postprocessor,
 )
+from tasks.local.home import Home
+from tasks.messages.job_result import JobResult
 
 CLIENTS = ["ash", "birch", "cedar"]
 
@@ -107,25 +109,23 @@ def small(partition: Path, *postprocessors: dict[str, Any], **sections: Any) -> 
 
 
 @pytest.fixture
-def run(prefect_server: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that runs a job in this test's home."""
-    home.mkdir()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+def run(prefect_server: None, mlflow_home: Home) -> Any:
+    """Return a function that runs a job in this test's home and returns its result."""
 
-    def ran(config: TrainingConfig) -> dict[str, Any]:
+    def ran(config: TrainingConfig) -> JobResult:
         from flows.train import run_locally
 
         SEEN.clear()
-        result = run_locally(config)
-        assert result["status"] == "finished"
-        assert all(each["accepted"] == CLIENTS for each in result["rounds"])
+        result, exit_code = run_locally(config)
+        assert exit_code == 0
+        assert all(list(each.accepted) == CLIENTS for each in result.rounds)
         return result
 
     return ran
 
 
-def models_of(result: dict[str, Any]) -> list[str]:
-    return [each["model_sha256"] for each in result["rounds"]]
+def models_of(result: JobResult) -> list[str]:
+    return [each.model_sha256 for each in result.rounds]
 
 
 def test_postprocessors_from_outside_work_in_a_whole_job(run, partition_dir):
@@ -154,7 +154,7 @@ def test_postprocessors_from_outside_work_in_a_whole_job(run, partition_dir):
     norms = [norm for half, _, _, norm, _ in SEEN if half == "client"]
     assert max(norms) == pytest.approx(largest / 80, rel=1e-5)
     assert all(norm <= 3 * largest / 80 * (1 + 1e-5) for half, _, _, norm, _ in SEEN if half == "server")
-    assert [each["drift"] for each in clipped["rounds"]] < [each["drift"] for each in plain["rounds"]]
+    assert [each.drift for each in clipped.rounds] < [each.drift for each in plain.rounds]
 
 
 def test_a_configuration_is_read_back_from_its_json(partition_dir):

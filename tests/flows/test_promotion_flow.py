@@ -74,7 +74,7 @@ def test_a_champion_is_not_promoted_again(world, evaluated):
     assert (again["promoted"], again["already_champion"]) == (True, True)
     assert again["decision_id"] == first["decision_id"]
     assert len(ledger.read(world.home).entries) == 2
-    assert "champion already" in fedrec("promote").stdout
+    assert "already the champion" in fedrec("promote").stdout
 
 
 def test_a_worse_version_is_refused_with_reasons_and_recorded(world, evaluated):
@@ -185,7 +185,7 @@ def test_an_interrupted_promotion_is_completed_by_the_next_command(world, evalua
     result = fedrec("promote", "--version", "2")
 
     assert "completed the interrupted promotion of version 2" in result.stderr
-    assert "champion already" in result.stdout
+    assert "already the champion" in result.stdout
     assert world.aliases() == {"champion": 2, "previous": 1}
     assert answer("audit", "--verify")["interrupted"] == []
 

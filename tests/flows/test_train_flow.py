@@ -254,7 +254,8 @@ def test_ratings_train_through_the_same_flow(
     enter("home")
     train = {"family": "bayesian_mf", "dims": 2, "directions": 3, "direction_rounds": 1}
     train |= {"burn_in": 2, "thinning": 2, "draws": 4}
-    evaluation = {"every": 1, "silo_only": True, "pooling_allowed": True}
+    # Ratings are not ranked against sampled items.
+    evaluation = {"every": 1, "silo_only": True, "pooling_allowed": True, "negatives": 99}
     config = small(rated_partition_dir, federation={"rounds": 14}, evaluation=evaluation)
     result = run(config.model_copy(update={"train": spec_of(train)}))
     assert (result["status"], result["exit_code"]) == ("finished", 0)
@@ -269,7 +270,8 @@ def test_ratings_train_through_the_same_flow(
     assert all(client["benefit"] is not None for client in result["clients"])
     assert "reached RMSE of" in Path(result["report"], "report.html").read_text()
 
-    unrated = small(partition_dir, federation={"rounds": 1}).model_copy(update={"train": spec_of(train)})
+    unrated = config.model_copy(update={"data": config.data.model_copy(update={"dir": str(partition_dir)})})
+    unrated = unrated.model_copy(update={"train": spec_of(train)})
     assert "have no ratings to learn from" in run(unrated)["stop_reason"]
 
 

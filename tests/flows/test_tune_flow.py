@@ -9,10 +9,11 @@ import pytest
 
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.settings.tuning_config import TuningConfig
-from flows.tune import opened_search, tune
+from flows.tune import open_search, tune
 from models.errors import InvalidConfig
 from tasks.local.home import Home
 from tasks.tracking.registry import client as registry_client
+from tests.worlds.postprocessors import Times
 
 
 def config(partition_dir: Path, **sections: Any) -> TrainingConfig:
@@ -84,26 +85,34 @@ def test_a_trial_that_diverges_is_stored_as_failed(
         ({"both": {"train.dim": {"choices": [3]}}}, "federated", "Did you mean train.dims"),
         ({"both": {"train.dims": {"choices": [4, 0]}}}, "federated", "train.dims"),
         ({"federated": {"train.merge_rule": {"choices": ["median"]}}}, "federated", "merge_rule"),
+        ({"both": {"train.kos_k": {"choices": [2, 3]}}}, "federated", "train.kos_k, which has no effect"),
     ],
 )
 def test_an_unknown_key_or_value_is_reported_before_the_search(
     partition_dir: Path, changes: dict[str, Any], arm: Any, message: str
 ) -> None:
     with pytest.raises(InvalidConfig, match=message):
-        opened_search(config(partition_dir), search(**changes), arm)
+        open_search(config(partition_dir), search(**changes), arm)
 
 
 def test_a_drawn_value_without_effect_beside_the_others_is_left_at_its_default(partition_dir: Path) -> None:
     rates = {"train.server_learning_rate": {"low": 0.1, "high": 1.0}}
     rules = {"train.merge_rule": {"choices": ["sum", "mean"]}}
-    opened = opened_search(config(partition_dir), search(federated=rates | rules), "federated")
+    opened = open_search(config(partition_dir), search(federated=rates | rules), "federated")
     drawn = {"train.server_learning_rate": 0.5}
     assert opened.with_values(drawn | {"train.merge_rule": "sum"}).train.server_learning_rate == 0.5
     assert opened.with_values(drawn | {"train.merge_rule": "mean"}).train.server_learning_rate == 1.0
 
 
+def test_a_search_refuses_postprocessors_because_its_trials_have_none(partition_dir: Path) -> None:
+    processed = config(partition_dir, postprocessors=[{"name": Times.name, "factor": 2}])
+    with pytest.raises(InvalidConfig, match="simulates the clients without postprocessors") as caught:
+        open_search(processed, search(), "federated")
+    assert caught.value.facts["key"] == "postprocessors"
+
+
 def test_data_are_pooled_only_if_that_is_allowed(partition_dir: Path) -> None:
     guarded = config(partition_dir, evaluation={"negatives": 9, "pooling_allowed": False})
-    assert opened_search(guarded, search(), "federated").arm == "federated"
-    with pytest.raises(InvalidConfig, match="pooling_allowed does not allow"):
-        opened_search(guarded, search(), "centralised")
+    assert open_search(guarded, search(), "federated").arm == "federated"
+    with pytest.raises(InvalidConfig, match="pooling_allowed is false"):
+        open_search(guarded, search(), "centralised")

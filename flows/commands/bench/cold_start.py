@@ -26,10 +26,10 @@ def command(
     markdown: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure new items, new users and new silos, each beside a naive answer.
+    """Measure new items, new users and new silos, each compared with a naive recommender.
 
-    New items are placed by their features, new users folded in by the items they tell, new silos answered by
-    the model of the other silos. Every number comes with its 95 % interval.
+    New items are placed by their features. New users are folded in from their first items. New silos are
+    served by the model of the other silos. Every number has a 95 % interval.
     """
     from flows.settings.quality_config import cold_start_plan, load_quality_config
     from flows.settings.settings_file import absolute_folder

@@ -1,4 +1,4 @@
-"""`fedrec bench`: fedrec measured."""
+"""`fedrec bench`: measurements of fedrec."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from flows.terminal.lazy_group import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "quality": (
         "flows.commands.bench.quality",
-        "Measure every family federated, pooled and alone, beside baselines.",
+        "Compare every family, federated, pooled and alone, with baselines.",
     ),
     "serving": ("flows.commands.bench.serving", "Measure the serving process with wrk."),
     "cold-start": (
         "flows.commands.bench.cold_start",
-        "Measure new items, new users and new silos beside naive answers.",
+        "Compare new items, new users and new silos with naive recommenders.",
     ),
-    "leak": ("flows.commands.bench.leak", "Show how much a leak of the literature is worth."),
-    "ratings": ("flows.commands.bench.ratings", "Predicted ratings: RMSE, MAE and accuracies by name."),
+    "leak": ("flows.commands.bench.leak", "Show how much a leak in published code raises the metrics."),
+    "ratings": ("flows.commands.bench.ratings", "Measure predicted ratings: RMSE, MAE and accuracies."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`fedrec bench leak`: what a leak of the literature is worth."""
+"""`fedrec bench leak`: how much a leak in published code raises the metrics."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from flows.terminal.output import emit, json_option
     help="A partition whose interactions have timestamps.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Of LightFM's training."
+    "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Epochs of LightFM."
 )
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of everything random.")
 @json_option
 def command(data_dir: str, epochs: int, seed: int, as_json: bool) -> None:
-    """Show what it is worth to draw training negatives outside the held-out items, too.
+    """Show how much the metrics rise if training never draws held-out items as negatives.
 
-    Code of published federated recommenders does so. "leaky" rows are what it then reports, "honest" rows
-    what the same training is worth; the difference is no quality. The last rows show that the next-item model
-    and the blend live on the order of what came before.
+    The code of some published federated recommenders does so. Rows "leaky" show what it then reports, rows
+    "honest" what the same training achieves without the leak. The last rows show that the next-item model and
+    the blend depend on the order of a user's interactions.
     """
     from flows.settings.settings_file import absolute_folder
     from tasks.bench.quality.leak import leak_rows

@@ -14,7 +14,7 @@ from flows.terminal.table_options import table_options
 
 @click.command("quality")
 @table_options
-@click.option("--quick", is_flag=True, help="Leave-one-out over silos, one seed, no silo alone.")
+@click.option("--quick", is_flag=True, help="Only leave-one-out over silos, with one seed and no silo alone.")
 @json_option
 def command(
     data_dir: str,
@@ -26,10 +26,10 @@ def command(
     markdown: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure every family federated, on pooled data and in each silo alone, beside baselines.
+    """Compare every family, federated, on pooled data and in each silo alone, with baselines.
 
-    Every number comes with its 95 % interval. The families train by the clients' and the server's real halves
-    in one process, over the partition's silos and again over one client a user.
+    Every number has a 95 % interval. The families train in one process with the real code of clients and
+    server, over the partition's silos and again over one client per user.
     """
     from flows.settings.quality_config import load_quality_config, plans
     from flows.settings.settings_file import absolute_folder

@@ -1,4 +1,4 @@
-"""`fedrec bench ratings`: how well ratings are predicted."""
+"""`fedrec bench ratings`: the errors of predicted ratings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SHOWN = ("rmse", "mae", "accuracy_like_at_4", "accuracy_rounded_within_1")
     help="Partition of interactions with ratings.  [default: FEDREC_HOME/data/ml-100k]",
 )
 @click.option("--quick", is_flag=True, help="One split, a shorter chain, no clients of one user.")
-@click.option("--without-baselines", is_flag=True, help="Leave out traditional methods, which need Surprise.")
+@click.option("--without-baselines", is_flag=True, help="Skip traditional methods, which need Surprise.")
 @json_option
 def command(data: Path | None, quick: bool, without_baselines: bool, as_json: bool) -> None:
     """Predict held-out ratings of three random 70/30 splits, over the partition's clients and single users.
 
-    Bayesian matrix factorisation, federated beside pooled and beside each silo alone, and traditional
-    collaborative filtering on pooled data. Everything was chosen on validation ratings.
+    Compares Bayesian matrix factorisation, federated, pooled and in each silo alone, with traditional
+    collaborative filtering on pooled data. All settings were chosen on validation ratings.
     """
     from tasks.bench.ratings.table_rows import bench_ratings
     from tasks.local import environment
@@ -36,7 +36,7 @@ def command(data: Path | None, quick: bool, without_baselines: bool, as_json: bo
         data or home.data / "ml-100k",
         quick=quick,
         baselines=not without_baselines,
-        tell=lambda line: click.echo(line, err=True),
+        announce=lambda line: click.echo(line, err=True),
     )
     emit(result, as_json=as_json, show=lambda: _show(result))
 
@@ -54,12 +54,14 @@ def _show(result: Mapping[str, Any]) -> None:
     for clients, cost in result["costs"].items():
         click.echo(
             f"{cost['clients']} clients by {clients}: {cost['rounds']} rounds; each client sent "
-            f"{cost['bytes_up_per_client'] / 1e6:.0f} MB and got {cost['bytes_down_per_client'] / 1e6:.0f} MB"
+            f"{cost['bytes_up_per_client'] / 1e6:.0f} MB and received "
+            f"{cost['bytes_down_per_client'] / 1e6:.0f} MB"
         )
-    click.echo(f"{result['inside_90']:.1%} of ratings lie in their 90 % intervals")
-    said = result["claimed"]
+    click.echo(f"{result['inside_90']:.1%} of ratings are inside their 90 % intervals")
+    claimed = result["claimed"]
+    traditional, federated = claimed["traditional_cf"], claimed["federated"]
     click.echo(
-        f"For comparison, {said['source']}: RMSE {said['traditional_cf']['rmse']:.2f} by traditional CF and "
-        f"{said['federated']['rmse']:.2f} federated; accuracy, undefined, "
-        f"{said['traditional_cf']['accuracy']:.2f} and {said['federated']['accuracy']:.2f}."
+        f"For comparison, {claimed['source']}: RMSE {traditional['rmse']:.2f} by traditional CF and "
+        f"{federated['rmse']:.2f} federated; accuracy (not defined there) {traditional['accuracy']:.2f} and "
+        f"{federated['accuracy']:.2f}."
     )

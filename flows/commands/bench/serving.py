@@ -1,4 +1,4 @@
-"""`fedrec bench serving`: how fast the serving process answers on this machine."""
+"""`fedrec bench serving`: the speed of the serving process on this machine."""
 
 from __future__ import annotations
 
@@ -24,27 +24,36 @@ _LABELS = {
     "--seconds", type=click.FloatRange(min=1), default=8.0, show_default=True, help="Length of each load."
 )
 @click.option(
-    "--items", type=click.IntRange(min=100), default=10_000, show_default=True, help="Small model's items."
+    "--items",
+    type=click.IntRange(min=100),
+    default=10_000,
+    show_default=True,
+    help="Items of the small model.",
 )
 @click.option(
-    "--large-items", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Large; 0: none."
+    "--large-items",
+    type=click.IntRange(min=0),
+    default=1_000_000,
+    show_default=True,
+    help="Items of the large model; 0 skips it.",
 )
 @click.option(
     "--weights",
     type=click.IntRange(min=0),
     default=1_682,
     show_default=True,
-    help="A blend's items; 0: none.",
+    help="Items of the blend; 0 skips it.",
 )
 @click.option(
-    "--mlflow/--no-mlflow", default=True, show_default=True, help="Measure mlflow models serve, too."
+    "--mlflow/--no-mlflow", default=True, show_default=True, help="Also measure mlflow models serve."
 )
 @json_option
 def command(seconds: float, items: int, large_items: int, weights: int, mlflow: bool, as_json: bool) -> None:
-    """Measure the serving process with wrk: one worker, at one connection and at sixteen.
+    """Measure the serving process with wrk: one worker, with one connection and with sixteen.
 
-    Models are random: LightFM's, of 64 dims, and a blend's weights from items to items. Each request brings
-    another history of ten items. LightFM's small model is measured behind `mlflow models serve`, too.
+    The models are random: LightFM with 64 dims, and a blend with weights from items to items. Each request
+    has a different history of ten items. The small LightFM model is also measured behind `mlflow models
+    serve`.
     """
     from tasks.bench.serving.bench import bench
     from tasks.local import environment

@@ -1,1 +1,1 @@
-"""Commands that move the champion, or show who moved it."""
+"""Commands that change the champion or show who changed it."""

@@ -1,4 +1,4 @@
-"""`fedrec audit`: who promoted what, when, why, on what data, with which gates; and whether that is true."""
+"""`fedrec audit`: shows who promoted which version, when, why and on which evidence; verifies the ledger."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(version: int | None, model_name: str | None, verify: bool, as_json: bool) -> None:
-    """Show the decisions about VERSION, or the history of all; --verify checks that nobody edited it.
+    """Show the decisions about VERSION or about all versions. With --verify, check that the ledger is intact.
 
-    Refused promotions are part of the history.
+    The history includes refused promotions.
     """
     if verify and version is not None:
         raise InvalidInput("--verify checks the whole ledger; leave VERSION out.")
@@ -46,7 +46,7 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
     if version is not None and not chosen:
         raise NotFound(
             f"No decision was ever made about version {version} of {name!r}.",
-            next_step=f"Put it through the gates with fedrec promote --version {version}.",
+            next_step=f"Check it by the gates with fedrec promote --version {version}.",
             model_name=name,
             version=version,
         )
@@ -56,7 +56,7 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
 
 
 def _decisions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The decisions, oldest first, each with when it was applied."""
+    """Return the decisions, oldest first, each with the time at which it was applied."""
     applied = {e.body["decision"]: e.body["applied_at"] for e in entries if e.body["type"] == "applied"}
     return [
         {
@@ -162,7 +162,7 @@ def _verify(as_json: bool) -> None:
 
 
 def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> list[str]:
-    """The interrupted decisions, in words; aliases that differ for any other reason are an error."""
+    """Return the interrupted decisions as text; raise `LedgerTampered` for other differences of aliases."""
     from tasks.promotion.promote import alias_faults, standing_of
     from tasks.tracking import registry
 
@@ -176,8 +176,8 @@ def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> lis
             faults += [f"{name}: {fault}" for fault in alias_faults(client, name, standing_of(entries, name))]
     if faults:
         raise LedgerTampered(
-            f"Every entry of the ledger holds, but aliases were moved past it: {'; '.join(faults)}.",
-            next_step="Ask who could write to the registry; fedrec promote or rollback puts aliases back.",
+            f"The ledger is intact, but aliases were changed without a decision: {'; '.join(faults)}.",
+            next_step="Find out who could write to the registry. fedrec promote or rollback restores them.",
             faults=faults,
         )
     return interrupted
@@ -185,13 +185,14 @@ def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> lis
 
 def _show_verified(result: Mapping[str, Any]) -> None:
     if not result["entries"]:
-        click.echo("The ledger is empty: nothing was decided yet.")
+        click.echo("The ledger is empty: there is no decision yet.")
         return
-    click.echo(f"The ledger holds: {result['entries']} entries, head {result['head']}.")
+    click.echo(f"The ledger is intact: {result['entries']} entries, head {result['head']}.")
     for what in result["interrupted"]:
         click.echo(f"Interrupted: the {what}. The next fedrec promote or rollback completes it.")
     if result["torn_bytes"]:
         click.echo(
-            f"The last line was cut off in writing ({result['torn_bytes']} bytes); the next command puts it "
-            "aside. No decision is lost: a command goes on only after its line is on the disk."
+            f"The last line is incomplete ({result['torn_bytes']} bytes): its writing was interrupted. "
+            "The next command moves it to another file. No decision is lost: a command continues only after "
+            "its line is on the disk."
         )

@@ -1,4 +1,4 @@
-"""`fedrec promote`: a version goes through the gates and, where all pass, becomes the champion."""
+"""`fedrec promote`: checks a version by the gates and, if all pass, makes it the champion."""
 
 from __future__ import annotations
 
@@ -12,18 +12,30 @@ from flows.terminal.output import emit, json_option
 from models.errors import PromotionRefused
 
 model_option = click.option(
-    "--model", "model_name", metavar="NAME", help="Registered model; needed only where there are several."
+    "--model", "model_name", metavar="NAME", help="Registered model; needed only if there are several."
 )
-reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the ledger.")
+model_version_option = click.option(
+    "--version",
+    default="champion",
+    show_default=True,
+    metavar="N|ALIAS",
+    help="Version number, champion or previous.",
+)
+reason_option = click.option(
+    "--reason", default="", metavar="TEXT", help="The reason; recorded in the ledger."
+)
 actor_option = click.option(
-    "--actor", default=None, metavar="NAME", help="Who asks; kept in the ledger. Default: the OS user."
+    "--actor",
+    default=None,
+    metavar="NAME",
+    help="The person who decides; recorded in the ledger. Default: the OS user.",
 )
 
 
 @click.command("promote")
 @model_option
 @click.option(
-    "--version", type=click.IntRange(min=1), help="Candidate; default: the newest version that was evaluated."
+    "--version", type=click.IntRange(min=1), help="Candidate. Default: the newest version with an evaluation."
 )
 @reason_option
 @actor_option
@@ -32,14 +44,15 @@ actor_option = click.option(
     type=click.FloatRange(0, 1, max_open=True),
     default=0.02,
     show_default=True,
-    help="Share of the champion's NDCG@10 on validation that the candidate may lack, or more of its RMSE.",
+    help="Share of the champion's validation metric by which the candidate may be worse: its NDCG@10 may be "
+    "lower, or its RMSE higher.",
 )
 @click.option(
     "--max-client-drop",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of its value under the champion that a single client may lose, beyond chance.",
+    help="Share of its value under the champion that a single client may lose, beyond random variation.",
 )
 @json_option
 def command(
@@ -51,25 +64,25 @@ def command(
     max_client_drop: float,
     as_json: bool,
 ) -> None:
-    """Put a version through the gates and make it champion.
+    """Check a version by the gates and make it the champion.
 
-    Gates: the round's contracts passed; the artefact loads and scores; quality against the champion within a
-    tolerance; no client falls too far. A refusal is written to the ledger too, and ends with exit code 4.
+    Gates: the round passed its contracts; the artefact loads and scores; the quality is within a tolerance of
+    the champion's; no client loses too much. A refusal is recorded in the ledger too, and ends with exit code
+    4.
     """
     from tasks.local import environment
     from tasks.promotion import ledger
-    from tasks.tracking import outbox_sender as relay
-    from tasks.tracking import registry
+    from tasks.tracking import outbox_sender, registry
 
     home = environment.apply()
     client = registry.open_registry(home)
-    relay.send_what_waits(home)  # the newest version may be among it
+    outbox_sender.send_what_waits(home)  # it may include the newest version
     name = registry.resolve_model_name(client, model_name)
-    # Asked before Prefect starts, so that a slip is answered at once.
+    # Checked before Prefect starts, so that a wrong version is reported at once.
     candidate = version or registry.require_evaluated(client, name)
     registry.tags_of(client, name, candidate)
     ledger.read_verified(home, client)
-    click.echo(f"Promoting version {candidate} of {name}; starting Prefect, some seconds.", err=True)
+    click.echo(f"Promoting version {candidate} of {name}; starting Prefect takes some seconds.", err=True)
     from flows.promote import promotion
 
     outcome: Any = promotion(
@@ -84,17 +97,17 @@ def command(
 
 
 def finish(outcome: Mapping[str, Any], as_json: bool) -> None:
-    """The outcome is printed, and a refusal ends the command with its exit code."""
+    """Print the outcome; a refusal ends the command with its exit code."""
     for repaired in outcome["repaired"]:
         click.echo(f"Repaired first: {repaired}.", err=True)
     emit(outcome, as_json=as_json, show=lambda: _show(outcome))
     if not outcome["promoted"]:
-        # Not an error to raise: the outcome is the one object on stdout.
+        # Not raised as an error, because the outcome must be the only object on stdout.
         raise SystemExit(PromotionRefused.exit_code)
 
 
 def actor_or_user(actor: str | None) -> str:
-    """The named actor, or the user that runs this process."""
+    """Return the named actor, or the user who runs this process."""
     if actor:
         return clean(actor)
     try:
@@ -104,14 +117,14 @@ def actor_or_user(actor: str | None) -> str:
 
 
 def clean(text: str) -> str:
-    """The text with undecodable bytes of the command line replaced, so that it can be hashed as UTF-8."""
+    """Return the text with undecodable bytes replaced, so that it can be hashed as UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _show(outcome: Mapping[str, Any]) -> None:
     name, version = outcome["model_name"], outcome["version"]
     if outcome["already_champion"]:
-        click.echo(f"Version {version} of {name} is the champion already; nothing was changed.")
+        click.echo(f"Version {version} of {name} is already the champion; nothing was changed.")
         return
     for verdict in outcome["verdicts"]:
         click.echo(f"{'pass' if verdict['passed'] else 'FAIL'}  {verdict['gate']:<10} {verdict['observed']}")
@@ -121,6 +134,8 @@ def _show(outcome: Mapping[str, Any]) -> None:
         instead = f" instead of version {outcome['previous']}" if outcome["previous"] else ""
         click.echo(f"Version {version} of {name} is the champion now{instead}.")
     else:
-        stays = f"version {outcome['previous']} stays" if outcome["previous"] else "there is still none"
-        click.echo(f"Refused: version {version} of {name} does not become champion; {stays}.")
+        stays = (
+            f"version {outcome['previous']} stays" if outcome["previous"] else "there is still no champion"
+        )
+        click.echo(f"Refused: version {version} of {name} does not become the champion; {stays}.")
     click.echo(f"Decision {outcome['decision_id'][:12]} by {outcome['actor']}, {outcome['decided_at']}.")

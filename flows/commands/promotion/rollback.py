@@ -1,4 +1,4 @@
-"""`fedrec rollback`: the champion before this one serves again."""
+"""`fedrec rollback`: returns to the previous champion."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from flows.terminal.output import json_option
 @actor_option
 @json_option
 def command(model_name: str | None, reason: str, actor: str | None, as_json: bool) -> None:
-    """Give serving back to the champion before this one.
+    """Return to the previous champion.
 
-    Rolling back again goes one champion further back. The version must still load and score.
+    Each further rollback goes back one more champion. The version must still load and score.
     """
     from tasks.local import environment
     from tasks.promotion import ledger
@@ -35,9 +35,9 @@ def command(model_name: str | None, reason: str, actor: str | None, as_json: boo
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
-    # Asked before Prefect starts, so that a slip is answered at once.
+    # Checked before Prefect starts, so that a missing target is reported at once.
     require_target(name, standing_of(ledger.read_verified(home, client).entries, name))
-    click.echo(f"Rolling back {name}; starting Prefect, some seconds.", err=True)
+    click.echo(f"Rolling back {name}; starting Prefect takes some seconds.", err=True)
     from flows.promote import rolling_back
 
     outcome: Any = rolling_back(model_name=name, actor=actor_or_user(actor), reason=clean(reason))

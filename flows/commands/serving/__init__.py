@@ -1,1 +1,1 @@
-"""Commands that answer, or publish what answers."""
+"""Commands that recommend items, or publish the model that does."""

@@ -1,4 +1,4 @@
-"""`fedrec publish`: what the registry's aliases name is what serving processes answer from."""
+"""`fedrec publish`: publishes the versions that the registry's aliases name to serving processes."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from flows.terminal.output import emit, json_option
 
 
 def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that may roll back."""
+    """Add the options of a command that may roll back."""
     drop = click.option(
         "--max-drop",
         type=click.FloatRange(0, 1, max_open=True),
-        help="Roll back where the champion's hit rate, by /v1/feedback, lies further than this share below "
-        "that of the champion before, beyond chance. Default: never.",
+        help="Roll back if the champion's hit rate, from /v1/feedback, is lower than the previous champion's "
+        "by more than this share, beyond random variation. Default: never.",
     )
     answers = click.option(
         "--min-answers",
         type=click.IntRange(min=1),
         default=500,
         show_default=True,
-        help="With --max-drop: judge only after so many answers of both.",
+        help="With --max-drop: compare only after both have this number of answers.",
     )
     return drop(answers(function))
 
 
 @click.command("publish")
 @model_option
-@click.option("--watch", "watching", is_flag=True, help="Go on, and publish each new champion.")
+@click.option("--watch", "watching", is_flag=True, help="Keep running and publish each new champion.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --watch: between two looks at the registry.",
+    help="With --watch: time between two reads of the registry.",
 )
 @drop_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
-@click.option("--silo", hidden=True, help="Lay this silo's own users out, too.")
-@click.option("--data", type=click.Path(path_type=Path), hidden=True, help="With --silo: where they lie.")
+@click.option("--silo", hidden=True, help="Also publish this silo's own users.")
+@click.option("--data", type=click.Path(path_type=Path), hidden=True, help="With --silo: their partition.")
 @json_option
 def command(
     model_name: str | None,
@@ -64,9 +64,9 @@ def command(
 ) -> None:
     """Publish the champion to serving processes that share this FEDREC_HOME.
 
-    The version is proved and laid out below FEDREC_HOME/serving as files that are mapped into memory; then a
+    The version is verified and written below FEDREC_HOME/serving, as files to be mapped into memory. Then a
     pointer moves to it, which the processes follow within a second. A version with the alias "challenger" is
-    published beside it. `fedrec serve` starts this command with --watch by itself.
+    also published. `fedrec serve` starts this command with --watch by itself.
     """
     from tasks.local import environment
     from tasks.tracking import registry
@@ -79,7 +79,7 @@ def command(
         users = partial(lay_out_users, home, silo, data)
     if watching:
         from models.promotion.live import DropPolicy
-        from tasks.publishing.follow_registry import watch
+        from tasks.publishing.follow_registry import follow_registry
 
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,7 +87,7 @@ def command(
         if until_stdin_closes:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
         policy = None if max_drop is None else DropPolicy(max_drop=max_drop, min_answers=min_answers)
-        watch(
+        follow_registry(
             home,
             model_name,
             interval,
@@ -110,7 +110,7 @@ def command(
 
 
 def _roll_back(model_name: str, reason: str) -> bool:
-    """`fedrec rollback` in a process of its own, because Prefect takes its time and its memory."""
+    """Run `fedrec rollback` in its own process, because Prefect needs much time and memory."""
     named = ["--model", model_name, "--actor", "fedrec publish", "--reason", reason]
     done = subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-m", "flows", "rollback", *named], stdin=subprocess.DEVNULL, check=False
@@ -119,6 +119,6 @@ def _roll_back(model_name: str, reason: str) -> bool:
 
 
 def _wait_for_end(stop: threading.Event) -> None:
-    """Whoever started this process holds the other end, and lets go of it by ending, in whatever way."""
+    """Wait until stdin closes, which happens when the process that started this one ends in any way."""
     sys.stdin.buffer.read()
     stop.set()

@@ -1,4 +1,4 @@
-"""`fedrec recommend`: the champion answers a history."""
+"""`fedrec recommend`: recommends items for a history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.commands.promotion.promote import model_option
+from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 
 
@@ -16,23 +16,17 @@ from flows.terminal.output import emit, json_option
     "--history",
     required=True,
     metavar="ITEMS",
-    help='What the user liked: titles or item ids, separated by commas, such as "Toy Story,Star Wars".',
+    help='Items that the user liked: titles or ids, separated by commas, such as "Toy Story,Star Wars".',
 )
 @click.option(
-    "-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many recommendations."
+    "-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Number of recommendations."
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    metavar="N|ALIAS",
-    help="Which version answers: a number, champion or previous.",
-)
+@model_version_option
 @click.option("--exclude", default="", metavar="ITEMS", help="Further items not to recommend.")
 @model_option
 @json_option
 def command(history: str, k: int, version: str, exclude: str, model_name: str | None, as_json: bool) -> None:
-    """Recommend items for a history, by fold-in: nothing is trained and nothing is stored."""
+    """Recommend items for a history by fold-in. Nothing is trained or stored."""
     from tasks.local import environment
     from tasks.scoring.recommend import answer
 

@@ -1,4 +1,4 @@
-"""`fedrec score`: recommendations for all users of a file, as one Parquet file."""
+"""`fedrec score`: writes recommendations for all users of a file to one Parquet file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flows.commands.promotion.promote import model_option
+from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 
 _file = click.Path(path_type=Path, dir_okay=False)
@@ -23,37 +23,31 @@ _SECONDS_BETWEEN_LINES = 5.0
     "--users",
     type=_file,
     required=True,
-    help="user_id, item_id[, weight, timestamp] of all users: CSV, TSV or Parquet, by its extension.",
+    help="user_id, item_id[, weight, timestamp] of all users, as CSV, TSV or Parquet.",
 )
-@click.option("--out", type=_file, required=True, help="Parquet file to write; replaced where it is there.")
-@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Items for a user.")
+@click.option("--out", type=_file, required=True, help="Parquet file to write; replaces an existing file.")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Items per user.")
 @click.option(
     "--weight",
     metavar="COLUMN",
-    help='How much an item counts, such as rating.  [default: "weight" where there is such a column]',
+    help='Column of weights, such as rating.  [default: "weight" if there is such a column]',
 )
-@click.option(
-    "--version",
-    default="champion",
-    show_default=True,
-    metavar="N|ALIAS",
-    help="Which version answers: a number, champion or previous.",
-)
+@model_version_option
 @model_option
 @json_option
 def command(
     users: Path, out: Path, k: int, weight: str | None, version: str, model_name: str | None, as_json: bool
 ) -> None:
-    """Recommend items to all users of a file, whose rows may stand in any order.
+    """Recommend items to all users of a file, whose rows may be in any order.
 
-    Each user is folded in from the history in the file; nothing of it is kept. Memory stays bounded however
-    large the file is. The output has one row for each recommended item: user_id, rank, item_id, title, score.
+    Each user is folded in from the history in the file, which is not stored. Memory use does not grow with
+    the file. The output has one row for each recommended item: user_id, rank, item_id, title, score.
     """
     from tasks.local import environment
     from tasks.scoring.score_file import score_users
 
     home = environment.apply()
-    # Ended politely, it leaves nothing of the users' histories behind.
+    # On SIGTERM it exits normally, so that no temporary files with users' histories are left.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     progress = _Progress()
     begun = time.perf_counter()
@@ -68,7 +62,7 @@ def command(
 
 
 class _Progress:
-    """One line that changes on a terminal, a line every few seconds elsewhere; both on stderr."""
+    """Shows progress on stderr: one changing line on a terminal, else a line every few seconds."""
 
     def __init__(self) -> None:
         self._changing = sys.stderr.isatty()
@@ -99,10 +93,11 @@ def _show(result: Mapping[str, Any]) -> None:
     )
     if result["unknown_items"]:
         click.echo(
-            f"{result['unknown_interactions']:,} of {result['interactions']:,} interactions are with "
-            f"{result['unknown_items']:,} items that the model does not know, and were left out."
+            f"{result['unknown_interactions']:,} of {result['interactions']:,} interactions were left out, "
+            f"because the model does not know their {result['unknown_items']:,} items."
         )
     if result["users_without_known_items"]:
         click.echo(
-            f"{result['users_without_known_items']:,} users have no item that it knows, and got popular ones."
+            f"{result['users_without_known_items']:,} users have no item that the model knows, and got "
+            "popular items."
         )

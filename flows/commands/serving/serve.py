@@ -1,4 +1,4 @@
-"""`fedrec serve`: the serving process, and the publisher beside it."""
+"""`fedrec serve`: runs the serving process and a publisher."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _SERVICE_OPTIONS = (
         type=click.FloatRange(min=0),
         default=200.0,
         show_default=True,
-        help="Requests a second that one address may make of one worker; 0 for any number.",
+        help="Requests per second that one address may send to one worker; 0 for no limit.",
     ),
     click.option(
         "--token-file",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        help=f"Clients must show the token in this file. The variable {TOKEN_VARIABLE} does the same.",
+        help=f"File with the token that clients must send; {TOKEN_VARIABLE} may hold the token instead.",
     ),
-    click.option("--quiet", is_flag=True, help="Log no line for each request."),
+    click.option("--quiet", is_flag=True, help="Do not log requests."),
 )
 
 
 def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that becomes the service."""
+    """Add the options of every command that becomes the service."""
     for option in reversed(_SERVICE_OPTIONS):
         function = option(function)
     return function
@@ -52,7 +52,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of requests that the challenger is asked, too, unheard; the comparison goes to MLflow.",
+    help="Share of requests that the challenger also gets, without replying; MLflow gets the comparison.",
 )
 @click.option(
     "--canary",
@@ -62,7 +62,9 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Share of requests that the challenger answers.",
 )
 @drop_options
-@click.option("--no-publish", is_flag=True, help="Start no publisher: fedrec publish --watch runs elsewhere.")
+@click.option(
+    "--no-publish", is_flag=True, help="Start no publisher, because fedrec publish --watch runs elsewhere."
+)
 @model_option
 def command(
     host: str,
@@ -78,11 +80,11 @@ def command(
     quiet: bool,
     model_name: str | None,
 ) -> None:
-    """Serve the champion over HTTP: recommendations from the history in each request; nothing is stored.
+    """Serve the champion's recommendations over HTTP from the history in each request; nothing is stored.
 
-    A publisher beside it follows the registry: a promotion or rollback takes effect within seconds, without
-    a restart and without a failed request. The page is at /, the description of all endpoints at
-    /openapi.json, numbers for Prometheus at /metrics.
+    The command also starts a publisher, which follows the registry: a promotion or rollback takes effect
+    within seconds, without a restart and without a failed request. The page is at /, the description of all
+    endpoints at /openapi.json, metrics for Prometheus at /metrics.
     """
     publisher = None
     if not no_publish:
@@ -103,11 +105,11 @@ def become_service(
     publisher: list[str] | None,
     **further: Any,
 ) -> NoReturn:
-    """This process becomes the service: one process to watch and to stop.
+    """Replace this process by the service, so that there is one process to watch and to stop.
 
     Args:
         host, port, workers, rate, token_file: the options of these names.
-        publisher: options of a publisher to start beside it; None for no publisher.
+        publisher: options of the publisher to start; None for no publisher.
         further: of `serving.settings.Settings`.
     """
     from tasks.bundles.pointer import serving_folder
@@ -118,14 +120,14 @@ def become_service(
     token = _token(token_file)
     if not token and host not in ("127.0.0.1", "::1", "localhost"):
         click.echo(
-            f"fedrec: {host} can be reached from elsewhere and no token is asked for; see --token-file.",
+            f"fedrec: other machines can reach {host}, but clients need no token; see --token-file.",
             err=True,
         )
     settings = {"folder": str(folder), "token": token, "rate": rate, "burst": 2 * rate, **further}
     if publisher is not None:
         _start_publisher(publisher)
     os.environ.pop(TOKEN_VARIABLE, None)
-    # The package is not imported here, because commands and service stand side by side.
+    # The package `serving` is not imported here, because commands may not depend on the service.
     os.environ["FEDREC_SERVE_SETTINGS"] = json.dumps(settings)
     click.echo(f"Serving at http://{host}:{port}; stop with Ctrl-C.", err=True)
     serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
@@ -133,11 +135,11 @@ def become_service(
 
 
 def _start_publisher(options: list[str]) -> None:
-    """A publisher that ends with this process, or with what this process becomes."""
+    """Start a publisher that ends with this process or with the service that replaces it."""
     its_end, our_end = os.pipe()
     os.set_inheritable(our_end, True)
     arguments = ["-m", "flows", "publish", "--watch", "--until-stdin-closes", *options]
-    # In a group of its own: a Ctrl-C in the terminal ends the service, and that ends the publisher.
+    # In its own process group: a Ctrl-C in the terminal ends the service, which then ends the publisher.
     subprocess.Popen(  # noqa: S603  # our own command
         [sys.executable, *arguments],
         stdin=its_end,

@@ -1,4 +1,4 @@
-"""`fedrec silo egress`: what left this silo."""
+"""`fedrec silo egress`: shows what left this silo."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 @click.command("egress")
 @click.option("--job", "job_id", default=None, metavar="ID", help="Only what left for this job.")
-@click.option("--verify", is_flag=True, help="Check that nobody edited the record; exit code 6 on a fault.")
+@click.option("--verify", is_flag=True, help="Check that the record was not edited; exit code 6 on a fault.")
 @click.option(
     "--witness",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="The coordinator's witness/NAME.jsonl: with --verify, check that the record holds all that this "
+    help="With --verify, the coordinator's witness/NAME.jsonl: check that the record has all heads that this "
     "silo signed.",
 )
 @json_option
 def command(job_id: str | None, verify: bool, witness: Path | None, as_json: bool) -> None:
-    """Show what left this silo: for each job, round and kind how much, and which figures.
+    """Show what left this silo: amounts and figures for each job, round and kind.
 
-    Everything stands in the ledger FEDREC_HOME/egress.jsonl before it leaves, and what the policy refused
-    stands there too.
+    Every object is recorded in the ledger FEDREC_HOME/egress.jsonl before it leaves. Objects that the policy
+    refused are recorded too.
     """
     from tasks.local.home import current_home
     from tasks.silos.egress_ledger import EgressLedger, summarise
 
     if witness and not verify:
-        raise click.UsageError("--witness goes with --verify.")
+        raise click.UsageError("--witness needs --verify.")
     ledger = EgressLedger(current_home())
     found = ledger.read_verified() if verify else ledger.read()
     result = {
@@ -50,25 +50,27 @@ def command(job_id: str | None, verify: bool, witness: Path | None, as_json: boo
 
 
 def _compared(entries: Sequence[Entry], witness: Path) -> dict[str, int]:
-    """How many heads that this silo signed the ledger holds; of what others signed it is not to blame.
+    """Return the number of heads that this silo signed, after checking that the ledger has all of them.
+
+    Answers signed by others' keys are only counted.
 
     Raises:
-        LedgerTampered: it does not hold one that it should.
+        LedgerTampered: the ledger lacks a head.
     """
-    from tasks.coordinator.egress_witness import read_witness, require_told, told_in
+    from tasks.coordinator.egress_witness import read_witness, require_witnessed, witnessed_answers
     from tasks.local.home import current_home
     from tasks.silos.keys import own_key_ids
 
-    told = told_in(read_witness(witness))
+    answers = witnessed_answers(read_witness(witness))
     own = own_key_ids(current_home())
-    mine = [each for each in told if each.key_id in own]
+    mine = [each for each in answers if each.key_id in own]
     if not mine:
         raise InvalidInput(
-            f"{witness} holds no answer that is signed by a key of this silo ({', '.join(sorted(own))}).",
-            next_step="Ask the coordinator for the witness of this silo.",
+            f"{witness} has no answer that is signed by a key of this silo ({', '.join(sorted(own))}).",
+            next_step="Get the witness file of this silo from the coordinator.",
         )
-    require_told(entries, mine, mine[0].question.silo)
-    return {"held": sum(each.counts for each in mine), "signed_by_others": len(told) - len(mine)}
+    require_witnessed(entries, mine, mine[0].context.silo)
+    return {"held": sum(each.counts for each in mine), "signed_by_others": len(answers) - len(mine)}
 
 
 def _show(result: Mapping[str, Any], job_id: str | None) -> None:
@@ -88,15 +90,15 @@ def _show(result: Mapping[str, Any], job_id: str | None) -> None:
         )
     if result["verified"]:
         head = f", head {result['head']}" if result["head"] else ""
-        click.echo(f"The ledger holds: {_count(result['entries'], 'entry', 'entries')}{head}.")
+        click.echo(f"The ledger is intact: {_count(result['entries'], 'entry', 'entries')}{head}.")
     if "held" in result:
-        click.echo(f"It holds all {_count(result['held'], 'head')} that this silo signed.")
+        click.echo(f"It has all {_count(result['held'], 'head')} that this silo signed.")
     if others := result.get("signed_by_others"):
-        click.echo(f"By a key of this silo are not signed: {_count(others, 'answer')} of the witness.")
+        click.echo(f"The witness file also has {_count(others, 'answer')} signed by keys of others.")
     if result["torn_bytes"]:
         click.echo(
-            f"The last line was cut off in writing ({result['torn_bytes']} bytes): what it was about has "
-            "not left. The next entry puts it aside."
+            f"The last line is incomplete ({result['torn_bytes']} bytes): its writing was interrupted, and "
+            "its object has not left. The next entry moves the line to another file."
         )
 
 

@@ -8,13 +8,13 @@ from flows.terminal.output import emit, json_option
 
 
 @click.command("enrol")
-@click.option("--name", required=True, metavar="NAME", help="Of this silo; the client id everywhere.")
-@click.option("--force", is_flag=True, help="Make a new key pair; the old one is kept aside.")
+@click.option("--name", required=True, metavar="NAME", help="Name of this silo, which is its client id.")
+@click.option("--force", is_flag=True, help="Make a new key pair; the old one is renamed and kept.")
 @json_option
 def command(name: str, force: bool, as_json: bool) -> None:
-    """Make the key pair that this silo signs its answers with, and print the public key.
+    """Make the key pair with which this silo signs its answers, and print the public key.
 
-    The private key never leaves FEDREC_HOME/keys. The coordinator needs the public one.
+    The private key never leaves FEDREC_HOME/keys. The coordinator needs the public key.
     """
     from tasks.coordinator.trust_store import require_silo_name
     from tasks.local.home import current_home
@@ -34,8 +34,8 @@ def command(name: str, force: bool, as_json: bool) -> None:
     def show() -> None:
         click.echo(f"Silo {name} has the key pair {key.key_id}:\n")
         click.echo(pem)
-        click.echo(f"Give the coordinator the file {key.public_file}. There, run:\n")
+        click.echo(f"Give the coordinator the file {key.public_file}. The coordinator runs:\n")
         click.echo(f"  fedrec trust {name} public.pem\n")
-        click.echo(f"and compare the key id over another channel, such as the telephone: {key.key_id}.")
+        click.echo(f"Compare the key id over another channel, such as the telephone: {key.key_id}.")
 
     emit(result, as_json=as_json, show=show)

@@ -1,4 +1,4 @@
-"""`fedrec silo serve`: the serving process inside a silo, which knows the silo's users."""
+"""`fedrec silo serve`: runs the serving process inside a silo, with the silo's users."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.errors import NotFound
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A partition with the silo's interactions, in place of the snapshot of the job.",
+    help="A partition with the silo's interactions, instead of the job's snapshot.",
 )
 @service_options
 @model_option
@@ -32,11 +32,11 @@ def command(
     quiet: bool,
     model_name: str | None,
 ) -> None:
-    """Serve the champion inside a silo, which answers its own users by their ids.
+    """Serve the champion inside a silo, with recommendations for its own users by user id.
 
-    POST /v1/users/{user_id}/recommendations answers from the user's trained embedding, which never leaves the
-    silo; a user without one is folded in. The item side comes from the registry (MLFLOW_TRACKING_URI), and
-    everything else is as with fedrec serve.
+    POST /v1/users/{user_id}/recommendations uses the user's trained embedding, which never leaves the silo. A
+    user without one is folded in. The model's items come from the registry (MLFLOW_TRACKING_URI). Everything
+    else works as with fedrec serve.
     """
     from flows.commands.serving.serve import become_service
     from flows.silo.settings import load_silo_settings
@@ -45,7 +45,7 @@ def command(
     registry = current_home().mlflow / "mlflow.db"
     if not os.environ.get("MLFLOW_TRACKING_URI") and not registry.exists():
         raise NotFound(
-            f"No registry is named, and there is none of this machine's own: {registry}.",
+            f"MLFLOW_TRACKING_URI names no registry, and this machine has none at {registry}.",
             next_step="Set MLFLOW_TRACKING_URI to the coordinator's MLflow, such as http://coordinator:5000.",
         )
     publisher = ["--silo", name or load_silo_settings().name]

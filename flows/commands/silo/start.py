@@ -11,13 +11,13 @@ from models.errors import NotFound
 
 
 @click.command("start")
-@click.option("--silo", "name", help="The silo's name; must be the one in its settings.")
+@click.option("--silo", "name", help="The silo's name; must equal the one in its settings.")
 @click.option("--settings", type=click.Path(path_type=Path, dir_okay=False), help="Default: silo.yaml.")
 def command(name: str | None, settings: Path | None) -> None:
-    """Serve this silo's steps, until stopped: a Prefect worker beside the silo's data.
+    """Run this silo's steps on its data until stopped, as a Prefect worker.
 
-    The worker pulls its orders from the coordinator's Prefect and needs no open port. What may leave the silo
-    stands in its settings, and what left in `fedrec silo egress`.
+    The worker pulls its orders from the coordinator's Prefect and needs no open port. The silo's settings say
+    what may leave it, and `fedrec silo egress` shows what left.
     """
     from flows.silo.settings import SETTINGS_VARIABLE, default_settings_path, load_silo_settings
     from tasks.local.environment import apply
@@ -27,18 +27,18 @@ def command(name: str | None, settings: Path | None) -> None:
     path = (settings or default_settings_path()).absolute()
     silo = load_silo_settings(path)
     if name is not None and name != silo.name:
-        raise NotFound(f"{path} holds the settings of silo {silo.name!r}, not of {name!r}.")
+        raise NotFound(f"{path} has the settings of silo {silo.name!r}, not of {name!r}.")
     home = apply()
-    load_key(current_home())  # without a key nothing it answers would count
+    load_key(current_home())  # without a key, the coordinator would accept no answer
     os.environ |= {
         SETTINGS_VARIABLE: str(path),
         "PREFECT_API_URL": silo.prefect_api_url,
-        # Logs stay here: what they say may speak of the data.
+        # Logs stay here, because they may contain data.
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         # A round waits for the slowest silo to notice its order.
         "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "0.5"),
     }
-    click.echo(f"Silo {silo.name} serves from {home.root}; stop it with Ctrl-C.", err=True)
+    click.echo(f"Silo {silo.name} runs from {home.root}; stop it with Ctrl-C.", err=True)
     from flows.silo.worker import serve  # Prefect reads its settings when it is imported
 
     serve(f"silo-{silo.name}")

@@ -19,6 +19,7 @@ from annotated_types import Ge, Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
+from models.kernel.settings import refuse_without_effect
 from models.recommenders.additive.ease import EaseFamily, EaseSpec, EaseStatistics
 from models.recommenders.additive.item_to_item import ItemToItemFamily
 from models.recommenders.additive.next_item import NextItemFamily, NextItemSpec, NextItemStatistics
@@ -36,6 +37,9 @@ class BlendSpec:
         lasting_forgetting: how fast EASE's input forgets, as `forgetting` does.
         lasting_weight: weight of EASE's scores beside 1.
         family: names this way to train.
+
+    Raises:
+        InvalidConfig: a setting that differs from its default has no effect with the others.
     """
 
     forgetting: Annotated[float, Ge(0)] = 0.75
@@ -45,6 +49,11 @@ class BlendSpec:
     lasting_forgetting: Annotated[float, Ge(0)] = 0.7
     lasting_weight: Annotated[float, Ge(0)] = 0.25
     family: Literal["blend"] = "blend"
+
+    def __post_init__(self) -> None:
+        if self.lasting_weight == 0.0:
+            for name in ("lasting_regularisation", "lasting_forgetting"):
+                refuse_without_effect(self, name, "lasting_weight", 0.0)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from models.errors import InvalidConfig
+from models.kernel.settings import defaults_of, refuse_without_effect
 
 Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
 MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
@@ -66,33 +66,51 @@ class LightFMSpec:
     family: Literal["lightfm"] = "lightfm"
 
     def __post_init__(self) -> None:
-        for name, default in _unused(vars(self)).items():
-            value, (other, _) = getattr(self, name), _WITHOUT_EFFECT[name]
-            if value != default:
-                raise InvalidConfig(
-                    f"{name} {value!r} has no effect with {other} {getattr(self, other)!r}.",
-                    next_step=f"Leave {name} at {default!r}, or set another {other}.",
-                    key=name,
-                )
+        for name, other in _unused(vars(self)).items():
+            refuse_without_effect(self, name, other, getattr(self, other))
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges."""
+        if cooled_down(1.0, self.cooldown_share, (rounds - 1) / rounds) == 1.0:
+            refuse_without_effect(self, "cooldown_share", "federation.rounds", rounds)
 
 
-# Setting -> another one, and the values of that one with which the setting has no effect.
-_MEANS = ("mean", "weighted_mean")
+# What training on data in one place does not use.
+OF_ROUNDS = frozenset(
+    {
+        "user_alpha_steps",
+        "merges_per_epoch",
+        "local_epochs",
+        "proximal",
+        "merge_rule",
+        "server_learning_rate",
+    }
+)
+_MEANS: tuple[MergeRuleName, ...] = ("mean", "weighted_mean")
+# Setting -> another setting, and the values of that one with which the setting has no effect.
 _WITHOUT_EFFECT: dict[str, tuple[str, tuple[object, ...]]] = {
+    "user_alpha_steps": ("user_alpha", (0.0,)),
+    "max_sampled": ("loss", ("bpr", "logistic")),
+    "kos_k": ("loss", ("warp", "bpr", "logistic")),
+    "kos_n": ("loss", ("warp", "bpr", "logistic")),
+    "cooldown_share": ("merge_rule", _MEANS),
     "server_learning_rate": ("merge_rule", _MEANS),
 }
 
 
-def _unused(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that have no effect among `values`, with their defaults."""
-    defaults = {field.name: field.default for field in fields(LightFMSpec)}
-    every = defaults | dict(values)
-    return {name: defaults[name] for name, (other, those) in _WITHOUT_EFFECT.items() if every[other] in those}
-
-
 def without_unused(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings `values` with those at their defaults that have no effect among them."""
-    return {**values, **_unused(values)}
+    defaults, unused = defaults_of(LightFMSpec), _unused(values)
+    return {name: defaults[name] if name in unused else value for name, value in values.items()}
+
+
+def _unused(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return setting -> the other one with whose value it has no effect, of those that have none."""
+    every = defaults_of(LightFMSpec) | dict(values)
+    found = {name: other for name, (other, those) in _WITHOUT_EFFECT.items() if every[other] in those}
+    if every["kos_k"] > every["kos_n"]:
+        found.setdefault("kos_k", "kos_n")  # no rank is beyond the number of draws
+    return found
 
 
 def cooled_down(rate: float, share: float, done: float) -> float:

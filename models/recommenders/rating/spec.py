@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from models.kernel.settings import defaults_of, refuse_without_effect
 from models.recommenders.rating.bayesian_mf import BayesianMfSpec
 
 
@@ -37,6 +38,16 @@ class RatingSpec:
 
     def __post_init__(self) -> None:
         _ = self.chain  # says what is wrong with the scale
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges."""
+        sweeps = rounds - 1 - self.direction_rounds
+        if sweeps <= self.burn_in:  # no draw is kept
+            names = ["thinning", "draws"]
+            if sweeps <= defaults_of(RatingSpec)["burn_in"]:
+                names.append("burn_in")
+            for name in names:
+                refuse_without_effect(self, name, "federation.rounds", rounds)
 
     @property
     def chain(self) -> BayesianMfSpec:

@@ -94,8 +94,8 @@ class RatingScorer(Scorer):
 
     @property
     def passes(self) -> int:
-        """The number of draws: an answer is an average over them."""
-        return self.model.draws
+        """The number of draws that an answer is an average over; the newest one before any is kept."""
+        return max(1, self.model.draws)
 
     @property
     def rater(self) -> RatingScorer:

@@ -1,4 +1,4 @@
-"""What needs no trained model: the naive answers to a cold start."""
+"""Naive recommenders for a cold start, which need no trained model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GENRE_REGULARISATION = 30.0
 
 
 def popularity(learners: Iterable[Learner], n_items: int) -> Float64Array:
-    """(items,): how many of these learners' users used each."""
+    """Return (items,), the number of these learners' users who used each item."""
     counts = np.zeros(n_items)
     for learner in learners:
         counts += np.bincount(learner.histories.items, minlength=n_items)
@@ -30,12 +30,12 @@ def popularity(learners: Iterable[Learner], n_items: int) -> Float64Array:
 
 
 def same_for_all(scores: np.ndarray) -> Trained:
-    """The same scores (items,) for every user."""
+    """Return a recommender with the same scores (items,) for every user."""
     return Trained(lambda client: np.tile(scores, (len(client.user_ids), 1)))
 
 
 def at_random(n_items: int, seed: int) -> Trained:
-    """Each user's items in random order."""
+    """Return a recommender that ranks the items at random for each user."""
 
     def scores(client: BenchClient) -> np.ndarray:
         return generator_for(seed, "random", client.id).random((len(client.user_ids), n_items))
@@ -44,7 +44,10 @@ def at_random(n_items: int, seed: int) -> Trained:
 
 
 def newest(items: pd.DataFrame, seed: int) -> Trained | None:
-    """The latest years first, a year's items in random order; None where the catalogue tells no year."""
+    """Return a recommender that ranks later years first and items of one year at random.
+
+    It is None if the catalogue has no column of years.
+    """
     if YEAR not in items:
         return None
     years = pd.to_numeric(items[YEAR], errors="coerce").fillna(0.0).to_numpy(dtype=np.float64)
@@ -52,7 +55,10 @@ def newest(items: pd.DataFrame, seed: int) -> Trained | None:
 
 
 def genre_popularity(items: pd.DataFrame, counts: Float64Array, trained: Mask) -> Trained | None:
-    """New items by how popular the trained ones of their genres are; None where the catalogue tells none."""
+    """Return a recommender that ranks new items by the popularity of trained items of the same genres.
+
+    It is None if the catalogue has no column of genres.
+    """
     if GENRES not in items:
         return None
     genres = ItemFeatures.of(items[[GENRES]]).matrix()
@@ -61,7 +67,7 @@ def genre_popularity(items: pd.DataFrame, counts: Float64Array, trained: Mask) -
 
 
 def content(features: sp.csr_matrix) -> Trained:
-    """By the mean cosine of an item's features with those of the items in a user's history."""
+    """Return a recommender by the mean cosine of an item's features with those of a user's history."""
     lengths = np.sqrt(np.asarray(features.multiply(features).sum(axis=1))).ravel()
     units = sp.diags(1.0 / np.where(lengths > 0.0, lengths, 1.0)) @ features
 

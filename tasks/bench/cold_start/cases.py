@@ -1,4 +1,4 @@
-"""A partition's clients as the cold-start protocols see them."""
+"""A partition's clients under the cold-start protocols."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tasks.datasets.partition_reader import Partition
 
 @dataclass(frozen=True)
 class NewItems:
-    """Clients whose users are tested on items that nobody trained on.
+    """Clients whose users are tested on items that no training contains.
 
     Attributes:
-        clients: what their users learn from and the cold items that they used.
-        cold: (items,) which items these are.
-        trained: (items,) which items somebody used in training.
+        clients: the users' training histories, and the cold items that they used as held-out cases.
+        cold: (items,), whether each item is cold.
+        trained: (items,), whether any training history contains each item.
     """
 
     clients: tuple[BenchClient, ...]
@@ -43,11 +43,11 @@ class NewItems:
 
 @dataclass(frozen=True)
 class NewUsers:
-    """Users that nobody trained on.
+    """Users who are in no training.
 
     Attributes:
-        clients: these users, their first items and what came after.
-        others: all other users, with all that they used.
+        clients: these users, with their first items as histories and the later ones as held-out cases.
+        others: all other users with all their interactions.
         joined: the same, and these users with their first items.
     """
 
@@ -56,8 +56,8 @@ class NewUsers:
     joined: Mapping[str, Learner]
 
 
-def whole(partition: Partition, seed: int) -> dict[str, Learner]:
-    """Each client's users with all that they used, oldest first; in random order where there are no times.
+def full_histories(partition: Partition, seed: int) -> dict[str, Learner]:
+    """Return each client's users with all their interactions, oldest first, or at random without timestamps.
 
     Raises:
         InvalidInput: a user has an item twice.
@@ -73,18 +73,19 @@ def whole(partition: Partition, seed: int) -> dict[str, Learner]:
 
 
 def new_items(partition: Partition, part: Part, seed: int) -> NewItems:
-    """One fifth of the items cold.
+    """Return the clients with one fifth of the items cold.
 
     Args:
         partition: the data.
-        part: "test", or "validation" for choices: another fifth is cold, and that of the test is gone.
+        part: "test", or "validation" for choices. Then another fifth is cold, and that of the test is left
+            out.
         seed: of the fifths.
     """
-    dealt = fifths(len(partition.catalog), seed, "items")
-    cold, gone = dealt == (0 if part == "test" else 1), (dealt == 0) & (part != "test")
+    fifth = fifths(len(partition.catalog), seed, "items")
+    cold, left_out = fifth == (0 if part == "test" else 1), (fifth == 0) & (part != "test")
     clients = []
-    for name, learner in whole(partition, seed).items():
-        held = hold_out_items(without_items(learner.histories, gone), cold)
+    for name, learner in full_histories(partition, seed).items():
+        held = hold_out_items(without_items(learner.histories, left_out), cold)
         clients.append(BenchClient(name, learner.user_ids, held))
     trained = np.zeros(len(cold), dtype=bool)
     trained[np.concatenate([client.histories.items for client in clients])] = True
@@ -92,43 +93,44 @@ def new_items(partition: Partition, part: Part, seed: int) -> NewItems:
 
 
 def new_users(partition: Partition, part: Part, seed: int) -> NewUsers:
-    """One fifth of the users new.
+    """Return the clients with one fifth of the users new.
 
     Args:
         partition: the data.
-        part: "test", or "validation" for choices: another fifth is new, and that of the test is gone.
+        part: "test", or "validation" for choices. Then another fifth is new, and that of the test is left
+            out.
         seed: of the fifths, which each client draws for its own users.
 
     Raises:
-        InvalidInput: no new user has more items than are told.
+        InvalidInput: no new user has more than `KNOWN_ITEMS` items.
     """
     clients, others, joined = [], {}, {}
-    for name, learner in whole(partition, seed).items():
-        dealt = fifths(len(learner.user_ids), seed, "users", name)
-        new = dealt == (0 if part == "test" else 1)
-        old = ~new if part == "test" else ~new & (dealt != 0)
+    for name, learner in full_histories(partition, seed).items():
+        fifth = fifths(len(learner.user_ids), seed, "users", name)
+        new = fifth == (0 if part == "test" else 1)
+        old = ~new if part == "test" else ~new & (fifth != 0)
         if old.any():
-            joined[name] = others[name] = _of(learner, old)
+            joined[name] = others[name] = _selected(learner, old)
         longer = new & (np.diff(learner.histories.starts) > KNOWN_ITEMS)
         if longer.any():
-            arrived = _of(learner, longer)
+            arrived = _selected(learner, longer)
             held = hold_out_after(arrived.histories, KNOWN_ITEMS)
             clients.append(BenchClient(name, arrived.user_ids, held))
             joined[name] = _together(joined.get(name), Learner(arrived.user_ids, held.histories))
     if not clients:
         raise InvalidInput(
-            f"None of the new users has more than {KNOWN_ITEMS} items, so that there is nothing to test.",
-            next_step="Leave the protocol new_users out.",
+            f"No new user has more than {KNOWN_ITEMS} items, so there are no cases to test.",
+            next_step="Leave out the protocol new_users.",
         )
     return NewUsers(tuple(clients), others, joined)
 
 
-def told(client: BenchClient, n: int) -> BenchClient:
-    """The client whose users are known by the latest n items of their histories."""
+def with_latest(client: BenchClient, n: int) -> BenchClient:
+    """Return the client with only the latest n items of each user's history."""
     return replace(client, held_out=replace(client.held_out, histories=latest(client.histories, n)))
 
 
-def _of(learner: Learner, chosen: Mask) -> Learner:
+def _selected(learner: Learner, chosen: Mask) -> Learner:
     ids = tuple(each for each, is_in in zip(learner.user_ids, chosen, strict=True) if is_in)
     return Learner(ids, of_users(learner.histories, chosen))
 

@@ -21,16 +21,16 @@ Row = Mapping[str, Any]
 
 
 def put_tables(document: Path, rows: Sequence[Row]) -> None:
-    """The document holds these rows' tables instead of those that it held.
+    """Replace the document's tables with the tables of these rows.
 
     Raises:
-        InvalidInput: the document cannot be read or has no place for them.
+        InvalidInput: the document cannot be read or lacks the marks of the tables.
     """
     put_between(document, BEGIN, END, tables(rows))
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """One table a protocol, and for new silos what the others' model gives each."""
+    """Return one table per protocol, and for new silos the difference that the others' model makes."""
     return "\n".join(_lines(rows))
 
 
@@ -47,7 +47,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
 
 def _values(protocol: str, rows: Sequence[Row]) -> Iterator[str]:
     metrics = [f"{protocol}:{name}" for name in _SHOWN[protocol]]
-    by_history = ["items told"] if protocol == NEW_USERS.name else []
+    by_history = ["items known"] if protocol == NEW_USERS.name else []
     to = {key: next((row[key] for row in rows if key in row), "-") for key in ("ratio_to", "kept_of")}
     ratios = [f"{metrics[0].partition(':')[2]} / {to['ratio_to']}", f"/ {to['kept_of']}"]
     yield from head("family", "arm", *by_history, *_SHOWN[protocol], *ratios)
@@ -56,9 +56,9 @@ def _values(protocol: str, rows: Sequence[Row]) -> Iterator[str]:
         lines.setdefault((row["family"], row["arm"], row.get("history", "")), {})[row["metric"]] = row
     for (family, arm, history), found in lines.items():
         cells = [_interval(found[metric]) for metric in metrics]
-        told = [str(history)] if by_history else []
+        given = [str(history)] if by_history else []
         first = found[metrics[0]]
-        yield line(family, arm, *told, *cells, _interval(first, "ratio"), _interval(first, "kept"))
+        yield line(family, arm, *given, *cells, _interval(first, "ratio"), _interval(first, "kept"))
 
 
 def _differences(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The cold-start table: new items by features, new users by fold-in, new silos by the model of the others.
 
-Each beside what is naive, and beside what the same family would give were nothing new.
+Each is compared with a naive recommender, and with the same family when nothing is new.
 """
 
 from __future__ import annotations
@@ -21,40 +21,41 @@ from models.recommenders.base.data import Part
 from models.recommenders.items.cold_items import Placement
 from models.recommenders.items.features import ItemFeatures
 from tasks.bench.cold_start import baselines
-from tasks.bench.cold_start.cases import NewItems, new_items, new_users, told
+from tasks.bench.cold_start.cases import NewItems, new_items, new_users, with_latest
 from tasks.bench.cold_start.rows import Base, Row, Rows
-from tasks.bench.quality.arms import Family, Trained, answered
+from tasks.bench.quality.arms import BenchFamily, Trained, scores_by_history
 from tasks.bench.quality.cases import BenchClient, Learner, by_client, clients_of
-from tasks.bench.quality.table_rows import Curves, Evaluator, Measured, Tell
+from tasks.bench.quality.table_rows import Announce, Curves, Evaluator, Measured
 from tasks.datasets.partition_reader import Partition, read_items
 
 HISTORIES = (1, 3, 5, 10, 20)
 ITEM_METRICS = (*(f"cold_{name}" for name in SHARE_METRICS), *SHARE_METRICS)
-# Less than scores differ, and more than they round.
-_HARDLY = 1e-9
+# Relative size of the noise that breaks ties: smaller than real differences of scores, larger than rounding
+# errors.
+_NOISE = 1e-9
 SILO_METRICS = ("loo_hr@10", "loo_ndcg@10", "hr@10", "ndcg@10")
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """What is measured on what.
+    """Measures families on the cold-start protocols.
 
     Attributes:
-        partition: the data, one client a silo.
+        partition: the data, with one client per silo.
         families: with their settings.
         part: "test" for the table, "validation" for choices.
-        seeds: of the families whose training is random.
-        tell: hears of progress.
+        seeds: for families whose training is random.
+        announce: is called with a line of text for each step.
     """
 
     partition: Partition
-    families: Sequence[Family]
+    families: Sequence[BenchFamily]
     part: Part
     seeds: Sequence[int]
-    tell: Tell
+    announce: Announce
 
     def rows(self, protocols: Sequence[str]) -> Iterator[Row]:
-        """The rows of these protocols, as `Rows` makes them."""
+        """Yield the rows of these protocols, as `Rows` makes them."""
         known = {
             NEW_ITEMS.name: self._new_items,
             NEW_USERS.name: self._new_users,
@@ -112,7 +113,7 @@ class ColdStart:
             with self._timed(NEW_USERS, family, "federated"):
                 models = {seed: _model(family.federated(data.others, seed)) for seed in seeds}
                 for n in HISTORIES:
-                    found = everyone.measure(partial(_told, models, n), seeds)
+                    found = everyone.measure(partial(_by_latest, models, n), seeds)
                     more = {"history": n}
                     yield from rows.of(
                         family.name, "federated", found.curves, naive=base, known=trained_in, more=more
@@ -137,7 +138,7 @@ class ColdStart:
             arms: dict[str, Measured] = {}
             for arm, train in trainings.items():
                 with self._timed(NEW_SILOS, family, arm):
-                    # One seed: there is a training for each silo that is left out.
+                    # One seed only, because there is one training for each silo that is left out.
                     arms[arm] = everyone.measure(train, self.seeds[:1])
             joined = Base("joined", arms["joined"].curves)
             for arm, found in arms.items():
@@ -149,18 +150,18 @@ class ColdStart:
     def _rows(self, protocol: Protocol, learners: Mapping[str, Learner], metrics: Sequence[str]) -> Rows:
         return Rows(self.partition.root.name, protocol, len(learners), metrics)
 
-    def _seeds(self, family: Family) -> Sequence[int]:
+    def _seeds(self, family: BenchFamily) -> Sequence[int]:
         return self.seeds if family.seeded else self.seeds[:1]
 
-    def _timed(self, protocol: Protocol, family: Family, arm: str) -> _Timed:
-        return _Timed(self.tell, f"{protocol.name}, {self.part}: {family.name}, {arm}")
+    def _timed(self, protocol: Protocol, family: BenchFamily, arm: str) -> _Timed:
+        return _Timed(self.announce, f"{protocol.name}, {self.part}: {family.name}, {arm}")
 
 
 @dataclass
 class _Timed:
-    """Tells what took how long."""
+    """Announces how long a step took."""
 
-    tell: Tell
+    announce: Announce
     what: str
     started: float = 0.0
 
@@ -168,11 +169,11 @@ class _Timed:
         self.started = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.tell(f"{self.what}, {time.perf_counter() - self.started:.0f} s")
+        self.announce(f"{self.what}, {time.perf_counter() - self.started:.0f} s")
 
 
 def _among_all_and_cold(data: NewItems, trained: Mapping[int, Trained]) -> Curves:
-    """The figures among all items, and as cold_* those among the cold items alone; by seed."""
+    """Return the figures among all items and, as cold_*, among the cold items alone, by seed."""
     everyone, seeds = Evaluator(data.clients, NEW_ITEMS), tuple(trained)
     untied = {seed: _untied(each) for seed, each in trained.items()}
     only_cold = {seed: _only(each, data.cold) for seed, each in untied.items()}
@@ -183,27 +184,30 @@ def _among_all_and_cold(data: NewItems, trained: Mapping[int, Trained]) -> Curve
 
 
 def _untied(trained: Trained) -> Trained:
-    """The same, with equal scores of a user in random order.
+    """Return the recommender with a user's equal scores in random order.
 
-    Items of the same features score alike. Elsewhere a tie counts against the model, but there it is a fault
-    of the model; here it is one of the catalogue, and somebody shows these items in some order.
+    Items with the same features get the same score. In other protocols a tie is the model's fault and counts
+    against it. Here it is a property of the catalogue, and a shop would show these items in some order.
     """
 
     def scores(client: BenchClient) -> np.ndarray:
         found = np.asarray(trained.scores(client), dtype=np.float64)
         order = generator_for(0, "ties", client.id).random(found.shape)
-        return np.asarray(found + _HARDLY * np.abs(found).max() * order)
+        return np.asarray(found + _NOISE * np.abs(found).max() * order)
 
     return Trained(scores)
 
 
 def _only(trained: Trained, allowed: np.ndarray) -> Trained:
-    """The same, with all other items behind the allowed ones."""
+    """Return the recommender with all other items ranked after the allowed ones."""
     return Trained(lambda client: np.where(allowed, trained.scores(client), -np.inf))
 
 
 def _placed(trained: Mapping[int, Trained], placement: Placement) -> dict[int, Trained]:
-    """The same with new items placed: their scores from those of trained ones, which is to place vectors."""
+    """Return the recommenders with new items placed.
+
+    A new item's score is computed from those of trained items, which equals placing its vector.
+    """
 
     def one(unplaced: Trained) -> Trained:
         return Trained(lambda client: placement.placed(unplaced.scores(client).T).T)
@@ -215,13 +219,18 @@ def _the_same(trained: Trained, seed: int) -> Trained:
     return trained
 
 
-def _told(models: Mapping[int, ItemModel], n: int, seed: int) -> Trained:
-    return Trained(lambda client: answered(models[seed])(told(client, n)))
+def _by_latest(models: Mapping[int, ItemModel], n: int, seed: int) -> Trained:
+    return Trained(lambda client: scores_by_history(models[seed])(with_latest(client, n)))
 
 
-def _by_others(family: Family, learners: Mapping[str, Learner], seed: int) -> Trained:
-    """Each client's users folded in by the model of all other clients; one model at a time is in memory."""
-    return Trained(lambda client: answered(_model(family.federated(_others(learners, client), seed)))(client))
+def _by_others(family: BenchFamily, learners: Mapping[str, Learner], seed: int) -> Trained:
+    """Fold each client's users into the model of all other clients; only one model at a time is in memory."""
+
+    def scores(client: BenchClient) -> np.ndarray:
+        model = _model(family.federated(_others(learners, client), seed))
+        return scores_by_history(model)(client)
+
+    return Trained(scores)
 
 
 def _most_used(learners: Mapping[str, Learner], client: BenchClient) -> np.ndarray:

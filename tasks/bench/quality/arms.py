@@ -1,7 +1,7 @@
-"""The families of the quality table, each trained federated, pooled and by every client alone.
+"""The families of the quality table, each trained federated, on pooled data and by each client alone.
 
-Federated means the real halves: what `models` computes for a client, the running sum in the order of the
-clients, and what `models` makes of the sum. Only the transport is left out.
+Federated training uses the real code: the clients' half and the server's half from `models`, with a running
+sum in the order of the clients. Only the transport is missing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Trained:
     """A trained recommender and what its training cost.
 
     Attributes:
-        scores: gives a client's (users, items).
-        rounds: merges.
-        bytes_up, bytes_down: of one client over all rounds, dense and uncompressed.
-        model: what answers to users that were never trained; None where there is no one model of that kind.
+        scores: returns a client's scores (users, items).
+        rounds: number of merges.
+        bytes_up, bytes_down: bytes of one client over all rounds, dense and uncompressed.
+        model: the model that folds in users who were not trained; None if there is no such single model.
     """
 
     scores: Scores
@@ -45,11 +45,11 @@ class Trained:
     model: ItemModel | None = None
 
 
-class Family(ABC):
-    """A recommender that trains federated.
+class BenchFamily(ABC):
+    """A family of recommenders as the tables measure it.
 
     Attributes:
-        seeded: whether its training is random, so that the table shows the mean over several seeds.
+        seeded: whether its training is random. The table then shows the mean over several seeds.
     """
 
     seeded: ClassVar[bool] = False
@@ -57,18 +57,18 @@ class Family(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """As in tables."""
+        """The family's name in the tables."""
 
     @abstractmethod
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        """Trained by these clients together."""
+        """Train by federated rounds over these clients."""
 
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        """Trained on the pooled data of these clients."""
+        """Train on the pooled data of these clients."""
         return self.federated({"all": pooled(learners)}, seed)
 
     def silo_only(self, learners: Mapping[str, Learner], seed: int) -> Trained:
-        """Trained by each client on its own data alone; one model at a time is in memory."""
+        """Train a model of each client on its own data; only one model at a time is in memory."""
         return Trained(lambda client: self._alone(client, learners[client.id], seed))
 
     def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
@@ -76,12 +76,12 @@ class Family(ABC):
 
 
 @dataclass(frozen=True)
-class Additive(Family):
-    """A family whose statistics add.
+class Additive(BenchFamily):
+    """A family whose clients send statistics that are added.
 
     Attributes:
-        spec: which, and how it is trained.
-        rounds: merges.
+        spec: the family and its settings.
+        rounds: number of merges.
     """
 
     spec: FamilySpec
@@ -105,14 +105,14 @@ class Additive(Family):
             sent += _size(part)
             model = rule.finish(state, model)
         received = self.rounds * _size(model.items)
-        return Trained(answered(model.items), self.rounds, sent, received, model.items)
+        return Trained(scores_by_history(model.items), self.rounds, sent, received, model.items)
 
 
 class ItemToItem(Additive):
-    """One in which an item that nobody used has no weights at all, and so the score 0."""
+    """An additive family in which an item that no user has used has no weights, and so the score 0."""
 
     def _alone(self, client: BenchClient, learner: Learner, seed: int) -> np.ndarray:
-        # A small silo's items are few; leaving out the others changes nothing but the time it takes.
+        # A small silo has few items. Leaving out the others only saves time.
         own = learner.histories
         used, rows = np.unique(own.items, return_inverse=True)
         few = Histories(rows.astype(np.int64), own.starts, len(used))
@@ -124,14 +124,14 @@ class ItemToItem(Additive):
 
 
 @dataclass(frozen=True)
-class LightFM(Family):
-    """LightFM, whose clients keep their users' vectors and send differences of the items'.
+class LightFM(BenchFamily):
+    """LightFM, whose clients keep their users' vectors and send differences of the items' vectors.
 
     Attributes:
-        spec: how clients train, and how their differences become the next model.
-        rounds: merges.
-        cohort_share: share of the clients asked in each round.
-        pooled_spec, pooled_epochs: how it trains on pooled data, and each client alone.
+        spec: settings of the clients' training, and how their differences become the next model.
+        rounds: number of merges.
+        cohort_share: share of the clients selected in each round.
+        pooled_spec, pooled_epochs: settings of training on pooled data and of each client alone.
     """
 
     seeded: ClassVar[bool] = True
@@ -183,15 +183,15 @@ class LightFM(Family):
         return self.centralised({client.id: learner}, seed).scores(client)
 
 
-def answered(model: ItemModel) -> Scores:
-    """What a model answers to a client's users by their histories."""
+def scores_by_history(model: ItemModel) -> Scores:
+    """Return a function that scores a client's users by their histories."""
     return lambda client: history_scores(model, client.histories)(np.arange(len(client.histories)))
 
 
 def _scores(spec: LightFMSpec, vectors: Mapping[str, np.ndarray], items: ItemModel) -> Scores:
-    """What LightFM answers to a client's users, by their trained vectors or by their histories."""
+    """Return a function that scores a client's users by their trained vectors or by their histories."""
     if spec.user_vectors == "folded_in":
-        return answered(items)
+        return scores_by_history(items)
     arrays = require(items, ItemArrays)
 
     def scores(client: BenchClient) -> np.ndarray:

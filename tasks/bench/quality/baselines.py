@@ -1,4 +1,4 @@
-"""Traditional collaborative filtering on pooled data, from the library `implicit` where it has the method."""
+"""Traditional collaborative filtering on pooled data; all but popularity come from the library `implicit`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NAMES = ("popularity", "item_knn", "user_knn", "bpr_mf")
 
 @dataclass(frozen=True)
 class BaselineSpec:
-    """How the baselines are trained.
+    """Settings of the baselines.
 
     Attributes:
-        item_neighbours, user_neighbours: how many neighbours count.
+        item_neighbours, user_neighbours: number of neighbours that count.
         dims, epochs, learning_rate, regularisation: of BPR matrix factorisation.
     """
 
@@ -35,9 +35,9 @@ class BaselineSpec:
 
 
 def train_baseline(name: str, learners: Mapping[str, Learner], spec: BaselineSpec, seed: int) -> Trained:
-    """The baseline of this name, on the pooled data of all clients.
+    """Train the baseline of this name on the pooled data of all clients.
 
-    popularity: by number of users. item_knn, user_knn: cosine neighbours (Sarwar et al. 2001; Resnick et al.
+    popularity: number of users. item_knn, user_knn: cosine neighbours (Sarwar et al. 2001; Resnick et al.
     1994), scores summed over the neighbours. bpr_mf: matrix factorisation with item biases by Bayesian
     personalised ranking (Rendle et al. 2009).
 
@@ -60,7 +60,7 @@ def train_baseline(name: str, learners: Mapping[str, Learner], spec: BaselineSpe
 
 
 def _neighbours(rows_by_things: sp.csr_matrix, k: int) -> sp.csr_matrix:
-    """(things, things): the cosines of each thing's k nearest, without itself."""
+    """Return (things, things), the cosines of each thing with its k nearest other things."""
     _require_implicit()
     from implicit.nearest_neighbours import CosineRecommender
 
@@ -81,7 +81,7 @@ def _bpr(used: sp.csr_matrix, spec: BaselineSpec, seed: int) -> tuple[np.ndarray
         learning_rate=spec.learning_rate,
         regularization=spec.regularisation,
         iterations=spec.epochs,
-        num_threads=1,  # more would make the result random
+        num_threads=1,  # more threads make the result random
         random_state=seed,
     )
     _fit(model, used)
@@ -90,7 +90,7 @@ def _bpr(used: sp.csr_matrix, spec: BaselineSpec, seed: int) -> tuple[np.ndarray
 
 def _fit(model: Any, used: sp.csr_matrix) -> None:
     with warnings.catch_warnings():
-        # The library advises on matrix layouts, those that it makes itself included.
+        # The library warns about matrix layouts, even about those that it makes itself.
         warnings.simplefilter("ignore")
         model.fit(used, show_progress=False)
 
@@ -109,7 +109,7 @@ def _require_implicit() -> None:
         import implicit  # noqa: F401
     except ImportError as error:
         raise InvalidInput(
-            "The neighbours and matrix factorisation of the quality table come from the library 'implicit', "
-            "which is not installed.",
+            "The quality table's neighbours and matrix factorisation need the library 'implicit', which is "
+            "not installed.",
             next_step="Install it: pip install 'fedrec[bench]'.",
         ) from error

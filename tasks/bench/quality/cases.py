@@ -1,4 +1,4 @@
-"""A partition's clients as a protocol sees them: what each user learns from and what is held out."""
+"""A partition's clients under a protocol: each user's training interactions and held-out cases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BenchClient:
     Attributes:
         id: the client's name.
         user_ids: of its users, in the order of their rows.
-        held_out: what its users learn from and are tested on.
+        held_out: the training histories and held-out cases of its users.
     """
 
     id: str
@@ -41,13 +41,13 @@ class BenchClient:
 
     @property
     def histories(self) -> Histories:
-        """What its users learn from."""
+        """The training histories of its users."""
         return self.held_out.histories
 
 
 @dataclass(frozen=True)
 class Learner:
-    """Who trains together: a client of a federation, or all of them pooled.
+    """The data of one training: a client of a federation, or all clients pooled.
 
     Attributes:
         user_ids: in the order of the histories.
@@ -77,20 +77,20 @@ class Learner:
 def clients_of(
     partition: Partition, protocol: Protocol, part: Part, *, seed: int = 0, negatives: int = 99
 ) -> tuple[BenchClient, ...]:
-    """The clients with the cases of one part held out.
+    """Return the clients with the cases of one part held out.
 
-    "validation" is for choices. With leave-one-out it is each user's second latest interaction; where a share
-    is held out it is the same share of what is left once the test is taken away.
+    "validation" is for choices. With leave-one-out it is each user's second latest interaction. If the
+    protocol holds out a share, it is the same share of the rest after the test part is removed.
 
     Args:
         partition: the data.
-        protocol: what is held out.
+        protocol: decides what is held out.
         part: "validation" or "test".
         seed: of sampled items and random hold-outs.
         negatives: sampled items of a case; leave-one-out only.
 
     Raises:
-        InvalidInput: a user has an item twice, or the protocol needs timestamps that are not there.
+        InvalidInput: a user has an item twice, or the data lack timestamps that the protocol needs.
     """
     return tuple(
         _client(partition, each.id, protocol, part, seed, negatives)
@@ -99,12 +99,12 @@ def clients_of(
 
 
 def by_client(clients: Iterable[BenchClient]) -> dict[str, Learner]:
-    """One learner a client."""
+    """Return one learner per client."""
     return {client.id: Learner(client.user_ids, client.histories) for client in clients}
 
 
 def by_user(clients: Iterable[BenchClient]) -> dict[str, Learner]:
-    """One learner a user: everyone is a federation's client of their own."""
+    """Return one learner per user, so that each user is a client of the federation."""
     return {
         user_id: Learner((user_id,), Histories(items, np.array([0, len(items)]), client.histories.n_items))
         for client in clients
@@ -114,7 +114,7 @@ def by_user(clients: Iterable[BenchClient]) -> dict[str, Learner]:
 
 
 def pooled(learners: Mapping[str, Learner]) -> Learner:
-    """All users in one place."""
+    """Return one learner with all users."""
     parts = [learners[name] for name in sorted(learners)]
     users = tuple(user_id for part in parts for user_id in part.user_ids)
     return Learner(users, Histories.pooled([part.histories for part in parts]))

@@ -1,4 +1,4 @@
-"""A registered version evaluated by a named protocol, with intervals over users."""
+"""Evaluates a registered version by a named protocol, with intervals over users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.evaluation.judgement import RANKINGS
 from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.recommenders.base.data import Part
 from models.recommenders.families.registry import answering
-from tasks.bench.quality.arms import Trained, answered
+from tasks.bench.quality.arms import Trained, scores_by_history
 from tasks.bench.quality.cases import clients_of
 from tasks.bench.quality.table_rows import Evaluator
 from tasks.datasets.partition_reader import open_partition
@@ -28,21 +28,21 @@ def evaluate_version(
     seed: int,
     negatives: int,
 ) -> dict[str, Any]:
-    """The version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
+    """Return the version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
 
-    Other protocols hold out what a version has learned from, so they are for `fedrec bench quality`, which
-    trains for each.
+    Other protocols would hold out interactions that the version was trained on. `fedrec bench quality` trains
+    separately for them.
 
     Args:
-        home: where the registry lies.
+        home: the home of the registry.
         data_dir: the partition that the version was trained on.
         model_name: the registered model.
         version: a version number or an alias.
         part: "validation" or "test".
-        seed, negatives: of the sampled items, as the job has them.
+        seed, negatives: of the sampled items, as in the job.
 
     Raises:
-        NotFound: there is no such version or partition.
+        NotFound: the version or the partition does not exist.
         InvalidInput: the version was trained on other data, or predicts ratings.
     """
     client = registry.open_registry(home)
@@ -52,16 +52,17 @@ def evaluate_version(
     if found.record.data_digest != partition.digest:
         raise InvalidInput(
             f"Version {found.version} of {name!r} was trained on data {found.record.data_digest[:12]}, "
-            f"but {partition.root} holds {partition.digest[:12]}: it may know what is held out there.",
+            f"but {partition.root} contains {partition.digest[:12]}; it may have been trained on "
+            "interactions that are held out there.",
             next_step="Evaluate it with the configuration that it was trained with.",
         )
     items = found.model().items
     if answering(items).judgement is not RANKINGS:
         raise InvalidInput(
-            f"Version {found.version} of {name!r} predicts ratings, and this protocol judges rankings.",
-            next_step="Its errors stand in its job's report and in MLflow, by round.",
+            f"Version {found.version} of {name!r} predicts ratings, but this protocol evaluates rankings.",
+            next_step="The job's report and MLflow show its errors by round.",
         )
-    scores = answered(items)
+    scores = scores_by_history(items)
     clients = clients_of(partition, LEAVE_ONE_OUT, part, seed=seed, negatives=negatives)
     curves = Evaluator(clients, LEAVE_ONE_OUT).measure(lambda _: Trained(scores), (0,)).curves
     metrics = {}

@@ -1,8 +1,8 @@
-"""What a leak of the literature is worth: demonstrations, not results.
+"""Shows how much a leak in published code raises the metrics: demonstrations, not results.
 
-Code of published federated recommenders draws the negatives of training from the items outside *all* of a
-user's interactions, those held out included. So a held-out item is never pushed down, while the items that it
-is ranked against are.
+The code of some published federated recommenders draws training negatives from the items outside *all* of a
+user's interactions, including the held-out ones. Training therefore never lowers the score of a held-out
+item, but lowers those of the items that it is ranked against.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tasks.bench.quality.table_rows import Evaluator, Measured
 from tasks.datasets.partition_reader import Partition, read_interactions
 
 _SHOWN = ("loo_hr@10", "loo_ndcg@10")
-# Four negatives a positive in each of a hundred rounds is what these publications train with.
+# These publications train with four negatives per positive in each of a hundred rounds.
 _DRAWS = 400
 
 
 def leak_rows(partition: Partition, epochs: int, seed: int) -> Iterator[dict[str, Any]]:
-    """What is shown, the variant, metric, value, low, high; on leave-one-out's test cases.
+    """Yield rows with the model, variant, metric, value, low and high, on leave-one-out's test cases.
 
     Args:
         partition: the data; its interactions need timestamps.
-        epochs: of LightFM (BPR), with negatives outside training and outside all interactions.
+        epochs: of LightFM (BPR), once with negatives outside training and once outside all interactions.
         seed: of everything random.
     """
     clients = clients_of(partition, LEAVE_ONE_OUT, "test")
@@ -50,7 +50,8 @@ def leak_rows(partition: Partition, epochs: int, seed: int) -> Iterator[dict[str
     for variant, forbidden in known.items():
         trained = _bpr(everyone, forbidden, epochs, seed)
         yield from _rows(f"LightFM, BPR, {epochs} epochs, pooled", variant, evaluator, trained)
-    # No leak but its opposite: if these knew more than what came before, a random order would not hurt them.
+    # A check for the opposite of a leak: if these models knew more than the order of earlier interactions, a
+    # random order would not lower their metrics.
     shuffled = tuple(_shuffled(client, seed) for client in clients)
     for model in (ItemToItem(NextItemSpec()), ItemToItem(BlendSpec())):
         in_time = model.centralised(learners, seed)
@@ -74,7 +75,7 @@ def _rows(what: str, variant: str, evaluator: Evaluator, trained: Trained) -> It
 
 
 def _all_used(partition: Partition, everyone: Learner) -> Any:
-    """(users, items): every interaction, those held out included."""
+    """Return (users, items) with every interaction, including the held-out ones."""
     rows = {user_id: row for row, user_id in enumerate(everyone.user_ids)}
     frames = [read_interactions(client) for client in partition.clients]
     users = np.concatenate([frame["user_id"].map(rows).to_numpy() for frame in frames])
@@ -84,7 +85,7 @@ def _all_used(partition: Partition, everyone: Learner) -> Any:
 
 
 def _never_drawn(everyone: Learner, forbidden: Any, seed: int) -> Trained:
-    """Scores an item by how seldom it was drawn as a negative: it knows nothing of any user's taste."""
+    """Score an item by how rarely it was drawn as a negative, without any knowledge of a user's taste."""
     random = generator_for(seed, "leak")
     allowed = forbidden.toarray() == 0
     scores = np.empty(allowed.shape)
@@ -95,7 +96,7 @@ def _never_drawn(everyone: Learner, forbidden: Any, seed: int) -> Trained:
 
 
 def _bpr(everyone: Learner, forbidden: Any, epochs: int, seed: int) -> Trained:
-    """LightFM with negatives outside `forbidden` (users, items)."""
+    """Train LightFM with negatives outside `forbidden` (users, items)."""
     histories = everyone.histories
     owners = np.repeat(np.arange(len(histories), dtype=np.int32), np.diff(histories.starts))
     data = TrainingSet(owners, histories.items.astype(np.int32), (len(histories), histories.n_items))
@@ -116,7 +117,7 @@ def _by_user(scores: np.ndarray, everyone: Learner) -> Trained:
 
 
 def _shuffled(client: BenchClient, seed: int) -> BenchClient:
-    """The same client with every user's training interactions in random order."""
+    """Return the client with each user's training interactions in random order."""
     random = generator_for(seed, "shuffled", client.id)
     own = client.histories
     items = np.concatenate([random.permutation(items) for items in own])

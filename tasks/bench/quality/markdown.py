@@ -22,16 +22,16 @@ Row = Mapping[str, Any]
 
 
 def put_table(document: Path, rows: Sequence[Row]) -> None:
-    """The document holds these rows' table instead of the one that it held.
+    """Replace the document's table with the table of these rows.
 
     Raises:
-        InvalidInput: the document cannot be read or has no place for a table.
+        InvalidInput: the document cannot be read or lacks the marks of a table.
     """
     put_between(document, BEGIN, END, table(rows))
 
 
 def put_between(document: Path, begin_mark: str, end_mark: str, new: str) -> None:
-    """The document holds new text between two marks instead of what stood there.
+    """Replace the document's text between two marks.
 
     Raises:
         InvalidInput: the document cannot be read or lacks the marks.
@@ -44,14 +44,14 @@ def put_between(document: Path, begin_mark: str, end_mark: str, new: str) -> Non
     _, end, after = rest.partition(end_mark)
     if not begin or not end:
         raise InvalidInput(
-            f"{document} has no place for the table.",
-            next_step=f"Put these two lines where it belongs:\n{begin_mark}\n{end_mark}",
+            f"{document} lacks the marks of the table.",
+            next_step=f"Put these two lines where the table belongs:\n{begin_mark}\n{end_mark}",
         )
     write_atomically(document, f"{before}{begin}\n{new}\n{end}{after}".encode())
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One table a protocol and number of clients, then costs and what joining gives each silo."""
+    """Return one table for each protocol and number of clients, then costs and each silo's benefit."""
     return "\n".join(_lines(rows))
 
 
@@ -126,11 +126,11 @@ def _benefits(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def head(*names: str) -> Iterator[str]:
-    """The first two lines of a table."""
+    """Yield the first two lines of a table."""
     yield line(*names)
     yield line(*("---" for _ in names))
 
 
 def line(*cells: str) -> str:
-    """A line of a table."""
+    """Return a line of a table."""
     return f"| {' | '.join(cells)} |"

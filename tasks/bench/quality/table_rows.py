@@ -1,4 +1,4 @@
-"""The quality table: every family in every arm under every protocol, each number with its interval."""
+"""The rows of the quality table: each family in each arm under each protocol, with intervals."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from models.evaluation.protocols import LEAVE_ONE_OUT, Protocol
 from models.evaluation.ranking import METRICS, case_values
 from models.evaluation.user_sums import SHARE_METRICS, UserSums, metric_curves, share_values, top_items
 from models.recommenders.base.data import Part
-from tasks.bench.quality.arms import Family, Trained
+from tasks.bench.quality.arms import BenchFamily, Trained
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
 from tasks.bench.quality.cases import BenchClient, by_client, by_user, clients_of
 from tasks.datasets.partition_reader import Partition
 
 Curves = dict[str, np.ndarray]
-Tell = Callable[[str], None]
+Announce = Callable[[str], None]
 ARMS = ("centralised", "federated", "silo_only")
 
 
 @dataclass(frozen=True)
-class Plan:
+class QualityPlan:
     """What is measured under one protocol.
 
     Attributes:
-        protocol: what is held out.
-        silos: the families over the partition's clients, with their settings there.
-        users: the same over one client a user; empty to leave that out.
-        baselines: names of the centralised ones.
-        baseline_spec: how those train.
-        seeds: of the families whose training is random.
-        arms: how each family is trained.
+        protocol: decides what is held out.
+        silos: the families over the partition's clients, with their settings for these.
+        users: the families over one client per user, with their settings for these; empty to skip them.
+        baselines: names of the centralised baselines.
+        baseline_spec: settings of the baselines.
+        seeds: for families whose training is random.
+        arms: the ways in which each family is trained.
     """
 
     protocol: Protocol
-    silos: Sequence[Family]
-    users: Sequence[Family]
+    silos: Sequence[BenchFamily]
+    users: Sequence[BenchFamily]
     baselines: Sequence[str] = NAMES
     baseline_spec: BaselineSpec = field(default_factory=BaselineSpec)
     seeds: Sequence[int] = (1,)
@@ -51,7 +51,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Measured:
-    """The curves of one arm: a metric's value in each replicate, one line a seed; and a training's cost."""
+    """The result of one arm.
+
+    Attributes:
+        curves: metric -> (seeds, replicates), its value in each replicate.
+        trained: of the last seed, with the cost of its training.
+        parts: client id -> the curves over its own users.
+    """
 
     curves: Curves
     trained: Trained
@@ -59,18 +65,18 @@ class Measured:
 
 
 def quality_rows(
-    partition: Partition, plans: Sequence[Plan], part: Part, tell: Tell
+    partition: Partition, plans: Sequence[QualityPlan], part: Part, announce: Announce
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the table: dataset, protocol, clients, family, arm, metric, value, low, high, and more.
+    """Yield the rows of the table: dataset, protocol, clients, family, arm, metric, value, low, high, seeds.
 
-    Rows of the arm "federated" also hold the ratio to the centralised arm of the same family, paired over the
-    same replicates, and the rounds and bytes that it cost each client.
+    Rows of the arm "federated" also contain the ratio to the centralised arm of the same family, paired over
+    the same replicates, and the rounds and bytes of each client.
 
     Args:
-        partition: the data, one client a silo.
+        partition: the data, with one client per silo.
         plans: what to measure.
         part: "test" for the table, "validation" for choices.
-        tell: hears of progress.
+        announce: is called with a line of text for each step.
     """
     for plan in plans:
         clients = clients_of(partition, plan.protocol, part)
@@ -80,26 +86,26 @@ def quality_rows(
             groups.append((by_user(clients), plan.users, False))
         name = f"{plan.protocol.name}, {part}"
         for baseline in plan.baselines:
-            tell(f"{name}: {baseline}")
+            announce(f"{name}: {baseline}")
             train = partial(train_baseline, baseline, groups[0][0], plan.baseline_spec)
             found = everyone.measure(train, plan.seeds[:1])
             for learners, _, _ in groups:
                 yield from _rows(partition, plan, len(learners), baseline, "centralised", found, None)
-        central: dict[Family, Measured] = {}
+        central: dict[BenchFamily, Measured] = {}
         for learners, families, silos in groups:
             for family in families:
                 seeds = plan.seeds if family.seeded else plan.seeds[:1]
                 arms: dict[str, Measured] = {}
                 for arm in plan.arms:
                     if arm == "silo_only" and not silos:
-                        continue  # one user alone knows no item that the user has not used
+                        continue  # one user alone cannot recommend an item that the user has not used
                     if arm == "centralised" and family in central:
-                        arms[arm] = central[family]  # the same users pooled again
+                        arms[arm] = central[family]  # pooling the same users would give the same
                         continue
                     started = time.perf_counter()
                     arms[arm] = everyone.measure(partial(getattr(family, arm), learners), seeds)
                     seconds = time.perf_counter() - started
-                    tell(f"{name}: {family.name}, {len(learners)} clients, {arm}, {seconds:.0f} s")
+                    announce(f"{name}: {family.name}, {len(learners)} clients, {arm}, {seconds:.0f} s")
                 if "centralised" in arms:
                     central[family] = arms["centralised"]
                 for arm, found in arms.items():
@@ -117,7 +123,7 @@ class Evaluator:
     protocol: Protocol
 
     def measure(self, train: Callable[[int], Trained], seeds: Sequence[int]) -> Measured:
-        """The curves over the seeds."""
+        """Train once per seed, and return the curves over the seeds."""
         trained: Trained | None = None
         whole, parts = [], []
         for seed in seeds:
@@ -136,17 +142,17 @@ class Evaluator:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the metrics of single users."""
+        """Names of the metrics of single users."""
         return METRICS if self.protocol == LEAVE_ONE_OUT else SHARE_METRICS
 
     @property
     def item_users(self) -> np.ndarray:
-        """(items,): the share of all users that have each item in training."""
+        """(items,), the share of all users who have each item in training."""
         counts = sum(np.bincount(c.histories.items, minlength=c.histories.n_items) for c in self.clients)
         return np.asarray(counts / sum(len(client.user_ids) for client in self.clients))
 
     def sums(self, client: BenchClient, trained: Trained) -> UserSums:
-        """What a client reports: sums over its users, in every replicate."""
+        """Return what a client reports: sums over its users, in each replicate."""
         held, scores = client.held_out, trained.scores(client)
         ranks = held.ranks(scores)
         if self.protocol == LEAVE_ONE_OUT:
@@ -159,7 +165,7 @@ class Evaluator:
 
 def _rows(
     partition: Partition,
-    plan: Plan,
+    plan: QualityPlan,
     clients: int,
     family: str,
     arm: str,
@@ -170,7 +176,7 @@ def _rows(
         row = _row(partition, plan, clients, family, arm, metric) | numbers(interval(runs))
         row["seeds"] = len(runs)
         if base is not None:
-            # There is no ratio to a figure that is 0, in the data or in a replicate.
+            # No ratio if the other figure is 0, in the data or in a replicate.
             if base.curves[metric].mean(axis=0).all():
                 ratio = ratio_interval(runs, base.curves[metric])
                 row |= {f"ratio{name}": value for name, value in named(ratio)}
@@ -180,22 +186,20 @@ def _rows(
 
 
 def _benefit_rows(
-    partition: Partition, plan: Plan, family: str, arms: Mapping[str, Measured]
+    partition: Partition, plan: QualityPlan, family: str, arms: Mapping[str, Measured]
 ) -> Iterator[dict[str, Any]]:
-    """What joining gives each client: NDCG@10 federated minus alone, paired over its users."""
+    """Yield the benefit of joining for each client: NDCG@10 federated minus alone, paired over its users."""
     federated, alone = arms["federated"].parts, arms["silo_only"].parts
     for client_id, curves in federated.items():
         metric = "ndcg@10"
         difference = curves[metric] - alone[client_id][metric]
         row = _row(partition, plan, len(federated), family, "benefit", metric)
-        # A replicate may count none of a small client's users.
-        kept = difference[:, np.isfinite(difference).all(axis=0)]
-        if kept.shape[1] > 2:  # noqa: PLR2004 - the data and the two that an interval needs
-            yield row | {"client": client_id} | numbers(interval(kept))
+        if figures := difference_numbers(difference):
+            yield row | {"client": client_id} | figures
 
 
 def _row(
-    partition: Partition, plan: Plan, clients: int, family: str, arm: str, metric: str
+    partition: Partition, plan: QualityPlan, clients: int, family: str, arm: str, metric: str
 ) -> dict[str, Any]:
     prefix = "" if plan.protocol == LEAVE_ONE_OUT else f"{plan.protocol.name}:"
     return {
@@ -208,13 +212,24 @@ def _row(
     }
 
 
+def difference_numbers(difference: np.ndarray) -> dict[str, float]:
+    """Return value, low and high of a client's paired difference (seeds, replicates).
+
+    The result is empty if too few replicates draw any of a small client's users.
+    """
+    kept = difference[:, np.isfinite(difference).all(axis=0)]
+    if kept.shape[1] <= 2:  # noqa: PLR2004 - an interval needs the data and two replicates
+        return {}
+    return numbers(interval(kept))
+
+
 def numbers(found: Interval) -> dict[str, float]:
-    """value, low and high of a row."""
+    """Return value, low and high of a row."""
     return {name.removeprefix("_") or "value": value for name, value in named(found)}
 
 
 def named(found: Interval) -> list[tuple[str, float]]:
-    """The interval's numbers under "", "_low" and "_high"."""
+    """Return the interval's numbers under "", "_low" and "_high"."""
     return [("", round(found.value, 5)), ("_low", round(found.low, 5)), ("_high", round(found.high, 5))]
 
 

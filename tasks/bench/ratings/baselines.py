@@ -1,7 +1,7 @@
-"""Traditional collaborative filtering on pooled ratings, to compare with; neighbours and SGD by Surprise.
+"""Traditional collaborative filtering on pooled ratings, for comparison; neighbours and SGD by Surprise.
 
-Surprise (Hug 2020, "Surprise: A Python library for recommender systems") is an extra that only comparisons
-need: `pip install 'fedrec[bench]'`.
+Surprise (Hug 2020, "Surprise: A Python library for recommender systems") is an optional dependency, which
+only comparisons need: `pip install 'fedrec[bench]'`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ _SCALE = (1.0, 5.0)
 
 
 def global_mean(data: SplitSilo) -> np.ndarray:
-    """The mean of all ratings for every pair."""
+    """Predict the mean of all ratings for every pair."""
     return np.full(len(data.held_out.values), data.training.values.mean())
 
 
 def user_mean(data: SplitSilo) -> np.ndarray:
-    """The mean of the user's ratings, that of all for a user without any: what a user alone can know."""
+    """Predict the mean of the user's ratings, or of all ratings for a user without any.
+
+    A user's mean is all that a client of one user can know without the others.
+    """
     return _means(data.training.users, data.training, len(data.training))[data.held_out.users]
 
 
 def item_mean(data: SplitSilo) -> np.ndarray:
-    """The mean of the item's ratings, that of all for an item without any."""
+    """Predict the mean of the item's ratings, or of all ratings for an item without any."""
     return _means(data.training.items, data.training, data.training.n_items)[data.held_out.items]
 
 
 def surprise(algorithm: str, **options: Any) -> Predictor:
-    """An algorithm of Surprise, by the name of its class."""
+    """Return a predictor from Surprise's algorithm of this class name."""
 
     def predict(data: SplitSilo) -> np.ndarray:
         library = _library()
@@ -54,13 +57,16 @@ def surprise(algorithm: str, **options: Any) -> Predictor:
 
 
 def neighbours(of_users: bool, k: int, shrinkage: int = 100) -> Predictor:
-    """k nearest users or items by shrunk correlation of what biases leave (Koren 2010, eq. 2)."""
+    """Return a predictor by the k nearest users or items.
+
+    Similarity is the shrunk correlation of the ratings minus the biases (Koren 2010, eq. 2).
+    """
     similarity = {"name": "pearson_baseline", "user_based": of_users, "shrinkage": shrinkage}
     quiet = {"verbose": False, "bsl_options": {"method": "als"}}
     return surprise("KNNBaseline", k=k, sim_options=similarity, **quiet)
 
 
-# Each with the best of the settings that benchmarks/rating_search.py tried on validation ratings.
+# Each has the best of the settings that benchmarks/rating_search.py tried on validation ratings.
 BASELINES: dict[str, Predictor] = {
     "global_mean": global_mean,
     "user_mean": user_mean,

@@ -19,11 +19,11 @@ from tasks.datasets.partition_reader import Partition, read_interactions
 
 @dataclass(frozen=True)
 class RatingSilo:
-    """A client's ratings as they come.
+    """All ratings of a client.
 
     Attributes:
         id: the client.
-        user_ids: its users; the position of an id is its row.
+        user_ids: its users; the position of an id is the user's row.
         users, items: (n,), rows.
         values: (n,), the ratings.
         n_items: number of items of the catalogue.
@@ -37,7 +37,7 @@ class RatingSilo:
     n_items: int
 
     def by_user(self) -> list[RatingSilo]:
-        """One client for each user."""
+        """Return one client per user."""
         alone = []
         for row, user_id in enumerate(self.user_ids):
             own = self.users == row
@@ -49,7 +49,7 @@ class RatingSilo:
         return alone
 
     def split(self, seed: int, *, validation: bool) -> SplitSilo:
-        """Its ratings in training and held out, by a seed."""
+        """Return the client with its ratings split into training and held-out parts by a seed."""
         keys = user_keys(seed, "rating split", self.user_ids)
         parts = split_ratings(keys, self.users, self.items, validation=validation)
         train, held = parts.train, parts.held_out
@@ -66,7 +66,7 @@ class SplitSilo:
     Attributes:
         id: the client.
         training, held_out: its ratings.
-        keys: (users,), what its users' draws follow from.
+        keys: (users,), the keys of its users' random draws.
     """
 
     id: str
@@ -75,16 +75,16 @@ class SplitSilo:
     keys: Keys
 
     def client(self, spec: BayesianMfSpec) -> RatingClient:
-        """The client that wants to know its held-out ratings."""
+        """Return the client of a chain, which predicts its held-out ratings."""
         return RatingClient(self.training, self.keys, self.held_out.users, self.held_out.items, spec)
 
 
 def read_silos(partition: Partition) -> list[RatingSilo]:
-    """The ratings of all clients, in the order of their ids.
+    """Return the ratings of all clients, in the order of their ids.
 
     Raises:
         InvalidInput: the interactions have no ratings.
-        CorruptArtifact: a client's file is missing or changed.
+        CorruptArtifact: a client's file is missing or was changed.
     """
     silos = []
     for client in partition.clients:
@@ -92,7 +92,7 @@ def read_silos(partition: Partition) -> list[RatingSilo]:
         if "rating" not in frame:
             raise InvalidInput(
                 f"The interactions of client {client.id!r} in {partition.root} have no ratings.",
-                next_step="Make a partition of interactions with a column 'rating'.",
+                next_step="Use a partition whose interactions have a column 'rating'.",
                 client_id=client.id,
             )
         user_ids = tuple(sorted(frame["user_id"].unique()))
@@ -111,7 +111,7 @@ def read_silos(partition: Partition) -> list[RatingSilo]:
 
 
 def pooled(silos: Sequence[SplitSilo]) -> SplitSilo:
-    """All silos as one, users in the order of the silos: what only a centralised model would see."""
+    """Join all silos into one with the users in the order of the silos, as a centralised model has them."""
     training = _together([each.training for each in silos])
     held_out = _together([each.held_out for each in silos])
     return SplitSilo("pooled", training, held_out, np.concatenate([each.keys for each in silos]))

@@ -1,4 +1,4 @@
-"""The table of a comparison of rating predictors, gathered from sums as the silos would send them."""
+"""The table that compares rating predictors, computed from the sums that silos would send."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tasks.bench.ratings.cases import SplitSilo
 
 @dataclass(frozen=True)
 class Arm:
-    """Who learns how.
+    """A family of models and a way to train it.
 
     Attributes:
-        clients: what a client is: "pooled", "user", or the column by which users were put together.
+        clients: what a client is: "pooled", "user", or the column by which users were grouped.
         family: of models.
         arm: "federated", "centralised" or "silo_only".
     """
@@ -33,7 +33,7 @@ class Row(Arm):
     """A figure of the table.
 
     Attributes:
-        dataset: what was rated.
+        dataset: its name.
         metric: its name.
         value: mean over the splits.
         low, high: its 95 % interval over users and splits.
@@ -47,18 +47,18 @@ class Row(Arm):
 
 
 class RatingFigures:
-    """Every arm's metrics on every split so far."""
+    """The metrics of each arm on each split so far."""
 
     def __init__(self) -> None:
         self._curves: dict[Arm, list[dict[str, np.ndarray]]] = defaultdict(list)
 
     def add(self, arm: Arm, silos: Sequence[SplitSilo], predicted: np.ndarray) -> float:
-        """One more split of an arm.
+        """Add one split of an arm.
 
         Args:
-            arm: which.
+            arm: the arm.
             silos: of the partition, at least one.
-            predicted: the held-out ratings of all silos, one silo after the other.
+            predicted: the predictions of all held-out ratings, silo by silo.
 
         Returns:
             This split's RMSE.
@@ -66,7 +66,7 @@ class RatingFigures:
         ends = np.cumsum([len(silo.held_out.values) for silo in silos])[:-1]
         parts = []
         for silo, own in zip(silos, np.split(predicted, ends), strict=True):
-            # The seed is the same in all splits and arms, which are so compared on the same replicates.
+            # The same seed in all splits and arms, so that they are compared on the same replicates.
             weights = replicate_weights(len(silo.held_out), 0, silo.id)
             values = rating_values(own, silo.held_out.values)
             parts.append(RatingSums.of(values, silo.held_out.users, weights))
@@ -75,7 +75,7 @@ class RatingFigures:
         return float(curves["rmse"][0])
 
     def rows(self, dataset: str) -> list[Row]:
-        """All figures, arm by arm."""
+        """Return all figures, arm by arm."""
         rows = []
         for arm, splits in self._curves.items():
             for metric in splits[0]:

@@ -1,4 +1,4 @@
-"""Rating prediction, measured: federated beside centralised, silos alone, and traditional methods."""
+"""Measures rating prediction: federated, centralised, each silo alone, and traditional methods."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ FAMILY = "bayesian_mf"
 FEDERATED, CENTRALISED, SILO_ONLY = "federated", "centralised", "silo_only"
 POOLED, USER = "pooled", "user"
 SEEDS = (1, 2, 3)
-# A quick run's chain is shorter, and so a little worse.
+# A quick run has a shorter chain, so its results are slightly worse.
 QUICK = BayesianMfSpec(sweeps=80)
 
-# What this experiment was once reported to give, without a definition of accuracy and by unnamed methods.
+# Earlier reported results of this experiment, without a definition of accuracy or the names of the methods.
 CLAIMED = {
     "source": "the project's source document: MovieLens-100K, 70/30, matrix factorisation",
     "traditional_cf": {"rmse": 0.95, "accuracy": 0.85},
     "federated": {"rmse": 0.89, "accuracy": 0.90},
 }
 
-Tell = Callable[[str], None]
+Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ChainResult:
-    """What a chain over some clients came to.
+    """The result of a chain over some clients.
 
     Attributes:
-        means, deviations: (cases,), of the held-out ratings, one client after the other.
-        rounds: how often every client was asked.
-        bytes_up, bytes_down: what one client sent and got in all of them.
+        means, deviations: (cases,), of the predicted held-out ratings, client by client.
+        rounds: number of requests to each client.
+        bytes_up, bytes_down: bytes that one client sent and received in all rounds.
     """
 
     means: np.ndarray
@@ -57,39 +57,39 @@ class ChainResult:
 
 @dataclass
 class Bench:
-    """A comparison under way.
+    """A running comparison of rating predictors.
 
     Attributes:
         silos: of the partition.
         content: (items, features) of the catalogue.
-        by: what a silo is.
-        spec: the model.
-        tell: gets a line when an arm is done.
-        figures: so far.
-        costs: of the federated arms, by what a client is.
-        inside: how many held-out ratings lay in their 90 % intervals, of the silos' federation.
+        by: the column by which users were grouped into silos.
+        spec: settings of the model.
+        announce: is called with a line of text when an arm is done.
+        figures: the results so far.
+        costs: of the federated arms, by kind of client.
+        inside: share of held-out ratings inside their 90 % intervals, in the federation of silos.
     """
 
     silos: Sequence[RatingSilo]
     content: np.ndarray
     by: str
     spec: BayesianMfSpec
-    tell: Tell
+    announce: Announce
     figures: RatingFigures = field(default_factory=RatingFigures)
     costs: dict[str, dict[str, int]] = field(default_factory=dict)
     inside: Metric = field(default_factory=lambda: Metric(0.0, 0.0))
 
     def measure_baselines(self, seed: int, names: Sequence[str]) -> None:
-        """Traditional methods on one split."""
+        """Measure traditional methods on one split."""
         split = [silo.split(seed, validation=False) for silo in self.silos]
         data = pooled(split)
         for name in names:
             self._add(Arm(POOLED, name, CENTRALISED), split, seed, partial(BASELINES[name], data))
-        # All that a client of one user can know without the others.
+        # A client of one user can know no more without the others.
         self._add(Arm(USER, "user_mean", SILO_ONLY), split, seed, partial(user_mean, data))
 
     def measure_model(self, seed: int, *, users: bool) -> None:
-        """The model on one split: pooled, over silos, in each silo alone and, if asked, over single users."""
+        """Measure the model on one split: pooled, over silos, each silo alone and, if `users`, over users."""
         split = [silo.split(seed, validation=False) for silo in self.silos]
         self._add(
             Arm(POOLED, FAMILY, CENTRALISED), split, seed, lambda: self._chain([pooled(split)], seed).means
@@ -127,26 +127,31 @@ class Bench:
     ) -> None:
         started = time.perf_counter()
         rmse = self.figures.add(arm, split, predict())
-        self.tell(
+        self.announce(
             f"split {seed}: {arm.family}, {arm.arm}, {arm.clients}: RMSE {rmse:.4f} "
             f"({time.perf_counter() - started:.0f} s)"
         )
 
 
 def bench_ratings(
-    data_dir: str | Path, *, quick: bool, baselines: bool, tell: Tell, spec: BayesianMfSpec | None = None
+    data_dir: str | Path,
+    *,
+    quick: bool,
+    baselines: bool,
+    announce: Announce,
+    spec: BayesianMfSpec | None = None,
 ) -> dict[str, Any]:
-    """All arms on all splits, as `fedrec bench ratings` prints them.
+    """Measure all arms on all splits, and return what `fedrec bench ratings` prints.
 
     Args:
         data_dir: a partition with ratings.
         quick: one split, a shorter chain, and no clients of one user.
         baselines: whether traditional methods are measured too; they need Surprise.
-        tell: gets a line when an arm is done.
-        spec: another model than the default one.
+        announce: is called with a line of text when an arm is done.
+        spec: settings of the model, in place of the default ones.
 
     Raises:
-        NotFound: no partition lies there, or Surprise is not installed.
+        NotFound: the partition does not exist, or Surprise is not installed.
         InvalidInput: the partition has no ratings.
     """
     partition = open_partition(data_dir)
@@ -155,7 +160,7 @@ def bench_ratings(
         content=ItemFeatures.of(read_items(partition)).matrix().toarray(),
         by=partition.by.rpartition(":")[2],
         spec=spec or (QUICK if quick else BayesianMfSpec()),
-        tell=tell,
+        announce=announce,
     )
     seeds = SEEDS[:1] if quick else SEEDS
     for seed in seeds:
@@ -176,12 +181,12 @@ def bench_ratings(
 
 
 def chain(clients: Sequence[SplitSilo], content: np.ndarray, spec: BayesianMfSpec, seed: int) -> ChainResult:
-    """A whole chain over these clients, and what they then predict of their held-out ratings."""
-    # Names in the order given, so that sums run in it.
-    asked = {f"{place:06}": each.client(spec) for place, each in enumerate(clients)}
-    federation = Federation(asked)
+    """Run a whole chain over these clients, and return their predictions of the held-out ratings."""
+    # The names keep the given order, so that sums run in this order.
+    chain_clients = {f"{place:06}": each.client(spec) for place, each in enumerate(clients)}
+    federation = Federation(chain_clients)
     run_chain(federation, content, spec, seed)
-    found = [client.predicted() for client in asked.values()]
+    found = [client.predicted() for client in chain_clients.values()]
     return ChainResult(
         np.concatenate([each.means for each in found]),
         np.concatenate([each.deviations for each in found]),

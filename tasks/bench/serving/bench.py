@@ -1,4 +1,4 @@
-"""The serving benchmark: synthetic models under load, and the same model behind `mlflow models serve`."""
+"""The serving benchmark: synthetic models under load, also behind `mlflow models serve`."""
 
 from __future__ import annotations
 
@@ -48,33 +48,33 @@ def bench(
     weights: int,
     seconds: float,
     beside_mlflow: bool,
-    tell: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Both sizes measured, and weights from items to items, one worker each; and MLflow's own server.
+    """Measure both sizes of LightFM and a blend's weights, with one worker each, and MLflow's own server.
 
     Args:
-        folder: an empty one for bundles, models and logs.
-        small, large: numbers of items of LightFM's models; 0 leaves the large one out.
-        weights: number of items of a blend's two memories; 0 leaves it out.
-        seconds: of each load.
-        beside_mlflow: whether MLflow's server is measured, with the small model.
-        tell: is given a sentence before each step.
+        folder: an empty folder for bundles, models and logs.
+        small, large: numbers of items of LightFM's models; 0 skips the large one.
+        weights: number of items of a blend's two weight matrices; 0 skips the blend.
+        seconds: length of each load.
+        beside_mlflow: whether to measure MLflow's server with the small model.
+        announce: is called with a line of text before each step.
 
     Raises:
         NotFound: wrk is not installed.
-        FedrecError: a server did not start, or failed to answer.
+        FedrecError: a server did not start, or a request failed.
     """
     require_wrk()
     result: dict[str, Any] = {"dims": DIMS, "history": _HISTORY, "k": 10, "seconds": seconds}
     for name, items in (("small", small), ("large", large)):
         if items:
-            tell(f"{items:,} items x {DIMS}")
+            announce(f"{items:,} items x {DIMS}")
             result[name] = _served(folder / name, _factors(items), DIMS, seconds)
     if weights:
-        tell(f"a blend of {weights:,} items")
+        announce(f"a blend of {weights:,} items")
         result["weights"] = _served(folder / "weights", _blend(weights), 2 * weights, seconds)
     if beside_mlflow:
-        tell("the same model behind mlflow models serve")
+        announce("the same model behind mlflow models serve")
         mlflow = _mlflow(folder / "mlflow", small, seconds)
         result["mlflow"] = mlflow
         ratio = mlflow["one_connection"]["p50_ms"] / result["small"]["one_connection"]["p50_ms"]
@@ -103,7 +103,7 @@ def _served(folder: Path, scorer: Scorer, dims: int, seconds: float) -> dict[str
     del scorer
     port = _free_port()
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    # As fedrec serve would have it, but for the limit of requests from one address.
+    # The settings of fedrec serve, but without the limit of requests from one address.
     settings = {"FEDREC_SERVE_SETTINGS": json.dumps({"folder": str(folder), "rate": 0.0})}
     url = f"http://127.0.0.1:{port}"
     with _server([sys.executable, *command], f"{url}/readyz", folder / "log", settings) as ready_s:
@@ -127,7 +127,7 @@ def _mlflow(folder: Path, items: int, seconds: float) -> dict[str, Any]:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     port = _free_port()
-    # It starts uvicorn by its name.
+    # PATH must contain the environment's programs, because MLflow starts uvicorn by name.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "--model-uri", str(folder)]
     command += ["--env-manager", "local", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
@@ -151,7 +151,7 @@ def _loads(url: str, bodies: Sequence[bytes], seconds: float) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _server(command: Sequence[str], url: str, log: Path, environ: dict[str, str]) -> Iterator[float]:
-    """A server that answers at `url`, with the seconds that this took; ended with all it started."""
+    """Start a server, yield the seconds until it answers at `url`, and end it with its child processes."""
     with log.open("wb") as file:
         begun = time.perf_counter()
         server = subprocess.Popen(  # noqa: S603
@@ -185,7 +185,7 @@ def _model(items: int) -> ItemArrays:
     random = np.random.default_rng(1)
     embeddings = random.standard_normal((items, DIMS), dtype=np.float32) * np.float32(0.3)
     biases = random.standard_normal(items, dtype=np.float32)
-    # Other than 1, as after training.
+    # Not 1, because training changes these sums.
     sums = np.float32(2.0)
     return ItemArrays(embeddings, biases, np.full_like(embeddings, sums), np.full_like(biases, sums))
 

@@ -1,4 +1,4 @@
-"""wrk as a load generator: a real client from Debian, so that no Python slows down what is measured."""
+"""Runs the load generator wrk, an external client, so that no Python client slows down the measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from models.errors import FedrecError, NotFound
 
-# Each request has the next body; each thread begins with the first.
+# Each request has the next body; each thread begins with the first one.
 _SCRIPT = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
@@ -37,14 +37,14 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load.
+    """The result of a load.
 
     Attributes:
-        connections: how many asked at once, each without a pause.
-        requests: how many were answered.
-        failed: how many were answered by an error, or not at all.
-        per_second: answers a second.
-        p50_ms, p99_ms, max_ms: from sending a request to having its answer.
+        connections: number of simultaneous connections, each sending without a pause.
+        requests: number of requests that were answered.
+        failed: number of requests with an error or no answer.
+        per_second: answers per second.
+        p50_ms, p99_ms, max_ms: latencies, from sending a request to receiving its answer.
     """
 
     connections: int
@@ -57,11 +57,7 @@ class Load:
 
 
 def require_wrk() -> None:
-    """Nothing happens where wrk is installed.
-
-    Raises:
-        NotFound: it is not.
-    """
+    """Raise `NotFound` unless wrk is installed."""
     if shutil.which("wrk") is None:
         raise NotFound(
             "The load generator wrk is missing.",
@@ -70,11 +66,17 @@ def require_wrk() -> None:
 
 
 def put_under_load(url: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """The service at `url` was sent these bodies, over and over, by so many connections for so long.
+    """Send these bodies repeatedly to the service at `url`, and return the result.
+
+    Args:
+        url: of the service.
+        bodies: of the requests.
+        connections: number of simultaneous connections.
+        seconds: length of the load; at least 1.
 
     Raises:
         NotFound: wrk is not installed.
-        FedrecError: it failed.
+        FedrecError: wrk failed.
     """
     require_wrk()
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.coordinator.egress_witness import Witness, told_in
+from tasks.coordinator.egress_witness import SiloWitness, witnessed_answers
 from tests.faults.coordinator.test_clock_wrong import faked
 from tests.faults.real_silos import NAMES, Hung, Meanwhile, Silos, run
 from tests.waiting import until
@@ -65,7 +65,7 @@ def test_silos_whose_clocks_are_an_hour_ahead_and_behind_take_part_in_every_roun
     # Every silo's update counts in every round, and the model is the one of right clocks.
     silos.federation.check(config, result, {})
     for name in NAMES:
-        for told in told_in(Witness(silos.federation.home, name).read_verified()):
+        for told in witnessed_answers(SiloWitness(silos.federation.home, name).read_verified()):
             # The time of signing is by the silo's clock, the time of keeping by the coordinator's.
             off = datetime.fromisoformat(told.signed_at) - datetime.fromisoformat(told.at)
             assert round(off.total_seconds() / 3600) == HOURS[name]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.coordinator.egress_witness import Witness, require_told, told_in
+from tasks.coordinator.egress_witness import SiloWitness, require_witnessed, witnessed_answers
 from tasks.silos.egress_ledger import read_ledger
 from tests.faults.real_silos import NAMES, Silos, run
 
@@ -36,11 +36,11 @@ def test_a_silo_with_a_cut_ledger_misses_its_round_and_returns_with_the_whole_on
     assert "LedgerTampered" in result["rounds"][1]["rejected"][0]["reason"]
     # The silo itself refused: nothing left it, and its log tells its owner why.
     assert silos.left("cedar", 2) == []
-    assert "egress ledger was cut off or replaced" in (silos.home("cedar").root / "silo.log").read_text()
+    assert "egress ledger was truncated or replaced" in (silos.home("cedar").root / "silo.log").read_text()
     records = silos.federation.journal(result).committed()
     assert [sorted(each.egress or {}) for each in records[1:]] == [list(NAMES), ["ash", "birch"], list(NAMES)]
     for name in NAMES:
-        told = told_in(Witness(silos.federation.home, name).read_verified())
-        require_told(read_ledger(ledger(silos, name)), told, name)
+        told = witnessed_answers(SiloWitness(silos.federation.home, name).read_verified())
+        require_witnessed(read_ledger(ledger(silos, name)), told, name)
         in_rounds = [(each.egress or {})[name] for each in records[1:] if name in (each.egress or {})]
-        assert in_rounds == [vars(each.signed.head) for each in told if each.question.kind == "train"]
+        assert in_rounds == [vars(each.signed.head) for each in told if each.context.kind == "train"]

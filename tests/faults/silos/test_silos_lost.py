@@ -115,7 +115,7 @@ def test_a_training_cancelled_in_prefect_costs_the_silo_its_round(silos: Silos) 
     with silos.unwatched():
         result = run(silos, config, cedar_hangs(silos, lambda: silos.call_off("cedar", 2), release))
     silos.federation.check(config, result, {2: {"cedar": "training"}})
-    assert "Cancelled: Called off." in result["rounds"][1]["rejected"][0]["reason"]
+    assert "Cancelled: It was cancelled in Prefect." in result["rounds"][1]["rejected"][0]["reason"]
     assert silos.left("cedar", 2) == []
 
 

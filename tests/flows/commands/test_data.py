@@ -113,7 +113,7 @@ def test_fetch_keeps_intact_files_in_the_default_folder(folder):
         "files": files,
     }
     shown = fedrec(folder, "fetch", "ml-100k")
-    assert "intact; nothing was downloaded" in shown.stdout
+    assert "; nothing was downloaded" in shown.stdout
     assert f"--by occupation --out {raw.parent / 'ml-100k'}" in shown.stdout
 
 

@@ -252,7 +252,7 @@ def test_any_fault_in_the_file_prevents_all_changes(client: SyncPrefectClient, f
     declare(file, ENTRY.format(name="a", description="x", pool="shops, job_variables: {enf: {}}"))
     error = run("--file", file).exception
     assert isinstance(error, InvalidConfig)
-    assert "takes no job variable 'enf'. Did you mean env?" in str(error)
+    assert "has no job variable 'enf'. Did you mean env?" in str(error)
     assert (client.read_deployments(), client.read_work_pools(), client.read_automations()) == ([], [], [])
 
 
@@ -260,7 +260,7 @@ def test_an_address_without_prefect_is_one_clear_error(file: Path) -> None:
     error = run("--file", file, "--api-url", "http://127.0.0.1:9/api").exception
     assert isinstance(error, FedrecError)
     assert "http://127.0.0.1:9/api does not answer" in str(error)
-    assert "nothing was changed" in error.next_step
+    assert "Nothing was changed" in error.next_step
 
     from prefect.settings import get_current_settings
 
@@ -335,6 +335,6 @@ def test_a_run_without_heartbeats_is_crashed_and_an_ended_one_is_not(client: Syn
         time.sleep(0.5)
 
     state = client.read_flow_run(dead.id).state
-    assert (state.name, state.message) == ("Crashed", "No heartbeat for 10 s; its process is taken for dead.")
+    assert (state.name, state.message) == ("Crashed", "No heartbeat for 10 s; its process probably died.")
     assert client.read_flow_run(refused.id).state.name == "Refused"
     assert client.read_flow_run(foreign.id).state.name == "Running"

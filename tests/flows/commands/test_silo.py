@@ -76,7 +76,7 @@ def test_the_output_names_the_next_command(folder):
     assert "fedrec trust ash public.pem" in done.stdout
     assert "PRIVATE" not in done.stdout + done.stderr
 
-    assert "There is a key pair already" in refused(fedrec(folder, "silo", "enrol", "--name", "ash"), 2)
+    assert "This silo already has a key pair" in refused(fedrec(folder, "silo", "enrol", "--name", "ash"), 2)
     done = fedrec(folder, "trust", "ash", str(public), home="coordinator")
     assert "Silo ash is trusted with key" in done.stdout
     assert "No silo is trusted yet" in fedrec(folder, "trust", "--list", home="other").stdout
@@ -115,7 +115,9 @@ def sent(folder: Path) -> EgressLedger:
     facts = {"job_id": "job-1", "sha256": "a", "fields": ["biases", "embeddings"], "to": "silos/ash/job-1"}
     ledger.record(what="client_update", round=1, bytes=1234, **facts)
     ledger.record(what="client_update", round=2, bytes=66, **{**facts, "sha256": "b"})
-    ledger.record(what="train", round=2, bytes=9999, refused="at most 5 bytes may leave at once", **facts)
+    ledger.record(
+        what="train", round=2, bytes=9999, refused="policy.max_update_bytes allows 5 bytes", **facts
+    )
     return ledger
 
 
@@ -134,8 +136,8 @@ def test_the_owner_sees_what_left(folder):
     assert "1,234" in shown
     assert "biases, embeddings" in shown
     assert "2 objects of 1,300 bytes left this silo." in shown
-    assert "train of 9,999 bytes, job job-1, round 2: at most 5 bytes may leave at once." in shown
-    assert f"The ledger holds: 3 entries, head {result['head']}." in shown
+    assert "train of 9,999 bytes, job job-1, round 2: policy.max_update_bytes allows 5 bytes." in shown
+    assert f"The ledger is intact: 3 entries, head {result['head']}." in shown
     assert (
         "Nothing left this silo for job job-9." in fedrec(folder, "silo", "egress", "--job", "job-9").stdout
     )
@@ -155,7 +157,7 @@ def test_a_torn_line_is_explained(folder):
     sent(folder)
     with (folder / "silo" / "egress.jsonl").open("ab") as file:
         file.write(b'{"body"')
-    assert "cut off in writing (7 bytes)" in fedrec(folder, "silo", "egress").stdout
+    assert "incomplete (7 bytes)" in fedrec(folder, "silo", "egress").stdout
 
 
 def test_help_imports_no_command(folder):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.coordinator.egress_witness import Witness
+from tasks.coordinator.egress_witness import SiloWitness
 from tasks.local.home import Home
 from tasks.silos.keys import make_key
 from tests.tasks.coordinator.test_egress_witness import Pair
@@ -20,7 +20,7 @@ from tests.tasks.coordinator.test_egress_witness import Pair
 def pair(tmp_path: Path) -> Pair:
     """Return silo and coordinator after ash has answered in three rounds."""
     silo = Home(tmp_path / "silo")
-    pair = Pair(silo, make_key(silo), Witness(Home(tmp_path / "coordinator"), "ash"))
+    pair = Pair(silo, make_key(silo), SiloWitness(Home(tmp_path / "coordinator"), "ash"))
     for round_ in (1, 2, 3):
         pair.round(round_)
     return pair
@@ -91,13 +91,13 @@ def test_a_silo_answers_for_its_own_keys_only(pair, tmp_path):
     arguments = ("silo", "egress", "--verify", "--witness", str(pair.witness.path))
     done = fedrec(pair, *arguments, by_silo=True)
     assert done.returncode == 0, done.stderr
-    assert "By a key of this silo are not signed: 1 answer of the witness." in done.stdout
+    assert "The witness file also has 1 answer signed by keys of others." in done.stdout
     make_key(pair.silo, force=True)
     for aside in (pair.silo.root / "keys").glob("public-*.pem"):
         aside.unlink()
     done = fedrec(pair, *arguments, by_silo=True)
     assert done.returncode == 2
-    assert "Ask the coordinator for the witness of this silo" in done.stderr
+    assert "Get the witness file of this silo from the coordinator" in done.stderr
 
 
 def test_an_accepted_new_beginning_stays_on_record(pair):
@@ -110,12 +110,12 @@ def test_an_accepted_new_beginning_stays_on_record(pair):
     cut(pair, 2)
     checked = fedrec(pair, "witness", "ash", "--ledger", str(pair.file))
     assert checked.returncode == 0, checked.stderr
-    assert "3 older ones are from before a new beginning" in checked.stdout
+    assert "3 other heads are of an earlier ledger" in checked.stdout
     assert "accepted by ada: restored from a backup" in fedrec(pair, "witness").stdout
 
 
 def test_without_answers_there_is_nothing_to_show(pair):
-    assert "No silo signed anything" in fedrec(pair, "witness", by_silo=True).stdout
+    assert "No silo has signed a head" in fedrec(pair, "witness", by_silo=True).stdout
     for arguments in (["birch"], ["birch", "--restart", "x"], ["birch", "--ledger", str(pair.file)]):
         done = fedrec(pair, "witness", *arguments)
         assert done.returncode == 1

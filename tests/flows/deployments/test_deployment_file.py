@@ -108,7 +108,7 @@ def test_a_file_becomes_deployments(tmp_path: Path) -> None:
         ("        model_name", "        modell_name", 28, "Did you mean model_name?"),
         ("data: {dir:", "data: {folder:", 29, "unknown key data.folder"),
         ("    description: Trains.\n", "", 21, "Field required"),
-        ("Trains.", "Trains {{ $HOME }}.", 23, "a template is understood in pull steps only"),
+        ("Trains.", "Trains {{ $HOME }}.", 23, "templates are allowed only in pull steps"),
         ("      directory:", "      folder:", 3, "missing a required argument: 'directory'"),
         ("set_working_directory", "set_work_directory", 3, "cannot be called"),
     ],
@@ -131,12 +131,12 @@ def test_two_deployments_or_two_schedules_of_one_name_are_refused(tmp_path: Path
         "name: train", "name: nightly"
     )
     [*_, reported] = faults(tmp_path, again[: again.index("    parameters:\n      config")])
-    assert "a second deployment is called promotion/nightly" in reported
+    assert "another deployment has the name promotion/nightly" in reported
 
     one = '      - slug: nightly\n        cron: "0 5 * * 1"\n        timezone: Europe/Berlin\n'
     [reported] = faults(tmp_path, GOOD.replace(one, one * 2))
     assert reported.startswith("line 19: ")
-    assert "a second schedule has the slug 'nightly'" in reported
+    assert "another schedule has the slug 'nightly'" in reported
 
 
 def test_a_scheduled_run_needs_all_parameters_without_default(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.errors import ForgedAnswer, InvalidInput, LedgerTampered, NotFound, SiloFailed, StaleUpdate
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from models.federation.model import GlobalModel
 from models.ledger.head import Head
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.clients.train import train_client
-from tasks.coordinator.egress_witness import Witness, require_told, told_in
+from tasks.coordinator.egress_witness import SiloWitness, require_witnessed, witnessed_answers
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import open_partition
 from tasks.datasets.snapshot import take_snapshot
@@ -41,8 +41,8 @@ from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.steps import Step, StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import SiloKey, make_key
-from tasks.silos.perform_step import Silo, work
-from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
+from tasks.silos.perform_step import Silo, perform_step
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, sign_answer
 from tests.servers.prefect_server import PrefectServer
 
 JOB = "job-1"
@@ -78,7 +78,7 @@ class Shop:
     partition_dir: Path
     remote: Any
     exchange: Exchange
-    behave: Behaviour = lambda shop, step: work(shop.silo, step)
+    behave: Behaviour = lambda shop, step: perform_step(shop.silo, step)
     has_worker: bool = True
     begun: list[UUID] = field(default_factory=list)
 
@@ -87,9 +87,9 @@ class Shop:
         return self.silo.name
 
     @property
-    def witness(self) -> Witness:
+    def witness(self) -> SiloWitness:
         """Return what the coordinator kept of its answers."""
-        return Witness(self.remote._trust.home, self.name)
+        return SiloWitness(self.remote._trust.home, self.name)
 
     def order(self, round_: int = 1, base_round: int | None = None) -> ClientOrder:
         catalog = open_partition(self.partition_dir).catalog
@@ -103,8 +103,8 @@ class Shop:
 
     def leave(self, order: ClientOrder, body: dict[str, Any], **changes: Any) -> None:
         """Store a signed answer to "train" in the silo's folder, with parts of the question changed."""
-        question = Question(self.name, "train", JOB, order.round, order.base.sha256)
-        data = answer(replace(question, **changes), body, self.key)
+        question = AnswerContext(self.name, "train", JOB, order.round, order.base.sha256)
+        data = sign_answer(replace(question, **changes), body, self.key)
         self.exchange.put(silo_answers_folder(self.name, JOB, order.round, "train"), data)
 
 
@@ -250,7 +250,7 @@ def test_a_genuine_answer_counts_although_others_lie_beside_it(shop: Shop) -> No
     def both(shop: Shop, step: StepOrder) -> None:
         for number in range(5):
             shop.exchange.put(silo_answers_folder(shop.name, JOB, 1, "train"), b"junk %d" % number)
-        work(shop.silo, step)
+        perform_step(shop.silo, step)
 
     shop.behave = both
     assert isinstance(shop.ask("train", shop.order()), Delivery)
@@ -260,7 +260,7 @@ def test_an_answer_counts_before_its_run_has_ended(shop: Shop) -> None:
     go_on = threading.Event()
 
     def lingering(shop: Shop, step: StepOrder) -> None:
-        work(shop.silo, step)
+        perform_step(shop.silo, step)
         go_on.wait(IN_TIME)
 
     shop.behave = lingering
@@ -339,7 +339,7 @@ def test_a_run_that_ends_without_an_answer_gives_none(shop: Shop) -> None:
     shop.behave = lambda shop, step: None
     error = shop.ask("train", shop.order())
     assert isinstance(error, NotFound)
-    assert "left no answer" in str(error)
+    assert "contains no answer" in str(error)
 
 
 def test_the_ledger_heads_that_a_silo_signs_are_kept(shop: Shop) -> None:
@@ -348,9 +348,9 @@ def test_the_ledger_heads_that_a_silo_signs_are_kept(shop: Shop) -> None:
     update, _ = ledger.read().entries
     assert delivery.egress == Head(1, update.hash)
     shop.ask("evaluate", replace(shop.order(1), base=shop.order(2).base))
-    told = told_in(shop.witness.read_verified())
-    assert [(each.question.kind, each.signed.head.count) for each in told] == [("train", 1), ("evaluate", 2)]
-    require_told(ledger.read().entries, told, shop.name)
+    told = witnessed_answers(shop.witness.read_verified())
+    assert [(each.context.kind, each.signed.head.count) for each in told] == [("train", 1), ("evaluate", 2)]
+    require_witnessed(ledger.read().entries, told, shop.name)
 
 
 def test_a_silo_with_a_cut_ledger_is_refused_until_a_new_beginning_is_accepted(shop: Shop) -> None:
@@ -370,7 +370,7 @@ def test_a_silo_with_a_cut_ledger_is_refused_until_a_new_beginning_is_accepted(s
 
 def test_a_silo_that_does_not_check_is_refused_for_its_head(shop: Shop) -> None:
     def careless(shop: Shop, step: StepOrder) -> None:
-        work(shop.silo, StepOrder(step.step, step.order))
+        perform_step(shop.silo, StepOrder(step.step, step.order))
 
     assert isinstance(shop.ask("train", shop.order(1)), Delivery)
     (shop.silo.home.root / "egress.jsonl").unlink()
@@ -411,7 +411,7 @@ def test_a_failed_run_is_reported_by_its_kind(shop: Shop) -> None:
 
 def test_an_answer_counts_although_its_run_failed_later(shop: Shop) -> None:
     def failing(shop: Shop, step: StepOrder) -> None:
-        work(shop.silo, step)
+        perform_step(shop.silo, step)
         raise RuntimeError
 
     shop.behave = failing
@@ -448,7 +448,7 @@ def test_a_late_answer_is_ignored(shop: Shop) -> None:
 
     def slow(shop: Shop, step: StepOrder) -> None:
         go_on.wait(IN_TIME)
-        work(shop.silo, step)
+        perform_step(shop.silo, step)
 
     shop.behave = slow
     late = shop.ask("train", shop.order(1), TOO_SHORT)
@@ -467,13 +467,13 @@ def test_a_late_answer_is_ignored(shop: Shop) -> None:
 
 
 def test_a_run_that_never_answers_is_cancelled_at_the_end(shop: Shop) -> None:
-    from flows.runners.silo_runs import look_at_run
+    from flows.runners.silo_runs import read_run
 
     go_on = threading.Event()
     shop.behave = lambda shop, step: (go_on.wait(IN_TIME), None)[1]
     late = shop.ask("train", shop.order(), TOO_SHORT)
-    shop.remote.give_up([late])
-    state = look_at_run(late.flow_run_id).state
+    shop.remote.abandon([late])
+    state = read_run(late.flow_run_id).state
     assert state.is_cancelling()
     go_on.set()
 
@@ -487,11 +487,11 @@ def test_a_restart_of_prefect_during_a_step_or_an_order_costs_nothing(
 
     def restarting(shop: Shop, step: StepOrder) -> None:
         restart()
-        work(shop.silo, step)
+        perform_step(shop.silo, step)
 
     shop.behave = restarting
     assert isinstance(shop.ask("train", shop.order(1), RESTART_S), Delivery)
-    shop.behave = lambda shop, step: work(shop.silo, step)
+    shop.behave = lambda shop, step: perform_step(shop.silo, step)
     restartable_prefect.stop()
     starting = threading.Thread(target=restartable_prefect.start)
     starting.start()

@@ -21,7 +21,7 @@ from models.recommenders.rating.spec import RatingSpec
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
 # The head of the demo's file: these keys have no default, and pooling is allowed on public data.
-DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed", "train.user_alpha_steps"}
+DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed"}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -242,7 +242,7 @@ class TestFamilies:
 
     @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
     def test_a_family_solved_at_once_cannot_start_from_a_champion(self, family: str) -> None:
-        with pytest.raises(InvalidConfig, match="nothing of the champion would be left"):
+        with pytest.raises(InvalidConfig, match="solves for a new model"):
             parse_config({**NEEDED, "start_from": "champion", "train": {"family": family}}, "file")
 
     @pytest.mark.parametrize("family", ["lightfm", "ials"])
@@ -271,7 +271,49 @@ class TestWithoutEffect:
         assert error.value.key == "train.server_learning_rate"
         assert error.value.what.startswith("the file: train.server_learning_rate: ")
         assert "merge_rule 'mean'" in error.value.what
-        assert error.value.next_step == "Leave server_learning_rate at 1.0, or set another merge_rule."
+        assert error.value.next_step == "Leave server_learning_rate at 1.0, or change merge_rule."
+
+    @pytest.mark.parametrize(
+        ("key", "value", "beside"),
+        [
+            ("runner.silos", ["ash"], {}),
+            ("runner.poll_s", 0.1, {}),
+            ("runner.away_s", 1.0, {}),
+            ("runner.threads", 2, {"data": {"items": "/items.csv"}, "runner": {"kind": "silos"}}),
+            ("evaluation.negatives", 9, {"train": {"family": "bayesian_mf"}}),
+            ("contracts.embeddings.max_bias", 2.0, {"train": {"family": "ials"}}),
+            ("contracts.embeddings.max_bias", 2.0, {"train": {"family": "blend"}}),
+            ("train.cooldown_share", 0.25, {"federation": {"rounds": 4}}),
+            ("train.thinning", 2, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
+            ("train.draws", 2, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
+            ("train.burn_in", 20, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
+            ("train.lasting_forgetting", 0.1, {"train": {"family": "blend", "lasting_weight": 0}}),
+        ],
+    )
+    def test_with_another_section_is_refused_and_the_default_is_not(
+        self, key: str, value: Any, beside: dict[str, Any]
+    ) -> None:
+        plain = {**NEEDED, **beside}
+        assert parse_config(plain, "the file")
+        section, _, rest = key.partition(".")
+        *parents, last = rest.split(".")
+        inner: dict[str, Any] = {last: value}
+        for parent in reversed(parents):
+            inner = {parent: inner}
+        changed = {**plain, section: {**plain.get(section, {}), **inner}}
+        with pytest.raises(InvalidConfig, match="has no effect with") as error:
+            parse_config(changed, "the file")
+        assert error.value.key == key
+        assert key in error.value.what
+        assert error.value.next_step
+
+    def test_a_value_is_accepted_once_its_condition_holds(self) -> None:
+        raw = {**NEEDED, "train": {"cooldown_share": 0.26}, "federation": {"rounds": 4}}
+        assert parse_config(raw, "the file").train.cooldown_share == 0.26
+        kept = {"family": "bayesian_mf", "thinning": 2}
+        assert parse_config({**NEEDED, "train": kept, "federation": {"rounds": 18}}, "the file")
+        limits = {"contracts": {"embeddings": {"max_bias": 2.0}}}
+        assert parse_config({**NEEDED, **limits}, "the file")
 
 
 class TestPlaces:

@@ -137,7 +137,7 @@ def test_a_password_is_refused_and_never_shown(tmp_path, raw):
     with pytest.raises(InvalidConfig) as error:
         load(tmp_path, raw)
     if isinstance(raw, dict):
-        assert "holds a password" in error.value.what
+        assert "contains a password" in error.value.what
         assert "FEDREC_SOURCE_PASSWORD" in error.value.next_step
     seen: BaseException | None = error.value
     while seen is not None:

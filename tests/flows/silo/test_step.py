@@ -64,7 +64,7 @@ def test_an_error_leaves_as_its_kind_only(settings: Path, home: Path, tmp_path: 
         "arguments": {"items": {"path": "job-1/catalog/c", "sha256": "c" * 64, "size": 5}, "limits": {}},
     }
     error = failed(ASKED | check)
-    assert str(error) == "CorruptArtifact; the silo's own log says more."
+    assert str(error) == "CorruptArtifact; the silo's own log has the details."
     assert error.facts == {"error": "CorruptArtifact"}
     assert "job-1/catalog/c is missing from the exchange" in (home / "silo.log").read_text()
 

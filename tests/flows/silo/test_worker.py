@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -122,13 +123,19 @@ def ended(run_id: UUID) -> Any:
     return until(lambda: (now := state(run_id)).is_final() and now)
 
 
+def test_the_module_that_the_prepared_process_imports_exists() -> None:
+    from flows.silo.worker import PRELOADED
+
+    assert importlib.util.find_spec(PRELOADED) is not None
+
+
 def test_a_failed_step_reports_its_kind_and_the_worker_continues(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
     for order in (NO_ORDER, "no order either"):
         end = ended(start_run(deployment_id, order))
         assert end.is_failed()
-        assert end.message == "InvalidInput; the silo's own log says more."
+        assert end.message == "InvalidInput; the silo's own log has the details."
     assert "lacks a part" in (worker.home / "silo.log").read_text()
 
 

@@ -8,7 +8,7 @@ import pytest
 from models.federation.client_drift import ClientDrift, MergedDirection
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays
-from models.recommenders.additive.blend import BlendStatistics
+from models.recommenders.additive.blend import BlendFamily, BlendSpec
 
 
 def delta(embedding: list[float], bias: float = 0.0, growth: float = 0.0) -> ItemArrays:
@@ -47,11 +47,11 @@ def test_rounding_does_not_take_a_cosine_out_of_its_range():
 
 def test_the_parts_of_all_clients_add_up_to_one():
     random = np.random.default_rng(2)
+    nothing = BlendFamily(BlendSpec()).nothing(4)
     clients = [
-        BlendStatistics.zero(4).map(lambda array: random.poisson(2.0, array.shape).astype(np.float32))
-        for _ in range(3)
+        nothing.map(lambda array: random.poisson(2.0, array.shape).astype(np.float32)) for _ in range(3)
     ]
-    state = RunningSum.zero(BlendStatistics.zero(4))
+    state = RunningSum.zero(nothing)
     for number, statistics in enumerate(clients):
         state = state.plus(f"client-{number}", Contribution(statistics))
     direction = MergedDirection.of(state.total)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ForgedAnswer, InvalidInput, StaleUpdate
-from models.federation.envelope import Envelope, Question, read_envelope, require_answers
+from models.federation.envelope import AnswerContext, Envelope, read_envelope, require_answers
 
-ASKED = Question(silo="ash", kind="train", job_id="job-1", round=3, base_sha256="ab" * 32)
+ASKED = AnswerContext(silo="ash", kind="train", job_id="job-1", round=3, base_sha256="ab" * 32)
 ENVELOPE = Envelope(ASKED, {"b": 1, "a": "é"}, "2026-11-20T10:00:00+00:00", "0123456789abcdef")
 TEXT = (
     '{"base_sha256":"' + "ab" * 32 + '","body":{"a":"é","b":1},"format":"fedrec.answer/1","job_id":"job-1",'

@@ -29,6 +29,7 @@ from models.federation.postprocessors import (
     values_of,
 )
 from models.kernel.metric import Metric
+from tests.worlds.postprocessors import Times
 
 SHAPES = {
     "embeddings": (3, 2),
@@ -37,22 +38,6 @@ SHAPES = {
     "bias_accumulators": (3,),
 }
 CLIENT, SERVER = ClientContext(3, 7, 2, "ash"), RoundContext(3, 7, 2)
-
-
-@register_postprocessor
-@dataclass(frozen=True)
-class Times(Postprocessor):
-    """Multiplies on the client and divides on the server."""
-
-    name: ClassVar[str] = "test-times"
-    factor: float = 3.0
-
-    def process_contribution(self, contribution, context):
-        factor = np.float32(self.factor)
-        return replace(contribution, arrays=contribution.arrays.map(lambda array: array * factor))
-
-    def process_sum(self, total, context):
-        return replace(total, total=total.total.map(lambda array: array / self.factor))
 
 
 @register_postprocessor
@@ -211,7 +196,7 @@ def test_a_name_belongs_to_one_class():
     class Other(Times):
         pass
 
-    with pytest.raises(InvalidInput, match="two postprocessors of the name 'test-times'"):
+    with pytest.raises(InvalidInput, match="a postprocessor of the name 'test-times'"):
         register_postprocessor(Other)
     assert postprocessor_kind("test-times") is Times
 

@@ -36,7 +36,7 @@ def test_an_entry_is_found_by_its_name():
     assert things.find("two") == 2
 
 
-@pytest.mark.parametrize("name", ["three", None, 1])
+@pytest.mark.parametrize("name", ["three", None, 1, ["one"]])
 def test_an_unknown_name_lists_the_known_ones(name):
     things: Registry[int] = Registry("number", "test.numbers")
     with pytest.raises(ValueError, match=r"there is no number .*, only an empty list"):
@@ -52,9 +52,20 @@ def test_a_name_belongs_to_one_entry():
     one = object()
     things.add("a", one)
     things.add("a", one)
-    with pytest.raises(InvalidInput, match="There are two things of the name 'a'"):
+    with pytest.raises(InvalidInput, match="There is a thing of the name 'a' already"):
         things.add("a", object())
     assert things.find("a") is one
+
+
+def test_an_entry_may_be_removed_and_added_again():
+    things: Registry[int] = Registry("number", "test.numbers")
+    things.add("two", 2)
+    things.add("one", 1)
+    things.remove("two")
+    things.remove("three")
+    assert things.things() == (1,)
+    things.add("two", 22)
+    assert things.things() == (1, 22)
 
 
 def test_an_installed_package_registers_its_own_at_the_first_lookup(install, monkeypatch):
@@ -66,7 +77,9 @@ def test_an_installed_package_registers_its_own_at_the_first_lookup(install, mon
         "from test_things_holder import loaded, things\nloaded.append(1)\nthings.add('theirs', 'a thing')\n"
     )
     things.add("ours", "another")
+    assert (things.find("ours"), things.registered()) == ("another", ("another",))
     assert holder.loaded == []
+    assert things.things() == ("another", "a thing")
     assert things.names() == ("ours", "theirs")
     assert things.find("theirs") == "a thing"
     assert holder.loaded == [1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models.errors import LedgerTampered
 from models.ledger import chain
 from models.ledger.chain import Entry
+from tests.worlds.chains import next_entry
 
 WRONG_TYPES = [
     '{"body":{},"hash":"","prev":"","seq":"1"}',
@@ -28,22 +29,22 @@ def history() -> list[Entry]:
     """Return four entries."""
     entries: list[Entry] = []
     for number in (1, 2, 3, 4):
-        entries.append(chain.append(entries, {"actor": "ada", "champion": number}))
+        entries.append(next_entry(entries, {"actor": "ada", "champion": number}))
     return entries
 
 
 def test_the_hash_covers_sequence_predecessor_and_body():
-    entry = chain.append([], {"b": 1, "a": "é"})
+    entry = next_entry([], {"b": 1, "a": "é"})
 
     text = '{"body":{"a":"é","b":1},"prev":"' + "0" * 64 + '","seq":1}'
     assert entry.hash == hashlib.sha256(text.encode()).hexdigest()
     assert (entry.seq, entry.prev) == (1, "0" * 64)
-    assert chain.append([entry], {}).prev == entry.hash
+    assert next_entry([entry], {}).prev == entry.hash
 
 
 @given(st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.none(), st.floats(-1e9, 1e9))))
 def test_lines_round_trip(body):
-    entry = chain.append([], body)
+    entry = next_entry([], body)
 
     assert chain.parse(entry.line(), 1) == entry
     assert "\n" not in entry.line()
@@ -58,7 +59,7 @@ def test_text_that_is_not_an_entry_is_refused(line):
 
 
 def test_another_layout_of_the_same_entry_is_an_edit():
-    line = chain.append([], {"a": 1}).line()
+    line = next_entry([], {"a": 1}).line()
     with pytest.raises(LedgerTampered, match="not in the canonical form"):
         chain.parse(json.dumps(json.loads(line)), 1)
 
@@ -81,7 +82,7 @@ def test_every_edit_is_found_at_its_entry(position):
 
 def test_an_edit_with_a_recomputed_hash_is_found_at_the_next_entry():
     entries = history()
-    entries[1] = chain.append(entries[:1], {**entries[1].body, "champion": 9})
+    entries[1] = next_entry(entries[:1], {**entries[1].body, "champion": 9})
 
     with pytest.raises(LedgerTampered) as caught:
         chain.verify(entries)
@@ -93,7 +94,7 @@ def test_deleted_inserted_and_swapped_entries_are_found():
     for wrong, position in (
         (entries[1:], 1),
         (entries[:1] + entries[2:], 2),
-        ([*entries[:2], chain.append(entries[:2], {"x": 1}), *entries[2:]], 4),
+        ([*entries[:2], next_entry(entries[:2], {"x": 1}), *entries[2:]], 4),
         ([entries[0], entries[2], entries[1], entries[3]], 2),
     ):
         with pytest.raises(LedgerTampered) as caught:
@@ -101,11 +102,11 @@ def test_deleted_inserted_and_swapped_entries_are_found():
         assert caught.value.position == position
 
 
-def test_appending_needs_only_the_last_entry():
+def test_an_entry_follows_from_the_last_one_only():
     entries = history()
 
-    assert chain.follow(None, {"a": 1}) == chain.append([], {"a": 1})
-    assert chain.follow(entries[-1], {"a": 1}) == chain.append(entries, {"a": 1})
+    assert (chain.follow(None, {"a": 1}).seq, chain.follow(None, {"a": 1}).prev) == (1, chain.GENESIS)
+    assert chain.follow(entries[-1], {"a": 1}).prev == entries[-1].hash
     assert chain.follow(entries[-1], {"a": 1}).seq == 5
 
 

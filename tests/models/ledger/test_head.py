@@ -10,12 +10,13 @@ from models.errors import InvalidInput
 from models.ledger import chain
 from models.ledger.chain import Entry
 from models.ledger.head import EMPTY, Head, divergence, head_of
+from tests.worlds.chains import next_entry
 
 
 def history(*numbers: int) -> list[Entry]:
     entries: list[Entry] = []
     for number in numbers:
-        entries.append(chain.append(entries, {"number": number}))
+        entries.append(next_entry(entries, {"number": number}))
     return entries
 
 

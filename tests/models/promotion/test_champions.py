@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from models.errors import LedgerTampered
-from models.ledger import chain
 from models.ledger.chain import Entry
 from models.promotion.champions import champions, pending
 from models.promotion.decision import PromotionDecision, applied_body
+from tests.worlds.chains import next_entry
 from tests.worlds.decisions import decision
 
 
 def taken(entries: list[Entry], what: PromotionDecision) -> None:
     """Append the decision and its application."""
-    entries.append(chain.append(entries, what.body()))
-    entries.append(chain.append(entries, applied_body(what.body(), entries[-1].hash, "2026-11-20T10:00:01Z")))
+    entries.append(next_entry(entries, what.body()))
+    entries.append(next_entry(entries, applied_body(what.body(), entries[-1].hash, "2026-11-20T10:00:01Z")))
 
 
 def history(*decisions: PromotionDecision) -> list[Entry]:
@@ -33,7 +33,7 @@ def test_a_decision_is_accepted_only_if_every_gate_passed():
 
 def test_promotions_push_and_rollbacks_pop():
     entries = history(decision(1), decision(4), decision(9), decision(4, kind="rollback"))
-    entries.append(chain.append(entries, decision(5, passed=False).body()))
+    entries.append(next_entry(entries, decision(5, passed=False).body()))
     taken(entries, decision(7, model="books"))
 
     assert champions(entries, "movies") == (1, 4)
@@ -45,7 +45,7 @@ def test_promotions_push_and_rollbacks_pop():
 
 def test_a_decision_that_was_not_applied_makes_no_champion():
     entries = history(decision(1))
-    entries.append(chain.append(entries, decision(2).body()))
+    entries.append(next_entry(entries, decision(2).body()))
 
     assert champions(entries, "movies") == (1,)
     assert pending(entries, "movies") == entries[-1]
@@ -54,7 +54,7 @@ def test_a_decision_that_was_not_applied_makes_no_champion():
 
 
 def test_a_refused_decision_is_not_pending():
-    entries = [chain.append([], decision(1, passed=False).body())]
+    entries = [next_entry([], decision(1, passed=False).body())]
 
     assert pending(entries, "movies") is None
 
@@ -63,15 +63,15 @@ def test_an_application_needs_an_accepted_decision():
     refused = decision(1, passed=False).body()
     accepted = decision(1).body()
     for body, change in ((refused, {}), (accepted, {"champion": 2}), (accepted, {"kind": "rollback"})):
-        entries = [chain.append([], body)]
-        entries.append(chain.append(entries, applied_body(body, entries[0].hash, "t") | change))
+        entries = [next_entry([], body)]
+        entries.append(next_entry(entries, applied_body(body, entries[0].hash, "t") | change))
         with pytest.raises(LedgerTampered, match="without an accepted decision"):
             champions(entries, "movies")
 
 
 def test_a_decision_is_applied_once():
     entries = history(decision(1))
-    entries.append(chain.append(entries, entries[1].body))
+    entries.append(next_entry(entries, entries[1].body))
     with pytest.raises(LedgerTampered, match="entry 3"):
         champions(entries, "movies")
 

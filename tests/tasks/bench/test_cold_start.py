@@ -12,7 +12,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.items.features import ItemFeatures
 from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.cold_start import baselines
-from tasks.bench.cold_start.cases import new_items, new_users, told, whole
+from tasks.bench.cold_start.cases import full_histories, new_items, new_users, with_latest
 from tasks.bench.cold_start.markdown import BEGIN, END, put_tables, tables
 from tasks.bench.cold_start.protocols import HISTORIES, ColdStart
 from tasks.bench.quality.arms import Additive, ItemToItem, LightFM
@@ -65,7 +65,7 @@ def test_nobody_trains_on_a_new_user(partition, part):
     data = new_users(partition, part, seed=0)
     everything = {
         user_id: items.tolist()
-        for learner in whole(partition, 0).values()
+        for learner in full_histories(partition, 0).values()
         for user_id, items in zip(learner.user_ids, learner.histories, strict=True)
     }
     others = {user_id for learner in data.others.values() for user_id in learner.user_ids}
@@ -78,7 +78,7 @@ def test_nobody_trains_on_a_new_user(partition, part):
             later = held.items[held.users == row].tolist()
             assert items.tolist() + later == everything[user_id]
             assert len(items) == KNOWN_ITEMS
-        assert [items.tolist() for items in told(client, 3).histories] == [
+        assert [items.tolist() for items in with_latest(client, 3).histories] == [
             items.tolist()[-3:] for items in client.histories
         ]
         joined = dict(zip(data.joined[client.id].user_ids, data.joined[client.id].histories, strict=True))

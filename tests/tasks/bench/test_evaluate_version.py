@@ -58,7 +58,7 @@ def test_a_version_ranks_by_what_its_model_knows(world: World, partition: Partit
 
 def test_a_version_of_other_data_is_refused(world: World, partition: Partition):
     world.register(1, None)
-    with pytest.raises(InvalidInput, match="it may know what is held out there"):
+    with pytest.raises(InvalidInput, match="it may have been trained on interactions"):
         evaluated(world, partition, "test")
 
 

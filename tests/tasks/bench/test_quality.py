@@ -15,11 +15,11 @@ from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.bench.quality.arms import Additive, Family, ItemToItem, LightFM
+from tasks.bench.quality.arms import Additive, BenchFamily, ItemToItem, LightFM
 from tasks.bench.quality.baselines import NAMES, BaselineSpec, train_baseline
 from tasks.bench.quality.cases import by_client, by_user, clients_of, pooled
 from tasks.bench.quality.markdown import BEGIN, END, put_table, table
-from tasks.bench.quality.table_rows import Evaluator, Plan, quality_rows
+from tasks.bench.quality.table_rows import Evaluator, QualityPlan, quality_rows
 from tasks.datasets.partition_reader import open_partition
 from tests.worlds.documents import with_table_replaced
 
@@ -67,7 +67,7 @@ def test_choices_are_made_on_cases_outside_the_test(partition_dir, protocol):
 
 @every_additive
 @pytest.mark.parametrize("grouping", [by_client, by_user])
-def test_federated_scores_equal_the_centralised_ones(partition_dir, family: Family, grouping):
+def test_federated_scores_equal_the_centralised_ones(partition_dir, family: BenchFamily, grouping):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = grouping(clients)
     federated, central = family.federated(learners, 1), family.centralised(learners, 1)
@@ -77,7 +77,7 @@ def test_federated_scores_equal_the_centralised_ones(partition_dir, family: Fami
 
 
 @pytest.mark.parametrize("family", ADDITIVE[:3], ids=lambda family: family.name)
-def test_items_that_no_user_used_do_not_change_a_model_alone(partition_dir, family: Family):
+def test_items_that_no_user_used_do_not_change_a_model_alone(partition_dir, family: BenchFamily):
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = by_client(clients)
     for client in clients:
@@ -155,8 +155,8 @@ def test_matrix_factorisation_is_deterministic(partition_dir):
 def rows(partition_dir: Path):
     """Return all rows of a small plan over two protocols."""
     plans = [
-        Plan(LEAVE_ONE_OUT, [ADDITIVE[0], LIGHTFM], [ADDITIVE[0]], ["popularity"], seeds=(1, 2)),
-        Plan(TEMPORAL, [ADDITIVE[1]], [], []),
+        QualityPlan(LEAVE_ONE_OUT, [ADDITIVE[0], LIGHTFM], [ADDITIVE[0]], ["popularity"], seeds=(1, 2)),
+        QualityPlan(TEMPORAL, [ADDITIVE[1]], [], []),
     ]
     lines: list[str] = []
     found = list(quality_rows(open_partition(partition_dir), plans, "test", lines.append))
@@ -222,7 +222,7 @@ def test_the_table_replaces_the_old_one_in_the_document(tmp_path, rows):
 def test_a_document_without_marks_is_not_changed(tmp_path, rows):
     document = tmp_path / "other.md"
     document.write_text("nothing here")
-    with pytest.raises(InvalidInput, match="no place for the table"):
+    with pytest.raises(InvalidInput, match="lacks the marks of the table"):
         put_table(document, rows)
     assert document.read_text() == "nothing here"
     with pytest.raises(InvalidInput, match="cannot be read"):

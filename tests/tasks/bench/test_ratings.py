@@ -59,7 +59,7 @@ def test_clients_of_one_user_split_as_their_silo_does(rated):
 
 def test_federated_over_silos_and_over_users_equals_centralised(rated):
     lines: list[str] = []
-    result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, tell=lines.append)
+    result = bench_ratings(rated, quick=False, baselines=False, spec=SPEC, announce=lines.append)
     values = {
         (row["clients"], row["arm"]): row["value"]
         for row in result["rows"]
@@ -118,4 +118,4 @@ def test_the_command_prints_a_table_without_json(rated):
 
 def test_a_partition_without_ratings_is_refused(partition_dir):
     with pytest.raises(InvalidInput, match=r"'ash'.*have no ratings.*column 'rating'"):
-        bench_ratings(partition_dir, quick=True, baselines=False, tell=print)
+        bench_ratings(partition_dir, quick=True, baselines=False, announce=print)

@@ -11,24 +11,25 @@ from typing import Any
 import pytest
 
 from models.errors import LedgerTampered, NotFound
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from models.ledger import chain
 from models.ledger.head import EMPTY, Head
 from tasks.coordinator.egress_witness import (
-    Witness,
+    SiloWitness,
     faults_of,
     read_witness,
-    require_told,
-    told_in,
+    require_witnessed,
+    witnessed_answers,
     witnesses,
 )
 from tasks.local.home import Home
-from tasks.messages.signed_head import Signed
+from tasks.messages.signed_head import SignedHead
 from tasks.silos.egress_ledger import EgressLedger, read_ledger
 from tasks.silos.keys import SiloKey, make_key
-from tasks.silos.signed_answers import answer
+from tasks.silos.signed_answers import sign_answer
+from tests.worlds.chains import next_entry
 
-QUESTION = Question("ash", "train", "job-1", 1, "b" * 64)
+QUESTION = AnswerContext("ash", "train", "job-1", 1, "b" * 64)
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Pair:
 
     silo: Home
     key: SiloKey
-    witness: Witness
+    witness: SiloWitness
     answers: list[bytes] = field(default_factory=list)
 
     @property
@@ -55,8 +56,8 @@ class Pair:
     def sign(self, round_: int) -> bytes:
         """Sign as a silo does: the update, the head, and the answer that carries it."""
         self.send(b"update %d" % round_, "client_update")
-        question = Question("ash", "train", "job-1", round_, "b" * 64)
-        data = answer(question, {"egress": vars(self.ledger.head())}, self.key)
+        question = AnswerContext("ash", "train", "job-1", round_, "b" * 64)
+        data = sign_answer(question, {"egress": vars(self.ledger.head())}, self.key)
         self.send(data)
         return data
 
@@ -65,13 +66,13 @@ class Pair:
         self.witness.keep(self.answers[-1], self.key.public)
 
     def faults(self) -> list[str]:
-        return list(faults_of(read_ledger(self.file), told_in(self.witness.read_verified())))
+        return list(faults_of(read_ledger(self.file), witnessed_answers(self.witness.read_verified())))
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Pair:
     silo = Home(tmp_path / "silo")
-    return Pair(silo, make_key(silo), Witness(Home(tmp_path / "coordinator"), "ash"))
+    return Pair(silo, make_key(silo), SiloWitness(Home(tmp_path / "coordinator"), "ash"))
 
 
 @pytest.fixture
@@ -82,14 +83,14 @@ def after(pair: Pair) -> Pair:
     return pair
 
 
-def signed_in(data: bytes) -> Signed:
+def signed_in(data: bytes) -> SignedHead:
     head = Head.of_json(json.loads(data)["body"]["egress"])
-    return Signed(head, hashlib.sha256(data).hexdigest())
+    return SignedHead(head, hashlib.sha256(data).hexdigest())
 
 
 def test_what_a_silo_signed_is_kept(after: Pair) -> None:
-    told = told_in(after.witness.read_verified())
-    assert [(each.question.round, each.signed.head.count) for each in told] == [(1, 1), (2, 3), (3, 5)]
+    told = witnessed_answers(after.witness.read_verified())
+    assert [(each.context.round, each.signed.head.count) for each in told] == [(1, 1), (2, 3), (3, 5)]
     assert [each.signed.answer for each in told] == [hashlib.sha256(a).hexdigest() for a in after.answers]
     assert {each.key_id for each in told} == {after.key.key_id}
     assert after.witness.newest() == signed_in(after.answers[-1])
@@ -109,7 +110,7 @@ def test_of_a_silo_that_never_answered_nothing_is_kept(pair: Pair, tmp_path: Pat
 def test_an_unchanged_ledger_contains_all_that_was_signed(after: Pair) -> None:
     after.send(b"more that left since")
     assert after.faults() == []
-    require_told(read_ledger(after.file), told_in(after.witness.read_verified()), "ash")
+    require_witnessed(read_ledger(after.file), witnessed_answers(after.witness.read_verified()), "ash")
 
 
 @pytest.mark.parametrize(("kept", "rounds"), [(0, [1, 2, 3]), (3, [2, 3]), (4, [3]), (5, [3])])
@@ -124,7 +125,7 @@ def test_a_cut_end_is_found(after: Pair, kept: int, rounds: list[int]) -> None:
     if kept == 5:  # the newest answer's own entry, which no head contains yet
         assert "but not the answer" in faults[0]
     with pytest.raises(LedgerTampered) as caught:
-        require_told(read_ledger(after.file), told_in(after.witness.read_verified()), "ash")
+        require_witnessed(read_ledger(after.file), witnessed_answers(after.witness.read_verified()), "ash")
     assert caught.value.faults == faults
 
 
@@ -145,7 +146,7 @@ def test_an_answer_that_left_before_its_head_proves_nothing(pair: Pair) -> None:
     pair.send(data)
     head = pair.ledger.head()
     # The same answer again, with a head that already contains it.
-    forged = answer(QUESTION, {"egress": vars(head)}, pair.key)
+    forged = sign_answer(QUESTION, {"egress": vars(head)}, pair.key)
     pair.witness.keep(forged, pair.key.public)
     (fault,) = pair.faults()
     assert "it holds entry 1 (" in fault
@@ -158,7 +159,7 @@ def test_an_accepted_beginning_counts_from_there_on(after: Pair) -> None:
     after.file.unlink()
     after.round(4)
     assert after.faults() == []
-    told = told_in(after.witness.read_verified())
+    told = witnessed_answers(after.witness.read_verified())
     assert [each.counts for each in told] == [False, False, False, True]
     after.file.unlink()
     assert len(after.faults()) == 1
@@ -181,12 +182,12 @@ def test_the_first_head_may_be_any(pair: Pair) -> None:
     pair.witness.require_after(None, pair.sign(1), EMPTY)
     # It advances even from an empty ledger, because the ledger contains the answer since.
     with pytest.raises(LedgerTampered):
-        pair.witness.require_after(Signed(EMPTY, "a" * 64), pair.sign(1), EMPTY)
+        pair.witness.require_after(SignedHead(EMPTY, "a" * 64), pair.sign(1), EMPTY)
 
 
-def written(witness: Witness, body: dict[str, Any]) -> None:
+def written(witness: SiloWitness, body: dict[str, Any]) -> None:
     """Write a body into the coordinator's file, in an intact chain."""
-    entry = chain.append(witness.read_verified(), body)
+    entry = next_entry(witness.read_verified(), body)
     with witness.path.open("ab") as file:
         file.write(entry.line().encode() + b"\n")
 
@@ -202,10 +203,10 @@ def test_a_coordinator_cannot_invent_an_answer(after: Pair, change: str, tmp_pat
         kept["answer"]["round"] = 9
     written(after.witness, kept)
     if change == "nothing":
-        assert len(told_in(after.witness.read_verified())) == 4
+        assert len(witnessed_answers(after.witness.read_verified())) == 4
     else:
         with pytest.raises(LedgerTampered, match="entry 4 is the first"):
-            told_in(after.witness.read_verified())
+            witnessed_answers(after.witness.read_verified())
 
 
 @pytest.mark.parametrize(
@@ -213,8 +214,8 @@ def test_a_coordinator_cannot_invent_an_answer(after: Pair, change: str, tmp_pat
 )
 def test_a_malformed_answer_is_named(after: Pair, body: dict[str, Any]) -> None:
     written(after.witness, body)
-    with pytest.raises(LedgerTampered, match="holds no signed answer"):
-        told_in(after.witness.read_verified())
+    with pytest.raises(LedgerTampered, match="it is not a signed answer"):
+        witnessed_answers(after.witness.read_verified())
 
 
 def test_an_edit_is_found(after: Pair) -> None:

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from tasks.coordinator.late_updates import late_update
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import Exchange
 from tasks.local.home import Home
 from tasks.messages.late_update import LateUpdate
 from tasks.silos.keys import SiloKey, make_key
-from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, sign_answer
 from tests.worlds.records import round_record
 
-QUESTION = Question("ash", "train", "job-1", 2, "b" * 64)
+QUESTION = AnswerContext("ash", "train", "job-1", 2, "b" * 64)
 BODY = {
     "update": {"path": "silos/ash/job-1/updates/000002/x", "sha256": "c" * 64, "size": 5},
     "seconds": 0.1,
@@ -56,7 +56,7 @@ def test_an_empty_folder_holds_no_late_update(place: Place) -> None:
 
 
 def test_a_late_update_is_recorded(place: Place) -> None:
-    answer_sha256 = place.leave(answer(QUESTION, BODY, place.key))
+    answer_sha256 = place.leave(sign_answer(QUESTION, BODY, place.key))
     found = place.found()
     assert found is not None
     seen_at = datetime.fromisoformat(found.seen_at)
@@ -72,16 +72,16 @@ def test_a_late_update_is_recorded(place: Place) -> None:
     "changes", [{"round": 1}, {"job_id": "job-0"}, {"kind": "evaluate"}, {"base_sha256": "0" * 64}]
 )
 def test_an_answer_to_another_question_is_no_late_update(place: Place, changes: dict[str, Any]) -> None:
-    place.leave(answer(replace(QUESTION, **changes), BODY, place.key))
+    place.leave(sign_answer(replace(QUESTION, **changes), BODY, place.key))
     assert place.found() is None
 
 
 def test_objects_of_others_are_no_late_update(place: Place, tmp_path: Path) -> None:
     stranger = make_key(Home(tmp_path / "stranger"))
-    place.leave(answer(QUESTION, BODY, stranger))
-    place.leave(answer(QUESTION, {"update": None}, place.key))
+    place.leave(sign_answer(QUESTION, BODY, stranger))
+    place.leave(sign_answer(QUESTION, {"update": None}, place.key))
     place.leave(b" " * (MAX_ANSWER_BYTES + 1))
     place.leave(b"junk")
     assert place.found() is None
-    place.leave(answer(QUESTION, BODY, place.key))
+    place.leave(sign_answer(QUESTION, BODY, place.key))
     assert place.found() is not None

@@ -168,7 +168,7 @@ def test_facts_of_any_form_are_refused_or_read(value, name):
     ],
 )
 def test_metrics_that_would_spoil_the_sum_of_all_clients_are_refused(metrics):
-    with pytest.raises(CorruptArtifact, match="lacks a part or has one of a wrong form"):
+    with pytest.raises(CorruptArtifact, match="lacks a part, or a part has a wrong form"):
         decode_update(file_with(json.dumps(an_update_s_facts() | {"metrics": metrics})))
 
 
@@ -206,7 +206,7 @@ def test_one_kind_of_file_is_not_accepted_as_another():
 )
 def test_a_wrong_set_of_arrays_is_refused(arrays):
     facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
-    with pytest.raises(CorruptArtifact, match="lacks a part or has one of a wrong form"):
+    with pytest.raises(CorruptArtifact, match="lacks a part, or a part has a wrong form"):
         decode_model(encode(arrays, facts))
 
 

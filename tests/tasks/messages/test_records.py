@@ -269,7 +269,7 @@ def test_the_digest_is_the_sha256_of_the_sorted_json_without_spaces() -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda each: type(each).__name__)
 def test_an_unknown_format_is_refused(record: Record) -> None:
-    with pytest.raises(CorruptArtifact, match=r"^the file has format 2, which this version .* Do this\."):
+    with pytest.raises(CorruptArtifact, match=r"^the file has format 2, which .*\. Use the version"):
         type(record).of_json(record.to_json() | {"format": 2}, "the file", "Do this.")
 
 
@@ -302,6 +302,17 @@ def test_a_missing_part_is_named(name: str) -> None:
 def test_a_part_of_another_type_is_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(CorruptArtifact, match=words):
         RoundRecord.of_json(OLD_ROUND | changes, "the file")
+
+
+def test_half_a_surrogate_pair_from_a_silo_leaves_the_record_readable() -> None:
+    hostile = replace(ROUND, training={"lo\ud800ss": Metric(1.0, 1.0)}, accepted=("bo\udcffb", "zoë"))
+    found = RoundRecord.of_json(through_a_file(hostile.to_json()), "the file")
+    assert (list(found.training), found.accepted) == (["lo?ss"], ("bo?b", "zoë"))
+
+
+def test_text_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(CorruptArtifact, match=r"^the file is not a record: "):
+        RoundRecord.of_json(OLD_ROUND | {"job_id": "a\ud800"}, "the file")
 
 
 def test_a_value_that_is_not_an_object_is_refused() -> None:

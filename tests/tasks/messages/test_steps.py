@@ -18,6 +18,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Checked, ClientEvaluation, Delivery, answer_as_json, answer_of_json
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.steps import StepOrder
+from tests.worlds.postprocessors import Times
 
 JOB = JobContext(
     job_id="towns-1",
@@ -44,6 +45,9 @@ def through_json(value: Any) -> Any:
     "asked",
     [
         StepOrder("train", ORDER),
+        StepOrder(
+            "train", replace(ORDER, job=replace(JOB, cohort=3, postprocessors=(Times(4.0), Times(0.5))))
+        ),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder(
             "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_rounds": 5}
@@ -78,10 +82,16 @@ def test_an_unknown_step_is_refused(step: Any) -> None:
         StepOrder.of_json(changed("step", to=step))
 
 
+def test_an_unknown_postprocessor_is_refused_by_its_name() -> None:
+    value = changed("order", "job", "postprocessors", to=[{"name": "test-blur"}])
+    with pytest.raises(InvalidInput, match=r"there is no postprocessor 'test-blur', only .*test-times"):
+        StepOrder.of_json(value)
+
+
 @pytest.mark.parametrize("job_id", ["../x", "a/b", "/etc", "", ".", "..", "a\n", "A", "-a", "a" * 129])
 @pytest.mark.parametrize("path", [("order", "job", "job_id"), ("order", "start", "job_id")])
 def test_a_job_s_id_cannot_lead_out_of_its_folder(path: tuple[str, ...], job_id: str) -> None:
-    with pytest.raises(InvalidInput, match="is no job's id"):
+    with pytest.raises(InvalidInput, match="is not a job's id"):
         StepOrder.of_json(changed(*path, to=job_id))
 
 
@@ -94,6 +104,10 @@ def test_a_job_s_id_cannot_lead_out_of_its_folder(path: tuple[str, ...], job_id:
         *(changed("order", "base", name, to=...) for name in ("path", "sha256", "size")),
         changed("order", "job", "more", to=1),
         changed("order", "job", "spec", to={"dims": 4, "unknown": 1}),
+        changed("order", "job", "cohort", to=-1),
+        changed("order", "job", "postprocessors", to=None),
+        changed("order", "job", "postprocessors", to=["test-times"]),
+        changed("order", "job", "postprocessors", to=[{"name": "test-times", "more": 1}]),
         changed("order", "job", "job_id", to=5),
         changed("order", "job", "job_id", to=None),
         changed("order", "start", to="x"),

@@ -11,6 +11,7 @@ from models.ledger import chain
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
 from tasks.tracking import registry
+from tests.worlds.chains import next_entry
 from tests.worlds.decisions import decision
 
 HASH = "a" * 64
@@ -90,7 +91,7 @@ def test_a_rewritten_history_with_right_hashes_is_found(decided):
         body = dict(old.body) | ({"actor": "mallory"} if old.body["type"] == "decision" else {})
         if body["type"] == "applied":
             body["decision"] = entries[-1].hash
-        entries.append(chain.append(entries, body))
+        entries.append(next_entry(entries, body))
     chain.verify(entries)
     decided.home.ledger.write_text("".join(entry.line() + "\n" for entry in entries))
 

@@ -16,7 +16,7 @@ from tasks.bundles.bundle import open_bundle
 from tasks.bundles.pointer import publisher_path, read_pointer, serving_folder
 from tasks.local.home import Home
 from tasks.promotion import ledger
-from tasks.publishing.follow_registry import nudge, watch
+from tasks.publishing.follow_registry import follow_registry, nudge
 from tasks.publishing.publish import labels_of, publish
 from tasks.tracking import registry
 from tests.serving.test_hot_swap import decide
@@ -158,11 +158,11 @@ def test_whole_numbers_become_labels_and_measurements_do_not():
     ]
 
 
-def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
+def test_a_publisher_that_follows_the_registry_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
     stop, heard = threading.Event(), threading.Condition()
     texts: list[str] = []
 
-    def tell(text: str) -> None:
+    def say(text: str) -> None:
         with heard:
             texts.append(text)
             heard.notify_all()
@@ -173,7 +173,7 @@ def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
 
     folder = serving_folder(promoted.home)
     # An hour between two looks: only a request makes it look again.
-    watching = threading.Thread(target=watch, args=(promoted.home, None, 3600.0, stop, tell))
+    watching = threading.Thread(target=follow_registry, args=(promoted.home, None, 3600.0, stop, say))
     watching.start()
     try:
         wait_for(1)
@@ -196,17 +196,17 @@ def test_a_watch_publishes_at_a_nudge_and_writes_down_what_it_cannot(promoted):
     assert pointer.champion.bundle.startswith("2-")
 
 
-def test_a_watch_waits_for_a_registry_that_is_not_there_yet(tmp_path, monkeypatch):
+def test_a_publisher_waits_for_a_registry_that_is_not_there_yet(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     stop = threading.Event()
     texts: list[str] = []
 
-    def tell(text: str) -> None:
+    def say(text: str) -> None:
         texts.append(text)
         stop.set()
 
-    watch(Home(tmp_path), None, 0.1, stop, tell)
+    follow_registry(Home(tmp_path), None, 0.1, stop, say)
     assert "Nothing is registered yet" in texts[0]
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.errors import EgressRefused
 from models.federation.contribution import Contribution
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.metric import Metric
 from tasks.exchange.codec import encode, encode_model, encode_update
@@ -21,7 +21,7 @@ from tasks.local.home import Home
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, describe
 from tasks.silos.keys import SiloKey
-from tasks.silos.signed_answers import answer
+from tasks.silos.signed_answers import sign_answer
 
 KEY = SiloKey(Ed25519PrivateKey.from_private_bytes(bytes(32)), Path("none"))
 ARRAYS = ["bias_accumulators", "biases", "embedding_accumulators", "embeddings"]
@@ -46,7 +46,7 @@ MODEL = encode_model(GlobalModel(3, "c" * 64, items()))
 
 
 def said(kind: str, **body: object) -> bytes:
-    return answer(Question("ash", kind, "job-1", 3, "b" * 64), body, KEY)
+    return sign_answer(AnswerContext("ash", kind, "job-1", 3, "b" * 64), body, KEY)
 
 
 @pytest.fixture
@@ -120,22 +120,22 @@ def test_signed_answers_leave_if_the_policy_names_them(border, url, kind, word, 
     )
 
     others = tuple({"check", "update", "evaluation"} - {word})
-    with pytest.raises(EgressRefused, match=f"'{word}' is not among") as caught:
+    with pytest.raises(EgressRefused, match=f"lacks '{word}'") as caught:
         GuardedExchange(url, replace(border, policy=Rules(may_leave=others))).put(FOLDER, data)
     assert (caught.value.silo, caught.value.kind) == ("ash", kind)
     assert [body["type"] for body in recorded(border)] == ["sent", "refused"]
 
 
 def test_an_update_does_not_leave_against_the_policy(border, url, tmp_path):
-    with pytest.raises(EgressRefused, match="'update' is not among what may leave"):
+    with pytest.raises(EgressRefused, match="lacks 'update'"):
         GuardedExchange(url, replace(border, policy=Rules(may_leave=("check",)))).put(FOLDER, UPDATE)
-    with pytest.raises(EgressRefused, match="nothing"):
+    with pytest.raises(EgressRefused, match="empty"):
         GuardedExchange(url, replace(border, policy=Rules(may_leave=()))).put(FOLDER, UPDATE)
     assert stored(tmp_path) == []
 
 
 def test_size_is_limited_to_the_byte(border, url, tmp_path):
-    with pytest.raises(EgressRefused, match=f"at most {len(UPDATE) - 1} bytes"):
+    with pytest.raises(EgressRefused, match=f"allows {len(UPDATE) - 1} bytes"):
         GuardedExchange(url, replace(border, policy=Rules(max_update_bytes=len(UPDATE) - 1))).put(
             FOLDER, UPDATE
         )
@@ -144,7 +144,7 @@ def test_size_is_limited_to_the_byte(border, url, tmp_path):
     assert (body["type"], body["bytes"], body["reason"]) == (
         "refused",
         len(UPDATE),
-        f"at most {len(UPDATE) - 1} bytes may leave at once",
+        f"policy.max_update_bytes allows {len(UPDATE) - 1} bytes",
     )
     GuardedExchange(url, replace(border, policy=Rules(max_update_bytes=len(UPDATE)))).put(FOLDER, UPDATE)
     assert len(stored(tmp_path)) == 1
@@ -220,7 +220,7 @@ def test_a_silo_writes_and_removes_below_its_own_prefix_only(border, url, tmp_pa
     Exchange(url).put("silos/birch/job-1", b"birch's")
     before = stored(tmp_path)
     exchange = GuardedExchange(url, border)
-    with pytest.raises(EgressRefused, match="below silos/ash only"):
+    with pytest.raises(EgressRefused, match="only below silos/ash"):
         exchange.put(folder, UPDATE)
     with pytest.raises(EgressRefused, match="outside silos/ash"):
         exchange.remove(folder)

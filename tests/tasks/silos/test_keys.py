@@ -169,7 +169,7 @@ def test_a_key_that_a_group_may_read_is_used(silo, mode):
 )
 def test_a_file_without_a_usable_key_is_refused(silo, content):
     store(silo, content)
-    with pytest.raises(CorruptArtifact, match="no Ed25519 private key"):
+    with pytest.raises(CorruptArtifact, match="not contain an Ed25519 private key"):
         load_key(silo)
 
 
@@ -189,7 +189,7 @@ def test_a_private_key_is_not_accepted_as_a_public_one():
     "content", [b"", b"damaged", public_pem(Ed25519PublicKey.from_public_bytes(PUBLIC))[:60]]
 )
 def test_a_file_without_a_public_key_is_refused(content):
-    with pytest.raises(InvalidInput, match="no public key in PEM form"):
+    with pytest.raises(InvalidInput, match="not contain a public key in PEM form"):
         read_public(content, "key.pem")
 
 

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from data_contracts.interactions import InteractionLimits
 from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTampered, NotFound
-from models.federation.envelope import Question
+from models.federation.envelope import AnswerContext
 from models.federation.model import GlobalModel
 from models.ledger.head import Head
 from models.recommenders.lightfm.spec import LightFMSpec
@@ -25,19 +26,20 @@ from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.datasets.snapshot import take_snapshot
 from tasks.datasets.source import FolderSource
-from tasks.exchange.codec import encode_model
+from tasks.exchange.codec import decode_update, encode_model
 from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.home import Home
 from tasks.messages.answers import Checked, answer_of_json
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
-from tasks.messages.signed_head import Signed
+from tasks.messages.signed_head import SignedHead
 from tasks.messages.steps import Step, StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import load_key, make_key
-from tasks.silos.perform_step import Silo, note_failure, work
+from tasks.silos.perform_step import Silo, note_failure, perform_step
 from tasks.silos.signed_answers import open_sealed
 from tests.worlds.jobs import job_of
+from tests.worlds.postprocessors import Times
 
 SPEC = LightFMSpec(dims=4)
 
@@ -82,9 +84,9 @@ class World:
     def do(self, step: Step, order: ClientOrder, **arguments: Any) -> Any:
         """Return the silo's answer."""
         ordered = self.step_order(step, order, **arguments)
-        work(self.silo, StepOrder.of_json(json.loads(json.dumps(ordered.as_json()))))
+        perform_step(self.silo, StepOrder.of_json(json.loads(json.dumps(ordered.as_json()))))
         (ref,) = self.exchange.listed(silo_answers_folder("ash", "job-1", order.round, step))
-        question = Question("ash", step, "job-1", order.round, order.base.sha256)
+        question = AnswerContext("ash", step, "job-1", order.round, order.base.sha256)
         public = load_key(self.silo.home).public
         return answer_of_json(step, "ash", open_sealed(self.exchange.get(ref), question, public), 0.0)
 
@@ -148,6 +150,26 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     assert not any(b"u000" in path.read_bytes() for path in world.left)
 
 
+def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(checked: World) -> None:
+    local = replace(checked.local, postprocessors=(Times(2.0), Times(8.0)))
+    world = replace(checked, local=local)
+    order = world.order("train")
+    update = world.do("train", order).update
+    world.do("evaluate", world.order("evaluate"))
+    assert [(each["what"], each["treatment"]) for each in checked.entries] == [
+        ("client_update", "test-times, test-times"),
+        ("train", "none"),
+        ("evaluate", "none"),
+    ]
+    plain = replace(order, job=replace(order.job, postprocessors=()))
+    sent, untreated = (
+        decode_update(checked.exchange.get(each)).contribution.arrays
+        for each in (update, train_client.fn(plain).update)
+    )
+    for (name, got), (_, expected) in zip(sent.named(), untreated.named(), strict=True):
+        np.testing.assert_array_equal(got, 16 * expected, err_msg=name)
+
+
 def test_a_breach_is_reported_without_the_values_that_break_the_rule(world: World) -> None:
     sales = world.silo.home.root.parent / "shop" / "sales.csv"
     rows = pd.read_csv(sales)
@@ -199,12 +221,12 @@ def test_a_repeated_step_gives_the_same_update(checked: World) -> None:
 def refused(world: World, step: Step, order: ClientOrder, **policy: Any) -> str:
     silo = replace(world.silo, policy=Rules(**policy))
     with pytest.raises(EgressRefused) as caught:
-        work(silo, world.step_order(step, order))
+        perform_step(silo, world.step_order(step, order))
     return str(caught.value)
 
 
 def test_an_update_against_the_policy_does_not_leave(checked: World) -> None:
-    assert "'update' is not among" in refused(
+    assert "lacks 'update'" in refused(
         checked, "train", checked.order("train"), may_leave=("check", "evaluation")
     )
     assert checked.left == []
@@ -217,7 +239,7 @@ def test_figures_against_the_policy_do_not_leave(checked: World) -> None:
 
 
 def test_an_update_that_is_too_large_does_not_leave(checked: World) -> None:
-    assert "at most 100 bytes" in refused(checked, "train", checked.order("train"), max_update_bytes=100)
+    assert "allows 100 bytes" in refused(checked, "train", checked.order("train"), max_update_bytes=100)
     assert checked.left == []
 
 
@@ -225,30 +247,30 @@ def test_an_update_that_is_too_large_does_not_leave(checked: World) -> None:
 def test_nothing_about_too_few_users_leaves(checked: World, step: Step) -> None:
     silo = replace(checked.silo, min_users=9)
     with pytest.raises(EgressRefused, match="8 users"):
-        work(silo, checked.step_order(step, checked.order(step), alone_rounds=1))
+        perform_step(silo, checked.step_order(step, checked.order(step), alone_rounds=1))
     assert checked.left == []
-    work(replace(silo, min_users=8), checked.step_order("train", checked.order("train")))
+    perform_step(replace(silo, min_users=8), checked.step_order("train", checked.order("train")))
     assert len(checked.left) == 2
 
 
 def test_an_order_for_another_silo_is_refused(checked: World) -> None:
     order = replace(checked.order("train"), client_id="birch")
-    with pytest.raises(EgressRefused, match="was given an order for 'birch'"):
-        work(checked.silo, checked.step_order("train", order))
+    with pytest.raises(EgressRefused, match="received an order for 'birch'"):
+        perform_step(checked.silo, checked.step_order("train", order))
     assert checked.left == []
     assert not (checked.silo.home.silos).exists()
 
 
 def test_training_before_a_check_is_refused(world: World) -> None:
     with pytest.raises(NotFound):
-        work(world.silo, world.step_order("train", world.order("train")))
+        perform_step(world.silo, world.step_order("train", world.order("train")))
     assert world.left == []
 
 
 def test_a_silo_without_a_key_sends_no_answer(checked: World) -> None:
     shutil.rmtree(checked.silo.home.root / "keys")
     with pytest.raises(NotFound, match="no key pair"):
-        work(checked.silo, checked.step_order("evaluate", checked.order("evaluate")))
+        perform_step(checked.silo, checked.step_order("evaluate", checked.order("evaluate")))
     assert checked.left == []
 
 
@@ -257,14 +279,14 @@ def test_a_job_s_catalogue_never_changes(world: World, checked: World, tmp_path:
     pd.DataFrame({"item_id": ["x"], "title": ["X"]}).to_parquet(other)
     changed = replace(world, items=world.exchange.put("job-1/catalog", other.read_bytes()))
     with pytest.raises(CatalogMismatch):
-        work(world.silo, changed.step_order("check", world.order("check", 0)))
+        perform_step(world.silo, changed.step_order("check", world.order("check", 0)))
 
 
 def test_an_answer_belongs_to_its_own_order_only(checked: World) -> None:
     order = checked.order("evaluate")
     checked.do("evaluate", order)
     (ref,) = checked.exchange.listed(silo_answers_folder("ash", "job-1", 1, "evaluate"))
-    question = Question("ash", "evaluate", "job-1", 1, order.base.sha256)
+    question = AnswerContext("ash", "evaluate", "job-1", 1, order.base.sha256)
     stranger = make_key(Home(checked.silo.home.root.parent / "stranger")).public
     with pytest.raises(ForgedAnswer):
         open_sealed(checked.exchange.get(ref), question, stranger)
@@ -296,7 +318,7 @@ def test_an_answer_carries_the_head_of_all_that_left_before_it(checked: World) -
     checked.do(
         "evaluate",
         checked.order("evaluate"),
-        witnessed=Signed(Head(1, update.hash), answer.body["sha256"]).as_json(),
+        witnessed=SignedHead(Head(1, update.hash), answer.body["sha256"]).as_json(),
     )
     assert head_in(checked, "evaluate") == Head(2, answer.hash)
 
@@ -306,7 +328,7 @@ def test_a_silo_with_a_changed_ledger_sends_no_answer(checked: World, change: st
     ledger = EgressLedger(checked.silo.home)
     for number in range(3):
         ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="a" * 64, fields=[])
-    witnessed = Signed(ledger.head(), "c" * 64).as_json()
+    witnessed = SignedHead(ledger.head(), "c" * 64).as_json()
     ledger.record(what="train", job_id="job-0", round=3, bytes=5, sha256="c" * 64, fields=[])
     file = checked.silo.home.root / "egress.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
@@ -321,11 +343,11 @@ def test_a_silo_with_a_changed_ledger_sends_no_answer(checked: World, change: st
             ledger.record(what="train", job_id="job-0", round=number, bytes=5, sha256="b" * 64, fields=[])
     ordered = checked.step_order("train", checked.order("train"), witnessed=witnessed)
     with pytest.raises(LedgerTampered):
-        work(checked.silo, ordered)
+        perform_step(checked.silo, ordered)
     assert checked.left == []
     # As soon as the file is restored it continues.
     file.write_bytes(b"".join(lines))
-    work(checked.silo, ordered)
+    perform_step(checked.silo, ordered)
     assert len(checked.left) == 2
 
 
@@ -336,7 +358,7 @@ def test_only_the_newest_jobs_keep_their_snapshot_and_answers(world: World) -> N
     for number in (1, 2, 3, 1):
         order = world.order("check", 0)
         order = replace(order, job=replace(order.job, job_id=f"job-{number}"), base=world.base(0))
-        work(silo, world.step_order("check", order))
+        perform_step(silo, world.step_order("check", order))
     # The third removed the first one's. Started again, that one is the newest.
     assert sorted(path.name for path in snapshots.iterdir() if path.is_dir()) == ["job-1", "job-3"]
     assert {path.parts[-4] for path in world.left} == {"job-1", "job-3"}

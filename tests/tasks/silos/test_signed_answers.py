@@ -12,18 +12,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.errors import ForgedAnswer, InvalidInput, StaleUpdate
-from models.federation.envelope import Envelope, Question
+from models.federation.envelope import AnswerContext, Envelope
 from tasks.silos.keys import SiloKey
-from tasks.silos.signed_answers import MAX_ANSWER_BYTES, answer, open_sealed, seal
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed, seal, sign_answer
 
 KEY = SiloKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))), Path("none"))
 FOREIGN = SiloKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))), Path("none"))
-ASKED = Question(silo="ash", kind="train", job_id="job-1", round=3, base_sha256="ab" * 32)
+ASKED = AnswerContext(silo="ash", kind="train", job_id="job-1", round=3, base_sha256="ab" * 32)
 BODY = {"update": {"path": "silos/ash/x", "sha256": "cd" * 32, "size": 5}, "seconds": 0.1, "title": "Amélie"}
 NOON = "2026-11-20T12:00:00+00:00"
 
 
-def sealed(question: Question = ASKED, key: SiloKey = KEY, signed_at: str = NOON) -> bytes:
+def sealed(question: AnswerContext = ASKED, key: SiloKey = KEY, signed_at: str = NOON) -> bytes:
     return seal(Envelope(question, BODY, signed_at, key.key_id), key)
 
 
@@ -40,7 +40,7 @@ def refused(data: bytes, kind: type[Exception] = ForgedAnswer, **options: int) -
 
 def test_the_silos_answer_is_opened():
     assert open_sealed(SEALED, ASKED, KEY.public) == BODY
-    assert open_sealed(answer(ASKED, BODY, KEY), ASKED, KEY.public) == BODY
+    assert open_sealed(sign_answer(ASKED, BODY, KEY), ASKED, KEY.public) == BODY
 
 
 def test_the_same_answer_is_the_same_bytes():
@@ -134,6 +134,6 @@ def test_a_silo_cannot_seal_an_answer_that_would_be_refused():
     with pytest.raises(InvalidInput, match="names key"):
         seal(Envelope(ASKED, BODY, NOON, FOREIGN.key_id), KEY)
     with pytest.raises(InvalidInput, match=str(MAX_ANSWER_BYTES)):
-        answer(ASKED, {"x": "a" * MAX_ANSWER_BYTES}, KEY)
+        sign_answer(ASKED, {"x": "a" * MAX_ANSWER_BYTES}, KEY)
     with pytest.raises(InvalidInput, match="cannot be written as JSON"):
-        answer(ASKED, {"x": float("nan")}, KEY)
+        sign_answer(ASKED, {"x": float("nan")}, KEY)

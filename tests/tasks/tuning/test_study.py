@@ -91,7 +91,7 @@ def test_a_trial_far_below_the_others_is_stopped(tmp_path: Path) -> None:
 def test_two_processes_cannot_work_on_one_study(tmp_path: Path) -> None:
     with (
         opened_study(tmp_path / "study", 1, SPACE, FIRST),
-        pytest.raises(JobBusy, match="study is being worked on"),
+        pytest.raises(JobBusy, match="Another process is working on the study"),
         opened_study(tmp_path / "study", 1, SPACE, FIRST),
     ):
         pass

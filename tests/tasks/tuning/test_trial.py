@@ -19,7 +19,7 @@ from models.recommenders.lightfm.training import train_alone
 from tasks.clients.client_data import SiloData
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
-from tasks.tuning.trial import TrialSpec, looks, objective, open_clients
+from tasks.tuning.trial import TrialSpec, objective, open_clients, trial_results
 
 
 def scores(users: np.ndarray, items: ItemModel) -> Scores:
@@ -54,7 +54,7 @@ def trial(partition_dir: Path) -> TrialSpec:
 
 
 def test_a_federated_trial_measures_the_simulated_federation(trial: TrialSpec, partition_dir: Path) -> None:
-    found = list(looks(trial))
+    found = list(trial_results(trial))
     assert [(look.epochs, look.rounds) for look in found] == [(2, 4), (4, 8), (6, 12)]
     silos = open_clients(open_partition(partition_dir), 0, 9)
     simulation = Simulation(
@@ -70,7 +70,7 @@ def test_a_federated_trial_measures_the_simulated_federation(trial: TrialSpec, p
 
 
 def test_a_pooled_trial_equals_plain_lightfm(trial: TrialSpec, partition_dir: Path) -> None:
-    found = list(looks(replace(trial, pooled=True)))
+    found = list(trial_results(replace(trial, pooled=True)))
     assert [(look.epochs, look.rounds, look.update_bytes) for look in found] == [
         (2, 0, 0),
         (4, 0, 0),
@@ -110,7 +110,7 @@ def test_users_are_folded_in_if_the_trial_says_so(
         ranking_metrics(silo.ranks(history_scores(items, silo.histories), "validation"))
         for silo in silos.values()
     )
-    assert list(looks(folding))[-1].metrics == expected
+    assert list(trial_results(folding))[-1].metrics == expected
 
 
 def test_rates_fall_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: Path) -> None:
@@ -123,11 +123,13 @@ def test_rates_fall_over_the_epochs_of_a_trial(trial: TrialSpec, partition_dir: 
         seed=1,
     )
     expected = figures_after(simulation, silos, rounds=12)
-    assert list(looks(cooling))[-1].metrics == expected
+    assert list(trial_results(cooling))[-1].metrics == expected
 
 
 def test_only_a_trial_of_the_test_split_looks_at_test_cases(trial: TrialSpec) -> None:
-    chosen, reported = (list(looks(replace(trial, split=name)))[-1] for name in ("validation", "test"))
+    chosen, reported = (
+        list(trial_results(replace(trial, split=name)))[-1] for name in ("validation", "test")
+    )
     assert chosen.metrics["loo_ndcg@10"].weight == reported.metrics["loo_ndcg@10"].weight == 24
     assert chosen.metrics != reported.metrics
 

@@ -66,7 +66,7 @@ def test_a_family_is_found_by_its_spec():
 
 @pytest.mark.parametrize("values", [{"family": "svd"}, {}, {"dims": 3}])
 def test_an_unknown_family_is_refused_with_the_known_ones(values):
-    with pytest.raises(InvalidInput, match="only lightfm, ials, ease, next_item, blend"):
+    with pytest.raises(ValueError, match="only bayesian_mf, blend, ease, ials, lightfm, next_item"):
         spec_of(values)
 
 

@@ -51,6 +51,11 @@ def trained(data: TrainingSet, spec: LightFMSpec, start=None, *, round_=1, seed=
     return train_round(items, users, data, spec, seed=seed, round_=round_, client_id=client)
 
 
+def kos(loss: Loss, *, k: int, n: int) -> dict[str, int]:
+    """Return WARP k-OS's two settings, for that loss alone."""
+    return {"kos_k": k, "kos_n": n} if loss == "warp-kos" else {}
+
+
 def content(items: ItemArrays, users: UserArrays) -> list[bytes]:
     return [array.tobytes() for _, array in items.named()] + [
         array.tobytes() for array in vars(users).values()
@@ -97,7 +102,7 @@ def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
 @pytest.mark.parametrize("penalty", [0.0, 1e-3])
 def test_a_round_of_a_whole_epoch_equals_an_epoch_of_lightfm(loss, penalty):
     data = world()
-    spec = LightFMSpec(loss=loss, dims=4, item_alpha=penalty, user_alpha=penalty, kos_k=3, kos_n=5)
+    spec = LightFMSpec(loss=loss, dims=4, item_alpha=penalty, user_alpha=penalty, **kos(loss, k=3, n=5))
     ones = np.ones(len(data), dtype=np.float32)
     start = started(data, spec)
     for round_ in (1, 2, 3):
@@ -185,7 +190,7 @@ def test_negatives_avoid_all_positives_and_not_only_those_of_the_part(loss):
     # The user has all items but item 0, so no other item can be a negative.
     n_items = 6
     data = TrainingSet(np.zeros(n_items - 1, int), np.arange(1, n_items), (1, n_items))
-    spec = LightFMSpec(loss=loss, dims=2, merges_per_epoch=5, kos_k=1, kos_n=2)
+    spec = LightFMSpec(loss=loss, dims=2, merges_per_epoch=5, **kos(loss, k=1, n=2))
     state = started(data, spec)
     fallen, risen = set(), set()
     for round_ in range(1, 41):

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from tasks.orchestration.patience import patiently
+from tasks.orchestration.retries import retry_while_away
 from tests.servers.free_port import free_port
 
 
@@ -32,11 +32,11 @@ def test_a_server_that_comes_back_is_waited_for() -> None:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert patiently(lambda: httpx.get(f"http://127.0.0.1:{port}"), 30).status_code == 200
+    assert retry_while_away(lambda: httpx.get(f"http://127.0.0.1:{port}"), 30).status_code == 200
     thread.join()
 
 
 def test_a_server_that_does_not_come_back_is_given_up() -> None:
     port = free_port()
     with pytest.raises(httpx.ConnectError):
-        patiently(lambda: httpx.get(f"http://127.0.0.1:{port}"), 0.6)
+        retry_while_away(lambda: httpx.get(f"http://127.0.0.1:{port}"), 0.6)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
+from models.federation.contribution import Contribution, RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.kernel.metric import Metric
 from models.recommenders.lightfm.delta_rules import Mean
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.server_optimisers import ServerOptimiser
@@ -115,6 +117,45 @@ def test_updates_of_zero_leave_the_model_unchanged(rule, base, n):
     assert model.round == base.round + 1
     for (_, new), (_, old) in zip(model.items.named(), base.items.named(), strict=True):
         assert np.array_equal(new, old)
+
+
+@every_rule
+@settings(max_examples=25)
+@given(base=BASES, clients=CLIENTS)
+def test_a_rule_uses_nothing_but_the_sum(rule, base, clients):
+    # A secure sum reveals one contribution: that of all clients together.
+    state = rule.empty(base)
+    for update in updates_of(rule, base, clients):
+        state = rule.add(state, base, update)
+    everyone = Contribution(state.total, state.weight, state.interactions, state.metrics)
+    one = rule.finish(rule.empty(base).plus("everyone", everyone), base)
+    assert as_bytes(one) == as_bytes(rule.finish(state, base))
+
+
+def test_a_sum_holds_the_sum_of_everything_in_float64():
+    clients = [
+        Contribution(a_base().items, 2.0, 5, {"users": Metric(3.0, 1.0)}),
+        Contribution(a_base().items, 0.5, 7, {"users": Metric(4.0, 1.0), "loss": Metric(0.5, 2.0)}),
+    ]
+    state = RunningSum.zero(a_base().items)
+    for number, contribution in enumerate(clients):
+        state = state.plus(f"client-{number}", contribution)
+    assert (state.weight, state.interactions) == (2.5, 12)
+    assert state.metrics == {"users": Metric(7.0, 2.0), "loss": Metric(0.5, 2.0)}
+    for name, array in state.total.named():
+        assert array.dtype == np.float64
+        assert np.array_equal(array, np.full(SHAPES[name], 2.0)), name
+
+
+@every_rule
+def test_a_client_applies_its_weight(rule):
+    arrays = a_base().items.map(lambda array: array * np.float32(0.3))
+    contribution = rule.contribution(arrays, 7)
+    assert contribution.weight == rule.weight_of(7) == (7.0 if rule == merge_rule("weighted_mean") else 1.0)
+    for (name, got), (_, plain) in zip(contribution.arrays.named(), arrays.named(), strict=True):
+        assert got.dtype == np.float32
+        expected = (contribution.weight * plain.astype(np.float64)).astype(np.float32)
+        assert np.array_equal(got, expected), name
 
 
 @pytest.mark.parametrize("name", TAKING_THE_STEP)
