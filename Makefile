@@ -85,6 +85,7 @@ bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead c
 	$(BIN)/python benchmarks/main_job.py --seeds 1 2 3
 
 lock: ## Resolve requirements.lock again (needs uv)
+	@# It keeps the locked releases where it can; without the file it takes the newest of everything.
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 

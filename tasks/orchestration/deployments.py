@@ -1,11 +1,12 @@
 """Deployments, work pools and the automation that detects crashed runs, in Prefect's API.
 
-This module uses Prefect's client instead of `prefect deploy` (3.8.8). That command stops at the first
+This module uses Prefect's client instead of `prefect deploy` (3.9.1). That command stops at the first
 failure, ignores unknown keys, needs existing work pools, cannot show what would change, and resolves `{{
 $NAME }}` of a pull step in the environment of the person who deploys. `RunnerDeployment.apply` is meant for
-`serve`; its update neither removes a schedule nor empties a field. Here each deployment is one POST. Prefect
-handles it in one transaction as a replacement of the existing deployment, so that it applies completely or
-not at all. Pull steps are sent unchanged, so that each worker resolves them in its own environment.
+`serve`; its update empties no field, and removes schedules only where a setting allows it. Here each
+deployment is one POST. Prefect handles it in one transaction as a replacement of the existing deployment, so
+that it applies completely or not at all. Pull steps are sent unchanged, so that each worker resolves them in
+its own environment.
 """
 
 from __future__ import annotations

@@ -86,8 +86,12 @@ class Study:
         import optuna
 
         number = len(self.done)
+        # Optuna 5 turned both on by default, and would propose other trials for the same seed.
         self._study.sampler = optuna.samplers.TPESampler(
-            seed=seed_for(self._seed, "trial", number) % 2**32, n_startup_trials=_AT_RANDOM
+            seed=seed_for(self._seed, "trial", number) % 2**32,
+            n_startup_trials=_AT_RANDOM,
+            multivariate=False,
+            constant_liar=False,
         )
         if number == 0:
             # Optuna would also try values outside the range.

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +128,6 @@ def test_a_run_started_in_prefect_gives_the_local_model(stack: Stack, local: dic
         assert not user_id.search(path.read_bytes()), path
 
 
-@pytest.mark.xfail(
-    version("sqlalchemy") >= "2.1",
-    reason="With SQLAlchemy 2.1, Prefect 3.8.8 cannot insert the runs of a schedule; needs sqlalchemy<2.1.",
-    run=False,
-)
 def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
     stack.deploy("often", stack.config("often"), cron="* * * * *")
     try:

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,12 @@ def test_the_image_is_pinned_locked_and_runs_as_an_ordinary_user():
     for line in re.findall(r"^COPY (?!--from)(.*)", instructions, re.MULTILINE):
         assert all((ROOT / source).exists() for source in line.split()[:-1]), line
     assert not re.search(r"^(ADD|ARG|ENV) .*(PASSWORD|SECRET|TOKEN)", instructions, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["prefect.yaml", "infra/stack/prefect.yaml"])
+def test_a_deployment_file_names_the_prefect_that_is_installed(file):
+    declared = yaml.safe_load((ROOT / file).read_text())
+    assert declared["prefect-version"] == version("prefect")
 
 
 def test_docker_receives_everything_that_the_image_copies_and_no_data():

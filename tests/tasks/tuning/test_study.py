@@ -50,6 +50,23 @@ def test_the_first_trial_is_the_configuration_as_far_as_the_space_contains_it(tm
     assert values["dims"] in (4, 8)  # 16 is not among the choices
 
 
+def test_a_setting_is_proposed_from_its_own_values_and_the_objectives_alone(tmp_path: Path) -> None:
+    # "a" is drawn before "b". Where the sampler models settings jointly, what "b" is changes "a".
+    a = {"choices": [], "low": 0.0, "high": 1.0, "log": False}
+    ranges = [
+        {"choices": [], "low": 0.0, "high": 1.0, "log": False},
+        {"choices": ["x", "y"], "low": None, "high": None, "log": False},
+    ]
+    proposed: list[list[float]] = []
+    for number, b in enumerate(ranges):
+        with opened_study(tmp_path / str(number), 1, {"a": a, "b": b}, {}) as study:
+            for _ in range(20):
+                value = study.propose().values["a"]
+                study.finish(-abs(value - 0.3), {})
+            proposed.append([trial["values"]["a"] for trial in study.done])
+    assert proposed[0] == proposed[1]
+
+
 def test_the_best_trial_is_the_one_with_the_highest_objective(tmp_path: Path) -> None:
     with opened_study(tmp_path / "study", 1, SPACE, FIRST) as study:
         assert study.best is None
