@@ -19,15 +19,12 @@ from annotated_types import Ge
 
 from flows import parse_config, train_locally
 from models import (
-    ArrayGroup,
+    CooccurrenceFamily,
     EaseStatistics,
     FamilySpec,
-    Histories,
-    ItemToItemFamily,
     ItemWeights,
     register_family,
     symmetric,
-    triangle,
 )
 from tasks import current_home
 
@@ -47,26 +44,18 @@ class CosineSpec:
 
 @register_family
 @dataclass(frozen=True)
-class CosineFamily(ItemToItemFamily[EaseStatistics]):
+class CosineFamily(CooccurrenceFamily):
     """Items are similar that the same users used (Sarwar et al. 2001, section 3.1.1).
+
+    The client half is inherited: each client counts how many of its users used both of two items.
 
     Attributes:
         spec: how the similarities are computed.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = CosineSpec
-    contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
 
     spec: CosineSpec
-
-    def nothing(self, n_items: int) -> EaseStatistics:
-        """Return the statistics of no users."""
-        return EaseStatistics.zero(n_items)
-
-    def statistics(self, base: ItemWeights, histories: Histories) -> EaseStatistics:
-        """Return how many of a client's users used both of two items: the client half."""
-        used = histories.matrix()
-        return EaseStatistics(triangle((used.T @ used).toarray()).astype(np.float32))
 
     def solve(self, total: EaseStatistics, n_items: int) -> ItemWeights:
         """Return the cosines between the items' columns: the server half."""

@@ -11,40 +11,28 @@ import click
 from flows.terminal.lazy_group import LazyGroup
 from models.errors import FedrecError
 
-# Name -> (module, one line of help). The help is here so that `fedrec --help` imports no command.
+# Name -> (module below `flows.commands`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
-    "data": ("flows.commands.data", "Fetch a public data set; partition interactions into silos."),
-    "train": ("flows.commands.train", "Train a federated recommender, or continue an interrupted job."),
-    "tune": ("flows.commands.tune", "Search the settings of a training job, on the validation cases."),
-    "promote": (
-        "flows.commands.promotion.promote",
-        "Check a model version by the gates and make it the champion.",
-    ),
-    "rollback": ("flows.commands.promotion.rollback", "Return to the previous champion."),
+    "data": ("data", "Fetch a public data set; partition interactions into silos."),
+    "train": ("train", "Train a federated recommender, or continue an interrupted job."),
+    "tune": ("tune", "Search the settings of a training job, on the validation cases."),
+    "promote": ("promotion.promote", "Check a model version by the gates and make it the champion."),
+    "rollback": ("promotion.rollback", "Return to the previous champion."),
     "audit": (
-        "flows.commands.promotion.audit",
+        "promotion.audit",
         "Show who promoted which version, when and on which evidence; verify the ledger.",
     ),
-    "evaluate": ("flows.commands.evaluate", "Evaluate a registered version on held-out interactions."),
-    "bench": (
-        "flows.commands.bench.group",
-        "Measure the quality of models, the speed of serving, and the effect of leaks.",
-    ),
-    "recommend": (
-        "flows.commands.serving.recommend",
-        "Recommend items from the champion for a given history.",
-    ),
-    "score": ("flows.commands.serving.score", "Recommend items to all users of a file, as one Parquet file."),
-    "publish": (
-        "flows.commands.serving.publish",
-        "Publish the champion to the serving processes, once or continuously.",
-    ),
-    "serve": ("flows.commands.serving.serve", "Serve the champion's recommendations over HTTP."),
-    "deploy": ("flows.commands.deploy", "Create or update Prefect's deployments as prefect.yaml declares."),
-    "silo": ("flows.commands.silo.group", "Run a silo, next to its own data."),
-    "trust": ("flows.commands.trust", "Trust a silo's public key, as the coordinator."),
-    "witness": ("flows.commands.witness", "Show the heads that silos signed about their egress ledgers."),
-    "env": ("flows.commands.env", "Print the environment variables of Prefect and MLflow under fedrec."),
+    "evaluate": ("evaluate", "Evaluate a registered version on held-out interactions."),
+    "bench": ("bench.group", "Measure the quality of models, the speed of serving, and the effect of leaks."),
+    "recommend": ("serving.recommend", "Recommend items from the champion for a given history."),
+    "score": ("serving.score", "Recommend items to all users of a file, as one Parquet file."),
+    "publish": ("serving.publish", "Publish the champion to the serving processes, once or continuously."),
+    "serve": ("serving.serve", "Serve the champion's recommendations over HTTP."),
+    "deploy": ("deploy", "Create or update Prefect's deployments as prefect.yaml declares."),
+    "silo": ("silo.group", "Run a silo, next to its own data."),
+    "trust": ("trust", "Trust a silo's public key, as the coordinator."),
+    "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),
+    "env": ("env", "Print the environment variables of Prefect and MLflow under fedrec."),
 }
 
 

@@ -10,6 +10,7 @@ from .federation.postprocessors import RoundContext as RoundContext
 from .federation.postprocessors import register_postprocessor as register_postprocessor
 from .kernel.arrays import ArrayGroup as ArrayGroup
 from .kernel.histories import Histories as Histories
+from .recommenders.additive.ease import CooccurrenceFamily as CooccurrenceFamily
 from .recommenders.additive.ease import EaseStatistics as EaseStatistics
 from .recommenders.additive.family import AdditiveFamily as AdditiveFamily
 from .recommenders.additive.item_to_item import ItemToItemFamily as ItemToItemFamily

@@ -1,12 +1,15 @@
-"""Options of the commands that make the tables of docs/quality.md."""
+"""The commands that make the tables of docs/quality.md: their options, as one value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+
+from flows.terminal.output import json_option
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quality.yaml"
 part_option = click.option(
@@ -42,8 +45,48 @@ _OPTIONS = (
 )
 
 
-def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options data_dir, config_file, part, protocols, families and markdown to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class TableRequest:
+    """What a table is to measure, and where it is written.
+
+    Attributes:
+        data_dir: a partition with one client per silo.
+        config_file: settings of all families.
+        part: the held-out part.
+        protocols, families: names of those to measure; empty for all.
+        markdown: the document to write the tables into.
+        quick: whether to measure the command's short selection only.
+        as_json: whether to print JSON.
+    """
+
+    data_dir: str
+    config_file: Path
+    part: Literal["test", "validation"]
+    protocols: Sequence[str]
+    families: Sequence[str]
+    markdown: Path | None
+    quick: bool
+    as_json: bool
+
+    def announce(self, line: str) -> None:
+        """Print a line for people on stderr."""
+        click.echo(line, err=True)
+
+
+def table_command(name: str, *, quick: str) -> Callable[[Callable[[TableRequest], None]], click.Command]:
+    """Return the decorator that makes a command of a function that measures what a `TableRequest` says.
+
+    Args:
+        name: of the command.
+        quick: help of its option `--quick`.
+    """
+
+    def decorated(measure: Callable[[TableRequest], None]) -> click.Command:
+        def command(**values: Any) -> None:
+            measure(TableRequest(**values))
+
+        for option in (json_option, click.option("--quick", is_flag=True, help=quick), *reversed(_OPTIONS)):
+            command = option(command)
+        return click.command(name, help=measure.__doc__)(command)
+
+    return decorated

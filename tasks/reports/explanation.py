@@ -60,29 +60,31 @@ class ItemMap:
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """An item, and the cosine of its direction with another's."""
+class NamedItem:
+    """An item as a reader knows it."""
 
     item_id: str
     title: str
+
+
+@dataclass(frozen=True)
+class Neighbour(NamedItem):
+    """An item, and the cosine of its direction with another's."""
+
     similarity: float
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(NamedItem):
     """An item with the items of the nearest directions, the nearest first."""
 
-    item_id: str
-    title: str
     alike: Sequence[Neighbour]
 
 
 @dataclass(frozen=True)
-class MovedItem:
+class MovedItem(NamedItem):
     """An item, and how far its vector moved."""
 
-    item_id: str
-    title: str
     distance: float
 
 

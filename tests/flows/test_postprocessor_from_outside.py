@@ -43,8 +43,7 @@ class Scale(Postprocessor):
     def process_contribution(
         self, contribution: Contribution[Arrays], context: ClientContext
     ) -> Contribution[Arrays]:
-        factor = np.float32(self.factor)
-        return replace(contribution, arrays=contribution.arrays.map(lambda array: array * factor))
+        return times(contribution, self.factor)
 
     def process_sum(self, total: RunningSum[Arrays], context: RoundContext) -> RunningSum[Arrays]:
         return replace(total, total=total.total.map(lambda array: array / self.factor))
@@ -65,8 +64,7 @@ class Clip(Postprocessor):
     def process_contribution(
         self, contribution: Contribution[Arrays], context: ClientContext
     ) -> Contribution[Arrays]:
-        factor = np.float32(min(1.0, self.max_norm / max(norm_of(contribution.arrays), 1e-30)))
-        return replace(contribution, arrays=contribution.arrays.map(lambda array: array * factor))
+        return times(contribution, min(1.0, self.max_norm / max(norm_of(contribution.arrays), 1e-30)))
 
 
 # What passes `Record`: (half, round, client, norm, cohort).
@@ -90,6 +88,11 @@ class Record(Postprocessor):
     def process_sum(self, total: RunningSum[Arrays], context: RoundContext) -> RunningSum[Arrays]:
         SEEN.append(("server", context.round, total.clients, norm_of(total.total), context.cohort))
         return total
+
+
+def times(contribution: Contribution[Arrays], factor: float) -> Contribution[Arrays]:
+    by = np.float32(factor)
+    return replace(contribution, arrays=contribution.arrays.map(lambda array: array * by))
 
 
 def norm_of(arrays: Any) -> float:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import click
 
-from flows.terminal.output import emit, json_option
-from flows.terminal.table_options import table_options
+from flows.terminal.output import emit
+from flows.terminal.table_options import TableRequest, table_command
 
 
-@click.command("cold-start")
-@table_options
-@click.option("--quick", is_flag=True, help="New items and new users, one seed.")
-@json_option
-def command(
-    data_dir: str,
-    config_file: Path,
-    quick: bool,
-    part: Any,
-    protocols: Sequence[str],
-    families: Sequence[str],
-    markdown: Path | None,
-    as_json: bool,
-) -> None:
+@table_command("cold-start", quick="New items and new users, one seed.")
+def command(request: TableRequest) -> None:
     """Measure new items, new users and new silos, each compared with a naive recommender.
 
     New items are placed by their features. New users are folded in from their first items. New silos are
@@ -38,13 +22,16 @@ def command(
     from tasks.datasets.partition_reader import open_partition
 
     chosen = cold_start_plan(
-        load_quality_config(config_file), quick=quick, protocols=protocols, families=families
+        load_quality_config(request.config_file),
+        quick=request.quick,
+        protocols=request.protocols,
+        families=request.families,
     )
-    partition = open_partition(absolute_folder(data_dir))
-    bench = ColdStart(partition, chosen.families, part, chosen.seeds, lambda line: click.echo(line, err=True))
+    partition = open_partition(absolute_folder(request.data_dir))
+    bench = ColdStart(partition, chosen.families, request.part, chosen.seeds, request.announce)
     rows = list(bench.rows(chosen.protocols))
-    if markdown:
-        put_tables(markdown, rows)
-        click.echo(f"The tables are in {markdown}", err=True)
-    result = {"part": part, "quick": quick, "data_digest": partition.digest, "rows": rows}
-    emit(result, as_json=as_json, show=lambda: click.echo(tables(rows)))
+    if request.markdown:
+        put_tables(request.markdown, rows)
+        request.announce(f"The tables are in {request.markdown}")
+    result = {"part": request.part, "quick": request.quick, "data_digest": partition.digest, "rows": rows}
+    emit(result, as_json=request.as_json, show=lambda: click.echo(tables(rows)))

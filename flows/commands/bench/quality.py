@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import click
 
-from flows.terminal.output import emit, json_option
-from flows.terminal.table_options import table_options
+from flows.terminal.output import emit
+from flows.terminal.table_options import TableRequest, table_command
 
 
-@click.command("quality")
-@table_options
-@click.option("--quick", is_flag=True, help="Only leave-one-out over silos, with one seed and no silo alone.")
-@json_option
-def command(
-    data_dir: str,
-    config_file: Path,
-    quick: bool,
-    part: Any,
-    protocols: Sequence[str],
-    families: Sequence[str],
-    markdown: Path | None,
-    as_json: bool,
-) -> None:
+@table_command("quality", quick="Only leave-one-out over silos, with one seed and no silo alone.")
+def command(request: TableRequest) -> None:
     """Compare every family, federated, on pooled data and in each silo alone, with baselines.
 
     Every number has a 95 % interval. The families train in one process with the real code of clients and
@@ -37,12 +21,12 @@ def command(
     from tasks.bench.quality.table_rows import quality_rows
     from tasks.datasets.partition_reader import open_partition
 
-    config = load_quality_config(config_file)
-    partition = open_partition(absolute_folder(data_dir))
-    chosen = plans(config, quick=quick, protocols=protocols, families=families)
-    rows = list(quality_rows(partition, chosen, part, lambda line: click.echo(line, err=True)))
-    if markdown:
-        put_table(markdown, rows)
-        click.echo(f"The table is in {markdown}", err=True)
-    result = {"part": part, "quick": quick, "data_digest": partition.digest, "rows": rows}
-    emit(result, as_json=as_json, show=lambda: click.echo(table(rows)))
+    config = load_quality_config(request.config_file)
+    partition = open_partition(absolute_folder(request.data_dir))
+    chosen = plans(config, quick=request.quick, protocols=request.protocols, families=request.families)
+    rows = list(quality_rows(partition, chosen, request.part, request.announce))
+    if request.markdown:
+        put_table(request.markdown, rows)
+        request.announce(f"The table is in {request.markdown}")
+    result = {"part": request.part, "quick": request.quick, "data_digest": partition.digest, "rows": rows}
+    emit(result, as_json=request.as_json, show=lambda: click.echo(table(rows)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 
 _LABELS = {
@@ -20,30 +21,10 @@ _LABELS = {
 
 
 @click.command("serving")
-@click.option(
-    "--seconds", type=click.FloatRange(min=1), default=8.0, show_default=True, help="Length of each load."
-)
-@click.option(
-    "--items",
-    type=click.IntRange(min=100),
-    default=10_000,
-    show_default=True,
-    help="Items of the small model.",
-)
-@click.option(
-    "--large-items",
-    type=click.IntRange(min=0),
-    default=1_000_000,
-    show_default=True,
-    help="Items of the large model; 0 skips it.",
-)
-@click.option(
-    "--weights",
-    type=click.IntRange(min=0),
-    default=1_682,
-    show_default=True,
-    help="Items of the blend; 0 skips it.",
-)
+@number_option("--seconds", click.FloatRange(min=1), 8.0, "Length of each load.")
+@number_option("--items", click.IntRange(min=100), 10_000, "Items of the small model.")
+@number_option("--large-items", click.IntRange(min=0), 1_000_000, "Items of the large model; 0 skips it.")
+@number_option("--weights", click.IntRange(min=0), 1_682, "Items of the blend; 0 skips it.")
 @click.option(
     "--mlflow/--no-mlflow", default=True, show_default=True, help="Also measure mlflow models serve."
 )

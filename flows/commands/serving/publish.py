@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from flows.commands.promotion.promote import model_option
+from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 
 
@@ -25,12 +26,11 @@ def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Roll back if the champion's hit rate, from /v1/feedback, is lower than the previous champion's "
         "by more than this share, beyond random variation. Default: never.",
     )
-    answers = click.option(
+    answers = number_option(
         "--min-answers",
-        type=click.IntRange(min=1),
-        default=500,
-        show_default=True,
-        help="With --max-drop: compare only after both have this number of answers.",
+        click.IntRange(min=1),
+        500,
+        "With --max-drop: compare only after both have this number of answers.",
     )
     return drop(answers(function))
 
@@ -38,13 +38,12 @@ def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("publish")
 @model_option
 @click.option("--watch", "watching", is_flag=True, help="Keep running and publish each new champion.")
-@click.option(
+@number_option(
     "--interval",
-    type=click.FloatRange(min=0.1),
-    default=2.0,
-    show_default=True,
+    click.FloatRange(min=0.1),
+    2.0,
+    "With --watch: time between two reads of the registry.",
     metavar="SECONDS",
-    help="With --watch: time between two reads of the registry.",
 )
 @drop_options
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)

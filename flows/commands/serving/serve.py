@@ -14,20 +14,20 @@ import click
 
 from flows.commands.promotion.promote import model_option
 from flows.commands.serving.publish import drop_options
+from flows.terminal.number_option import number_option
 from models.errors import InvalidInput
 
 TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
 
 _SERVICE_OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port."),
-    click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
-    click.option(
+    number_option("--port", click.IntRange(1, 65535), 8080, "Port."),
+    number_option("--workers", click.IntRange(min=1), 1, "Processes."),
+    number_option(
         "--rate",
-        type=click.FloatRange(min=0),
-        default=200.0,
-        show_default=True,
-        help="Requests per second that one address may send to one worker; 0 for no limit.",
+        click.FloatRange(min=0),
+        200.0,
+        "Requests per second that one address may send to one worker; 0 for no limit.",
     ),
     click.option(
         "--token-file",
@@ -47,20 +47,13 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("serve")
 @service_options
-@click.option(
+@number_option(
     "--shadow",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of requests that the challenger also gets, without replying; MLflow gets the comparison.",
+    click.FloatRange(0, 1),
+    0.0,
+    "Share of requests that the challenger also gets, without replying; MLflow gets the comparison.",
 )
-@click.option(
-    "--canary",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of requests that the challenger answers.",
-)
+@number_option("--canary", click.FloatRange(0, 1), 0.0, "Share of requests that the challenger answers.")
 @drop_options
 @click.option(
     "--no-publish", is_flag=True, help="Start no publisher, because fedrec publish --watch runs elsewhere."

@@ -57,18 +57,10 @@ class EaseStatistics(ArrayGroup):
         return cls(np.zeros(triangle_size(n_items), dtype=np.float32))
 
 
-@dataclass(frozen=True)
-class EaseFamily(ItemToItemFamily[EaseStatistics]):
-    """EASE.
+class CooccurrenceFamily(ItemToItemFamily[EaseStatistics]):
+    """A family whose one statistic counts how many users used both of two items."""
 
-    Attributes:
-        spec: how to train.
-    """
-
-    spec_type: ClassVar[type[FamilySpec]] = EaseSpec
     contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
-
-    spec: EaseSpec
 
     def nothing(self, n_items: int) -> EaseStatistics:
         return EaseStatistics.zero(n_items)
@@ -77,6 +69,19 @@ class EaseFamily(ItemToItemFamily[EaseStatistics]):
         """Return how many of these users used both of two items."""
         used = histories.matrix()
         return EaseStatistics(triangle((used.T @ used).toarray()).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class EaseFamily(CooccurrenceFamily):
+    """EASE.
+
+    Attributes:
+        spec: how to train.
+    """
+
+    spec_type: ClassVar[type[FamilySpec]] = EaseSpec
+
+    spec: EaseSpec
 
     def solve(self, total: EaseStatistics, n_items: int) -> ItemWeights:
         gram = symmetric(total.gram, n_items)

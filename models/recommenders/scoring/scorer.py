@@ -24,6 +24,8 @@ from models.recommenders.scoring.fold_in import (
 from models.recommenders.scoring.reasons import Reason, reasons_for
 
 Array = npt.NDArray[Any]
+# A positive weight for each item of a history; None weighs all 1.
+Weights = Sequence[float] | None
 # Returns the array of a name, or raises an error unless it has the given shape.
 Read = Callable[[str, tuple[int, ...] | None], Array]
 
@@ -91,10 +93,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
+        self, history_rows: Sequence[int], weights: Weights = None, vector: Float64Array | None = None
     ) -> Scored:
         """Return the scores of all items for a history.
 
@@ -150,10 +149,7 @@ class HistoryScorer(Scorer):
     """A scorer whose users have no vectors of their own."""
 
     def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
+        self, history_rows: Sequence[int], weights: Weights = None, vector: Float64Array | None = None
     ) -> Scored:
         return self.scored(*checked_history(history_rows, weights, len(self)))
 
@@ -195,10 +191,7 @@ class Factors(Scorer):
         return len(self.side)
 
     def score(
-        self,
-        history_rows: Sequence[int],
-        weights: Sequence[float] | None = None,
-        vector: Float64Array | None = None,
+        self, history_rows: Sequence[int], weights: Weights = None, vector: Float64Array | None = None
     ) -> FactorScores:
         user = fold_in(history_rows, self.side, self.how, weights)
         if vector is not None:

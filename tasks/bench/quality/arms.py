@@ -76,20 +76,29 @@ class BenchFamily(ABC):
 
 
 @dataclass(frozen=True)
-class Additive(BenchFamily):
-    """A family whose clients send statistics that are added.
+class OwnFamily(BenchFamily):
+    """A family of fedrec.
 
     Attributes:
         spec: the family and its settings.
-        rounds: number of merges.
     """
 
     spec: FamilySpec
-    rounds: int = 1
 
     @property
     def name(self) -> str:
         return self.spec.family
+
+
+@dataclass(frozen=True)
+class Additive(OwnFamily):
+    """A family whose clients send statistics that are added.
+
+    Attributes:
+        rounds: number of merges.
+    """
+
+    rounds: int = 1
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         family = family_of(self.spec)
@@ -122,7 +131,7 @@ class ItemToItem(Additive):
 
 
 @dataclass(frozen=True)
-class LightFM(BenchFamily):
+class LightFM(OwnFamily):
     """LightFM, whose clients keep their users' vectors and send differences of the items' vectors.
 
     Attributes:
@@ -138,10 +147,6 @@ class LightFM(BenchFamily):
     pooled_spec: LightFMSpec
     pooled_epochs: int
     cohort_share: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return self.spec.family
 
     def federated(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         data = {name: learner.training for name, learner in learners.items()}
