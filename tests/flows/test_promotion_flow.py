@@ -248,7 +248,7 @@ def test_audit_without_any_decision_says_so(world, evaluated):
 
 def test_a_model_without_versions_is_reported_before_prefect_starts(world):
     for arguments, words in (
-        (("promote",), "No version of 'movies' was evaluated yet"),
+        (("promote",), "No version of 'movies' has been evaluated yet"),
         (("promote", "--version", "7"), "has no version 7"),
         (("promote", "--model", "books"), "registered are: movies"),
         (("rollback",), "has no champion"),
