@@ -113,7 +113,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     }
     seconds = {**clock.seconds, "total": clock.elapsed}
     note = TrackedRound(version=None, metrics=metrics, evaluation=evaluation, seconds=seconds)
-    # Under one guard: a process that loses its lease in between could remove updates that the next one merges.
+    # Under one guard: a process that loses its lease in between could remove updates that another merges.
     with job.journal.guarded():
         job.send(RoundMessage(record=record.with_evaluation(evaluation), metrics=shown, note=note))
         # A late client may still write there. The next round removes the rest.
