@@ -137,4 +137,4 @@ def test_an_unknown_cold_start_is_refused_with_the_known_ones(home, coloured_dir
     data = ("--data", str(coloured_dir), "--config", str(settings))
     done = bench(home, "cold-start", "--protocol", "new_planets", *data)
     assert done.returncode != 0
-    assert "There are: new_items, new_silos, new_users." in done.stderr
+    assert "Choose from new_items, new_silos, new_users." in done.stderr
