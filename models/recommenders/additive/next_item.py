@@ -1,8 +1,8 @@
 """A linear model of the next item. Its statistics are sums over users, so it federates in one round.
 
 Each item of a history is predicted from all items before it, by ridge regression. Let z_t be the memory
-before place t, with z_t[i] = k^-e if item i was used k places before, and let y_t mark the item used at t. The
-weights are
+before place t, with z_t[i] = k^-e if item i was used k places before, and let y_t mark the item used at t.
+The weights are
 
     B = ( sum z_t z_t' + l I + p diag(sum z_t z_t') )^-1  sum z_t y_t'
 
