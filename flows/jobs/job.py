@@ -136,7 +136,7 @@ class Job:
         orders = {client_id: self._order(step, client_id) for client_id in client_ids}
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
         for answer in found.values():
-            # The coordinator's own disk is full: no client is at fault. A full disk of a silo affects only it.
+            # The coordinator's own disk is full, so no client is at fault.
             if is_disk_full(answer):
                 raise answer
         self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}

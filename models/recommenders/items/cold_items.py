@@ -20,8 +20,8 @@ class Placement:
     """A ridge regression from features to values of trained items, which predicts the values of the others.
 
     It is the simplest of the feature-to-factor mappings of Gantner et al. 2010 ("Learning
-    Attribute-to-Feature Mappings for Cold-Start Recommendations"). It is linear, so placing vectors and multiplying them with a
-    user's vector gives the same as placing the user's scores.
+    Attribute-to-Feature Mappings for Cold-Start Recommendations"). It is linear, so placing vectors and
+    multiplying them with a user's vector gives the same as placing the user's scores.
 
     Attributes:
         trained: (items,) whether an item is trained.

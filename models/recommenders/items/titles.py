@@ -84,7 +84,7 @@ class TitleIndex:
         return start + 1, self._only(text, self._containing(text))
 
     def _named(self, text: str) -> list[int]:
-        """Return the rows with this id, title, short title or title without article; the first kind counts."""
+        """Return the rows with this id, title, short title or title without article; the first counts."""
         if text in self._ids:
             return [self._ids[text]]
         plain = folded(text)

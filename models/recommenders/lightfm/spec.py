@@ -117,7 +117,8 @@ def cooled_down(rate: float, share: float, done: float) -> float:
     """Return the rate after the share `done` of a training: constant, then falling linearly towards zero.
 
     Late steps at a constant rate move around the optimum without getting closer. With a falling rate their
-    noise averages out. The schedule is that of Zhai et al. 2022 (Scaling Vision Transformers) without its warm-up.
+    noise averages out. The schedule is that of Zhai et al. 2022 (Scaling Vision Transformers) without its
+    warm-up.
 
     Args:
         rate: the rate before it falls.
