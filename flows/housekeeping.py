@@ -20,21 +20,23 @@ from tasks.tracking import outbox_sender, registry
 from tasks.tracking import run_tracker as tracking
 
 clear_exchange = task(name="remove superseded models", cache_policy=NO_CACHE)(shell.clear_exchange)
-send_what_waits = task(name="send MLflow what waits", cache_policy=NO_CACHE)(outbox_sender.send_what_waits)
+send_what_waits = task(name="send waiting messages to MLflow", cache_policy=NO_CACHE)(
+    outbox_sender.send_what_waits
+)
 prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.prune_reports)
 
 
 @flow(name="housekeeping", validate_parameters=True)
 def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> JsonObject:
-    """Put the records of dead processes right, and remove what finished jobs need no longer.
+    """Correct the records of dead processes, and remove files that finished jobs no longer need.
 
-    MLflow gets what jobs could not send while it was away. Jobs whose process is gone become KILLED in MLflow
-    and CRASHED in Prefect, and servers that they started for themselves end. Finished jobs keep their
-    journal, their last model and every model that serves. Superseded models leave the exchange, and old jobs'
-    reports leave the disk. MLflow has copies of both.
+    Messages that jobs could not send are sent to MLflow. Jobs whose process is gone become KILLED in MLflow
+    and CRASHED in Prefect, and servers that they started for themselves are stopped. Finished jobs keep their
+    journal, their last model and every served model. Superseded models are removed from the exchange, and
+    reports of old jobs from the disk. MLflow has copies of both.
 
     Args:
-        keep_jobs: how many of the newest finished jobs keep their report on disk.
+        keep_jobs: number of the newest finished jobs whose report stays on disk.
     """
     home = environment.apply()
     sent = send_what_waits(home)
@@ -50,7 +52,7 @@ def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> JsonObject:
     }
 
 
-@task(name="end what died", cache_policy=NO_CACHE)
+@task(name="end runs of dead processes", cache_policy=NO_CACHE)
 def end_what_died(home: Home) -> JsonObject:
     """End runs, flow runs and servers whose process is gone; return which."""
     notes = home.prefect
@@ -62,7 +64,7 @@ def end_what_died(home: Home) -> JsonObject:
 
 
 def _settled(folder: Path, step: Callable[[Path], None]) -> list[str]:
-    """Run the step; return the names of the notes that it has settled."""
+    """Run the step, and return the names of the notes that it has settled."""
     before = {path.stem for path in folder.glob("*.json")}
     step(folder)
     return sorted(before - {path.stem for path in folder.glob("*.json")})

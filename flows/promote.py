@@ -1,7 +1,7 @@
-"""Promotion and rollback as flows, so that Prefect can schedule them and offer them as a form.
+"""Promotion and rollback as flows, so that Prefect can schedule them and show them as a form.
 
-Every parameter is a plain JSON value. A refused promotion is a decision like another: its flow run ends well,
-in a state named "Refused".
+Every parameter is a plain JSON value. A refused promotion is also a decision: its flow run completes, in a
+state named "Refused".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Outcome = JsonObject
 
 @dataclass(frozen=True)
 class _Judged:
-    """What the gates found of a candidate that is not the champion."""
+    """The results of the gates for a candidate that is not the champion."""
 
     evidence: RoundEvidence
     verdicts: tuple[GateVerdict, ...]
@@ -58,18 +58,18 @@ def promotion(
     require_approval: bool = False,
     approval_hours: float = 24.0,
 ) -> Outcome | State[Outcome]:
-    """Put a version through the gates; make it champion if all passed, and write the decision to the ledger.
+    """Run the gates on a version, make it champion if it passes all, and write the decision to the ledger.
 
     Args:
-        model_name: a registered model; may be left out where there is only one.
-        version: the candidate; the newest evaluated one by default.
-        actor: who asks.
-        reason: why.
-        tolerance: share of the champion's quality that the candidate may lack.
-        max_client_drop: share of its champion's value that a client may lose.
-        require_approval: pause once the gates have passed, until a person has decided in Prefect's UI; the
-            ledger then names that person in place of the actor, and the note in place of the reason.
-        approval_hours: how long to wait for that person; afterwards the candidate is refused.
+        model_name: a registered model; optional if there is only one.
+        version: the candidate; the newest evaluated version by default.
+        actor: the person who requests the promotion.
+        reason: the reason for it.
+        tolerance: share of the champion's quality by which the candidate may be worse.
+        max_client_drop: share of the champion's value that a client may lose.
+        require_approval: pause after the gates have passed until a person decides in Prefect's UI. The ledger
+            then names that person instead of the actor, and their note instead of the reason.
+        approval_hours: hours to wait for that decision. Afterwards the candidate is refused.
     """
     home = environment.apply()
     client = registry.open_registry(home)
@@ -79,7 +79,7 @@ def promotion(
     candidate = version or registry.require_evaluated(client, name)
     answer: ApprovalDecision | None = None
     if require_approval:
-        # Nothing is locked while a person thinks; the gates are evaluated again afterwards.
+        # The lock is free while a person decides. The gates run again afterwards.
         with ledger.locked(home):
             standing = settle(home, client, name)
             judged = _judged(client, name, candidate, standing, policy)
@@ -109,7 +109,7 @@ def promotion(
 def _judged(
     client: Any, name: str, candidate: int, standing: shell.Standing, policy: PromotionPolicy
 ) -> _Judged | None:
-    """Return what the gates say now; None where the candidate is the champion."""
+    """Return the current results of the gates; None if the candidate is the champion."""
     if candidate == standing.champion:
         return None
     evidence, trial = gather(client, name, candidate)
@@ -122,15 +122,15 @@ def _judged(
 def rolling_back(
     model_name: str | None = None, actor: str = "prefect", reason: str = ""
 ) -> Outcome | State[Outcome]:
-    """Make the champion before this one serve again, if its artefact still loads and scores.
+    """Make the previous champion serve again, if its artefact still loads and scores.
 
     Args:
-        model_name: a registered model; may be left out where there is only one.
-        actor: who asks.
-        reason: why.
+        model_name: a registered model; optional if there is only one.
+        actor: the person who requests the rollback.
+        reason: the reason for it.
 
     Raises:
-        NotFound: there is no champion before this one.
+        NotFound: there is no previous champion.
     """
     home = environment.apply()
     client = registry.open_registry(home)
@@ -164,7 +164,7 @@ def _ended(entry: Entry, standing: shell.Standing) -> Outcome | State[Outcome]:
 
 
 def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
-    """Return what a command prints: the decision, and what stands since."""
+    """Return the command's output: the decision, and the current champion."""
     body = entry.body
     return {
         "model_name": body["model_name"],
@@ -184,7 +184,7 @@ def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
 
 
 def _already_champion(model_name: str, entry: Entry | None, standing: shell.Standing) -> Outcome:
-    """Return the decision that made a version champion; there is nothing to decide, so nothing is written."""
+    """Return the existing decision that made a version champion. No new one is written."""
     if entry is None:
         raise NotFound(f"The champion of {model_name!r} has no decision in the ledger.")
     return _outcome(entry, standing) | {"already_champion": True, "previous": standing.before}

@@ -38,15 +38,14 @@ from tasks.tracking.outbox_sender import send_what_waits
     validate_parameters=True,
 )
 def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]:
-    """Commit, track and register all rounds of a job; return its result as JSON values, with an `exit_code`.
+    """Commit, track and register all rounds of a job, and return its result as JSON with an `exit_code`.
 
-    A job that was interrupted is continued from its last committed round when the flow is run again with the
-    same configuration on the same data. A round that too few clients reach, or whose model breaks its
-    contract, ends the job cleanly with the previous model as the newest; the flow run's state is then named
-    "Stopped".
+    An interrupted job continues from its last committed round when the flow runs again with the same
+    configuration on the same data. If a round has too few updates, or its model breaks its contract, the job
+    stops with the previous model as the newest. The flow run's state is then named "Stopped".
 
     Args:
-        config: what to train on, how, and within which limits.
+        config: the data, the training settings and the limits.
     """
     notes = current_home().prefect
     note_own_run(notes / "flow_runs", str(flow_run.id))
@@ -62,8 +61,8 @@ def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]
 
 
 def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
-    """Run `federated_training` in this process; return the job's result and the command's exit code."""
-    open_data(current_home(), config)  # what is not there is said before a server is started for it
+    """Run `federated_training` in this process, and return the job's result and the command's exit code."""
+    open_data(current_home(), config)  # so that missing data are reported before a server is started
     servers = current_home().prefect / "servers"
     report_own_errors_once()
     end_orphaned_servers(servers)
@@ -74,7 +73,7 @@ def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
 
 
 def _require_own_threads(config: TrainingConfig) -> None:
-    """Raise `InvalidConfig` if the configuration counts the threads of a deployment, which Prefect makes."""
+    """Raise `InvalidConfig` if the configuration sets the threads of a deployment, which Prefect creates."""
     context = FlowRunContext.get()
     own = context is None or isinstance(context.task_runner, NonWaitingThreads)
     if config.runner.threads is not None and not own:

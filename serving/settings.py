@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "FEDREC_SERVE_SETTINGS"
@@ -47,11 +47,7 @@ class Settings:
         """Return the folder as a path."""
         return Path(self.folder)
 
-    def to_environment(self) -> None:
-        """Store the settings in the environment of this process and of those that it starts."""
-        os.environ[VARIABLE] = json.dumps(asdict(self))
-
     @classmethod
     def from_environment(cls) -> Settings:
-        """Return the settings that `to_environment` stored."""
+        """Return the settings in the environment variable, a JSON object with the attributes as keys."""
         return cls(**json.loads(os.environ[VARIABLE]))

@@ -1,1 +1,1 @@
-"""One training job, from its opening over its rounds to its conclusion."""
+"""One training job: opening, rounds and conclusion."""

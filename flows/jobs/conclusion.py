@@ -1,4 +1,4 @@
-"""The end of a job: comparisons on the test cases, the result, the report, and everything logged."""
+"""The end of a job: comparisons on the test cases, the result, the report, and their logging."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from tasks.reports.report import write_report
 
 
 def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
-    """Conclude a job: put its result into its folder and into MLflow, and return it.
+    """Write a job's result to its folder and to MLflow, and return it.
 
     Args:
-        job: all its rounds are committed, or it was stopped.
-        stopped_by: why it was stopped before its last round; it can go on later.
+        job: a job whose rounds are all committed, or that was stopped.
+        stopped_by: the error that stopped it before its last round, if any. It can continue later.
     """
     compared: list[ClientEvaluation] = []
     pooled: dict[str, Metric] | None = None
     if stopped_by is None:
-        announce("Comparing with each silo alone and with pooled training on the test cases.")
+        announce("Comparing the model with each silo alone and with pooled training, on the test cases.")
         compared, pooled = _compare(job)
     note_late_updates(job, everywhere=True)
     announce("Writing the report and the Data Docs.")
@@ -68,23 +68,23 @@ def _concluded(
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(folder))
     _send(job, replace(result, timings=timings_of(job.clock, job.lightfm_s)), explanation)
     result = replace(job.sender.completed(result), timings=timings_of(job.clock, job.lightfm_s))
-    # Last, because a job with a result is over: interrupted before, the same command concludes it again.
+    # Last, because a job with a result is finished. After an earlier crash, the same command concludes it.
     job.journal.conclude(result)
     return result
 
 
 def open_next(report: Path) -> list[str]:
-    """Return what to look at after a job whose report lies in this folder."""
+    """Return the next steps after a job, one line each, given the folder of its report."""
     return [
         f"The job's report: {report / 'report.html'}",
-        "Every round, its contracts and its versions in MLflow's and Prefect's UIs: `make ui`",
+        "See every round, its contracts and its versions in MLflow's and Prefect's UIs: `make ui`",
         "Put the newest version through the gates: `fedrec promote`",
         'Ask the champion: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
     ]
 
 
 def _compare(job: Job) -> tuple[list[ClientEvaluation], dict[str, Metric] | None]:
-    """Return every client's test metrics, and those of pooled training where it is allowed."""
+    """Return every client's test metrics, and those of pooled training if it is allowed."""
     evaluation = job.config.evaluation
     rounds = job.config.federation.rounds
     with job.clock.measure("comparison"), job.polling(job.clock, out_of="comparison"):
@@ -92,7 +92,7 @@ def _compare(job: Job) -> tuple[list[ClientEvaluation], dict[str, Metric] | None
         if evaluation.pooling_allowed:
             central = train_centralised.submit(job.context, job.reachable, rounds)
         answers = job.ask("compare", job.reachable, alone_rounds=rounds if evaluation.silo_only else 0)
-        # A client whose data became unreadable since they were checked costs this baseline, not the job.
+        # If a client's data have become unreadable since the check, only this baseline fails, not the job.
         pooled = central.result(raise_on_failure=False) if central else None
     compared = [answer for answer in answers.values() if isinstance(answer, ClientEvaluation)]
     pooled = pooled if isinstance(pooled, Pooled) else None
@@ -196,7 +196,7 @@ def _explained(job: Job) -> Explanation:
     try:
         return explain(job.context.exchange, job.rounds, read_items(job.partition))
     except CorruptArtifact as error:
-        announce(f"The report shows nothing of the items. {error}")
+        announce(f"The report cannot explain the model by its items. {error}")
         return NOTHING_SHOWN
 
 
@@ -235,6 +235,7 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
     job.send(ResultMessage(result=result, metrics=metrics, tables=tables))
     if job.sender.silence is not None:
         announce(
-            f"MLflow is still away: {job.sender.waiting()} records wait in {job.journal.folder / 'outbox'}. "
+            f"MLflow is still unavailable. {job.sender.waiting()} records wait in "
+            f"{job.journal.folder / 'outbox'}. "
             "The next fedrec train, fedrec promote or housekeeping sends them."
         )

@@ -1,4 +1,4 @@
-"""A job under way: opened or resumed from its journal, and closed whatever happens."""
+"""A running job: opened or resumed from its journal, and closed in every case."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tasks.messages.steps import Step
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
 
-# Imported where they are used, which would be in the middle of a job; imported by then, they are start-up.
+# They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
 _SLOW_TO_IMPORT = (
     "data_contracts.expectations",
     "mlflow.data.meta_dataset",
@@ -53,23 +53,23 @@ _SLOW_TO_IMPORT = (
 
 @dataclass
 class Job:
-    """What the steps of a job share.
+    """The state that the steps of a job share.
 
     Attributes:
-        home: where everything lies.
-        config: as given.
-        partition: the clients' data, of which a coordinator sees names and digests.
+        home: the coordinator's home.
+        config: the configuration.
+        partition: the clients' data, of which the coordinator reads only names and digests.
         journal: the job's folder, held by this process.
         sender: sends the job's messages to MLflow.
-        context: what every client gets.
+        context: the part of an order that every client gets.
         rounds: records of the committed rounds, from round 0 on.
-        unfit: clients whose data broke the interactions contract, by id, and why.
-        checked: what the clients answered about their data, by client.
-        late: the newest answer that was missed, by client.
-        clock: where the time of this process went.
+        unfit: client id -> why its data broke the interactions contract.
+        checked: client id -> its answer about its data.
+        late: client id -> its newest missed answer.
+        clock: wall seconds of this process by activity.
         lightfm_s: CPU seconds inside LightFM so far, in this process.
         resumed: whether an earlier process began this job.
-        runner: where the clients' work runs.
+        runner: runs the clients' steps.
     """
 
     home: Home
@@ -89,38 +89,38 @@ class Job:
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
-        """Return how this job merges its next round."""
+        """Return the merge rule of the job's next round."""
         return family_of(self.config.train).rule(
             self.rounds[-1].round / self.config.federation.rounds, self.config.seed
         )
 
     @property
     def flow_run_id(self) -> str:
-        """Return the id of Prefect's flow run that works on this job."""
+        """Return the id of the Prefect flow run of this job."""
         return str(flow_run.id)
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        """Return all clients, sorted."""
+        """Return the ids of all clients, sorted."""
         return tuple(client.id for client in self.partition.clients)
 
     @property
     def base(self) -> ArtifactRef:
-        """Return where the newest committed model lies."""
+        """Return the reference of the newest committed model."""
         return self.rounds[-1].model
 
     @property
     def at_work(self) -> frozenset[str]:
-        """Return the clients that are still busy with an earlier step."""
+        """Return the clients that still work on an earlier step."""
         return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
 
     @property
     def reachable(self) -> tuple[str, ...]:
-        """Return the clients that can work now, sorted."""
+        """Return the clients that can take an order now, sorted."""
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
     def send(self, message: OutboxMessage) -> None:
-        """Send a message to MLflow, at once or once MLflow is back."""
+        """Send a message to MLflow, or later if MLflow is unavailable."""
         was_silent = self.sender.silence is not None
         with self.clock.measure("tracking"):
             self.sender.send(message)
@@ -128,7 +128,7 @@ class Job:
             announce(_silent(self.sender))
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
-        """Return what each client answered before the deadline; `flows.runners.runner.Runner.ask` says how.
+        """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
 
         Raises:
             OSError: the disk is full.
@@ -136,7 +136,7 @@ class Job:
         orders = {client_id: self._order(step, client_id) for client_id in client_ids}
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
         for answer in found.values():
-            # This process's own disk, so that no client is to blame; a silo's costs that silo alone.
+            # The coordinator's own disk is full, so no client is at fault.
             if is_disk_full(answer):
                 raise answer
         self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}
@@ -144,7 +144,7 @@ class Job:
 
     @contextlib.contextmanager
     def polling(self, clock: Stopwatch, out_of: str | None = None) -> Iterator[None]:
-        """Count the waiting for silos inside the block as polling, and not as `out_of`."""
+        """Count the wait for silos inside the block as polling instead of as `out_of`."""
         before = self.runner.polling_s
         yield
         if waited := self.runner.polling_s - before:
@@ -153,17 +153,17 @@ class Job:
                 clock.add(out_of, -waited)
 
     def _order(self, step: Step, client_id: str) -> ClientOrder:
-        """Return an order to train the next model from the newest committed one, or to evaluate that one."""
+        """Return an order to train from the newest committed model, or to evaluate it."""
         start = self.journal.starting_point(client_id, self.rounds)
         newest = self.rounds[-1].round
         return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:
-    """Return the data as the coordinator sees them: a partition here, or names of silos elsewhere.
+    """Return the data as the coordinator sees them: a local partition, or the names of remote silos.
 
     Raises:
-        NotFound, CorruptArtifact, InvalidInput: they are missing, damaged, or break a rule.
+        NotFound, CorruptArtifact, InvalidInput: the data are missing, damaged, or break a rule.
     """
     if config.runner.kind == "silos":
         return open_membership(home, Path(str(config.data.items)), config.runner.silos)
@@ -172,11 +172,11 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
 
 @contextlib.contextmanager
 def opened(config: TrainingConfig) -> Iterator[Job]:
-    """Hold the unfinished job of this configuration and data, or a new one, for this process alone.
+    """Hold the unfinished job of this configuration and data, or a new job, for this process alone.
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
-        JobBusy: another process is working on the job, or took it over within the block (LeaseLost).
+        JobBusy: another process works on the job, or has taken it over within the block (LeaseLost).
     """
     home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
@@ -199,7 +199,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         try:
             yield job
         except JobBusy:
-            raise  # the job and its run are another's now
+            raise  # the job and its run now belong to another process
         except BaseException as error:
             job.sender.end("FAILED")
             if isinstance(error, OSError) and is_disk_full(error):
@@ -248,7 +248,7 @@ def _job(
 
 
 def _silent(sender: OutboxSender) -> str:
-    return f"MLflow is away, and gets everything later. {sender.silence}"
+    return f"MLflow is unavailable, and gets everything later. {sender.silence}"
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:

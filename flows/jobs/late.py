@@ -1,4 +1,4 @@
-"""Silos that answer after their deadline: a job notes their updates and never merges them."""
+"""Records updates of silos that answer after their deadline. They are never merged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tasks.messages.late_update import LateUpdate
 
 
 def note_late_updates(job: Job, *, everywhere: bool = False) -> None:
-    """Note in the job's journal what came by now of the rounds that went on without a silo.
+    """Note in the job's journal the updates that have come after their round was committed.
 
     Args:
-        job: whose silos.
-        everywhere: look at all its rounds, and not only at the newest that each silo missed.
+        job: the job.
+        everywhere: whether to check all its rounds, and not only the newest that each silo missed.
     """
     if job.config.runner.kind != "silos":
         return
@@ -31,7 +31,7 @@ def note_late_updates(job: Job, *, everywhere: bool = False) -> None:
 
 
 def _missed(job: Job) -> dict[str, list[int]]:
-    """Return by silo the committed rounds that did not wait for it any longer."""
+    """Return silo -> the committed rounds whose deadline it missed."""
     missed: dict[str, list[int]] = {}
     for record in job.rounds:
         for rejected in record.rejected:
@@ -41,7 +41,7 @@ def _missed(job: Job) -> dict[str, list[int]]:
 
 
 def _found(job: Job, silo: str, round_: int) -> LateUpdate | None:
-    # A silo that is not trusted any more, or a part of the exchange that cannot be read, has no late update.
+    # There is no late update if the silo is no longer trusted or its part of the exchange cannot be read.
     with contextlib.suppress(FedrecError, OSError):
         public = TrustStore(job.home).key_of(silo)
         return late_update(job.context.exchange, public, silo, job.rounds[round_])

@@ -1,4 +1,4 @@
-"""One round: plan, fan out, wait, merge, check, commit; then evaluate and track what is committed."""
+"""One round: plan, send orders, wait, merge, check and commit, then evaluate and track."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.messages.round_record import RoundRecord, TrackedRound
 
 
 def check_silos(job: Job) -> None:
-    """Check every client's data against the interactions contract; those that break it will be rejected."""
+    """Check every client's data against the interactions contract. Clients that break it are rejected."""
     announce(f"Checking the data of {len(job.client_ids)} silos against the interactions contract.")
     with job.clock.measure("contracts"):
         limits = job.config.contracts.interactions
@@ -48,11 +48,11 @@ def check_silos(job: Job) -> None:
 
 
 def run_round(job: Job) -> None:
-    """Commit one more round, evaluate it where due, and track it.
+    """Commit one more round, evaluate it if due, and track it.
 
     Raises:
-        QuorumNotReached: too few usable updates; the previous model stays the newest.
-        ContractViolation: the merged model breaks its contract; likewise.
+        QuorumNotReached: there are too few usable updates. The previous model stays the newest.
+        ContractViolation: the merged model breaks its contract. The previous model stays the newest.
     """
     federation, clock = job.config.federation, Stopwatch()
     note_late_updates(job)
@@ -84,19 +84,19 @@ def run_round(job: Job) -> None:
 
 
 def finish_tracking(job: Job) -> None:
-    """Track the newest committed round where a crash came between its commit and its tracking."""
+    """Track the newest committed round if a crash prevented that."""
     newest = job.rounds[-1].round
     if newest and job.sender.note_of(newest) is None:
         follow_up(job, Stopwatch(), again=True)
 
 
 def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
-    """Evaluate the newest committed round where due, track it, and note that.
+    """Evaluate the newest committed round if due, track it, and note that in the journal.
 
     Args:
-        job: whose round.
-        clock: where the round's time went.
-        again: whether a crash interrupted an earlier try, whose times are lost or logged already.
+        job: the job.
+        clock: the round's wall seconds by activity.
+        again: whether a crash interrupted an earlier try. Its times are lost or already logged.
     """
     record, rounds = job.rounds[-1], job.config.federation.rounds
     is_due = record.round % job.config.evaluation.every == 0 or record.round == rounds
@@ -114,10 +114,10 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     }
     seconds = {**clock.seconds, "total": clock.elapsed}
     note = TrackedRound(version=None, metrics=metrics, evaluation=evaluation, seconds=seconds)
-    # As one step: whoever was taken over in the middle of it would remove what the other one is merging.
+    # Under one guard: a process that loses its lease in between could remove updates that another merges.
     with job.journal.guarded():
         job.send(RoundMessage(record=record.with_evaluation(evaluation), metrics=shown, note=note))
-        # A late client may be writing there; what is left goes with the next round's.
+        # A late client may still write there. The next round removes the rest.
         with contextlib.suppress(OSError):
             job.context.exchange.remove(updates_folder(job.journal.job_id))
     job.clock.add_all(clock)
@@ -125,10 +125,10 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
 
 
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
-    """Return what the cohort delivered before the deadline, and who delivered nothing and why."""
+    """Return the cohort's updates before the deadline, and the clients without one and why."""
     missing = [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
     missing += [
-        Rejection(client_id, "deadline", "still at work on what it was asked before")
+        Rejection(client_id, "deadline", "it still works on an earlier order")
         for client_id in sorted(job.at_work.intersection(plan.cohort) - job.unfit.keys())
     ]
     kept_out = {rejection.client_id for rejection in missing}
@@ -145,10 +145,10 @@ def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejec
 
 
 def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
-    """Return the outcome of the embeddings contract, which holds.
+    """Return the outcome of the embeddings contract if the model passes it.
 
     Raises:
-        ContractViolation: it does not hold; that is tracked before it is raised.
+        ContractViolation: the model breaks it. The outcome is tracked before this is raised.
     """
     outcome = check_merged(job.context, plan.round, merged.model, job.base, job.config.contracts.embeddings)
     for each in (merged.outcome, outcome):
@@ -156,9 +156,9 @@ def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
     if not outcome.passed:
         job.send(BreachMessage(round=plan.round, subject=outcome.subject, text=outcome.to_json()))
         raise ContractViolation(
-            f"The model of round {plan.round} was refused and the one of round {plan.round - 1} stays. "
+            f"The model of round {plan.round} was refused, and the one of round {plan.round - 1} stays. "
             f"{outcome.summary()}",
-            next_step="Look at the round's updates in the job's report, or loosen contracts.embeddings.",
+            next_step="Check the round's updates in the job's report, or relax contracts.embeddings.",
             round=plan.round,
             outcome=outcome,
         )
@@ -197,7 +197,7 @@ def _record(
 
 
 def _evaluate(job: Job) -> RoundEvaluation:
-    """Return every client's sums over its validation cases, and their totals."""
+    """Return every client's sums over its validation cases, and the totals."""
     answers = job.ask("evaluate", job.reachable)
     found = {
         client_id: each.metrics for client_id, each in answers.items() if isinstance(each, ClientEvaluation)

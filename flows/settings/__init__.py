@@ -1,1 +1,1 @@
-"""Configuration files: typed, documented, and strict about what they do not know."""
+"""Configuration files: typed, documented, and strict about unknown keys."""

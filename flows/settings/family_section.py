@@ -1,4 +1,4 @@
-"""The section of settings that says which family is trained, and how: of any family that is registered."""
+"""The section of settings that chooses a registered family and contains its spec."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _DEFAULT = LightFMSpec.family
 
 
 class FamilySection(Chosen):
-    """Marks a field that holds a family's spec.
+    """Marks a field whose value is a family's spec.
 
-    The families are looked up when a value is validated or a schema is made, so that one that is registered
-    later counts. Without `family` a section is LightFM's.
+    The families are looked up when a value is validated or a schema is created, so a family may be registered
+    later. Without `family`, a section is for LightFM.
     """
 
     def kind_of(self, raw: Mapping[Any, Any]) -> type | None:
-        """Return the type of the spec whose family the section names; None where there is no such family."""
+        """Return the type of the spec of the section's family; None if there is no such family."""
         wanted = raw.get("family", _DEFAULT)
         return next((kind for name, kind in _spec_types().items() if name == wanted), None)
 
@@ -42,7 +42,7 @@ class FamilySection(Chosen):
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Return the schema of a form: any of the specs that there are now."""
+        """Return the schema of a form: any of the currently registered specs."""
         return handler(TypeAdapter(reduce(or_, self.kinds())).core_schema)
 
     def _validated(self, value: Any) -> FamilySpec:
@@ -66,7 +66,7 @@ def _spec_types() -> dict[str, type]:
     return {family.name(): family.spec_type for family in families()}
 
 
-# Making one takes longer than validating with it. A notebook may define its family again and again.
+# Building an adapter takes longer than validating with it. The bound is for notebooks that redefine a family.
 @lru_cache(maxsize=64)
 def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

@@ -1,4 +1,4 @@
-"""The type of a configuration's list of postprocessors, whose names are looked up when it is read."""
+"""The type of a configuration's list of postprocessors. Their names are looked up when it is read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _parsed(values: object) -> tuple[Postprocessor, ...]:
 
 def _one(values: object) -> Postprocessor:
     if not isinstance(values, Mapping):
-        raise ValueError(f"a postprocessor has a name and settings, which {values!r} has not")
+        raise ValueError(f"a postprocessor needs a name and settings, got {values!r}")
     if "name" not in values:
-        raise ValueError(f"a postprocessor needs a name, which {dict(values)!r} has not")
+        raise ValueError(f"a postprocessor needs a name, got {dict(values)!r}")
     kind = postprocessor_kind(values["name"])
     settings = {str(key): value for key, value in values.items() if key != "name"}
     known = [each.name for each in fields(kind)]
@@ -48,13 +48,15 @@ PostprocessorList = Annotated[
     tuple[Postprocessor, ...],
     PlainValidator(_parsed),
     PlainSerializer(_as_values, return_type=list[dict[str, Any]]),
-    # Which names there are is known only when a configuration is read, so the schema lists none.
+    # The names are known only when a configuration is read, so the schema lists none.
     WithJsonSchema(
         {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"name": {"type": "string", "description": "Of a registered postprocessor."}},
+                "properties": {
+                    "name": {"type": "string", "description": "Name of a registered postprocessor."}
+                },
                 "required": ["name"],
                 "additionalProperties": True,
             },

@@ -26,7 +26,7 @@ from tasks.bench.quality.table_rows import ARMS, QualityPlan
 
 
 class LightFMSection(Section):
-    """LightFM over one kind of clients."""
+    """The settings of LightFM over one kind of clients."""
 
     moved: ClassVar = {
         "merge_rule": "train.merge_rule",
@@ -35,14 +35,14 @@ class LightFMSection(Section):
 
     train: LightFMSpec = LightFMSpec()
     rounds: int = Field(30, ge=1, description="Number of merges.")
-    cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
+    cohort_share: Share = Field(1.0, description="Share of the clients selected for each round.")
 
 
 def _without_rounds(spec: LightFMSpec) -> LightFMSpec:
-    """Return the spec.
+    """Return the spec unchanged.
 
     Raises:
-        InvalidConfig: it has a setting of a round, of which training on data in one place has none.
+        InvalidConfig: it sets something that only rounds use. Training on data in one place has no rounds.
     """
     for name in sorted(OF_ROUNDS):
         refuse_without_effect(spec, name, "training", "in one place")
@@ -50,17 +50,19 @@ def _without_rounds(spec: LightFMSpec) -> LightFMSpec:
 
 
 class PooledSection(Section):
-    """LightFM on pooled data, and in each silo alone."""
+    """The settings of LightFM on pooled data, and in each silo alone."""
 
     train: Annotated[LightFMSpec, AfterValidator(_without_rounds)] = LightFMSpec()
     epochs: int = Field(30, ge=1, description="Passes over the data.")
 
 
 class ProtocolSection(Section):
-    """All families under one protocol."""
+    """The settings of all families under one protocol."""
 
-    seeds: tuple[int, ...] = Field((1,), min_length=1, description="Of families whose training is random.")
-    one_user_clients: bool = Field(True, description="Measure one client a user, too.")
+    seeds: tuple[int, ...] = Field(
+        (1,), min_length=1, description="Seeds of families whose training is random."
+    )
+    one_user_clients: bool = Field(True, description="Also measure one client per user.")
     lightfm_silos: LightFMSection = LightFMSection()
     lightfm_users: LightFMSection = LightFMSection()
     lightfm_pooled: PooledSection = PooledSection()
@@ -72,7 +74,7 @@ class ProtocolSection(Section):
     baselines: BaselineSpec = BaselineSpec()
 
     def families(self, lightfm: LightFMSection) -> tuple[BenchFamily, ...]:
-        """All families, LightFM with these settings."""
+        """Return all families, with these settings for LightFM."""
         return (
             LightFM(
                 lightfm.train,
@@ -89,7 +91,7 @@ class ProtocolSection(Section):
 
 
 class QualityConfig(Section):
-    """The settings under each protocol."""
+    """The settings of the quality table, by protocol."""
 
     leave_one_out: ProtocolSection
     random_70_30: ProtocolSection
@@ -97,7 +99,7 @@ class QualityConfig(Section):
 
 
 def load_quality_config(path: Path) -> QualityConfig:
-    """The settings in a YAML file.
+    """Return the settings in a YAML file.
 
     Raises:
         InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
@@ -108,12 +110,12 @@ def load_quality_config(path: Path) -> QualityConfig:
 def plans(
     config: QualityConfig, *, quick: bool, protocols: Sequence[str] = (), families: Sequence[str] = ()
 ) -> list[QualityPlan]:
-    """What to measure.
+    """Return the plans of the measurements.
 
     Args:
         config: all settings.
-        quick: the first protocol over silos with one seed, and no silo alone.
-        protocols, families: names to keep; empty keeps all. Baselines are families here.
+        quick: measure only the first protocol over silos with one seed, and no silo alone.
+        protocols, families: names to keep; empty keeps all. Baselines count as families.
 
     Raises:
         InvalidConfig: there is no such protocol or family.
@@ -145,12 +147,12 @@ def plans(
 
 @dataclass(frozen=True)
 class ColdStartPlan:
-    """What `fedrec bench cold-start` measures.
+    """The plan of `fedrec bench cold-start`.
 
     Attributes:
-        protocols: names of cold starts.
-        families: with their settings.
-        seeds: of the families whose training is random.
+        protocols: names of cold-start protocols.
+        families: families with their settings.
+        seeds: seeds of the families whose training is random.
     """
 
     protocols: Sequence[str]
@@ -161,11 +163,11 @@ class ColdStartPlan:
 def cold_start_plan(
     config: QualityConfig, *, quick: bool, protocols: Sequence[str] = (), families: Sequence[str] = ()
 ) -> ColdStartPlan:
-    """What to measure, with the families as they are set for leave-one-out over silos.
+    """Return the plan, with the families' settings for leave-one-out over silos.
 
     Args:
         config: all settings.
-        quick: one seed, and no new silos, which take a training each.
+        quick: measure with one seed, and without new silos, which need one training each.
         protocols, families: names to keep; empty keeps all.
 
     Raises:
@@ -187,5 +189,5 @@ def _require(wanted: Sequence[str], names: Collection[str]) -> None:
     for name in wanted:
         if name not in names:
             raise InvalidConfig(
-                f"There is no {name!r} to measure.", next_step=f"There are: {', '.join(sorted(names))}."
+                f"{name!r} cannot be measured.", next_step=f"Choose from {', '.join(sorted(names))}."
             )

@@ -1,4 +1,4 @@
-"""Reads a YAML file of settings into its type; what the type does not know is an error, never ignored."""
+"""Reads a YAML file of settings into its type. An unknown key is an error, never ignored."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    moved: ClassVar[Mapping[str, str]] = {}  # dotted key of an earlier version -> the key that it is now
+    moved: ClassVar[Mapping[str, str]] = {}  # dotted key of an earlier version -> its current key
 
     @field_validator("*", mode="wrap")
     @classmethod
     def _name_the_key(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Raise what a dataclass below says of itself with the key as it is called from here."""
+        """Raise the error of a nested dataclass again, with its key relative to this section."""
         try:
             return handler(value)
         except InvalidInput as error:
@@ -43,30 +43,30 @@ class Section(BaseModel):
 
 
 class Chosen(ABC):
-    """Marks a field whose type follows from its value; it stands in the field's `Annotated`."""
+    """Marks a field whose type depends on its value. Put it in the field's `Annotated`."""
 
     @abstractmethod
     def kind_of(self, raw: Mapping[Any, Any]) -> type | None:
-        """Return the type that these keys and values choose; None where they choose none that exists."""
+        """Return the type that these keys and values choose; None if there is no such type."""
 
     @abstractmethod
     def kinds(self) -> Collection[type]:
-        """Return all types that there are to choose from."""
+        """Return all types to choose from."""
 
 
 Settings = TypeVar("Settings", bound=Section)
 
 
 def read_yaml(path: Path, what: str, *, next_step: str = "") -> dict[str, Any]:
-    """The keys and values of a YAML file.
+    """Return the keys and values of a YAML file.
 
     Args:
         path: the file.
-        what: what to call it in an error, such as "The configuration".
-        next_step: advice where it cannot be read.
+        what: the file's name in errors, such as "The configuration".
+        next_step: the next step if it cannot be read.
 
     Raises:
-        InvalidConfig: the file cannot be read, is no YAML, or holds something else than keys and values.
+        InvalidConfig: the file cannot be read, is not YAML, or contains no keys and values.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -74,20 +74,20 @@ def read_yaml(path: Path, what: str, *, next_step: str = "") -> dict[str, Any]:
         # No cause is chained: YAML's own message quotes the line, and that line may hold a secret.
         raise InvalidConfig(f"{what} {path} cannot be read: {_why(error)}.", next_step=next_step) from None
     if not isinstance(raw, dict):
-        raise InvalidConfig(f"{what} {path} holds a {type(raw).__name__}, expected keys and values.")
+        raise InvalidConfig(f"{what} {path} contains a {type(raw).__name__}, expected keys and values.")
     return raw
 
 
 def validated(
     kind: type[Settings], raw: Mapping[str, Any], origin: str, *, private: Collection[str] = ()
 ) -> Settings:
-    """The settings that these JSON values describe.
+    """Return the settings that these JSON values describe.
 
     Args:
-        kind: their type.
+        kind: the type of the settings.
         raw: nested keys and values.
-        origin: what to call them in an error.
-        private: sections whose values no error shows.
+        origin: the name of the settings in errors.
+        private: sections whose values are never shown in errors.
 
     Raises:
         InvalidConfig: a key is unknown (the error suggests the nearest), or a value is out of range.
@@ -108,9 +108,9 @@ def validated(
 
 
 def absolute_folder(text: str) -> Path:
-    """The folder that `text` names, with `~`, `$FEDREC_HOME` and other variables replaced.
+    """Return the folder that `text` names, with `~`, `$FEDREC_HOME` and other variables replaced.
 
-    Absolute, because a flow may run in another working directory.
+    The path is absolute, because a flow may run in another working directory.
     """
     os.environ.setdefault("FEDREC_HOME", str(current_home().root))
     return Path(os.path.expandvars(text)).expanduser().resolve()
@@ -128,9 +128,9 @@ def _why(error: Exception) -> str:
 
 
 def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
-    """Raises `InvalidConfig` at the first key that `kind` does not know, with the nearest one it knows."""
+    """Raise `InvalidConfig` at the first key that `kind` does not have, and suggest the nearest known key."""
     if not isinstance(raw, Mapping):
-        return  # a wrong type is pydantic's to explain
+        return  # pydantic explains a wrong type
     if get_origin(kind) is dict:
         for key, value in raw.items():  # any key will do
             _refuse_unknown(value, get_args(kind)[1], origin, f"{prefix}{key}.")
@@ -140,7 +140,7 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
     if isinstance(kind, Chosen):
         kind = kind.kind_of(raw)
         if kind is None:
-            return  # a wrong choice is pydantic's to explain
+            return  # pydantic explains a wrong choice
     known = _known_keys(kind, raw)
     for key, value in raw.items():
         if key not in known:
@@ -151,7 +151,7 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
 
 
 def _refuse_moved(raw: Mapping[Any, Any], moved: Mapping[str, str], origin: str, prefix: str) -> None:
-    """Raise `InvalidConfig` at the first key that has another name now, with that name."""
+    """Raise `InvalidConfig` at the first renamed key, and name the new one."""
     for old, new in moved.items():
         section, _, name = old.rpartition(".")
         place = raw.get(section) if section else raw

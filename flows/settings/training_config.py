@@ -1,4 +1,4 @@
-"""The configuration of a training job: typed, documented, and strict about what it does not know."""
+"""The configuration of a training job: typed, documented, and strict about unknown keys."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataSection(Section):
-    """Which data."""
+    """The training data."""
 
     dir: str | None = Field(None, description="Folder of a partition. $FEDREC_HOME stands for fedrec's home.")
     items: str | None = Field(
-        None, description="The item catalogue, where the clients are silos and the data are with them."
+        None, description="The item catalogue, if the clients are silos that keep the data."
     )
 
 
@@ -37,20 +37,25 @@ class FederationSection(Section):
     """How the clients work together."""
 
     rounds: int = Field(30, ge=1, description="Number of merges.")
-    cohort_share: Share = Field(1.0, description="Share of the clients asked in each round.")
-    quorum_share: float = Field(0.5, ge=0, le=1, description="Share of the asked that must deliver.")
+    cohort_share: Share = Field(1.0, description="Share of the clients selected for each round.")
+    quorum_share: float = Field(
+        0.5, ge=0, le=1, description="Share of the selected clients that must send an update."
+    )
     deadline_s: float = Field(300.0, gt=0, description="Seconds that a round waits for its clients.")
 
 
 class EvaluationSection(Section):
-    """What is measured, on held-out interactions."""
+    """The evaluation on held-out interactions."""
 
     every: int = Field(5, ge=1, description="Rounds between evaluations on the validation cases.")
     negatives: int = Field(99, ge=1, description="Sampled items that a held-out one is ranked against.")
-    seed: int = Field(0, ge=0, description="Of the sampled negatives; alike in all jobs that are compared.")
+    seed: int = Field(
+        0, ge=0, description="Seed of the sampled negatives. Use the same in all jobs that are compared."
+    )
     silo_only: bool = Field(True, description="Compare with each silo training alone.")
     pooling_allowed: bool = Field(
-        False, description="Compare with LightFM on the pooled data; only where the data may be pooled."
+        False,
+        description="Compare with training on the pooled data. Set this only if the data may be pooled.",
     )
 
 
@@ -63,38 +68,42 @@ class ContractsSection(Section):
 
 
 class RunnerSection(Section):
-    """Where the clients' work runs. It changes no result."""
+    """Where the clients' steps run. This does not change the results."""
 
     kind: Literal["threads", "silos"] = Field(
-        "threads", description="Threads of this process, or silos with workers of their own."
+        "threads", description="Threads of this process, or silos with their own workers."
     )
-    threads: int | None = Field(None, ge=1, description="Clients trained at once; all cores where empty.")
+    threads: int | None = Field(
+        None, ge=1, description="Number of clients that train at once; one per core if empty."
+    )
     silos: tuple[str, ...] = Field((), description="Names of the silos that take part.")
     exchange: str | None = Field(
-        None, description="URL of the folder shared with the silos; below FEDREC_HOME where empty."
+        None, description="URL of the folder shared with the silos; a folder below FEDREC_HOME if empty."
     )
-    poll_s: float = Field(0.5, gt=0, description="Seconds between two looks at the silos' progress.")
+    poll_s: float = Field(0.5, gt=0, description="Seconds between two checks of the silos' progress.")
     away_s: float = Field(
-        120.0, ge=0, description="Seconds for which Prefect's server may be away while silos are asked."
+        120.0,
+        ge=0,
+        description="Seconds for which Prefect's server may be unavailable while orders are sent.",
     )
     lease_s: float = Field(
-        15.0, gt=0, description="Seconds without a sign of life after which another process takes over."
+        15.0, gt=0, description="Seconds without a beat after which another process may take the job over."
     )
 
 
 class TrainingConfig(Section):
-    """Everything that decides what a training job does."""
+    """The configuration of a training job."""
 
     moved: ClassVar = {
         "federation.merge_rule": "train.merge_rule",
         "federation.server_learning_rate": "train.server_learning_rate",
     }
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Of the job, lower case.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the job, in lower case.")
     model_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The registered model.")
-    seed: int = Field(1, ge=0, description="All randomness of the training comes from it.")
+    seed: int = Field(1, ge=0, description="Seed of all randomness of the training.")
     start_from: Literal["fresh", "champion"] = Field(
-        "fresh", description="A random model, or the champion and the users' embeddings that belong to it."
+        "fresh", description="Start from a random model, or from the champion and its user embeddings."
     )
     data: DataSection
     train: Annotated[FamilySpec, FamilySection()] = Field(
@@ -103,19 +112,19 @@ class TrainingConfig(Section):
     federation: FederationSection = FederationSection()
     postprocessors: PostprocessorList = Field(
         (),
-        description="What changes contributions: clients apply first to last, the server last to first.",
+        description="Changes of contributions: clients apply first to last, the server last to first.",
     )
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()
 
     def deciding(self) -> dict[str, Any]:
-        """The part that decides the result, as JSON values: all but places and parallelism."""
+        """Return the settings that determine the result, as JSON values: all but places and parallelism."""
         return self.model_dump(mode="json", exclude={"runner": True, "data": True})
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
-    """The configuration in a YAML file, with overrides.
+    """Return the configuration in a YAML file, with overrides.
 
     Args:
         path: the file.
@@ -131,11 +140,11 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
 
 
 def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
-    """The configuration that these JSON values describe.
+    """Return the configuration that these JSON values describe.
 
     Args:
         raw: nested keys and values.
-        origin: what to call them in an error.
+        origin: their name in errors.
 
     Raises:
         InvalidConfig: a key is unknown, a value is out of range, or a value has no effect with the others.
@@ -149,7 +158,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
 
 
 def _absolute_data(config: TrainingConfig, origin: str) -> DataSection:
-    """Return where the data are, absolute.
+    """Return the data section with absolute paths.
 
     Raises:
         InvalidConfig: the kind of runner needs the other key, or both are set.
@@ -166,7 +175,7 @@ def _absolute_data(config: TrainingConfig, origin: str) -> DataSection:
 
 
 def _require_iterative(config: TrainingConfig, origin: str) -> None:
-    """Raise `InvalidConfig` if a family starts from the champion that uses no earlier model."""
+    """Raise `InvalidConfig` if the job starts from the champion but its family uses no earlier model."""
     if config.start_from == "champion" and not family_of(config.train).is_iterative:
         raise InvalidConfig(
             f"{origin}: start_from 'champion' has no effect with train.family {config.train.family!r}: each "
@@ -177,7 +186,7 @@ def _require_iterative(config: TrainingConfig, origin: str) -> None:
 
 
 def _require_poolable(config: TrainingConfig, origin: str) -> None:
-    """Raise `InvalidConfig` if data are to be pooled that are not in one place."""
+    """Raise `InvalidConfig` if pooling is allowed but the data are not in one place."""
     if config.runner.kind == "silos" and config.evaluation.pooling_allowed:
         raise InvalidConfig(
             f"{origin}: evaluation.pooling_allowed needs the data in one place, but runner.kind is 'silos'.",
@@ -200,4 +209,4 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     try:
         raw[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InvalidConfig(f"--set {override}: the value is no YAML: {error}.", key=key) from error
+        raise InvalidConfig(f"--set {override}: the value is not YAML: {error}.", key=key) from error

@@ -1,4 +1,4 @@
-"""What `fedrec tune` searches: keys of a training configuration, their ranges, and the measure."""
+"""The settings of `fedrec tune`: keys of a training configuration, their ranges, and the objective."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _COHORT_SHARE = "federation.cohort_share"
 
 
 class Range(Section):
-    """The values that a key may take: a list of them, or all numbers between two."""
+    """The values that a key may have: a list, or all numbers between two."""
 
     choices: tuple[str | int | float, ...] = Field((), description="The values, in any order.")
     low: float | None = Field(None, description="The least number.")
     high: float | None = Field(None, description="The largest number.")
-    log: bool = Field(False, description="Equal factors are equally likely, not equal distances.")
+    log: bool = Field(False, description="Sample on a logarithmic scale.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -33,28 +33,32 @@ class Range(Section):
             if self.low >= self.high:
                 raise ValueError("low must be below high")
             if self.log and self.low <= 0:
-                raise ValueError("low must be above 0 where log is true")
+                raise ValueError("low must be above 0 if log is true")
         elif self.log:
             raise ValueError("log has no effect on choices")
         return self
 
 
 class TuningConfig(Section):
-    """A search."""
+    """The settings of a search."""
 
-    seed: int = Field(0, ge=0, description="Of the search itself.")
+    seed: int = Field(0, ge=0, description="Seed of the search itself.")
     training_seeds: tuple[int, ...] = Field(
-        (101, 102), min_length=1, description="Seeds that each trial is trained with; none of a report's."
+        (101, 102), min_length=1, description="Training seeds of each trial. Use none of a report's seeds."
     )
-    epochs: int = Field(40, ge=1, description="Passes over the data that a trial may take.")
-    evaluations: int = Field(4, ge=1, description="Evenly spaced looks at the validation cases in a trial.")
+    epochs: int = Field(40, ge=1, description="Maximal number of passes over the data in a trial.")
+    evaluations: int = Field(
+        4, ge=1, description="Number of evaluations on the validation cases in a trial, evenly spaced."
+    )
     metrics: tuple[str, ...] = Field(
         ("ndcg@10", "hr@10", "loo_ndcg@10", "loo_hr@10"),
         min_length=1,
-        description="The objective is their geometric mean, so that no metric counts more for being larger.",
+        description="The objective is their geometric mean, so that larger metrics do not count more.",
     )
-    both: dict[str, Range] = Field(default_factory=dict, description="Keys searched in either arm.")
-    federated: dict[str, Range] = Field(default_factory=dict, description="Keys of the federated arm alone.")
+    both: dict[str, Range] = Field(default_factory=dict, description="Keys to search in both arms.")
+    federated: dict[str, Range] = Field(
+        default_factory=dict, description="Keys to search in the federated arm only."
+    )
 
     @model_validator(mode="after")
     def _as_many_evaluations_as_epochs(self) -> Self:
@@ -76,12 +80,12 @@ class TuningConfig(Section):
         return self
 
     def space(self, arm: Arm) -> dict[str, Range]:
-        """The keys that this arm searches."""
+        """Return the keys that this arm searches, with their ranges."""
         return self.both | (self.federated if arm == "federated" else {})
 
 
 def load_tuning(path: Path) -> TuningConfig:
-    """The search in a YAML file.
+    """Return the search in a YAML file.
 
     Raises:
         InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
@@ -93,13 +97,13 @@ def load_tuning(path: Path) -> TuningConfig:
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested keys and values of a configuration, with these dotted keys set; the original is left alone."""
+    """Return a copy of a nested configuration in which these dotted keys are set."""
     changed: dict[str, Any] = {**config}
     for key, value in values.items():
         section, _, name = key.partition(".")
         if not name or not isinstance(changed.get(section), Mapping):
             raise InvalidConfig(
-                f"The search names {key!r}, which is no key of a section.",
+                f"The search names {key!r}, which is not a key of a section.",
                 next_step="Try train.dims.",
                 key=key,
             )
@@ -114,6 +118,6 @@ def _require_known(metrics: tuple[str, ...], origin: str) -> None:
         if name not in METRICS:
             raise InvalidConfig(
                 f"{origin}: metrics: there is no metric {name!r}.",
-                next_step=f"There are: {', '.join(METRICS)}.",
+                next_step=f"Choose from {', '.join(METRICS)}.",
                 key="metrics",
             )

@@ -1,7 +1,6 @@
-"""Refuses settings that have no effect beside those of another section.
+"""Refuses settings that have no effect because of settings in another section.
 
-A family's spec refuses its own settings that have none beside each other. Only values that differ from their
-default are refused.
+A family's spec does the same within the spec. Only values that differ from their default are refused.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
 
     Args:
         config: a valid configuration.
-        origin: what to call it in an error.
+        origin: its name in errors.
     """
     _check_rounds(config, origin)
     for key, other in (*_without_runner(config), *_without_negatives(config), *_without_biases(config)):
@@ -49,19 +48,19 @@ def _check_rounds(config: TrainingConfig, origin: str) -> None:
 
 
 def _without_runner(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    """Yield the settings of the other kind of runner; the lease and the exchange are for both."""
+    """Yield the settings of the other kind of runner. Both kinds use the lease and the exchange."""
     for name in _OF_THREADS if config.runner.kind == "silos" else _OF_SILOS:
         yield f"runner.{name}", "runner.kind"
 
 
 def _without_negatives(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    """Yield what a job needs to rank items, if its family predicts ratings instead."""
+    """Yield the settings for ranking items, if the family predicts ratings instead."""
     if family_of(config.train).judgement is RATINGS:
         yield "evaluation.negatives", "train.family"
 
 
 def _without_biases(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    """Yield the limit of item biases, if the models of the family have none."""
+    """Yield the limit of item biases, if the family's models have no biases."""
     if family_of(config.train).model_type.item_biases is ItemModel.item_biases:
         yield "contracts.embeddings.max_bias", "train.family"
 

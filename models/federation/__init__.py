@@ -1,1 +1,1 @@
-"""Models, updates, plans, merging: the algebra of a federated round."""
+"""The algebra of a federated round: models, updates, plans and merging."""

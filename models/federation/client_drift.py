@@ -1,4 +1,4 @@
-"""Where the clients of a round point: each contribution compared with the sum of all, for people to see."""
+"""Client drift: each contribution of a round compared with the sum of all, for reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ClientDrift:
 
     Attributes:
         norm: its length divided by that of the sum.
-        cosine: of the angle between the two: 1 where both point the same way, 0 at a right angle, -1 where
-            they are opposite.
+        cosine: cosine of the angle between the two: 1 if both have the same direction, 0 at a right angle, -1
+            if they are opposite.
 
     norm * cosine is the client's share of the sum; the shares of all clients add up to 1.
     """
@@ -28,11 +28,11 @@ class ClientDrift:
 
 @dataclass(frozen=True)
 class MergedDirection:
-    """The sum of all contributions, as the direction that single ones are compared with.
+    """The sum of all contributions, as the direction with which each one is compared.
 
     Attributes:
         total: the sum, float64.
-        length: of its directional arrays together.
+        length: norm of its directional arrays together.
     """
 
     total: ArrayGroup
@@ -44,17 +44,17 @@ class MergedDirection:
         return cls(total, math.sqrt(_product(total, total)))
 
     def drift_of(self, arrays: ArrayGroup) -> ClientDrift:
-        """Return how a summand of the sum lies to it; zeros where either is zero."""
+        """Return a contribution compared with the sum; zeros if either is zero."""
         length = math.sqrt(_product(arrays, arrays))
         if not length or not self.length:
             return ClientDrift(0.0, 0.0)
         cosine = _product(arrays, self.total) / (length * self.length)
-        # Rounding may lead just beyond.
+        # Rounding may lead to values just beyond 1.
         return ClientDrift(length / self.length, min(1.0, max(-1.0, cosine)))
 
 
 def _product(one: ArrayGroup, other: ArrayGroup) -> float:
-    """Return the inner product of the moving arrays of two groups."""
+    """Return the inner product of the directional arrays of two groups."""
     ours, theirs = dict(one.named()), dict(other.named())
     return float(
         sum(

@@ -1,4 +1,4 @@
-"""What a client adds to a round, and the sum of it over clients."""
+"""A client's contribution to a round, and the sum of contributions over clients."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Arrays = TypeVar("Arrays", bound=ArrayGroup)
 
 @dataclass(frozen=True)
 class Contribution(Generic[Arrays]):
-    """One client's summand of a round: the server adds every part of it, and uses no part alone.
+    """One client's summand in a round. The server adds every part of it, and uses no part alone.
 
     Attributes:
-        arrays: differences, or statistics that add, times `weight`; float32.
-        weight: how much the client counts in a mean.
+        arrays: differences or additive statistics, times `weight`; float32.
+        weight: the client's weight in a mean.
         interactions: number of training interactions that the client holds.
-        metrics: sums that describe the local training, free of anything about single users.
+        metrics: sums that describe the local training, without values of single users.
     """
 
     arrays: Arrays
@@ -62,7 +62,7 @@ class RunningSum(Generic[Arrays]):
         makes the result independent of the order of arrival.
 
         Raises:
-            InvalidInput: out of order, or a client twice.
+            InvalidInput: a client comes out of order or twice.
         """
         if self.clients and client_id <= self.clients[-1]:
             raise InvalidInput(

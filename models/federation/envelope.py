@@ -56,7 +56,7 @@ class Envelope:
     Attributes:
         context: the step that it answers.
         body: the answer, as JSON values.
-        signed_at: time by the silo's clock, ISO 8601 in UTC; for people only, because clocks may be wrong.
+        signed_at: time by the silo's clock, ISO 8601 in UTC. Only for people, because clocks may be wrong.
         public_key_id: id of the key that signs.
     """
 
@@ -105,7 +105,7 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
     if isinstance(found, dict) and "signature" not in found:
         raise forged(silo, "signature", "is not signed")
     if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _TYPES:
-        raise forged(silo, "form", "lacks a part, or has one too many or of another type")
+        raise forged(silo, "form", "has a missing part, an unknown part or one of another type")
     if found["format"] != FORMAT:
         raise forged(silo, "format", f"is in format {found['format']!r}, expected {FORMAT!r}")
     envelope = Envelope(
@@ -118,10 +118,10 @@ def read_envelope(data: bytes, silo: str) -> tuple[Envelope, bytes]:
         signature = bytes.fromhex(found["signature"])
         same = envelope.signed(signature) == data
     except (ValueError, InvalidInput) as error:
-        raise forged(silo, "form", f"cannot be written again as it came: {error}") from error
-    # Otherwise one answer would have many forms, and only one of them was signed.
+        raise forged(silo, "form", f"cannot be encoded again: {error}") from error
+    # Otherwise one answer would have several encodings, of which only one was signed.
     if not same:
-        raise forged(silo, "form", "is not in the form in which answers are written")
+        raise forged(silo, "form", "is not in the canonical form of answers")
     return envelope, signature
 
 
@@ -130,7 +130,7 @@ def require_answers(given: AnswerContext, expected: AnswerContext) -> None:
 
     Raises:
         ForgedAnswer: it names another silo than the one whose key signed it.
-        StaleUpdate: it belongs to another step, job, round or base model; it is late, or somebody sent it
+        StaleUpdate: it belongs to another step, job, round or base model, because it is late or was sent
             again.
     """
     if given.silo != expected.silo:
@@ -140,14 +140,14 @@ def require_answers(given: AnswerContext, expected: AnswerContext) -> None:
         if got != wanted:
             raise StaleUpdate(
                 f"The answer of silo {expected.silo!r} is to {part} {got!r}, expected {wanted!r} "
-                f"(job {expected.job_id}, round {expected.round}); it is late or was sent again.",
+                f"(job {expected.job_id}, round {expected.round}). It is late or was sent again.",
                 part=part,
                 silo=expected.silo,
             )
 
 
 def forged(silo: str, part: str, fault: str) -> ForgedAnswer:
-    """Return the error that says why an answer is not accepted as the silo's.
+    """Return the error that explains why an answer is not accepted as the silo's.
 
     Args:
         silo: name of the expected silo.

@@ -1,8 +1,8 @@
-"""Merge rules: how the updates of a round become the next global model.
+"""Merge rules: they turn the updates of a round into the next global model.
 
-Every rule is a sum over clients followed by one step on the server, so that secure aggregation, which reveals
-nothing but a sum, can carry any of them. The client half of a rule (`contribution`) weighs what a client
-sends. The server half (`empty / add / finish`) adds contributions and looks at nothing but their sum.
+Every rule is a sum over clients followed by one step on the server. Secure aggregation reveals nothing but a
+sum, so it can carry every rule. The client half of a rule (`contribution`) applies the client's weight. The
+server half (`empty / add / finish`) adds contributions and uses only their sum.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Arrays = TypeVar("Arrays", bound=ArrayGroup)
 
 
 class MergeRule(ABC, Generic[Model, Arrays]):
-    """A way to merge. Subclasses define the form of contributions, their weights and the server's step."""
+    """A merge rule. Subclasses define the form of contributions, their weights and the server's step."""
 
     @abstractmethod
     def zero(self, base: Model) -> Arrays:
-        """Return arrays (float32) of the form of a contribution, with any values."""
+        """Return arrays (float32) with the names and shapes of a contribution, and any values."""
 
     def weight_of(self, interactions: int) -> float:
         """Return the weight of a client with this number of training interactions."""
@@ -37,7 +37,7 @@ class MergeRule(ABC, Generic[Model, Arrays]):
     def contribution(
         self, arrays: Arrays, interactions: int = 0, metrics: Mapping[str, Metric] | None = None
     ) -> Contribution[Arrays]:
-        """Return a client's contribution: its arrays (float32) times its weight, and the sums beside them."""
+        """Return a client's contribution: its arrays (float32) times its weight, and its other sums."""
         weight = self.weight_of(interactions)
         if weight != 1.0:
             arrays = arrays.map(lambda array: np.multiply(array, weight, dtype=np.float64).astype(np.float32))
@@ -55,9 +55,9 @@ class MergeRule(ABC, Generic[Model, Arrays]):
         """Return the sum with one more update.
 
         Raises:
-            InvalidInput: out of order, or a client twice.
-            StaleUpdate: the update was made from another round.
-            CatalogMismatch: its rows are numbered by another catalogue.
+            InvalidInput: a client comes out of order or twice.
+            StaleUpdate: the update starts from another round.
+            CatalogMismatch: its item rows are from another catalogue.
         """
         if update.base_round != base.round:
             raise StaleUpdate(

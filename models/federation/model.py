@@ -1,4 +1,4 @@
-"""What travels in a federation: the item side of a model, and differences of it."""
+"""The values that clients and server exchange: the item side of a model, and updates of it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from models.errors import InvalidInput
 from models.federation.contribution import Contribution
 from models.kernel.arrays import ArrayGroup, FloatArray
 
-# Where LightFM starts Adagrad's sums of squared gradients: an item above it has been trained.
+# The initial value of LightFM's Adagrad sums of squared gradients. A trained item has a larger value.
 INITIAL_ACCUMULATOR = 1.0
 
 
 class ItemModel(ArrayGroup):
-    """The parameters that all clients share: of items, never of users.
+    """The parameters that all clients share. They belong to items, never to users.
 
     Attributes:
         ZERO_IS_UNTRAINED: whether an item that no client's data contain has a vector of zeros.
-        ANEW: names of the arrays that a job computes again, also where it starts from an earlier model.
+        ANEW: names of the arrays that a job recomputes even if it starts from an earlier model.
     """
 
     ZERO_IS_UNTRAINED: ClassVar[bool] = True
@@ -40,12 +40,12 @@ class ItemModel(ArrayGroup):
 
     @property
     def item_biases(self) -> FloatArray:
-        """Return what each item scores higher for every user, (items,)."""
+        """Return the bias of each item, which is added to its score for every user, (items,)."""
         return np.zeros(len(self), dtype=np.float32)
 
     @property
     def accumulators(self) -> FloatArray:
-        """Return sums that only grow from round to round, (items, n); n may be 0."""
+        """Return the sums that only increase from round to round, (items, n); n may be 0."""
         return np.zeros((len(self), 0), dtype=np.float32)
 
     @property
@@ -62,7 +62,7 @@ class ItemModel(ArrayGroup):
 
 @dataclass(frozen=True)
 class ItemArrays(ItemModel):
-    """One value for every item-side parameter of LightFM: parameters, differences or gradients.
+    """One value for each item-side parameter of LightFM: parameters, differences or gradients.
 
     Attributes:
         embeddings: (items, dims).
@@ -110,15 +110,15 @@ class ItemArrays(ItemModel):
 
 @dataclass(frozen=True)
 class GlobalModel:
-    """The model that all clients share: items only, never users.
+    """The model that all clients share. It contains only items, never users.
 
     Attributes:
-        round: number of merges behind it; 0 is the initial model.
-        catalog_digest: which catalogue numbers its rows.
+        round: number of merges so far; 0 is the initial model.
+        catalog_digest: digest of the item catalogue that numbers its rows.
         items: the parameters, float32.
-        moments: the state of LightFM's server optimisers that keep one: first moments in place of the
-            parameters, second moments in place of their accumulators. It is part of the model, so that a
-            resumed job goes on with the same bytes.
+        moments: the state of LightFM's adaptive server optimisers: first moments in place of the parameters,
+            second moments in place of their accumulators; None for other rules. It is part of the model, so
+            that a resumed job continues with the same bytes.
     """
 
     round: int
@@ -129,14 +129,14 @@ class GlobalModel:
 
 @dataclass(frozen=True)
 class ClientUpdate:
-    """What a client sends in a round: its contribution, and from which model it was made.
+    """A client's update of one round: its contribution, and the model that it started from.
 
     Attributes:
-        client_id: whose update it is.
-        base_round: round of the model that local training started from.
+        client_id: the client.
+        base_round: round of the model from which local training started.
         base_digest: SHA-256 of that model's artefact.
-        catalog_digest: which catalogue numbers the rows.
-        contribution: what is added to those of other clients.
+        catalog_digest: digest of the item catalogue that numbers the rows.
+        contribution: the summand in the round's sum.
     """
 
     client_id: str
@@ -147,7 +147,7 @@ class ClientUpdate:
 
 
 def relative_drift(new: ItemModel, old: ItemModel) -> float:
-    """Return the Frobenius norm of the item vectors' difference over their norm before; 0 from zeros."""
+    """Return the Frobenius norm of the item vectors' change, divided by their old norm; 0 if that is 0."""
     before = float(np.linalg.norm(old.vectors.astype(np.float64)))
     moved = float(np.linalg.norm(new.vectors.astype(np.float64) - old.vectors))
     return moved / before if before else 0.0
@@ -160,7 +160,7 @@ def require(items: ItemModel, kind: type[Kind]) -> Kind:
     """Return the model as one of this kind.
 
     Raises:
-        InvalidInput: it is another family's.
+        InvalidInput: it is a model of another family.
     """
     if not isinstance(items, kind):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Postprocessors: what happens to contributions between the clients' training and the server's step.
+"""Postprocessors: changes of contributions between the clients' training and the server's step.
 
 A postprocessor has a client half, which changes one contribution before it leaves the client, and a server
 half, which changes the sum before the merge rule uses it. A list of them nests like brackets: clients apply
@@ -27,7 +27,7 @@ Kind = TypeVar("Kind", bound="type[Postprocessor]")
 
 @dataclass(frozen=True)
 class RoundContext:
-    """What everybody knows about the round.
+    """The facts about a round that all parties know.
 
     Attributes:
         round: number of the model that the round makes.
@@ -42,18 +42,18 @@ class RoundContext:
     def generator(self, purpose: str) -> np.random.Generator:
         """Return a generator for one purpose, the same in every run of the job.
 
-        Everybody who knows the job's seed can draw the same numbers, so they hide nothing from the
-        coordinator: noise that protects users needs a secret of the client.
+        Every party that knows the job's seed can draw the same numbers, so they hide nothing from the
+        coordinator. Noise that protects users needs a secret of the client.
         """
         return generator_for(self.seed, "postprocessor", purpose, self.round)
 
 
 @dataclass(frozen=True)
 class ClientContext(RoundContext):
-    """What a client knows about the round.
+    """The facts about a round that a client knows.
 
     Attributes:
-        client_id: whose contribution it is.
+        client_id: the client.
     """
 
     client_id: str
@@ -71,7 +71,7 @@ class Postprocessor(ABC):
     contributions in equal contexts must give equal bytes.
 
     Attributes:
-        name: how a configuration names it.
+        name: its name in configurations.
     """
 
     name: ClassVar[str]
@@ -82,7 +82,7 @@ class Postprocessor(ABC):
     ) -> Contribution[Arrays]:
         """Return the contribution to send, with arrays of the same names, shapes and dtype (float32).
 
-        The update contract sees what this returns, and holds its weight against the merge rule's.
+        The update contract checks the returned contribution, and compares its weight with the merge rule's.
         """
 
     def process_sum(self, total: RunningSum[Arrays], context: RoundContext) -> RunningSum[Arrays]:
@@ -131,14 +131,14 @@ def postprocessor_of(values: Mapping[str, Any]) -> Postprocessor:
 
     Raises:
         ValueError: there is no postprocessor of that name.
-        TypeError: it has no such setting.
+        TypeError: a setting is unknown.
     """
     settings = {name: value for name, value in values.items() if name != "name"}
     return postprocessor_kind(values.get("name"))(**settings)
 
 
 def values_of(postprocessor: Postprocessor) -> dict[str, Any]:
-    """Return the values from which `postprocessor_of` makes this postprocessor."""
+    """Return the values from which `postprocessor_of` creates this postprocessor."""
     settings = {each.name: getattr(postprocessor, each.name) for each in fields(postprocessor)}
     return {"name": postprocessor.name, **settings}
 
@@ -146,7 +146,7 @@ def values_of(postprocessor: Postprocessor) -> dict[str, Any]:
 def process_contribution(
     postprocessors: Sequence[Postprocessor], contribution: Contribution[Arrays], context: ClientContext
 ) -> Contribution[Arrays]:
-    """Return the contribution after the client halves, first to last."""
+    """Return the contribution after all client halves, applied first to last."""
     for each in postprocessors:
         contribution = each.process_contribution(contribution, context)
     return contribution
@@ -155,7 +155,7 @@ def process_contribution(
 def process_sum(
     postprocessors: Sequence[Postprocessor], total: RunningSum[Arrays], context: RoundContext
 ) -> RunningSum[Arrays]:
-    """Return the sum after the server halves, last to first."""
+    """Return the sum after all server halves, applied last to first."""
     for each in reversed(postprocessors):
         total = each.process_sum(total, context)
     return total

@@ -16,10 +16,10 @@ Stage = Literal["interactions", "training", "deadline", "update"]
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """The plan of one round: the same job and round give the same plan.
+    """The plan of one round. The same job and round give the same plan.
 
     Attributes:
-        round: number of the model that the round makes; it starts from `round - 1`.
+        round: number of the model that the round makes from model `round - 1`.
         seed: the job's seed.
         cohort: ids of the clients selected, sorted.
         quorum: the least number of accepted updates.
@@ -33,7 +33,7 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A client that a round was merged without, and why."""
+    """A client whose update is not in a round's model, and why."""
 
     client_id: str
     stage: Stage
@@ -54,7 +54,7 @@ def plan_round(
         round_: at least 1.
         clients: ids of all clients, in any order.
         cohort_share: share of the clients selected, in (0, 1]; rounded up.
-        quorum_share: share of the cohort that must deliver, in [0, 1]; rounded up, at least one client.
+        quorum_share: share of the cohort that must send an update, in [0, 1]; rounded up, at least one.
 
     Raises:
         InvalidInput: there are no clients.
@@ -70,15 +70,15 @@ def plan_round(
 
 
 def cohort_size(clients: int, cohort_share: float) -> int:
-    """Return the number of clients that each round of a job selects, of this number of clients."""
+    """Return the number of clients that each round selects from `clients` clients."""
     return _share_of(clients, cohort_share)
 
 
 def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[Rejection]) -> None:
-    """Raise `QuorumNotReached` unless enough clients delivered.
+    """Raise `QuorumNotReached` unless enough clients sent a usable update.
 
     Raises:
-        QuorumNotReached: fewer than the plan's quorum did; it names the clients that did not, and why.
+        QuorumNotReached: fewer clients than the quorum did. It names the others, and why.
     """
     delivered = sorted(accepted)
     if len(delivered) >= plan.quorum:
@@ -86,9 +86,9 @@ def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[
     reasons = tuple(rejected)
     missing = "; ".join(f"{r.client_id} ({r.stage}: {r.reason})" for r in reasons)
     raise QuorumNotReached(
-        f"Round {plan.round} got {len(delivered)} usable updates of {len(plan.cohort)} clients asked, "
+        f"Round {plan.round} got {len(delivered)} usable updates from {len(plan.cohort)} selected clients, "
         f"but its quorum is {plan.quorum}. Missing: {missing or 'none'}.",
-        next_step="Mend those clients and run the same command again; it continues from the last round.",
+        next_step="Repair those clients and run the same command again. It continues from the last round.",
         round=plan.round,
         accepted=delivered,
         rejected=reasons,
@@ -97,5 +97,5 @@ def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[
 
 
 def _share_of(count: int, share: float) -> int:
-    # In decimals, as the share was written: as floats 0.07 * 100 is above 7 and would round up to 8.
+    # In decimals, as the share was written. In floats, 0.07 * 100 is above 7 and would round up to 8.
     return math.ceil(Fraction(str(share)) * count)

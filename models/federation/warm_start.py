@@ -1,4 +1,4 @@
-"""Starting a job from a model that an earlier one made."""
+"""Starts a job from the model of an earlier job."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Kind = TypeVar("Kind", bound=ItemModel)
 
 
 def carry_over(items: Kind, known: ItemCatalog, initial: Kind, catalog: ItemCatalog) -> GlobalModel:
-    """Return a round-0 model of `catalog` in which items of both catalogues have their known rows' values.
+    """Return a round-0 model of `catalog` in which items of both catalogues keep their earlier values.
 
-    Independently initialised factors cannot be merged, so everything a job starts from comes from one place.
-    Arrays without an axis of items, such as the parts of a user's vector, are as in the fresh model.
+    Independently initialised factors cannot be merged, so all clients start from this one model. Arrays
+    without an axis of items, such as the parts of a user's vector, are as in the fresh model.
 
     Args:
-        items: of the earlier model, numbered by `known`.
+        items: arrays of the earlier model, with the rows of `known`.
         known: the earlier catalogue.
-        initial: arrays of a fresh model, numbered by `catalog`; new items start from them.
+        initial: arrays of a fresh model, with the rows of `catalog`. New items start from them.
         catalog: the new job's catalogue.
     """
     row_of = {item_id: row for row, item_id in enumerate(known.ids)}

@@ -1,1 +1,1 @@
-"""The files that a serving process maps; the only room of tasks that serving imports besides local."""
+"""The files that a serving process maps. Besides `tasks.local`, serving imports no other package of tasks."""

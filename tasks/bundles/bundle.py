@@ -1,7 +1,7 @@
-"""A bundle: a model as the serving process reads it, in files that are mapped into memory, not read.
+"""A bundle: a model in files that the serving process maps into memory.
 
-A bundle never changes. `bundle.json` holds the SHA-256 of every file in it, and the pointer that of
-`bundle.json`, so that one comparison after another proves every byte that answers.
+A bundle never changes. `bundle.json` contains the SHA-256 of every file in it, and the pointer contains that
+of `bundle.json`, so that every byte is verified.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MANIFEST = "bundle.json"
 _MANIFEST_KEYS = frozenset({"format", "family", "facts", "golden", "files"})
 _LABEL_ARRAYS = ("item_starts", "item_labels", "label_starts", "label_items")
 _GOLDEN_K = 10
-# Another processor may add in another order; a wrong model is off by far more.
+# Another processor may add in another order. A wrong model differs by far more.
 _GOLDEN_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Which item carries which feature, both ways round, as compressed sparse rows.
+    """Maps items to labels and labels to items, as compressed sparse rows.
 
     Attributes:
         names: such as "genres:Comedy", sorted.
@@ -52,7 +52,7 @@ class Labels:
 
     @classmethod
     def of(cls, items: int, rows_of: Mapping[str, npt.NDArray[np.integer]]) -> Labels:
-        """Return the labels from label -> sorted rows that carry it."""
+        """Return the labels, given label -> sorted rows of the items that have it."""
         names = sorted(rows_of)
         lengths = [len(rows_of[name]) for name in names]
         label_items = np.concatenate([np.empty(0, np.int32), *(rows_of[name] for name in names)])
@@ -73,7 +73,7 @@ class Labels:
         return [self.names[label] for label in found.tolist()]
 
     def having_any(self, labels: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """Return (items,): whether an item carries any of these labels."""
+        """Return (items,): whether an item has any of these labels."""
         found = np.zeros(len(self.item_starts) - 1, dtype=np.bool_)
         for label in labels:
             found[self.label_items[self.label_starts[label] : self.label_starts[label + 1]]] = True
@@ -82,12 +82,12 @@ class Labels:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: a model that answers.
+    """An opened bundle, which can recommend.
 
     Attributes:
-        facts: about the model: model_name, version, round, sha256, job_id, epsilon and further ones.
+        facts: facts about the model: model_name, version, round, sha256, job_id, epsilon and others.
         recommender: the model, over mapped arrays.
-        labels: of its items.
+        labels: the labels of its items.
         search: `searchable` of each title.
     """
 
@@ -105,22 +105,20 @@ def write_bundle(
     titles: Sequence[str],
     labels: Labels,
 ) -> str:
-    """Write a bundle of this model as a whole, or nothing, and return the SHA-256 of its manifest.
+    """Write a bundle of this model atomically, and return the SHA-256 of its manifest.
 
     Raises:
-        InvalidInput: the ids are not unique, or not one for each item; the scorer has a part of a name that a
-            bundle uses itself; or the folder cannot be made.
+        InvalidInput: the ids are not unique, or not one for each item; the name of a part of the scorer is
+            reserved; or the folder cannot be created.
     """
     if len(set(item_ids)) != len(scorer):
-        raise InvalidInput(f"A bundle of {len(scorer)} items needs as many different ids.")
+        raise InvalidInput(f"A bundle of {len(scorer)} items needs one unique id for each of them.")
     golden = _golden_answers(Recommender(scorer, item_ids, titles))
     parts = scorer.parts()
     own = {name: getattr(labels, name) for name in _LABEL_ARRAYS}
     taken = sorted((own.keys() & parts.arrays) | (_MANIFEST_KEYS & parts.settings.keys()))
     if taken:
-        raise InvalidInput(
-            f"The scorer {type(scorer).__name__} has parts of names that a bundle uses itself: {taken}."
-        )
+        raise InvalidInput(f"The scorer {type(scorer).__name__} has parts with reserved names: {taken}.")
     arrays = {**parts.arrays, **own}
     with build_folder(target) as folder:
         for name, array in arrays.items():
@@ -143,9 +141,9 @@ def write_bundle(
 
 
 def searchable(title: str) -> str:
-    """Return a title as it is searched: folded, and without its year and with its article in front.
+    """Return a title for searching: folded, and also without its year and with its article in front.
 
-    Begins with a line break and holds no other, so that a search can ask for the beginning of a title.
+    The text begins with a line break and has no other, so that a search can match the beginning of a title.
     """
     return f"\n{shortened(title)} | {folded(title)}"
 
@@ -154,8 +152,8 @@ def open_bundle(folder: Path, manifest_sha256: str) -> Bundle:
     """Open the bundle in a folder: verify every byte, map its arrays, and repeat its golden answers.
 
     Raises:
-        CorruptArtifact: a file is missing or changed, an array is not of the form it must have or not finite,
-            or the model answers otherwise than it did where the bundle was written.
+        CorruptArtifact: a file is missing or changed, an array has another shape or is not finite, or the
+            model scores differently than when the bundle was written.
     """
     manifest = _manifest(folder, manifest_sha256)
     try:
@@ -182,7 +180,7 @@ def _manifest(folder: Path, promised: str) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(data)
     if manifest.get("format") != FORMAT:
         raise CorruptArtifact(
-            f"{path} is of format {manifest.get('format')}; this version serves format {FORMAT}.",
+            f"{path} has format {manifest.get('format')}, but this version serves format {FORMAT}.",
             next_step="Serve it with the version of fedrec that published it.",
         )
     return manifest
@@ -229,7 +227,7 @@ def _array(folder: Path, name: str, shape: tuple[int, ...] | None) -> npt.NDArra
     if shape is not None and array.shape != shape:
         raise CorruptArtifact(f"{folder / name}.npy has shape {array.shape}, expected {shape}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise CorruptArtifact(f"{folder / name}.npy holds values that are not finite.")
+        raise CorruptArtifact(f"{folder / name}.npy has values that are not finite.")
     return array
 
 
@@ -251,9 +249,9 @@ def _golden_answers(recommender: Recommender) -> list[dict[str, Any]]:
 
 
 def _require_golden(recommender: Recommender, golden: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Raise `CorruptArtifact` unless the recommender's best scores are those that the publisher saw.
+    """Raise `CorruptArtifact` unless the recommender's best scores equal those of the publisher.
 
-    Scores are compared, not items: of two items that score alike, another processor may prefer the other.
+    Scores are compared, not items, because another processor may order two items of equal scores differently.
     """
     for question in golden:
         now = [one.score for one in recommender.recommend(question["history"], _GOLDEN_K)]

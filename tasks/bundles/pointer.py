@@ -1,4 +1,4 @@
-"""The pointer: one small file that names the bundles to serve. It is replaced as a whole."""
+"""The pointer: one small file that names the bundles to serve. It is replaced atomically."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Target:
 
     Attributes:
         bundle: name of its folder beside the pointer.
-        manifest_sha256: what its manifest must hash to.
-        decision: what the ledger says of it: kind, decided_by, decided_at, reason, gates; empty without a
-            decision.
-        users_sha256: what the manifest of the local users beside it must hash to; empty without local users.
+        manifest_sha256: SHA-256 of its manifest.
+        decision: the ledger's decision: kind, decided_by, decided_at, reason, gates; empty if there is none.
+        users_sha256: SHA-256 of the manifest of the local users beside it; empty without local users.
     """
 
     bundle: str
@@ -35,11 +34,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Pointer:
-    """What is served.
+    """The bundles to serve.
 
     Attributes:
-        champion: answers.
-        challenger: is compared with it, or answers a share; None if there is none.
+        champion: the served version.
+        challenger: the version that is compared with it, or that answers a share of the requests; None if
+            there is none.
     """
 
     champion: Target
@@ -47,32 +47,32 @@ class Pointer:
 
 
 def serving_folder(home: Home) -> Path:
-    """Return the folder of bundles and pointer."""
+    """Return the folder of the bundles and the pointer."""
     return home.root / "serving"
 
 
 def users_folder(folder: Path, bundle: str) -> Path:
-    """Return the folder of a silo's own users that belong to a bundle."""
+    """Return the folder of a silo's users for a bundle."""
     return folder / "users" / bundle
 
 
 def pointer_path(folder: Path) -> Path:
-    """Return the pointer's file."""
+    """Return the path of the pointer."""
     return folder / "current.json"
 
 
 def nudge_path(folder: Path) -> Path:
-    """Return the file that a process touches to let the publisher look at the registry now."""
+    """Return the file that a process touches to make the publisher read the registry at once."""
     return folder / "nudge"
 
 
 def publisher_path(folder: Path) -> Path:
-    """Return the file in which the publisher says what it could not publish, and why."""
+    """Return the file to which the publisher writes its last error."""
     return folder / "publisher.json"
 
 
 def write_pointer(folder: Path, pointer: Pointer) -> None:
-    """Replace the folder's pointer; a reader sees the old or the new, never a part."""
+    """Replace the folder's pointer. A reader sees the old or the new one, never a part."""
 
     def plain(target: Target | None) -> dict[str, Any] | None:
         return None if target is None else {**vars(target), "decision": dict(target.decision)}
@@ -86,7 +86,7 @@ def write_pointer(folder: Path, pointer: Pointer) -> None:
 
 
 def read_pointer(folder: Path) -> Pointer | None:
-    """Return the folder's pointer; None if nothing was published yet.
+    """Return the folder's pointer; None if nothing has been published yet.
 
     Raises:
         CorruptArtifact: the file is not a pointer.

@@ -1,7 +1,7 @@
-"""What serving processes count, in one small file each, and the sum of these for the publisher.
+"""The counts of serving processes, in one small file each, and their sum for the publisher.
 
-Only numbers: how often a version answered, how often one of its items was chosen, and how its answers differ
-from the challenger's.
+They contain only numbers: how often a version answered, how often one of its items was chosen, and how its
+answers differ from the challenger's.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from models.promotion.live import Comparison, Hits
 from tasks.bundles.pointer import Target
 from tasks.local.atomic import write_atomically
 
-# A process that has not counted for so long ended with a version that nobody compares any more.
+# Seconds after which the file of a process is ignored: it ended with a version that is no longer compared.
 _FORGOTTEN_S = 30 * 24 * 3600.0
 
 
 @dataclass
 class Tallies:
-    """Counts of one process, or of all.
+    """The counts of one process, or of all.
 
     Attributes:
         hits: `serving_key` of a version -> its hits.
-        comparisons: `comparison_key` of a pair -> how the second one's answers differ from the first one's.
+        comparisons: `comparison_key` of a pair -> how the challenger's answers differ from the champion's.
     """
 
     hits: dict[str, Hits] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Tallies:
 
 
 def serving_key(target: Target) -> str:
-    """Return the key of a version in one term as champion; a version promoted again starts at zero."""
+    """Return the key of a version and its promotion. A version that is promoted again starts at zero."""
     return f"{target.bundle}:{str(target.decision.get('ledger_entry', ''))[:16]}"
 
 
@@ -67,7 +67,7 @@ def write_tallies(folder: Path, process: str, tallies: Tallies) -> None:
 
 
 def read_tallies(folder: Path) -> Tallies:
-    """Return the sum over all processes; a file that is not a tally counts nothing."""
+    """Return the sum over all processes. A file that is not a tally is ignored."""
     found = Tallies()
     for path in sorted(tallies_folder(folder).glob("*.json")):
         if path.stat().st_mtime < time.time() - _FORGOTTEN_S:

@@ -1,4 +1,4 @@
-"""A silo's own users as its serving process reads them: mapped arrays that never leave the silo."""
+"""A silo's users in the form that its serving process reads: mapped arrays that never leave the silo."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LocalUser:
     """One user of the silo.
 
     Attributes:
-        history: rows of the items that the user is known to have used, the oldest first.
+        history: rows of the items that the user has used, oldest first.
         vector: (dims,) float64, the trained embedding; None if the user has none.
     """
 
@@ -51,7 +51,7 @@ class LocalUsers:
     items: npt.NDArray[np.int32]
 
     def find(self, user_id: str) -> LocalUser | None:
-        """Return the user of this id, or None."""
+        """Return the user with this id, or None."""
         row = self.rows.get(user_id)
         if row is None:
             return None
@@ -61,10 +61,10 @@ class LocalUsers:
 
 
 def write_users(target: Path, users: LocalUsers) -> str:
-    """Write the users, readable by this account only, and return the SHA-256 of their manifest.
+    """Write the users, readable only by this account, and return the SHA-256 of their manifest.
 
     Raises:
-        InvalidInput: the folder cannot be made.
+        InvalidInput: the folder cannot be created.
     """
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with build_folder(target) as folder:
@@ -82,9 +82,9 @@ def open_users(folder: Path, manifest_sha256: str, shape: tuple[int, int]) -> Lo
     """Open the users in a folder, and verify every byte.
 
     Args:
-        folder: as `write_users` left it.
-        manifest_sha256: what that returned.
-        shape: (items, dims) of the model that they belong to.
+        folder: the folder that `write_users` wrote.
+        manifest_sha256: the return value of `write_users`.
+        shape: (items, dims) of their model.
 
     Raises:
         CorruptArtifact: a file is missing or changed, or does not fit the model.
@@ -92,7 +92,7 @@ def open_users(folder: Path, manifest_sha256: str, shape: tuple[int, int]) -> Lo
     try:
         data = (folder / MANIFEST).read_bytes()
         if hashlib.sha256(data).hexdigest() != manifest_sha256:
-            raise ValueError(f"{MANIFEST} is not the one that was published")
+            raise ValueError(f"{MANIFEST} differs from the one that was published")
         manifest = json.loads(data)
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, expected {FORMAT}")

@@ -1,1 +1,1 @@
-"""One client's half of a step, beside its own rows."""
+"""The client half of each step. It runs where the client's data are."""

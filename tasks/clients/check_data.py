@@ -1,4 +1,4 @@
-"""Check a client's data against the interactions contract, beside the data."""
+"""Checks a client's data against the interactions contract, where the data are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.messages.orders import ClientOrder
     persist_result=False,
 )
 def check_client(order: ClientOrder, limits: InteractionLimits) -> Checked:
-    """Return the outcome of the interactions contract for one client's data, found where the data are.
+    """Return the outcome of the interactions contract for one client's data.
 
     Raises:
         CorruptArtifact: the data are missing or changed.

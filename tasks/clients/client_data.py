@@ -1,4 +1,4 @@
-"""A client's own side: its interactions, split once, and its users' embeddings, which never leave it."""
+"""A client's private data: its interactions, split once, and its users' embeddings, which never leave it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from tasks.local.atomic import write_atomically
 from tasks.messages.orders import ClientOrder, StartingPoint
 
 _KIND = "user_state"
-# Of ratings; a fifth of the others is for validation.
+# Share of the ratings that is for the test. A fifth of the others is for validation.
 _TEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class SiloData:
-    """What a client trains and evaluates on.
+    """The data on which a client trains and evaluates.
 
     Attributes:
         user_ids: the client's users; the position of an id is its row in the client's user arrays.
         split: training, validation and test cases by user and item row.
-        training: the training part, laid out for LightFM.
-        histories: the same, laid out for families that learn from histories.
+        training: the training part as a sparse matrix, for LightFM.
+        histories: the same as histories, for the other families.
         validation_negatives, test_negatives: (cases, negatives) item rows, -1 where there are fewer.
-        ratings: in three parts of their own; None if the data have no ratings.
+        ratings: the ratings, with a split of their own; None if the data have no ratings.
     """
 
     user_ids: tuple[str, ...]
@@ -56,7 +56,7 @@ class SiloData:
 
     @property
     def rated(self) -> RatedData:
-        """The training ratings.
+        """Return the training ratings.
 
         Raises:
             InvalidInput: the data have no ratings.
@@ -65,7 +65,7 @@ class SiloData:
 
     @property
     def rating_parts(self) -> RatingParts:
-        """The ratings in three parts.
+        """Return the ratings in three parts.
 
         Raises:
             InvalidInput: the data have no ratings.
@@ -105,12 +105,12 @@ class SiloData:
 
 @dataclass(frozen=True)
 class RatingParts:
-    """A client's ratings, all with the same user rows: any rating by itself, whatever happens to others.
+    """A client's ratings in three parts, with the same user rows. Each rating is assigned independently.
 
     Attributes:
-        training: what a model may learn from.
-        validation: for choices.
-        test: for the figures that are reported.
+        training: ratings for training.
+        validation: ratings for choices.
+        test: ratings for reported metrics.
     """
 
     training: Ratings
@@ -118,16 +118,16 @@ class RatingParts:
     test: Ratings
 
 
-# A client gets an order a round; reading and splitting its file each time would cost more than its training.
-# The bound limits memory if one machine plays many clients.
+# A client gets an order in each round. Reading and splitting its file each time would take longer than its
+# training. The bound limits memory if one machine runs many clients.
 @lru_cache(maxsize=64)
 def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: int) -> SiloData:
     """Return a client's data, split for leave-one-out evaluation.
 
     Args:
         data_dir: folder of the partition.
-        digest: the partition's digest, so that other data are never mistaken for these.
-        client_id: which client.
+        digest: the partition's expected digest.
+        client_id: the client.
         seed: the job's seed.
         negatives: number of sampled negatives of a held-out case.
 
@@ -177,7 +177,7 @@ def _rating_parts(rows: ClientRows, shape: tuple[int, int], seed: int) -> Rating
     return RatingParts(part(chosen.train), part(chosen.held_out), part(last.held_out))
 
 
-# Reading catalogue and manifest again for each of many small clients would cost more than their own data.
+# With many small clients, reading catalogue and manifest for each would cost more than reading their data.
 @lru_cache(maxsize=4)
 def _opened(data_dir: str, digest: str) -> Partition:
     partition = open_partition(data_dir)
@@ -194,8 +194,8 @@ class ClientRows(NamedTuple):
     """A client's interactions.
 
     Attributes:
-        user_ids: sorted; the position of an id is its user's row.
-        users, items: (n,), rows.
+        user_ids: ids of the users, sorted; the position of an id is its user's row.
+        users, items: (n,), user and item rows.
         times: (n,), seconds since 1970; None without timestamps.
         ratings: (n,); None without ratings.
     """
@@ -208,7 +208,7 @@ class ClientRows(NamedTuple):
 
 
 def client_rows(partition: Partition, client_id: str) -> ClientRows:
-    """Return a client's interactions, in the order of their source.
+    """Return a client's interactions in the order of the source.
 
     Raises:
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
@@ -226,14 +226,14 @@ def client_rows(partition: Partition, client_id: str) -> ClientRows:
 
 
 class UserStates:
-    """A client's user embeddings, one file for each round it trained in.
+    """A client's user embeddings, one file for each round in which it trained.
 
-    A round's result counts only once the coordinator has committed it, so a client never overwrites the state
-    it started from: a round that is run again starts from the same bytes.
+    A round counts only when the coordinator has committed it. So a client never overwrites the state that it
+    started from, and a repeated round starts from the same bytes.
 
     Args:
-        silo: the client's own folder.
-        job_id: whose rounds these are.
+        silo: the client's private folder.
+        job_id: the job of these rounds.
     """
 
     def __init__(self, silo: Path, job_id: str) -> None:
@@ -246,10 +246,11 @@ class UserStates:
         """Store the state after `round_`.
 
         Args:
-            round_: of the model that the users were trained with.
-            users: their arrays.
-            user_ids: whose the rows are.
-            folded_in: the job answers its users by their histories, and trains these for the items' sake.
+            round_: round of the model with which the users were trained.
+            users: the users' arrays.
+            user_ids: the user id of each row.
+            folded_in: whether the job serves users by fold-in of their histories. It then trains these arrays
+                only to train the items.
         """
         arrays = {
             "embeddings": users.embeddings,
@@ -264,12 +265,12 @@ class UserStates:
             "sha256": _digest(arrays),
             "folded_in": folded_in,
         }
-        # Nobody but the silo's own account reads its users.
+        # Only the silo's own account may read its users.
         self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(self._file(round_), encode(arrays, facts), durable=False)
 
     def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:
-        """Return the state after `round_` and the users that its rows belong to.
+        """Return the state after `round_` and the user id of each of its rows.
 
         Raises:
             CorruptArtifact: the state is missing or damaged.
@@ -278,7 +279,7 @@ class UserStates:
         return UserArrays(**arrays), tuple(facts["user_ids"])
 
     def folded_in(self, round_: int) -> bool:
-        """Return whether the job answers its users by their histories instead of the state after `round_`.
+        """Return whether the job serves users by fold-in instead of by the state after `round_`.
 
         Raises:
             CorruptArtifact: the state is missing or damaged.
@@ -286,7 +287,7 @@ class UserStates:
         return bool(self._stored(round_)[1].get("folded_in", False))
 
     def nearest(self, round_: int) -> int | None:
-        """Return the round with a state nearest to `round_`, the later of two; None if there is no state."""
+        """Return the stored round nearest to `round_`, the later of two equally near; None without states."""
         found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
         return min(found, key=lambda each: (abs(each - round_), -each), default=None)
 
@@ -308,7 +309,7 @@ class UserStates:
             raise CorruptArtifact(f"{path} holds a {facts.get('kind')!r}, expected a {_KIND!r}.")
         if facts.get("sha256") != _digest(arrays):
             raise CorruptArtifact(
-                f"{path} is damaged: its arrays are not those that were written.",
+                f"{path} is damaged: its arrays differ from those that were written.",
                 next_step="Restore the silo's folder, or start a new job.",
             )
         return arrays, facts
@@ -318,22 +319,22 @@ class UserStates:
 
 
 def base_of(order: ClientOrder) -> GlobalModel:
-    """Return the global model that an order starts from, or looks at.
+    """Return the global model that an order trains from or evaluates.
 
     Raises:
-        CorruptArtifact: its bytes are missing, changed, or no model.
+        CorruptArtifact: its bytes are missing, changed, or not a model.
     """
     return fetch_model(order.job.exchange_url, order.base)
 
 
 def data_of(order: ClientOrder) -> SiloData:
-    """Return the data of the client that an order is for."""
+    """Return the data of the order's client."""
     job = order.job
     return load_silo(job.data_dir, job.data_digest, order.client_id, job.evaluation_seed, job.negatives)
 
 
 def users_of(order: ClientOrder, data: SiloData) -> UserArrays:
-    """Return the user arrays that an order starts from.
+    """Return the user arrays from which an order starts.
 
     Raises:
         CorruptArtifact: the state is missing or damaged.
@@ -350,15 +351,15 @@ def users_of(order: ClientOrder, data: SiloData) -> UserArrays:
 def starting_users(
     silo: Path, start: StartingPoint, user_ids: tuple[str, ...], initial: Callable[[], UserArrays]
 ) -> UserArrays:
-    """Return the user arrays that a client starts a round from.
+    """Return the user arrays from which a client starts a round.
 
-    Users that are new since the state was written start as initial users do; users that left are dropped.
+    Users that are new since the state was written get initial arrays. Users that left are dropped.
 
     Args:
-        silo: the client's own folder.
-        start: which state.
-        user_ids: whose rows the arrays shall have.
-        initial: makes the arrays of users that have not trained yet.
+        silo: the client's private folder.
+        start: the state to start from.
+        user_ids: the user id of each row of the result.
+        initial: returns the arrays of users that have not trained yet.
 
     Raises:
         CorruptArtifact: the state is missing or damaged.
@@ -381,7 +382,7 @@ def starting_users(
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    # Nobody else knows the hash of a private file, so it carries its own.
+    # No other party stores the hash of a private file, so the file contains its own.
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())

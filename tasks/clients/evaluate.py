@@ -1,4 +1,4 @@
-"""One client's evaluation on its own held-out data: sums leave the client, users' values stay."""
+"""One client's evaluation on its held-out data. Only sums leave the client, never values of single users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.messages.orders import ClientOrder
 
 @task(name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **CLIENT_TASK)
 def evaluate_client(order: ClientOrder) -> ClientEvaluation:
-    """Return the federated model's metrics on the client's validation cases, which choices may look at."""
+    """Return the federated model's metrics on the client's validation cases, which choices may use."""
     started = time.perf_counter()
     found = _federated(order, data_of(order), "validation")
     return ClientEvaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
@@ -26,14 +26,13 @@ def evaluate_client(order: ClientOrder) -> ClientEvaluation:
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
 def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
-    """Return the federated model's metrics on the client's test cases, beside a model of its data alone.
+    """Return the metrics on the client's test cases of the federated model and of a model of its data alone.
 
-    The validation cases decide which of the two the client should be offered.
+    The validation cases decide which of the two models the client is offered.
 
     Args:
         order: names the final model.
-        alone_rounds: the client trains alone as much as in this number of rounds; 0 leaves the comparison
-            out.
+        alone_rounds: number of rounds whose work the client does alone; 0 omits the comparison.
     """
     started = time.perf_counter()
     data, job = data_of(order), order.job
@@ -60,7 +59,7 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
 
 def _federated(order: ClientOrder, data: SiloData, part: Part) -> Judged:
     family = order.job.family
-    # Users of a client that never trained are known by their histories only.
+    # Users of a client that never trained have only their histories.
     by_history = family.answers_by_history or order.start.job_id is None
     users = None if by_history else users_of(order, data)
     return family.judge(base_of(order).items, users, data, part)

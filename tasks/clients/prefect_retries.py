@@ -1,4 +1,4 @@
-"""How Prefect runs a client's step, and which failures are worth another try."""
+"""How Prefect runs a client's step, and which failures it retries."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from models.errors import FedrecError
 
 
 def is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """Return whether a failed task may succeed when it runs again: not if fedrec itself refused.
+    """Return whether to retry a failed task: yes, unless it failed with an error of fedrec.
 
     Args:
-        task, task_run: as Prefect gives them; unused.
+        task, task_run: Prefect's arguments, unused.
         state: the failed state.
     """
     return not isinstance(state.result(raise_on_failure=False), FedrecError)
 
 
-# Results are references to what lies in the exchange already, so Prefect need not keep or cache them.
+# Results only refer to objects in the exchange, so Prefect need not store or cache them.
 CLIENT_TASK: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,

@@ -1,4 +1,4 @@
-"""One client's local training in one round: model down, training on the silo's data, update up."""
+"""One client's round: it fetches the model, trains on the silo's data, and stores its update."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tasks.messages.orders import ClientOrder
 
 @task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)
 def train_client(order: ClientOrder) -> Delivery:
-    """Put the client's update into the exchange and its users' embeddings into its own folder.
+    """Put the client's update into the exchange, and its users' embeddings into its private folder.
 
     Raises:
-        FedrecError: the data, the state or the training are faulty; trying again cannot help.
-        OSError: a file or the exchange could not be reached; tried again.
+        FedrecError: the data, the state or the training are faulty. This is not retried.
+        OSError: a file or the exchange could not be reached. This is retried.
     """
     folder = client_updates_folder(order.job.job_id, order.round, order.client_id)
-    # Beside the coordinator a transfer is a copy of a file, and no part of its own in the job's timings.
+    # On the coordinator's machine a transfer is a file copy, which the timings do not list separately.
     return replace(train_and_put(order, order.job.exchange, folder), transfer_s=0.0)
 
 
 def train_and_put(order: ClientOrder, exchange: Exchange, folder: str) -> Delivery:
-    """Train the client, put its update into `folder` of the exchange, and return where it lies."""
+    """Train the client, put its update into `folder` of the exchange, and return the answer."""
     started = time.perf_counter()
     base_of(order)
     fetched = time.perf_counter()

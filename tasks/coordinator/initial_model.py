@@ -24,7 +24,8 @@ class InitialModel:
 
     Attributes:
         data: the model's bytes.
-        starting_points: by client, the user embeddings made together with this model; empty for a fresh one.
+        starting_points: client id -> the user embeddings that were trained with this model. Empty for a fresh
+            model.
     """
 
     data: bytes
@@ -45,11 +46,11 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 def model_of_champion(
     home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
 ) -> InitialModel:
-    """Return the champion, carried over to this catalogue, with the user embeddings of the job that made it.
+    """Return the champion, mapped to this catalogue, with the user embeddings of the job that trained it.
 
     Raises:
         NotFound: there is no champion.
-        InvalidConfig: it is another family's, or has other dimensions than the job.
+        InvalidConfig: the champion is from another family, or its dimensions differ from the job's.
     """
     registry = open_registry(home)
     champion = load_version(registry, resolve_model_name(registry, model_name), CHAMPION)
@@ -57,14 +58,14 @@ def model_of_champion(
     if type(known) is not type(fresh):
         raise InvalidConfig(
             f"The champion, version {champion.version}, holds {type(known).__name__}, but train.family makes "
-            f"{type(fresh).__name__}: it is another family's.",
+            f"{type(fresh).__name__}, the model of another family.",
             next_step="Set train.family to the champion's, or start_from: fresh.",
             key="train.family",
         )
     if known.shape[1] != fresh.shape[1]:
         raise InvalidConfig(
             f"The champion has {known.shape[1]} dims, but train.dims is {fresh.shape[1]}.",
-            next_step="Set train.dims alike, or start_from: fresh.",
+            next_step=f"Set train.dims to {known.shape[1]}, or start_from: fresh.",
             key="train.dims",
         )
     model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)

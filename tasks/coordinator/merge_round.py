@@ -32,15 +32,15 @@ class Merged:
     """The result of a merge.
 
     Attributes:
-        model: where the next global model lies; it counts once its round is committed.
-        accepted: ids of the clients in it, sorted.
-        rejected: clients whose update was refused, and those that delivered none.
-        outcome: of the update contract.
+        model: reference of the next global model. It takes effect when its round is committed.
+        accepted: ids of the clients whose updates are in it, sorted.
+        rejected: clients whose update was refused, and clients that sent none.
+        outcome: the update contract's outcome.
         training: sums over the accepted clients.
         update_bytes: size of the accepted clients' updates.
-        drift: how far the embeddings moved, relative to their norm before.
-        client_drift: by client, how its contribution lies to the sum; empty where the updates were too many
-            or too large to be held together (see `UpdateIntake`).
+        drift: norm of the change of the embeddings, relative to their norm before.
+        client_drift: client id -> its contribution compared with the sum. Empty if the updates were too many
+            or too large to be in memory together (see `UpdateIntake`).
     """
 
     model: ArtifactRef
@@ -65,16 +65,16 @@ def merge_round(
     missing: Sequence[Rejection],
     limits: UpdateLimits,
 ) -> Merged:
-    """Put the next global model into the exchange, made of the updates that keep the contract.
+    """Merge the updates that pass the contract, and put the next global model into the exchange.
 
     Args:
-        job: where the updates lie, and how contributions were processed on the clients.
+        job: names the exchange of the updates, and the postprocessors that the clients applied.
         plan: the round's cohort and quorum.
-        rule: how to merge.
+        rule: the merge rule.
         base_ref: the model that the updates must start from.
-        deliveries: what arrived, in any order.
-        missing: clients that delivered nothing, and why.
-        limits: of the update contract.
+        deliveries: the updates that arrived, in any order.
+        missing: clients that sent no update, and why.
+        limits: the limits of the update contract.
 
     Raises:
         QuorumNotReached: too few usable updates.

@@ -1,4 +1,4 @@
-"""The updates of a round on their way into the sum: each is read, hashed and profiled once."""
+"""Reading the updates of a round: each is read, hashed and profiled once, then added to the sum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.messages.answers import Delivery
 # Within these bounds all updates of a round stay in memory until the update contract has judged them.
 HELD_CLIENTS = 100
 HELD_BYTES = 512 << 20
-# Room for the facts and metrics beside the arrays.
+# Bytes allowed for the facts and metrics of an update, besides its arrays.
 _HEADER_BYTES = 1 << 16
 _FLAGS = ("weight_ok", "shape_ok", "dtype_ok", "finite", "accumulators_nonnegative")
 
@@ -32,15 +32,15 @@ class UpdateIntake:
     contract refuses one that was added.
 
     Args:
-        exchange: where the updates lie.
-        rule: how to merge.
+        exchange: where the updates are stored.
+        rule: the merge rule.
         base: the model that the updates must start from.
-        base_ref: where it lies.
-        deliveries: what arrived, in any order.
+        base_ref: reference of that model.
+        deliveries: the updates that arrived, in any order.
 
     Attributes:
         arrived: the deliveries, by client id.
-        profiles: of the updates that could be read, one row each.
+        profiles: one row for each update that could be read.
         refused: client id -> why its update could not be read.
     """
 
@@ -69,7 +69,7 @@ class UpdateIntake:
                 self.refused[delivery.client_id] = str(error)
 
     def sum_of(self, accepted: Sequence[Delivery]) -> RunningSum[Any]:
-        """Return the sum of these deliveries' contributions, which are in the order of client ids."""
+        """Return the sum of the contributions of these deliveries, which are sorted by client id."""
         if self._sum.clients == tuple(delivery.client_id for delivery in accepted):
             return self._sum
         state = self._rule.empty(self._base)
@@ -79,13 +79,13 @@ class UpdateIntake:
         return state
 
     def held(self, accepted: Sequence[Delivery]) -> dict[str, Contribution[Any]]:
-        """Return client id -> contribution of these deliveries; empty where they are not held."""
+        """Return client id -> contribution of these deliveries; empty if they are not in memory."""
         if not self._holds:
             return {}
         return {each.client_id: self._held[each.client_id].contribution for each in accepted}
 
     def _take(self, delivery: Delivery) -> None:
-        # More than the arrays that are expected is refused before it is read.
+        # An update that is larger than the expected arrays is refused before it is read.
         if not self._may_read(delivery):
             raise InvalidInput(
                 f"The update of {delivery.client_id} has {delivery.update.size} bytes, but its arrays have "

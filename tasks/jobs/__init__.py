@@ -1,1 +1,1 @@
-"""What one job keeps on disk: journal, lease, outbox and timings."""
+"""The files of one job on disk: journal, lease, outbox and timings."""

@@ -1,8 +1,8 @@
-"""The journal of a job: what is committed, on disk, in an order that any crash leaves readable.
+"""The journal of a job: its committed rounds on disk, written so that it stays readable after any crash.
 
-A round is committed by one exclusive creation of its record, after everything it names is stored. The newest
-record is the point from which an interrupted job goes on. What follows a commit (evaluation, tracking) is
-derived from it and noted in a second file, so that it can be repeated. Only the process that holds the job's
+A round is committed by one exclusive creation of its record, after everything it names is stored. An
+interrupted job continues from the newest record. Evaluation and tracking follow the commit. They are derived
+from it and noted in a second file, so that they can be repeated. Only the process that holds the job's
 lease may write. It stops writing when it loses the lease (`tasks/jobs/lease.py`).
 """
 
@@ -36,17 +36,17 @@ _NEXT_STEP = "Restore it from a backup, or start a new job."
 
 
 def fingerprint(*parts: object) -> str:
-    """Return the SHA-256 of JSON values: equal configurations on equal data have equal fingerprints."""
+    """Return the SHA-256 of JSON values. Equal configurations on equal data have equal fingerprints."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Journal:
-    """One job's folder.
+    """The folder of one job.
 
     Attributes:
-        folder: absolute path; its name is the job's id.
-        lease: of the process that works on the job; None for a reader.
+        folder: absolute path. Its name is the job's id.
+        lease: lease of the process that works on the job; None for a reader.
     """
 
     folder: Path
@@ -59,11 +59,11 @@ class Journal:
 
     @property
     def token(self) -> int:
-        """Return the lease's token, which grows with every process that works on the job; 0 for a reader."""
+        """Return the lease's token, which increases with every holder; 0 for a reader."""
         return self.lease.token if self.lease else 0
 
     def guarded(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the job for this process while the block runs, as for everything that the journal writes.
+        """Prevent other processes from taking the job over while the block runs. Every write does the same.
 
         Raises:
             LeaseLost: another process has taken the job over.
@@ -72,7 +72,7 @@ class Journal:
 
     @functools.cached_property
     def opening(self) -> JobOpening:
-        """Return what the job was opened with; it never changes."""
+        """Return the record of the job's opening, which never changes."""
         return _read(self.folder / "job.json", JobOpening.of_json)
 
     def result(self) -> JobResult | None:
@@ -80,7 +80,7 @@ class Journal:
         return _read_if_there(self.folder / "result.json", JobResult.of_json)
 
     def conclude(self, result: JobResult) -> None:
-        """Write the job's result; one that was stopped can still go on and conclude again."""
+        """Write the job's result. A stopped job can continue later and write its result again."""
         with self.guarded():
             write_atomically(self.folder / "result.json", _json(result))
 
@@ -88,8 +88,8 @@ class Journal:
         """Commit a round.
 
         Raises:
-            JobBusy: it is committed already, so another coordinator works on this job.
-            LeaseLost: another has taken it over.
+            JobBusy: the round is already committed, so another coordinator works on this job.
+            LeaseLost: another process has taken the job over.
         """
         try:
             with self.guarded():
@@ -97,7 +97,7 @@ class Journal:
         except FileExistsError as error:
             raise JobBusy(
                 f"Round {record.round} of job {self.job_id} was committed by another coordinator.",
-                next_step="Let the other one finish; this one stops here and changes nothing.",
+                next_step="Let the other coordinator finish. This one stops and changes nothing.",
                 job_id=self.job_id,
             ) from error
 
@@ -105,7 +105,7 @@ class Journal:
         """Return the records of all committed rounds, from round 0 on.
 
         Raises:
-            CorruptArtifact: a record is damaged or missing between others.
+            CorruptArtifact: a record is damaged, or one in between is missing.
         """
         paths = sorted((self.folder / "rounds").glob("[0-9]*.json"))
         for round_, path in enumerate(paths):
@@ -119,7 +119,7 @@ class Journal:
             write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(note), durable=False)
 
     def tracked(self, round_: int) -> TrackedRound | None:
-        """Return the note of `note_tracked`; None where the round is not tracked yet."""
+        """Return the note of `note_tracked`; None if the round is not tracked yet."""
         return _read_if_there(self.folder / "tracked" / _ROUND.format(round_), TrackedRound.of_json)
 
     def note_late(self, late: LateUpdate) -> None:
@@ -129,25 +129,25 @@ class Journal:
             write_atomically(self.folder / "late" / name, _json(late), durable=False)
 
     def late(self) -> list[LateUpdate]:
-        """Return all late updates that were noted, by round and client."""
+        """Return all noted late updates, sorted by round and client."""
         return [_read(path, LateUpdate.of_json) for path in sorted((self.folder / "late").glob("*.json"))]
 
     def add_outcome(self, subject: str, contract: str, text: str) -> None:
-        """Keep the JSON of a contract's outcome, for Data Docs at the end of the job."""
+        """Store the JSON of a contract's outcome for the Data Docs at the end of the job."""
         path = self.folder / "contracts" / f"{subject}.{contract}.json"
         with self.guarded():
             write_atomically(path, text.encode(), durable=False)
 
     def outcomes(self) -> list[str]:
-        """Return all kept outcomes, in order of their subjects."""
+        """Return all stored outcomes, sorted by subject."""
         return [path.read_text() for path in sorted((self.folder / "contracts").glob("*.json"))]
 
     def starting_point(self, client_id: str, rounds: Sequence[RoundRecord]) -> StartingPoint:
-        """Return the user embeddings that go with the newest round: of the last one that accepted the client.
+        """Return the user embeddings for the newest round: those of the last round that accepted the client.
 
         Args:
-            client_id: whose.
-            rounds: records as `committed` returns them.
+            client_id: the client.
+            rounds: records as returned by `committed`.
         """
         for record in reversed(rounds):
             if client_id in record.accepted:
@@ -165,14 +165,14 @@ class Journal:
 def held(
     jobs: Path, name: str, key: str, opening: JobOpening, lease_s: float = lease.DEFAULT_S
 ) -> Iterator[Journal]:
-    """Hold the journal of an unfinished job with this key, or of a new one, for this process alone.
+    """Hold the journal of the unfinished job with this key, or of a new job, for this process alone.
 
     Args:
         jobs: the folder of all jobs.
-        name: of the configuration; the first part of the job's id.
-        key: fingerprint of configuration and data; only a job with the same key is continued.
-        opening: what a new job is opened with.
-        lease_s: seconds without a sign of life after which another process loses the job to this one.
+        name: name of the configuration, the first part of the job's id.
+        key: fingerprint of configuration and data. Only a job with the same key is continued.
+        opening: the opening of a new job.
+        lease_s: seconds without a beat after which this process may take the job over from another.
 
     Raises:
         JobBusy: another process is working on the job.
@@ -191,7 +191,7 @@ def _taken(jobs: Path, prefix: str, opening: JobOpening, lease_s: float) -> tupl
         journal = _unfinished(jobs, prefix) or _opened(jobs, prefix, opening)
     taken = lease.take(journal.folder, lease_s)
     if _is_over(journal):
-        # Its holder finished it while we waited to see whether it still lives.
+        # Its holder finished it while this process waited for a beat.
         taken.release()
         return _taken(jobs, prefix, opening, lease_s)
     return journal, taken
@@ -210,7 +210,7 @@ def _is_over(journal: Journal) -> bool:
 
 
 def _opened(jobs: Path, prefix: str, opening: JobOpening) -> Journal:
-    # Numbers go up, also where older jobs were deleted, so the newest job of a key is the last one.
+    # Numbers only increase, even if older jobs were deleted, so the newest job of a key is the last one.
     number = max((_number(journal) for journal in _journals(jobs, prefix)), default=0) + 1
     journal = Journal(jobs / f"{prefix}-{number}")
     create_exclusively(journal.folder / "job.json", _json(opening))
@@ -219,7 +219,7 @@ def _opened(jobs: Path, prefix: str, opening: JobOpening) -> Journal:
 
 def _journals(jobs: Path, prefix: str) -> list[Journal]:
     found = [Journal(path.parent) for path in jobs.glob(f"{prefix}-*/job.json")]
-    # A copy that someone made beside a job, such as `...-1-old`, is not a job.
+    # A manual copy beside a job, such as `...-1-old`, is not a job.
     return sorted((each for each in found if each.job_id.removeprefix(f"{prefix}-").isdecimal()), key=_number)
 
 

@@ -1,8 +1,8 @@
-"""Who works on a job: a lease whose token grows with every holder, so that an old one can be fenced off.
+"""The lease of a job. Its token increases with every holder, so that an old holder can be fenced off.
 
-The holder keeps a file lock, which its death releases at once, and touches that file at every beat. A holder
-that lives but does not beat was stopped, or its machine was. Then the next process may take the job over. The
-old holder may wake up in the middle of anything. Therefore it writes to the job only within `guarded`, which
+The holder keeps a file lock, which is released at once if it dies, and touches that file at every beat. A
+holder that is alive but does not beat was suspended, or its machine was. Then the next process may take the
+job over. The old holder may wake up at any point. Therefore it writes to the job only within `guarded`, which
 compares its token under a lock that a take-over needs as well (the fencing token of Kleppmann, "How to do
 distributed locking", 2016).
 
@@ -24,19 +24,19 @@ from filelock import FileLock, Timeout
 from models.errors import JobBusy, LeaseLost
 
 DEFAULT_S = 15.0
-_BEATS = 10  # in the time after which a lease without any is over
+_BEATS = 10  # number of beats within `lease_s`
 _LOOK_S = 0.05
 _DOOR_S = 5.0
 
 
 class Lease:
-    """A job's lease, held by this process until it is released, or lost to another.
+    """A job's lease, held by this process until it is released or lost to another process.
 
     Args:
         job: the job's folder.
-        token: of this holder; greater than those of all before.
-        life: the lock that tells others that this process lives.
-        lease_s: seconds without a beat after which others may take over.
+        token: token of this holder, greater than those of all earlier holders.
+        life: the lock that shows other processes that this one is alive.
+        lease_s: seconds without a beat after which other processes may take over.
     """
 
     def __init__(self, job: Path, token: int, life: FileLock, lease_s: float) -> None:
@@ -51,18 +51,18 @@ class Lease:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Keep every other process from taking the job over while the block runs.
+        """Prevent other processes from taking the job over while the block runs.
 
         Raises:
-            LeaseLost: another process has taken it over already.
+            LeaseLost: another process has already taken it over.
         """
         with self._door:
             newest = newest_token(self._job)
             if newest != self.token:
                 raise LeaseLost(
                     f"Job {self._job.name} was taken over by another process, because this one gave no sign "
-                    f"of life for {self._lease_s:g} s. What it had not committed by then is dropped.",
-                    next_step="Let the other one finish; both would have made the same model.",
+                    f"of life for {self._lease_s:g} s. Its uncommitted work is lost.",
+                    next_step="Let the other process finish. It makes the same model.",
                     job_id=self._job.name,
                     token=self.token,
                     newest=newest,
@@ -70,27 +70,27 @@ class Lease:
             yield
 
     def release(self) -> None:
-        """Set the job free at once."""
+        """Release the job at once."""
         self._over.set()
         self._beating.join()
         self._life.release()
 
     def _beat(self) -> None:
         while not self._over.wait(self._lease_s / _BEATS):
-            # Gone once another process has taken over; this one finds out when it wants to write.
+            # The file is missing after a take-over. This process notices it at its next write.
             with contextlib.suppress(FileNotFoundError):
                 os.utime(_life_of(self._job, self.token))
 
 
 def take(job: Path, lease_s: float = DEFAULT_S) -> Lease:
-    """Take a job's lease for this process; wait up to `lease_s` for a holder that lives but does not beat.
+    """Take a job's lease for this process. Wait up to `lease_s` seconds for a beat of a holder that is alive.
 
     Args:
         job: the job's folder.
-        lease_s: seconds without a beat after which a lease is over.
+        lease_s: seconds without a beat after which a lease expires.
 
     Raises:
-        JobBusy: another process holds it and beats.
+        JobBusy: another process holds the lease and beats.
     """
     _folder(job).mkdir(parents=True, exist_ok=True)
     newest = newest_token(job)
@@ -104,14 +104,14 @@ def take(job: Path, lease_s: float = DEFAULT_S) -> Lease:
             life.acquire(timeout=0)
             _life_of(job, newest).unlink(missing_ok=True)
     except Timeout as error:
-        # Stopped between the comparison of its token and the end of what it wrote: a matter of milliseconds.
+        # The old holder was suspended while it wrote, between comparing its token and the end of the write.
         raise _busy(job) from error
     return Lease(job, newest + 1, life, lease_s)
 
 
 @contextlib.contextmanager
 def left_behind(job: Path) -> Iterator[bool]:
-    """Yield whether no process holds the job's lease; none can take it while the block runs."""
+    """Yield whether no process holds the job's lease. No process can take it while the block runs."""
     try:
         with FileLock(job / ".lock").acquire(timeout=0):
             newest = newest_token(job)
@@ -121,7 +121,7 @@ def left_behind(job: Path) -> Iterator[bool]:
 
 
 def newest_token(job: Path) -> int:
-    """Return the newest holder's token; 0 where there never was one."""
+    """Return the newest holder's token; 0 if there was no holder."""
     return max((int(path.stem) for path in _folder(job).glob("[0-9]*.lock")), default=0)
 
 
@@ -153,7 +153,7 @@ def _touched(path: Path) -> int | None:
 
 def _busy(job: Path) -> JobBusy:
     return JobBusy(
-        f"Job {job.name} is being worked on by another process.",
+        f"Another process works on job {job.name}.",
         next_step="Wait for it to finish, or stop it first.",
         job_id=job.name,
     )

@@ -1,7 +1,7 @@
-"""What a job has to tell MLflow, kept in the job's folder until MLflow has it.
+"""The messages of a job to MLflow, stored in the job's folder until MLflow has received them.
 
-A transactional outbox, as the pattern is called. Training needs no MLflow: every message is put here first
-and sent from here in order (`tasks/tracking/outbox_sender.py`). While MLflow is away it waits.
+This is the transactional outbox pattern. Every message is stored here first and sent from here in order
+(`tasks/tracking/outbox_sender.py`). While MLflow is unavailable, messages wait and training continues.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ENTRY = "{:06d}.json"
 
 @dataclass(frozen=True)
 class Waiting:
-    """One message that MLflow does not have yet.
+    """One message that MLflow has not received yet.
 
     Attributes:
-        path: where it waits.
-        message: what to tell.
+        path: file of the message.
+        message: the message.
     """
 
     path: Path
@@ -32,27 +32,27 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Outbox:
-    """What waits in one folder, which need not exist yet."""
+    """The waiting messages in one folder, which need not exist yet."""
 
     folder: Path
 
     def put(self, message: OutboxMessage) -> None:
-        """Add a message behind all that wait already."""
+        """Append a message to the waiting ones."""
         number = max((int(path.stem) for path in self._paths()), default=0) + 1
         data = json.dumps(message_to_json(message), sort_keys=True).encode()
-        # Derived from what is committed: what a power cut takes is evaluated again.
+        # Not durable: a message that a power cut destroys is derived again from the committed round.
         write_atomically(self.folder / _ENTRY.format(number), data, durable=False)
 
     def waiting(self) -> list[Waiting]:
-        """Return all that waits, the oldest first.
+        """Return the waiting messages, oldest first.
 
         Raises:
-            CorruptArtifact: a message is damaged, or of a format that this version does not know.
+            CorruptArtifact: a message is damaged, or its format is unknown to this version.
         """
         return [Waiting(path, _read(path)) for path in self._paths()]
 
     def count(self) -> int:
-        """Return the number of messages that wait."""
+        """Return the number of waiting messages."""
         return len(self._paths())
 
     def _paths(self) -> list[Path]:

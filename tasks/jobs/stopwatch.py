@@ -1,4 +1,4 @@
-"""Where the wall time of a job goes."""
+"""Measures where the wall time of a job goes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Stopwatch:
     """Adds up wall seconds by activity, for one round or one job.
 
     Attributes:
-        started: on the clock of `time.perf_counter`.
-        seconds: by activity.
+        started: time of the start, on the clock of `time.perf_counter`.
+        seconds: activity -> seconds.
     """
 
     started: float = field(default_factory=time.perf_counter)
@@ -45,9 +45,9 @@ class Stopwatch:
 
 
 def busy_seconds(spans: list[tuple[float, float]]) -> float:
-    """Return the wall seconds during which at least one of the (start, end) spans was under way.
+    """Return the wall seconds during which at least one of the (start, end) spans was active.
 
-    Clients overlap; the sum of their times would exceed the wall time they took.
+    Clients overlap, so the sum of their times would exceed the wall time.
     """
     busy, until = 0.0, float("-inf")
     for start, end in sorted(spans):
@@ -58,6 +58,6 @@ def busy_seconds(spans: list[tuple[float, float]]) -> float:
 
 
 def share_of_wall_time(wall: float, *busy: float) -> tuple[float, ...]:
-    """Divide wall seconds in proportion to the thread seconds of kinds of work that ran at one time."""
+    """Divide wall seconds among activities that ran in parallel, in proportion to their thread seconds."""
     together = sum(busy)
     return tuple(wall * each / together if together else 0.0 for each in busy)

@@ -1,4 +1,4 @@
-"""The breakdown of a job's wall time, so that it can be cut."""
+"""The breakdown of a job's wall time by activity."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ACTIVITIES = (
 def timings_of(clock: Stopwatch, lightfm_s: float) -> Timings:
     """Return the wall seconds by activity, which add up to `total_s`.
 
-    Start-up counts from the start of the process: it holds the imports, the servers' start and opening the
-    job. Training is the wall time in which at least one client trained. Transfer and polling are of silos on
-    their own machines: models and updates on their way, and orders and answers waiting to be noticed. What is
-    left when all named activities are taken off is orchestration: Prefect, the journal, waiting.
+    Start-up counts from the start of the process: it includes the imports, the servers' start and opening the
+    job. Training is the wall time in which at least one client trained. Transfer and polling occur only with
+    silos on their own machines: moving models and updates, and waiting until orders and answers are noticed.
+    Orchestration is the rest: Prefect, the journal, waiting.
 
     Args:
         clock: activities measured in this process.
-        lightfm_s: CPU seconds inside LightFM, which is what a bare loop of the same calls would take.
+        lightfm_s: CPU seconds inside LightFM, the time of a bare loop of the same calls.
     """
     total = time.time() - psutil.Process().create_time()
     named = {f"{activity}_s": clock.seconds.get(activity, 0.0) for activity in _ACTIVITIES}

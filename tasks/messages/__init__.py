@@ -1,1 +1,1 @@
-"""What crosses the border between coordinator and clients, as plain values with a JSON form."""
+"""The messages between coordinator and clients, and a job's stored records, as values with a JSON form."""

@@ -1,4 +1,4 @@
-"""Clients' answers, and the JSON form in which they cross a border."""
+"""Clients' answers, and the JSON form in which silos send them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Checked:
-    """Facts about a client's data, which do not show the data.
+    """Facts about a client's data that do not reveal the data.
 
     Attributes:
-        outcome: of the interactions contract.
-        users, interactions: how many there are.
+        outcome: outcome of the interactions contract.
+        users, interactions: numbers of users and interactions.
         digest: SHA-256 of the data.
     """
 
@@ -40,12 +40,12 @@ class Delivery:
     """A client's answer to an order.
 
     Attributes:
-        client_id: of the client that answers.
-        update: where its update lies.
-        started, ended: of the work, on the clock of `time.perf_counter`.
+        client_id: the client that answers.
+        update: reference of its update in the exchange.
+        started, ended: start and end of the work, on the clock of `time.perf_counter`.
         lightfm_s: CPU seconds inside LightFM.
-        transfer_s: of that time, what a silo spent on fetching the model and putting its update.
-        egress: the head of a silo's egress ledger, with the update in it.
+        transfer_s: the part of that time in which a silo fetched the model and stored its update.
+        egress: the head of the silo's egress ledger after the update was recorded.
     """
 
     client_id: str
@@ -62,14 +62,15 @@ class ClientEvaluation:
     """A client's sums over its held-out cases.
 
     Attributes:
-        client_id: whose.
-        metrics: of the federated model.
-        alone: of a model trained on this client's data only; empty where it was not ordered.
-        benefit: sums of the paired differences in what a case is worth (see `Judged`), federated minus alone;
-            empty likewise.
-        choice: the same over the validation cases, by which one of the two is offered; empty likewise.
-        started, ended: of the work, on the clock of `time.perf_counter`.
-        alone_s: seconds that training and evaluating alone took.
+        client_id: the client.
+        metrics: metrics of the federated model.
+        alone: metrics of a model trained on this client's data only; empty if this was not requested.
+        benefit: sums of the paired differences in the worth of a case (see `Judged`), federated minus alone;
+            empty if this was not requested.
+        choice: the same over the validation cases, which decide which of the two models is offered; empty if
+            this was not requested.
+        started, ended: start and end of the work, on the clock of `time.perf_counter`.
+        alone_s: seconds of training and evaluating alone.
     """
 
     client_id: str
@@ -86,7 +87,7 @@ Answer = Checked | Delivery | ClientEvaluation
 
 
 def answer_as_json(answer: Answer) -> JsonObject:
-    """Return a client's answer as JSON values, with durations instead of one machine's clock."""
+    """Return a client's answer as JSON values. Durations replace the times of the client's clock."""
     if isinstance(answer, Checked):
         return {
             "outcome": answer.outcome.to_json(),
@@ -115,10 +116,10 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
     """Return the answer that `answer_as_json` wrote.
 
     Args:
-        step: what was ordered.
-        client_id: of the client that answers.
+        step: the step that was ordered.
+        client_id: the client that answers.
         body: the JSON values, whose signature was verified.
-        received: when it was received, on the clock of `time.perf_counter`; the work is taken to end then.
+        received: time of receipt, on the clock of `time.perf_counter`. The work is assumed to end then.
 
     Raises:
         InvalidInput: the values are not such an answer.
@@ -143,5 +144,5 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
         return ClientEvaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(
-            f"The answer of {client_id!r} to {step!r} lacks a part or has one of a wrong form: {error}."
+            f"The answer of {client_id!r} to {step!r} has a missing or malformed part: {error}."
         ) from error

@@ -1,4 +1,4 @@
-"""What a job was opened with."""
+"""The record of a job's opening."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tasks.messages.record import Record
 
 @dataclass(frozen=True)
 class EarlierState:
-    """Where a client's user embeddings of an earlier job come from.
+    """The source of a client's user embeddings in an earlier job.
 
     Attributes:
-        job_id: of the job that made them.
-        round: the last one of that job in which the client was accepted.
+        job_id: the earlier job.
+        round: the last round of that job in which the client was accepted.
     """
 
     job_id: str
@@ -26,15 +26,15 @@ class EarlierState:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOpening(Record):
-    """What a job was opened with; never changes.
+    """The inputs of a job, fixed when it is opened.
 
     Attributes:
         config: the training configuration as JSON values.
-        data_digest: what it trains on.
+        data_digest: digest of the training data.
         git_revision: the checkout's commit.
-        opened_at: when, as ISO 8601 in UTC.
-        starting_points: by client, the user embeddings that belong to the model it starts from; empty for a
-            fresh one.
+        opened_at: time of the opening, as ISO 8601 in UTC.
+        starting_points: client id -> the user embeddings that belong to the model the job starts from. Empty
+            for a fresh model.
     """
 
     config: Mapping[str, JsonValue]
@@ -45,29 +45,29 @@ class JobOpening(Record):
 
     @property
     def name(self) -> str:
-        """Return the configuration's name, which is the experiment's in MLflow."""
+        """Return the configuration's name, which is also the name of the MLflow experiment."""
         return self._text("name")
 
     @property
     def model_name(self) -> str:
-        """Return the registered model that rounds become versions of."""
+        """Return the name of the registered model of which rounds become versions."""
         return self._text("model_name")
 
     @property
     def family(self) -> str:
-        """Return which family of models the job trains."""
+        """Return the name of the family that the job trains."""
         return self._text("train", "family")
 
     @property
     def exchange_url(self) -> str | None:
-        """Return where models and updates travel; None for the exchange of the coordinator's home."""
+        """Return the URL of the exchange; None for the exchange in the coordinator's home."""
         url = self._setting("runner", "exchange")
         return None if url is None else str(url)
 
     def _text(self, *keys: str) -> str:
         value = self._setting(*keys)
         if not isinstance(value, str):
-            raise CorruptArtifact(f"The configuration of a job has a wrong {'.'.join(keys)!r}: {value!r}.")
+            raise CorruptArtifact(f"The configuration of a job has an invalid {'.'.join(keys)!r}: {value!r}.")
         return value
 
     def _setting(self, *keys: str) -> JsonValue:

@@ -1,4 +1,4 @@
-"""What came of a job: the one record that the report, MLflow, the terminal and programs read."""
+"""The result of a job: the one record that the report, MLflow, the terminal and programs read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a job was trained on.
+    """Facts about a job's training data.
 
     Attributes:
-        digest: of the data.
-        clients, users, items, interactions: how many there are.
+        digest: digest of the data.
+        clients, users, items, interactions: their numbers.
     """
 
     digest: str
@@ -36,18 +36,18 @@ class DataFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundResult:
-    """What came of one round.
+    """The result of one round.
 
     Attributes:
-        round: which.
-        version: in the registry; None before MLflow gave one.
-        accepted, rejected: clients whose updates are in the model, and those whose are not.
+        round: number of the round.
+        version: version number in the registry; None until MLflow has assigned one.
+        accepted, rejected: clients whose updates are in the model, and clients without one in it.
         metrics: single numbers by name, such as "validation/ndcg@10".
-        model_sha256: of its model.
+        model_sha256: SHA-256 of the round's model.
         seconds: wall seconds by activity, and their "total".
-        drift: how far the embeddings moved, relative to their norm before.
-        client_drift: by client, how its update lies to the sum of all.
-        update_bytes: what came up from the accepted clients.
+        drift: norm of the change of the embeddings, relative to their norm before.
+        client_drift: client id -> its update compared with the sum of all.
+        update_bytes: total size of the accepted updates.
     """
 
     round: int
@@ -62,7 +62,7 @@ class RoundResult:
     update_bytes: int
 
     def with_note(self, note: TrackedRound | None) -> RoundResult:
-        """Return the round with the version and the times that its note knows by now."""
+        """Return the round with the version and the times from its note, if there is one."""
         if note is None:
             return replace(self, version=None, seconds={})
         return replace(self, version=note.version, seconds=note.seconds)
@@ -70,12 +70,12 @@ class RoundResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FinalMetrics:
-    """Metrics on the test cases, by name; None for a side that was not computed.
+    """Metrics on the test cases by name, for each kind of training; None if one was not computed.
 
     Attributes:
-        federated: of the federated model.
-        centralised: of a model trained on the pooled data.
-        silo_only: of models trained on each client's data only.
+        federated: metrics of the federated model.
+        centralised: metrics of a model trained on the pooled data.
+        silo_only: metrics of models trained on each client's data only.
     """
 
     federated: Values | None = None
@@ -83,23 +83,22 @@ class FinalMetrics:
     silo_only: Values | None = None
 
     def sides(self) -> dict[str, Values | None]:
-        """Return the metrics by side."""
+        """Return the metrics by kind of training."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientResult:
-    """What one client has of the job.
+    """One client's result of the job.
 
     Attributes:
-        client_id: who.
-        users, interactions: how many it trained with.
+        client_id: the client.
+        users, interactions: numbers of users and interactions in its training.
         cases: number of its test cases.
-        federated, silo_only: metrics on them by name; None where not computed.
-        benefit, benefit_se: mean of what joining gave a test case, and its standard error; None where
-            unknown.
+        federated, silo_only: metrics on them by name; None if not computed.
+        benefit, benefit_se: mean benefit of joining per test case, and its standard error; None if unknown.
         validation_benefit, validation_benefit_se: the same over its validation cases.
-        offer: "global", or "local" where the client's own model is clearly better on validation.
+        offer: "global", or "local" if the client's own model is clearly better on validation.
     """
 
     client_id: str
@@ -120,9 +119,9 @@ class ContractSummary:
     """One check of a contract.
 
     Attributes:
-        contract: which contract.
+        contract: name of the contract.
         subject: a client id, or `round-7`.
-        passed: whether it held.
+        passed: whether the data passed.
         summary: one line for people.
     """
 
@@ -138,7 +137,8 @@ class Timings:
 
     Attributes:
         lightfm_s: CPU seconds inside LightFM.
-        overhead_ratio: total without start-up and baselines over lightfm_s; None where nothing was trained.
+        overhead_ratio: the total without start-up and baselines, divided by lightfm_s; None if nothing was
+            trained.
     """
 
     total_s: float
@@ -157,28 +157,28 @@ class Timings:
     overhead_ratio: float | None = None
 
     def by_name(self) -> dict[str, float]:
-        """Return what is known, by name."""
+        """Return the known values by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult(Record):
-    """What came of a job, as it stands in `result.json`.
+    """The result of a job, as stored in `result.json`.
 
     Attributes:
-        job_id, flow_run_id: the job, and Prefect's flow run that concluded it.
-        run_id: of MLflow; None where MLflow was away since the job was opened.
-        model_name, model_sha256: the registered model, and the newest committed one's digest.
+        job_id, flow_run_id: the job, and the Prefect flow run that concluded it.
+        run_id: the MLflow run; None if MLflow has been unavailable since the job was opened.
+        model_name, model_sha256: the registered model, and the digest of the newest committed model.
         report: the folder of the report.
         seed: the job's seed.
-        status: "stopped" for a job that can go on.
+        status: "finished", or "stopped" for a job that can continue.
         stop_reason: why it stopped; None for a finished job.
         config: the training configuration as JSON values.
-        data: what it was trained on.
-        rounds: from round 1 on.
+        data: facts about the training data.
+        rounds: the rounds, from round 1 on.
         late: updates that came after their rounds.
         final: metrics on the test cases.
-        clients: what each client has of it.
+        clients: the result of each client.
         contracts: every check of a contract.
         timings: where the wall time went.
     """

@@ -1,4 +1,4 @@
-"""Numbers of JSON from somebody else, which Python would take too generously."""
+"""Strict checks of JSON numbers from other parties, because Python's conversions accept too much."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def number(value: Any) -> float:
     Raises:
         TypeError: the value is not a number.
     """
-    # float() alone would take the text "nan".
+    # float() alone would accept the text "nan".
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return float(value)
 
 
@@ -24,5 +24,5 @@ def count(value: Any) -> int:
         TypeError: the value is not such an integer.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r} is no count")
+        raise TypeError(f"{value!r} is not an integer of at least 0")
     return value

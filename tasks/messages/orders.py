@@ -16,16 +16,16 @@ class JobContext:
     """The part of an order that is the same for all clients of a job.
 
     Attributes:
-        job_id: which job.
+        job_id: the job.
         seed: the job's seed, for training.
-        spec: how to train.
-        exchange_url: where models come from and updates go to.
+        spec: the family's settings.
+        exchange_url: the exchange of models and updates.
         data_dir, data_digest: the partition that holds the client's data.
         silos_dir: parent of the clients' private folders.
-        evaluation_seed, negatives: of the held-out cases' sampled negatives; the same in all jobs on the same
-            data, so that their figures can be compared.
+        evaluation_seed, negatives: seed and number of the sampled negatives of a held-out case. They are the
+            same in all jobs on the same data, so that their metrics can be compared.
         cohort: number of clients that each round selects.
-        postprocessors: what happens to contributions, in the order of the clients.
+        postprocessors: the postprocessors, in the order in which clients apply them.
     """
 
     job_id: str
@@ -47,7 +47,7 @@ class JobContext:
 
     @property
     def exchange(self) -> Exchange:
-        """Return the exchange that models and updates travel through."""
+        """Return the exchange of models and updates."""
         return Exchange(self.exchange_url)
 
 
@@ -56,11 +56,11 @@ class StartingPoint:
     """The user embeddings that a client starts from.
 
     Attributes:
-        job_id: the job that made them; None for a client that never trained, whose users start at random.
+        job_id: the job that trained them; None for a client that never trained, whose users start at random.
         round: the last round of that job in which the client was accepted.
-        exact: whether no other round will do. A job goes on from exactly the state it committed; one that
-            starts from an earlier job's model takes what is left of that job, because a client keeps the
-            newest states only.
+        exact: whether the state must be of this round. A job continues from exactly the state it committed. A
+            job that starts from an earlier job's model uses the nearest state left of that job, because a
+            client keeps only the newest states.
     """
 
     job_id: str | None
@@ -70,14 +70,14 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class ClientOrder:
-    """One client's part of one round.
+    """An order to one client in one round.
 
     Attributes:
-        job: the same for all clients.
-        client_id: whose order it is.
-        round: of the model that the round makes (training) or has made (evaluation).
+        job: the part that is the same for all clients.
+        client_id: the client.
+        round: number of the model to train, or to evaluate.
         base: the global model to start from, or to evaluate.
-        start: the user embeddings to go with it.
+        start: the user embeddings that belong to the base model.
     """
 
     job: JobContext

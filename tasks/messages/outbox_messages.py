@@ -1,4 +1,4 @@
-"""What a job has to tell MLflow, one type for each kind of message, and the JSON form in which it waits."""
+"""The messages from a job to MLflow, one type for each kind, and the JSON form in which they wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.messages.record import JsonObject, Record
 from tasks.messages.round_record import EvaluatedRound, TrackedRound
 
 # What a user can do about a message that cannot be read.
-NEXT_STEP = "Remove the file: what it says is then missing in MLflow and stays in the job's journal."
+NEXT_STEP = "Remove the file. Its content is then missing in MLflow, but stays in the job's journal."
 
 Table = Sequence[Mapping[str, JsonValue]]
 
@@ -34,10 +34,10 @@ class OpeningMessage(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class LineageMessage(Record):
-    """The data that a job trains on were checked.
+    """The training data of a job were checked.
 
     Attributes:
-        data: client id -> (SHA-256 of its data, where they lie).
+        data: client id -> (SHA-256 of its data, their location).
     """
 
     kind: ClassVar[str] = "lineage"
@@ -50,9 +50,9 @@ class RoundMessage(Record):
     """A round was committed.
 
     Attributes:
-        record: of the round, with its evaluation.
+        record: the round's record, with its evaluation.
         metrics: single numbers for MLflow's charts.
-        note: what the journal keeps of the round once MLflow has it.
+        note: the journal's note about the round, written when MLflow has it.
     """
 
     kind: ClassVar[str] = "round"
@@ -64,11 +64,11 @@ class RoundMessage(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class BreachMessage(Record):
-    """A contract failed a round.
+    """A contract was broken, and its round failed.
 
     Attributes:
-        round: which.
-        subject: what was held against the contract.
+        round: number of the round.
+        subject: the subject that broke the contract.
         text: the contract's outcome as JSON.
     """
 

@@ -1,4 +1,4 @@
-"""Records: frozen dataclasses with a JSON form, read back only where every part is there and of its type."""
+"""Records: frozen dataclasses with a JSON form that is read back strictly, with every part and its type."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _OTHER_VERSION = "Use the version of fedrec that wrote it."
 class Record:
     """A value that is stored as one JSON object with a format number.
 
-    A part that came with a later version has a default. Where that default is None, the JSON leaves the part
-    out while it is None, so that an older record keeps its bytes.
+    A part that a later version added has a default. If that default is None, the JSON leaves out the part
+    while it is None, so that the bytes of an older record stay the same.
 
     Attributes:
-        format: of the JSON.
+        format: format number of the JSON.
     """
 
     format: Literal[1] = 1
-    # Whether records were written before they had a format number.
+    # Whether there are older records without a format number.
     was_without_format: ClassVar[bool] = True
 
     def to_json(self) -> JsonObject:
@@ -51,7 +51,7 @@ class Record:
         Args:
             value: the JSON values.
             origin: the file or version that holds them, for the error.
-            next_step: what the reader of the error can do.
+            next_step: the next step in errors.
 
         Raises:
             CorruptArtifact: the format is unknown, or a part is missing or has another type.
@@ -61,7 +61,7 @@ class Record:
         if not cls.was_without_format and "format" not in value:
             raise CorruptArtifact(f"{origin} lacks 'format'.", next_step=next_step)
         try:
-            # From text, because only there lists stand for tuples while every other type is held strictly.
+            # From text, because only then strict validation accepts lists as tuples.
             read: Self = _adapter(cls).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             other_version = any(each["loc"][-1:] == ("format",) for each in error.errors())
@@ -94,11 +94,11 @@ def as_json_object(value: DataclassInstance) -> JsonObject:
 
 
 def _text(value: str) -> str:
-    """Return the text with "?" for half a surrogate pair: a silo may send one, and readers refuse it."""
+    """Return the text with "?" for each lone surrogate, which a silo may send and JSON readers refuse."""
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
-# Building an adapter takes milliseconds, so that each is built once.
+# Building an adapter takes milliseconds, so each is built once.
 _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {}
 
 
@@ -109,7 +109,7 @@ def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
 
 
 def _faults(error: ValidationError) -> str:
-    """Return what is wrong, in words that go on after the record's name."""
+    """Return the faults as a predicate that follows the record's name."""
     found = [
         _fault(".".join(str(part) for part in each["loc"]), each["type"], each["msg"], each["input"])
         for each in error.errors(include_url=False)
@@ -125,4 +125,4 @@ def _fault(part: str, kind: str, message: str, given: object) -> str:
         return f"lacks {part!r}"
     if part.rpartition(".")[2] == "format":
         return f"has {part} {given!r}, which this version of fedrec does not know"
-    return f"has a wrong {part!r}: {message.lower()}, got {str(given)[:80]!r}"
+    return f"has an invalid {part!r}: {message.lower()}, got {str(given)[:80]!r}"

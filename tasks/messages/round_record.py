@@ -1,4 +1,4 @@
-"""The record of a committed round, and what stands beside it once the round was evaluated and tracked."""
+"""The record of a committed round, and the records of its evaluation and tracking."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ContractResult = Literal["passed", "breached"]
 
 @dataclass(frozen=True)
 class Privacy:
-    """What a round guarantees to each of its users.
+    """The privacy guarantee of a round to each of its users.
 
     Attributes:
-        epsilon: of differential privacy.
+        epsilon: the epsilon of differential privacy.
     """
 
     epsilon: float | None
@@ -33,24 +33,24 @@ class Privacy:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord(Record):
-    """What a committed round is: its model, what made it, and what was found on the way.
+    """A committed round: its model, the inputs of that model, and the facts found on the way.
 
     Attributes:
-        job_id, round: which round. Round 0 is the model that a job starts from.
-        model_path, model_sha256, model_bytes: where its model lies in the exchange.
-        base_sha256: of the model that it started from; None in round 0.
-        catalog_digest, data_digest: which catalogue numbers the model's rows, and what it was trained on.
-        accepted: ids of the clients in the model, sorted.
-        rejected: clients that it went on without, and why.
-        contracts: what each contract said.
+        job_id, round: the job and the round. Round 0 is the model that a job starts from.
+        model_path, model_sha256, model_bytes: path, digest and size of the model in the exchange.
+        base_sha256: SHA-256 of the model that the round started from; None in round 0.
+        catalog_digest, data_digest: digests of the model's item catalogue and of the training data.
+        accepted: ids of the clients whose updates are in the model, sorted.
+        rejected: clients whose updates are not in the model, and why.
+        contracts: the outcome of each contract.
         training: sums over the accepted clients.
-        lease: token of the process that committed it.
-        committed_at: when, as ISO 8601 in UTC.
-        update_bytes: what came up from the accepted clients; None in round 0.
-        drift: how far the embeddings moved, relative to their norm before; None in round 0.
-        client_drift: by client, how its update lies to the sum of all; None in round 0.
-        egress: by silo, the head of its egress ledger as it signed it with its update; None in round 0.
-        privacy: what the round guarantees to each of its users; None where it guarantees nothing.
+        lease: lease token of the process that committed the round.
+        committed_at: time of the commit, as ISO 8601 in UTC.
+        update_bytes: total size of the accepted updates; None in round 0.
+        drift: norm of the change of the embeddings, relative to their norm before; None in round 0.
+        client_drift: client id -> its update compared with the sum of all; None in round 0.
+        egress: silo -> the head of its egress ledger, which it signed with its update; None in round 0.
+        privacy: the privacy guarantee to each of its users; None if there is none.
     """
 
     was_without_format: ClassVar[bool] = False
@@ -77,14 +77,14 @@ class RoundRecord(Record):
 
     @property
     def model(self) -> ArtifactRef:
-        """Return where the round's model lies."""
+        """Return the reference of the round's model."""
         return ArtifactRef(self.model_path, self.model_sha256, self.model_bytes)
 
     def with_evaluation(self, evaluation: RoundEvaluation | None) -> EvaluatedRound:
-        """Return the record as it is tracked.
+        """Return the record with its evaluation, as MLflow stores it.
 
         Args:
-            evaluation: of the round's model; None where no evaluation was due.
+            evaluation: evaluation of the round's model; None if none was due.
         """
         parts = {each.name: getattr(self, each.name) for each in fields(RoundRecord)}
         return EvaluatedRound(**parts, evaluation=evaluation)
@@ -92,28 +92,28 @@ class RoundRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedRound(RoundRecord):
-    """A round's record as MLflow and the registry hold it (`round.json`).
+    """A round's record in MLflow and the registry (`round.json`).
 
     Attributes:
-        evaluation: on the validation cases; None where no evaluation was due.
+        evaluation: evaluation on the validation cases; None if none was due.
     """
 
     evaluation: RoundEvaluation | None
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of the record's content, which the registry promises."""
+        """Return the SHA-256 of the record's content, which is also a tag in the registry."""
         return record_digest(self.to_json())
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRound(Record):
-    """What followed a round's commit.
+    """The tracking and evaluation of a committed round.
 
     Attributes:
-        version: in the registry; None before MLflow gave one.
+        version: version number in the registry; None until MLflow has assigned one.
         metrics: single numbers by name, such as "validation/ndcg@10".
-        evaluation: on the validation cases; None where no evaluation was due.
+        evaluation: evaluation on the validation cases; None if none was due.
         seconds: wall seconds by activity, and their "total".
     """
 
@@ -124,15 +124,15 @@ class TrackedRound(Record):
 
     @classmethod
     def of_json(cls, value: object, origin: str, next_step: str = "") -> TrackedRound:
-        """Return the note that `to_json` wrote, or the empty one that older jobs wrote of round 0."""
+        """Return the note that `to_json` wrote, or the empty note that older jobs wrote about round 0."""
         return START_TRACKED if value == {} else super().of_json(value, origin, next_step)
 
 
-# Round 0 was trained by nobody: its note says that MLflow has the job's opening.
+# No client trained round 0. Its note says that MLflow has the job's opening.
 START_TRACKED = TrackedRound(version=None, metrics={}, evaluation=None, seconds={})
 
 
 def record_digest(value: Mapping[str, object]) -> str:
-    """Return the SHA-256 of a record's JSON values, whatever their layout in a file."""
+    """Return the SHA-256 of a record's JSON values, independent of their layout in a file."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

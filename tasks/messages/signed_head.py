@@ -12,10 +12,10 @@ from tasks.messages.record import JsonObject
 
 @dataclass(frozen=True)
 class SignedHead:
-    """A head of a silo's egress ledger, and the signed answer that carried it.
+    """A head of a silo's egress ledger, and the signed answer that contained it.
 
     Attributes:
-        head: of the ledger just before that answer left.
+        head: head of the ledger just before that answer left the silo.
         answer: SHA-256 of the answer.
     """
 
@@ -31,7 +31,7 @@ class SignedHead:
         """Return the signed head that `as_json` wrote.
 
         Raises:
-            InvalidInput: the value is something else.
+            InvalidInput: the value is not a signed head.
         """
         head = {name: inner for name, inner in value.items() if name != "answer"}
         return cls(Head.of_json(head), str(value.get("answer")))

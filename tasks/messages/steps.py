@@ -1,4 +1,4 @@
-"""The steps that a client can do, and the JSON form of an order for one."""
+"""The steps that a client can perform, and the JSON form of an order for a step."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Step = Literal["check", "train", "evaluate", "compare"]
 
 @dataclass(frozen=True)
 class StepOrder:
-    """An order to one client to do one step.
+    """An order to one client to perform one step.
 
     Attributes:
-        step: what to do.
-        order: on which round and model.
-        arguments: what the step takes besides, as JSON values: `limits` and `items`, the reference of the
-            job's catalogue (check), or `alone_rounds` (compare); for a silo that answered before also
-            `witnessed`, what it signed of its egress ledger last.
+        step: the step.
+        order: the client, the round and the model.
+        arguments: further arguments of the step, as JSON values: `limits` and `items`, the reference of the
+            job's catalogue (check), or `alone_rounds` (compare). For a silo that has answered before, they
+            include `witnessed`, the newest head of its egress ledger that it signed.
     """
 
     step: Step
@@ -55,12 +55,12 @@ class StepOrder:
             job = order["job"]
             if value["step"] not in get_args(Step):
                 raise InvalidInput(
-                    f"A silo was asked for {value['step']!r}, expected one of {get_args(Step)}."
+                    f"A silo's order has the step {value['step']!r}, expected one of {get_args(Step)}."
                 )
             earlier = order["start"]["job_id"]
             for job_id in (job["job_id"], *(() if earlier is None else (earlier,))):
                 if not JOB_ID.fullmatch(job_id):
-                    raise InvalidInput(f"{job_id!r} is not a job's id; a silo names folders by it.")
+                    raise InvalidInput(f"{job_id!r} is not a job id. A silo names folders by job ids.")
             count(order["round"])
             count(job["cohort"])
             postprocessors = tuple(postprocessor_of(each) for each in job["postprocessors"])
@@ -77,7 +77,7 @@ class StepOrder:
                 arguments=dict(value["arguments"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(f"A silo's order lacks a part or has an unknown one: {error}.") from error
+            raise InvalidInput(f"A silo's order has a missing or unknown part: {error}.") from error
 
     @property
     def limits(self) -> InteractionLimits:
@@ -86,9 +86,9 @@ class StepOrder:
 
     @property
     def witnessed(self) -> SignedHead | None:
-        """Return the newest head that the silo signed, or None if the coordinator knows none.
+        """Return the newest head that the silo signed, or None if the coordinator has none.
 
         Raises:
-            InvalidInput: what was given is something else.
+            InvalidInput: the argument is not a signed head.
         """
         return SignedHead.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None

@@ -1,1 +1,1 @@
-"""The only code that holds the rows of several clients at once."""
+"""The only code that has the data of several clients in memory at once."""

@@ -1,4 +1,4 @@
-"""The data of several clients in one place, where pooling is allowed."""
+"""The data of several clients in one place, if pooling is allowed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tasks.clients.client_data import SiloData
 
 @dataclass(frozen=True)
 class PooledSilos:
-    """All users' training data, the users of one client below those of the one before.
+    """The training data of all users, with the clients' user rows one after the other.
 
     Attributes:
         silos: the clients.
-        training, histories: of all users, in the two forms that families read.
+        training, histories: the data of all users, in the two forms that families read.
     """
 
     silos: tuple[SiloData, ...]
@@ -34,7 +34,7 @@ class PooledSilos:
 
     @classmethod
     def of(cls, silos: Sequence[SiloData]) -> PooledSilos:
-        """Return these clients' data together."""
+        """Return the pooled data of these clients."""
         rows = _first_rows(silos)
         users = np.concatenate(
             [silo.split.train_users + first for silo, first in zip(silos, rows, strict=False)]
@@ -46,7 +46,7 @@ class PooledSilos:
 
     @property
     def rated(self) -> RatedData:
-        """The training ratings of all users.
+        """Return the training ratings of all users.
 
         Raises:
             InvalidInput: a client has no ratings.
@@ -66,13 +66,13 @@ class PooledSilos:
     def judged(
         self, family: Family, items: ItemModel, users: UserArrays | None, part: Part
     ) -> dict[str, Metric]:
-        """Return the sums over all clients' held-out cases of what a model of the pooled data is worth.
+        """Return the metrics of a model of the pooled data, as sums over all clients' held-out cases.
 
         Args:
-            family: the model's.
+            family: the model's family.
             items: the model.
-            users: of all clients, where the family keeps users.
-            part: which cases.
+            users: the users of all clients; None if the family keeps no users.
+            part: validation or test cases.
         """
         bounds = pairwise(_first_rows(self.silos))
         return total(
@@ -82,5 +82,5 @@ class PooledSilos:
 
 
 def _first_rows(silos: Sequence[SiloData]) -> list[int]:
-    """Return the pooled row of each client's first user, and after them the number of all users."""
+    """Return the pooled row of each client's first user, followed by the number of all users."""
     return [0, *np.cumsum([len(silo.user_ids) for silo in silos]).tolist()]

@@ -1,4 +1,4 @@
-"""The pooled baseline: the same family on all clients' data together, where pooling is allowed."""
+"""The pooled baseline: the same family, trained on the data of all clients, if pooling is allowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.pooling.pooled_data import PooledSilos
 
 @dataclass(frozen=True)
 class Pooled:
-    """Test metrics of pooled training, and the seconds it took."""
+    """Test metrics of pooled training, and its seconds."""
 
     metrics: dict[str, Metric]
     seconds: float
@@ -30,8 +30,8 @@ def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int)
 
     Args:
         job: data, seed and training parameters.
-        client_ids: whose data are pooled.
-        rounds: of the federation; pooled training does as much work.
+        client_ids: the clients to pool.
+        rounds: number of rounds of the federation. Pooled training does the same amount of work.
     """
     started = time.perf_counter()
     silos = [

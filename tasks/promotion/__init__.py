@@ -1,1 +1,1 @@
-"""Promotion: evidence in, aliases and ledger entries out."""
+"""Promotion: collects the evidence, moves the aliases, and writes the decision ledger."""

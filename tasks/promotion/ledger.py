@@ -1,9 +1,9 @@
-"""The decision ledger: a file of chained lines that is only ever appended to, mirrored in the registry.
+"""The decision ledger: an append-only file of chained lines, mirrored in the registry.
 
-Each line is one entry of `models.ledger.chain`. The hash of a model's last entry also stands as a tag of
-the registered model, because a chain alone cannot tell that its tail was cut off. So the ledger is
-tamper-evident against somebody who can write to one of the two places. It does not protect against somebody
-who can write to both.
+Each line is one entry of `models.ledger.chain`. The hash of a model's last entry is also a tag of the
+registered model, because a chain alone does not show that its tail was cut off. So the ledger reveals
+tampering by anyone who can write to one of the two places. It does not protect against someone who can write
+to both.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ _LOCK_TIMEOUT_S = 30.0
 
 
 def locked(home: Home, timeout_s: float = _LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
-    """Keep every other process from deciding about champions while the block runs.
+    """Prevent other processes from promoting or rolling back while the block runs.
 
     Raises:
-        JobBusy: another process kept the lock for longer than the timeout.
+        JobBusy: another process held the lock for longer than `timeout_s` seconds.
     """
     return _file(home).locked(timeout_s)
 
 
 def read(home: Home) -> LedgerFile:
-    """Return the ledger's entries; none where there is no file yet.
+    """Return the ledger's entries. A missing file has no entries.
 
     Raises:
-        LedgerTampered: a whole line is not an entry.
+        LedgerTampered: a complete line is not an entry.
     """
     return _file(home).read()
 
 
 def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
     """Return the ledger's entries after every check that `verify` makes."""
-    # The registry is read first: a command that appends meanwhile then only makes the file longer.
+    # The registry is read first: a command that appends in the meantime then only makes the file longer.
     mirrored = heads(client)
     found = read(home)
     verify(found.entries, mirrored)
@@ -54,14 +54,14 @@ def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
 
 
 def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
-    """Raise `LedgerTampered` unless the chain holds, decisions made all champions, and no tail is missing.
+    """Raise `LedgerTampered` unless the chain is intact and complete, and every champion has a decision.
 
     Args:
         entries: the whole ledger.
-        mirrored: model -> its last entry as the registry remembers it, "seq:hash".
+        mirrored: model name -> its last entry according to the registry, "seq:hash".
 
     Raises:
-        LedgerTampered: names the first entry that does not hold or is missing.
+        LedgerTampered: an entry is invalid or missing. The message names the first one.
     """
     chain.verify(entries, ledger=LEDGER)
     for model_name in sorted({entry.body["model_name"] for entry in entries}):
@@ -80,7 +80,7 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
 
 
 def heads(client: MlflowClient) -> dict[str, str]:
-    """Return by model its last ledger entry as the registry remembers it, "seq:hash"."""
+    """Return model name -> its last ledger entry according to the registry, "seq:hash"."""
     return {
         model.name: model.tags[HEAD_TAG]
         for model in client.search_registered_models()
@@ -89,10 +89,10 @@ def heads(client: MlflowClient) -> dict[str, str]:
 
 
 def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
-    """Append the body to the ledger on disk, and make the registry remember that entry.
+    """Append the body to the ledger on disk, and store the entry's hash in the registry.
 
-    Only within `locked`. A torn last line is put aside into `torn.log` beside the ledger first: the command
-    that wrote it never went on to move an alias.
+    Call this only within `locked`. An incomplete last line is first moved to `torn.log` beside the ledger:
+    the command that wrote it stopped before it moved an alias.
     """
     home.ledger.parent.mkdir(parents=True, exist_ok=True)
     entry = _file(home).append(body)
@@ -101,7 +101,7 @@ def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
 
 
 def mirror(client: MlflowClient, entry: Entry) -> None:
-    """Make the registry remember this entry as the last one about its model."""
+    """Store this entry in the registry as the last one about its model."""
     client.set_registered_model_tag(entry.body["model_name"], HEAD_TAG, f"{entry.seq}:{entry.hash}")
 
 

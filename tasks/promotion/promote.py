@@ -1,7 +1,7 @@
-"""The side effects of a promotion: gathering what gates judge, and moving the aliases that serving follows.
+"""The side effects of a promotion: collecting evidence for the gates, and moving the registry's aliases.
 
-The order is always: the decision is written, the aliases move, an `applied` entry follows. A crash in between
-leaves a pending decision, which the next command completes first.
+The order is always the same: the decision is written, the aliases move, an `applied` entry follows. A crash
+in between leaves a pending decision. The next command completes it first.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """Who serves a model, by the ledger.
+    """The champions of a model according to the ledger.
 
     Attributes:
-        champions: the stack of champions, the present one last.
-        repaired: what had to be put right first, in words.
+        champions: the stack of champions, the current one last.
+        repaired: sentences that say what was repaired first.
     """
 
     champions: tuple[int, ...]
@@ -42,35 +42,35 @@ class Standing:
 
     @property
     def champion(self) -> int | None:
-        """Return the present champion."""
+        """Return the current champion."""
         return self.champions[-1] if self.champions else None
 
     @property
     def before(self) -> int | None:
-        """Return the champion that a rollback would return to."""
+        """Return the version that a rollback makes champion."""
         return self.champions[-2] if len(self.champions) > 1 else None
 
 
 def now() -> str:
-    """Return this moment as ISO 8601 in UTC."""
+    """Return the current time as ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def standing_of(entries: Sequence[Entry], model_name: str) -> Standing:
-    """Return who serves a model once its pending decision, if there is one, is applied."""
+    """Return the champions of a model after its pending decision, if any, is applied."""
     stack = champions(entries, model_name)
     interrupted = pending(entries, model_name)
     return Standing(_after(stack, interrupted) if interrupted else stack)
 
 
 def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
-    """Make ledger, registry tag and aliases of a model agree; only within `tasks.promotion.ledger.locked`.
+    """Make a model's ledger, registry tag and aliases agree.
 
-    Complete a pending decision. Put back aliases that were moved past fedrec, because only a decision makes a
-    champion.
+    This completes a pending decision. It also restores aliases that were moved without fedrec, because only a
+    decision makes a champion. Call it only within `tasks.promotion.ledger.locked`.
 
     Raises:
-        LedgerTampered: the ledger does not hold; nothing is touched then.
+        LedgerTampered: the ledger is not valid. Nothing is changed then.
     """
     entries = ledger.read_verified(home, client).entries
     repaired: list[str] = []
@@ -84,12 +84,12 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
         ledger.mirror(client, last)
     standing = Standing(champions(entries, model_name))
     if standing.champions:
-        repaired += [f"put back: {fault}" for fault in _set_aliases(client, model_name, standing)]
+        repaired += [f"restored: {fault}" for fault in _set_aliases(client, model_name, standing)]
     return Standing(standing.champions, tuple(repaired))
 
 
 def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
-    """Move the aliases as an accepted decision wants, and write that to the ledger."""
+    """Move the aliases to match an accepted decision, and write an `applied` entry to the ledger."""
     body = decision.body
     stack = champions(ledger.read(home).entries, body["model_name"])
     _set_aliases(client, body["model_name"], Standing(_after(stack, decision)))
@@ -97,7 +97,7 @@ def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
 
 
 def record(home: Home, client: MlflowClient, decision: PromotionDecision) -> Entry:
-    """Write a decision to the ledger, and apply it where it was accepted."""
+    """Write a decision to the ledger, and apply it if it was accepted."""
     entry = ledger.append(home, client, decision.body())
     if decision.accepted:
         apply(home, client, entry)
@@ -105,9 +105,10 @@ def record(home: Home, client: MlflowClient, decision: PromotionDecision) -> Ent
 
 
 def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEvidence, Trial]:
-    """Return a version's facts, and what came of loading it and scoring three fixed histories.
+    """Return a version's facts, and the result of loading it and scoring three fixed histories.
 
-    An artefact that does not match its digests is evidence, too: its facts come from the registry's tags.
+    If the artefact does not match its digests, the facts come from the registry's tags, and the trial holds
+    the error.
 
     Raises:
         NotFound: there is no such version.
@@ -125,11 +126,11 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
 
 
 def facts_of(client: MlflowClient, model_name: str, version: int) -> RoundEvidence:
-    """Return a version's facts from its proved record alone: a champion is compared with, never scored again.
+    """Return a version's facts from its verified record, without loading or scoring the model.
 
     Raises:
         NotFound: there is no such version.
-        CorruptArtifact: its record is not what the registry promises.
+        CorruptArtifact: its record does not match the digest in the registry.
     """
     promised = registry.tags_of(client, model_name, version).get("fedrec.manifest", "")
     return evidence_of(version, registry.load_record(client, model_name, version), promised)
@@ -140,8 +141,8 @@ def evidence_of(version: int, record: EvaluatedRound, manifest_sha256: str) -> R
 
     Args:
         version: number in the registry.
-        record: of the round.
-        manifest_sha256: digest of the record, as the registry promises it.
+        record: the round's record.
+        manifest_sha256: digest of the record, from the registry.
     """
     return RoundEvidence(
         version=version,
@@ -166,11 +167,11 @@ def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
 
 
 def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
-    """Return where the aliases differ from the ledger, in words."""
+    """Return one sentence for each alias that differs from the ledger."""
     found = registry.aliases(client, model_name)
     wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
     return [
-        f"alias {alias!r} names version {found.get(alias, 'none')}, but by the ledger it is "
+        f"alias {alias!r} names version {found.get(alias, 'none')}, but the ledger says "
         f"{'none' if version is None else version}"
         for alias, version in wanted.items()
         if found.get(alias) != version
@@ -178,10 +179,10 @@ def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> l
 
 
 def require_target(model_name: str, standing: Standing) -> int:
-    """Return the version that a rollback returns to.
+    """Return the version that a rollback makes champion.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no champion before the current one.
     """
     if standing.before is not None:
         return standing.before
@@ -194,13 +195,13 @@ def require_target(model_name: str, standing: Standing) -> int:
 
 
 def _after(stack: tuple[int, ...], decision: Entry) -> tuple[int, ...]:
-    """Return the stack of champions once a decision is applied."""
+    """Return the stack of champions after a decision is applied."""
     promoted = decision.body["kind"] == "promotion"
     return (*stack, decision.body["candidate"]) if promoted else stack[:-1]
 
 
 def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
-    """Move the two aliases to what the stack says; return what differed before."""
+    """Move the two aliases to match the stack, and return what differed before."""
     faults = alias_faults(client, model_name, standing)
     if faults:
         wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
@@ -213,7 +214,7 @@ def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> l
 
 
 def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:
-    """Return what the registry's tags alone say about a round; they prove no evaluation."""
+    """Return the facts in the registry's tags. The tags do not prove an evaluation."""
     outcome = tags.get("fedrec.contracts", "unknown")
     return RoundEvidence(
         version=version,

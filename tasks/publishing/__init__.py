@@ -1,1 +1,1 @@
-"""From the registry to bundles, and the watch over it."""
+"""Publishes the registry's champion as bundles, and rolls back a champion whose hit rate drops."""

@@ -1,4 +1,4 @@
-"""Following the registry: what its aliases name is published soon after they move."""
+"""Polls the registry, and publishes the versions that its aliases name after they move."""
 
 from __future__ import annotations
 
@@ -31,17 +31,20 @@ def follow_registry(
     roll_back: Callable[[str, str], bool] | None = None,
     users: LayOutUsers | None = None,
 ) -> None:
-    """Publish the champion until `stop` is set; report a failure, write it down, and try again.
+    """Publish the champion whenever it changes, until `stop` is set.
+
+    A failure is reported through `say`, written for the serving processes, and tried again.
 
     Args:
-        home: where registry and bundles lie.
-        model_name: needed only where several models are registered.
-        interval: seconds between two looks at the registry; `nudge` causes one at once.
-        stop: ends the following.
-        say: gets a sentence whenever something changes.
-        policy: when a champion has fallen too far below the one before it; None for never.
-        roll_back: makes the champion before this one serve again, given a model's name and a reason; returns
-            whether that worked.
+        home: contains the registry and the bundles.
+        model_name: required only if several models are registered.
+        interval: seconds between two reads of the registry. Touching the file `nudge_path` triggers one
+            at once.
+        stop: ends the loop.
+        say: receives a sentence whenever something changes.
+        policy: the drop of the hit rate that triggers a rollback; None to never roll back.
+        roll_back: makes the previous champion serve again, given a model's name and a reason. Returns whether
+            it succeeded.
         users: see `tasks.publishing.publish.publish`.
     """
     follower = _Follower(home, model_name, say, policy, roll_back, users)
@@ -54,19 +57,19 @@ def follow_registry(
             pointer = follower.look()
         except FedrecError as refused:
             error = str(refused)
-        except Exception as failed:  # noqa: BLE001  # a registry that is away must not end the following
+        except Exception as failed:  # noqa: BLE001  # an unavailable registry must not end the loop
             error = f"{type(failed).__name__}: {failed}"
         if (pointer, error) != last:
             last = (pointer, error)
             _write_down(home, error)
             say(error or f"published {pointer.champion.bundle if pointer else ''}")
-        # Its age shows serving processes whether a publisher still follows the registry.
+        # The age of this file shows serving processes whether a publisher still reads the registry.
         publisher_path(serving_folder(home)).touch()
         _wait(home, interval, nudged, stop)
 
 
 class _Follower:
-    """Looks at the registry; the arguments are those of `follow_registry`."""
+    """Reads the registry once per call of `look`. The arguments are those of `follow_registry`."""
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class _Follower:
         self._undone: Pointer | None = None
 
     def look(self) -> Pointer:
-        """Publish the registry's champion; roll back one whose hit rate has dropped."""
+        """Publish the registry's champion, or roll it back if its hit rate has dropped."""
         self._client = self._client or registry.open_registry(self._home)
         name = registry.resolve_model_name(self._client, self._model_name)
         pointer = publish(self._home, self._client, name, self._users)
@@ -92,7 +95,7 @@ class _Follower:
         reason = self._reason(name, pointer, tallies)
         if reason is None or self._roll_back is None:
             return pointer
-        # Where a rollback fails, trying again would fail again.
+        # A rollback that failed once would fail again.
         self._undone = pointer
         self._say(f"rolling back {pointer.champion.bundle}: {reason}")
         if not self._roll_back(name, reason):
@@ -103,11 +106,6 @@ class _Follower:
         if self._policy is None or pointer == self._undone:
             return None
         return reason_to_roll_back(self._home, self._client, name, pointer, tallies, self._policy)
-
-
-def nudge(home: Home) -> None:
-    """Make `follow_registry` look at the registry at once."""
-    nudge_path(serving_folder(home)).touch()
 
 
 def _wait(home: Home, interval: float, nudged: int, stop: threading.Event) -> None:
@@ -125,6 +123,6 @@ def _nudged(home: Home) -> int:
 
 
 def _write_down(home: Home, error: str) -> None:
-    """Write what serving processes read for their alarm."""
+    """Write the last error to the file from which serving processes raise their alarm."""
     value = json.dumps({"error": error}).encode()
     write_atomically(publisher_path(serving_folder(home)), value, durable=False)

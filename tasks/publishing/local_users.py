@@ -1,4 +1,4 @@
-"""A silo's own users beside a published version, so that the silo can answer them by their ids."""
+"""Writes a silo's users beside a published version, so that the silo can serve them by user id."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tasks.local.home import Home
 
 
 def lay_out_users(home: Home, silo: str, data: Path | None, target: Path, tags: Mapping[str, str]) -> str:
-    """Write a silo's users to `target` as they belong to a version; return the SHA-256 of its manifest.
+    """Write a silo's users for one version to `target`, and return the SHA-256 of their manifest.
 
-    Users come with the history of the snapshot that the version's job trained on, and with the embeddings
-    that the silo has of that job: of the version's own round if the silo still has them, or of the nearest
-    round. A silo keeps the newest ones only. Everything is read from the silo's own folders, and stays there.
+    A user's history comes from the snapshot that the version's job trained on. A user's embedding is that of
+    the version's round. A silo keeps only the newest embeddings, so the nearest round is used if that one is
+    gone. Everything is read from the silo's own folders, and stays there.
 
     Args:
-        home: the silo's.
-        silo: its name.
-        data: a partition that holds the silo's interactions; None for the snapshot of the job.
-        target: where to.
-        tags: of the version, in the registry.
+        home: the silo's home.
+        silo: the silo's name.
+        data: a partition with the silo's interactions; None for the snapshot of the job.
+        target: the folder to write.
+        tags: the version's tags in the registry.
 
     Raises:
         NotFound: there is neither a snapshot nor another partition.
-        CatalogMismatch: the interactions number items in another way than the version.
+        CatalogMismatch: the item rows of the interactions are from another catalogue than the version's.
         CorruptArtifact: snapshot or embeddings are damaged.
     """
     if (target / MANIFEST).is_file():
@@ -53,8 +53,8 @@ def _snapshot(home: Home, silo: str, job_id: str) -> Path:
 def _gathered(home: Home, silo: str, partition: Partition, tags: Mapping[str, str]) -> LocalUsers:
     if partition.catalog.digest != tags["fedrec.catalog"]:
         raise CatalogMismatch(
-            f"The interactions in {partition.root} are with the items of catalogue "
-            f"{partition.catalog.digest[:12]}, but the champion knows those of {tags['fedrec.catalog'][:12]}."
+            f"The interactions in {partition.root} are with items of catalogue "
+            f"{partition.catalog.digest[:12]}, but the champion's catalogue is {tags['fedrec.catalog'][:12]}."
         )
     user_ids, users, items, times, _ = client_rows(partition, silo)
     rows = {user_id: row for row, user_id in enumerate(user_ids)}
@@ -68,11 +68,11 @@ def _gathered(home: Home, silo: str, partition: Partition, tags: Mapping[str, st
 def _embeddings(
     home: Home, silo: str, rows: Mapping[str, int], tags: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (users, dims) and (users,): the embeddings, and which users have one."""
+    """Return (users, dims) the embeddings, and (users,) whether each user has one."""
     states = UserStates(home.silos / silo, tags["fedrec.job"])
     nearest = states.nearest(int(tags["fedrec.round"]))
     if nearest is None or states.folded_in(nearest):
-        # It never took part in that job, or the job answers all users by their histories.
+        # The silo took no part in that job, or the job serves all users from their histories.
         return np.zeros((len(rows), 0), np.float32), np.zeros(len(rows), np.bool_)
     state, trained_ids = states.read(nearest)
     pairs = [(rows[user_id], row) for row, user_id in enumerate(trained_ids) if user_id in rows]

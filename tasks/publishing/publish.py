@@ -1,4 +1,4 @@
-"""Publishing: the registry's champion as a bundle, and the pointer that serving processes follow."""
+"""Writes the registry's champion as a bundle, and the pointer that serving processes read."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHALLENGER = "challenger"
-# Bundles that stay beside those in use: a rollback finds its bundle there.
+# Number of unused bundles to keep: a rollback then finds its bundle on disk.
 _KEPT = 3
-# A column with more different numbers than this describes no groups of items.
+# A numeric column with more distinct values than this gives no labels.
 _MOST_NUMBERS = 1000
 
 
@@ -39,21 +39,22 @@ LayOutUsers = Callable[[Path, Mapping[str, str]], str]
 
 
 def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUsers | None = None) -> Pointer:
-    """Make serving processes answer from the champion, and from the challenger where the registry names one.
+    """Publish the champion and, if the registry names one, the challenger to the serving processes.
 
-    Write only what is not there yet, and nothing at all where nothing is new.
+    Only missing files are written. Nothing is written if nothing has changed.
 
     Args:
-        home: where bundles lie.
+        home: contains the bundles.
         client: the registry.
-        model_name: whose champion.
-        users: inside a silo, lays out its users for a version: in the folder that it gets, given the
-            version's tags; returns the SHA-256 of what it wrote there, see `tasks.publishing.local_users`.
+        model_name: the registered model.
+        users: in a silo, a function that writes the silo's users for a version, given a folder and the
+            version's tags, and returns the SHA-256 of their manifest (see `tasks.publishing.local_users`).
 
     Raises:
         NotFound: there is no champion, or an artefact of it is missing.
-        CorruptArtifact: it is not what its SHA-256 promises; the pointer stays as it was.
-        LedgerTampered: the alias was moved without a decision, or the ledger does not hold; likewise.
+        CorruptArtifact: an artefact does not match its SHA-256. The pointer is not changed.
+        LedgerTampered: the alias was moved without a decision, or the ledger is not valid. The pointer is not
+            changed.
     """
     folder = serving_folder(home)
     aliases = registry.aliases(client, model_name)
@@ -79,22 +80,22 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUser
 
 
 def _require_decided(home: Home, client: MlflowClient, model_name: str, version: int) -> None:
-    """Raise `LedgerTampered` unless the ledger made the version champion, or lies with somebody else.
+    """Raise `LedgerTampered` if there is a ledger here and it did not make the version champion.
 
-    A service on a machine of its own has the registry alone, and trusts it.
+    A service on another machine has only the registry, and trusts it.
     """
     if not home.ledger.exists():
         return
     entries = ledger.read_verified(home, client).entries
     if not entries_about(entries, model_name):
         return
-    # Between a decision and the move of the alias either is right.
+    # Between a decision and the move of the alias, both versions are valid.
     decided = standing_of(entries, model_name).champion
     if version not in {decided, *champions(entries, model_name)[-1:]}:
         raise LedgerTampered(
             f"Alias 'champion' of {model_name!r} names version {version}, but no decision made it champion: "
-            f"by the ledger that is {decided}.",
-            next_step="See fedrec audit --verify; fedrec promote and fedrec rollback put the alias right.",
+            f"according to the ledger, that is {decided}.",
+            next_step="See fedrec audit --verify; fedrec promote and fedrec rollback restore the alias.",
             model_name=model_name,
             version=version,
         )
@@ -121,20 +122,20 @@ def _target(
 
 
 def _users_beside(bundle: str, served: Pointer | None) -> str:
-    """Return what the pointer says of the users beside a bundle, which another publisher laid out."""
+    """Return the SHA-256 in the pointer of the users beside a bundle, which another publisher wrote."""
     known = (served.champion, served.challenger) if served else ()
     return next((target.users_sha256 for target in known if target and target.bundle == bundle), "")
 
 
 def _present(bundle: Path, served: Pointer | None) -> str | None:
-    """Return the digest of a bundle's manifest; None unless the bundle is there already and whole."""
+    """Return the digest of a bundle's manifest; None if the bundle is missing or incomplete."""
     manifest = bundle / MANIFEST
     if not manifest.is_file():
         return None
     digest = sha256_of(manifest)
     for target in (served.champion, served.challenger) if served else ():
         if target and (target.bundle, target.manifest_sha256) == (bundle.name, digest):
-            return digest  # it was proved when it was published
+            return digest  # it was verified when it was published
     try:
         open_bundle(bundle, digest)
     except CorruptArtifact:
@@ -156,7 +157,7 @@ def _built(client: MlflowClient, model_name: str, version: int, target: Path) ->
 
 
 def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
-    """Return what a bundle says of the version it holds."""
+    """Return the facts about a version that its bundle contains."""
     record = found.record
     items, dims = found.model().items.shape
     return {
@@ -175,7 +176,7 @@ def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
 
 
 def decision_facts(entry: Entry | None) -> JsonObject:
-    """Return what the ledger says of a decision."""
+    """Return the facts about a decision that the pointer contains."""
     if entry is None:
         return {}
     body = entry.body
@@ -190,7 +191,7 @@ def decision_facts(entry: Entry | None) -> JsonObject:
 
 
 def labels_of(features: ItemFeatures) -> Labels:
-    """Return labels such as "genres:Comedy", and "year:1995" for a column of few different whole numbers."""
+    """Return labels such as "genres:Comedy", and "year:1995" for a column with few distinct integers."""
     found: dict[str, npt.NDArray[np.int64]] = {
         f"{column}:{label}": rows
         for column, by_label in features.labels.items()
@@ -207,7 +208,7 @@ def labels_of(features: ItemFeatures) -> Labels:
 
 
 def _prune(folder: Path, pointer: Pointer) -> None:
-    """Remove all but the newest bundles beside those in use. A process that has mapped one keeps it."""
+    """Remove all unused bundles except the newest. A process that has mapped one can still read it."""
     used = {pointer.champion.bundle} | ({pointer.challenger.bundle} if pointer.challenger else set())
     others = [path.parent for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name not in used]
     others.sort(key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""What follows from the counts of serving processes: evidence, and a reason to roll back."""
+"""Evaluates the counts of serving processes: logs comparisons, and finds reasons to roll back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def version_of(bundle: str) -> int:
 
 
 def log_comparison(client: MlflowClient, model_name: str, pointer: Pointer, tallies: Tallies) -> bool:
-    """Tag the challenger's version with how its answers differ; return whether there was news.
+    """Tag the challenger's version with how its answers differ, and return whether the tag changed.
 
     The tag is JSON: against (the champion's version), questions, overlap (share of items that both
     recommended), mean_rank_difference (of these), champion_ms and challenger_ms.
@@ -51,9 +51,9 @@ def reason_to_roll_back(
     tallies: Tallies,
     policy: DropPolicy,
 ) -> str | None:
-    """Return in words why the champion should give way to the one before it; None where it should not.
+    """Return the reason to roll the champion back, in words; None if there is none.
 
-    Only a promotion is undone: a champion that a rollback brought back is there because its successor failed.
+    Only a promotion is rolled back. A champion that a rollback restored stays, because its successor failed.
     """
     previous = registry.aliases(client, model_name).get(registry.PREVIOUS)
     if previous is None or pointer.champion.decision.get("kind") != "promotion":

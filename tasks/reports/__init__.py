@@ -1,1 +1,1 @@
-"""A finished job, shown to people."""
+"""The report of a finished job, for people."""

@@ -1,9 +1,9 @@
 """Data Docs: the contracts' results of a whole job as a static site.
 
-Each page is rendered by Great Expectations from a stored result. The index is our own, because that of Great
-Expectations needs scripts from the network and the time of each run, which outcomes leave out on purpose. The
-pages, too, lose their scripts and remote style sheets and get a small style instead: the site is complete
-offline, and a content security policy keeps scripts out.
+Great Expectations renders each page from a stored result. The index is fedrec's own, because that of Great
+Expectations needs scripts from the network and the time of each run, which outcomes leave out on purpose.
+Scripts and remote style sheets of the pages are replaced by a small style. So the site is complete offline,
+and a content security policy blocks scripts.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _REMOTE = re.compile(
 def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
     """Build the site for these outcomes in `folder`, replacing an earlier one; return its index.html.
 
-    The site is built beside `folder` and renamed, so a killed build leaves the earlier site, or none.
+    The site is built beside `folder` and then renamed, so a killed build leaves the earlier site, or none.
 
     Args:
-        outcomes: in any order; of several for one contract and subject the last one counts.
+        outcomes: in any order. If there are several for one contract and subject, the last one counts.
         folder: the site's folder. Its parent need not exist.
 
     Raises:
-        InvalidInput: `folder` is there but is not such a site.
+        InvalidInput: `folder` exists but is not such a site.
     """
     if folder.exists() and not (folder / INDEX).is_file():
         raise InvalidInput(
@@ -90,7 +90,7 @@ def _rendered(outcomes: Iterable[ContractOutcome], style: str) -> Iterable[str]:
 
     schema = ExpectationSuiteValidationResultSchema()
     renderer = ValidationResultsPageRenderer()
-    view = DefaultJinjaPageView()  # kept, because it compiles its templates again otherwise: 70 ms a page
+    view = DefaultJinjaPageView()  # reused, because each new one compiles its templates: 70 ms per page
     for outcome in outcomes:
         run = {"run_name": html.escape(outcome.subject), "run_time": ""}
         meta = {"run_id": run, "great_expectations_version": gx.__version__}

@@ -1,6 +1,6 @@
-"""What the items of a job's models show: where they lie, which are alike, and which a round moved most.
+"""Explains a job's models by their items: a map, the nearest neighbours, and the items that moved most.
 
-It is made from models and catalogue alone, which the coordinator has anyway.
+The explanation is computed from models and catalogue alone, which the coordinator already has.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOVED = 10
 _POPULAR = 12
 _ALIKE = 5
 _FEWEST_ON_A_MAP = 3
-# Digits that a reader can see; rounding also hides in which order a machine adds.
+# Digits that a reader can see. Rounding also hides the order in which a machine adds.
 _DIGITS = 4
 
 
@@ -42,11 +42,11 @@ class ItemMap:
     """The most popular items in the principal plane of their directions.
 
     Attributes:
-        column, labels: the catalogue's column that colours the map, None where it has none, and its labels.
+        column, labels: the catalogue's column that colours the map, or None, and its labels.
         explained: share of the variance that each axis explains.
-        item_ids, titles: of the items.
-        label: by item, a place in `labels`, or -1.
-        x, y: by item, its place on the map.
+        item_ids, titles: the items.
+        label: for each item, an index into `labels`, or -1.
+        x, y: for each item, its position on the map.
     """
 
     column: str | None
@@ -60,8 +60,13 @@ class ItemMap:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class NamedItem:
     """An item as a reader knows it."""
+=======
+class Neighbour:
+    """An item, and the cosine between its vector and another item's."""
+>>>>>>> words
 
     item_id: str
     title: str
@@ -75,22 +80,32 @@ class Neighbour(NamedItem):
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class Neighbours(NamedItem):
     """An item with the items of the nearest directions, the nearest first."""
+=======
+class Neighbours:
+    """An item, and its neighbours by cosine, the nearest first."""
+>>>>>>> words
 
     alike: Sequence[Neighbour]
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class MovedItem(NamedItem):
     """An item, and how far its vector moved."""
+=======
+class MovedItem:
+    """An item, and the distance that its vector moved."""
+>>>>>>> words
 
     distance: float
 
 
 @dataclass(frozen=True)
 class Moved:
-    """The items whose vectors moved farthest between two rounds' models."""
+    """The items whose vectors moved farthest between the models of two rounds."""
 
     since: int
     until: int
@@ -99,12 +114,12 @@ class Moved:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the items of a job's models show.
+    """The explanation of a job's models by their items.
 
     Attributes:
-        map: None where there are too few items.
-        neighbours: of popular items.
-        moved: in the first round, the last, and in all.
+        map: the map of items; None if there are too few items.
+        neighbours: the neighbours of popular items.
+        moved: the items that moved farthest in the first round, in the last one, and in all rounds together.
     """
 
     map: ItemMap | None = None
@@ -116,14 +131,14 @@ NOTHING_SHOWN = Explanation()
 
 
 def explain(exchange: Exchange, rounds: Sequence[RoundRecord], items: pd.DataFrame) -> Explanation:
-    """Return what there is to see; nothing before the first round.
+    """Return the explanation of a job's models; it is empty before round 1.
 
     Args:
-        exchange: where the models lie.
+        exchange: contains the models.
         rounds: records of the committed rounds, from round 0 on.
-        items: the catalogue.
+        items: the item catalogue.
     """
-    if len(rounds) < 2:  # noqa: PLR2004 - round 0 is nobody's training
+    if len(rounds) < 2:  # noqa: PLR2004 - round 0 is not trained
         return NOTHING_SHOWN
     last = fetch_model(exchange.url, rounds[-1].model).items
     recommender = recommender_over(last, items)
@@ -136,14 +151,14 @@ def explain(exchange: Exchange, rounds: Sequence[RoundRecord], items: pd.DataFra
 
 
 def write_explanation(explanation: Explanation, path: Path) -> None:
-    """Write the explanation to `path` as JSON, for plots of one's own."""
+    """Write the explanation to `path` as JSON, for further plots."""
     write_atomically(
         path, json.dumps(as_json_object(explanation), ensure_ascii=False).encode(), durable=False
     )
 
 
 def _popular(recommender: Recommender, model: ItemModel) -> npt.NDArray[np.int64]:
-    """Return trained items, those first that nobody in particular would be recommended first."""
+    """Return the trained items, sorted by the scores of an empty history, best first."""
     every = top_k(recommender.scores([]), len(model), [])
     return np.asarray(every[model.trained[every]])
 
@@ -166,7 +181,7 @@ def _map(recommender: Recommender, rows: npt.NDArray[np.int64], items: pd.DataFr
 
 
 def _labelled(items: pd.DataFrame) -> tuple[str | None, list[str], np.ndarray]:
-    """Return the column that colours the map: the one whose few labels describe the most items."""
+    """Return the column whose few labels cover the most items, these labels, and each item's label."""
     best: tuple[str | None, list[str], np.ndarray] = (None, [], np.full(len(items), -1))
     for column, labels in ItemFeatures.of(items).labels.items():
         kept, places = main_labels(labels, len(items), _MAIN_LABELS)
@@ -178,7 +193,7 @@ def _labelled(items: pd.DataFrame) -> tuple[str | None, list[str], np.ndarray]:
 def _neighbours(
     recommender: Recommender, popular: npt.NDArray[np.int64], model: ItemModel
 ) -> list[Neighbours]:
-    # An item that nobody trained on lies where its features place it, or nowhere.
+    # The vector of an untrained item is predicted from its features, or is zero.
     trained, found = model.trained, []
     for row in popular[:_POPULAR].tolist():
         similarities = recommender.scorer.similarities(row)
@@ -197,7 +212,7 @@ def _moved(exchange: Exchange, rounds: Sequence[RoundRecord], recommender: Recom
         try:
             before, after = (fetch_model(exchange.url, rounds[round_].model) for round_ in (since, until))
         except CorruptArtifact:
-            continue  # an old model that was cleared from the exchange does not stop the job
+            continue  # an old model that was removed from the exchange does not stop the job
         distances = _distances(before, after)
         items = [
             MovedItem(*_named(recommender, row), round(float(distances[row]), _DIGITS))
@@ -208,7 +223,7 @@ def _moved(exchange: Exchange, rounds: Sequence[RoundRecord], recommender: Recom
 
 
 def _distances(before: GlobalModel, after: GlobalModel) -> np.ndarray:
-    """Return (items,): how far each item's vector moved."""
+    """Return (items,): the distance that each item's vector moved."""
     moved = after.items.vectors.astype(np.float64) - before.items.vectors
     return np.asarray(np.linalg.norm(moved, axis=1))
 

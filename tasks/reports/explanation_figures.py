@@ -1,4 +1,4 @@
-"""The plots that explain a model: a map of its items, and where the clients' updates point."""
+"""The plots that explain a model: a map of its items, and the directions of the clients' updates."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# How matplotlib writes a cell of a grid: 250 bytes, of which there may be thousands.
+# A cell of a grid as matplotlib writes it: 250 bytes, and there may be thousands of cells.
 _CELL = re.compile(
     r'<path d="M (\S+) (\S+) \nL (\S+) \S+ \nL \S+ (\S+) \nL[^"]*" '
     r'clip-path="[^"]*" style="fill: (#\w+);[^"]*"/>'
 )
-# Label after label: told apart by shape as well as by colour.
+# One marker and colour for each label, so that shape alone distinguishes them too.
 _MARKS = (
     (BLUE, "o"),
     (VERMILION, "^"),
@@ -49,21 +49,21 @@ _MARKS = (
     ("#3e4c59", "X"),
 )
 _OTHER = ("#b0bac4", ".")
-# Even for colour-blind readers, and of so few steps that matplotlib does not turn the scale into an image.
+# A colour map for colour-blind readers. With few steps, because matplotlib draws more as an image.
 _SHADES = colormaps["cividis"].resampled(16)
-# Of a client that is not in a round, or whose update nobody compared.
+# The colour for a client that is not in a round, or whose update was not compared.
 _UNSEEN = ClientDrift(math.nan, math.nan)
-# So few rounds leave room for numbers.
+# Up to this number of rounds, there is room for numbers in the cells.
 _NUMBERED_ROUNDS = 3
 
 
 def draw_map(items: ItemMap) -> str:
-    """Draw the items in their principal plane, as an `<svg>` element; a mark shows its title."""
+    """Draw the items in their principal plane, as an `<svg>` element. Each mark shows its item's title."""
     figure = blank(4.9)
     axes = figure.subplots()
     x, y, label = (np.asarray(each) for each in (items.x, items.y, items.label))
     groups = []
-    # What has no label lies beneath all others.
+    # Items without a label are drawn below all others.
     for place in (-1, *range(len(items.labels))):
         rows = np.flatnonzero(label == place)
         if not rows.size:

@@ -1,8 +1,8 @@
-"""The style of all plots of the job report, and their way into the page.
+"""The style of all plots of the job report, and their conversion to SVG.
 
-Figures are made through matplotlib's objects, without pyplot: nothing is shared with other threads but the
-settings, which a lock guards. Colours are those of Okabe & Ito, which stay apart for colour-blind readers;
-everything that matters is shown by shape or text as well.
+Figures are made with matplotlib's objects, without pyplot. Threads share only the settings, which a lock
+protects. The colours are those of Okabe & Ito, which colour-blind readers can distinguish. Shape or text also
+shows everything that matters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SETTINGS: Any = {
     "svg.hashsalt": "fedrec",
     "svg.fonttype": "none",
     "savefig.transparent": True,
-    "text.parse_math": False,  # a client may be called "$x$"
+    "text.parse_math": False,  # a client's name may be "$x$"
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -55,13 +55,13 @@ _lock = threading.Lock()
 def drawing() -> Iterator[None]:
     """Draw figures in the report's style while the block runs, in one thread at a time."""
     with _lock, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # Text stays text, drawn in the reader's fonts: what is missing from the font here does not matter.
+        # Text stays text in the reader's fonts, so a glyph that is missing here does not matter.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
 def number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
-    """Label the x axis, which counts places, with the numbers of at most ten rounds."""
+    """Label the x axis, whose unit is one round, with the numbers of at most ten rounds."""
     step = max(1, -(-len(numbers) // 10))
     axes.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
     axes.set_xlim(-0.7, len(numbers) - 0.3)
@@ -76,7 +76,7 @@ def blank(height: float) -> Figure:
 
 
 def stacked(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels above each other that share the x axis; `height` inches each."""
+    """Return a figure with a column of panels that share the x axis, each `height` inches high."""
     figure = blank(height * count + 0.35)
     every = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     every[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
@@ -84,7 +84,7 @@ def stacked(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
-    """Return the figure as one `<svg>` element that can stand in a page beside others."""
+    """Return the figure as one `<svg>` element, with ids that are unique in the page."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -96,12 +96,12 @@ def svg(figure: Figure, name: str, description: str) -> str:
 
 
 def with_titles(text: str, marks: str, titles: Sequence[str]) -> str:
-    """Return the SVG in which each mark of one scatter, in order, shows its title under the pointer.
+    """Return the SVG with a title for each mark of one scatter plot, which browsers show under the pointer.
 
     Args:
-        text: what `svg` made.
-        marks: the scatter's group id, behind the figure's name.
-        titles: one for each mark.
+        text: the result of `svg`.
+        marks: the scatter's group id, without the figure's name before it.
+        titles: one for each mark, in order.
     """
     start = text.index(f'id="{marks}"')
     following = iter(titles)
@@ -115,7 +115,7 @@ def with_titles(text: str, marks: str, titles: Sequence[str]) -> str:
 
 
 def short(name: str, length: int = 18) -> str:
-    """Return the name, cut to `length` characters."""
+    """Return the name, truncated to `length` characters."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 

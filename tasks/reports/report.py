@@ -1,4 +1,4 @@
-"""The report of a job: one HTML file that needs nothing else."""
+"""The report of a job: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ _TEMPLATE = "report.html.j2"
 def write_report(
     result: JobResult, path: Path, *, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
 ) -> Path:
-    """Write a job's report to `path` and return the path; equal results give equal bytes.
+    """Write a job's report to `path`, and return the path. Equal results give equal bytes.
 
-    The file loads nothing from elsewhere and runs no script: it can be mailed, archived and logged to MLflow.
+    The file loads nothing from elsewhere and runs no script, so it can be mailed, archived and logged to
+    MLflow.
 
     Args:
-        result: the job's result, as it also stands in `result.json`.
-        path: the HTML file; replaced as a whole.
-        explanation: what the items of the job's models show.
-        open_next: lines that tell the reader where to go from here; each may hold one `command` in backticks.
+        result: the job's result, as in `result.json`.
+        path: the HTML file, replaced atomically.
+        explanation: the explanation of the job's models.
+        open_next: the report's next steps, one line each. A line may contain one `command` in backticks.
     """
     write_atomically(path, render_report(result, explanation, open_next).encode(), durable=False)
     return path
@@ -50,7 +51,7 @@ def render_report(
     result: JobResult, explanation: Explanation = NOTHING_SHOWN, open_next: Sequence[str] = ()
 ) -> str:
     """Return the report's HTML."""
-    # Both take a while to import, and most commands need neither.
+    # Both are slow to import, and most commands need neither.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -108,7 +109,7 @@ def _shown(value: float | None, form: str) -> str:
 
 
 def _flat(config: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Return (name, value) of each setting, nested names joined by dots as `--set` takes them."""
+    """Return (name, value) of each setting, with nested names joined by dots as in `--set`."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -124,6 +125,6 @@ def _places_to_go(result: JobResult) -> list[str]:
         places += [
             "Put the last version through the gates: `fedrec promote`",
             'Ask the champion for recommendations: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
-            f"Who promoted it, when and on which evidence: `fedrec audit {version}`",
+            f"See who promoted it, when and on which evidence: `fedrec audit {version}`",
         ]
     return places

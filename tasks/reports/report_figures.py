@@ -1,4 +1,4 @@
-"""The plots of the job report as SVG text; equal results give equal bytes."""
+"""The plots of the job report as SVG text. Equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def draw_all(
     times: Sequence[TimeShare],
     explanation: Explanation,
 ) -> dict[str, str]:
-    """Return every figure that the result has numbers for, by name, as an `<svg>` element."""
+    """Return figure name -> `<svg>` element, for every figure for which the result has numbers."""
     rounds, drifts, by = result.rounds, client_drifts(result), judgement(result)
     drawn: dict[str, str] = {}
     with drawing():
@@ -87,7 +87,7 @@ def draw_all(
 
 
 def shown_benefits(gains: Sequence[ClientBenefit]) -> list[ClientBenefit]:
-    """Return the clients that the figure has room for: all, or the two ends of the list."""
+    """Return the clients that fit into the figure: all, or the two ends of the list."""
     half = SHOWN_CLIENTS // 2
     return list(gains) if len(gains) <= SHOWN_CLIENTS else [*gains[:half], *gains[-half:]]
 
@@ -106,7 +106,7 @@ def _draw_convergence(rounds: Sequence[RoundResult], by: Judgement, evaluated: b
     drift = [(one.round, one.drift) for one in rounds if one.drift is not None]
     _draw_line(every[-1], drift, "#52606d", "")
     every[-1].set_title("Drift: how far the merged model moved (logarithmic)")
-    # The first round leaves the random start and would flatten all others on a linear scale.
+    # Logarithmic, because the first round's large move from random values would flatten all others.
     every[-1].set_yscale("log", nonpositive="mask")
     every[-1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     every[-1].yaxis.set_minor_formatter(NullFormatter())
@@ -165,7 +165,7 @@ def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
 
 
 def _draw_rounds(result: JobResult) -> Figure:
-    """Draw a grid: above, what the contracts said of each round; below, what became of each client in it."""
+    """Draw a grid: at the top each round's contracts, below whether each client was merged or rejected."""
     rounds = result.rounds[-SHOWN_ROUNDS:]
     place = {one.round: x for x, one in enumerate(rounds)}
     good: list[tuple[float, float]] = []
@@ -210,7 +210,7 @@ def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
     for one in times:
         colour = STAGE_COLOURS[one.label]
         axes.barh(0, one.seconds, left=left, color=colour, edgecolor="white", linewidth=1)
-        if one.share > 0.09:  # noqa: PLR2004 - narrower parts have no room for text
+        if one.share > 0.09:  # noqa: PLR2004 - text does not fit into narrower parts
             ink = INK if is_light(colour) else "white"
             axes.text(left + one.seconds / 2, 0, f"{one.share:.0%}", ha="center", va="center", color=ink)
         left += one.seconds
@@ -265,7 +265,7 @@ def _finish_bars(axes: Axes, rounds: Sequence[RoundResult], label: str) -> None:
 
 
 def _shown_clients(result: JobResult) -> list[str]:
-    """Return all clients, or, where there is no room for all, those that were rejected."""
+    """Return all clients or, if they do not fit into the figure, those that were rejected."""
     clients = [one.client_id for one in result.clients]
     rejected = {one.client_id for each in result.rounds for one in each.rejected}
     if not clients:
@@ -276,6 +276,6 @@ def _shown_clients(result: JobResult) -> list[str]:
 
 
 def _round_of(subject: str) -> int:
-    """Return the round that a contract's subject names (`round-7`); -1 where it names a client."""
+    """Return the round that a contract's subject names (`round-7`); -1 if it names a client."""
     found = re.fullmatch(r"round-(\d+)", subject)
     return int(found[1]) if found else -1

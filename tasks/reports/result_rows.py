@@ -1,4 +1,4 @@
-"""A job's result as rows that both the report and the terminal show."""
+"""A job's result as table rows, for the report and the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.federation.rounds import Rejection
 from models.kernel.metric import LOWER_IS_BETTER, Metric
 from tasks.messages.job_result import ContractSummary, JobResult
 
-# A normal interval: about 95 of 100 such intervals hold the true mean.
+# A normal interval: about 95 of 100 such intervals contain the true mean.
 INTERVAL_WIDTH = 1.96
 
 STAGES: dict[str, str] = {
@@ -29,7 +29,7 @@ STAGES: dict[str, str] = {
     "report_s": "Report",
     "orchestration_s": "Orchestration",
 }
-# Of silos on their own machines only.
+# Only for silos on their own machines.
 _REMOTE = ("transfer_s", "polling_s")
 _OTHER = "Not accounted for"
 _WORTH_NAMING = 0.005
@@ -37,7 +37,7 @@ _WORTH_NAMING = 0.005
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric on the test split, side by side; None where it was not computed."""
+    """One metric on the test split for each kind of training; None if it was not computed."""
 
     metric: str
     federated: float | None
@@ -46,31 +46,31 @@ class MetricComparison:
 
     @property
     def to_silo_only(self) -> float | None:
-        """Return federated divided by silo-only: above 1 joining helps, or below 1 for an error."""
+        """Return federated divided by silo-only. Joining helps above 1; for an error, below 1."""
         return _ratio(self.federated, self.silo_only)
 
     @property
     def is_worse_alone(self) -> bool:
-        """Return whether clients reach more by themselves."""
+        """Return whether clients do better alone."""
         ratio = self.to_silo_only
         return ratio is not None and (ratio > 1 if self.metric in LOWER_IS_BETTER else ratio < 1)
 
     @property
     def to_centralised(self) -> float | None:
-        """Return federated divided by centralised: 1 means that nothing was lost by not pooling."""
+        """Return federated divided by centralised. At 1, nothing is lost by not pooling."""
         return _ratio(self.federated, self.centralised)
 
 
 @dataclass(frozen=True)
 class ClientBenefit:
-    """What joining gave one client: the difference in what a case is worth, federated minus silo-only.
+    """The benefit of joining for one client: the mean difference per case, federated minus silo-only.
 
     Attributes:
-        client_id: whose.
-        cases: its test cases.
-        mean: over them.
-        standard_error: of the mean; None where a single case leaves it unknown.
-        offer: "global", or "local" where the client's own model is clearly better on validation.
+        client_id: the client.
+        cases: number of its test cases.
+        mean: mean difference over them.
+        standard_error: standard error of the mean; None if there is only one case.
+        offer: "global", or "local" if the client's own model is clearly better on validation.
     """
 
     client_id: str
@@ -81,30 +81,30 @@ class ClientBenefit:
 
     @property
     def margin(self) -> float | None:
-        """Return half the width of the 95% interval; None where a single case leaves it unknown."""
+        """Return half the width of the 95% interval; None if there is only one case."""
         return None if self.standard_error is None else INTERVAL_WIDTH * self.standard_error
 
     @property
     def loses(self) -> bool:
-        """Return whether the client's users are served worse than by its own data alone."""
+        """Return whether the client's own model serves its users better than the federated one."""
         return self.mean < 0
 
     @property
     def is_clear(self) -> bool:
-        """Return whether the interval lies wholly on one side of zero."""
+        """Return whether the interval excludes zero."""
         return self.margin is not None and abs(self.mean) > self.margin
 
 
 @dataclass(frozen=True)
 class ClientDrifts:
-    """Where one client's updates pointed beside the merged ones, over the rounds that took it in.
+    """One client's updates compared with the sums of all, over the rounds that merged them.
 
     Attributes:
-        client_id: whose.
-        rounds: how many those are.
-        cosine: mean of the cosines between its update and the sum of all.
-        lowest: the least of them.
-        norm: mean of its update's length divided by the sum's.
+        client_id: the client.
+        rounds: number of these rounds.
+        cosine: mean cosine between its update and the sum of all.
+        lowest: the lowest of these cosines.
+        norm: mean of the length of its update divided by the length of the sum.
     """
 
     client_id: str
@@ -116,7 +116,7 @@ class ClientDrifts:
 
 @dataclass(frozen=True)
 class TimeShare:
-    """Where a part of the wall time went."""
+    """One stage of the job, and its share of the wall time."""
 
     label: str
     seconds: float
@@ -125,7 +125,7 @@ class TimeShare:
 
 @dataclass(frozen=True)
 class ContractTally:
-    """How often one contract was checked, and every time it was broken."""
+    """How often one contract was checked, and the outcomes that broke it."""
 
     contract: str
     checked: int
@@ -133,12 +133,12 @@ class ContractTally:
 
     @property
     def passed(self) -> int:
-        """Return the number of checks that found nothing."""
+        """Return the number of checks without a breach."""
         return self.checked - len(self.broken)
 
 
 def judgement(result: JobResult) -> Judgement:
-    """Return by what the job's models are judged."""
+    """Return the metrics that judge the job's models."""
     names = {name for one in result.rounds for name in one.metrics}
     federated = result.final.federated or {}
     return judgement_of({*federated, *(name.removeprefix("validation/") for name in names)})
@@ -164,7 +164,7 @@ def benefits(result: JobResult) -> list[ClientBenefit]:
 
 
 def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
-    """Return the benefit over all cases of these clients together; None without any.
+    """Return the benefit over all cases of these clients together; None without clients.
 
     A client's sums follow from its mean and error: sum = n * mean, and the sum of squares is
     n * (n - 1) * error² + n * mean² with n cases.
@@ -183,13 +183,13 @@ def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
 
 
 def offered_benefit(gains: Sequence[ClientBenefit]) -> float:
-    """Return the mean benefit over all cases if each client takes the model that it is offered."""
+    """Return the mean benefit over all cases if each client uses the model that it is offered."""
     kept = sum(one.cases * one.mean for one in gains if one.offer == "global")
     return kept / sum(one.cases for one in gains)
 
 
 def client_drifts(result: JobResult) -> list[ClientDrifts]:
-    """Return the clients whose updates the coordinator saw, those that point farthest away first."""
+    """Return the clients whose updates were compared, sorted by cosine, lowest first."""
     by_client: dict[str, list[ClientDrift]] = {}
     for one in result.rounds:
         for client_id, drift in one.client_drift.items():
@@ -202,7 +202,7 @@ def client_drifts(result: JobResult) -> list[ClientDrifts]:
 
 
 def time_shares(result: JobResult) -> list[TimeShare]:
-    """Return the stages of the job and what they took, with what is missing to the total as the last row."""
+    """Return the stages of the job with their seconds. The last row is the rest of the total."""
     timings = result.timings.by_name()
     seconds = {
         label: timings.get(key) or 0.0
@@ -233,13 +233,13 @@ def rejections(result: JobResult) -> list[tuple[int, Rejection]]:
 
 
 def verdict(result: JobResult) -> str:
-    """Return one sentence with the job's outcome: what federation reached, against what."""
+    """Return one sentence with the job's outcome: the federated result, compared with the baselines."""
     if result.status != "finished":
         return f"The job stopped: {result.stop_reason or 'no reason was recorded'}."
     by = judgement(result)
     row = next(one for one in comparisons(result) if one.metric == by.quality)
     if row.federated is None:
-        return "The job finished; it was not evaluated on the test split."
+        return "The job finished. It was not evaluated on the test split."
     against = []
     if row.to_centralised is not None:
         against.append(f"{row.to_centralised:.1%} of what pooling all data reaches")
@@ -250,7 +250,7 @@ def verdict(result: JobResult) -> str:
 
 
 def in_bytes(count: float) -> str:
-    """Return a number of bytes for people, in decimal units: 1500000 is 1.5 MB."""
+    """Return a number of bytes as text in decimal units: 1500000 is "1.5 MB"."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= limit:
             return f"{count / limit:.1f} {unit}"

@@ -1,1 +1,1 @@
-"""Answers from a registered version, on the command line and for a file."""
+"""Recommendations from a registered version, for one history or for a file of users."""

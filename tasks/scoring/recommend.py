@@ -1,4 +1,4 @@
-"""An answer from a registered version: its proved bytes, one fold-in, and titles."""
+"""Recommendations for one history from a registered version: verified bytes, one fold-in, and titles."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def recommender_of(found: RegisteredRound) -> Recommender:
     """Return a recommender over a loaded version; see `recommender_over`.
 
     Raises:
-        CorruptArtifact: the version's bytes are no model.
-        CatalogMismatch: the model numbers its rows otherwise than the items.
+        CorruptArtifact: the version's bytes are not a model.
+        CatalogMismatch: the model's item rows are from another catalogue than the items.
     """
     return recommender_over(found.model().items, found.items)
 
 
 def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
-    """Return a recommender over the items of a model; an item without a title goes by its id.
+    """Return a recommender over the items of a model. The id replaces a missing title.
 
     Args:
-        model: of any family.
-        items: item_id, title where known, and features, in the order of the model's rows.
+        model: a model of any family.
+        items: columns item_id, title if known, and features, in the order of the model's rows.
     """
     ids = [str(item_id) for item_id in items["item_id"]]
     titles = items["title"].tolist() if "title" in items else [""] * len(ids)
@@ -53,18 +53,18 @@ def answer(
     version: str = registry.CHAMPION,
     exclude: str = "",
 ) -> dict[str, Any]:
-    """Return the k best items for a history, as `fedrec recommend` prints them.
+    """Return the k best items for a history, in the form that `fedrec recommend` prints.
 
     Args:
-        home: where the registry lies.
+        home: contains the registry.
         history: titles or ids, separated by commas.
-        k: how many.
-        model_name: needed only where several models are registered.
+        k: number of items.
+        model_name: required only if several models are registered.
         version: a version number or an alias.
         exclude: further titles or ids that must not be recommended.
 
     Raises:
-        NotFound: nothing is registered or promoted yet, or not that.
+        NotFound: there is no such model or version, or nothing is registered or promoted yet.
         InvalidInput: a title is unknown or ambiguous.
     """
     client = registry.open_registry(home)

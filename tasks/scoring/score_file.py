@@ -43,25 +43,24 @@ def score_users(
     weight: str | None = None,
     tell: Tell = lambda what, done, of: None,
 ) -> dict[str, Any]:
-    """Write a Parquet file with the k best items of each user of a file, and return what was done.
+    """Write a Parquet file with the k best items of each user of a file, and return a summary.
 
-    One row for each recommended item: user_id, rank (from 1), item_id, title and score. A user's rows stand
-    together; the users come in no particular order. Which version answered stands in the file's metadata.
-    `out` is replaced as a whole, or left as it was. Users' histories lie in a private folder beside it
-    meanwhile.
+    The file has one row for each recommended item: user_id, rank (from 1), item_id, title and score. The rows
+    of a user are adjacent. The order of the users is undefined. The file's metadata name the version. `out`
+    is replaced atomically or not at all. In the meantime the histories are in a private folder beside it.
 
     Args:
-        home: where the registry lies.
-        users: CSV, TSV or Parquet with user_id, item_id and perhaps weights, in any order.
+        home: contains the registry.
+        users: CSV, TSV or Parquet with user_id, item_id and optionally weights, in any order.
         out: a name that ends in ".parquet".
-        k: how many items a user gets; fewer where there are fewer left.
-        model_name: needed only where several models are registered.
+        k: maximal number of items for each user.
+        model_name: required only if several models are registered.
         version: a version number or an alias.
-        weight: the column of weights; None for the column "weight" where there is one.
-        tell: hears of the progress: what is done, how much of it, and of how much where that is known.
+        weight: the column of weights; None for the column "weight", if there is one.
+        tell: called with the progress: the activity, the amount done, and the total amount if known.
 
     Raises:
-        NotFound: nothing is registered or promoted yet, or not that.
+        NotFound: there is no such model or version, or nothing is registered or promoted yet.
         InvalidInput: the file breaks a rule, or the output cannot be written.
     """
     if out.suffix.lower() != ".parquet":
@@ -77,7 +76,7 @@ def score_users(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
-            # mkdtemp's folders are for their owner's eyes alone.
+            # Only the owner can read a folder of mkdtemp.
             tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
             replacing(out) as part,
         ):
@@ -116,7 +115,7 @@ def _best(recommender: Recommender, history: UserHistory, k: int) -> list[Recomm
 
 
 class _Rows:
-    """Rows on their way into the file, written one row group at a time."""
+    """Collects rows, and writes them to the file one row group at a time."""
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
@@ -132,7 +131,7 @@ class _Rows:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows that were added to the file."""
+        """Write the collected rows to the file."""
         if not self._columns[0]:
             return
         self._writer.write_table(

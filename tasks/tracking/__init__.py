@@ -1,1 +1,1 @@
-"""MLflow: runs, the registry, and what is sent to both."""
+"""MLflow: runs, the model registry, and the messages sent to both."""

@@ -1,4 +1,4 @@
-"""The files that make a round's artefact folder an MLflow model, too: from code, without pickle."""
+"""The files that make a round's artefact folder an MLflow model from code, without pickle."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "scipy")
 
 
 def model_files(items: pd.DataFrame) -> dict[str, bytes]:
-    """Return by name the files that lie beside a round's `model.safetensors` and `round.json`.
+    """Return name -> content of the files beside a round's `model.safetensors` and `round.json`.
 
-    They are the same for all rounds of a job, so that they are made once: `MLmodel` itself, the code, what it
-    needs, and the items.
+    They are `MLmodel`, the code, its requirements and the items. They are the same for all rounds of a job,
+    so call this once.
 
     Args:
-        items: the catalogue in row order, with `item_id` and where there are any `title`.
+        items: the catalogue in row order, with `item_id` and, if known, `title`.
     """
     from mlflow.models import Model
     from mlflow.pyfunc import add_to_model

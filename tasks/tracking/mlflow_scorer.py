@@ -1,14 +1,14 @@
-"""A registered round as an MLflow model from code: what `mlflow models serve` and `load_model` run.
+"""A registered round as an MLflow model from code, which `mlflow models serve` and `load_model` run.
 
-This file is copied beside each round's model, so that a version answers wherever MLflow does. It therefore
-stands alone: it imports nothing of fedrec and reads no pickle, and repeats what `models.recommenders` does in
-`fold_in`, `cold_items`, `additive_scorers` and `rating_scorer`, to which a test holds it equal. It is never
-imported by fedrec itself. The names of a model's arrays say of which family it is. A model that predicts
-ratings takes the items of a history as liked, and its scores are the ratings that it then expects.
+This file is copied beside each round's model, so that MLflow can score a version without fedrec. Therefore it
+imports nothing of fedrec and reads no pickle. It repeats the scoring of `models.recommenders` in `fold_in`,
+`cold_items`, `additive_scorers` and `rating_scorer`. A test checks that both give equal scores. Fedrec itself
+never imports it. The names of a model's arrays determine its family. A model that predicts ratings takes the
+items of a history as liked, and its scores are the ratings that it then expects.
 
-One row of the input is one question: a `history` of item ids, the oldest first, and where wanted as many
-`weights` and further ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and
-`scores`, the best first.
+One row of the input is one query: a `history` of item ids, oldest first, and optionally one weight per item
+in `weights` and further item ids to `exclude`. One row of the output is its answer: `item_ids`, `titles` and
+`scores`, best first.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _K = 10
 
 
 class MlflowScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
-    """Answers histories; nothing is trained."""
+    """Recommends items for histories. It trains nothing."""
 
     def load_context(self, context: Any) -> None:
         """Read the artefacts.
 
         Raises:
-            ValueError: the model is not the one that the round's record promises.
+            ValueError: the model's SHA-256 differs from the one in the round's record.
         """
         data = Path(context.artifacts["model"]).read_bytes()
         promised = json.loads(Path(context.artifacts["manifest"]).read_bytes())["model_sha256"]
         actual = hashlib.sha256(data).hexdigest()
         if actual != promised:
-            raise ValueError(f"The model has SHA-256 {actual}, but its round.json promises {promised}.")
+            raise ValueError(f"The model has SHA-256 {actual}, but its round.json says {promised}.")
         arrays = load(data)
         items = pd.read_parquet(context.artifacts["items"])
         self._ids, self._titles = items["item_id"].to_numpy(), items["title"].to_numpy()
@@ -82,7 +82,7 @@ class MlflowScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
         for item_id, weight in zip(history, weights or [1.0] * len(history), strict=True):
             if not 0.0 < weight < np.inf:
                 raise ValueError(f"The weight of item {item_id!r} must be positive and finite, got {weight}.")
-            # Of an item named twice the weights add up, and its latest place counts.
+            # If an item occurs twice, its weights are added, and its last position counts.
             counts[self._row(item_id)] = counts.pop(self._row(item_id), 0.0) + weight
         rows = list(counts)
         scores = self._family.scores(rows, np.array(list(counts.values())))
@@ -98,13 +98,13 @@ class MlflowScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
 
     def _row(self, item_id: str) -> int:
         if item_id not in self._rows:
-            raise ValueError(f"The model knows no item {str(item_id)[:100]!r}.")
+            raise ValueError(f"The model has no item {str(item_id)[:100]!r}.")
         return self._rows[item_id]
 
 
 class _Family(Protocol):
     def scores(self, rows: list[int], weights: np.ndarray) -> np.ndarray:
-        """Return (items,): the scores for a history of these rows, the oldest first."""
+        """Return (items,): the scores for a history of these rows, oldest first."""
         ...
 
 
@@ -222,12 +222,12 @@ class _Ratings:
 
 
 def _placed(values: np.ndarray, trained: np.ndarray, features: pd.Series) -> np.ndarray:
-    """Return values (items, n) in which the rows of untrained items come from their features.
+    """Return values (items, n) in which the rows of untrained items are predicted from their features.
 
     Args:
-        values: of all items; the rows of untrained ones are ignored.
-        trained: (items,) which rows count.
-        features: for each item the numbers of its features.
+        values: (items, n); the rows of untrained items are ignored.
+        trained: (items,) whether an item was trained.
+        features: for each item, the numbers of its features.
     """
     if trained.all() or not trained.any():
         return values
@@ -245,7 +245,7 @@ def _placed(values: np.ndarray, trained: np.ndarray, features: pd.Series) -> np.
 
 
 def _listed(cell: Any) -> list[Any]:
-    """A list, of an array or of nothing: a missing optional column, or a missing value in it."""
+    """Return an array as a list; empty if the optional column or its value is missing."""
     return [] if cell is None or np.ndim(cell) == 0 else list(cell)
 
 

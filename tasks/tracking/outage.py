@@ -1,4 +1,4 @@
-"""Whether an error means that MLflow is away for a while, or one that another try cannot mend."""
+"""Tells temporary outages of MLflow from errors that another try cannot repair."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A proxy in front of a server that is away, a server that is overloaded or that cannot use its database.
+# From a proxy whose server is down, an overloaded server, or a server that cannot use its database.
 _PASSING = {502, 503, 504}
 
 
 def is_outage(error: BaseException, client: MlflowClient | None = None) -> bool:
-    """Return whether MLflow's server or database does not answer, or not now.
+    """Return whether MLflow's server or database is unavailable.
 
     Args:
-        error: what a call raised.
-        client: for a simple call where the error itself does not tell, as after a failed upload.
+        error: the error that a call raised.
+        client: used for one simple call if the error itself is ambiguous, as after a failed upload.
     """
     if isinstance(error, FedrecError):
         return False
@@ -32,11 +32,11 @@ def is_outage(error: BaseException, client: MlflowClient | None = None) -> bool:
 
 
 def unavailable(error: BaseException) -> TrackingUnavailable:
-    """Return the outage as an error of ours, which says what to do."""
+    """Return the outage as a fedrec error with the next step."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "MLflow")
     return TrackingUnavailable(
         f"MLflow does not answer at {uri}: {reason_of(error)}.",
-        next_step="Nothing was left half done. Once MLflow is back, give the same command again.",
+        next_step="Nothing was changed by halves. Run the same command again when MLflow is back.",
         uri=uri,
     )
 
@@ -47,7 +47,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def names_outages(function: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a function so that it raises `TrackingUnavailable` where MLflow is away."""
+    """Wrap a function so that it raises `TrackingUnavailable` if MLflow is unavailable."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""Sending a job's outbox: MLflow gets every message once, in order, and later where it was away."""
+"""Sends a job's outbox to MLflow: each message once and in order, and later if MLflow is unavailable."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _ITEMS = "items.parquet"
 
 
 class OutboxSender:
-    """Sends one job's messages to MLflow, by way of its outbox.
+    """Sends one job's messages to MLflow through the job's outbox.
 
     Args:
-        home: where MLflow is, unless the environment names a server.
-        journal: of the job, held by this process.
-        exchange: where the job's models lie.
-        flow_run_id: of Prefect's run that works on the job; None where none does.
+        home: contains MLflow's database, unless the environment names a server.
+        journal: the job's journal, held by this process.
+        exchange: contains the job's models.
+        flow_run_id: id of the Prefect flow run of the job; None if there is none.
 
     Attributes:
-        silence: why MLflow does not have everything; None where it has.
+        silence: why MLflow has not received all messages; None if it has.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class OutboxSender:
         self._flow_run_id = flow_run_id
         self._outbox = Outbox(journal.folder / "outbox")
         self._tracker: Tracker | None = None
-        # Whether an earlier try may have sent already what is sent now.
+        # Whether an earlier try may already have sent the same messages.
         self._is_repeated = False
         self.silence: str | None = None
 
     @property
     def run_id(self) -> str | None:
-        """Return the job's run in MLflow; None where MLflow was away since the job was opened."""
+        """Return the id of the job's MLflow run; None if MLflow has not been available since the opening."""
         return self._tracker.run_id if self._tracker else None
 
     def open(self, config: Mapping[str, JsonValue], items: Path) -> None:
-        """Send configuration and item catalogue, and have the job as running in MLflow.
+        """Send configuration and item catalogue, and set the job's MLflow run to RUNNING.
 
         Args:
             config: the training configuration as JSON values.
@@ -82,26 +82,26 @@ class OutboxSender:
         waiting = self._outbox.waiting()
         if self._journal.tracked(0) is None and not _has_opening(waiting):
             self._outbox.put(OpeningMessage(config=config))
-        # A job that goes on will have another result.
+        # A job that continues will have another result.
         for each in waiting:
             if isinstance(each.message, ResultMessage):
                 each.path.unlink()
         self.send_waiting()
 
     def send(self, message: OutboxMessage) -> bool:
-        """Put a message into the outbox and send what waits there; return whether MLflow has it already."""
+        """Put a message into the outbox, send all waiting ones, and return whether MLflow has received it."""
         with self._journal.guarded():
             self._outbox.put(message)
             return self.send_waiting()
 
     def send_waiting(self) -> bool:
-        """Send what waits; return whether MLflow has all of it. What MLflow cannot take now goes on waiting.
+        """Send all waiting messages, and return whether MLflow has received them. The others keep waiting.
 
         Raises:
-            MlflowException: MLflow answers, and refuses.
+            MlflowException: MLflow is available and refuses a message.
         """
         try:
-            # As one step: a process that was overtaken in the middle of it would do it a second time.
+            # Under one guard: a process that loses its lease in between would send the message a second time.
             with self._journal.guarded():
                 tracker = self._opened()
                 for each in self._outbox.waiting():
@@ -117,11 +117,11 @@ class OutboxSender:
         return True
 
     def waiting(self) -> int:
-        """Return the number of messages that MLflow does not have yet."""
+        """Return the number of messages that MLflow has not received yet."""
         return self._outbox.count()
 
     def end(self, status: str) -> None:
-        """End the run with this status where MLflow answers; housekeeping ends it otherwise."""
+        """End the run with this status. If MLflow is unavailable, housekeeping ends it later."""
         try:
             if self._tracker:
                 self._tracker.end(status)
@@ -130,7 +130,7 @@ class OutboxSender:
                 raise
 
     def note_of(self, round_: int) -> TrackedRound | None:
-        """Return what followed a round's commit, whether MLflow has it or not; None: nothing did."""
+        """Return the note about a committed round, sent or still waiting; None if there is none."""
         tracked = self._journal.tracked(round_)
         if tracked is not None:
             return tracked
@@ -160,7 +160,7 @@ class OutboxSender:
 
     @cached_property
     def _model_files(self) -> dict[str, bytes]:
-        """Return the files that make each round a model for MLflow's own scorers, which know LightFM."""
+        """Return the files that make each round an MLflow model; none for families other than LightFM."""
         if self._journal.opening.family != "lightfm":
             return {}
         return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))
@@ -202,15 +202,15 @@ class OutboxSender:
             self._journal.conclude(completed)
 
     def completed(self, result: JobResult) -> JobResult:
-        """Return the result with the run and the versions that MLflow has given by now."""
+        """Return the result with the run id and the version numbers that MLflow has assigned so far."""
         rounds = tuple(each.with_note(self.note_of(each.round)) for each in result.rounds)
         return replace(result, run_id=self.run_id, rounds=rounds)
 
 
 def send_what_waits(home: Home) -> list[str]:
-    """Send what jobs could not send while MLflow was away; return the ids of those jobs.
+    """Send the waiting messages of all jobs, and return the ids of the jobs whose messages were sent.
 
-    Jobs that are being worked on look after themselves.
+    Running jobs are left out, because they send their own.
     """
     sent = []
     for folder in sorted({path.parent.parent for path in home.jobs.glob("*/outbox/[0-9]*.json")}):
@@ -239,5 +239,5 @@ def _sent(home: Home, journal: Journal) -> bool:
     sender = OutboxSender(home, journal, Exchange(url))
     is_sent = sender.send_waiting()
     if is_sent and journal.result() is None:
-        sender.end("KILLED")  # nobody works on it; the next process that does opens the run again
+        sender.end("KILLED")  # no process works on it; the next one that does reopens the run
     return is_sent

@@ -1,4 +1,4 @@
-"""A registered round read back: its bytes count only when they are what their SHA-256 promises."""
+"""Reads a registered round, and verifies the SHA-256 of everything that it reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.messages.round_record import EvaluatedRound, record_digest
 
 @dataclass(frozen=True)
 class RegisteredRound:
-    """A registry version whose bytes were compared with the SHA-256 that round and registry promise.
+    """A registry version whose bytes match the SHA-256 in its record and in the registry.
 
     Attributes:
         version: number in the registry.
@@ -47,8 +47,8 @@ class RegisteredRound:
         """Return the decoded model.
 
         Raises:
-            CorruptArtifact: the bytes are no global model.
-            CatalogMismatch: it numbers its rows by another catalogue than `items`.
+            CorruptArtifact: the bytes are not a global model.
+            CatalogMismatch: its item rows are from another catalogue than `items`.
         """
         model = decode_model(self.model_bytes, f"The model of version {self.version}")
         digest = ItemCatalog.of(self.items["item_id"]).digest
@@ -64,18 +64,18 @@ class RegisteredRound:
 def read_record(
     source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
 ) -> EvaluatedRound:
-    """Return the `round.json` of a version's artefact folder, compared with the registry's tag.
+    """Return the `round.json` of a version's artefact folder, verified against the registry's tag.
 
     Args:
         source: URI of the artefact folder.
         tags: the version's tags.
-        where: what to call the version in an error.
-        tracking_uri: of the server that passes on artefacts of the scheme mlflow-artifacts; None for what
-            MLflow's own settings say.
+        where: the version's name in errors.
+        tracking_uri: URI of the server that serves artefacts of the scheme mlflow-artifacts; None to use
+            MLflow's own settings.
 
     Raises:
         NotFound: the file is missing.
-        CorruptArtifact: it is not what the tag promises, there is no such tag, or its format is unknown.
+        CorruptArtifact: it does not match the tag, the tag is missing, or its format is unknown.
     """
     if "fedrec.sha256" not in tags or "fedrec.manifest" not in tags:
         raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
@@ -87,7 +87,7 @@ def read_record(
     actual = record_digest(value)
     if actual != promised:
         raise CorruptArtifact(
-            f"{where}: its record {path} has digest {actual}, but its registry tag promises {promised}; "
+            f"{where}: its record {path} has digest {actual}, but its registry tag says {promised}; "
             "it was changed after the round.",
             path=path,
             actual=actual,
@@ -104,19 +104,19 @@ def read_round(
     where: str,
     tracking_uri: str | None = None,
 ) -> RegisteredRound:
-    """Return a version with its record, model and items, all proved.
+    """Return a version with its record, model and items, all verified.
 
     Args:
         version: its number.
         source: URI of the round's artefact folder.
-        run_artifacts: URI of the run's artefacts, where the items lie.
+        run_artifacts: URI of the run's artefacts, which contain the items.
         tags: the version's tags.
-        where: what to call the version in an error.
+        where: the version's name in errors.
         tracking_uri: as in `read_record`.
 
     Raises:
         NotFound: an artefact is missing.
-        CorruptArtifact: record, model or items are not what their SHA-256 promises.
+        CorruptArtifact: record, model or items do not match their SHA-256.
     """
     record = read_record(source, tags, where, tracking_uri)
     data = _read(f"{source}/model.safetensors", tracking_uri)
@@ -124,7 +124,7 @@ def read_round(
     for origin, promised in (("record", record.model_sha256), ("registry", tags["fedrec.sha256"])):
         if actual != promised:
             raise CorruptArtifact(
-                f"{where}: its model has SHA-256 {actual}, but its {origin} promises {promised}.",
+                f"{where}: its model has SHA-256 {actual}, but its {origin} says {promised}.",
                 next_step="Restore the artefact from a copy, or use another version.",
                 version=version,
                 actual=actual,
@@ -134,15 +134,14 @@ def read_round(
     digest = ItemCatalog.of(items["item_id"]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(
-            f"{where}: its run's items have digest {digest}, but its record promises "
-            f"{record.catalog_digest}.",
+            f"{where}: its run's items have digest {digest}, but its record says {record.catalog_digest}.",
             version=version,
         )
     return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
 
 
 def _read(uri: str, tracking_uri: str | None) -> bytes:
-    """Return an artefact's bytes, from its file where it is local and through MLflow elsewhere."""
+    """Return an artefact's bytes, read from its file if it is local and through MLflow otherwise."""
     parsed = urlparse(uri)
     if parsed.scheme not in ("", "file"):
         return _download(uri, tracking_uri)
@@ -161,7 +160,7 @@ def _download(uri: str, tracking_uri: str | None) -> bytes:
         try:
             found = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
         except MlflowException as error:
-            # It wraps a missing file and an unreachable store alike; the store knows which it was.
+            # MLflow raises the same error for a missing file and an unreachable store; the store knows which.
             parent, _, name = uri.rpartition("/")
             there = list_artifacts(artifact_uri=parent, tracking_uri=tracking_uri)
             if name in [each.path.rpartition("/")[2] for each in there]:

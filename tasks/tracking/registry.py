@@ -1,7 +1,7 @@
 """The model registry: one MLflow model version per committed round.
 
 A version holds no pickle and no MLflow flavour: its source is the round's artefact folder with
-`model.safetensors` and `round.json`; the item titles lie once per run in `catalog/items.parquet`.
+`model.safetensors` and `round.json`. The item titles are stored once per run, in `catalog/items.parquet`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RECOMMENDER = "recommender"
 
 
 def client(home: Home) -> MlflowClient:
-    """Return a client of the registry that `home` and the environment name; make a missing database."""
+    """Return a client of the registry that `home` and the environment name. Create a missing database."""
     from mlflow.tracking import MlflowClient
 
     uri = _tracking_uri(home)
@@ -35,7 +35,7 @@ def client(home: Home) -> MlflowClient:
 
 
 def open_registry(home: Home) -> MlflowClient:
-    """Return a client of a registry that exists already, for commands that only read or promote.
+    """Return a client of an existing registry, for commands that only read or promote.
 
     Raises:
         NotFound: there is no database yet.
@@ -50,7 +50,7 @@ def open_registry(home: Home) -> MlflowClient:
 
 
 def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
-    """Make a registered model of this name unless there is one, marked as one of fedrec's."""
+    """Create the registered model of this name, tagged as fedrec's, unless it exists."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -67,17 +67,17 @@ def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
 def register_round(
     client: MlflowClient, model_name: str, run_id: str, round_folder_uri: str, record: EvaluatedRound
 ) -> int:
-    """Register a round as a version of the registered model; return its number.
+    """Register a round as a version of the registered model, and return its number.
 
-    One call to the registry with all tags in it, so that a version never stands there half described.
-    Registering twice makes two versions: where a crash may lie between, call `find_version` first.
+    This is one call to the registry with all tags, so that no version ever lacks a tag. Registering twice
+    creates two versions: if a crash may have come in between, call `find_version` first.
 
     Args:
         client: the registry.
-        model_name: a model that `ensure_registered_model` has made.
+        model_name: a model that `ensure_registered_model` has created.
         run_id: the job's run.
         round_folder_uri: the artefact folder with `model.safetensors` and `round.json`.
-        record: of the round, as `round.json` holds it.
+        record: the round's record, as in `round.json`.
     """
     made = client.create_model_version(
         name=model_name,
@@ -90,7 +90,7 @@ def register_round(
 
 
 def version_tags(record: EvaluatedRound) -> dict[str, str]:
-    """Return the tags of a round's version: what finds, proves and compares it in MLflow's UI."""
+    """Return the tags of a round's version, by which MLflow's UI finds, verifies and compares it."""
     breached = sorted(name for name, result in record.contracts.items() if result != "passed")
     tags = {
         "fedrec.job": record.job_id,
@@ -110,7 +110,7 @@ def version_tags(record: EvaluatedRound) -> dict[str, str]:
 
 
 def find_version(client: MlflowClient, model_name: str, job_id: str, round: int) -> int | None:
-    """Return the version of a job's round, or None where that round was not registered."""
+    """Return the version of a job's round, or None if that round was not registered."""
     found = client.search_model_versions(
         f"name = {_quoted(model_name)} and tags.`fedrec.job` = {_quoted(job_id)} "
         f"and tags.`fedrec.round` = '{int(round)}'"
@@ -132,13 +132,13 @@ def require_evaluated(client: MlflowClient, model_name: str) -> int:
     """Return the newest version whose round was evaluated.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such version.
     """
     version = newest_evaluated(client, model_name)
     if version is None:
         raise NotFound(
-            f"No version of {model_name!r} was evaluated yet, so none can be compared with a champion.",
-            next_step="Let a training job run to its end, which is always evaluated.",
+            f"No version of {model_name!r} has been evaluated yet, so none can be compared with a champion.",
+            next_step="Let a training job finish: its last round is always evaluated.",
             model_name=model_name,
         )
     return version
@@ -154,7 +154,7 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
     """Return the given name if it is registered, or the only one registered.
 
     Raises:
-        NotFound: nothing is registered, not under that name, or several are and none was named.
+        NotFound: no model is registered, none has that name, or there are several and no name was given.
     """
     names = registered_models(client)
     if not names:
@@ -164,12 +164,14 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
     listed = ", ".join(names)
     if model_name is not None:
         raise NotFound(
-            f"No model {model_name!r} is registered; there are: {listed}.", model_name=model_name, names=names
+            f"No model {model_name!r} is registered; registered are: {listed}.",
+            model_name=model_name,
+            names=names,
         )
     if len(names) > 1:
         raise NotFound(
             f"{len(names)} models are registered: {listed}.",
-            next_step="Say which one with --model NAME.",
+            next_step="Choose one with --model NAME.",
             names=names,
         )
     return names[0]
@@ -200,7 +202,7 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
         )
     raise NotFound(
         f"Model {model_name!r} has no alias {version_or_alias!r}; "
-        f"there are: {', '.join(sorted(known)) or 'none'}.",
+        f"its aliases: {', '.join(sorted(known)) or 'none'}.",
         model_name=model_name,
         alias=version_or_alias,
     )
@@ -216,11 +218,11 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
 
 
 def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
-    """Return a version's proved record.
+    """Return a version's verified record.
 
     Raises:
         NotFound: there is no such version, or its record is missing.
-        CorruptArtifact: the record is not what the registry promises.
+        CorruptArtifact: the record does not match the digest in the registry.
     """
     found = _version(client, model_name, version)
     where = f"Version {version} of {model_name!r}"
@@ -228,11 +230,11 @@ def load_record(client: MlflowClient, model_name: str, version: int) -> Evaluate
 
 
 def load_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> RegisteredRound:
-    """Return a version with its record, model and items, all proved.
+    """Return a version with its record, model and items, all verified.
 
     Raises:
         NotFound: there is no such version or alias, or an artefact of it is missing.
-        CorruptArtifact: record, model or items are not what their SHA-256 promises.
+        CorruptArtifact: record, model or items do not match their SHA-256.
     """
     version = resolve_version(client, model_name, version_or_alias)
     found = _version(client, model_name, version)
@@ -246,7 +248,7 @@ def _tracking_uri(home: Home) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A literal of MLflow's search language."""
+    """Return the text as a literal of MLflow's search language."""
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 

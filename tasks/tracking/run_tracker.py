@@ -1,4 +1,4 @@
-"""MLflow's view of a job: one run a job, one step a round, and everything needed to audit it later."""
+"""Logs a job to MLflow: one run per job, one step per round, and everything needed to audit it later."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
     from mlflow.tracking import MlflowClient
 
-# Name -> one value a row.
+# Column name -> one value for each row.
 Columns = Mapping[str, Sequence[JsonValue]]
 
 _JOB_TAG = "fedrec.job"
@@ -36,13 +36,13 @@ _JOB_TAG = "fedrec.job"
 class Tracker:
     """A job's run in MLflow.
 
-    Every call that a crash may repeat is idempotent: metrics carry the round's own time as their timestamp,
-    so that MLflow sees a repeated batch as the same one, and a version is looked for before it is made.
+    Every call that a crash may repeat is idempotent. Metrics have the round's own time as their timestamp, so
+    that MLflow treats a repeated batch as the same one. A version is searched for before it is created.
 
     Args:
-        client: of the tracking server.
+        client: a client of the tracking server.
         run_id: the job's run.
-        model_name: the registered model that rounds become versions of.
+        model_name: the registered model of which rounds become versions.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, model_name: str) -> None:
@@ -63,10 +63,10 @@ class Tracker:
             self.client.log_artifact(self.run_id, str(copy), "catalog")
 
     def log_lineage(self, data: Mapping[str, tuple[str, str]]) -> None:
-        """Log what was trained on: one dataset a client, known by its digest alone.
+        """Log the training data: one dataset per client, identified by its digest.
 
         Args:
-            data: client id -> (SHA-256 of its data, where they lie).
+            data: client id -> (SHA-256 of its data, their location).
         """
         self.client.log_inputs(self.run_id, datasets=_lineage(data))
 
@@ -79,18 +79,18 @@ class Tracker:
         resumed: bool,
         beside: Mapping[str, bytes] | None = None,
     ) -> int:
-        """Log a round's metrics and artefacts and register its version; return the version's number.
+        """Log a round's metrics and artefacts, register its version, and return the version's number.
 
         Args:
-            record: of the round, as `round.json` holds it.
+            record: the round's record, as in `round.json`.
             model: the model's bytes.
             metrics: single numbers for MLflow's charts.
-            resumed: whether an earlier try may have got part of the way.
-            beside: name -> content of further files of the version, see `tasks.tracking.mlflow_model`.
+            resumed: whether an earlier try may have logged a part of it.
+            beside: name -> content of further files of the version (see `tasks.tracking.mlflow_model`).
         """
         from mlflow.entities import Metric as RunMetric
 
-        # The version comes last: where it stands, everything else does, and stays as it was registered.
+        # The version is created last: if it exists, everything else does, and stays as it was registered.
         if resumed:
             version = find_version(self.client, self.model_name, record.job_id, record.round)
             if version is not None:
@@ -113,7 +113,7 @@ class Tracker:
         return register_round(self.client, self.model_name, self.run_id, uri, record)
 
     def log_breach(self, round_: int, subject: str, text: str) -> None:
-        """Log a contract's outcome that fails a round, before the round fails."""
+        """Log the outcome of a contract that makes a round fail. Call this before the round fails."""
         self.client.log_text(self.run_id, text, f"contracts/{subject}.json")
         self.client.set_tag(self.run_id, "fedrec.breach", f"round {round_}: {subject}")
 
@@ -127,9 +127,9 @@ class Tracker:
         """Log a job's final metrics, its tables and all files below `folder`.
 
         Args:
-            metrics: by name.
+            metrics: metric name -> value.
             step: number of the last round.
-            folder: of the report.
+            folder: the folder of the report.
             tables: name of the artefact -> its rows.
         """
         from mlflow.entities import Metric as RunMetric
@@ -145,16 +145,16 @@ class Tracker:
 
     @cached_property
     def _artifacts(self) -> str:
-        """Return where the run's artefacts lie; once, because MLflow loads a run with all its metrics."""
+        """Return the URI of the run's artefacts. Cached, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
 
     def _table(self, columns: Columns, name: str) -> None:
-        """Write the run's table of this name, whatever an earlier try wrote there."""
+        """Write the run's table of this name, and replace the one of an earlier try."""
         folder = name.rpartition("/")[0]
         if name not in [artifact.path for artifact in self.client.list_artifacts(self.run_id, folder)]:
             self.client.log_table(self.run_id, dict(columns), name)
             return
-        # `log_table` would append to the table that is there.
+        # `log_table` would append to an existing table.
         text = pd.DataFrame(columns).to_json(orient="split", index=False, date_format="iso")
         self.client.log_text(self.run_id, text, name)
 
@@ -170,17 +170,17 @@ class Tracker:
 def open_run(
     home: Home, experiment: str, job_id: str, model_name: str, run_id: str | None, tags: Mapping[str, str]
 ) -> Tracker:
-    """Return the tracker of a job's run, which is RUNNING: a new one, or the one of an interrupted job.
+    """Return the tracker of a job's run and set the run to RUNNING. An interrupted job keeps its run.
 
-    Also end runs of jobs whose process is gone as KILLED.
+    This also ends the runs of jobs whose process is gone, as KILLED.
 
     Args:
-        home: where database and artefacts lie, unless the environment names a server.
+        home: contains database and artefacts, unless the environment names a server.
         experiment: the experiment's name.
-        job_id: whose run.
+        job_id: the job's id.
         model_name: the registered model.
-        run_id: of an earlier try, if there was one.
-        tags: of a new run.
+        run_id: the run of an earlier try, if any.
+        tags: the tags of a new run.
     """
     client = registry_client(home)
     experiment_id = experiment_id_of(client, home, experiment)
@@ -195,7 +195,7 @@ def open_run(
 
 
 def find_run(home: Home, experiment: str, job_id: str) -> str | None:
-    """Return the id of this job's run; None where no earlier try made one."""
+    """Return the id of this job's run; None if no earlier try created one."""
     client = registry_client(home)
     found = client.get_experiment_by_name(experiment)
     if found is None:
@@ -207,15 +207,15 @@ def find_run(home: Home, experiment: str, job_id: str) -> str | None:
 def end_orphans(
     client: MlflowClient, home: Home, experiment_ids: Sequence[str] | None = None, own_job: str | None = None
 ) -> list[str]:
-    """End the runs of jobs whose process is gone as KILLED; return the ids of those jobs.
+    """End the runs of jobs whose process is gone, as KILLED, and return the ids of those jobs.
 
-    Only jobs of this home count: another home's processes cannot be seen from here.
+    Only jobs of this home are checked, because processes of other homes cannot be seen from here.
 
     Args:
-        client: of the tracking server.
-        home: where the jobs lie.
-        experiment_ids: where to look; in all experiments by default.
-        own_job: of this process, which is left alone.
+        client: a client of the tracking server.
+        home: contains the jobs.
+        experiment_ids: the experiments to search; all by default.
+        own_job: the job of this process, which is left out.
     """
     if experiment_ids is None:
         experiment_ids = [each.experiment_id for each in client.search_experiments()]
@@ -232,7 +232,7 @@ def end_orphans(
 
 
 def git_revision() -> str:
-    """Return the checkout's commit, `-dirty` where files differ from it; `unknown` outside a checkout."""
+    """Return the checkout's commit, with `-dirty` if files differ from it; `unknown` outside a checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
@@ -259,14 +259,14 @@ def flattened(config: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[s
 
 
 def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
-    """Return the id of the experiment of this name; make it where it is missing."""
+    """Return the id of the experiment of this name. Create the experiment if it is missing."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     if client.tracking_uri.startswith(("http://", "https://")):
-        # The server says where artefacts lie: by default it passes them on, and nobody else needs the folder.
+        # The server chooses the artefact location: by default it serves the artefacts itself.
         return str(client.create_experiment(name))
-    # Without a location artefacts of a bare database land in the working directory.
+    # Without a location, artefacts of a plain database are written to the working directory.
     return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 
 
@@ -294,13 +294,13 @@ def _client_table(clients: Mapping[str, Mapping[str, Metric]]) -> Columns:
 
 
 def metric_name(name: str) -> str:
-    """Return the name that MLflow has for a metric."""
-    # MLflow refuses "@" in names.
+    """Return the name of a metric in MLflow."""
+    # MLflow does not allow "@" in names.
     return name.replace("@", "_at_")
 
 
 def _columns(rows: Table) -> Columns:
-    """Return the rows as columns, as MLflow's tables take them; nested values become dotted columns."""
+    """Return the rows as columns, the form of MLflow's tables. Nested values become dotted columns."""
     flat = [dict(flattened(row)) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     return {name: [row.get(name) for row in flat] for name in names}

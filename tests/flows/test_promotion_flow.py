@@ -199,7 +199,7 @@ def test_an_alias_moved_by_hand_fails_the_audit(world, evaluated):
     error = refusal("audit", "--verify")
 
     assert isinstance(error, LedgerTampered)
-    assert "alias 'champion' names version 2, but by the ledger it is 1" in str(error)
+    assert "alias 'champion' names version 2, but the ledger says 1" in str(error)
 
 
 def test_an_edited_ledger_fails_every_command(world, evaluated):
@@ -248,9 +248,9 @@ def test_audit_without_any_decision_says_so(world, evaluated):
 
 def test_a_model_without_versions_is_reported_before_prefect_starts(world):
     for arguments, words in (
-        (("promote",), "No version of 'movies' was evaluated yet"),
+        (("promote",), "No version of 'movies' has been evaluated yet"),
         (("promote", "--version", "7"), "has no version 7"),
-        (("promote", "--model", "books"), "there are: movies"),
+        (("promote", "--model", "books"), "registered are: movies"),
         (("rollback",), "has no champion"),
         (("recommend", "--history", "Toy Story"), "has no champion yet"),
     ):

@@ -72,10 +72,10 @@ def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home,
     assert_mlflow_answers_alike(found)
 
     champion = registry.load_version(registered, "movies", "champion")
-    model = next(path for path in served.rglob(f"{champion.manifest['round']:04d}/model.safetensors"))
+    model = next(path for path in served.rglob(f"{champion.record.round:04d}/model.safetensors"))
     intact = model.read_bytes()
     model.write_bytes(bytes([intact[0] ^ 1]) + intact[1:])
-    with pytest.raises(CorruptArtifact, match="manifest promises"):
+    with pytest.raises(CorruptArtifact, match="record says"):
         registry.load_version(registered, "movies", "champion")
     model.unlink()
     with pytest.raises(NotFound, match=r"model\.safetensors is missing"):

@@ -1,11 +1,11 @@
-"""A blend of what lasts and what comes next: EASE and the next-item model, federated together in one round.
+"""A blend of EASE and the next-item model, federated together in one round.
 
-EASE knows what goes with a history in whatever order, the next-item model what follows its latest items.
-Both are linear in what is remembered of a history, so the blend is again one linear model,
+EASE scores items that go with a history in any order. The next-item model scores items that follow its latest
+ones. Both are linear in the memory of a history, so the blend is again one linear model,
 
     scores = z_next' B_next + weight z_lasting' B_ease
 
-with the memories z of `next_item`, and the statistics of both are sums over users.
+with the memories z of `next_item`. The statistics of both are sums over users.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from models.recommenders.items.item_weights import ItemWeights
 
 @dataclass(frozen=True)
 class BlendSpec:
-    """How the two are learned and blended.
+    """The settings of a blend.
 
     Attributes:
-        forgetting, regularisation, dropout: of the next-item model, as in `NextItemSpec`.
-        lasting_regularisation: of EASE, as in `EaseSpec`.
-        lasting_forgetting: how fast EASE's input forgets, as `forgetting` does.
-        lasting_weight: weight of EASE's scores beside 1.
-        family: names this way to train.
+        forgetting, regularisation, dropout: settings of the next-item model, as in `NextItemSpec`.
+        lasting_regularisation: regularisation of EASE, as in `EaseSpec`.
+        lasting_forgetting: `forgetting` of EASE's input.
+        lasting_weight: weight of EASE's scores; those of the next-item model have 1.
+        family: the family's name.
 
     Raises:
         InvalidConfig: a setting that differs from its default has no effect with the others.
@@ -70,10 +70,10 @@ class BlendStatistics(ArrayGroup):
 
 @dataclass(frozen=True)
 class BlendFamily(ItemToItemFamily[BlendStatistics]):
-    """EASE and the next-item model blended.
+    """EASE and the next-item model, blended.
 
     Attributes:
-        spec: how to train.
+        spec: the settings.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = BlendSpec
@@ -94,7 +94,7 @@ class BlendFamily(ItemToItemFamily[BlendStatistics]):
         return self.blended(following, self._lasting.solve(EaseStatistics(total.gram), n_items))
 
     def blended(self, following: ItemWeights, lasting: ItemWeights) -> ItemWeights:
-        """Return a next-item model and one of EASE as one, whatever both remember by themselves."""
+        """Return the blend of a next-item model and an EASE model as one model with both memories."""
         weight = np.float32(self.spec.lasting_weight)
         return ItemWeights(
             weights=np.concatenate([following.weights, weight * lasting.weights]),

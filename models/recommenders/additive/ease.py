@@ -1,4 +1,4 @@
-"""EASE, whose one statistic is a sum over users: federated in one round, without loss.
+"""EASE. Its one statistic is a sum over users, so it federates in one round without loss.
 
 Steck 2019 ("Embarrassingly Shallow Autoencoders for Sparse Data", eq. 8): with the used pairs as X (users,
 items) of 0 and 1, the item weights B that minimise |X - X B|² + l |B|² under a diagonal of 0 are
@@ -27,11 +27,11 @@ from models.recommenders.items.symmetric import symmetric, triangle, triangle_si
 
 @dataclass(frozen=True)
 class EaseSpec:
-    """How EASE is trained.
+    """The settings of EASE.
 
     Attributes:
         regularisation: l above.
-        family: names this way to train.
+        family: the family's name.
     """
 
     regularisation: Annotated[float, Gt(0)] = 300.0
@@ -43,7 +43,7 @@ class EaseStatistics(ArrayGroup):
     """A client's sums over its users.
 
     Attributes:
-        gram: (triangle of items,) float32, X'X; whole numbers, and so exact below 2**24 users.
+        gram: (triangle of items,) float32, X'X. The values are integers, so they are exact below 2**24 users.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {"gram": "triangle"}
@@ -60,13 +60,21 @@ class EaseStatistics(ArrayGroup):
 class CooccurrenceFamily(ItemToItemFamily[EaseStatistics]):
     """A family whose one statistic counts how many users used both of two items."""
 
+<<<<<<< HEAD
+=======
+    Attributes:
+        spec: the settings.
+    """
+
+    spec_type: ClassVar[type[FamilySpec]] = EaseSpec
+>>>>>>> words
     contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
 
     def nothing(self, n_items: int) -> EaseStatistics:
         return EaseStatistics.zero(n_items)
 
     def statistics(self, base: ItemWeights, histories: Histories) -> EaseStatistics:
-        """Return how many of these users used both of two items."""
+        """Return the number of these users who used both items, for each pair of items."""
         used = histories.matrix()
         return EaseStatistics(triangle((used.T @ used).toarray()).astype(np.float32))
 

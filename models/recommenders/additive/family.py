@@ -1,4 +1,4 @@
-"""What families have in common whose statistics are sums over users."""
+"""The common part of families whose statistics are sums over users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Statistics = TypeVar("Statistics", bound=ArrayGroup)
 
 
 class AdditiveFamily(Family, Generic[Model, Statistics]):
-    """A family whose statistics are sums over users, so that federated it is what it is centralised."""
+    """A family whose statistics are sums over users, so that federated and pooled training are the same."""
 
     is_additive: ClassVar[bool] = True
 
@@ -48,10 +48,10 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
 
 @dataclass(frozen=True)
 class SolvedSum(MergeRule[Model, Statistics]):
-    """The next model is the solution for the sum of the clients' statistics.
+    """Solves for the next model, given the sum of the clients' statistics.
 
     Attributes:
-        family: knows the statistics and solves for them.
+        family: the family that solves.
     """
 
     family: AdditiveFamily[Model, Statistics]

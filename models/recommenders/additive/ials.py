@@ -1,6 +1,6 @@
-"""Implicit ALS whose item step needs nothing but sums over users, so that it federates without loss.
+"""Implicit ALS. Its item step needs only sums over users, so it federates without loss.
 
-Minimised is the loss of Hu, Koren and Volinsky 2008 in the form of Rendle et al. 2022 ("Revisiting the
+It minimises the loss of Hu, Koren and Volinsky 2008 in the form of Rendle et al. 2022 ("Revisiting the
 Performance of iALS on Item Recommendation Benchmarks", eq. 1 and 6), with S the used pairs:
 
     sum_(u,i in S) (1 - w_u'h_i)² + a sum_u sum_i (w_u'h_i)²
@@ -10,7 +10,7 @@ A user's vector follows from the items alone, so a client keeps no state between
 
     h_i = ( sum_(u in S_i) w_u w_u' + a sum_u w_u w_u' + l (|S_i| + a |U|)^v I )^-1 sum_(u in S_i) w_u
 
-and all of its sums run over users: each client adds up its own, the server adds up the clients' and solves.
+All of these sums run over users. Each client adds up its own, the server adds up the clients' and solves.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class IalsSpec:
-    """How iALS is trained.
+    """The settings of iALS.
 
     Attributes:
         dims: latent dimensions.
         regularisation: l above.
-        unobserved_weight: a above, the weight of any pair beside the 1 of a used one.
-        frequency_exponent: v above; 0 regularises all alike, 1 in proportion to what each takes part in.
-        family: names this way to train.
+        unobserved_weight: a above, the weight of every pair; a used pair has 1 in addition.
+        frequency_exponent: v above; 0 regularises all equally, 1 in proportion to the number of pairs.
+        family: the family's name.
     """
 
     dims: Annotated[int, Ge(1)] = 64
@@ -60,7 +60,7 @@ class IalsSpec:
 
 @dataclass(frozen=True)
 class IalsStatistics(ArrayGroup):
-    """A client's sums over its users; float32, so that they travel like any update.
+    """A client's sums over its users, float32 like every update.
 
     Attributes:
         item_grams: (items, triangle of dims), sum of w w' over the users of each item.
@@ -95,10 +95,10 @@ class IalsStatistics(ArrayGroup):
 
 @dataclass(frozen=True)
 class IalsFamily(AdditiveFamily[ItemFactors, IalsStatistics]):
-    """Implicit ALS: each round is one alternation.
+    """Implicit ALS. Each round is one alternation.
 
     Attributes:
-        spec: how to train.
+        spec: the settings.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = IalsSpec

@@ -1,4 +1,4 @@
-"""What families have in common whose model is weights from items to items."""
+"""The common part of families whose models are item-to-item weights."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from models.recommenders.scoring.scorer import Scorer
 
 
 class ItemToItemFamily(AdditiveFamily[ItemWeights, Statistics]):
-    """A family of weights from items to items: one round says everything, whatever was known before.
+    """A family whose models are item-to-item weights. One round trains it, independent of the model before.
 
     Attributes:
-        memories: how many matrices of weights a model has.
+        memories: number of weight matrices in a model.
     """
 
     model_type: ClassVar[type[ItemModel]] = ItemWeights
@@ -40,7 +40,7 @@ class ItemToItemFamily(AdditiveFamily[ItemWeights, Statistics]):
 
     @classmethod
     def history_scores(cls, items: ItemModel, histories: Histories) -> Scores:
-        """Return what users' histories speak for, summed over the memories."""
+        """Return the scores for users' histories, summed over the memories."""
         model = require(items, ItemWeights)
 
         def scores(users: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:

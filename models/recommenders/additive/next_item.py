@@ -1,8 +1,8 @@
-"""A linear model of the next item, whose statistics are sums over users: one round, without loss.
+"""A linear model of the next item. Its statistics are sums over users, so it federates in one round.
 
-After each item of a history the next one is predicted from all before it, by ridge regression. Let z_t be
-what is remembered before place t, z_t[i] = k^-e where item i was used k places before, and let y_t mark the
-item used at t. The weights are
+Each item of a history is predicted from all items before it, by ridge regression. Let z_t be the memory
+before place t, with z_t[i] = k^-e if item i was used k places before, and let y_t mark the item used at t.
+The weights are
 
     B = ( sum z_t z_t' + l I + p diag(sum z_t z_t') )^-1  sum z_t y_t'
 
@@ -35,13 +35,13 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NextItemSpec:
-    """How the next item is learned.
+    """The settings of the next-item model.
 
     Attributes:
-        forgetting: e above; 0 remembers all items alike.
+        forgetting: e above; 0 remembers all items equally.
         regularisation: l above.
         dropout: p above.
-        family: names this way to train.
+        family: the family's name.
     """
 
     forgetting: Annotated[float, Ge(0)] = 0.75
@@ -52,7 +52,7 @@ class NextItemSpec:
 
 @dataclass(frozen=True)
 class NextItemStatistics(ArrayGroup):
-    """A client's sums over its users; float32, so that they travel like any update.
+    """A client's sums over its users, float32 like every update.
 
     Attributes:
         memory_gram: (triangle of items,), sum of z z'.
@@ -79,7 +79,7 @@ class NextItemFamily(ItemToItemFamily[NextItemStatistics]):
     """The next-item model.
 
     Attributes:
-        spec: how to train.
+        spec: the settings.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = NextItemSpec
@@ -105,12 +105,12 @@ class NextItemFamily(ItemToItemFamily[NextItemStatistics]):
         left = symmetric(total.memory_gram, n_items)
         left[np.diag_indices(n_items)] *= 1.0 + self.spec.dropout
         left[np.diag_indices(n_items)] += self.spec.regularisation
-        # What a history begins with follows nothing, so these counts leave it out.
+        # The first item of a history follows no other, so these counts omit it.
         weights = np.linalg.solve(left, total.transitions)
         return ItemWeights.of(weights, self.spec.forgetting, popularity=total.transitions.sum(axis=0))
 
     def _memories(self, length: int) -> Float64Array:
-        """Return (length, length): row t holds what place t remembers of each place of the same history."""
+        """Return (length, length): in row t, the memory at place t of each place of the same history."""
         places = np.arange(length)
         back = places[:, np.newaxis] - places
         return np.where(back > 0, remembered(np.maximum(back, 1) - 1, self.spec.forgetting), 0.0)

@@ -1,1 +1,1 @@
-"""What every family of recommenders is: the two halves of a round, an answer, and the data for both."""
+"""The interface of families: the two halves of a round, scoring, and the data for both."""

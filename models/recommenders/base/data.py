@@ -1,4 +1,4 @@
-"""What a client's data look like to a family: for training, and for judging it."""
+"""The interface of a client's data for families: for training and for evaluation."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from models.kernel.histories import Histories
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
 
-# Choices look at validation cases; the figures that are reported come from test cases.
+# Choices use validation cases. Reported metrics come from test cases.
 Part = Literal["validation", "test"]
 
 
 class LocalData(Protocol):
-    """What a client trains on, in the forms that families read."""
+    """A client's training data, in the forms that families read."""
 
     @property
     def training(self) -> TrainingSet:
-        """The training positives."""
+        """Return the training positives as a sparse matrix."""
 
     @property
     def histories(self) -> Histories:
-        """The same, user by user and oldest first."""
+        """Return the training positives user by user, oldest first."""
 
     @property
     def rated(self) -> RatedData:
-        """The training ratings.
+        """Return the training ratings.
 
         Raises:
             InvalidInput: the data have no ratings.
@@ -34,7 +34,7 @@ class LocalData(Protocol):
 
 
 class HeldOutData(LocalData, Protocol):
-    """What a client trains on, and the cases that are kept from it."""
+    """A client's training data and held-out cases."""
 
     def ranks(self, scores: Scores, part: Part) -> HeldOutRanks:
         """Return the ranks of the held-out interactions by the scores of the client's users."""

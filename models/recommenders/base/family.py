@@ -1,9 +1,10 @@
-"""What a family of recommenders is: a client half, a server half, and an answer.
+"""The interface of a family of recommenders: a client half, a server half, and scoring.
 
-A family says what a client contributes to a round, how the sum of it becomes the next model, what a model
-answers to a user, and how good its answers are. Jobs, contracts, bundles and gates know nothing else.
+A family defines a client's contribution to a round, how the sum of contributions becomes the next model, how
+a model scores items for a user, and how good the scores are. Jobs, contracts, bundles and gates use nothing
+else.
 
-`models.recommenders.families.registry` lists the families. A new one registers itself there.
+`models.recommenders.families.registry` lists the families. A new family registers itself there.
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ from models.recommenders.base.data import HeldOutData, LocalData, Part
 from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.scorer import Scorer
 
-# (items, features) of 0 and 1: what the catalogue says of each item. Worked out when it is called.
+# (items, features) of 0 and 1: the catalogue's features of each item. Computed when called.
 Features = Callable[[], sp.csr_matrix]
 
 
 class FamilySpec(Protocol):
-    """How a family is to be trained: a frozen dataclass whose fields all have defaults."""
+    """The settings of a family: a frozen dataclass whose fields all have defaults."""
 
     @property
     def family(self) -> str:
-        """The family's name."""
+        """Return the family's name."""
 
 
 @dataclass(frozen=True)
 class LocalRound:
-    """Which training it is; all of its randomness follows from these.
+    """Identifies one client's training in one round. All of its randomness follows from this.
 
     Attributes:
-        client_id: who trains.
+        client_id: the client.
         round: number of the model that the round makes.
-        seed: the job's.
+        seed: the job's seed.
     """
 
     client_id: str
@@ -58,11 +59,11 @@ class LocalRound:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model is worth on a client's held-out cases.
+    """The metrics of a model on a client's held-out cases.
 
     Attributes:
         metrics: sums over the cases.
-        worth: (cases,), more is better: NDCG@10, or the squared error of a rating with its sign turned.
+        worth: (cases,), higher is better: NDCG@10, or the negative squared error of a rating.
     """
 
     metrics: dict[str, Metric]
@@ -71,22 +72,22 @@ class Judged:
 
 @dataclass(frozen=True)
 class Family(ABC):
-    """How clients train, how the server merges, and how a model of it answers.
+    """A family: how clients train, how the server merges, and how a model scores.
 
-    The methods that answer are class methods: a stored version names its model, and no spec. Families whose
-    models are of one type share them.
+    The scoring methods are class methods, because a stored version has a model and no spec. Families with the
+    same type of model share them.
 
     Attributes:
-        spec: how to train.
+        spec: the settings.
         spec_type: the class of its specs. The default of the field `family` is the family's name.
         model_type: the class of its models.
-        contribution_types: the classes of what a client contributes; the rounds of a job may differ.
+        contribution_types: the classes of a client's contributions. They may differ between rounds of a job.
         scorer_type: the class of its scorers.
         keeps_users: whether a client keeps trained users between rounds.
-        is_iterative: whether a round goes on from the model before it. A job of the others has no use for
-            another job's model.
-        is_additive: whether contributions are sums over users, so that federated training is training on the
-            pooled data, up to rounding.
+        is_iterative: whether a round continues from the previous model. If not, a job cannot use the model of
+            an earlier job.
+        is_additive: whether contributions are sums over users, so that federated training equals training on
+            the pooled data, up to rounding.
         judgement: the metrics that judge its models.
     """
 
@@ -108,18 +109,18 @@ class Family(ABC):
 
     @property
     def answers_by_history(self) -> bool:
-        """Whether all users are answered by their histories alone, also those that were trained."""
+        """Return whether all users are served from their histories alone, even trained users."""
         return True
 
     def check_rounds(self, rounds: int) -> None:  # noqa: B027 - most families have no such setting
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges; `key` names it."""
 
     def with_features(self, features: Features) -> Family:
-        """Return the family with what the catalogue says of the items; most have no use for it."""
+        """Return the family with the catalogue's item features. Most families ignore them."""
         return self
 
     def with_features_of(self, items: ItemModel) -> Family:
-        """Return the family with what a model of the job knows of the items; most have no use for it."""
+        """Return the family with the item features in a model of the job. Most families ignore them."""
         return self
 
     @abstractmethod
@@ -139,25 +140,25 @@ class Family(ABC):
         """Return the server half of a round.
 
         Args:
-            done: share of the training that is done before it, in [0, 1).
-            seed: the job's, for families whose server draws at random.
+            done: share of the training before this round, in [0, 1).
+            seed: the job's seed, for families whose server draws at random.
         """
 
     @abstractmethod
     def train(
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
-        """Return the client half: the contribution to a round (float32), and the users where they are kept.
+        """Return the client half of a round: the contribution (float32), and the users if they are kept.
 
         Raises:
             DivergedUpdate: a trained value is NaN or infinite.
-            InvalidInput: the base model is another family's.
+            InvalidInput: the base model is from another family.
         """
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
     ) -> tuple[ItemModel, UserArrays | None]:
-        """Return what the family learns from these data alone: by default the rounds of one client."""
+        """Return a model of these data alone, by default trained in the rounds of a single client."""
         base = GlobalModel(0, "", self.initial(data.histories.n_items, seed))
         users = None
         for done in range(rounds):
@@ -169,11 +170,11 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def scorer(cls, items: ItemModel, features: Features | None = None) -> Scorer:
-        """Return what answers histories by a model.
+        """Return a scorer of histories for a model.
 
         Args:
             items: the model.
-            features: place the items that nobody trained on; None leaves them where they are.
+            features: item features by which untrained items are placed; None leaves them as they are.
 
         Raises:
             InvalidInput: the model is another family's.
@@ -181,9 +182,9 @@ class Family(ABC):
 
     @classmethod
     def history_scores(cls, items: ItemModel, histories: Histories) -> Scores:
-        """Return what a model answers to users of whom nothing but the history is known.
+        """Return the scores of a model for users of whom only the history is known.
 
-        By default the scorer answers one history after another.
+        By default the scorer scores one history after another.
 
         Raises:
             InvalidInput: the model is another family's.
@@ -199,10 +200,10 @@ class Family(ABC):
         return scores
 
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
-        """Return what a model answers to a client's users; without `users`, by their histories."""
+        """Return the scores of a model for a client's users; without `users`, from their histories."""
         return self.history_scores(items, data.histories)
 
     def judge(self, items: ItemModel, users: UserArrays | None, data: HeldOutData, part: Part) -> Judged:
-        """Return what a model is worth on one part of a client's held-out cases."""
+        """Return the metrics of a model on one part of a client's held-out cases."""
         ranks = data.ranks(self.scores(items, users, data), part)
         return Judged(ranking_metrics(ranks), ndcg(ranks.full, 10))

@@ -1,4 +1,4 @@
-"""The ratings of a client's users: which items each of them rated, and how."""
+"""The ratings of a client's users."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from models.kernel.histories import Float64Array, Histories, IntArray
 
 @dataclass(frozen=True)
 class Ratings:
-    """What the users of one client rated, user by user and in the order of the items within each user.
+    """The ratings of one client's users, sorted by user row and then by item row.
 
     Attributes:
-        histories: who rated what.
+        histories: the rated items of each user.
         values: (n,) float64, the rating of each of `histories.items`.
     """
 
@@ -28,7 +28,7 @@ class Ratings:
 
     @classmethod
     def of(cls, users: IntArray, items: IntArray, values: Float64Array, shape: tuple[int, int]) -> Ratings:
-        """Return the ratings in these rows.
+        """Return the ratings in these rows, sorted.
 
         Args:
             users, items: (n,) user and item rows, in any order.
@@ -56,27 +56,27 @@ class Ratings:
 
     @property
     def n_items(self) -> int:
-        """Number of items of the catalogue."""
+        """Return the number of items of the catalogue."""
         return self.histories.n_items
 
     @property
     def items(self) -> npt.NDArray[np.int64]:
-        """(n,): the item row of each rating."""
+        """Return (n,): the item row of each rating."""
         return self.histories.items
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
-        """(users,): how many ratings each user gave."""
+        """Return (users,): the number of ratings of each user."""
         return np.diff(self.histories.starts)
 
     @cached_property
     def users(self) -> npt.NDArray[np.int64]:
-        """(n,): the user row of each rating."""
+        """Return (n,): the user row of each rating."""
         return np.repeat(np.arange(len(self)), self.counts)
 
     @cached_property
     def rated(self) -> npt.NDArray[np.int64]:
-        """(m,): the rows of the items that anyone here rated, ascending: few of all, where users are few."""
+        """Return (m,): the rows of the items with a rating, ascending; few of all if there are few users."""
         return np.unique(self.items)
 
     def matrix(self, weights: Float64Array | None = None) -> sp.csr_matrix[np.float64]:
@@ -86,7 +86,7 @@ class Ratings:
         return sp.csr_matrix((values, self._columns, self.histories.starts), shape=shape)
 
     def spread(self, rows: FloatArray) -> npt.NDArray[np.float32]:
-        """Return (items, ...): the rows (m, ...) of `rated` items in their places, and 0 in all others."""
+        """Return (items, ...): the rows (m, ...) of the `rated` items, and 0 for all other items."""
         whole = np.zeros((self.n_items, *rows.shape[1:]), dtype=np.float32)
         whole[self.rated] = rows
         return whole
@@ -98,11 +98,11 @@ class Ratings:
 
 @dataclass(frozen=True)
 class RatedData:
-    """What a client learns ratings from.
+    """A client's training ratings and user ids.
 
     Attributes:
-        ratings: of its users, in training.
-        user_ids: of the same users; what a user draws follows from the id and the job's seed.
+        ratings: the training ratings of its users.
+        user_ids: the ids of the same users. A user's random draws follow from the id and the job's seed.
     """
 
     ratings: Ratings

@@ -12,11 +12,11 @@ IntArray = npt.NDArray[np.int32]
 
 
 class TrainingSet:
-    """A client's training positives, laid out once for LightFM.
+    """A client's training positives in LightFM's layout, built once.
 
     Args:
-        users: (n,) row of the user of each positive.
-        items: (n,) row of its item.
+        users: (n,) user row of each positive.
+        items: (n,) item row of each positive.
         shape: (users, items) of the client's matrix.
 
     Raises:
@@ -26,7 +26,7 @@ class TrainingSet:
     def __init__(self, users: IntArray, items: IntArray, shape: tuple[int, int]) -> None:
         if len(users) == 0:
             raise InvalidInput("A training set needs at least one interaction, got none.")
-        # pandas hands out read-only views, which LightFM's buffers refuse; copies are ours to lend.
+        # pandas may return read-only views, which LightFM's buffers refuse, so the arrays are copied.
         self.users = np.array(users, dtype=np.int32)
         self.items = np.array(items, dtype=np.int32)
         self.shape = shape
@@ -34,7 +34,7 @@ class TrainingSet:
         positives = sp.csr_matrix((ones, (self.users, self.items)), shape=shape)
         positives.sort_indices()
         if positives.nnz != len(users) or (positives.data > 1).any():
-            raise InvalidInput("A training set holds a pair of user and item twice; pairs must be unique.")
+            raise InvalidInput("A training set has a pair of user and item twice. Pairs must be unique.")
         self.positives = positives
         self._keys = np.sort(self.users.astype(np.int64) * shape[1] + self.items)
 

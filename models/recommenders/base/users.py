@@ -1,4 +1,4 @@
-"""What a client keeps of its users between rounds."""
+"""The user arrays that a client keeps between rounds."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class UserArrays:
     bias_accumulators: FloatArray
 
     def rows(self, first: int, last: int) -> UserArrays:
-        """Return the users of the rows from `first` to before `last`."""
+        """Return the users in the rows from `first` up to but without `last`."""
         return UserArrays(*(getattr(self, one.name)[first:last] for one in fields(self)))

@@ -1,1 +1,1 @@
-"""Which families there are."""
+"""The registry of families."""

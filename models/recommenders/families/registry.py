@@ -1,6 +1,6 @@
 """The families that a federation can train: fedrec's own, those of installed packages, and registered ones.
 
-Here everybody finds the family of a spec, a model or an update.
+It finds the family of a spec, a model or an update.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def register_family(family: _F) -> _F:
     class or its module.
 
     Raises:
-        InvalidInput: another class has the name, or its models or contributions cannot be told apart from
+        InvalidInput: another class has the name, or its models or contributions cannot be distinguished from
             those of another class.
     """
     for other in _FAMILIES.registered():
@@ -59,7 +59,7 @@ def families() -> tuple[type[Family], ...]:
     """Return all families, fedrec's own first.
 
     Raises:
-        InvalidInput: an installed package lists what cannot be loaded or registered.
+        InvalidInput: an installed package lists a family that cannot be loaded or registered.
     """
     return _FAMILIES.things()
 
@@ -74,7 +74,7 @@ def family_named(name: object) -> type[Family]:
 
 
 def spec_of(values: Mapping[str, Any]) -> FamilySpec:
-    """Return the spec in these values, of the family that they name.
+    """Return the spec in these values, for the family that they name.
 
     Raises:
         ValueError: there is no such family; it lists those that exist.
@@ -84,7 +84,7 @@ def spec_of(values: Mapping[str, Any]) -> FamilySpec:
 
 
 def family_of(spec: FamilySpec) -> Family:
-    """Return the family that trains as `spec` says.
+    """Return the family with this spec.
 
     Raises:
         InvalidInput: no family has such a spec.
@@ -99,7 +99,7 @@ def family_of(spec: FamilySpec) -> Family:
 
 
 def answering(items: ItemModel) -> type[Family]:
-    """Return a family whose models are of this type, and which therefore knows how they answer.
+    """Return a family whose models are of this type, and which can therefore score with them.
 
     Raises:
         InvalidInput: no family has such models.
@@ -107,11 +107,11 @@ def answering(items: ItemModel) -> type[Family]:
     for family in families():
         if family.model_type is type(items):
             return family
-    raise InvalidInput(f"No family answers by a model of the type {type(items).__name__}.")
+    raise InvalidInput(f"No family has models of the type {type(items).__name__}.")
 
 
 def history_scores(items: ItemModel, histories: Histories) -> Scores:
-    """Return what a model of any family answers to users of whom nothing but the history is known.
+    """Return the scores of a model of any family for users of whom only the history is known.
 
     Raises:
         InvalidInput: no family has such models.
@@ -130,26 +130,26 @@ def contribution_types() -> tuple[type[ArrayGroup], ...]:
 
 
 def _require_distinct(family: type[Family], other: type[Family]) -> None:
-    """Raise an error if a stored file or model would not say which of two families it is of."""
+    """Raise an error if a stored file or model could belong to either of two families."""
     models = (family.model_type, other.model_type)
     pairs = [models, *product(family.contribution_types, other.contribution_types)]
     for one, two in pairs:
         if one is not two and one.AXES.keys() == two.AXES.keys():
             raise InvalidInput(
-                f"{one.__name__} and {two.__name__} have the same arrays {sorted(one.AXES)}: a file of one "
-                "could not be told from a file of the other.",
+                f"{one.__name__} and {two.__name__} have the same arrays {sorted(one.AXES)}: their "
+                "files could not be distinguished.",
                 next_step="Rename an array, or let both families use one class.",
             )
     if models[0] is models[1] and _answers(family) != _answers(other):
         raise InvalidInput(
-            f"{family.__name__} and {other.__name__} have models of the type {models[0].__name__} and answer "
-            "differently by them.",
-            next_step="Derive both from one class that answers, or give one a model type of its own.",
+            f"{family.__name__} and {other.__name__} have models of the type {models[0].__name__}, but "
+            "score with them differently.",
+            next_step="Derive both from one class that scores, or give one its own type of model.",
         )
 
 
 def _answers(family: type[Family]) -> list[object]:
-    # A stored version names its model only, so what it answers must not depend on which family is asked.
+    # A stored version has only a model, so its scores must not depend on the family that computes them.
     methods = [family.scorer, family.history_scores]
     return [*(getattr(each, "__func__", each) for each in methods), family.judgement]
 
@@ -158,8 +158,8 @@ def _require_axes(kind: type[ArrayGroup]) -> None:
     names = {one.name for one in fields(kind)}  # type: ignore[arg-type]  # groups are dataclasses
     if kind.AXES.keys() != names:
         raise InvalidInput(
-            f"{kind.__name__} names the axes of {sorted(kind.AXES)}, but its arrays are {sorted(names)}.",
-            next_step="Let AXES name each array.",
+            f"{kind.__name__}.AXES names {sorted(kind.AXES)}, but its arrays are {sorted(names)}.",
+            next_step="Let AXES name the axes of each array.",
         )
 
 

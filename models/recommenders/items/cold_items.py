@@ -1,4 +1,4 @@
-"""Items that nobody trained on: placed by their features, among the items that share them."""
+"""Places untrained items by their features, near the trained items that share them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ REGULARISATION = 10.0
 
 @dataclass(frozen=True)
 class Placement:
-    """A ridge regression from features to whatever is known of trained items: it guesses that of the others.
+    """A ridge regression from features to values of trained items, which predicts the values of the others.
 
-    The simplest of the feature-to-factor mappings of Gantner et al. 2010 ("Learning Attribute-to-Feature
-    Mappings for Cold-Start Recommendations"). It is linear: to place vectors and multiply them
-    with a user's is to place the user's scores.
+    It is the simplest of the feature-to-factor mappings of Gantner et al. 2010 ("Learning
+    Attribute-to-Feature Mappings for Cold-Start Recommendations"). It is linear, so placing vectors and
+    multiplying them with a user's vector gives the same as placing the user's scores.
 
     Attributes:
-        trained: (items,) which items are known.
-        solver: (features, trained items), from what is known of the items to the features' weights.
+        trained: (items,) whether an item is trained.
+        solver: (features, trained items), maps the items' values to the features' weights.
         others: (untrained items, features).
     """
 
@@ -46,7 +46,7 @@ class Placement:
             InvalidInput: no item was trained.
         """
         if not trained.any():
-            raise InvalidInput("None of the items was trained, so that features cannot place the others.")
+            raise InvalidInput("No item was trained, so features cannot place the others.")
         seen = features[np.flatnonzero(trained)]
         left = (seen.T @ seen).toarray() + regularisation * np.eye(features.shape[1])
         solver = np.linalg.solve(left, seen.T.toarray())
@@ -55,8 +55,8 @@ class Placement:
     def placed(self, values: FloatArray) -> FloatArray:
         """Return values (items, n) with the untrained rows placed around the mean of the trained ones.
 
-        The rows of trained items stay as they are, those of untrained ones are ignored. An item without any
-        feature lies at the mean.
+        The rows of trained items stay as they are. The rows of untrained ones are ignored. An item without
+        features is placed at the mean.
         """
         known = values[self.trained].astype(np.float64)
         mean = known.mean(axis=0)
@@ -66,17 +66,17 @@ class Placement:
 
 
 def placed_rows(values: FloatArray, trained: npt.NDArray[np.bool_], features: sp.csr_matrix) -> FloatArray:
-    """Return values (items, n) with untrained rows placed; unchanged if all items are trained, or none."""
+    """Return values (items, n) with untrained rows placed; unchanged if all items or none are trained."""
     if trained.all() or not trained.any():
         return values
     return Placement.of(trained, features).placed(values)
 
 
 def placed_weights(model: ItemWeights, features: sp.csr_matrix) -> ItemWeights:
-    """Return the model with the items placed by their features that have no weights of their own."""
+    """Return the model with the weights of untrained items placed by their features."""
     known = np.asarray(model.weights.any(axis=(0, 1)))
     placed = [placed_rows(own.T, known, features).T for own in model.weights]
-    # Laid out as read from a file, so that sums run in the same order.
+    # In the memory layout of an array that is read from a file, so that sums have the same order.
     return replace(model, weights=np.ascontiguousarray(np.stack(placed)))
 
 
@@ -86,8 +86,8 @@ def placed_by_features(
     """Return embeddings (items, dims) and biases (items,) with the untrained items placed by their features.
 
     Args:
-        embeddings, biases: of all items; the rows of untrained ones are ignored.
-        trained: (items,) which rows count.
+        embeddings, biases: of all items. The rows of untrained items are ignored.
+        trained: (items,) whether an item is trained.
         features: (items, features) of 0 and 1.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Item features, such as genres and years: to filter answers by, and to place untrained items."""
+"""Item features, such as genres and years. They filter recommendations, and place untrained items."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ItemFeatures:
     """The features of a catalogue's items.
 
     Attributes:
-        items: how many items there are.
-        labels: column -> label -> (n,) sorted rows of the items that carry it. A cell may hold several,
-            separated by "|" where the column uses that, by spaces otherwise.
+        items: number of items.
+        labels: column -> label -> (n,) sorted rows of the items that have it. A cell may have several labels,
+            separated by "|" if the column uses that, by spaces otherwise.
         numbers: column -> (items,) float64, NaN where unknown.
     """
 
@@ -33,7 +33,7 @@ class ItemFeatures:
 
     @classmethod
     def of(cls, catalog: pd.DataFrame) -> ItemFeatures:
-        """Return the features in a catalogue's columns, all but ids and titles, in row order."""
+        """Return the features in a catalogue's columns, all except ids and titles, in row order."""
         labels, numbers = {}, {}
         for name in catalog.columns:
             if name in _NOT_FEATURES:
@@ -46,7 +46,7 @@ class ItemFeatures:
         return cls(len(catalog), labels, numbers)
 
     def matrix(self) -> sp.csr_matrix:
-        """Return (items, features) of 0 and 1: a column a label, and one a tenth of a column of numbers."""
+        """Return (items, features) of 0 and 1: a column per label, and one per tenth of a numeric column."""
         columns = [rows for by_label in self.labels.values() for _, rows in sorted(by_label.items())]
         for numbers in self.numbers.values():
             columns += _bins(numbers)

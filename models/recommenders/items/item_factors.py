@@ -1,4 +1,4 @@
-"""Item factors of iALS, and how a history becomes a user's vector by them.
+"""Item factors of iALS, and the computation of a user's vector from a history.
 
 The letters a, l, v, w and h are those of `models.recommenders.additive.ials`.
 """
@@ -20,12 +20,12 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ItemFactors(ItemModel):
-    """The shared model. A user's vector follows from it and the user's history alone.
+    """The shared model of iALS. A user's vector follows from it and the user's history alone.
 
     Attributes:
         embeddings: (items, dims) float32.
-        user_step: (3,) float32: a, l and v, by which a history becomes a user's vector.
-        popularity: (items,) float32, how many users used an item; orders the items for nobody in particular.
+        user_step: (3,) float32: a, l and v, the parameters of a user's vector.
+        popularity: (items,) float32, number of users of an item; it ranks the items for an empty history.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {
@@ -40,16 +40,16 @@ class ItemFactors(ItemModel):
 
     @property
     def vectors(self) -> FloatArray:
-        """(items, dims): the embeddings."""
+        """Return (items, dims): the embeddings."""
         return self.embeddings
 
 
 @dataclass(frozen=True)
 class UserStep:
-    """Fixed items, and what the vector of every user needs of them.
+    """Fixed items, with the terms that every user's vector needs.
 
     Attributes:
-        items: (items, dims), as the model has them: a wider copy of all would only take memory.
+        items: (items, dims), in the model's precision: a float64 copy would only take memory.
         everything: a sum_i h_i h_i', (dims, dims) float64.
         weight, regularisation, exponent: a, l and v.
     """
@@ -68,11 +68,11 @@ class UserStep:
         return cls(model.embeddings, weight * (items.T @ items), weight, regularisation, exponent)
 
     def parts(self, used: npt.NDArray[np.integer], weights: Float64Array | None = None) -> Float64Array:
-        """Return (used, dims): what each used item adds to the vector of its user that minimises the loss.
+        """Return (used, dims): the part of each used item in the user's vector that minimises the loss.
 
         Args:
             used: rows of the used items.
-            weights: (used,) of these pairs in the loss; 1 by default.
+            weights: (used,) weights of these pairs in the loss; 1 by default.
         """
         own = self.items[used].astype(np.float64)
         counted = np.ones(len(used)) if weights is None else weights

@@ -1,7 +1,6 @@
-"""Linear models from items to items: what a history remembers, times weights.
+"""Linear item-to-item models: the memory of a history, times weights.
 
-EASE and the next-item model differ in how the weights come about and in what is remembered; both answer
-alike.
+EASE and the next-item model differ in training and in the memory of a history. Both score in the same way.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ItemWeights(ItemModel):
-    """The shared model: one matrix of weights for each way to remember.
+    """The shared item-to-item model: one matrix of weights for each kind of memory.
 
     Attributes:
-        weights: (memories, items, items) float32; how much the item of a row speaks for that of a column.
-        forgetting: (memories,) float32; an item used k places before is remembered as k^-forgetting,
-            so that 0 remembers all items alike.
-        popularity: (items,) float32, how often an item was used; orders the items for nobody in particular.
+        weights: (memories, items, items) float32, the weight of the row's item for the column's item.
+        forgetting: (memories,) float32. An item used k places before has the weight k^-forgetting, so 0
+            remembers all items equally.
+        popularity: (items,) float32, number of uses of an item; it ranks the items for an empty history.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {
@@ -52,14 +51,14 @@ class ItemWeights(ItemModel):
 
     @classmethod
     def zero(cls, n_items: int, memories: int = 1) -> ItemWeights:
-        """Return the model that has learned nothing."""
+        """Return the untrained model, whose weights are zero."""
         shapes = ((memories, n_items, n_items), (memories,), (n_items,))
         return cls(*(np.zeros(shape, dtype=np.float32) for shape in shapes))
 
-    # Laid out once: contracts and drift ask for it several times a round.
+    # Built once, because contracts and drift use it several times in a round.
     @cached_property
     def vectors(self) -> FloatArray:
-        """(items, memories * items): what each item speaks for; read-only."""
+        """Return (items, memories * items): the weights of each item for all others; read-only."""
         memories, items, _ = self.weights.shape
         laid_out = np.asarray(self.weights.transpose(1, 0, 2).reshape(items, memories * items))
         laid_out.flags.writeable = False
@@ -67,5 +66,5 @@ class ItemWeights(ItemModel):
 
 
 def remembered(steps_back: npt.NDArray[np.integer], forgetting: float) -> Float64Array:
-    """Return (n,): the weight of items after which `steps_back` (n,) others were used; 1 for the latest."""
+    """Return (n,): the memory of items after which `steps_back` (n,) others were used; 1 for the latest."""
     return np.asarray(np.power(steps_back + 1.0, -forgetting))

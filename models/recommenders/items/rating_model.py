@@ -1,8 +1,8 @@
-"""The shared model of the family that predicts ratings: a state of its chain, and samples that it kept.
+"""The shared model of the family that predicts ratings: a state of its Gibbs chain, and kept draws.
 
-A job's rounds are one chain (`models.recommenders.rating.bayesian_mf`). What the server knows after a round
-is all in these arrays, so that the chain goes on from any round's artefact: counts, directions of co-rating,
-the newest draw, and a bounded number of earlier draws of the items, from which ratings are predicted.
+A job's rounds are one chain (`models.recommenders.rating.bayesian_mf`). These arrays are the server's whole
+state after a round, so the chain can continue from any round's artefact: counts, directions of co-rating, the
+newest draw, and a bounded number of earlier draws of the items, from which ratings are predicted.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from models.kernel.arrays import FloatArray
 
 @dataclass(frozen=True)
 class RatingModel(ItemModel):
-    """Everything is float32, and nothing in it is of a single user.
+    """The shared model that predicts ratings, all float32. It contains nothing of single users.
 
     Attributes:
         scale: (2,), ends of the rating scale.
         noise_freedom: (1,), degrees of freedom of the users' noise.
-        progress: (1,), merges behind this model; says what the next round is for.
+        progress: (1,), number of merges so far, which determines the purpose of the next round.
         mean, items, item_noise, noise, item_coefficients, item_precision, item_ridge, user_coefficients,
             user_precision, user_ridge: the newest draw, as in `bayesian_mf.Sample`.
-        content: (items, contents), what the items are, such as their genres; may have no column.
+        content: (items, contents), content features of the items, such as genres; may have no column.
         direction_items, direction_strengths, item_ratings, users: as in
             `models.recommenders.rating.co_ratings.Directions`.
-        kept: (1,), how many draws were kept, ever; the newest stand in the arrays below.
+        kept: (1,), number of draws kept so far. The newest are in the arrays below.
         kept_items: (draws, items, factors).
         kept_item_noise: (draws, items).
         kept_noise: (draws,).
@@ -95,38 +95,38 @@ class RatingModel(ItemModel):
 
     @property
     def vectors(self) -> FloatArray:
-        """(items, dims): the newest draw of the items' factors, without their biases."""
+        """Return (items, dims): the newest draw of the items' factors, without their biases."""
         return self.items[:, 1:]
 
     @property
     def item_biases(self) -> FloatArray:
-        """(items,): the newest draw of the biases, in quarters of the scale."""
+        """Return (items,): the newest draw of the biases, in quarters of the scale."""
         return self.items[:, 0]
 
     @property
     def trained(self) -> npt.NDArray[np.bool_]:
-        """(items,): whether anybody has rated the item."""
+        """Return (items,): whether the item has a rating."""
         return np.asarray(self.item_ratings > 0.0)
 
     @property
     def draws(self) -> int:
-        """How many kept draws there are to predict from."""
+        """Return the number of kept draws from which the model predicts."""
         return min(int(self.kept[0]), len(self.kept_noise))
 
     @property
     def n_directions(self) -> int:
-        """How many directions of co-rating are features of users, beside a constant and a count."""
+        """Return the number of co-rating directions among the user features (a constant and a count more)."""
         return len(self.user_ridge) - 2
 
 
 @dataclass(frozen=True)
 class PredictedRatings:
-    """What is believed of pairs of user and item, (pairs,) float64 each.
+    """Predicted ratings of pairs of user and item, (pairs,) float64 each.
 
     Attributes:
         means: expected ratings, inside the scale.
-        spreads: standard deviations of these expectations, from not knowing the factors.
-        deviations: standard deviations of the ratings themselves, noise included.
+        spreads: standard deviations of these expectations, due to the uncertainty of the factors.
+        deviations: standard deviations of the ratings themselves, including noise.
     """
 
     means: npt.NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Symmetric matrices as their upper triangles: half the bytes to send."""
+"""Symmetric matrices as their upper triangles, which are half the bytes."""
 
 from __future__ import annotations
 

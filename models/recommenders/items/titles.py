@@ -1,4 +1,4 @@
-"""Titles as people type them: without the year, with the article in front, in any case, in part."""
+"""Finds titles as people type them: without the year, with the article in front, in any case, in part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHORTEST_PART = 3
 
 @dataclass(frozen=True)
 class TitleIndex:
-    """Finds the row of an item from what a person typed.
+    """Finds the row of an item from typed text.
 
     Attributes:
         item_ids, titles: in row order.
@@ -55,11 +55,11 @@ class TitleIndex:
     def rows_of(self, history: str) -> list[int]:
         """Return the rows of the items in a comma-separated history, in the order given, each once.
 
-        A title may itself hold commas, so at each piece the longest run of pieces that names an item exactly
-        is taken first; only a piece that starts no exact name is looked for as a part of a title.
+        A title may contain commas. So at each piece, the longest run of pieces that names an item exactly is
+        used. Only a piece that starts no exact name is searched for as a part of a title.
 
         Raises:
-            InvalidInput: nothing was given, or a piece names no item or several.
+            InvalidInput: the text is empty, or a piece names no item or several.
         """
         pieces = [piece.strip() for piece in history.split(",")]
         rows: list[int] = []
@@ -72,7 +72,7 @@ class TitleIndex:
             rows.append(row)
             start = end
         if not rows:
-            raise InvalidInput("No items are given; name at least one, by title or by id.")
+            raise InvalidInput("No items are given. Name at least one, by title or by id.")
         return list(dict.fromkeys(rows))
 
     def _longest_from(self, pieces: Sequence[str], start: int) -> tuple[int, int]:
@@ -84,7 +84,7 @@ class TitleIndex:
         return start + 1, self._only(text, self._containing(text))
 
     def _named(self, text: str) -> list[int]:
-        """Return the rows of this id, title, short title or title without article; the first kind decides."""
+        """Return the rows with this id, title, short title or title without article; the first counts."""
         if text in self._ids:
             return [self._ids[text]]
         plain = folded(text)
@@ -132,7 +132,7 @@ class TitleIndex:
 
 
 def shortened(title: str) -> str:
-    """Return a title in lower case and plain letters, without its year, its article in front.
+    """Return a title in lower case and plain letters, without its year and with its article in front.
 
     "Usual Suspects, The (1995)" becomes "the usual suspects".
     """

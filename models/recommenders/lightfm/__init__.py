@@ -1,1 +1,1 @@
-"""LightFM on our arrays."""
+"""LightFM as a family, on fedrec's own arrays."""

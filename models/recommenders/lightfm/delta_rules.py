@@ -19,16 +19,16 @@ class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
         return base
 
     def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
-        """Return what a client contributes that trained `base` into `trained`: the difference (float32)."""
+        """Return a client's arrays before weighting: `trained` minus `base` (float32)."""
         return trained.map(lambda new, old: new - old, base)
 
 
 @dataclass(frozen=True)
 class Sum(DeltaRule):
-    """Sum of deltas, for parameters and Adagrad accumulators alike.
+    """Sum of deltas, of parameters and of Adagrad accumulators.
 
     Attributes:
-        server_learning_rate: factor on the summed parameter deltas; accumulators are never scaled.
+        server_learning_rate: factor on the summed parameter deltas. Accumulators are never scaled.
     """
 
     server_learning_rate: float = 1.0
@@ -48,14 +48,14 @@ class AdagradSum(DeltaRule):
     """Sum of gradients under one federated Adagrad state.
 
     A client's Adagrad (Duchi et al. 2011, eq. 1) sees only its own squared gradients, so the plain sum of the
-    clients' steps is too long wherever many of them moved one item. Here a client undoes its own
-    preconditioner, contributing u_i = delta_i * sqrt(G + dG_i) for parameters delta_i and accumulator
-    increments dG_i, and the server applies the one of all clients:
+    clients' steps is too long if many of them moved one item. Here a client undoes its own preconditioner: it
+    contributes u_i = delta_i * sqrt(G + dG_i) for parameters delta_i and accumulator increments dG_i. The
+    server applies the preconditioner of all clients:
     w + rate * sum_i(u_i) / sqrt(G + sum_i(dG_i)).
-    With a single client this is that client's own model.
+    With a single client, the result is that client's own model.
 
     Attributes:
-        server_learning_rate: factor on the step; accumulators are never scaled.
+        server_learning_rate: factor on the step. Accumulators are never scaled.
     """
 
     server_learning_rate: float = 1.0

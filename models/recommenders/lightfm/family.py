@@ -26,10 +26,10 @@ from models.recommenders.scoring.scorer import Factors, Scorer
 
 @dataclass(frozen=True)
 class LightFMFamily(Family):
-    """LightFM, whose users are trained with the items and stay with their client.
+    """LightFM. Users are trained together with the items, and stay with their client.
 
     Attributes:
-        spec: how a client trains, and how the server merges.
+        spec: the settings of clients and server.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = LightFMSpec
@@ -61,7 +61,7 @@ class LightFMFamily(Family):
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
     ) -> tuple[ArrayGroup, UserArrays | None]:
         if users is None:
-            raise InvalidInput(f"Client {at.client_id!r} trains LightFM without its users.")
+            raise InvalidInput(f"Client {at.client_id!r} needs its user arrays to train LightFM, got none.")
         items = require(base, ItemArrays)
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
@@ -71,7 +71,7 @@ class LightFMFamily(Family):
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
     ) -> tuple[ItemModel, UserArrays | None]:
-        """Return plain LightFM on these data, trained for the epochs that the rounds hold."""
+        """Return plain LightFM on these data, trained for as many epochs as the rounds contain."""
         epochs = max(1, rounds // self.spec.merges_per_epoch)
         return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 
@@ -91,7 +91,7 @@ class LightFMFamily(Family):
         return product_scores(users, side.embeddings, side.biases)
 
     def scores(self, items: ItemModel, users: UserArrays | None, data: LocalData) -> Scores:
-        """Return the scores by the users' trained vectors, or by their histories where the spec says so."""
+        """Return the scores from the users' trained vectors, or from their histories if the spec says so."""
         if users is None or self.answers_by_history:
             return super().scores(items, None, data)
         return product_scores(users.embeddings, items.vectors, items.item_biases)

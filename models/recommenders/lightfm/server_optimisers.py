@@ -1,4 +1,4 @@
-"""Adaptive optimisers on the server, which use the mean of the clients' differences as a gradient.
+"""Adaptive server optimisers, which use the mean of the clients' differences as a gradient.
 
 Reddi et al. 2021 (Adaptive Federated Optimization, algorithm 2), for parameters w and the mean difference d:
 
@@ -9,8 +9,8 @@ Reddi et al. 2021 (Adaptive Federated Optimization, algorithm 2), for parameters
     w' = w + rate m' / (sqrt(v') + tau)
 
 with m = 0 and v = tau^2 before the first round. The accumulators of the clients' own Adagrad are not
-parameters: they are averaged. m and v travel as `GlobalModel.moments`, so that they are committed with the
-model they belong to; clients have no use for them, and download twice the bytes.
+parameters: they are averaged. m and v are stored in `GlobalModel.moments`, so that they are committed with
+their model. Clients do not use them, but download them, which doubles the bytes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from models.recommenders.lightfm.delta_rules import Mean
 
 @dataclass(frozen=True)
 class ServerOptimiser(Mean):
-    """An adaptive step along the mean of the clients' differences. Subclasses say how v grows.
+    """An adaptive step along the mean of the clients' differences. Subclasses define the update of v.
 
     Attributes:
         server_learning_rate: the rate.
-        beta1: share of the first moment that stays from round to round.
-        beta2: the same of the second moment.
+        beta1: decay rate of the first moment per round.
+        beta2: decay rate of the second moment per round.
         tau: the degree of adaptivity, from the paper's recommendation.
     """
 
@@ -95,7 +95,7 @@ class FedAdam(ServerOptimiser):
 
 
 class FedYogi(ServerOptimiser):
-    """Yogi (Zaheer et al. 2018) on the server: v follows as Adam's does, but shrinks more slowly."""
+    """Yogi (Zaheer et al. 2018) on the server: like Adam's, but v shrinks more slowly."""
 
     def second_moment(self, v: FloatArray, squared: FloatArray) -> FloatArray:
         return v - (1.0 - self.beta2) * squared * np.sign(v - squared)

@@ -1,8 +1,8 @@
-"""A federation in one process: a job's clients, merges and seeds, and nothing else.
+"""Simulates a federation in one process, with a job's clients, merges and seeds only.
 
-It makes the models of a job byte for byte, without its storage, contracts, deadlines and records, and so in
-a fraction of the time: for searches and experiments on data that lie in one place. It looks at nothing that a
-coordinator may not see: updates are folded away one by one, and users stay with their client.
+It makes the models of a job byte for byte, but without storage, contracts, deadlines and records. So it takes
+a fraction of the time. It is for searches and experiments on data in one place. It uses only what a
+coordinator may see: updates are added one by one, and users stay with their client.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Simulation:
 
     Args:
         clients: client id -> its training positives.
-        spec: how each of them trains.
-        rule: round -> how its updates become the next model.
-        seed: all randomness comes from it.
+        spec: the settings of each client.
+        rule: round -> its merge rule.
+        seed: seed of all randomness.
         cohort_share: share of the clients selected for each round.
 
     Attributes:
         model: the newest global model.
-        users: client id -> its user arrays after the last round that it took part in.
+        users: client id -> its user arrays after its last round.
         update_bytes: size of all updates so far, as dense float32 arrays.
     """
 
@@ -98,8 +98,8 @@ def _added(
 ) -> RunningSum[ItemArrays]:
     """Return the sum with this client's contribution.
 
-    Rules work value by value, so the rows that the client left alone contribute zeros; a client of one
-    user leaves most of them alone, and passing over them saves most of a merge.
+    Rules work value by value, so rows that the client did not change contribute zeros. A client of one user
+    changes few rows, and skipping the others saves most of the time of a merge.
     """
     items = require(base.items, ItemArrays)
     rows = _moved(trained, items)
@@ -107,14 +107,14 @@ def _added(
     contribution = rule.contribution(rule.prepare(old, new), n_interactions)
     total = {}
     for (name, sums), (_, part) in zip(state.total.named(), contribution.arrays.named(), strict=True):
-        sums.flags.writeable = True  # this sum is the simulation's own
+        sums.flags.writeable = True  # only the simulation uses this sum
         sums[rows] += part
         total[name] = sums
     return RunningSum(ItemArrays(**total), state.weight + contribution.weight, (*state.clients, client_id))
 
 
 def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp] | slice:
-    """Return the rows of which any value changed, ascending; with an item penalty that is all of them."""
+    """Return the rows with a changed value, ascending. With an item penalty, these are all rows."""
     changed = (trained.embeddings != base.embeddings).any(axis=1) | (trained.biases != base.biases)
     changed |= trained.bias_accumulators != base.bias_accumulators
     changed |= (trained.embedding_accumulators != base.embedding_accumulators).any(axis=1)

@@ -1,4 +1,4 @@
-"""LightFM's settings, which of them need which others, and how its rate falls towards the end."""
+"""LightFM's settings, the dependencies between them, and the cooldown of its rate."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ UserVectors = Literal["trained", "folded_in"]
 
 @dataclass(frozen=True)
 class LightFMSpec:
-    """How clients train LightFM (Kula 2015) in a round, and how the server merges.
+    """The settings of LightFM (Kula 2015): training on clients, and merging on the server.
 
     Attributes:
         loss: LightFM's loss.
         dims: latent dimensions.
         learning_rate: Adagrad's initial step.
         item_alpha, user_alpha: L2 penalties.
-        user_alpha_steps: number of steps in an epoch that user_alpha is meant for; 0 stands for the client's
-            own. At each step LightFM shrinks all users of its data, not only the one in hand. A client has
-            fewer steps than the pooled data, so it would shrink its users less; with the number of all
+        user_alpha_steps: number of steps in an epoch for which user_alpha is chosen; 0 means the client's own
+            number. At each step LightFM shrinks all users of its data, not only the current one. A client has
+            fewer steps than the pooled data, so it would shrink its users less. With the number of all
             clients' interactions here, it shrinks them as pooled training does.
-        max_sampled: WARP's limit of negatives drawn for a positive.
+        max_sampled: WARP's maximal number of negatives drawn for a positive.
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
-        merges_per_epoch: a round trains this fraction (one over it) of a local epoch.
-        local_epochs: how often a round goes over that fraction.
-        merge_rule: how the clients' updates become the next model.
-        server_learning_rate: factor on the server's step. No mean has one; the adaptive rules (`fedadagrad`,
-            `fedadam`, `fedyogi`) want about 0.1.
-        user_vectors: which vectors answer a client's users: those trained with the items, or those folded in
-            from their histories. Where few clients are asked in each round, most trained ones belong to
-            items of many rounds ago; folding in costs no round and no byte.
-        cooldown_share: share of the training, its last, over which the rate falls linearly towards zero: the
-            server's rate in a federation, the learning rate where LightFM trains on data in one place.
-        proximal: pull of the items back to the round's base after each of these passes: FedProx.
-        family: names this way to train.
+        merges_per_epoch: number of rounds per local epoch; a round trains one over this of an epoch.
+        local_epochs: number of passes of a round over that part.
+        merge_rule: the rule that merges the clients' updates.
+        server_learning_rate: factor on the server's step. The means do not use it. The adaptive rules
+            (`fedadagrad`, `fedadam`, `fedyogi`) need about 0.1.
+        user_vectors: which vectors serve a client's users: those trained with the items, or those folded in
+            from their histories. If each round selects few clients, most trained vectors belong to items of
+            many rounds ago. Fold-in costs no round and no byte.
+        cooldown_share: last share of the training, over which the rate falls linearly towards zero: the
+            server's rate in a federation, the learning rate if LightFM trains on data in one place.
+        proximal: strength of FedProx, which pulls the items back to the round's base after each pass.
+        family: the family's name.
 
     Raises:
         InvalidConfig: a setting that differs from its default has no effect with the others.
@@ -75,7 +75,7 @@ class LightFMSpec:
             refuse_without_effect(self, "cooldown_share", "federation.rounds", rounds)
 
 
-# What training on data in one place does not use.
+# Settings that training on data in one place does not use.
 OF_ROUNDS = frozenset(
     {
         "user_alpha_steps",
@@ -99,30 +99,31 @@ _WITHOUT_EFFECT: dict[str, tuple[str, tuple[object, ...]]] = {
 
 
 def without_unused(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings `values` with those at their defaults that have no effect among them."""
+    """Return the settings `values`, with those that have no effect reset to their defaults."""
     defaults, unused = defaults_of(LightFMSpec), _unused(values)
     return {name: defaults[name] if name in unused else value for name, value in values.items()}
 
 
 def _unused(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return setting -> the other one with whose value it has no effect, of those that have none."""
+    """Return setting without effect -> the other setting whose value causes that."""
     every = defaults_of(LightFMSpec) | dict(values)
     found = {name: other for name, (other, those) in _WITHOUT_EFFECT.items() if every[other] in those}
     if every["kos_k"] > every["kos_n"]:
-        found.setdefault("kos_k", "kos_n")  # no rank is beyond the number of draws
+        found.setdefault("kos_k", "kos_n")  # no rank exceeds the number of draws
     return found
 
 
 def cooled_down(rate: float, share: float, done: float) -> float:
-    """The rate where so much of a training is done: constant, then falling linearly towards zero.
+    """Return the rate after the share `done` of a training: constant, then falling linearly towards zero.
 
-    Late steps of a constant rate move about the optimum without coming closer; falling ones average their
-    noise away. The schedule is that of Zhai et al. 2022 (Scaling Vision Transformers) without its warm-up.
+    Late steps at a constant rate move around the optimum without getting closer. With a falling rate their
+    noise averages out. The schedule is that of Zhai et al. 2022 (Scaling Vision Transformers) without its
+    warm-up.
 
     Args:
-        rate: before it falls.
-        share: of the training, its last, over which it falls; in [0, 1].
-        done: share of the training that is over, in [0, 1).
+        rate: the rate before it falls.
+        share: last share of the training, over which it falls; in [0, 1].
+        done: share of the training that is done, in [0, 1).
     """
     left = 1.0 - done
     return rate * left / share if left < share else rate

@@ -1,10 +1,10 @@
-"""LightFM's training on arrays that we own: the only file that knows how LightFM keeps its state.
+"""LightFM's training on fedrec's own arrays. Only this file knows how LightFM stores its state.
 
 LightFM (Kula 2015) trains in place on eight arrays: embeddings, biases and the Adagrad accumulators of both,
 for items and for users. Its class hides them behind `fit_partial`, which always runs a whole epoch and takes
-the interactions it is given as the set of known positives. A federated round needs the item arrays given from
-outside and, where merges come more often than epochs, a part of an epoch whose negatives still avoid *all*
-training positives. So this file calls LightFM's compiled epoch functions; a test holds the two equal.
+the given interactions as the set of known positives. A federated round starts from given item arrays.
+If there are several merges per epoch, it trains a part of an epoch whose negatives still avoid *all* training
+positives. So this file calls LightFM's compiled epoch functions. A test checks that both give equal results.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def train_round(
 ) -> tuple[ItemArrays, UserArrays]:
     """Return the item and user arrays after one round of local training; the inputs stay as they are.
 
-    Rounds walk through local epochs: round r trains part (r-1) mod m of epoch (r-1) div m, where m is
+    Rounds go through local epochs: round r trains part (r-1) mod m of epoch (r-1) div m, where m is
     `spec.merges_per_epoch`. The order of an epoch depends on seed, client and epoch alone. With
-    `spec.local_epochs` above 1 a round goes over its part again, each time in another order.
+    `spec.local_epochs` above 1 a round repeats its part, each time in another order.
 
     After each pass the items w are pulled towards the round's base w0 by the proximal step of
     mu/2 ||w - w0||^2, which is (w + mu w0) / (1 + mu) with mu = `spec.proximal`. FedProx (Li et al. 2020,
-    eq. 2) adds that term to the loss; LightFM's compiled loop takes no further term, and a proximal step
-    between passes is its usual splitting. Accumulators and users are never pulled.
+    eq. 2) adds that term to the loss; LightFM's compiled loop accepts no further term, so the proximal step
+    between passes is the usual splitting. Accumulators and users are never pulled.
 
     Raises:
         DivergedUpdate: a trained value is NaN or infinite.
@@ -96,7 +96,7 @@ def train_round(
     trained = ItemArrays(*new_items), UserArrays(*new_users)
     if not (trained[0].is_finite() and all(np.isfinite(array).all() for array in new_users)):
         raise DivergedUpdate(
-            f"Client {client_id!r} trained to values that are not finite in round {round_}.",
+            f"Client {client_id!r} has values that are not finite after training in round {round_}.",
             next_step="Lower train.learning_rate, or set item_alpha and user_alpha above 0.",
             client_id=client_id,
             round=round_,
@@ -105,14 +105,14 @@ def train_round(
 
 
 class PooledTraining:
-    """Plain LightFM on one data set, without any federation, that can be looked at between epochs.
+    """Plain LightFM on one data set, without a federation. It can be evaluated between epochs.
 
     Args:
         data: the training positives.
-        spec: how to train; what concerns rounds is not looked at.
-        epochs: how many there will be in all.
-        seed: all randomness comes from it.
-        client_id: whose data these are, because each of them starts differently.
+        spec: the settings. Those of rounds are ignored.
+        epochs: the total number of epochs.
+        seed: seed of all randomness.
+        client_id: the client of the data, because each client starts with other values.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class PooledTraining:
 def train_alone(
     data: TrainingSet, spec: LightFMSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
-    """Return the arrays of plain `LightFM.fit` on these data alone: the baseline without any federation."""
+    """Return the arrays of plain `LightFM.fit` on these data alone, the baseline without a federation."""
     return PooledTraining(data, spec, epochs=epochs, seed=seed, client_id=client_id).run(epochs)
 
 
@@ -210,7 +210,7 @@ def _run(
             1,
         )
         return
-    # The positives are in random order already, so LightFM's shuffle is the identity.
+    # The positives are already in random order, so LightFM's shuffle is the identity.
     order = np.arange(len(rows), dtype=np.int32)
     if spec.loss == "warp-kos":
         fit_warp_kos(
@@ -252,10 +252,10 @@ def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
     items[1] += (base.biases - items[1]) * share
 
 
-# LightFM only reads it. For clients of one user, building it would take longer than their training.
+# LightFM only reads it. For clients of one user, building it takes longer than their training.
 @lru_cache(maxsize=256)
 def _identity(n: int) -> CSRMatrix:
-    """Return the features of n rows that have no feature but themselves."""
+    """Return the identity matrix: each of the n rows has itself as its only feature."""
     return CSRMatrix(sp.identity(n, dtype=np.float32, format="csr"))
 
 
@@ -265,7 +265,7 @@ def _max_sampled(spec: LightFMSpec, n_items: int) -> int:
 
 
 def _with_momentum(arrays: list[FloatArray]) -> tuple[FloatArray, ...]:
-    """Return LightFM's six arrays of one side from our four; Adagrad never touches the momentum."""
+    """Return LightFM's six arrays of one side, given fedrec's four. Adagrad never changes the momentum."""
     embeddings, biases, embedding_accumulators, bias_accumulators = arrays
     unused = np.zeros_like(embeddings), np.zeros_like(biases)
     return embeddings, embedding_accumulators, unused[0], biases, bias_accumulators, unused[1]
@@ -276,9 +276,9 @@ def _with_negatives(
     chosen: npt.NDArray[np.int64],
     random: np.random.Generator | np.random.RandomState,
 ) -> sp.coo_matrix[np.float32]:
-    """Return the chosen positives as +1 and as many uniform non-positives of the same users as -1.
+    """Return the chosen positives as +1, and one uniform draw of an item for each as -1, for the same users.
 
-    The logistic loss learns nothing from positives alone. Draws that hit a training positive are dropped.
+    The logistic loss learns nothing from positives alone. Draws that are a training positive are dropped.
     """
     rows, columns = data.users[chosen], data.items[chosen]
     drawn = np.floor(random.random(len(rows)) * data.shape[1]).astype(np.int32)

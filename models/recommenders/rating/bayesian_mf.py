@@ -1,20 +1,20 @@
-"""Bayesian matrix factorisation of ratings, whose Gibbs sampler federates exactly.
+"""Bayesian matrix factorisation of ratings. Its Gibbs sampler federates exactly.
 
 A rating is, in steps of a quarter of the scale around the mean of all ratings,
 
     r_ui = b_u + b_i + p_u'q_i + e_ui,    e_ui ~ N(0, 1 / (a t_u k_i))
 
 with (b_u, p_u) normal around a linear function of the user's features, (b_i, q_i) around one of the item's,
-and t_u, k_i gamma distributed around 1, as some people and items are harder to tell. This is the model of
+and t_u, k_i gamma distributed around 1, as some people and items are harder to predict. This is the model of
 Salakhutdinov and Mnih 2008 ("Bayesian Probabilistic Matrix Factorization using MCMC") with biases, with the
 side information of Simm et al. 2015 ("Macau") and the noise of Lakshminarayanan et al. 2011 ("Robust Bayesian
 Matrix Factorisation").
 
-Given the items, each user's conditional needs that user's ratings only: it is drawn where they are. Given the
-users, an item's conditional needs sums over its raters of t w w', t w y and t y², with w = (1, p_u) and
-y = r_ui - b_u; the prior of users needs sums of their factors and features. A client adds up its own users',
-the server adds up the clients' and draws. What a user draws follows from that user's key, so the chain is the
-same, up to rounding, however users are dealt out to clients. Factors, noise and predictions of users stay on
+Given the items, each user's conditional needs only that user's ratings, so the client draws it. Given the
+users, an item's conditional needs sums over its raters of t w w', t w y and t y², with w = (1, p_u) and y =
+r_ui - b_u; the prior of users needs sums of their factors and features. A client adds up its own users', the
+server adds up the clients' and draws. A user's draws follow from that user's key, so the chain is the same,
+up to rounding, for every distribution of users to clients. Factors, noise and predictions of users stay on
 their clients.
 """
 
@@ -39,21 +39,21 @@ from models.recommenders.items.symmetric import symmetric, triangle, triangle_si
 from models.recommenders.rating.gaussian import Normals, RegressionSums, draw_regression, draw_ridges
 from models.recommenders.rating.side_features import SideFeatures
 
-# Where the chain starts: factors near 0 that users are held to, until data say how far they spread.
+# The start of the chain: factors near 0, with a strong prior on users until the data determine their spread.
 _FIRST_SPREAD = 0.1
 _FIRST_PRECISION = 10.0
 
 
 @dataclass(frozen=True)
 class BayesianMfSettings:
-    """What a chain that runs in one go and a job's chain have in common.
+    """The common settings of a chain that runs at once and a job's chain.
 
     Attributes:
         lowest, highest: ends of the rating scale.
         dims: latent dimensions besides the bias.
-        directions: how many directions of co-rating (see `co_ratings`) are features of users and items.
-        direction_rounds: how many rounds find them.
-        noise_freedom: degrees of freedom of t_u and k_i; the fewer, the more users and items may differ.
+        directions: number of co-rating directions (see `co_ratings`) among the features of users and items.
+        direction_rounds: number of rounds that find them.
+        noise_freedom: degrees of freedom of t_u and k_i; with fewer, users and items may differ more.
         prior_scale: mean of the inverse of the Wishart prior of both precisions.
     """
 
@@ -72,11 +72,11 @@ class BayesianMfSettings:
 
 @dataclass(frozen=True)
 class BayesianMfSpec(BayesianMfSettings):
-    """The model and the chain.
+    """The settings of the model and the chain.
 
     Attributes:
-        sweeps: how many times everything is drawn once; each is a round.
-        burn_in: how many of them come before the first that predictions are averaged over.
+        sweeps: number of sweeps, each of which draws everything once and is one round.
+        burn_in: number of first sweeps that predictions are not averaged over.
     """
 
     sweeps: Annotated[int, Ge(1)] = 160
@@ -89,13 +89,13 @@ class BayesianMfSpec(BayesianMfSettings):
 
     @property
     def unit(self) -> float:
-        """A quarter of the scale: one star of five."""
+        """Return a quarter of the scale: one star of five."""
         return (self.highest - self.lowest) / 4
 
 
 @dataclass(frozen=True)
 class Sample(ArrayGroup):
-    """What the server has drawn, and all clients get; nothing in it is of a single user.
+    """The server's draws, which all clients get. They contain nothing of single users.
 
     Attributes:
         mean: (1,), of all ratings, in their own scale.
@@ -124,7 +124,7 @@ class Sample(ArrayGroup):
 
 @dataclass(frozen=True)
 class UserSample(ArrayGroup):
-    """What a client has drawn for its users; it stays there.
+    """A client's draws for its users, which stay on the client.
 
     Attributes:
         factors: (users, 1 + dims), b_u and p_u.
@@ -137,7 +137,7 @@ class UserSample(ArrayGroup):
 
 @dataclass(frozen=True)
 class Statistics(ArrayGroup):
-    """A client's sums over its users; float32, so that they travel like any update.
+    """A client's sums over its users, float32 like every update.
 
     Attributes:
         item_grams: (items, triangle of 1 + dims), sum of t w w' over the raters of each item.
@@ -185,14 +185,14 @@ class Statistics(ArrayGroup):
 def first_sample(
     mean: float, items: SideFeatures, n_user_features: int, spec: BayesianMfSpec, seed: int
 ) -> Sample:
-    """Return the sample that the chain starts from.
+    """Return the sample from which the chain starts.
 
     Args:
         mean: of all ratings, from `RatingCounts`.
         items: the features of all items.
-        n_user_features: how many features a user has.
-        spec: the model.
-        seed: the chain's.
+        n_user_features: number of features of a user.
+        spec: the settings.
+        seed: the chain's seed.
     """
     n_items, n_features = items.values.shape
     dims = 1 + spec.dims
@@ -240,7 +240,7 @@ def user_conditional(
 def draw_users(
     sample: Sample, conditional: Normals, ratings: Ratings, keys: Keys, sweep: int, spec: BayesianMfSpec
 ) -> UserSample:
-    """Return the first part of a sweep's client half: factors and noise of each user.
+    """Draw factors and noise of each user, the first part of a sweep's client half.
 
     Args:
         sample: from the server.
@@ -268,7 +268,7 @@ def draw_users(
 def statistics(
     sample: Sample, users: UserSample, ratings: Ratings, features: SideFeatures, spec: BayesianMfSpec
 ) -> Statistics:
-    """Return the second part of a sweep's client half: the sums over users that the server's draws need."""
+    """Return the sums over users that the server's draws need, the second part of a sweep's client half."""
     biases, loadings = _split(users.factors)
     residuals = _in_units(ratings, sample, spec) - biases[ratings.users]
     weights = np.asarray(users.noise[ratings.users], np.float64)
@@ -297,7 +297,7 @@ def next_sample(
     seed: int,
     sweep: int,
 ) -> Sample:
-    """Return the server half of a sweep: items, noise and both priors, given sums over users.
+    """Draw items, noise and both priors, given sums over users: the server half of a sweep.
 
     Args:
         total: the sum over all clients, float64.
@@ -343,7 +343,7 @@ def _draw_items(
         precisions[..., np.newaxis] * grams + sample.item_precision, precisions * total.item_targets + prior
     )
     factors = conditional.at(random.standard_normal(prior.shape))
-    # The sum of t (y - w'q)² over an item's raters, without going back to them.
+    # The sum of t (y - w'q)² over an item's raters, computed from the sums alone.
     errors = (
         total.item_squares
         - 2 * (total.item_targets * factors).sum(axis=1)

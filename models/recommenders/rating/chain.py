@@ -1,4 +1,4 @@
-"""A whole chain of Bayesian matrix factorisation over clients: which half happens where, in which order."""
+"""A whole chain of Bayesian matrix factorisation over clients, in one process."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _OVERSAMPLING = 10
 
 
 class RatingClient:
-    """A client's side of the chain: what it knows, and what it keeps between rounds.
+    """The client's half of the chain: its data, and its state between rounds.
 
     Args:
-        ratings: of its users, in training.
+        ratings: the training ratings of its users.
         keys: (users,), as from `user_keys`.
-        users, items: (pairs,), rows of the pairs whose ratings it wants to know.
-        spec: the model.
+        users, items: (pairs,), rows of the pairs to predict.
+        spec: the settings.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class RatingClient:
         return statistics(sample, drawn, self.ratings, self._features, self._spec)
 
     def predicted(self) -> PredictedRatings:
-        """Return the ratings of the wanted pairs, averaged over the samples so far."""
+        """Return the predicted ratings of the pairs, averaged over the samples so far."""
         return self._sums.predicted(self._spec)
 
 
 class Federation:
-    """Clients that answer round by round, and what that sends over the wire.
+    """Clients that answer round by round, and the bytes of that.
 
     Args:
-        clients: by id, at least one.
+        clients: client id -> client, at least one.
 
     Attributes:
-        rounds: how often all have answered.
-        bytes_up, bytes_down: what one client sent and got in all rounds so far.
+        rounds: number of rounds so far.
+        bytes_up, bytes_down: bytes that one client sent and received in all rounds so far.
     """
 
     def __init__(self, clients: Mapping[str, RatingClient]) -> None:
@@ -98,8 +98,8 @@ class Federation:
         """Return the sum of all answers in float64, in the order of the clients' ids.
 
         Args:
-            answer: what a client answers.
-            *sent: what it gets for that.
+            answer: returns a client's answer.
+            *sent: the arrays that each client receives for that.
         """
         self.rounds += 1
         self.bytes_down += sum(map(_size, sent))
@@ -115,10 +115,10 @@ class Federation:
 
 @dataclass(frozen=True)
 class Chain:
-    """What the server holds at the end.
+    """The server's state after the last round.
 
     Attributes:
-        directions: as all clients got them.
+        directions: the directions that all clients received.
         samples: the kept samples of the items.
     """
 
@@ -129,7 +129,7 @@ class Chain:
 def find_directions(
     federation: Federation, spec: BayesianMfSpec, seed: int
 ) -> tuple[RatingCounts, Directions]:
-    """Run the first rounds: one that counts, then those that find the directions of co-rating."""
+    """Run the first rounds: one for counting, then those that find the directions of co-rating."""
     counts = federation.ask(lambda client: RatingCounts.of(client.ratings))
     n_items = len(counts.item_ratings)
     wanted = min(spec.directions, n_items)
@@ -147,14 +147,14 @@ def run_chain(
     keep: int = 0,
     after_sweep: Callable[[int], None] = lambda number: None,
 ) -> Chain:
-    """Run all rounds over all clients; the clients then know what they predict.
+    """Run all rounds over all clients. Afterwards the clients can return their predictions.
 
     Args:
         federation: of the clients.
         content: (items, features) of the items; may have no column.
         spec: the model.
         seed: the chain's.
-        keep: how many samples to hand back, evenly spread over those after the burn-in.
+        keep: number of samples to return, evenly spread over those after the burn-in.
         after_sweep: called with the number of each sweep once it is done.
     """
     counts, directions = find_directions(federation, spec, seed)
@@ -177,7 +177,7 @@ def _multiplied(federation: Federation, directions: Directions) -> Products:
 
 
 def _swept(federation: Federation, sample: Sample, directions: Directions, number: int) -> Statistics:
-    # The directions no longer change, so a client gets them once.
+    # The directions no longer change, so a client receives them once.
     sent = (sample, directions) if number == 0 else (sample,)
     return federation.ask(lambda client: client.sweep(sample, directions, number), *sent)
 

@@ -1,13 +1,13 @@
-"""What items say by who rated them, whatever the ratings: directions that sums over users can find.
+"""Directions of co-rating: features from who rated which items. Sums over users can find them.
 
 With Y the matrix of 1 / sqrt(n_u m_i) for each rated pair, n_u ratings of the user and m_i of the item, the
 leading singular vectors of Y place together items that the same people choose to rate (Dhillon 2001,
 "Co-clustering documents and words using bipartite spectral graph partitioning", section 4). An item's
-coordinates tell who its audience is; a user's, what that user chooses to rate. That is the implicit signal of
-SVD++ (Koren 2008) and of its mirror image on the side of items (Rendle et al. 2019, "On the Difficulty of
+coordinates describe its audience; a user's describe the user's choice of items. That is the implicit signal
+of SVD++ (Koren 2008) and of its mirror image on the side of items (Rendle et al. 2019, "On the Difficulty of
 Evaluating Baselines", section 4).
 
-Y'Y is a sum over users. A gram of all items grows with their square, so here it is only ever multiplied:
+Y'Y is a sum over users. The matrix grows with the square of the number of items, so it is only multiplied, by
 subspace iteration (Halko et al. 2011, algorithm 4.4), of which a client computes Y_c'(Y_c Q), (items, k).
 """
 
@@ -27,12 +27,12 @@ from models.recommenders.base.ratings import Ratings
 
 @dataclass(frozen=True)
 class RatingCounts(ArrayGroup):
-    """A client's sums over its users that everything else is scaled by.
+    """A client's counts, by which everything else is scaled.
 
     Attributes:
-        item_ratings: (items,), how many ratings each item has.
+        item_ratings: (items,), number of ratings of each item.
         rating_sum: (1,), the sum of all ratings.
-        users: (1,), how many users there are.
+        users: (1,), number of users.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {"item_ratings": "items", "rating_sum": "one", "users": "one"}
@@ -53,13 +53,13 @@ class RatingCounts(ArrayGroup):
 
     @property
     def mean(self) -> float:
-        """The mean rating; 0 without ratings."""
+        """Return the mean rating; 0 without ratings."""
         return float(self.rating_sum[0] / max(1.0, self.item_ratings.sum()))
 
 
 @dataclass(frozen=True)
 class Directions(ArrayGroup):
-    """The shared coordinates.
+    """The shared directions of co-rating.
 
     Attributes:
         items: (items, k), orthonormal columns: right singular vectors of Y, the strongest first.
@@ -92,7 +92,7 @@ def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:
 
     Args:
         counts: over all clients.
-        k: how many, at most as many as there are items.
+        k: number of columns, at most the number of items.
         seed: the job's seed.
     """
     drawn = generator_for(seed, "directions").normal(size=(len(counts.item_ratings), k))
@@ -101,7 +101,7 @@ def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:
 
 
 def user_coordinates(directions: Directions, ratings: Ratings) -> Float64Array:
-    """Return (users, k): Y Q, each user's place among the directions."""
+    """Return (users, k): Y Q, the coordinates of each user."""
     rated = ratings.rated
     scaled = directions.items[rated] / _roots(directions, rated)
     return np.asarray(ratings.matrix() @ scaled) / np.sqrt(np.maximum(ratings.counts, 1))[:, np.newaxis]
@@ -133,5 +133,5 @@ def singular_directions(directions: Directions, total: Products, k: int) -> Dire
 
 
 def _roots(directions: Directions, rated: IntArray) -> Float64Array:
-    # A client that was away when all counted may know items that nobody else does.
+    # A client that missed the counting round may have items that no other client has.
     return np.asarray(np.sqrt(np.maximum(directions.item_ratings[rated], 1.0))[:, np.newaxis])

@@ -26,11 +26,11 @@ from models.recommenders.scoring.scorer import Scorer
 
 @dataclass(frozen=True)
 class RatingFamily(Family):
-    """Predicted ratings: each round is a step of one Gibbs chain.
+    """Predicted ratings. Each round is a step of one Gibbs chain.
 
     Attributes:
-        spec: how to train.
-        content: (items, contents), what the items are; None if that is not known.
+        spec: the settings.
+        content: (items, contents), content features of the items; None if unknown.
     """
 
     spec_type: ClassVar[type[FamilySpec]] = RatingSpec
@@ -66,11 +66,11 @@ class RatingFamily(Family):
 
     @classmethod
     def scorer(cls, items: ItemModel, features: Features | None = None) -> RatingScorer:
-        """Return the scorer; the model has placed the items that nobody rated by their features itself."""
+        """Return the scorer. It ignores `features`: the model itself has placed the unrated items by them."""
         return RatingScorer(require(items, RatingModel))
 
     def judge(self, items: ItemModel, users: UserArrays | None, data: HeldOutData, part: Part) -> Judged:
-        """Return the errors of the ratings that the model predicts for the held-out ones."""
+        """Return the errors of the predicted ratings on the held-out ones."""
         model, held, spec = require(items, RatingModel), data.held_out_ratings(part), self.spec
         found = predicted(model, data.rated.ratings, held.users, held.items, spec)
         values = rating_values(found.means, held.values, spec.lowest, spec.highest)

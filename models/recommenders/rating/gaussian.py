@@ -1,4 +1,4 @@
-"""The draws that Gibbs sampling of Gaussian factors is made of."""
+"""The draws of a Gibbs sampler of Gaussian factors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.kernel.histories import Float64Array
 
 @dataclass(frozen=True)
 class Normals:
-    """Many multivariate normal distributions, known by their precisions.
+    """Many multivariate normal distributions, given by their precisions.
 
     Attributes:
         means: (n, dims).
@@ -34,7 +34,7 @@ class Normals:
         return cls(np.asarray(means, np.float64), np.asarray(np.linalg.cholesky(precisions), np.float64))
 
     def at(self, noise: Float64Array) -> Float64Array:
-        """Return (n, dims): the draws that these standard normal numbers (n, dims) lead to."""
+        """Return (n, dims): the draws for these standard normal numbers (n, dims)."""
         upper = np.swapaxes(self.factors, -1, -2)
         return self.means + np.linalg.solve(upper, noise[..., np.newaxis])[..., 0]
 
@@ -52,7 +52,7 @@ class Normals:
 
 @dataclass(frozen=True)
 class RegressionSums:
-    """What a multivariate regression of n rows w on features f needs to know of them.
+    """The sums that a multivariate regression of n rows w on features f needs.
 
     Attributes:
         rows: n.
@@ -74,7 +74,7 @@ class RegressionSums:
 
 @dataclass(frozen=True)
 class Regression:
-    """A prior of factors: each is normal around what its features say.
+    """A prior of factors: each is normal around a linear function of its features.
 
     Attributes:
         coefficients: (f, dims); the factor of features f has the mean f'A.
@@ -97,9 +97,9 @@ def draw_regression(
 
     Args:
         random: drawn from in a fixed order.
-        sums: of the factors and their features.
+        sums: sums over the factors and their features.
         ridge: (f,), above 0.
-        scale: above 0; the larger, the further factors may be from what features say before data speak.
+        scale: above 0; with a larger value, the prior lets factors be farther from the features' prediction.
     """
     dims = len(sums.gram)
     left = sums.features + np.diag(ridge)
@@ -123,7 +123,7 @@ def draw_wishart(random: np.random.Generator, freedom: float, scale: Float64Arra
 
 
 def draw_ridges(random: np.random.Generator, prior: Regression, blocks: np.ndarray) -> Float64Array:
-    """Return (f,): how strongly each block of features is held to 0, given the coefficients; 1 for the first.
+    """Draw (f,): the ridge of each feature, given the coefficients; 1 for the constant.
 
     Features of one block share a ridge, whose prior is exponential with mean 1.
 

@@ -1,8 +1,8 @@
-"""Ratings as a family: a job's rounds are one Gibbs chain, and a client keeps nothing between them.
+"""Ratings as a family: a job's rounds are one Gibbs chain, and a client keeps no state between them.
 
-`models.recommenders.rating.chain` runs the same chain in one go. There a client keeps how noisy its users are
-from sweep to sweep. Here it draws that anew in each round, in turn with the users' factors: a few turns are
-enough, as the two hardly depend on each other, and so a round needs nothing but the model before it.
+`models.recommenders.rating.chain` runs the same chain at once. There a client keeps the noise of its users
+from sweep to sweep. Here it draws the noise again in each round, alternating with the users' factors. A few
+turns are enough, as the two hardly depend on each other. So a round needs only the previous model.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _DRAWN = tuple(one.name for one in fields(Sample))
 
 
 def initial_model(n_items: int, spec: RatingSpec, seed: int, content: Float64Array) -> RatingModel:
-    """Return the model of round 0, which knows no rating.
+    """Return the model of round 0, which uses no rating.
 
     Args:
-        n_items: of the catalogue.
-        spec: how to train.
-        seed: the job's.
+        n_items: number of items of the catalogue.
+        spec: the settings.
+        seed: the job's seed.
         content: (items, contents) such as genres and years; may have no column.
     """
     columns = _columns(n_items, spec)
@@ -79,7 +79,7 @@ def initial_model(n_items: int, spec: RatingSpec, seed: int, content: Float64Arr
 
 
 def contribution(model: RatingModel, data: RatedData, spec: RatingSpec, seed: int) -> ArrayGroup:
-    """Return the client half of a round: sums (float32) over these users, of the round's kind."""
+    """Return the client half of a round: the sums (float32) over these users that this round needs."""
     sweep = _sweep(model, spec)
     if _progress(model) == 0:
         return RatingCounts.of(data.ratings).map(_f32)
@@ -102,8 +102,8 @@ class RatingRule(MergeRule[RatingModel, ArrayGroup]):
     """The server half: the next step of the chain, given sums over all users.
 
     Attributes:
-        spec: how to train.
-        seed: the job's; what the server draws follows from it.
+        spec: the settings.
+        seed: the job's seed, from which the server's draws follow.
     """
 
     spec: RatingSpec
@@ -168,7 +168,7 @@ def newest_of(model: RatingModel) -> Sample:
 
 
 def samples_of(model: RatingModel) -> list[Sample]:
-    """Return the kept draws of what a prediction needs; the newest draw if none was kept yet."""
+    """Return the kept draws for predictions, or the newest draw if none was kept yet."""
     newest = newest_of(model)
     return [
         replace(
@@ -186,17 +186,17 @@ def samples_of(model: RatingModel) -> list[Sample]:
 def predicted(
     model: RatingModel, ratings: Ratings, users: IntArray, items: IntArray, spec: RatingSpec
 ) -> PredictedRatings:
-    """Return the ratings of these pairs, given what their users rated; nothing is drawn.
+    """Return the predicted ratings of these pairs, given their users' ratings. Nothing is drawn.
 
-    `models.recommenders.scoring.rating_scorer` answers the same for a single user.
+    `models.recommenders.scoring.rating_scorer` does the same for a single user.
 
     Args:
-        model: of any round.
-        ratings: of the client's users.
+        model: the model of any round.
+        ratings: the ratings of the client's users.
         users, items: (pairs,), rows.
-        spec: how the model was trained.
+        spec: the settings with which the model was trained.
     """
-    # While they are searched for there are more directions than features.
+    # During the search there are more directions than features.
     features = user_features(directions_of(model, model.n_directions), ratings)
     sums = PredictionSums.zero(len(users))
     for sample in samples_of(model):

@@ -1,4 +1,4 @@
-"""Predicted ratings and how sure they are: averages over the samples of a chain."""
+"""Predicted ratings and their uncertainty: averages over the samples of a chain."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from models.recommenders.rating.gaussian import Normals
 
 @dataclass(frozen=True)
 class PredictionSums(ArrayGroup):
-    """Sums over samples, for each pair; kept by the client whose users these are.
+    """Sums over samples for each pair, kept by the client of the users.
 
     Attributes:
-        means: (pairs,), of the expected rating given a sample of the items.
-        squares: (pairs,), of its square and its variance.
-        noise: (pairs,), of the noise's variance.
-        samples: (1,), how many.
+        means: (pairs,), sum of the expected ratings given a sample of the items.
+        squares: (pairs,), sum of their squares and variances.
+        noise: (pairs,), sum of the noise's variances.
+        samples: (1,), number of samples.
     """
 
     means: FloatArray
@@ -57,7 +57,7 @@ def predictions_of(
     items: IntArray,
     spec: BayesianMfSpec,
 ) -> PredictionSums:
-    """Return one sample's part, the users' factors integrated out instead of drawn (Rao and Blackwell).
+    """Return one sample's sums, with the users' factors integrated out instead of drawn (Rao-Blackwell).
 
     Args:
         sample: from the server.

@@ -1,4 +1,4 @@
-"""What is known of users and items beside their ratings, as the features of their factors' priors."""
+"""Side features of users and items, for the priors of their factors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SideFeatures:
 
     Attributes:
         values: (n, features); the first column is 1.
-        blocks: (features,), which group of equally useful features each belongs to; 0 is the constant.
+        blocks: (features,), the group of each feature, which share one ridge; 0 is the constant.
     """
 
     values: Float64Array
@@ -28,7 +28,7 @@ class SideFeatures:
 
 
 def user_features(directions: Directions, ratings: Ratings) -> SideFeatures:
-    """Return the features of a client's users: their places among the directions, and how much they rate.
+    """Return the features of a client's users: their coordinates, and how much they rate.
 
     Args:
         directions: shared by all clients.
@@ -44,12 +44,12 @@ def user_features(directions: Directions, ratings: Ratings) -> SideFeatures:
 
 
 def user_feature_blocks(directions: Directions) -> npt.NDArray[np.int64]:
-    """Return (features,): the blocks of `user_features`, for those who have no users."""
+    """Return (features,): the blocks of `user_features`, for callers without users."""
     return _blocks([(_CO_RATINGS, len(directions.strengths)), (_COUNT, 1)])
 
 
 def item_features(directions: Directions, content: Float64Array) -> SideFeatures:
-    """Return the features of all items: their audience, how often they are rated, and what they are.
+    """Return the features of all items: their coordinates, how often they are rated, and their content.
 
     Args:
         directions: shared by all clients.

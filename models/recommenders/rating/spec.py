@@ -1,4 +1,4 @@
-"""How the family that predicts ratings is trained in a job."""
+"""The settings of the family that predicts ratings, in a job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from models.recommenders.rating.bayesian_mf import BayesianMfSettings, BayesianM
 
 @dataclass(frozen=True)
 class RatingSpec(BayesianMfSettings):
-    """A chain of which each round is one step: one that counts, some that find directions, then sweeps.
+    """The settings of a job's chain: one round counts, some find directions, the others are sweeps.
 
     Attributes:
-        direction_rounds: how many rounds find the directions of co-rating.
-        burn_in: how many sweeps come before the first draw that is kept.
+        direction_rounds: number of rounds that find the directions of co-rating.
+        burn_in: number of sweeps before the first kept draw.
         thinning: after that, every `thinning`-th draw is kept.
-        draws: how many kept draws a model holds, the newest; they bound its size.
-        family: names this way to train.
+        draws: number of newest kept draws in a model, which bounds its size.
+        family: the family's name.
     """
 
     direction_rounds: Annotated[int, Ge(1)] = 4
@@ -41,6 +41,6 @@ class RatingSpec(BayesianMfSettings):
 
     @property
     def chain(self) -> BayesianMfSpec:
-        """The model."""
+        """Return the settings of the chain."""
         common = {one.name: getattr(self, one.name) for one in fields(BayesianMfSettings)}
         return BayesianMfSpec(**common, sweeps=self.burn_in + 1, burn_in=self.burn_in)

@@ -1,6 +1,6 @@
-"""Scorers of the families whose statistics add: what each item of a history says, summed.
+"""Scorers of the additive families: the scores are sums over the items of a history.
 
-Of the model they read what a history needs and no more, as its arrays may be mapped files.
+They read only the part of the model that a history needs, because its arrays may be mapped files.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class SummedScores:
 
     Attributes:
         scores: (items,).
-        history_rows: what they were scored for.
-        summands: rows (n,) -> (history, n), what each item of the history adds to their scores.
-        averages: (history,), what each adds to a score on average over all items.
+        history_rows: rows of the history.
+        summands: rows (n,) -> (history, n), the part of each item of the history in their scores.
+        averages: (history,), the mean of that part over all items.
     """
 
     scores: FloatArray
@@ -39,7 +39,7 @@ class SummedScores:
     averages: Float64Array
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """Return each summand relative to its average, since what lifts all items alike explains none."""
+        """Return reasons from each summand minus its mean, since a part common to all items explains none."""
         above = self.summands(np.asarray(rows, dtype=np.int64)) - self.averages[:, np.newaxis]
         nothing = np.zeros(above.shape[1])
         return shares_of(np.column_stack([above.T, nothing]), nothing, self.history_rows, most)
@@ -47,13 +47,13 @@ class SummedScores:
 
 @dataclass(frozen=True)
 class FactorScorer(HistoryScorer):
-    """iALS: a user's vector is a sum over the history, and so are the scores.
+    """Scores with iALS. A user's vector is a sum over the history, and so are the scores.
 
     Attributes:
-        step: the items, and from a history to a user's vector.
-        popularity: (items,) how many users used an item.
-        lengths: (items,) of the embeddings; 1 where one is zero, which points nowhere.
-        mean: (dims,) of all embeddings.
+        step: the items, and the step from a history to a user's vector.
+        popularity: (items,) number of users of each item.
+        lengths: (items,) lengths of the embeddings; 1 for a zero embedding.
+        mean: (dims,) mean of all embeddings.
     """
 
     KIND: ClassVar[str] = "ials"
@@ -68,8 +68,8 @@ class FactorScorer(HistoryScorer):
         """Return a scorer over these items.
 
         Args:
-            model: the items, by which users' vectors are found.
-            placed: (items, dims), the embeddings that are scored, among them those of items that nobody used
+            model: the items that determine users' vectors.
+            placed: (items, dims), the embeddings to score, with unused items placed by their features
                 (`models.recommenders.items.cold_items`); the model's own by default.
         """
         step = UserStep.of(model)
@@ -83,7 +83,7 @@ class FactorScorer(HistoryScorer):
 
     def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> SummedScores:
         parts, items = self.step.parts(rows, counts), self.step.items
-        # A history that says nothing gets what people like. A vector of another precision would have numpy
+        # Without a history, the scores are the popularity. A vector of another precision would make numpy
         # copy all embeddings first.
         scores = items @ parts.sum(axis=0).astype(items.dtype) if len(rows) else self.popularity
         return SummedScores(
@@ -121,14 +121,14 @@ class FactorScorer(HistoryScorer):
 
 @dataclass(frozen=True)
 class WeightsScorer(HistoryScorer):
-    """Item-to-item weights: what is remembered of each item of a history, times its weights.
+    """Scores with item-to-item weights: the memory of each item of a history, times its weights.
 
-    A history's items come oldest first. For an answer the rows of its items alone are read.
+    A history's items come oldest first. Only the rows of its items are read.
 
     Attributes:
         model: the weights.
-        lengths: (items,) of the items' columns; 1 where one is zero.
-        averages: (memories, items) of the items' rows.
+        lengths: (items,) lengths of the items' columns; 1 for a zero column.
+        averages: (memories, items) means of the items' rows.
     """
 
     KIND: ClassVar[str] = "item_weights"
@@ -165,12 +165,12 @@ class WeightsScorer(HistoryScorer):
         return SummedScores(np.asarray(scores), rows.tolist(), summands, averages)
 
     def similarities(self, row: int) -> FloatArray:
-        """Return the cosines (items,) of what speaks for each item with what speaks for this one."""
+        """Return the cosines (items,) of each item's column of weights with this item's."""
         products = np.sum([own.T @ own[:, row] for own in self.model.weights], axis=0)
         return np.asarray(np.clip(products / self.lengths / self.lengths[row], -1.0, 1.0))
 
     def directions(self, rows: Rows) -> FloatArray:
-        """Return what speaks for these items (rows, memories * items), of length 1."""
+        """Return the columns of weights of these items, (rows, memories * items), of length 1."""
         columns = np.concatenate([own[:, rows].T for own in self.model.weights], axis=1)
         return np.asarray(columns / self.lengths[rows, np.newaxis])
 

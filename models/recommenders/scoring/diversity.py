@@ -1,4 +1,4 @@
-"""Diverse answers: items that are good and unlike each other."""
+"""Diverse recommendations: items with high scores that differ from each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def diversified(
         rows: (n,) candidates, the best first.
         scores: (n,) of the candidates.
         directions: (n, dims) their embeddings, of length 1.
-        k: how many; all of them if there are fewer.
+        k: number of rows; all candidates if there are fewer.
         diversity: from 0 to 1.
 
     Raises:

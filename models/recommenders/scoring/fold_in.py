@@ -21,7 +21,7 @@ _BLOCKS = 1000
 
 @dataclass(frozen=True)
 class FoldIn:
-    """How a history becomes a user vector.
+    """The settings of fold-in, which computes a user vector from a history.
 
     The default was chosen on the validation cases of MovieLens-100K, for users that took no part in training
     and histories of 3, 10 and all their items, with WARP embeddings of 32 dims from pooled and from federated
@@ -40,7 +40,7 @@ class FoldIn:
 
 @dataclass(frozen=True)
 class ItemSide:
-    """Item embeddings and biases, with what every fold-in needs of them and depends on no history.
+    """Item embeddings and biases, with the terms that every fold-in needs and that depend on no history.
 
     The embeddings' mean and covariance are those of an item that is drawn by popularity: with the probability
     p_j proportional to exp(b_j / 2). The softmax of the biases themselves is what the model expects of a user
@@ -76,7 +76,7 @@ class ItemSide:
             bias_mean=float(np.mean(biases, dtype=np.float64)),
             mean=mean,
             axes=axes,
-            # A covariance has no negative ones; rounding may.
+            # A covariance has no negative variances, but rounding may cause some.
             variances=np.maximum(variances, 0.0),
         )
 
@@ -91,11 +91,11 @@ class ItemSide:
 
 @dataclass(frozen=True)
 class FoldedUser:
-    """A user vector, and what each item of the history has to do with it.
+    """A user vector, and the part of each item of the history in it.
 
     Attributes:
-        parts: (history, dims), what each item of the history adds to it.
-        rest: (dims,) what no item of the history explains; None if there is no such rest.
+        parts: (history, dims), the part of each item of the history.
+        rest: (dims,) the part that no item of the history explains; None without such a part.
     """
 
     parts: Float64Array
@@ -108,7 +108,7 @@ class FoldedUser:
 
     @property
     def vector(self) -> Float64Array:
-        """The user vector (dims,): the sum of all parts, and zero without a history."""
+        """Return the user vector (dims,): the sum of all parts, which is zero without a history."""
         explained = self.parts.sum(axis=0)
         return np.asarray(explained if self.rest is None else explained + self.rest, dtype=np.float64)
 
@@ -133,7 +133,7 @@ def fold_in(
         history_rows: rows of the seen items, without duplicates; may be empty.
         side: the items.
         how: the prior.
-        weights: how often each seen item counts, more than 0; 1 by default.
+        weights: the weight of each seen item, above 0; 1 by default.
 
     Raises:
         InvalidInput: a row is not one of the items, or a weight is not positive.
@@ -190,7 +190,7 @@ def _moments(embeddings: FloatArray, shares: Float64Array) -> tuple[Float64Array
     """Return mean (dims,) and covariance (dims, dims) of embeddings (items, dims) drawn by shares."""
     dims = embeddings.shape[1]
     mean, square = np.zeros(dims), np.zeros((dims, dims))
-    # In parts, because a float64 copy of a million embeddings would be larger than all else.
+    # In parts, because a float64 copy of a million embeddings would be larger than everything else.
     for start in range(0, len(shares), _ITEMS_AT_ONCE):
         wide = embeddings[start : start + _ITEMS_AT_ONCE].astype(np.float64)
         weighted = wide.T * shares[start : start + _ITEMS_AT_ONCE]

@@ -44,7 +44,7 @@ def principal_plane(vectors: FloatArray) -> Plane:
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     products = centred @ centred.T
     variances, axes = eigh(products, subset_by_index=(n - _AXES, n - 1))
-    # Descending; rounding may bring a variance of nothing just below zero.
+    # Descending. Rounding may bring a zero variance just below zero.
     variances, axes = np.clip(variances[::-1], 0.0, None), axes[:, ::-1]
     places = axes * np.sqrt(variances)
     farthest = np.abs(places).argmax(axis=0)

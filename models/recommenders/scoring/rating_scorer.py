@@ -1,9 +1,9 @@
 """Predicted ratings of one user, from a few ratings and the draws that a model holds.
 
-Given a draw of the items, the user's factors have a known distribution; how noisy the user is has a mean in
-turn with that. So nothing is drawn and nothing is trained, equal ratings get equal answers, and nothing is
-kept of the user. `models.recommenders.rating.gibbs.predicted` does the same for all users of a client; here
-one user is answered without loading anything that serving has no use for.
+Given a draw of the items, the user's factors have a known distribution. Given that distribution, the user's
+noise has a known mean, and the two are computed in turns. So nothing is drawn or trained, equal ratings get
+equal answers, and nothing about the user is stored. `models.recommenders.rating.gibbs.predicted` does the
+same for all users of a client. This file serves one user without loading code that serving does not need.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from models.recommenders.scoring.fold_in import Float64Array, Rows, checked_hist
 from models.recommenders.scoring.reasons import Reason, shares_of
 from models.recommenders.scoring.scorer import HistoryScorer, Read, ScorerParts
 
-# Turns between a user's factors and noise, here and on clients; more change no figure.
+# Turns between a user's factors and noise, here and on clients. More turns change no metric.
 TURNS = 2
 
 
@@ -33,7 +33,7 @@ class RaterFactors:
 
     Attributes:
         means: (draws, factors).
-        parts: (draws, history, factors), what each rating adds to them.
+        parts: (draws, history, factors), the part of each rating in them.
         covariances: (draws, factors, factors).
         noise: (draws,), the mean of t_u.
     """
@@ -50,8 +50,8 @@ class ScoredRatings:
 
     Attributes:
         scores: (items,).
-        history_rows: what they were scored for.
-        rater: the user.
+        history_rows: rows of the history.
+        rater: the user's factors.
         scorer: the items.
     """
 
@@ -61,10 +61,10 @@ class ScoredRatings:
     scorer: RatingScorer
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """Return the reasons; what the user's features say is named for no single item."""
+        """Return the reasons. The part of the user's features belongs to no single item."""
         some = np.asarray(rows, dtype=np.int64)
         loadings = self.scorer.loadings[:, some] - self.scorer.mean_loading[:, np.newaxis]
-        loadings[:, :, 0] = 0.0  # a user's bias lifts all items alike
+        loadings[:, :, 0] = 0.0  # a user's bias raises all items equally
         draws = len(loadings)
         lifts = np.einsum("drf,dhf->rh", loadings, self.rater.parts) / draws
         unexplained = self.rater.means - self.rater.parts.sum(axis=1)
@@ -77,12 +77,12 @@ class ScoredRatings:
 class RatingScorer(HistoryScorer):
     """Predicts ratings, and ranks by them.
 
-    For recommendations it takes the items of a history to be liked: each counts as a rating at the
-    top of the scale, and an item's weight is how much that rating counts.
+    For recommendations the items of a history count as liked: each is a rating at the top of the scale, whose
+    weight is the item's weight.
 
     Attributes:
-        model: of any round; predictions are averages over its kept draws, or come from the newest one where
-            no draw was kept yet.
+        model: the model of any round. Predictions are averages over its kept draws, or come from the newest
+            draw if none was kept yet.
     """
 
     KIND: ClassVar[str] = "ratings"
@@ -94,17 +94,17 @@ class RatingScorer(HistoryScorer):
 
     @property
     def passes(self) -> int:
-        """The number of draws that an answer is an average over; the newest one before any is kept."""
+        """Return the number of draws over which an answer is averaged; 1 before any draw is kept."""
         return max(1, self.model.draws)
 
     @property
     def rater(self) -> RatingScorer:
-        """Itself."""
+        """Return this scorer, which predicts ratings itself."""
         return self
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The ends of the rating scale."""
+        """Return the ends of the rating scale."""
         low, high = self.model.scale.tolist()
         return low, high
 
@@ -124,7 +124,7 @@ class RatingScorer(HistoryScorer):
         variances = unit**2 * np.einsum("dnf,dfg,dng->dn", loadings, rater.covariances, loadings)
         precisions = self._precisions[:, some] * rater.noise[:, np.newaxis]
         means = expected.mean(axis=0)
-        # The law of total variance: within draws, and between them.
+        # The law of total variance: the variance within draws plus that between them.
         spread = np.maximum((expected**2 + variances).mean(axis=0) - means**2, 0.0)
         noise = (unit**2 / precisions).mean(axis=0)
         return PredictedRatings(np.clip(means, low, high), np.sqrt(spread), np.sqrt(spread + noise))
@@ -148,7 +148,7 @@ class RatingScorer(HistoryScorer):
 
     @classmethod
     def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
-        # The model itself looks whether the shapes belong together.
+        # The model itself checks whether the shapes fit together.
         return cls(RatingModel(**{name: read(name, None) for name in RatingModel.AXES}))
 
     def _rater(
@@ -199,19 +199,19 @@ class RatingScorer(HistoryScorer):
 
     @cached_property
     def biases(self) -> Float64Array:
-        """(draws, items), in quarters of the scale."""
+        """Return (draws, items): the items' biases, in quarters of the scale."""
         return np.ascontiguousarray(self._items[:, :, 0])
 
     @cached_property
     def loadings(self) -> Float64Array:
-        """(draws, items, factors): a 1, which the user's bias is multiplied with, and the factors."""
+        """Return (draws, items, factors): a 1, which multiplies the user's bias, and the factors."""
         loadings = self._items.copy()
         loadings[:, :, 0] = 1.0
         return loadings
 
     @cached_property
     def mean_loading(self) -> Float64Array:
-        """(draws, factors) over all items."""
+        """Return (draws, factors): the mean loading over all items."""
         return np.asarray(self.loadings.mean(axis=1))
 
     @cached_property
@@ -229,7 +229,7 @@ class RatingScorer(HistoryScorer):
         return self._draws_of(self.model.kept_user_coefficients, self.model.user_coefficients)
 
     def _draws_of(self, kept: FloatArray, newest: FloatArray) -> Float64Array:
-        """Return (draws, ...) float64: what was kept, or the newest draw before any was."""
+        """Return (draws, ...) float64: the kept draws, or the newest draw before any is kept."""
         draws = kept[: self.model.draws] if self.model.draws else newest[np.newaxis]
         return draws.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Why an item is recommended: what each item of the history, and popularity, contribute to its score."""
+"""Reasons for a recommendation: the parts of history items and popularity in its score."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from models.recommenders.scoring.fold_in import Float64Array, FoldedUser, ItemSi
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that speaks for a recommended item.
+    """One reason for a recommended item.
 
     Attributes:
-        row: of an item of the history; None for what no single item is named for.
-        kind: "history" for that item, "popularity" for what speaks for the item without any history, and
-            "others" for all reasons that are not listed.
-        share: of everything that speaks for the item; more than 0, at most 1.
+        row: row of an item of the history; None for the other kinds.
+        kind: "history" for that item, "popularity" for the part that needs no history, and "others" for all
+            reasons that are not listed.
+        share: its share of everything that raises the item's score; above 0, at most 1.
     """
 
     row: int | None
@@ -34,20 +34,20 @@ def reasons_for(
     mean_embedding: Float64Array,
     most: int,
 ) -> list[tuple[Reason, ...]]:
-    """Return for each recommended row what speaks for it, the strongest first, with shares that add up to 1.
+    """Return the reasons for each recommended row, the strongest first, with shares that add up to 1.
 
     A score is a sum: the item's bias, and its product with the part of each item of the history. Each is
-    taken relative to the average item, since what lifts all items alike explains none. What speaks against
-    the item has no share.
+    taken relative to the average item, since a part common to all items explains none. Negative parts have no
+    share.
 
     Args:
         rows: (k,) of the recommended items.
         history_rows: (history,) rows that `user` was folded in from.
         user: the user vector in parts.
         side: the items.
-        mean_embedding: (dims,) of all items.
-        most: the largest number of reasons that are named for an item; the rest are one, "others", together
-            with what no item of the history explains.
+        mean_embedding: (dims,) mean of all items.
+        most: maximal number of reasons for an item. The rest is one more, "others", together with the part
+            that no item of the history explains.
     """
     above = side.embeddings[np.asarray(rows)].astype(np.float64) - mean_embedding
     popularity = side.biases[np.asarray(rows)].astype(np.float64) - side.bias_mean
@@ -59,13 +59,13 @@ def reasons_for(
 def shares_of(
     lifts: Float64Array, rest: Float64Array, history_rows: Sequence[int], most: int
 ) -> list[tuple[Reason, ...]]:
-    """Return what speaks for each item, the strongest first, with shares that add up to 1.
+    """Return the reasons for each item, the strongest first, with shares that add up to 1.
 
     Args:
-        lifts: (k, history + 1), what each item of the history adds, and last what popularity does.
-        rest: (k,), what no single item of the history explains.
+        lifts: (k, history + 1), the part of each item of the history and, last, of popularity.
+        rest: (k,), the part that no single item of the history explains.
         history_rows: (history,) their rows.
-        most: the largest number of reasons that are named for an item; the rest are one, "others".
+        most: maximal number of reasons for an item. The rest is one more, "others".
     """
     for_it, unnamed = np.maximum(lifts, 0.0), np.maximum(rest, 0.0)
     totals = for_it.sum(axis=1) + unnamed
@@ -85,7 +85,7 @@ def _reasons(
 ) -> tuple[Reason, ...]:
     """Return the reasons from the places of the largest shares and the number of all shares."""
     if not count:
-        # Nothing lifts it above the average item: it is only what is left.
+        # No part raises it above the average item.
         return (Reason(None, "popularity", 1.0),)
     listed = [
         Reason(history_rows[place], "history", share)

@@ -1,4 +1,4 @@
-"""A recommender that answers: the item side of a model together with ids and titles."""
+"""A recommender: the scorer of a model, with the ids and titles of its items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.recommenders.scoring.fold_in import Float64Array, FoldIn, ItemSide, 
 from models.recommenders.scoring.reasons import Reason
 from models.recommenders.scoring.scorer import Factors, Scorer
 
-# Candidates that a diverse answer chooses from, for each item that it holds.
+# Number of candidates for each item of a diverse answer.
 _CANDIDATES_EACH = 10
 
 
@@ -28,7 +28,7 @@ class Recommendation:
         rank: from 1.
         item_id, title: which item.
         score: comparable within one answer only.
-        because: what speaks for it, the strongest first; the shares add up to 1.
+        because: the reasons for it, the strongest first. The shares add up to 1.
     """
 
     rank: int
@@ -54,7 +54,7 @@ class Similar:
 
 @dataclass(frozen=True)
 class Recommender:
-    """Answers histories; equal questions get equal answers.
+    """Recommends items for histories. Equal queries get equal answers.
 
     Attributes:
         scorer: the promoted model.
@@ -68,7 +68,7 @@ class Recommender:
     def __post_init__(self) -> None:
         if not len(self.item_ids) == len(self.titles) == len(self.scorer):
             raise InvalidInput(
-                f"A model of {len(self.scorer)} items needs as many ids and titles, "
+                f"A model of {len(self.scorer)} items needs one id and one title for each, "
                 f"got {len(self.item_ids)} and {len(self.titles)}."
             )
 
@@ -104,7 +104,7 @@ class Recommender:
         reasons: int = 0,
         vector: Float64Array | None = None,
     ) -> list[Recommendation]:
-        """Return the k best items for a history; items of the history are never recommended.
+        """Return the k best items for a history, without the items of the history.
 
         Args:
             history_rows: rows without duplicates; for an empty history the popular items come first.
@@ -113,8 +113,8 @@ class Recommender:
             weights: confidence in each item of the history; 1 by default.
             allowed: (items,) which items may appear; all by default.
             diversity: from 0, the best scores, to 1, the most different items among the candidates.
-            reasons: how many reasons each item comes with, at most.
-            vector: (dims,) the user's own trained one, if any: it scores in place of the history.
+            reasons: maximal number of reasons for each item.
+            vector: (dims,) the user's trained vector, if any. It replaces the history in the scores.
         """
         scored = self.scorer.score(history_rows, weights, vector)
         candidates = k * _CANDIDATES_EACH if diversity else k

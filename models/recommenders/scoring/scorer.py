@@ -1,4 +1,4 @@
-"""What a model must be able to do to be served: score all items for a history, say why, and lie in files."""
+"""The interface of scorers, which serve a model: scores for a history, reasons, and storage in files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Scored(Protocol):
 
     @property
     def scores(self) -> FloatArray:
-        """(items,), finite; a higher score is better."""
+        """Return the scores (items,), finite; a higher score is better."""
         ...
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """Return for each of these rows what speaks for it: at most `most` reasons, and the rest as one."""
+        """Return the reasons for each of these rows: at most `most`, and the rest as one more."""
         ...
 
 
@@ -48,7 +48,7 @@ class Rater(Protocol):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The ends of the rating scale."""
+        """Return the ends of the rating scale."""
         ...
 
     def ratings(self, rows: Sequence[int], values: Sequence[float], wanted: Rows) -> PredictedRatings:
@@ -60,14 +60,14 @@ class Rater(Protocol):
             wanted: (n,), rows.
 
         Raises:
-            InvalidInput: a row is out of range or stands twice, or a rating lies outside the scale.
+            InvalidInput: a row is out of range or occurs twice, or a rating is outside the scale.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ScorerParts:
-    """A scorer as plain values, from which `Scorer.of_parts` makes it again.
+    """A scorer as plain values, from which `Scorer.of_parts` creates it again.
 
     Attributes:
         settings: its numbers, as JSON values.
@@ -79,10 +79,10 @@ class ScorerParts:
 
 
 class Scorer(ABC):
-    """A kind of models behind the one answering service; equal questions get equal scores.
+    """Scores items with a model. Equal queries get equal scores.
 
     Attributes:
-        KIND: names the class in files.
+        KIND: name of the class in files.
     """
 
     KIND: ClassVar[str]
@@ -100,8 +100,8 @@ class Scorer(ABC):
         Args:
             history_rows: rows of its items without duplicates, the oldest first; may be empty.
             weights: one for each of them, positive; 1 by default.
-            vector: (dims,), the user's own trained vector. It scores, and the history only says why. A scorer
-                whose users have no vectors ignores it.
+            vector: (dims,), the user's trained vector. It determines the scores, and the history only the
+                reasons. A scorer whose users have no vectors ignores it.
 
         Raises:
             InvalidInput: a row is not one of the items, or a weight is not positive.
@@ -109,7 +109,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def similarities(self, row: int) -> FloatArray:
-        """Return how similar each item is to this one: (items,), from -1 to 1."""
+        """Return the similarity of each item to this one: (items,), from -1 to 1."""
 
     @abstractmethod
     def directions(self, rows: Rows) -> FloatArray:
@@ -117,31 +117,31 @@ class Scorer(ABC):
 
     @abstractmethod
     def parts(self) -> ScorerParts:
-        """Return what `of_parts` needs to make this scorer again."""
+        """Return the parts from which `of_parts` creates this scorer again."""
 
     @classmethod
     @abstractmethod
     def of_parts(cls, settings: Mapping[str, Any], items: int, dims: int, read: Read) -> Self:
-        """Return the scorer that these parts make, over the arrays as they are read.
+        """Return the scorer of these parts, over the arrays that `read` returns.
 
         Args:
-            settings: hold those of `parts`, perhaps among others.
+            settings: the settings of `parts`, perhaps with others.
             items: the number of items.
             dims: the width of their vectors.
-            read: gives an array of `parts`.
+            read: returns an array of `parts`.
 
         Raises:
-            KeyError, TypeError, ValueError, InvalidInput: a setting is missing, or of another form.
+            KeyError, TypeError, ValueError, InvalidInput: a setting is missing or malformed.
         """
 
     @property
     def passes(self) -> int:
-        """How often an answer goes over all items, which decides how long it takes."""
+        """Return the number of passes over all items for an answer, which determines its time."""
         return 1
 
     @property
     def rater(self) -> Rater | None:
-        """What predicts ratings; None for a model that only ranks."""
+        """Return the object that predicts ratings; None for a model that only ranks."""
         return None
 
 
@@ -160,13 +160,13 @@ class HistoryScorer(Scorer):
 
 @dataclass(frozen=True)
 class Factors(Scorer):
-    """Item factors, and a user folded in for each history.
+    """Scores with item factors, and a user vector folded in from each history.
 
     Attributes:
         side: the item arrays.
         how: the fold-in's settings.
-        norms: (items,) lengths of the embeddings; 1 where one is zero, which points nowhere.
-        mean: (dims,) of all embeddings.
+        norms: (items,) lengths of the embeddings; 1 for a zero embedding.
+        mean: (dims,) mean of all embeddings.
     """
 
     KIND: ClassVar[str] = "factors"
@@ -241,8 +241,8 @@ class FactorScores:
 
     Attributes:
         scores: (items,).
-        history_rows: what they were scored for.
-        user: folded in from that.
+        history_rows: rows of the history.
+        user: the user folded in from them.
         factors: the items.
     """
 
@@ -252,5 +252,5 @@ class FactorScores:
     factors: Factors
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """Return what `reasons_for` says of the rows."""
+        """Return the result of `reasons_for` for the rows."""
         return reasons_for(rows, self.history_rows, self.user, self.factors.side, self.factors.mean, most)

@@ -1,4 +1,4 @@
-"""The kinds of scorers that a serving process can open, by the name that stands in a bundle."""
+"""The registry of scorers that a serving process can open, by the `KIND` in a bundle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def forget_scorer(scorer: type[Scorer]) -> None:
 
 
 def scorer_of_kind(kind: str) -> type[Scorer]:
-    """Return the class of scorers of this kind.
+    """Return the class of scorer of this kind.
 
     Raises:
         ValueError: there is no such kind; it lists those that exist.

@@ -44,7 +44,7 @@ def test_an_overtaken_coordinator_stops_and_has_done_nothing_twice(federation: A
         # The last one stops during a write, which no other process may repeat.
         _, when, target, call = IN_A_WRITE
         last = end_of(process, {"target": target, "when": when, "call": call, "signal": "SIGSTOP"})["stopped"]
-        with pytest.raises(JobBusy, match="is being worked on"):
+        with pytest.raises(JobBusy, match="works on job"):
             federation.run(config)
         assert end_of(process, {"wake": last}) == 0
         wake(sleepers[-1], errors[-1])

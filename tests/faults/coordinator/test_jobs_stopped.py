@@ -80,7 +80,7 @@ def test_a_model_that_breaks_its_contract_is_refused_and_the_previous_one_stays(
     config = federation.config(contracts={"embeddings": {"max_mean_norm": (norms[1] + norms[2]) / 2}})
     result = federation.run(config)
     assert result["exit_code"] == 5
-    assert "The model of round 2 was refused and the one of round 1 stays" in result["stop_reason"]
+    assert "The model of round 2 was refused, and the one of round 1 stays" in result["stop_reason"]
     federation.check(config, result, lost={}, rounds=1)
     client = MlflowClient()
     assert client.get_run(result["run_id"]).data.tags["fedrec.breach"] == "round 2: round-2"

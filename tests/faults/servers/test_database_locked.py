@@ -42,7 +42,9 @@ def test_a_job_survives_a_minute_of_locked_databases(federation: Any, restartabl
         result = federation.run(config)
     for each in holders:
         each.join(2 * LOCKED_S)
-    assert any(text.startswith("MLflow is away") and "database is locked" in text for text in said), said
+    assert any(text.startswith("MLflow is unavailable") and "database is locked" in text for text in said), (
+        said
+    )
     # If the job ended within the minute, the next command sends MLflow the rest.
     send_what_waits(federation.home)
     tracked = federation.journal(result).result().to_json()

@@ -32,7 +32,9 @@ def test_a_job_without_mlflow_is_tracked_once_by_the_next_command(federation: An
     assert result["status"] == "finished"
     assert result["run_id"] is None
     assert [each["version"] for each in result["rounds"]] == [None] * 3
-    assert [line for line in said if line.startswith("MLflow is away, and gets everything later.")] != []
+    assert [
+        line for line in said if line.startswith("MLflow is unavailable, and gets everything later.")
+    ] != []
     assert any("6 records wait in " in line for line in said), said
     # Still away: nothing is lost and no error is raised.
     assert send_what_waits(federation.home) == []

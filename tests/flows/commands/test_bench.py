@@ -92,7 +92,7 @@ def test_with_the_leak_items_that_were_never_drawn_are_the_held_out_ones(home, p
 def test_an_unknown_family_is_refused_with_the_known_ones(home, partition_dir, settings):
     done = bench(home, "quality", "--data", str(partition_dir), "--config", str(settings), "--family", "ncf")
     assert done.returncode == 2
-    assert "There is no 'ncf' to measure. There are: blend, bpr_mf, ease" in done.stderr
+    assert "'ncf' cannot be measured. Choose from blend, bpr_mf, ease" in done.stderr
 
 
 def test_the_shipped_settings_cover_every_protocol():
@@ -137,4 +137,4 @@ def test_an_unknown_cold_start_is_refused_with_the_known_ones(home, coloured_dir
     data = ("--data", str(coloured_dir), "--config", str(settings))
     done = bench(home, "cold-start", "--protocol", "new_planets", *data)
     assert done.returncode != 0
-    assert "There are: new_items, new_silos, new_users." in done.stderr
+    assert "Choose from new_items, new_silos, new_users." in done.stderr

@@ -216,7 +216,7 @@ class TestOverrides:
         assert load_config(path, ["train.dims=9"]).train.dims == 9
 
     def test_with_a_value_that_is_not_yaml(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidConfig, match="the value is no YAML") as error:
+        with pytest.raises(InvalidConfig, match="the value is not YAML") as error:
             self.load(tmp_path, "seed=[1")
         assert error.value.key == "seed"
 

@@ -54,5 +54,5 @@ def test_values_are_set_in_their_sections_and_the_original_is_not_changed() -> N
     assert with_values(config, {"train.dims": 8}) == {"name": "a", "train": {"dims": 8, "loss": "warp"}}
     assert config["train"] == {"dims": 4, "loss": "warp"}
     for key in ("dims", "name.dims", "trains.dims"):
-        with pytest.raises(InvalidConfig, match=f"'{key}', which is no key of a section"):
+        with pytest.raises(InvalidConfig, match=f"'{key}', which is not a key of a section"):
             with_values(config, {key: 8})

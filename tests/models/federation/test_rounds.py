@@ -72,7 +72,7 @@ def test_a_missed_quorum_names_the_missing_clients_and_the_reasons():
         assert (error.round, error.quorum) == (9, 3)
         assert error.accepted == ["a", "b"]
         assert error.rejected == rejected
-        assert "2 usable updates of 4 clients asked, but its quorum is 3" in str(error)
+        assert "2 usable updates from 4 selected clients, but its quorum is 3" in str(error)
         assert "c (deadline: no answer in 60 s); d (training: no such file)" in str(error)
 
 

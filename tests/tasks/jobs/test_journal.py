@@ -120,7 +120,7 @@ def test_a_copy_beside_a_job_is_not_a_job(jobs):
 def test_a_job_is_held_by_one_process_at_a_time(jobs):
     with held(jobs, "films", "k" * 64, OPENING) as journal:
         with (
-            pytest.raises(JobBusy, match="is being worked on") as caught,
+            pytest.raises(JobBusy, match="works on job") as caught,
             held(jobs, "films", "k" * 64, OPENING),
         ):
             pass

@@ -289,13 +289,13 @@ def test_a_missing_part_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"round": "1"}, r"has a wrong 'round': input should be a valid integer, got '1'"),
-        ({"round": True}, r"has a wrong 'round'"),
-        ({"accepted": None}, r"has a wrong 'accepted'"),
+        ({"round": "1"}, r"has an invalid 'round': input should be a valid integer, got '1'"),
+        ({"round": True}, r"has an invalid 'round'"),
+        ({"accepted": None}, r"has an invalid 'accepted'"),
         ({"rejected": [{"client_id": "ash", "reason": "late"}]}, r"lacks 'rejected\.0\.stage'"),
         ({"training": {"loss": {"total": 1.0}}}, r"lacks 'training\.loss\.weight'"),
-        ({"contracts": {"updates": "unknown"}}, r"has a wrong 'contracts\.updates'"),
-        ({"drift": "large"}, r"has a wrong 'drift'"),
+        ({"contracts": {"updates": "unknown"}}, r"has an invalid 'contracts\.updates'"),
+        ({"drift": "large"}, r"has an invalid 'drift'"),
         ({key: {} for key in ("round", "drift", "accepted", "job_id")}, r"and has 1 more faults"),
     ],
 )
@@ -334,7 +334,7 @@ def test_a_note_of_a_round_needs_all_its_parts() -> None:
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({}, "lacks 'train.family'"), ({"train": {"family": 3}}, "has a wrong 'train.family': 3")],
+    [({}, "lacks 'train.family'"), ({"train": {"family": 3}}, "has an invalid 'train.family': 3")],
 )
 def test_a_setting_that_an_opening_lacks_is_named(config: dict[str, Any], words: str) -> None:
     with pytest.raises(CorruptArtifact, match=words):

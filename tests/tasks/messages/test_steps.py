@@ -91,7 +91,7 @@ def test_an_unknown_postprocessor_is_refused_by_its_name() -> None:
 @pytest.mark.parametrize("job_id", ["../x", "a/b", "/etc", "", ".", "..", "a\n", "A", "-a", "a" * 129])
 @pytest.mark.parametrize("path", [("order", "job", "job_id"), ("order", "start", "job_id")])
 def test_a_job_s_id_cannot_lead_out_of_its_folder(path: tuple[str, ...], job_id: str) -> None:
-    with pytest.raises(InvalidInput, match="is not a job's id"):
+    with pytest.raises(InvalidInput, match="is not a job id"):
         StepOrder.of_json(changed(*path, to=job_id))
 
 

@@ -165,7 +165,7 @@ def test_an_alias_moved_by_another_tool_is_restored(decided):
     standing = promotion.settle(decided.home, decided.client, "movies")
 
     assert standing.champion == 2
-    assert standing.repaired == ("put back: alias 'champion' names version 3, but by the ledger it is 2",)
+    assert standing.repaired == ("restored: alias 'champion' names version 3, but the ledger says 2",)
     assert decided.aliases() == {"champion": 2, "previous": 1}
 
 

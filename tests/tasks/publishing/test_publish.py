@@ -13,10 +13,10 @@ import pytest
 from models.errors import CorruptArtifact, LedgerTampered, NotFound
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import open_bundle
-from tasks.bundles.pointer import publisher_path, read_pointer, serving_folder
+from tasks.bundles.pointer import nudge_path, publisher_path, read_pointer, serving_folder
 from tasks.local.home import Home
 from tasks.promotion import ledger
-from tasks.publishing.follow_registry import follow_registry, nudge
+from tasks.publishing.follow_registry import follow_registry
 from tasks.publishing.publish import labels_of, publish
 from tasks.tracking import registry
 from tests.serving.test_hot_swap import decide
@@ -179,11 +179,11 @@ def test_a_publisher_that_follows_the_registry_publishes_at_a_nudge_and_writes_d
         wait_for(1)
         assert json.loads(publisher_path(folder).read_bytes()) == {"error": ""}
         decide(promoted, "promotion", 2)
-        nudge(promoted.home)
+        nudge_path(folder).touch()
         wait_for(2)
         (promoted.folders[3] / "model.safetensors").unlink()
         decide(promoted, "promotion", 3)
-        nudge(promoted.home)
+        nudge_path(folder).touch()
         wait_for(3)
     finally:
         stop.set()

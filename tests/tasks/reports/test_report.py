@@ -210,7 +210,7 @@ def test_drift_is_listed_from_the_farthest_client_on(text):
 def test_without_single_updates_no_drift_is_listed():
     result = job()
     rounds = tuple(replace(one, client_drift={}) for one in result.rounds)
-    assert "Where each client pulls" not in render_report(replace(result, rounds=rounds))
+    assert "Direction of each client’s updates" not in render_report(replace(result, rounds=rounds))
 
 
 def test_a_mark_of_the_map_names_its_title_and_axes_their_share(text):
@@ -232,7 +232,7 @@ def test_neighbours_and_moved_items_are_shown_in_tables(text):
 
 
 def test_a_report_without_an_explanation_says_nothing_of_items():
-    assert "What the model knows" not in render_report(job())
+    assert "What the model learned" not in render_report(job())
 
 
 def test_late_updates_are_listed_beside_the_rejections(text):

@@ -114,8 +114,8 @@ def test_weights_and_exclusions_are_optional_and_a_repeated_item_counts_twice(re
 @pytest.mark.parametrize(
     ("query", "k", "complaint"),
     [
-        ({"history": ["nothing"]}, 3, "knows no item 'nothing'"),
-        ({"history": ["id-1"], "exclude": ["nothing"]}, 3, "knows no item 'nothing'"),
+        ({"history": ["nothing"]}, 3, "has no item 'nothing'"),
+        ({"history": ["id-1"], "exclude": ["nothing"]}, 3, "has no item 'nothing'"),
         ({"history": ["id-1"], "weights": [-1.0]}, 3, "must be positive"),
         ({"history": ["id-1"], "weights": [float("nan")]}, 3, "must be positive"),
         ({"history": ["id-1"], "weights": [1.0, 2.0]}, 3, "1 items has 2 weights"),
@@ -134,7 +134,7 @@ def test_a_damaged_model_is_not_loaded(registered):
     data = file.read_bytes()
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
-    with pytest.raises(ValueError, match=r"round\.json promises"):
+    with pytest.raises(ValueError, match=r"round\.json says"):
         mlflow.pyfunc.load_model(f"models:/{registered.model_name}/1")
 
 
@@ -213,4 +213,4 @@ def test_mlflow_models_serve_answers_as_fedrec_does(registered, scorer):
         assert_alike(answer, expected(registered, query, 4))
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(scorer, {"dataframe_records": [{"history": ["nothing"]}]})
-    assert "knows no item" in refused.value.read().decode()
+    assert "has no item" in refused.value.read().decode()

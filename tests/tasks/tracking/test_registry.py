@@ -124,7 +124,7 @@ def test_a_changed_model_is_refused(world):
     data[-1] ^= 1
     path.write_bytes(bytes(data))
 
-    with pytest.raises(CorruptArtifact, match="record promises") as caught:
+    with pytest.raises(CorruptArtifact, match="record says") as caught:
         registry.load_version(world.client, "movies", version)
     assert caught.value.version == version
 
@@ -142,7 +142,7 @@ def test_a_registry_tag_that_names_another_model_is_refused(world):
     version = world.register(1, None)
     world.client.set_model_version_tag("movies", str(version), "fedrec.sha256", "0" * 64)
 
-    with pytest.raises(CorruptArtifact, match="registry promises 0000"):
+    with pytest.raises(CorruptArtifact, match="registry says 0000"):
         registry.load_version(world.client, "movies", version)
 
 

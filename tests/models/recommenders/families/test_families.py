@@ -72,7 +72,7 @@ def test_an_unknown_family_is_refused_with_the_known_ones(values):
 
 
 def test_lightfm_needs_its_users_to_train_a_round():
-    with pytest.raises(InvalidInput, match="'oak' trains LightFM without its users"):
+    with pytest.raises(InvalidInput, match="'oak' needs its user arrays"):
         LIGHTFM.train(LIGHTFM.initial(ITEMS, 1), None, DATA, LocalRound("oak", 1, 1))
 
 

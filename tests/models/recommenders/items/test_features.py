@@ -68,7 +68,7 @@ def test_no_item_moves_if_all_are_trained_or_none_is():
     matrix = ItemFeatures.of(pd.DataFrame({"genres": ["a", "a", "b"]})).matrix()
 
     assert placed_by_features(embeddings, biases, np.ones(3, dtype=bool), matrix)[0] is embeddings
-    with pytest.raises(InvalidInput, match="None of the items was trained"):
+    with pytest.raises(InvalidInput, match="No item was trained"):
         placed_by_features(embeddings, biases, np.zeros(3, dtype=bool), matrix)
 
 
