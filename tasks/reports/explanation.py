@@ -60,13 +60,8 @@ class ItemMap:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class NamedItem:
     """An item as a reader knows it."""
-=======
-class Neighbour:
-    """An item, and the cosine between its vector and another item's."""
->>>>>>> words
 
     item_id: str
     title: str
@@ -74,31 +69,21 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Neighbour(NamedItem):
-    """An item, and the cosine of its direction with another's."""
+    """An item, and the cosine between its vector and another item's."""
 
     similarity: float
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class Neighbours(NamedItem):
-    """An item with the items of the nearest directions, the nearest first."""
-=======
-class Neighbours:
     """An item, and its neighbours by cosine, the nearest first."""
->>>>>>> words
 
     alike: Sequence[Neighbour]
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class MovedItem(NamedItem):
-    """An item, and how far its vector moved."""
-=======
-class MovedItem:
     """An item, and the distance that its vector moved."""
->>>>>>> words
 
     distance: float
 

@@ -60,14 +60,6 @@ class EaseStatistics(ArrayGroup):
 class CooccurrenceFamily(ItemToItemFamily[EaseStatistics]):
     """A family whose one statistic counts how many users used both of two items."""
 
-<<<<<<< HEAD
-=======
-    Attributes:
-        spec: the settings.
-    """
-
-    spec_type: ClassVar[type[FamilySpec]] = EaseSpec
->>>>>>> words
     contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
 
     def nothing(self, n_items: int) -> EaseStatistics:
