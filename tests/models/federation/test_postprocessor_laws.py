@@ -113,6 +113,8 @@ def test_a_client_half_keeps_form_and_weight_and_is_finite(name, contribution):
     assert form(processed.arrays) == form(contribution.arrays)
     assert processed.arrays.is_finite()
     assert processed.weight == contribution.weight
+    assert processed.interactions == contribution.interactions
+    assert processed.metrics == contribution.metrics
 
 
 @every_postprocessor
