@@ -1,5 +1,6 @@
 from .errors import FedrecError as FedrecError
 from .federation.contribution import Contribution as Contribution
+from .federation.contribution import RunningSum as RunningSum
 from .federation.merge import MergeRule as MergeRule
 from .federation.model import GlobalModel as GlobalModel
 from .federation.model import ItemModel as ItemModel
@@ -20,3 +21,4 @@ from .recommenders.families.registry import register_family as register_family
 from .recommenders.items.item_weights import ItemWeights as ItemWeights
 from .recommenders.items.symmetric import symmetric as symmetric
 from .recommenders.items.symmetric import triangle as triangle
+from .recommenders.scoring.scorer import Scorer as Scorer

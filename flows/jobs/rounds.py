@@ -17,6 +17,7 @@ from models.kernel.metric import Metric, as_json, total, values
 from models.promotion.evidence import RoundEvaluation
 from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
+from tasks.exchange.layout import updates_folder
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
 from tasks.messages.answers import Checked, ClientEvaluation, Delivery
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
@@ -118,7 +119,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
         job.send(RoundMessage(record=record.with_evaluation(evaluation), metrics=shown, note=note))
         # A late client may still write there. The next round removes the rest.
         with contextlib.suppress(OSError):
-            job.context.exchange.remove(f"{job.journal.job_id}/updates")
+            job.context.exchange.remove(updates_folder(job.journal.job_id))
     job.clock.add_all(clock)
     announce(_line(record, metrics), record.round, rounds)
 

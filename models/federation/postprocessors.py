@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from models.errors import InvalidInput
 from models.federation.contribution import Contribution, RunningSum
 from models.kernel.arrays import ArrayGroup
 from models.kernel.registry import Registry
@@ -66,8 +67,8 @@ class ClientContext(RoundContext):
 class Postprocessor(ABC):
     """A change of contributions on the clients, and of their sum on the server.
 
-    A subclass is a frozen dataclass: its fields are its settings, as JSON values. Equal contributions in
-    equal contexts must give equal bytes.
+    A subclass is a frozen dataclass: its fields are its settings, JSON values with defaults. Equal
+    contributions in equal contexts must give equal bytes.
 
     Attributes:
         name: its name in configurations.
@@ -99,8 +100,14 @@ def register_postprocessor(kind: Kind) -> Kind:
     the class or its module.
 
     Raises:
-        InvalidInput: another class has the name.
+        InvalidInput: another class has the name, or a setting has no default.
     """
+    for each in fields(kind):
+        if each.default is MISSING and each.default_factory is MISSING:
+            raise InvalidInput(
+                f"The setting {each.name!r} of the postprocessor {kind.name!r} has no default.",
+                next_step="Give it one, so that its name alone makes a postprocessor.",
+            )
     _REGISTRY.add(kind.name, kind)
     return kind
 
@@ -124,7 +131,7 @@ def postprocessor_of(values: Mapping[str, Any]) -> Postprocessor:
 
     Raises:
         ValueError: there is no postprocessor of that name.
-        TypeError: a setting is unknown or missing.
+        TypeError: it has no such setting.
     """
     settings = {name: value for name, value in values.items() if name != "name"}
     return postprocessor_kind(values.get("name"))(**settings)

@@ -13,9 +13,14 @@ def catalog_folder(job_id: str) -> str:
     return f"{job_id}/catalog"
 
 
+def updates_folder(job_id: str) -> str:
+    """Return the folder of all updates of a job's local clients."""
+    return f"{job_id}/updates"
+
+
 def client_updates_folder(job_id: str, round_: int, client_id: str) -> str:
     """Return the folder of a client's updates of a round, for clients on the coordinator's machine."""
-    return f"{job_id}/updates/{round_:06d}/{client_id}"
+    return f"{updates_folder(job_id)}/{round_:06d}/{client_id}"
 
 
 def silo_folder(silo: str) -> str:

@@ -33,7 +33,7 @@ _TURNS = 2
 _K = 10
 
 
-class HistoryScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
+class MlflowScorer(PythonModel):  # type: ignore[misc]  # mlflow is not followed
     """Recommends items for histories. It trains nothing."""
 
     def load_context(self, context: Any) -> None:
@@ -249,4 +249,4 @@ def _listed(cell: Any) -> list[Any]:
     return [] if cell is None or np.ndim(cell) == 0 else list(cell)
 
 
-set_model(HistoryScorer())
+set_model(MlflowScorer())

@@ -70,15 +70,9 @@ class Jitter(Postprocessor):
         return replace(contribution, arrays=contribution.arrays.map(np.add, noise))
 
 
-# All that are registered, also those of installed packages and of other test files, if they need no setting.
 def subjects() -> dict[str, Postprocessor]:
-    found = {}
-    for name in postprocessor_names():
-        try:
-            found[name] = postprocessor_of({"name": name})
-        except TypeError:
-            continue
-    return found
+    """Return all that are registered, also those of installed packages and of other test files."""
+    return {name: postprocessor_of({"name": name}) for name in postprocessor_names()}
 
 
 every_postprocessor = pytest.mark.parametrize("name", subjects())
@@ -215,3 +209,17 @@ def test_an_unknown_setting_is_an_error():
 def test_the_module_registers_none_of_its_own():
     own = {name for name in postprocessor_names() if postprocessor_kind(name).__module__ == module.__name__}
     assert own == set()
+
+
+def test_a_setting_without_a_default_is_refused():
+    @dataclass(frozen=True)
+    class Unset(Postprocessor):
+        name: ClassVar[str] = "test-unset"
+        factor: float
+
+        def process_contribution(self, contribution, context):
+            return contribution
+
+    with pytest.raises(InvalidInput, match="'factor' of the postprocessor 'test-unset' has no default"):
+        register_postprocessor(Unset)
+    assert "test-unset" not in postprocessor_names()

@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.federation.contribution import Contribution
-from models.federation.model import ClientUpdate, GlobalModel
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ease import EaseSpec
@@ -17,7 +17,7 @@ from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
 from models.recommenders.base.family import LocalRound
 from models.recommenders.base.training_set import TrainingSet
-from models.recommenders.families.registry import family_of, spec_of
+from models.recommenders.families.registry import answering, family_of, spec_of
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_users, train_round
@@ -173,3 +173,21 @@ def test_a_weight_counts_an_item_that_many_times(spec, kind):
 def test_impossible_rows_and_weights_are_refused(spec, kind, rows, weights):
     with pytest.raises(InvalidInput, match="history"):
         kind.of(trained(spec)).score(rows, weights)
+
+
+def test_a_spec_of_another_class_than_its_family_s_is_refused():
+    @dataclass(frozen=True)
+    class Namesake:
+        family: str = "ease"
+
+    with pytest.raises(InvalidInput, match="is a Namesake, expected a EaseSpec"):
+        family_of(Namesake())
+
+
+def test_a_model_that_no_family_has_is_refused():
+    @dataclass(frozen=True)
+    class Unknown(ItemArrays):
+        """A type of its own."""
+
+    with pytest.raises(InvalidInput, match="No family answers by a model of the type Unknown"):
+        answering(Unknown(*(array for _, array in LIGHTFM.initial(ITEMS, 1).named())))
