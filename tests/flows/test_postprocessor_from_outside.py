@@ -169,7 +169,7 @@ def test_a_configuration_is_read_back_from_its_json(partition_dir):
     [
         ([{"name": "outside-blur"}], "there is no postprocessor 'outside-blur', only .*outside-clip"),
         ([{"max_norm": 3}], "a postprocessor needs a name"),
-        (["outside-clip"], "a postprocessor has a name and settings"),
+        (["outside-clip"], "a postprocessor needs a name and settings"),
         ("outside-clip", "expected a list of postprocessors"),
         ([{"name": "outside-clip", "max_norm": "long"}], "'outside-clip': max_norm: .*valid number"),
         (
