@@ -21,7 +21,7 @@ def _one(values: object) -> Postprocessor:
     if not isinstance(values, Mapping):
         raise ValueError(f"a postprocessor needs a name and settings, got {values!r}")
     if "name" not in values:
-        raise ValueError(f"a postprocessor needs a name, got {dict(values)!r}")
+        raise ValueError(f"a postprocessor needs a name, got only {dict(values)!r}")
     kind = postprocessor_kind(values["name"])
     settings = {str(key): value for key, value in values.items() if key != "name"}
     known = [each.name for each in fields(kind)]

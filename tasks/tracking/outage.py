@@ -36,7 +36,7 @@ def unavailable(error: BaseException) -> TrackingUnavailable:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "MLflow")
     return TrackingUnavailable(
         f"MLflow does not answer at {uri}: {reason_of(error)}.",
-        next_step="Nothing was changed by halves. Run the same command again when MLflow is back.",
+        next_step="Nothing was half done. Once MLflow is back, run the same command again.",
         uri=uri,
     )
 

@@ -293,7 +293,7 @@ class TestRegistration:
             def history_scores(cls, items: ItemModel, histories: Histories) -> Callable[..., Any]:
                 return lambda users: np.zeros((len(users), histories.n_items))
 
-        with pytest.raises(InvalidInput, match="answer differently"):
+        with pytest.raises(InvalidInput, match="score with them differently"):
             register_family(Otherwise)  # type: ignore[type-abstract]
 
 

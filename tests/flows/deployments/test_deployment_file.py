@@ -188,7 +188,8 @@ def test_every_field_of_the_forms_is_described() -> None:
     spec = parameter_form(federated_training)["definitions"]["LightFMSpec"]
     assert spec["properties"]["user_alpha"]["description"] == "L2 penalties."
     assert (
-        spec["description"] == "How clients train LightFM (Kula 2015) in a round, and how the server merges."
+        spec["description"]
+        == "The settings of LightFM (Kula 2015): training on clients, and merging on the server."
     )
 
 

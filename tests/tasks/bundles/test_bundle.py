@@ -91,7 +91,7 @@ def test_an_expected_answer_that_the_model_does_not_give_is_refused(tmp_path):
 
 
 def test_ids_must_be_unique(tmp_path):
-    with pytest.raises(InvalidInput, match="different ids"):
+    with pytest.raises(InvalidInput, match="one unique id"):
         write_bundle(tmp_path / "b", facts(), factors(), ["i0"] * ITEMS, titles(), labels())
     assert not list(tmp_path.iterdir())
 

@@ -114,7 +114,7 @@ def test_rejections_carry_their_round():
 @pytest.mark.parametrize(
     ("final", "sentence"),
     [
-        ({}, "it was not evaluated"),
+        ({}, "It was not evaluated"),
         ({"federated": {"ndcg@10": 0.06}}, "NDCG@10 of 0.0600."),
         (
             {

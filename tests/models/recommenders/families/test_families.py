@@ -189,5 +189,5 @@ def test_a_model_that_no_family_has_is_refused():
     class Unknown(ItemArrays):
         """A type of its own."""
 
-    with pytest.raises(InvalidInput, match="No family answers by a model of the type Unknown"):
+    with pytest.raises(InvalidInput, match="No family has models of the type Unknown"):
         answering(Unknown(*(array for _, array in LIGHTFM.initial(ITEMS, 1).named())))
