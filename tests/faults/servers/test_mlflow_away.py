@@ -92,7 +92,7 @@ def test_a_promotion_is_completed_once_mlflow_is_back(
     served.stop()
     with pytest.raises(TrackingUnavailable, match=r"does not answer at http://127\.0") as caught:
         promotion(model_name=federation.name)
-    assert "give the same command again" in str(caught.value)
+    assert "run the same command again" in str(caught.value)
     assert ledger.read(federation.home).entries == []
 
     served.start()
