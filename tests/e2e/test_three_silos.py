@@ -52,7 +52,8 @@ def finished(stack: Stack, name: str, seconds: float = 400) -> dict[str, Any]:
 
     def result() -> dict[str, Any] | None:
         jobs = list(stack.home(HUB).jobs.glob(f"{name}-*"))
-        return stack.journal(name).result() if jobs else None
+        found = stack.journal(name).result() if jobs else None
+        return found.to_json() if found else None
 
     found: dict[str, Any] = until(result, seconds, what=f"job {name}")
     return found
