@@ -247,7 +247,7 @@ def test_too_few_good_updates_miss_the_quorum_and_store_no_model(world, fault):
 
 
 def test_without_deliveries_any_quorum_is_missed(world):
-    with pytest.raises(QuorumNotReached, match="0 usable updates of 4"):
+    with pytest.raises(QuorumNotReached, match="0 usable updates from 4 selected clients"):
         world.merge([])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -12,16 +13,24 @@ from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendSpec
-from models.recommenders.additive.ease import EaseSpec
+from models.recommenders.additive.ease import CooccurrenceFamily, EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.additive.next_item import NextItemSpec
-from models.recommenders.base.family import LocalRound
+from models.recommenders.base.family import FamilySpec, LocalRound
 from models.recommenders.base.training_set import TrainingSet
-from models.recommenders.families.registry import answering, family_of, spec_of
+from models.recommenders.families.registry import (
+    answering,
+    families,
+    family_of,
+    forget_family,
+    register_family,
+    spec_of,
+)
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_users, train_round
 from models.recommenders.scoring.additive_scorers import FactorScorer, WeightsScorer
+from models.recommenders.scoring.scorers import scorer_of_kind
 
 ITEMS = 6
 USERS = np.array([0, 0, 0, 1, 1, 1, 2, 2], dtype=np.int32)
@@ -191,3 +200,24 @@ def test_a_model_that_no_family_has_is_refused():
 
     with pytest.raises(InvalidInput, match="No family has models of the type Unknown"):
         answering(Unknown(*(array for _, array in LIGHTFM.initial(ITEMS, 1).named())))
+
+
+def test_forgetting_a_family_keeps_the_scorer_that_others_share():
+    @dataclass(frozen=True)
+    class CountSpec:
+        family: Literal["test-counts"] = "test-counts"
+
+    @dataclass(frozen=True)
+    class CountFamily(CooccurrenceFamily):
+        spec_type: ClassVar[type[FamilySpec]] = CountSpec
+        spec: CountSpec
+
+        def solve(self, total, n_items):
+            return self.initial(n_items, 0)
+
+    register_family(CountFamily)
+    assert family_of(CountSpec()) == CountFamily(CountSpec())
+    forget_family(CountFamily)
+    assert CountFamily not in families()
+    assert WeightsScorer in {family.scorer_type for family in families()}
+    assert scorer_of_kind(WeightsScorer.KIND) is WeightsScorer

@@ -217,7 +217,7 @@ def test_a_part_without_interactions_changes_nothing(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_diverged_training_is_refused(loss):
     data, spec = world(), LightFMSpec(loss=loss, dims=4, learning_rate=1e30)
-    with pytest.raises(DivergedUpdate, match="not finite in round 3") as caught:
+    with pytest.raises(DivergedUpdate, match="not finite after training in round 3") as caught:
         state = started(data, spec)
         for _ in range(20):
             state = trained(data, spec, state, round_=3)
