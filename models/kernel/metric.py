@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,27 @@ class Metric:
 ROOTS = frozenset({"rmse"})
 # For all other metrics higher is better.
 LOWER_IS_BETTER = frozenset({"rmse", "mae"})
+
+
+# What a client may name a metric: MLflow refuses other names, and a journal or report would show them.
+_NAME = re.compile(r"[A-Za-z0-9_@.-]{1,64}")
+# So large a sum over so many clients stays finite, and so does its mean.
+_LARGEST, _LIGHTEST = 1e15, 1e-9
+
+
+def metric_from_client(name: str, total: float, weight: float) -> Metric:
+    """Return a metric that a client sent.
+
+    Raises:
+        ValueError: its name or its values would spoil the sum over all clients, or what is made of it.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a metric named {name!r}")
+    lowest = 0.0 if name in ROOTS else -_LARGEST
+    # Comparisons with NaN are false, so NaN is refused as well.
+    if not (lowest <= total <= _LARGEST and (weight == 0.0 or _LIGHTEST <= weight <= _LARGEST)):
+        raise ValueError(f"a metric {name!r} of {total!r} over {weight!r}")
+    return Metric(float(total), float(weight))
 
 
 def display_value(name: str, mean: float) -> float:

@@ -15,7 +15,7 @@ from models.errors import CorruptArtifact, FedrecError
 from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.arrays import ArrayGroup
-from models.kernel.metric import Metric
+from models.kernel.metric import Metric, metric_from_client
 from models.recommenders.families.registry import contribution_types, model_types
 
 _HEADER = "fedrec"
@@ -115,7 +115,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
                 arrays=_group(arrays, contribution_types()),
                 weight=_finite(facts["weight"], "weight"),
                 interactions=_whole(facts["interactions"]),
-                metrics={name: _metric(*pair) for name, pair in facts["metrics"].items()},
+                metrics={name: _metric(name, *pair) for name, pair in facts["metrics"].items()},
             ),
         )
 
@@ -128,8 +128,8 @@ def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) ->
     raise ValueError(f"its arrays are {', '.join(sorted(arrays)) or 'none'}")
 
 
-def _metric(total: object, weight: object) -> Metric:
-    return Metric(_finite(total, "metric"), _finite(weight, "metric"))
+def _metric(name: str, total: object, weight: object) -> Metric:
+    return metric_from_client(name, _finite(total, "metric"), _finite(weight, "metric"))
 
 
 def _finite(value: object, what: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from data_contracts.outcome import ContractOutcome
 from models.errors import InvalidInput
-from models.kernel.metric import Metric
+from models.kernel.metric import Metric, metric_from_client
 from models.ledger.head import Head
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.numbers import count, number
@@ -137,7 +137,10 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
             lightfm_s, transfer_s = number(body["lightfm_s"]), number(body["transfer_s"])
             return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
         metrics, alone, benefit, choice = (
-            {name: Metric(number(pair["total"]), number(pair["weight"])) for name, pair in body[part].items()}
+            {
+                name: metric_from_client(name, number(pair["total"]), number(pair["weight"]))
+                for name, pair in body[part].items()
+            }
             for part in ("metrics", "alone", "benefit", "choice")
         )
         alone_s = number(body["alone_s"])

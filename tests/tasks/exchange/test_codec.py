@@ -36,7 +36,9 @@ def item_arrays(draw: st.DrawFn) -> ItemArrays:
 
 
 METRICS = st.dictionaries(
-    st.text(max_size=5), st.builds(Metric, st.floats(-1e6, 1e6), st.floats(0, 1e6)), max_size=3
+    st.from_regex(r"[a-z][a-z0-9_@.-]{0,4}", fullmatch=True),
+    st.builds(Metric, st.floats(-1e6, 1e6), st.just(0.0) | st.floats(1e-6, 1e6)),
+    max_size=3,
 )
 MODELS = st.builds(
     GlobalModel, st.integers(0, 10**6), st.text(max_size=9), item_arrays(), st.none() | item_arrays()
@@ -162,6 +164,10 @@ def test_facts_of_any_form_are_refused_or_read(value, name):
         {"m": ["a", 1.0]},
         {"m": [float("nan"), 1.0]},
         {"m": [1.0, float("inf")]},
+        {"m": [1.7e308, 1.0]},
+        {"m": [1.0, -1.0]},
+        {"rmse": [-1.0, 1.0]},
+        {"../m": [1.0, 1.0]},
         {"m": [10**400, 1]},
         {"m": None},
         [["m", [1.0, 1.0]]],
