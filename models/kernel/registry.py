@@ -38,9 +38,10 @@ class Registry(Generic[Thing]):
                 f"There is a {self._what} of the name {name!r} already. Give the other another name."
             )
 
-    def remove(self, name: str) -> None:
-        """Undo `add`."""
-        self._things.pop(name, None)
+    def remove(self, name: str, thing: Thing) -> None:
+        """Undo `add`; a thing of the same name that is another one stays."""
+        if self._things.get(name) is thing:
+            del self._things[name]
 
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted."""
@@ -74,15 +75,16 @@ class Registry(Generic[Thing]):
         with self._lock:
             if self._loaded:
                 return
-            self._loaded = True
+            self._loaded, before = True, dict(self._things)
             # Imported here, because a process that serves looks no further than what is registered.
             from importlib.metadata import entry_points
 
             for point in entry_points(group=self._group):
                 try:
                     point.load()
-                except (ImportError, AttributeError) as error:
-                    self._loaded = False
+                # A package may raise anything when it is imported. Nothing of a failed look is kept.
+                except Exception as error:
+                    self._loaded, self._things = False, before
                     raise InvalidInput(
                         f"The entry point {point.name!r} of {self._group} cannot be loaded: {error}.",
                         next_step="Install that package again, or remove it.",

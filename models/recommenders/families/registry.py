@@ -43,14 +43,15 @@ def register_family(family: _F) -> _F:
         _require_distinct(family, other)
     for kind in (family.model_type, *family.contribution_types):
         _require_axes(kind)
-    _FAMILIES.add(family.name(), family)
+    # First, so that a family whose scorer is refused is not registered either.
     register_scorer(family.scorer_type)
+    _FAMILIES.add(family.name(), family)
     return family
 
 
 def forget_family(family: type[Family]) -> None:
     """Undo `register_family`."""
-    _FAMILIES.remove(family.name())
+    _FAMILIES.remove(family.name(), family)
     if family.scorer_type not in {other.scorer_type for other in _FAMILIES.registered()}:
         forget_scorer(family.scorer_type)
 

@@ -28,7 +28,7 @@ def register_scorer(scorer: _S) -> _S:
 
 def forget_scorer(scorer: type[Scorer]) -> None:
     """Undo `register_scorer`."""
-    _SCORERS.remove(scorer.KIND)
+    _SCORERS.remove(scorer.KIND, scorer)
 
 
 def scorer_of_kind(kind: str) -> type[Scorer]:

@@ -61,8 +61,9 @@ def test_an_entry_may_be_removed_and_added_again():
     things: Registry[int] = Registry("number", "test.numbers")
     things.add("two", 2)
     things.add("one", 1)
-    things.remove("two")
-    things.remove("three")
+    things.remove("two", 2)
+    things.remove("three", 3)
+    things.remove("one", 11)  # another thing of that name stays
     assert things.things() == (1,)
     things.add("two", 22)
     assert things.things() == (1, 22)
@@ -85,9 +86,14 @@ def test_an_installed_package_registers_its_own_at_the_first_lookup(install, mon
     assert holder.loaded == [1]
 
 
-def test_a_package_that_cannot_be_imported_is_named(install):
+@pytest.mark.parametrize(
+    "code", ["import a_module_that_does_not_exist", "raise ValueError('no licence')", "a syntax error"]
+)
+def test_a_package_that_cannot_be_imported_is_named(install, code):
     things: Registry[str] = Registry("thing", "test.things")
-    install("import a_module_that_does_not_exist\n")
+    install(f"{code}\n")
+    things.add("ours", "one")
     for _ in range(2):  # a second look does not take the first for a success
         with pytest.raises(InvalidInput, match=r"entry point 'thing' of test\.things cannot be loaded"):
             things.names()
+    assert things.registered() == ("one",)

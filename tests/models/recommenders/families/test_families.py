@@ -221,3 +221,26 @@ def test_forgetting_a_family_keeps_the_scorer_that_others_share():
     assert CountFamily not in families()
     assert WeightsScorer in {family.scorer_type for family in families()}
     assert scorer_of_kind(WeightsScorer.KIND) is WeightsScorer
+
+
+def test_a_family_whose_scorer_is_refused_is_not_registered():
+    class OtherWeightsScorer(WeightsScorer):
+        """A class of the kind that `WeightsScorer` has."""
+
+    @dataclass(frozen=True)
+    class TwiceSpec:
+        family: Literal["test-twice"] = "test-twice"
+
+    @dataclass(frozen=True)
+    class TwiceFamily(CooccurrenceFamily):
+        spec_type: ClassVar[type[FamilySpec]] = TwiceSpec
+        scorer_type: ClassVar[type[WeightsScorer]] = OtherWeightsScorer
+        spec: TwiceSpec
+
+        def solve(self, total, n_items):
+            return self.initial(n_items, 0)
+
+    with pytest.raises(InvalidInput, match="There is a scorer of the name"):
+        register_family(TwiceFamily)
+    assert TwiceFamily not in families()
+    assert scorer_of_kind(WeightsScorer.KIND) is WeightsScorer
