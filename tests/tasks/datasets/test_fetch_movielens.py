@@ -62,7 +62,8 @@ def zipped(files: dict[str, bytes]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            # A fixed time: `writestr(name, ...)` takes the clock's, so two calls would differ.
+            archive.writestr(zipfile.ZipInfo(name), content)
     return data.getvalue()
 
 
