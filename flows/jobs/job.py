@@ -201,7 +201,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         except JobBusy:
             raise  # the job and its run now belong to another process
         except BaseException as error:
-            job.sender.end("FAILED")
+            job.sender.end("FAILED", str(error) or type(error).__name__)
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise

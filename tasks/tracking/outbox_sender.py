@@ -120,11 +120,11 @@ class OutboxSender:
         """Return the number of messages that MLflow has not received yet."""
         return self._outbox.count()
 
-    def end(self, status: str) -> None:
+    def end(self, status: str, reason: str | None = None) -> None:
         """End the run with this status. If MLflow is unavailable, housekeeping ends it later."""
         try:
             if self._tracker:
-                self._tracker.end(status)
+                self._tracker.end(status, reason)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -197,7 +197,8 @@ class OutboxSender:
         folder = self._journal.folder / "report"
         tracker.log_result(message.metrics, self._journal.committed()[-1].round, folder, message.tables)
         tracker.log_json("result.json", completed.to_json())
-        tracker.end("FINISHED" if completed.status == "finished" else "KILLED")
+        # A stopped job failed, like its flow run: what watches for failures must see it.
+        tracker.end("FINISHED" if completed.status == "finished" else "FAILED", completed.stop_reason)
         if self._journal.result() is not None:
             self._journal.conclude(completed)
 

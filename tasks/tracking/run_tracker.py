@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Columns = Mapping[str, Sequence[JsonValue]]
 
 _JOB_TAG = "fedrec.job"
+_REASON_TAG = "fedrec.stop_reason"
+_REASON_LENGTH = 5000
 
 
 class Tracker:
@@ -162,8 +164,10 @@ class Tracker:
         """Log JSON values as an artefact of this name."""
         self.client.log_dict(self.run_id, dict(value), name)
 
-    def end(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
+    def end(self, status: str, reason: str | None = None) -> None:
+        """End the run as FINISHED, FAILED or KILLED, with the reason in a tag if it is not finished."""
+        if reason:
+            self.client.set_tag(self.run_id, _REASON_TAG, reason[:_REASON_LENGTH])
         self.client.set_terminated(self.run_id, status)
 
 
@@ -190,6 +194,8 @@ def open_run(
         run_id = client.create_run(experiment_id, run_name=job_id, tags=described).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
+        if _REASON_TAG in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, _REASON_TAG)
     ensure_registered_model(client, model_name)
     return Tracker(client, run_id, model_name)
 
