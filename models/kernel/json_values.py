@@ -37,40 +37,40 @@ def require_finite(value: object) -> None:
             raise ValueError(f"its part {_path(place)!r} is not a finite number")
 
 
-def number(value: object) -> float:
-    """Return a finite JSON number.
+def number(value: object, what: str = "value") -> float:
+    """Return a finite JSON number; `what` names it in the error.
 
     Raises:
         ValueError: the value is not such a number.
     """
     # float() alone would accept the text "nan".
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{_shown(value)} is not a number")
+        raise ValueError(f"the {what} {_shown(value)} is not a number")
     if not _is_finite(value):
-        raise ValueError(f"{_shown(value)} is not a finite number")
+        raise ValueError(f"the {what} {_shown(value)} is not a finite number")
     return float(value)
 
 
-def whole(value: object) -> int:
-    """Return a JSON integer.
+def whole(value: object, what: str = "value") -> int:
+    """Return a JSON integer; `what` names it in the error.
 
     Raises:
         ValueError: the value is not an integer.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{_shown(value)} is not an integer")
+        raise ValueError(f"the {what} {_shown(value)} is not an integer")
     return value
 
 
-def count(value: object) -> int:
-    """Return a JSON integer of at least 0.
+def count(value: object, what: str = "value") -> int:
+    """Return a JSON integer of at least 0; `what` names it in the error.
 
     Raises:
         ValueError: the value is not such an integer.
     """
-    found = whole(value)
+    found = whole(value, what)
     if found < 0:
-        raise ValueError(f"{_shown(value)} is not an integer of at least 0")
+        raise ValueError(f"the {what} {_shown(value)} is not an integer of at least 0")
     return found
 
 

@@ -113,8 +113,8 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             catalog_digest=facts["catalog_digest"],
             contribution=Contribution(
                 arrays=_group(arrays, contribution_types()),
-                weight=number(facts["weight"]),
-                interactions=whole(facts["interactions"]),
+                weight=number(facts["weight"], "weight"),
+                interactions=whole(facts["interactions"], "number of interactions"),
                 metrics={name: _metric(name, *pair) for name, pair in facts["metrics"].items()},
             ),
         )
@@ -129,7 +129,7 @@ def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) ->
 
 
 def _metric(name: str, total: object, weight: object) -> Metric:
-    return metric_from_client(name, number(total), number(weight))
+    return metric_from_client(name, number(total, "metric"), number(weight, "metric"))
 
 
 def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -60,6 +60,8 @@ def test_integers_are_whole_and_from_0_on_counts() -> None:
     assert [count(value) for value in (0, 7)] == [0, 7]
     with pytest.raises(ValueError, match="-1 is not an integer of at least 0"):
         count(-1)
+    with pytest.raises(ValueError, match=r"^the weight nan is not a finite number$"):
+        number(math.nan, "weight")
     with pytest.raises(ValueError, match="so large an integer is not"):
         count(-(10**5000))
 
