@@ -103,7 +103,9 @@ def read_item_table(data: bytes) -> pd.DataFrame:
     facts = (table.schema.metadata or {}).get(_KEY)
     if facts is None:
         items = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
-        return items.assign(**{name: _as_before(items[name]) for name in items if name not in NOT_FEATURES})
+        return pd.DataFrame(
+            {name: items[name] if name in NOT_FEATURES else _as_before(items[name]) for name in items}
+        )
     found = json.loads(facts)
     if found["format"] != FORMAT:
         raise ValueError(f"the item table has format {found['format']!r}, expected {FORMAT}")

@@ -179,9 +179,10 @@ def _parsed(root: Path, manifest: Path) -> Partition:
 def _report(values: dict[str, Any] | None) -> DataReport | None:
     if values is None:
         return None
-    return DataReport(
-        **{name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
-    )
+    facts: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
+    }
+    return DataReport(**facts)
 
 
 def _client(root: Path, entry: dict[str, Any]) -> ClientData:

@@ -19,7 +19,6 @@ from models.recommenders.items.cells import ColumnRefused, Labels, as_written, d
 from models.recommenders.items.list_texts import MISSING_WORDS, entries_of, is_list
 
 Kind = Literal["numbers", "dates", "labels", "text", "identifiers", "empty"]
-USED: tuple[Kind, ...] = ("numbers", "dates", "labels")
 NO_SPLIT = "none"
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
@@ -152,9 +151,10 @@ def _as_truths(items: int, texts: dict[int, str]) -> JudgedColumn | None:
 def _as_numbers(items: int, texts: dict[int, str]) -> JudgedColumn | None:
     found = _parsed(texts, lambda text: text if _NUMBER.fullmatch(text) else None, "numbers")
     if found is None:
-        return _refused_if_printed(texts)
+        _require_unprinted(texts)
+        return None
     if any(_CODE.fullmatch(text) for text in found.values()):
-        return _split(items, texts, None)
+        return _split(items, found, None)
     numbers = {position: float(text) for position, text in found.items()}
     for position, number in numbers.items():
         if isinf(number):
@@ -162,7 +162,7 @@ def _as_numbers(items: int, texts: dict[int, str]) -> JudgedColumn | None:
     return _numbers("numbers", items, numbers)
 
 
-def _refused_if_printed(texts: dict[int, str]) -> None:
+def _require_unprinted(texts: dict[int, str]) -> None:
     """Raise `ColumnRefused` if all texts are numbers as a person writes them, with "$" or a comma."""
     known = {at: text for at, text in texts.items() if text.lower() not in MISSING_WORDS}
     if known and all(_PRINTED.fullmatch(text) for text in known.values()):

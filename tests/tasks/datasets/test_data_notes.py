@@ -68,7 +68,10 @@ def test_good_data_have_facts_and_no_warnings():
         ({"tied_users": 51}, ["51 of 1,000 evaluated users", "The later row counts as the later"]),
         ({"tied_users": 51, "ties_by_item": True}, ["sorted by item, which changes what is measured"]),
         ({"evaluated_users": 990}, ["10 of 1,000 users have fewer than 3", "not evaluated"]),
-        ({"evaluated_users": 0, "unevaluated_clients": 3}, ["No user has 3 interactions", "nothing"]),
+        (
+            {"evaluated_users": 0, "tied_users": 0, "unevaluated_clients": 3},
+            ["No user has 3 interactions", "nothing"],
+        ),
         ({"unevaluated_clients": 1}, ["1 of 3 clients has no user who can be evaluated"]),
         ({"small_clients": 2}, ["2 of 3 clients have fewer than 5 users", "single user"]),
     ],

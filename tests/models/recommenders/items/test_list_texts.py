@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.recommenders.items.list_texts import entries_of, is_list, number_text
 
-LABELS = st.text(min_size=1).map(str.strip).filter(None)
+LABELS = st.text(min_size=1).map(str.strip).filter(bool)
 
 
 @pytest.mark.parametrize(
