@@ -18,12 +18,12 @@ from models.recommenders.items.column_kinds import (
 )
 from tasks.datasets.interaction_tables import Interactions, unique_ids
 from tasks.datasets.item_table import ColumnFacts
-from tasks.datasets.tables import Table, first, refuse
+from tasks.tables.table import Table, first, refuse
 
 _OWN = ("item_id", "title")
 _EXAMPLES = 3
 # The row numbers of pandas, which `to_csv` and `to_parquet` write unless told not to.
-_ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")
+_ROW_NUMBERS = ("Unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ColumnOptions:
         Raises:
             InvalidInput: a column is not in the table, is item_id or title, or has two options.
         """
-        columns = [str(name) for name in table.frame.columns if name not in _OWN]
+        columns = [str(name) for name in table.columns if name not in _OWN]
         for option, names in (("--labels-split", self.split), ("--leave-out", self.left_out)):
             for name in names:
                 if name not in columns:
@@ -89,7 +89,7 @@ def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     options.require_known(table)
     columns: dict[str, Any] = {"item_id": ids, "title": _titles(table, ids)}
     facts = []
-    for name in table.frame.columns:
+    for name in table.columns:
         if name in _OWN:
             continue
         if name in options.left_out or name in _ROW_NUMBERS:
@@ -124,10 +124,10 @@ def require_listed(catalog: Catalog, table: Table, interactions: Interactions, s
 
 
 def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:
-    if "title" not in table.frame.columns:
+    if "title" not in table.columns:
         return ids
     titles = []
-    for position, cell in enumerate(table.frame["title"].tolist()):
+    for position, cell in enumerate(table.data["title"].to_pylist()):
         try:
             titles.append(text_of(cell, position))
         except ColumnRefused as error:
@@ -137,7 +137,7 @@ def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:
 
 
 def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
-    cells = table.frame[name].tolist()
+    cells = table.data[name].to_pylist()
     try:
         return judge_column(cells, split)
     except ColumnRefused as error:

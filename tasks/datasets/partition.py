@@ -23,9 +23,10 @@ from tasks.datasets.interaction_tables import Interactions, check_interactions, 
 from tasks.datasets.item_table import item_table
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
 from tasks.datasets.repeats import Repeats, merged_repeats
-from tasks.datasets.tables import Table, read_table
 from tasks.local.checksums import digest_of
 from tasks.local.folders import build_folder, is_vacant
+from tasks.tables.read import read_table
+from tasks.tables.table import Table
 
 _MERGE_REPEATS = (
     "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to add up their ratings."

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from math import isinf
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def text_of(cell: Any, position: int) -> str | None:
         text = None
     elif isinstance(value, bool):
         text = str(value).lower()
-    elif isinstance(value, int):
+    elif isinstance(value, int | UUID):
         text = str(value)
     elif isinstance(value, float | Decimal):
         text = str(float(value)) if isinf(value) else number_text(float(value))
@@ -75,7 +76,7 @@ def text_of(cell: Any, position: int) -> str | None:
     elif hasattr(value, "isoformat") and hasattr(value, "year"):
         text = str(value.isoformat())
     else:
-        raise ColumnRefused(f"holds {_name_of(value)}, which are neither numbers nor labels", position)
+        raise ColumnRefused(f"holds {_name_of(value)}, which are neither numbers nor text", position)
     return text or None
 
 

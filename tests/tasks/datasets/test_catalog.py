@@ -21,8 +21,8 @@ from tasks.datasets.client_assignment import ByUser
 from tasks.datasets.item_table import FORMAT, item_table, read_item_table
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import Partition, open_partition, read_items
-from tasks.datasets.tables import read_table
 from tasks.local.checksums import digest_of
+from tasks.tables.read import read_table
 
 SHOP = {
     "item_id": ["a", "b", "c", "d"],
@@ -155,8 +155,10 @@ def test_the_row_numbers_of_pandas_are_no_feature(tmp_path):
     frame = pd.DataFrame({"item_id": ["a", "b"], "year": [1990, 1991]})
     path = tmp_path / "items.csv"
     frame.to_csv(path)
-    (rows, year) = partitioned(tmp_path, path, ColumnOptions()).columns
-    assert (rows.name, rows.kind, year.kind) == ("", "row numbers", "numbers")
+    assert [each.name for each in partitioned(tmp_path, path, ColumnOptions()).columns] == ["year"]
+    pd.read_csv(path).to_csv(path, index=False)
+    rows, year = partitioned(tmp_path, path, ColumnOptions(), "again").columns
+    assert (rows.name, rows.kind, year.kind) == ("Unnamed: 0", "row numbers", "numbers")
 
 
 @pytest.mark.parametrize(
