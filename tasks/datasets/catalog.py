@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,10 +143,10 @@ def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
         return judge_column(cells, split)
     except ColumnRefused as error:
         rule = f"the column {name!r} {error.rule}"
-        steps = [f"Leave the column out with --leave-out {name}"]
+        next_step = f"Correct it, or leave the column out with --leave-out {shlex.quote(name)}."
         if isinstance(cells[error.position or 0], str) and split is None:
-            steps.insert(0, f"take its cells as labels with --labels-split {name}={NO_SPLIT}")
-        next_step = f"Correct it, or {', or '.join([steps[0][0].lower() + steps[0][1:], *steps[1:]])}."
+            option = shlex.quote(f"{name}={NO_SPLIT}")
+            next_step = f"{next_step[:-1]}, or take its cells as labels with --labels-split {option}."
         if error.position is None:
             refuse(table.path, rule, next_step=next_step, column=name)
         table.refuse(error.position, rule, next_step=next_step)
