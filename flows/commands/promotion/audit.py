@@ -93,25 +93,31 @@ def _show(result: Mapping[str, Any], detailed: bool) -> None:
 
 
 def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from flows.terminal.table import Column, print_table
 
-    table = Table(box=box.SIMPLE)
-    for heading in ("decided (UTC)", "kind", "version", "before", "outcome", "actor", "reason"):
-        table.add_column(heading, no_wrap=heading not in ("outcome", "actor", "reason"), overflow="fold")
-    for decision in decisions:
-        row = (
-            decision["decided_at"][:16].replace("T", " "),
-            decision["kind"],
-            str(decision["version"]),
-            str(decision["previous"] or "-"),
-            _outcome(decision),
-            decision["actor"],
-            decision["reason"],
-        )
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
-    Console().print(table)
+    print_table(
+        (
+            Column("decided (UTC)"),
+            Column("kind"),
+            Column("version", is_number=True),
+            Column("before", is_number=True),
+            Column("outcome", wraps=True),
+            Column("actor"),
+            Column("reason", wraps=True),
+        ),
+        [
+            (
+                decision["decided_at"][:16].replace("T", " "),
+                decision["kind"],
+                str(decision["version"]),
+                str(decision["previous"] or "-"),
+                _outcome(decision),
+                decision["actor"],
+                decision["reason"],
+            )
+            for decision in decisions
+        ],
+    )
 
 
 def _outcome(decision: Mapping[str, Any]) -> str:
