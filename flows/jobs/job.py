@@ -23,9 +23,8 @@ from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
-from tasks.datasets.item_features import item_features
 from tasks.datasets.membership import open_membership
-from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.datasets.partition_reader import Partition, item_features, open_partition
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, held
