@@ -28,7 +28,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """A row of a table.
 
     Attributes:
@@ -43,11 +43,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table: the titles of all columns, the first one that of the rows' headers, and the rows."""
 
     titles: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def count(value: float | None) -> str:
     return _text(value, lambda given: f"{given:,}".replace(",", "\u202f"))
 
 
-def comparison_table(result: JobResult) -> Table:
+def comparison_table(result: JobResult) -> ReportTable:
     """Return the metrics on the test cases, for each kind of training and as ratios.
 
     Only the deciding metric has an interval, so only its ratio is marked if joining clearly harms.
@@ -118,7 +118,7 @@ def comparison_table(result: JobResult) -> Table:
     return _table("Metric", [row.metric for row in rows], columns, strong)
 
 
-def clients_table(result: JobResult) -> Table:
+def clients_table(result: JobResult) -> ReportTable:
     """Return each client's numbers, its benefit of joining, and its offer."""
     clients, quality, label = result.clients, judgement(result).quality, judgement(result).quality_label
     clear = {one.client_id: one for one in benefits(result)}
@@ -141,7 +141,7 @@ def clients_table(result: JobResult) -> Table:
     return _table("Client", [one.client_id for one in clients], columns)
 
 
-def rounds_table(result: JobResult) -> Table:
+def rounds_table(result: JobResult) -> ReportTable:
     """Return each round's numbers."""
     rounds, by = result.rounds, judgement(result)
 
@@ -188,14 +188,14 @@ def _column(title: str, values: Sequence[Any], form: Callable[[Any], str], css: 
 
 def _table(
     first: str, names: Sequence[str], columns: Sequence[_Column], css: Sequence[str] | None = None
-) -> Table:
+) -> ReportTable:
     known = [column for column in columns if any(cell is not None for cell in column.cells)]
     rows = tuple(
-        Row(
+        ReportRow(
             name,
             tuple(column.cells[place] or Cell(MISSING) for column in known),
             css[place] if css else "",
         )
         for place, name in enumerate(names)
     )
-    return Table((first, *(column.title for column in known)), rows)
+    return ReportTable((first, *(column.title for column in known)), rows)
