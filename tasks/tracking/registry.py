@@ -217,6 +217,16 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
     return dict(_version(client, model_name, version).tags)
 
 
+def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[str, ...]:
+    """Return what tells a version from a later one with its name and number, after both were deleted.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    found = _version(client, model_name, version)
+    return found.run_id, found.source, str(found.creation_timestamp), found.tags.get("fedrec.manifest", "")
+
+
 def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
     """Return a version's verified record.
 
