@@ -23,24 +23,24 @@ from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
-from tasks.datasets.item_features import item_features
 from tasks.datasets.membership import open_membership
-from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.datasets.partition_reader import Partition, item_features, open_partition
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
-from tasks.jobs.journal import Journal, fingerprint, held
+from tasks.jobs.journal import Journal, fingerprint, finished, held
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
 from tasks.messages.answers import Checked
 from tasks.messages.job_opening import JobOpening
+from tasks.messages.job_result import JobResult
 from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.outbox_sender import OutboxSender
-from tasks.tracking.run_tracker import git_revision
+from tasks.tracking.outbox_sender import OutboxSender, refused_line
+from tasks.tracking.run_tracker import git_revision, require_experiment
 
 # They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
 _SLOW_TO_IMPORT = (
@@ -121,11 +121,13 @@ class Job:
 
     def send(self, message: OutboxMessage) -> None:
         """Send a message to MLflow, or later if MLflow is unavailable."""
-        was_silent = self.sender.silence is not None
+        was_silent, had_refused = self.sender.silence is not None, bool(self.sender.refused)
         with self.clock.measure("tracking"):
             self.sender.send(message)
         if self.sender.silence is not None and not was_silent:
             announce(_silent(self.sender))
+        if self.sender.refused and not had_refused:
+            announce(refused_line(self.journal.job_id, self.sender.refused))
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
         """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
@@ -170,20 +172,31 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     return open_partition(str(config.data.dir))
 
 
+def finished_before(config: TrainingConfig) -> JobResult | None:
+    """Return the result of an earlier job with this configuration, data and initial model, if it is finished.
+
+    Raises:
+        NotFound, CorruptArtifact, InvalidInput: as `open_data`.
+    """
+    home = apply()
+    return finished(home.jobs, config.name, _beginning(home, config)[2])
+
+
 @contextlib.contextmanager
 def opened(config: TrainingConfig) -> Iterator[Job]:
     """Hold the unfinished job of this configuration and data, or a new job, for this process alone.
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
+        InvalidConfig: the job's experiment was deleted in MLflow.
         JobBusy: another process works on the job, or has taken it over within the block (LeaseLost).
     """
     home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
         for slow_to_import in _SLOW_TO_IMPORT:
             importlib.import_module(slow_to_import)
-        partition = open_data(home, config)
-        initial = _initial_model(home, config, partition)
+        partition, initial, key = _beginning(home, config)
+        require_experiment(home, config.name)
         opening = JobOpening(
             config=config.model_dump(mode="json"),
             data_digest=partition.digest,
@@ -191,7 +204,6 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             opened_at=_now(),
             starting_points=initial.starting_points,
         )
-        key = fingerprint(config.deciding(), partition.digest, initial.sha256)
     with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
@@ -205,6 +217,13 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise
+
+
+def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialModel, str]:
+    """Return the data, the initial model, and the key of the jobs that train it with this configuration."""
+    partition = open_data(home, config)
+    initial = _initial_model(home, config, partition)
+    return partition, initial, fingerprint(config.deciding(), partition.digest, initial.sha256)
 
 
 def _job(
@@ -240,6 +259,8 @@ def _job(
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
     if job.sender.silence is not None:
         announce(_silent(job.sender))
+    if job.sender.refused:
+        announce(refused_line(journal.job_id, job.sender.refused))
     if job.resumed:
         announce(f"Job {journal.job_id} continues after round {job.rounds[-1].round}.")
     else:

@@ -8,6 +8,8 @@ import yaml
 
 from models.errors import InvalidConfig
 
+_PATH_STARTS = ("/", "~/", "./", "../", "$")
+
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Set the key of `key=value` in nested keys and values; the key has dots, and the value is YAML.
@@ -26,6 +28,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(raw, dict):
             raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
     try:
-        raw[last] = yaml.safe_load(text)
+        # A path is taken as it is: in YAML, " #" would begin a comment and ": " a section.
+        raw[last] = text if text.startswith(_PATH_STARTS) else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidConfig(f"--set {override}: the value is not YAML: {error}.", key=key) from error

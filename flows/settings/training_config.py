@@ -100,7 +100,9 @@ class TrainingConfig(Section):
     }
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the job, in lower case.")
-    model_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The registered model.")
+    model_name: str = Field(
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$", description="The registered model."
+    )
     seed: int = Field(1, ge=0, description="Seed of all randomness of the training.")
     start_from: Literal["fresh", "champion"] = Field(
         "fresh", description="Start from a random model, or from the champion and its user embeddings."

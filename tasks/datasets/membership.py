@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from models.errors import InvalidInput
-from tasks.datasets.interaction_tables import Interactions, check_catalog
+from tasks.datasets.catalog import check_catalog
+from tasks.datasets.interaction_tables import Interactions
+from tasks.datasets.item_table import FORMAT
 from tasks.datasets.partition import write_partition
 from tasks.datasets.partition_reader import CLIENT_ID, ClientData, Partition, open_partition
-from tasks.datasets.tables import read_table
 from tasks.local.checksums import digest_of
 from tasks.local.folders import is_vacant
 from tasks.local.home import Home
+from tasks.tables.read import read_table
 
 
 def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partition:
@@ -45,7 +47,8 @@ def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partitio
 
 def _catalog(home: Home, items: Path) -> Partition:
     table = read_table(items)
-    folder = home.root / "catalogs" / table.sha256[:32]
+    # A catalogue that an older fedrec stored was not judged.
+    folder = home.root / "catalogs" / f"{table.sha256[:32]}-{FORMAT}"
     if not is_vacant(folder):
         return open_partition(folder)
     none = np.empty(0, dtype=np.int64)

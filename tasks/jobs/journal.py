@@ -20,6 +20,7 @@ from typing import TypeVar
 from filelock import FileLock
 
 from models.errors import CorruptArtifact, JobBusy
+from models.kernel.json_values import read_json
 from tasks.jobs import lease
 from tasks.local.atomic import create_exclusively, write_atomically
 from tasks.messages.job_opening import JobOpening
@@ -178,11 +179,39 @@ def held(
         JobBusy: another process is working on the job.
     """
     jobs.mkdir(parents=True, exist_ok=True)
-    journal, taken = _taken(jobs, f"{name}-{key[:8]}", opening, lease_s)
+    journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s)
     try:
         yield replace(journal, lease=taken)
     finally:
         taken.release()
+
+
+@contextlib.contextmanager
+def held_alone(journal: Journal) -> Iterator[Journal]:
+    """Hold the journal of an existing job, finished or not, for this process alone.
+
+    Raises:
+        JobBusy: another process works on the job.
+    """
+    taken = lease.take(journal.folder)
+    try:
+        yield replace(journal, lease=taken)
+    finally:
+        taken.release()
+
+
+def finished(jobs: Path, name: str, key: str) -> JobResult | None:
+    """Return the result of the newest job of this configuration and data if it is finished.
+
+    Args:
+        jobs, name, key: as for `held`.
+    """
+    journals = _journals(jobs, _prefix(name, key))
+    return journals[-1].result() if journals and _is_over(journals[-1]) else None
+
+
+def _prefix(name: str, key: str) -> str:
+    return f"{name}-{key[:8]}"
 
 
 def _taken(jobs: Path, prefix: str, opening: JobOpening, lease_s: float) -> tuple[Journal, lease.Lease]:
@@ -237,7 +266,7 @@ def _read_if_there(path: Path, of_json: Callable[[object, str, str], R]) -> R | 
 
 def _read(path: Path, of_json: Callable[[object, str, str], R]) -> R:
     try:
-        value = json.loads(path.read_bytes())
+        value = read_json(path.read_bytes())
     except ValueError as error:
         raise CorruptArtifact(f"{path} is damaged: {error}.", next_step=_NEXT_STEP) from error
     return of_json(value, str(path), _NEXT_STEP)

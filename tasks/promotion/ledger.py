@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import LedgerTampered
@@ -50,6 +51,17 @@ def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
     mirrored = heads(client)
     found = read(home)
     verify(found.entries, mirrored)
+    return found
+
+
+def read_copy(path: Path) -> LedgerFile:
+    """Return the entries of a copy of a ledger, after checking that each follows from the last.
+
+    Raises:
+        LedgerTampered: an entry is invalid.
+    """
+    found = ChainedFile(path, ledger=LEDGER).read()
+    verify(found.entries, {})
     return found
 
 

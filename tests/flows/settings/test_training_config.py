@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,18 @@ class TestValues:
             ("start_from", "scratch"),
             ("train", 3),
             ("contracts.embeddings.max_norm", "wide"),
+            # Numbers that compare with any limit as they like.
+            ("federation.deadline_s", math.inf),
+            ("runner.lease_s", math.nan),
+            ("train.learning_rate", math.inf),
+            ("contracts.embeddings.max_norm", math.inf),
+            ("contracts.interactions.max_rating", -math.inf),
+            # True is 1 in Python.
+            ("seed", True),
+            ("federation.rounds", True),
+            ("federation.cohort_share", True),
+            ("train.dims", True),
+            ("contracts.updates.max_norm", False),
         ],
     )
     def test_out_of_range_name_the_key(self, key: str, value: Any) -> None:
@@ -145,6 +158,42 @@ class TestValues:
         assert error.value.key == key
         assert f"the file: {key}: " in error.value.what
         assert repr(value) in error.value.what
+
+    @pytest.mark.parametrize("section", ["train", "federation", "contracts", "postprocessors"])
+    def test_of_a_section_with_comments_only_are_the_defaults(self, section: str) -> None:
+        values = None if section != "postprocessors" else []
+        assert parse_config({**NEEDED, section: values}, "file") == parse_config(NEEDED, "file")
+
+    def test_of_a_part_of_a_section_with_comments_only_are_the_defaults(self) -> None:
+        config = parse_config({**NEEDED, "contracts": {"interactions": None}}, "file")
+        assert config == parse_config(NEEDED, "file")
+
+    @pytest.mark.parametrize("key", ["name", "model_name"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            ".",
+            "..",
+            "../a",
+            "a/b",
+            "/a",
+            "a\\b",
+            ".a",
+            "a b",
+            "a\n",
+            "a%2fb",
+            "a#b",
+            "a?b",
+            "ä",
+            "医",
+            "a" * 129,
+        ],
+    )
+    def test_names_that_could_be_paths_are_refused(self, key: str, name: str) -> None:
+        with pytest.raises(InvalidConfig) as error:
+            parse_config({**NEEDED, key: name}, "file")
+        assert error.value.key == key
 
     @pytest.mark.parametrize("missing", ["name", "model_name", "data"])
     def test_without_a_default_are_required(self, missing: str) -> None:
@@ -201,6 +250,20 @@ class TestOverrides:
     def test_keep_further_equals_signs_in_the_value(self, tmp_path: Path) -> None:
         assert self.load(tmp_path, "data.dir=/a=b").data.dir == "/a=b"
 
+    @pytest.mark.parametrize(
+        "path", ["/a #b", "/a: b", "/a\nb", "/a'b", '/a"b', "/ä", "/a%20b?c", "/*a", "/{a}", "/a, b", "/$"]
+    )
+    def test_keep_a_path_as_it_is(self, tmp_path: Path, path: str) -> None:
+        assert self.load(tmp_path, f"data.dir={path}").data.dir == path
+
+    def test_keep_an_existing_path_with_the_name_of_a_variable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SHOP", "other")
+        assert self.load(tmp_path, f"data.dir={tmp_path}/$SHOP").data.dir == f"{tmp_path}/other"
+        (tmp_path / "$SHOP").mkdir()
+        assert self.load(tmp_path, f"data.dir={tmp_path}/$SHOP").data.dir == f"{tmp_path}/$SHOP"
+
     @pytest.mark.parametrize("override", ["seed", "=3", ""])
     def test_without_key_or_equals_sign(self, tmp_path: Path, override: str) -> None:
         with pytest.raises(InvalidConfig, match="--set needs key=value"):
@@ -227,9 +290,12 @@ class TestFamilies:
         assert config.train == IalsSpec(dims=8)
         assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
 
-    def test_an_unknown_one_is_refused(self) -> None:
-        with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
-            parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
+    @pytest.mark.parametrize("family", ["svd", "", None, 3, ["ease"], "\ud800"])
+    def test_an_unknown_one_is_refused(self, family: Any) -> None:
+        with pytest.raises(InvalidConfig) as caught:
+            parse_config({**NEEDED, "train": {"family": family}}, "file")
+        assert caught.value.what == f"file: train.family: there is no family {family!r}."
+        assert caught.value.next_step == ("Choose one of lightfm, ials, ease, next_item, blend, bayesian_mf.")
 
     def test_a_key_of_another_family_is_unknown(self) -> None:
         with pytest.raises(InvalidConfig, match=r"unknown key train\.dims"):

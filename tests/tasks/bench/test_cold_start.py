@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.evaluation.cold_start import COLD_STARTS, KNOWN_ITEMS
+from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.items.features import ItemFeatures
@@ -14,9 +15,9 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.cold_start import baselines
 from tasks.bench.cold_start.cases import full_histories, new_items, new_users, with_latest
 from tasks.bench.cold_start.markdown import BEGIN, END, put_tables, tables
-from tasks.bench.cold_start.protocols import HISTORIES, ColdStart
+from tasks.bench.cold_start.protocols import HISTORIES, ColdStart, _untied
 from tasks.bench.quality.arms import Additive, ItemToItem, LightFM
-from tasks.bench.quality.cases import by_client
+from tasks.bench.quality.cases import by_client, clients_of
 from tasks.datasets.partition_reader import open_partition, read_items
 from tests.worlds.documents import with_table_replaced
 
@@ -109,7 +110,8 @@ def test_baselines_score_by_their_definitions(partition):
     used = np.concatenate([each.histories.items for each in data.clients])
     assert counts.tolist() == [int((used == item).sum()) for item in range(len(items))]
     # Items have one colour each, so the mean cosine is the number of a history's items of the same colour.
-    same = np.equal.outer(items["genres"].to_numpy(), items["genres"].to_numpy())
+    red = np.array([own.tolist() == ["red"] for own in items["genres"]])
+    same = np.equal.outer(red, red)
     expected = np.stack([same[history].sum(axis=0) for history in client.histories])
     np.testing.assert_allclose(baselines.content(features).scores(client), expected)
     newest = baselines.newest(items, 0)
@@ -119,7 +121,7 @@ def test_baselines_score_by_their_definitions(partition):
     assert baselines.newest(items.drop(columns="year"), 0) is None
     by_genre = baselines.genre_popularity(items, counts, data.trained)
     assert by_genre is not None
-    scores, red = by_genre.scores(client)[0], items["genres"].to_numpy() == "red"
+    scores = by_genre.scores(client)[0]
     more_used = counts[red & data.trained].mean() > counts[~red & data.trained].mean()
     assert (scores[red & data.cold].mean() > scores[~red & data.cold].mean()) == more_used
     assert baselines.genre_popularity(items.drop(columns="genres"), counts, data.trained) is None
@@ -186,3 +188,12 @@ def test_the_tables_replace_the_old_ones_in_the_document(tmp_path, rows):
     assert "| ease | silo_only |" in text
     assert "| cedar |" in text
     assert tables([]) == ""
+
+
+@pytest.mark.parametrize("same", [0.0, 3.0])
+def test_scores_that_are_all_equal_are_ranked_at_random(partition, same):
+    (client, *_) = clients_of(partition, LEAVE_ONE_OUT, "test")
+    n_items = len(partition.catalog)
+    scores = _untied(baselines.same_for_all(np.full(n_items, same))).scores(client)
+    assert all(len(set(row)) == n_items for row in scores.tolist())
+    np.testing.assert_allclose(scores, same, atol=1e-8)
