@@ -63,7 +63,7 @@ def make_partition(
     """
     _require_free(out, replace)
     source = read_table(interactions)
-    checked = check_interactions(source, may_repeat=True)
+    checked = check_interactions(source)
     if repeats is None:
         require_no_repeats(source, checked, _MERGE_REPEATS)
     users_table = read_table(users) if users else None
