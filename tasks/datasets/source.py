@@ -200,7 +200,7 @@ def _in_order(rows: Interactions) -> Interactions:
     A database may return the same rows in any order, and only their order distinguishes rows of one user at
     one time. After sorting, equal rows give equal bytes.
     """
-    keys = [_ranks(rows.items)[rows.item_codes], _ranks(rows.users)[rows.user_codes]]
+    keys: list[npt.NDArray[Any]] = [_ranks(rows.items)[rows.item_codes], _ranks(rows.users)[rows.user_codes]]
     if rows.timestamps is not None:
         keys.insert(1, rows.timestamps)
     if rows.ratings is not None:
