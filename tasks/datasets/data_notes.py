@@ -49,7 +49,7 @@ def warnings_about(report: DataReport, now: datetime) -> list[str]:
 
 
 def wanted_limits(report: DataReport) -> dict[str, float]:
-    """Return the settings of the interactions contract that the data need, by key, unless its defaults do."""
+    """Return the limits of the interactions contract that the data need other than its defaults, by name."""
     wanted: dict[str, float] = {}
     if report.ratings is not None:
         least, greatest = report.ratings
@@ -57,11 +57,12 @@ def wanted_limits(report: DataReport) -> dict[str, float]:
         wanted |= {"max_rating": greatest} if greatest > _LIMITS.max_rating else {}
     if report.times is not None and report.times[0] < _LIMITS.min_timestamp:
         wanted["min_timestamp"] = report.times[0]
-    return {f"contracts.interactions.{name}": value for name, value in wanted.items()}
+    return wanted
 
 
 def _options(report: DataReport, what: str) -> str:
-    return " ".join(f"--set {key}={value!r}" for key, value in wanted_limits(report).items() if what in key)
+    wanted = {name: value for name, value in wanted_limits(report).items() if what in name}
+    return " ".join(f"--set contracts.interactions.{name}={value!r}" for name, value in wanted.items())
 
 
 def _about_ratings(report: DataReport) -> list[str]:

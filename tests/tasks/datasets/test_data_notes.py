@@ -86,9 +86,9 @@ def test_what_will_not_work_is_one_sentence_with_its_setting(changes, words):
 def test_the_limits_that_data_need_are_settings_of_a_job():
     assert wanted_limits(GOOD) == {}
     assert wanted_limits(replace(GOOD, ratings=(-1.0, 99.5), times=(-5, 0))) == {
-        "contracts.interactions.min_rating": -1.0,
-        "contracts.interactions.max_rating": 99.5,
-        "contracts.interactions.min_timestamp": -5,
+        "min_rating": -1.0,
+        "max_rating": 99.5,
+        "min_timestamp": -5,
     }
     assert wanted_limits(replace(GOOD, ratings=None, times=None)) == {}
 
