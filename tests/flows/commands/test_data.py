@@ -21,6 +21,7 @@ from models.errors import InvalidConfig, InvalidInput
 from tasks.datasets.client_assignment import ByUser
 from tasks.datasets.partition import make_partition
 
+PARTITION = ("partition", "--interactions", "interactions.csv", "--out", "out")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 INTERACTIONS = "user_id,item_id,rating,timestamp\nu1,a,4,10\nu2,b,5,20\nu1,b,3,30\n"
 ITEMS = "item_id,title\na,Alien\nb,Brazil\n"
@@ -42,7 +43,7 @@ def fedrec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def partition(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return fedrec(folder, "partition", "--interactions", "interactions.csv", "--out", "out", *arguments)
+    return fedrec(folder, *PARTITION, *arguments)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_partition_says_what_it_found_and_what_will_not_work(folder, run):
     arguments = ("--items", "items.csv", "--random", "1", "--labels-split", "genres=;")
 
     def again(*further: str) -> subprocess.CompletedProcess[str]:
-        return run("partition", "--interactions", "interactions.csv", "--out", "out", *arguments, *further)
+        return run(*PARTITION, *arguments, *further)
 
     shown = again()
     assert shown.returncode == 0, shown.stderr
@@ -122,26 +123,11 @@ def test_partition_says_what_it_found_and_what_will_not_work(folder, run):
 
 def test_the_items_of_silos_are_judged_by_the_same_rules(folder, run):
     (folder / "items.csv").write_text('item_id,by\na,"Smith, John"\nb,"Doe, Jo"\n', encoding="utf-8")
-    made = fedrec(
-        folder, *("items", "--items", "items.csv", "--out", "i.parquet", "--labels-split", "by=none")
-    )
+    made = run("items", "--items", "items.csv", "--out", "i.parquet", "--labels-split", "by=none")
     assert made.returncode == 0, made.stderr
     assert "  by  2 labels: 'Doe, Jo', 'Smith, John'\n" in made.stdout
     assert f"data.items to {folder / 'i.parquet'}" in made.stdout
-    assert (
-        run(
-            "partition",
-            "--interactions",
-            "interactions.csv",
-            "--out",
-            "out",
-            "--items",
-            "i.parquet",
-            "--by-user",
-            "--json",
-        ).returncode
-        == 0
-    )
+    assert run(*PARTITION, "--items", "i.parquet", "--by-user").returncode == 0
     refused = run("items", "--items", "items.csv", "--out", "items.csv")
     assert refused.returncode == 2
     assert ".parquet" in refused.stderr
@@ -159,42 +145,20 @@ def test_the_items_of_silos_are_judged_by_the_same_rules(folder, run):
     ],
 )
 def test_options_of_columns_are_checked(folder, run, arguments, complaint):
-    done = run(
-        "partition",
-        "--interactions",
-        "interactions.csv",
-        "--out",
-        "out",
-        "--items",
-        "items.csv",
-        "--by-user",
-        *arguments,
-    )
+    done = run(*PARTITION, "--items", "items.csv", "--by-user", *arguments)
     assert done.returncode == 2
     assert complaint in done.stderr
-    without = run("partition", "--interactions", "interactions.csv", "--out", "out", "--by-user", *arguments)
+    without = run(*PARTITION, "--by-user", *arguments)
     assert without.returncode == 2
     assert "give --items" in without.stderr
 
 
 def test_repeats_are_merged_by_an_option(folder, run):
     (folder / "interactions.csv").write_text(INTERACTIONS + "u1,b,1,40\n", encoding="utf-8")
-    refused = run("partition", "--interactions", "interactions.csv", "--out", "out", "--by-user")
+    refused = run(*PARTITION, "--by-user")
     assert refused.returncode == 2
     assert "--repeats latest" in refused.stderr
-    merged = json.loads(
-        run(
-            "partition",
-            "--interactions",
-            "interactions.csv",
-            "--out",
-            "out",
-            "--by-user",
-            "--repeats",
-            "sum",
-            "--json",
-        ).stdout
-    )
+    merged = json.loads(run(*PARTITION, "--by-user", "--repeats", "sum", "--json").stdout)
     assert (merged["interactions"], merged["report"]["repeats"]) == (3, 1)
 
 
