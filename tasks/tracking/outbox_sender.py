@@ -59,7 +59,7 @@ class OutboxSender:
         self._flow_run_id = flow_run_id
         self._outbox = Outbox(journal.folder / "outbox")
         self._tracker: Tracker | None = None
-        # Whether an earlier try may already have sent the same messages.
+        # Whether an earlier try may already have sent the next message.
         self._is_repeated = False
         self.silence: str | None = None
 
@@ -107,6 +107,8 @@ class OutboxSender:
                 for each in self._outbox.waiting():
                     self._deliver(tracker, each.message)
                     each.path.unlink()
+                    # Messages are sent in order, so no later one was tried before.
+                    self._is_repeated = False
         except Exception as error:
             self._is_repeated = True
             if not is_outage(error, registry_client(self._home)):
