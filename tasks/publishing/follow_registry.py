@@ -14,11 +14,14 @@ from tasks.bundles.pointer import Pointer, nudge_path, publisher_path, serving_f
 from tasks.bundles.tallies import Tallies, read_tallies
 from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
+from tasks.promotion.ledger import LedgerReader
 from tasks.publishing.publish import LayOutUsers, publish
 from tasks.publishing.rollback_on_drop import log_comparison, reason_to_roll_back
 from tasks.tracking import registry
 
 _LOOK_FOR_NUDGE_S = 0.2
+# A server of MLflow loads all versions of the model to set one's tag.
+_BETWEEN_COMPARISONS_S = 60.0
 
 
 def follow_registry(
@@ -47,7 +50,7 @@ def follow_registry(
             it succeeded.
         users: see `tasks.publishing.publish.publish`.
     """
-    follower = _Follower(home, model_name, say, policy, roll_back, users)
+    follower = Follower(home, model_name, say, policy, roll_back, users)
     last: tuple[Pointer | None, str] | None = None
     while not stop.is_set():
         nudged = _nudged(home)
@@ -68,7 +71,7 @@ def follow_registry(
         _wait(home, interval, nudged, stop)
 
 
-class _Follower:
+class Follower:
     """Reads the registry once per call of `look`. The arguments are those of `follow_registry`."""
 
     def __init__(
@@ -84,28 +87,40 @@ class _Follower:
         self._policy, self._roll_back, self._users = policy, roll_back, users
         self._client: Any = None
         self._undone: Pointer | None = None
+        self._reader = LedgerReader(home)
+        self._compared_at = -_BETWEEN_COMPARISONS_S
 
     def look(self) -> Pointer:
         """Publish the registry's champion, or roll it back if its hit rate has dropped."""
         self._client = self._client or registry.open_registry(self._home)
-        name = registry.resolve_model_name(self._client, self._model_name)
-        pointer = publish(self._home, self._client, name, self._users)
+        # Found once: without a name, the registry would list all its models at each call.
+        self._model_name = registry.resolve_model_name(self._client, self._model_name)
+        name = self._model_name
+        refused: list[FedrecError] = []
+        pointer = publish(self._home, self._client, name, self._users, self._reader, refused.append)
         tallies = read_tallies(serving_folder(self._home))
-        log_comparison(self._client, name, pointer, tallies)
+        if time.monotonic() - self._compared_at >= _BETWEEN_COMPARISONS_S:
+            self._compared_at = time.monotonic()
+            log_comparison(self._client, name, pointer, tallies)
         reason = self._reason(name, pointer, tallies)
         if reason is None or self._roll_back is None:
+            if refused:
+                raise FedrecError(
+                    f"Without its challenger, {pointer.champion.bundle} is published. {refused[0]}"
+                )
             return pointer
         # A rollback that failed once would fail again.
         self._undone = pointer
         self._say(f"rolling back {pointer.champion.bundle}: {reason}")
         if not self._roll_back(name, reason):
             raise FedrecError(f"The rollback of {pointer.champion.bundle} failed: {reason}.")
-        return publish(self._home, self._client, name, self._users)
+        return publish(self._home, self._client, name, self._users, self._reader, refused.append)
 
     def _reason(self, name: str, pointer: Pointer, tallies: Tallies) -> str | None:
         if self._policy is None or pointer == self._undone:
             return None
-        return reason_to_roll_back(self._home, self._client, name, pointer, tallies, self._policy)
+        entries = self._reader.verified(self._client, name) if self._home.ledger.exists() else []
+        return reason_to_roll_back(self._client, entries, name, pointer, tallies, self._policy)
 
 
 def _wait(home: Home, interval: float, nudged: int, stop: threading.Event) -> None:

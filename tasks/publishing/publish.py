@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import CorruptArtifact, LedgerTampered
+from models.errors import CorruptArtifact, FedrecError, LedgerTampered, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import champions, entries_about
 from models.recommenders.items.features import ItemFeatures
@@ -19,8 +20,8 @@ from tasks.bundles.pointer import Pointer, Target, read_pointer, serving_folder,
 from tasks.local.checksums import sha256_of
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
-from tasks.promotion import ledger
-from tasks.promotion.promote import decision_of, standing_of
+from tasks.promotion.ledger import LedgerReader
+from tasks.promotion.promote import decision_of, identity, standing_of
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound
@@ -38,7 +39,14 @@ _MOST_NUMBERS = 1000
 LayOutUsers = Callable[[Path, Mapping[str, str]], str]
 
 
-def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUsers | None = None) -> Pointer:
+def publish(
+    home: Home,
+    client: MlflowClient,
+    model_name: str,
+    users: LayOutUsers | None = None,
+    reader: LedgerReader | None = None,
+    without_challenger: Callable[[FedrecError], None] | None = None,
+) -> Pointer:
     """Publish the champion and, if the registry names one, the challenger to the serving processes.
 
     Only missing files are written. Nothing is written if nothing has changed.
@@ -49,6 +57,9 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUser
         model_name: the registered model.
         users: in a silo, a function that writes the silo's users for a version, given a folder and the
             version's tags, and returns the SHA-256 of their manifest (see `tasks.publishing.local_users`).
+        reader: reads the decisions; kept by callers that publish again and again.
+        without_challenger: receives the error if the challenger cannot be published. The champion is
+            published nevertheless. Without this function, the error is raised afterwards.
 
     Raises:
         NotFound: there is no champion, or an artefact of it is missing.
@@ -57,41 +68,76 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: LayOutUser
             changed.
     """
     folder = serving_folder(home)
-    aliases = registry.aliases(client, model_name)
-    champion = registry.resolve_version(client, model_name, registry.CHAMPION)
-    _require_decided(home, client, model_name, champion)
-    challenger = aliases.get(CHALLENGER)
+    entries = _entries(client, model_name, reader or LedgerReader(home))
+    champion = registry.version_of_alias(client, model_name, registry.CHAMPION)
+    if champion is None:
+        raise _no_champion(client, entries, model_name)
+    _require_decided(client, entries, model_name, champion)
+    challenger = registry.version_of_alias(client, model_name, CHALLENGER)
     try:
         served = read_pointer(folder)
     except CorruptArtifact:
         served = None
 
     def target(version: int) -> Target:
-        return _target(home, client, model_name, version, folder, served, users)
+        return _target(client, entries, model_name, version, folder, served, users)
 
-    wanted = Pointer(
-        champion=target(champion),
-        challenger=target(challenger) if challenger not in (None, champion) else None,
-    )
+    wanted, refused = Pointer(champion=target(champion)), None
+    if challenger not in (None, champion):
+        try:
+            wanted = replace(wanted, challenger=target(challenger))
+        except FedrecError as error:
+            refused = error
     if wanted != served:
         write_pointer(folder, wanted)
         _prune(folder, wanted)
+    if refused is not None:
+        if without_challenger is None:
+            raise refused
+        without_challenger(refused)
     return wanted
 
 
-def _require_decided(home: Home, client: MlflowClient, model_name: str, version: int) -> None:
-    """Raise `LedgerTampered` if there is a ledger here and it did not make the version champion.
+def _entries(client: MlflowClient, model_name: str, reader: LedgerReader) -> list[Entry]:
+    """Return the verified entries about the model.
 
     A service on another machine has only the registry, and trusts it.
     """
-    if not home.ledger.exists():
-        return
-    entries = ledger.read_verified(home, client).entries
-    if not entries_about(entries, model_name):
+    if not reader.home.ledger.exists():
+        return []
+    return entries_about(reader.verified(client, model_name), model_name)
+
+
+def _no_champion(client: MlflowClient, entries: list[Entry], model_name: str) -> NotFound:
+    """Return the error that says why the registry names no champion, and what to do."""
+    found = standing_of(client, entries, model_name)
+    promote, rollback = f"fedrec promote --model {model_name}", f"fedrec rollback --model {model_name}"
+    if found.champion is not None:
+        what = f"Alias 'champion' of {model_name!r} was removed; the ledger says version {found.champion}"
+        step = f"{promote} or {rollback} restores it"
+    elif found.lost is None:
+        what, step = f"Model {model_name!r} has no champion", f"Promote a version with {promote}"
+    else:
+        what = f"The champion of {model_name!r}, version {found.lost}, was deleted from the registry"
+        back = f"{rollback} returns to version {found.before}, " if found.before else ""
+        step = f"{back}{promote} makes another version champion"
+    return NotFound(
+        f"{what}. Services keep answering from the bundle that they have.",
+        next_step=f"{step}.",
+        model_name=model_name,
+    )
+
+
+def _require_decided(client: MlflowClient, entries: list[Entry], model_name: str, version: int) -> None:
+    """Raise `LedgerTampered` if there are decisions and none made the version champion."""
+    if not entries:
         return
     # Between a decision and the move of the alias, both versions are valid.
-    decided = standing_of(entries, model_name).champion
-    if version not in {decided, *champions(entries, model_name)[-1:]}:
+    applied = [each.version for each in champions(entries, model_name)[-1:]]
+    if version in applied:
+        return
+    decided = standing_of(client, entries, model_name).champion
+    if version != decided:
         raise LedgerTampered(
             f"Alias 'champion' of {model_name!r} names version {version}, but no decision made it champion: "
             f"according to the ledger, that is {decided}.",
@@ -102,8 +148,8 @@ def _require_decided(home: Home, client: MlflowClient, model_name: str, version:
 
 
 def _target(
-    home: Home,
     client: MlflowClient,
+    entries: list[Entry],
     model_name: str,
     version: int,
     folder: Path,
@@ -116,7 +162,7 @@ def _target(
     return Target(
         name,
         digest,
-        decision_facts(decision_of(home, model_name, version)),
+        decision_facts(decision_of(entries, model_name, identity(version, tags))),
         users(users_folder(folder, name), tags) if users else _users_beside(name, served),
     )
 
