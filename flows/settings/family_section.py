@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from flows.settings.settings_file import Chosen
+from models.errors import InvalidConfig
 from models.recommenders.base.family import FamilySpec
 from models.recommenders.families.registry import families
 from models.recommenders.lightfm.spec import LightFMSpec
@@ -46,18 +47,27 @@ class FamilySection(Chosen):
         return handler(TypeAdapter(reduce(or_, self.kinds())).core_schema)
 
     def _validated(self, value: Any) -> FamilySpec:
+        """Return the spec.
+
+        Raises:
+            InvalidConfig: the value is not a section, or names no family. Its key is relative to the section.
+        """
         if isinstance(value, Mapping):
             kind = self.kind_of(value)
             if kind is None:
-                tags = ", ".join(repr(name) for name in _spec_types())
-                raise PydanticKnownError(
-                    "union_tag_invalid",
-                    {"discriminator": "'family'", "tag": str(value["family"]), "expected_tags": tags},
+                names = ", ".join(_spec_types())
+                raise InvalidConfig(
+                    f"there is no family {value['family']!r}.",
+                    next_step=f"Choose one of {names}.",
+                    key="family",
                 )
         elif type(value) in self.kinds():
             kind = type(value)
         else:
-            raise PydanticKnownError("model_attributes_type")
+            raise InvalidConfig(
+                f"expected keys and values, got {value!r}.",
+                next_step="Write one setting on each line below the section's name.",
+            )
         spec: FamilySpec = _adapter(kind).validate_python(value)
         return spec
 

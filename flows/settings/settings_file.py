@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -19,6 +20,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 
 from models.errors import InvalidConfig, InvalidInput
 from tasks.local.home import current_home
@@ -30,6 +32,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     moved: ClassVar[Mapping[str, str]] = {}  # dotted key of an earlier version -> its current key
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _fill_empty_section(cls, value: Any, info: ValidationInfo) -> Any:
+        """Return no keys for a section that YAML reads as null, because all of its lines are comments."""
+        return {} if value is None and _is_section(cls.model_fields[info.field_name or ""]) else value
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -94,7 +102,7 @@ def validated(
     """
     _refuse_unknown(raw, kind, origin, "")
     try:
-        return kind.model_validate(raw)
+        settings = kind.model_validate(raw)
     except InvalidInput as error:
         what = f"{origin}: {error.facts['key']}: {error.what}"
         raise type(error)(what, next_step=error.next_step, **error.facts) from error
@@ -105,6 +113,8 @@ def validated(
         got = "" if hidden else f", got {first['input']!r}"
         what = f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}."
         raise InvalidConfig(what, key=key) from (None if hidden else error)
+    _refuse_odd_numbers(raw, settings, origin, "")
+    return settings
 
 
 def absolute_folder(text: str) -> Path:
@@ -150,6 +160,24 @@ def _refuse_unknown(raw: object, kind: Any, origin: str, prefix: str) -> None:
         _refuse_unknown(value, known[key], origin, f"{prefix}{key}.")
 
 
+def _refuse_odd_numbers(raw: Any, settings: Any, origin: str, key: str) -> None:
+    """Raise `InvalidConfig` at the first true or false that was read as a number, and at infinity and NaN.
+
+    pydantic accepts both for numbers.
+    """
+    if isinstance(raw, Mapping):
+        for name, value in raw.items():
+            read = settings.get(name) if isinstance(settings, Mapping) else getattr(settings, str(name), None)
+            _refuse_odd_numbers(value, read, origin, f"{key}.{name}" if key else str(name))
+    elif isinstance(raw, list | tuple) and isinstance(settings, list | tuple):
+        for index, (value, read) in enumerate(zip(raw, settings, strict=False)):
+            _refuse_odd_numbers(value, read, origin, f"{key}.{index}")
+    elif isinstance(raw, bool) and type(settings) in (int, float):
+        raise InvalidConfig(f"{origin}: {key}: expected a number, got {raw!r}.", key=key)
+    elif isinstance(settings, float) and not math.isfinite(settings):
+        raise InvalidConfig(f"{origin}: {key}: expected a finite number, got {raw!r}.", key=key)
+
+
 def _refuse_moved(raw: Mapping[Any, Any], moved: Mapping[str, str], origin: str, prefix: str) -> None:
     """Raise `InvalidConfig` at the first renamed key, and name the new one."""
     for old, new in moved.items():
@@ -161,6 +189,12 @@ def _refuse_moved(raw: Mapping[Any, Any], moved: Mapping[str, str], origin: str,
                 next_step=f"Set {prefix}{new}.",
                 key=f"{prefix}{old}",
             )
+
+
+def _is_section(field: FieldInfo) -> bool:
+    kind = field.annotation
+    is_model = isinstance(kind, type) and (issubclass(kind, Section) or is_dataclass(kind))
+    return is_model or any(isinstance(each, Chosen) for each in field.metadata)
 
 
 def _known_keys(kind: Any, raw: Mapping[Any, Any]) -> dict[str, Any]:

@@ -23,11 +23,11 @@ class ItemModel(ArrayGroup):
 
     Attributes:
         ZERO_IS_UNTRAINED: whether an item that no client's data contain has a vector of zeros.
-        ANEW: names of the arrays that a job recomputes even if it starts from an earlier model.
+        RECOMPUTED: names of the arrays that a job recomputes even if it starts from an earlier model.
     """
 
     ZERO_IS_UNTRAINED: ClassVar[bool] = True
-    ANEW: ClassVar[frozenset[str]] = frozenset()
+    RECOMPUTED: ClassVar[frozenset[str]] = frozenset()
 
     def __len__(self) -> int:
         """Return the number of items."""

@@ -100,15 +100,26 @@ def register_postprocessor(kind: Kind) -> Kind:
     the class or its module.
 
     Raises:
-        InvalidInput: another class has the name, or a setting has no default.
+        InvalidInput: the class is not a frozen dataclass, its name is odd or belongs to another class, or a
+            setting has no default or cannot be given.
     """
+    if "__dataclass_params__" not in vars(kind) or not vars(kind)["__dataclass_params__"].frozen:
+        raise InvalidInput(
+            f"The postprocessor {kind.__name__} is not a frozen dataclass.",
+            next_step="Put @dataclass(frozen=True) on the class: its fields are its settings.",
+        )
     for each in fields(kind):
+        if each.name == "name" or not each.init:
+            raise InvalidInput(
+                f"The field {each.name!r} of the postprocessor {kind.__name__} cannot be a setting.",
+                next_step="Make `name` a ClassVar, and let each other field be an argument of the class.",
+            )
         if each.default is MISSING and each.default_factory is MISSING:
             raise InvalidInput(
                 f"The setting {each.name!r} of the postprocessor {kind.name!r} has no default.",
                 next_step="Give it one, so that its name alone makes a postprocessor.",
             )
-    _REGISTRY.add(kind.name, kind)
+    _REGISTRY.add(getattr(kind, "name", ""), kind)
     return kind
 
 

@@ -29,7 +29,7 @@ def carry_over(items: Kind, known: ItemCatalog, initial: Kind, catalog: ItemCata
     earlier = dict(items.named())
 
     def merged(name: str, fresh: FloatArray) -> FloatArray:
-        if initial.AXES[name].split()[0] != "items" or name in initial.ANEW:
+        if initial.AXES[name].split()[0] != "items" or name in initial.RECOMPUTED:
             return fresh
         array = fresh.copy()
         array[rows] = earlier[name][known_rows]

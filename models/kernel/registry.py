@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from threading import RLock
 from typing import Generic, TypeVar
 
 from models.errors import InvalidInput
 
 Thing = TypeVar("Thing")
+
+_NAME = re.compile("[a-z][a-z0-9_-]{0,63}")
 
 
 class Registry(Generic[Thing]):
@@ -31,8 +34,13 @@ class Registry(Generic[Thing]):
         """Register a thing.
 
         Raises:
-            InvalidInput: the name belongs to another one.
+            InvalidInput: the name is not one for a configuration, or belongs to another one.
         """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"{name!r} cannot be the name of a {self._what}.",
+                next_step="Use small letters, digits, '-' and '_', at most 64 of them, with a letter first.",
+            )
         if self._things.setdefault(name, thing) is not thing:
             raise InvalidInput(
                 f"There is a {self._what} of the name {name!r} already. Give the other another name."

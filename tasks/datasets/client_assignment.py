@@ -11,10 +11,14 @@ import pandas as pd
 
 from models.kernel.seeds import generator_for
 from tasks.datasets.interaction_tables import Interactions, values_in_rows, values_of_users
-from tasks.datasets.tables import Table, refuse
+from tasks.tables.table import Table, refuse
 
 # Columns that describe the interaction, not the user.
 _OWN = ("user_id", "item_id", "rating", "timestamp")
+_MOST_LETTERS = 100
+# 48 bits: two of a million values share a hash with a probability of 1 in 500.
+_DIGITS = 12
+_HASHED = re.compile(rf"(?:^|-)x-[0-9a-f]{{{_DIGITS}}}$")
 
 
 @dataclass(frozen=True)
@@ -59,41 +63,39 @@ def assign_clients(split: Split, checked: Interactions, source: Table, users: Ta
         users: the users file, if there is one.
 
     Raises:
-        InvalidInput: the column does not exist or breaks a rule, a client would be empty, or two clients
-            would share an id.
+        InvalidInput: the column does not exist or breaks a rule, or a client would be empty.
     """
     if isinstance(split, ByChance):
         return _at_random(split, checked, source)
     if isinstance(split, ByUser):
-        values, prefix, what = pd.Series(checked.users, index=checked.users), "user-", "user ids"
+        values, prefix = pd.Series(checked.users, index=checked.users), "user-"
     else:
-        values, prefix, what = _values(split.column, checked, source, users), "", f"values of {split.column}"
-    ids = {value: prefix + slug(value) for value in sorted(values.unique())}
-    seen: dict[str, str] = {}
-    for value, client_id in ids.items():
-        if client_id in seen:
-            file = users.path if users and isinstance(split, ByColumn) else source.path
-            both = f"{seen[client_id]!r} and {value!r}"
-            refuse(file, f"the {what} {both} give the same client id {client_id!r}")
-        seen[client_id] = value
-    return values.map(ids)
+        values, prefix = _values(split.column, checked, source, users), ""
+    return values.map({value: prefix + slug(value) for value in values.unique()})
 
 
 def slug(value: str) -> str:
-    """Return the value as part of a client id: lower-case ASCII letters, digits, dot, underscore, hyphen."""
+    """Return the value as part of a client id: lower-case ASCII letters, digits, dot, underscore, hyphen.
+
+    A value that is such a text stays as it is. For any other value, a hash of the value follows what is left
+    of it, so that different values have different ids, also in a file system that ignores case. The id
+    depends on this value alone: further users do not change it.
+    """
     plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-.")[:100]
-    # A name in another script has no ASCII form, but needs an id that is always the same.
-    return name or f"x-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+    name = re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-.")[:_MOST_LETTERS].rstrip("-.")
+    if name == value and not _HASHED.search(name):
+        return name
+    digest = hashlib.sha256(value.encode()).hexdigest()[:_DIGITS]
+    return f"{name}-x-{digest}" if name else f"x-{digest}"
 
 
 def _values(column: str, checked: Interactions, source: Table, users: Table | None) -> pd.Series[str]:
-    if users and column in users.frame.columns and column not in _OWN:
+    if users and column in users.columns and column not in _OWN:
         return values_of_users(users, column, checked, source)
-    if column in source.frame.columns and column not in _OWN:
+    if column in source.columns and column not in _OWN:
         return values_in_rows(source, column, checked)
     tables = [table for table in (users, source) if table]
-    columns = {table.path: [name for name in table.frame.columns if name not in _OWN] for table in tables}
+    columns = {table.path: [name for name in table.columns if name not in _OWN] for table in tables}
     listed = "; ".join(f"{path} has {', '.join(names) or 'none'}" for path, names in columns.items())
     refuse(
         tables[0].path,

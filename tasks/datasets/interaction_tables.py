@@ -7,14 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from tasks.datasets.tables import Table, first
-
-# The last second of the year 9999. Milliseconds since 1970 are far greater, so this bound detects them.
-_LAST_SECOND = 253_402_300_799
-_ISO_8601 = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?"
+from tasks.tables.table import Table, first
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,8 @@ def check_interactions(table: Table) -> Interactions:
         InvalidInput: a column is missing, a value is empty or cannot be parsed, or a pair occurs twice.
     """
     table.require_columns(["user_id", "item_id"])
-    user_codes, users = pd.factorize(table.text("user_id"))
-    item_codes, items = pd.factorize(table.text("item_id"))
+    user_codes, users = pd.factorize(table.ids("user_id"))
+    item_codes, items = pd.factorize(table.ids("item_id"))
     pairs = pd.Series(user_codes.astype(np.int64) * len(items) + item_codes)
     repeated = pairs.duplicated()
     if repeated.any():
@@ -52,14 +46,13 @@ def check_interactions(table: Table) -> Interactions:
         before = table.row(first(pairs == pairs.iloc[at]))
         pair = f"user {users[user_codes[at]]!r} and item {items[item_codes[at]]!r}"
         table.refuse(at, f"{pair} already occur together in row {before}; each pair may occur once")
-    columns = table.frame.columns
     return Interactions(
         users=users,
         items=items,
         user_codes=user_codes,
         item_codes=item_codes,
-        ratings=_ratings(table) if "rating" in columns else None,
-        timestamps=_timestamps(table) if "timestamp" in columns else None,
+        ratings=_ratings(table) if "rating" in table.columns else None,
+        timestamps=table.seconds("timestamp") if "timestamp" in table.columns else None,
     )
 
 
@@ -87,7 +80,7 @@ def check_catalog(table: Table) -> pd.DataFrame:
         InvalidInput: item_id is missing, empty or repeated.
     """
     titles = ids = _unique(table, "item_id")
-    if "title" in table.frame.columns:
+    if "title" in table.columns:
         given = table.frame["title"]
         titles = given.astype("str").where(given.notna() & (given.astype("str").str.strip() != ""), ids)
     further = table.frame.drop(columns=["item_id", "title"], errors="ignore")
@@ -140,7 +133,7 @@ def values_in_rows(table: Table, column: str, interactions: Interactions) -> pd.
 
 def _unique(table: Table, name: str) -> pd.Series[str]:
     table.require_columns([name])
-    ids = table.text(name)
+    ids = table.ids(name)
     repeated = ids.duplicated()
     if repeated.any():
         at = first(repeated)
@@ -150,55 +143,9 @@ def _unique(table: Table, name: str) -> pd.Series[str]:
 
 
 def _ratings(table: Table) -> npt.NDArray[np.float64]:
-    numbers = _numbers(table.frame["rating"])
+    numbers = table.numbers("rating")
     wrong = ~np.isfinite(numbers)
     if wrong.any():
         at = first(wrong)
-        table.refuse(at, f"rating {_shown(table, 'rating', at)} is not a finite number")
+        table.refuse(at, f"rating {table.shown('rating', at)} is not a finite number")
     return numbers
-
-
-def _timestamps(table: Table) -> npt.NDArray[np.int64]:
-    seconds = seconds_of(table.frame["timestamp"])
-    wrong = np.isnan(seconds)
-    if wrong.any():
-        at = first(wrong)
-        rule = f"timestamp {_shown(table, 'timestamp', at)} is neither seconds since 1970 nor ISO 8601"
-        table.refuse(at, rule)
-    return seconds.astype(np.int64)
-
-
-def seconds_of(column: pd.Series) -> npt.NDArray[np.float64]:
-    """Return (n,) whole seconds since 1970 (UTC) of numbers, dates or texts of either; NaN for the rest."""
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        seconds = _seconds(column)
-    else:
-        seconds = _numbers(column)
-        other = np.isnan(seconds)
-        if other.any():
-            texts = column[other].astype("str")
-            dates = texts.where(texts.str.fullmatch(_ISO_8601).fillna(False))
-            seconds[other] = _seconds(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce"))
-    return np.where(np.abs(seconds) <= _LAST_SECOND, np.floor(seconds), np.nan)
-
-
-def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:
-    """Return a column as float64, with NaN for values that are not numbers."""
-    try:
-        # Arrow's parser is fast and rounds correctly, but fails at the first text that is not a number.
-        parsed = pc.cast(pa.array(column, from_pandas=True), pa.float64())
-        return np.array(parsed.to_numpy(zero_copy_only=False), dtype=np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-        return np.array(pd.to_numeric(column.astype("str"), errors="coerce"), dtype=np.float64)
-
-
-def _seconds(dates: pd.Series) -> npt.NDArray[np.float64]:
-    utc = dates if getattr(dates.dtype, "tz", None) is not None else dates.dt.tz_localize("UTC")
-    # Microseconds fit the years 1 to 9999; nanoseconds would end in 2262.
-    whole = utc.dt.as_unit("us").astype("int64").to_numpy()
-    return np.where(dates.isna(), np.nan, np.floor(whole / 1e6))
-
-
-def _shown(table: Table, name: str, position: int) -> str:
-    value = table.frame[name].iloc[position]
-    return "(empty)" if pd.isna(value) or not str(value).strip() else repr(str(value))

@@ -12,10 +12,10 @@ from models.errors import InvalidInput
 from tasks.datasets.interaction_tables import Interactions, check_catalog
 from tasks.datasets.partition import write_partition
 from tasks.datasets.partition_reader import CLIENT_ID, ClientData, Partition, open_partition
-from tasks.datasets.tables import read_table
 from tasks.local.checksums import digest_of
 from tasks.local.folders import is_vacant
 from tasks.local.home import Home
+from tasks.tables.read import read_table
 
 
 def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partition:

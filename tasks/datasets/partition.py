@@ -18,9 +18,10 @@ from models.kernel.catalog import ItemCatalog
 from tasks.datasets.client_assignment import Split, assign_clients
 from tasks.datasets.interaction_tables import Interactions, check_interactions, check_items
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
-from tasks.datasets.tables import Table, read_table
 from tasks.local.checksums import digest_of
 from tasks.local.folders import build_folder, is_vacant
+from tasks.tables.read import read_table
+from tasks.tables.table import Table
 
 
 def make_partition(

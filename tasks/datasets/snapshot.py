@@ -15,8 +15,8 @@ from tasks.datasets.interaction_tables import check_catalog
 from tasks.datasets.partition import write_partition
 from tasks.datasets.partition_reader import CLIENT_ID, Partition, open_partition
 from tasks.datasets.source import Source, read_source
-from tasks.datasets.tables import read_table
 from tasks.local.folders import is_vacant
+from tasks.tables.read import read_table
 
 _LOCK = ".lock"
 

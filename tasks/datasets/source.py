@@ -14,7 +14,8 @@ import pandas as pd
 from models.errors import InvalidInput
 from tasks.datasets.interaction_tables import Interactions, check_interactions
 from tasks.datasets.sql_source import SqlSource, read_query
-from tasks.datasets.tables import Table, first, read_table, refuse
+from tasks.tables.read import read_table
+from tasks.tables.table import Table, first, refuse
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def _read_folder(folder: Path) -> SourceRows:
     for path in _files(folder):
         table = read_table(path)
         checked = check_interactions(table)
-        # `checked` holds the rows, so the frame of read_table is dropped to save memory.
-        part = _Part(Table(table.path, table.sha256, pd.DataFrame(), table.first_row), checked)
+        # `checked` holds the rows, so those of the table are dropped to save memory.
+        part = _Part(table.without_rows(), checked)
         _require_same_columns(part, parts)
         parts.append(part)
         sources[path.name] = table.sha256

@@ -16,13 +16,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from models.errors import InvalidConfig, InvalidInput, SourceUnavailable
 from tasks.datasets.sql_values import converted
-from tasks.datasets.tables import Table, refuse
+from tasks.tables.table import Table, refuse
 
 PASSWORD_VARIABLE = "FEDREC_SOURCE_PASSWORD"  # noqa: S105 - the variable's name, not a password
 
 _COLUMNS = ("user_id", "item_id", "rating", "timestamp")
 _ROWS_AT_ONCE = 50_000
 _CONNECT_TIMEOUT_S = 10
+_POSTGRES_REAL = 700  # the object id of the type in pg_type
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,19 @@ def read_query(source: SqlSource) -> Table:
     with _connection(url) as connection, _translated_errors(origin, url):
         result = connection.exec_driver_sql(source.query)
         names = _columns(list(result.keys()), origin)
+        float_bits = _float_bits(result, connection.dialect.name)
         # Converted to columns piece by piece, because a list of all rows would need ten times the memory.
         rows = result.columns(*names)
         pieces: list[pa.Table] = []
         start = 1
         for piece in rows.partitions(_ROWS_AT_ONCE):
             columns = dict(zip(names, zip(*piece, strict=True), strict=True))
-            pieces.append(_converted(columns, origin, start))
+            pieces.append(_converted(columns, origin, start, float_bits))
             start += len(piece)
     if not pieces:
         refuse(origin, "the query returned no rows")
     sha256 = hashlib.sha256(source.query.encode()).hexdigest()
-    return Table(origin, sha256, _together(pieces).to_pandas(), first_row=1)
+    return Table(origin, _together(pieces), sha256)
 
 
 def _url(text: str) -> sa.URL:
@@ -196,11 +198,25 @@ def _columns(found: list[str], origin: str) -> list[str]:
     return [name for name in _COLUMNS if name in found]
 
 
-def _converted(columns: Mapping[str, tuple[Any, ...]], origin: str, start: int) -> pa.Table:
-    def refuse_at(position: int, rule: str) -> NoReturn:
-        refuse(origin, rule, row=start + position)
+def _converted(
+    columns: Mapping[str, tuple[Any, ...]], origin: str, start: int, float_bits: Mapping[str, int]
+) -> pa.Table:
+    def refuse_at(position: int, rule: str, next_step: str = "") -> NoReturn:
+        refuse(origin, rule, row=start + position, next_step=next_step)
 
-    return pa.table({name: converted(name, values, refuse_at) for name, values in columns.items()})
+    return pa.table(
+        {
+            name: converted(name, values, refuse_at, float_bits.get(name, 64))
+            for name, values in columns.items()
+        }
+    )
+
+
+def _float_bits(result: sa.CursorResult[Any], dialect: str) -> dict[str, int]:
+    """Return the size of the floats of each column whose floats have less than 64 bits."""
+    if dialect != "postgresql":
+        return {}
+    return {column[0]: 32 for column in result.cursor.description if column[1] == _POSTGRES_REAL}
 
 
 def _together(pieces: list[pa.Table]) -> pa.Table:

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 
 from models.recommenders.scoring.recommender import Recommendation, Recommender
 from tasks.datasets.history_stream import UserHistory, histories_in, write_buckets
-from tasks.datasets.tables import refuse
 from tasks.local.atomic import replacing
 from tasks.local.home import Home
 from tasks.scoring.recommend import recommender_of
+from tasks.tables.table import refuse
 from tasks.tracking import registry
 
 _ROWS_IN_A_GROUP = 100_000

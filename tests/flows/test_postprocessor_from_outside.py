@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -168,24 +169,40 @@ def test_a_configuration_is_read_back_from_its_json(partition_dir):
 
 
 @pytest.mark.parametrize(
-    ("postprocessors", "fault"),
+    ("postprocessors", "key", "fault"),
     [
-        ([{"name": "outside-blur"}], "there is no postprocessor 'outside-blur', only .*outside-clip"),
-        ([{"max_norm": 3}], "a postprocessor needs a name"),
-        (["outside-clip"], "a postprocessor needs a name and settings"),
-        ("outside-clip", "expected a list of postprocessors"),
-        ([{"name": "outside-clip", "max_norm": "long"}], "'outside-clip': max_norm: .*valid number"),
+        (
+            [{"name": "outside-blur"}],
+            ".0.name",
+            "there is no postprocessor 'outside-blur', only .*outside-clip",
+        ),
+        (
+            [{"name": "outside-record"}, {"max_norm": 3}],
+            ".1",
+            "a postprocessor needs a name, got {'max_norm': 3}",
+        ),
+        (["outside-clip"], ".0", "a postprocessor needs a name, got 'outside-clip'"),
+        ("outside-clip", "", "expected a list of postprocessors"),
+        ([{"name": "outside-clip", "max_norm": "long"}], ".0.max_norm", "valid number.* got 'long'"),
+        ([{"name": "outside-clip", "max_norm": True}], ".0.max_norm", "expected a number, got True"),
+        ([{"name": "outside-clip", "max_norm": ".inf"}], ".0.max_norm", "valid number"),
+        (
+            [{"name": "outside-clip", "max_norm": math.inf}],
+            ".0.max_norm",
+            "expected a finite number, got inf",
+        ),
         (
             [{"name": "outside-clip", "max_norm": 3, "norm": 2}],
-            "'outside-clip' has no setting 'norm', only max_norm",
+            ".0.norm",
+            "'outside-clip' has no setting 'norm'.",
         ),
-        ([{"name": "outside-record", "x": 1}], "'outside-record' has no setting 'x', only its name"),
+        ([{"name": "outside-record", "x": 1}], ".0.x", "'outside-record' has no setting 'x'."),
     ],
 )
-def test_a_wrong_list_is_an_error_with_its_reason(partition_dir, postprocessors, fault):
+def test_a_wrong_list_is_an_error_with_its_place_and_reason(partition_dir, postprocessors, key, fault):
     with pytest.raises(InvalidConfig, match=fault) as caught:
         small(partition_dir, **{"postprocessors": postprocessors})
-    assert caught.value.facts["key"] == "postprocessors"
+    assert caught.value.facts["key"] == f"postprocessors{key}"
 
 
 def test_the_form_of_a_deployment_accepts_a_list(prefect_server, partition_dir):
@@ -200,5 +217,5 @@ def test_the_form_of_a_deployment_accepts_a_list(prefect_server, partition_dir):
     assert faults_of_parameters(federated_training, {"config": good}, complete=True) == []
     bad = good | {"postprocessors": [{"name": "outside-blur"}]}
     ((place, what),) = faults_of_parameters(federated_training, {"config": bad}, complete=True)
-    assert place == ("config", "postprocessors")
+    assert place == ("config", "postprocessors", "0", "name")
     assert "there is no postprocessor 'outside-blur'" in what

@@ -66,7 +66,7 @@ class RatingModel(ItemModel):
         "kept_user_precision": "draws factors factors",
     }
     ZERO_IS_UNTRAINED: ClassVar[bool] = False
-    ANEW: ClassVar[frozenset[str]] = frozenset({"content", "direction_items", "item_ratings"})
+    RECOMPUTED: ClassVar[frozenset[str]] = frozenset({"content", "direction_items", "item_ratings"})
 
     scale: FloatArray
     noise_freedom: FloatArray

@@ -37,9 +37,6 @@ from models.recommenders.rating.side_features import (
 
 Group = TypeVar("Group", bound=ArrayGroup)
 
-# Directions beyond those wanted make subspace iteration converge sooner (Halko et al. 2011, section 4.2).
-_OVERSAMPLING = 10
-
 
 class RatingClient:
     """The client's half of the chain: its data, and its state between rounds.
@@ -133,7 +130,7 @@ def find_directions(
     counts = federation.ask(lambda client: RatingCounts.of(client.ratings))
     n_items = len(counts.item_ratings)
     wanted = min(spec.directions, n_items)
-    found = co_ratings.initial_directions(counts, min(wanted + _OVERSAMPLING, n_items), seed)
+    found = co_ratings.initial_directions(counts, co_ratings.columns_for(wanted, n_items), seed)
     for _ in range(spec.direction_rounds - 1):
         found = co_ratings.next_directions(found, _multiplied(federation, found))
     return counts, co_ratings.singular_directions(found, _multiplied(federation, found), wanted)

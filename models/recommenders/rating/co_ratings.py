@@ -24,6 +24,9 @@ from models.kernel.histories import Float64Array, IntArray
 from models.kernel.seeds import generator_for
 from models.recommenders.base.ratings import Ratings
 
+# Directions beyond those wanted make subspace iteration converge sooner (Halko et al. 2011, section 4.2).
+_OVERSAMPLING = 10
+
 
 @dataclass(frozen=True)
 class RatingCounts(ArrayGroup):
@@ -85,6 +88,11 @@ class Products(ArrayGroup):
     AXES: ClassVar[Mapping[str, str]] = {"products": "items directions"}
 
     products: FloatArray
+
+
+def columns_for(wanted: int, n_items: int) -> int:
+    """Return the number of columns to iterate on so that the first `wanted` converge soon."""
+    return min(wanted + _OVERSAMPLING, n_items)
 
 
 def initial_directions(counts: RatingCounts, k: int, seed: int) -> Directions:

@@ -39,7 +39,6 @@ from models.recommenders.rating.side_features import (
 from models.recommenders.rating.spec import RatingSpec
 from models.recommenders.scoring.rating_scorer import TURNS
 
-_OVERSAMPLING = 10
 _DRAWN = tuple(one.name for one in fields(Sample))
 
 
@@ -263,7 +262,7 @@ def _wanted(n_items: int, spec: RatingSpec) -> int:
 
 
 def _columns(n_items: int, spec: RatingSpec) -> int:
-    return min(_wanted(n_items, spec) + _OVERSAMPLING, n_items)
+    return co_ratings.columns_for(_wanted(n_items, spec), n_items)
 
 
 def _f32(array: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,18 @@ class TestValues:
             ("start_from", "scratch"),
             ("train", 3),
             ("contracts.embeddings.max_norm", "wide"),
+            # Numbers that compare with any limit as they like.
+            ("federation.deadline_s", math.inf),
+            ("runner.lease_s", math.nan),
+            ("train.learning_rate", math.inf),
+            ("contracts.embeddings.max_norm", math.inf),
+            ("contracts.interactions.max_rating", -math.inf),
+            # True is 1 in Python.
+            ("seed", True),
+            ("federation.rounds", True),
+            ("federation.cohort_share", True),
+            ("train.dims", True),
+            ("contracts.updates.max_norm", False),
         ],
     )
     def test_out_of_range_name_the_key(self, key: str, value: Any) -> None:
@@ -145,6 +158,15 @@ class TestValues:
         assert error.value.key == key
         assert f"the file: {key}: " in error.value.what
         assert repr(value) in error.value.what
+
+    @pytest.mark.parametrize("section", ["train", "federation", "contracts", "postprocessors"])
+    def test_of_a_section_with_comments_only_are_the_defaults(self, section: str) -> None:
+        values = None if section != "postprocessors" else []
+        assert parse_config({**NEEDED, section: values}, "file") == parse_config(NEEDED, "file")
+
+    def test_of_a_part_of_a_section_with_comments_only_are_the_defaults(self) -> None:
+        config = parse_config({**NEEDED, "contracts": {"interactions": None}}, "file")
+        assert config == parse_config(NEEDED, "file")
 
     @pytest.mark.parametrize("missing", ["name", "model_name", "data"])
     def test_without_a_default_are_required(self, missing: str) -> None:
@@ -227,9 +249,12 @@ class TestFamilies:
         assert config.train == IalsSpec(dims=8)
         assert parse_config(json.loads(config.model_dump_json()), "file").train == config.train
 
-    def test_an_unknown_one_is_refused(self) -> None:
-        with pytest.raises(InvalidConfig, match="'lightfm', 'ials', 'ease', 'next_item', 'blend'"):
-            parse_config({**NEEDED, "train": {"family": "svd"}}, "file")
+    @pytest.mark.parametrize("family", ["svd", "", None, 3, ["ease"], "\ud800"])
+    def test_an_unknown_one_is_refused(self, family: Any) -> None:
+        with pytest.raises(InvalidConfig) as caught:
+            parse_config({**NEEDED, "train": {"family": family}}, "file")
+        assert caught.value.what == f"file: train.family: there is no family {family!r}."
+        assert caught.value.next_step == ("Choose one of lightfm, ials, ease, next_item, blend, bayesian_mf.")
 
     def test_a_key_of_another_family_is_unknown(self) -> None:
         with pytest.raises(InvalidConfig, match=r"unknown key train\.dims"):

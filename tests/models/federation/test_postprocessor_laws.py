@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -189,6 +190,7 @@ def test_a_server_half_is_optional():
 def test_a_name_belongs_to_one_class():
     assert register_postprocessor(Times) is Times
 
+    @dataclass(frozen=True)
     class Other(Times):
         pass
 
@@ -225,3 +227,43 @@ def test_a_setting_without_a_default_is_refused():
     with pytest.raises(InvalidInput, match="'factor' of the postprocessor 'test-unset' has no default"):
         register_postprocessor(Unset)
     assert "test-unset" not in postprocessor_names()
+
+
+def test_a_class_without_the_decorator_is_refused():
+    class Undecorated(Times):
+        name: ClassVar[str] = "test-undecorated"
+        factor: float = 3.0
+
+    with pytest.raises(InvalidInput, match="Undecorated is not a frozen dataclass"):
+        register_postprocessor(Undecorated)
+
+
+def test_a_dataclass_that_can_change_is_refused():
+    class Changeable(Postprocessor):
+        name: ClassVar[str] = "test-changeable"
+
+    # As of a package that does not freeze its classes; Python itself allows no such child of a frozen parent.
+    Changeable.__dataclass_params__ = SimpleNamespace(frozen=False)
+    with pytest.raises(InvalidInput, match="Changeable is not a frozen dataclass"):
+        register_postprocessor(Changeable)
+
+
+def test_a_field_that_cannot_be_given_is_refused():
+    @dataclass(frozen=True)
+    class Computed(Times):
+        name: ClassVar[str] = "test-computed"
+        square: float = field(default=4.0, init=False)
+
+    with pytest.raises(
+        InvalidInput, match="field 'square' of the postprocessor Computed cannot be a setting"
+    ):
+        register_postprocessor(Computed)
+
+
+def test_a_name_that_is_a_field_is_refused():
+    @dataclass(frozen=True)
+    class Named(Times):
+        name: str = "test-named"
+
+    with pytest.raises(InvalidInput, match="field 'name' of the postprocessor Named cannot be a setting"):
+        register_postprocessor(Named)

@@ -57,6 +57,14 @@ def test_a_name_belongs_to_one_entry():
     assert things.find("a") is one
 
 
+@pytest.mark.parametrize("name", ["", "A", "1a", "a b", "a.b", "a" * 65, "\ud800", "a\n", None, ["a"]])
+def test_an_odd_name_is_refused(name):
+    things: Registry[int] = Registry("number", "test.numbers")
+    with pytest.raises(InvalidInput, match="cannot be the name of a number"):
+        things.add(name, 1)
+    assert things.names() == ()
+
+
 def test_an_entry_may_be_removed_and_added_again():
     things: Registry[int] = Registry("number", "test.numbers")
     things.add("two", 2)

@@ -20,6 +20,7 @@ from models.errors import InvalidInput
 from tasks.datasets import history_stream
 from tasks.scoring.recommend import recommender_of
 from tasks.scoring.score_file import score_users
+from tasks.tables import parquet
 from tasks.tracking import registry
 from tests.worlds.registered import ITEMS
 
@@ -126,7 +127,7 @@ def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypat
         own[item_id] = own.get(item_id, 0.0) + weight
     frame(rows).to_parquet(tmp_path / "users.parquet")
     monkeypatch.setattr(history_stream, "_ROWS_IN_A_BUCKET", 30)
-    monkeypatch.setattr(history_stream, "_BATCH_ROWS", 37)
+    monkeypatch.setattr(parquet, "_BATCH_ROWS", 37)
     monkeypatch.setattr("tasks.scoring.score_file._ROWS_IN_A_GROUP", 50)
 
     result, found = score(champion, tmp_path / "users.parquet")
@@ -157,8 +158,8 @@ def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypat
         ("users.csv", "user_id,item_id,weight\na,1,1\na,12,many\n", "row 3: weight 'many' is not a positive"),
         ("users.csv", "user_id,item_id,weight\na,1,-1\n", "row 2: weight '-1' is not a positive number"),
         ("users.csv", "user_id,item_id,weight\na,1,inf\n", "row 2: weight 'inf' is not a positive number"),
-        ("users.csv", "user_id,item_id\na,1\na,1,7\n", "cannot be read .*Expected 2 columns, got 3"),
-        ("users.csv", b"user_id,item_id\n\xff,1\n", "cannot be read .*UTF8"),
+        ("users.csv", "user_id,item_id\na,1\na,1,7\n", "row 3: the row has 3 values, expected 2 as in"),
+        ("users.csv", b"user_id,item_id\n\xff,1\n", "row 2: the file is not UTF-8: byte 0xff at offset 16"),
         ("users.parquet", "user_id,item_id\na,1\n", "the file cannot be read as Parquet"),
     ],
 )

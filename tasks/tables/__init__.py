@@ -1,0 +1,1 @@
+"""Users' files are read as tables of checked values, by one set of rules for every command."""

@@ -1,0 +1,133 @@
+"""Reads text files in batches with Arrow's parser."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from tasks.tables.dialect import Dialect, Opened, first_record, header, row_at
+from tasks.tables.encoding import require_text
+from tasks.tables.table import one_line, refuse
+
+_BLOCK_BYTES = 4 << 20
+# The least bytes of a usual row.
+_BYTES_IN_A_ROW = 12
+_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
+
+
+class DelimitedFile:
+    """A text file, whose header and encoding are checked.
+
+    Every value is text, exactly as it is written. Empty lines are ignored. A line ends with LF, CR LF or CR.
+
+    Attributes:
+        names: the columns; one without a name is left out.
+        header_row: always 1.
+    """
+
+    header_row = 1
+
+    def __init__(self, path: Path, open_: Opened, dialect: Dialect) -> None:
+        """Check the file.
+
+        Raises:
+            InvalidInput: it is not UTF-8 text, or has no header.
+        """
+        self._path, self._open, self._dialect = path, open_, dialect
+        require_text(path, open_, dialect)
+        try:
+            self._all_names, self._start = header(open_, dialect)
+        except csv.Error as error:
+            refuse(path, f"the header cannot be read ({one_line(error)})", row=1)
+        self.names = [name for name in self._all_names if name]
+        if not self.names:
+            refuse(path, "the header is missing", row=1)
+        self._require_delimiter()
+
+    def most_rows(self, size: int) -> int:
+        """Return how many rows a file of `size` bytes may have; usually it has fewer."""
+        return size // _BYTES_IN_A_ROW
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of these columns as text, in order.
+
+        Raises:
+            InvalidInput: a row has another number of values than the header, or cannot be parsed.
+        """
+        with self._open() as stream:
+            stream.seek(self._start)
+            if not stream.read(1):
+                return
+            stream.seek(self._start)
+            try:
+                for batch in self._parsed(stream, columns):
+                    self._require_marks_at_the_start(batch)
+                    yield batch
+            except pa.ArrowInvalid as error:
+                self._refuse_row(error)
+
+    def number(self, position: int) -> int:
+        """Return the number in the file, where the header is 1, of the row at this position."""
+        return row_at(self._open, self._dialect, position)
+
+    def _parsed(self, stream: BinaryIO, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        yield from pa_csv.open_csv(
+            stream,
+            read_options=pa_csv.ReadOptions(
+                use_threads=False, block_size=_BLOCK_BYTES, column_names=self._all_names
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=self._dialect.delimiter,
+                quote_char='"' if self._dialect.is_quoted else False,
+                newlines_in_values=self._dialect.is_quoted,
+                ignore_empty_lines=True,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
+            ),
+        )
+
+    def _require_delimiter(self) -> None:
+        """Raise `InvalidInput` if the header is one name that other delimiters would split."""
+        [first, *others] = self.names
+        for delimiter, what in _OTHER_DELIMITERS.items():
+            if not others and delimiter != self._dialect.delimiter and delimiter in first:
+                expected = _OTHER_DELIMITERS[self._dialect.delimiter]
+                step = f"Write it with {expected}, or give it the extension of its form."
+                rule = (
+                    f"the values are separated by {what}, expected {expected}: the only column is {first!r}"
+                )
+                refuse(self._path, rule, row=1, next_step=step)
+
+    def _require_marks_at_the_start(self, batch: pa.RecordBatch) -> None:
+        """Raise `InvalidInput` at a blank before a quotation mark: the mark would be part of the value."""
+        if not self._dialect.is_quoted:
+            return
+        for column in batch.columns:
+            if (
+                pc.any(pc.starts_with(column, " ")).as_py()
+                and pc.any(pc.match_substring_regex(column, '^ +"')).as_py()
+            ):
+                row, _ = first_record(self._open, self._dialect, _has_late_mark)
+                step = "Remove the blanks after the delimiters."
+                refuse(self._path, "a blank is before a quotation mark", row=row, next_step=step)
+
+    def _refuse_row(self, error: pa.ArrowInvalid) -> NoReturn:
+        expected = len(self._all_names)
+        row, values = first_record(self._open, self._dialect, lambda values: len(values) != expected)
+        if row is not None:
+            rule = f"the row has {len(values)} values, expected {expected} as in the header"
+            refuse(self._path, rule, row=row)
+        if "straddl" in str(error):
+            refuse(self._path, f"a row is longer than {_BLOCK_BYTES >> 20} MB")
+        refuse(self._path, f"the file cannot be parsed ({one_line(error)})")
+
+
+def _has_late_mark(values: list[str]) -> bool:
+    return any(value.startswith(" ") and value.lstrip(" ").startswith('"') for value in values)

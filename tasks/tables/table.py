@@ -1,0 +1,153 @@
+"""A table of a user's rows, and the error that names file, row and rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from models.errors import InvalidInput
+from tasks.tables import values
+
+
+def refuse(
+    path: Path | str, rule: str, *, row: int | None = None, next_step: str = "", **facts: Any
+) -> NoReturn:
+    """Raise `InvalidInput` with the file, the row (from 1) and the rule that it breaks."""
+    where = str(path) if row is None else f"{path}, row {row}"
+    raise InvalidInput(f"{where}: {rule}.", next_step=next_step, file=path, row=row, rule=rule, **facts)
+
+
+def require_columns(
+    path: Path | str, found: Sequence[str], needed: Sequence[str], header_row: int | None = None
+) -> None:
+    """Raise `InvalidInput` unless each needed column is among those found, and none is there twice."""
+    listed = ", ".join(found)
+    for name in found:
+        if found.count(name) > 1:
+            refuse(path, f"the column {name!r} occurs twice; the columns are: {listed}", row=header_row)
+    for name in needed:
+        if name not in found:
+            refuse(path, f"the column {name!r} is missing; the columns are: {listed}", row=header_row)
+
+
+def first(mask: pd.Series[bool] | npt.NDArray[np.bool_]) -> int:
+    """Return the position of the first true value."""
+    return int(np.argmax(np.asarray(mask, dtype=bool)))
+
+
+def one_line(error: Exception) -> str:
+    """Return the error's message on one line, cut after 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
+def from_one(position: int) -> int:
+    """Return the number of the row at a position where rows are counted from 1, without a header."""
+    return position + 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a file or query, or some of them.
+
+    Attributes:
+        path: the file, or a description of where the rows come from.
+        data: the rows in order; every column is text if it came from a text file.
+        sha256: of the file's bytes or of the query; empty for a part of a file.
+        number: returns the number in the file, from 1, of the row at a position of `data`.
+        header_row: the number of the row that names the columns; None unless there is such a row.
+    """
+
+    path: Path | str
+    data: pa.Table
+    sha256: str = ""
+    number: Callable[[int], int] = from_one
+    header_row: int | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.data.column_names)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as pandas has them, with their types.
+
+        Raises:
+            InvalidInput: pandas has no type for a column.
+        """
+        try:
+            frame: pd.DataFrame = self.data.to_pandas(ignore_metadata=True)
+        except (pa.ArrowException, ValueError) as error:
+            refuse(self.path, f"the columns cannot be read ({one_line(error)})")
+        return frame
+
+    def without_rows(self) -> Table:
+        """Return the table without its rows, which still numbers them."""
+        return replace(self, data=self.data.schema.empty_table())
+
+    def row(self, position: int) -> int:
+        """Return the number, in the file and from 1, of the row at this position."""
+        return self.number(int(position))
+
+    def refuse(self, position: int, rule: str, next_step: str = "") -> NoReturn:
+        """Raise `InvalidInput` for the row at this position."""
+        refuse(self.path, rule, row=self.row(position), next_step=next_step)
+
+    def require_columns(self, names: Sequence[str]) -> None:
+        """Raise `InvalidInput` unless the table has these columns."""
+        require_columns(self.path, self.columns, names, self.header_row)
+
+    def ids(self, name: str) -> pd.Series[str]:
+        """Return a column of ids as text, without the blanks around them.
+
+        Raises:
+            InvalidInput: a value is empty, holds a line break or NUL, or is neither text nor a whole number.
+        """
+        return self._text(name, values.ids_of(name, self.data[name], self.refuse))
+
+    def text(self, name: str) -> pd.Series[str]:
+        """Return a column of names as text, without the blanks around them; dates and booleans are allowed.
+
+        Raises:
+            InvalidInput: a value is empty, holds a line break or NUL, or has no text of its own.
+        """
+        return self._text(name, values.text_of(name, self.data[name], self.refuse))
+
+    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """Return (n,) a column of numbers, with NaN for values that are not numbers.
+
+        Raises:
+            InvalidInput: the column has a type that is neither a number nor text.
+        """
+        return values.numbers_of(name, self.data[name], self.refuse)
+
+    def seconds(self, name: str) -> npt.NDArray[np.int64]:
+        """Return (n,) a column of times as whole seconds since 1970 (UTC).
+
+        Raises:
+            InvalidInput: a value is neither a number of seconds nor a date.
+        """
+        seconds = values.seconds_of(name, self.data[name], self.refuse)
+        wrong = np.isnan(seconds)
+        if wrong.any():
+            at = first(wrong)
+            rule = f"{name} {self.shown(name, at)} is neither seconds since 1970 nor ISO 8601"
+            self.refuse(at, rule)
+        return seconds.astype(np.int64)
+
+    def shown(self, name: str, position: int) -> str:
+        """Return a value as errors show it."""
+        value = self.data[name][position].as_py()
+        return "(empty)" if value is None or not str(value).strip() else repr(str(value))
+
+    def _text(self, name: str, text: pa.ChunkedArray) -> pd.Series[str]:
+        whole: pd.Series[str] = values.trimmed(name, text, self.refuse).to_pandas()
+        return whole
