@@ -51,13 +51,13 @@ $(FEDREC_TEST_MOVIELENS)/interactions.csv: | $(INSTALLED)
 
 test: $(INSTALLED) $(FEDREC_TEST_MOVIELENS)/interactions.csv ## Run the whole suite, with full branch coverage of models/
 	@sh infra/install-test-servers.sh
-	@# In the order of the files, because the slow ones come first. One process runs a file and its servers.
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
+	@# In the order of the files, because the slow ones come first. One process runs a file and its servers. There are
+	@# more processes than a small machine has cores, because the slow tests wait for servers and heartbeats.
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
 
 e2e: $(INSTALLED) ## Test silos and faults with real processes under separate accounts (as root, half an hour)
 	@sh infra/install-test-servers.sh
-	@# Two processes, because most of these tests wait for servers, deadlines and heartbeats.
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -v --durations=25 tests/e2e tests/faults \
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -v --durations=25 tests/e2e tests/faults \
 		tests/flows/runners/test_remote_silos.py tests/flows/test_housekeeping.py tests/tasks/exchange/test_store_s3.py \
 		tests/tasks/exchange/test_store_s3_prefix.py tests/tasks/datasets/test_sql_source.py
 

@@ -73,32 +73,38 @@ def _list(silo: str | None, job_id: str | None, as_json: bool) -> None:
 
 
 def _show(result: Mapping[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from flows.terminal.table import Column, print_table
 
     if not result["told"]:
         click.echo(
             "No silo has signed a head of its egress ledger yet. Silos sign one with each answer in a job."
         )
         return
-    table = Table(box=box.SIMPLE)
-    for heading in ("silo", "job", "round", "answer to", "entries", "head", "kept (UTC)"):
-        table.add_column(
-            heading, justify="right" if heading in ("round", "entries") else "left", overflow="fold"
-        )
-    for row in result["told"]:
-        since = "" if row["counts"] else ", of an earlier ledger"
-        table.add_row(
-            row["silo"],
-            row["job_id"],
-            str(row["round"]),
-            row["kind"],
-            f"{row['count']:,}",
-            row["sha256"][:12] + since,
-            row["at"][:16].replace("T", " "),
-        )
-    Console().print(table)
+    print_table(
+        (
+            Column("silo"),
+            Column("job"),
+            Column("round", is_number=True),
+            Column("answer to"),
+            Column("entries", is_number=True),
+            Column("head"),
+            Column("ledger"),
+            Column("kept (UTC)"),
+        ),
+        [
+            (
+                row["silo"],
+                row["job_id"],
+                str(row["round"]),
+                row["kind"],
+                f"{row['count']:,}",
+                row["sha256"],
+                "current" if row["counts"] else "earlier",
+                row["at"][:16].replace("T", " "),
+            )
+            for row in result["told"]
+        ],
+    )
     for row in result["restarts"]:
         at = row["at"][:16].replace("T", " ")
         click.echo(f"New ledger of {row['silo']} on {at}, accepted by {row['actor']}: {row['reason']}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import LedgerTampered
@@ -80,6 +81,17 @@ class LedgerReader:
             self._entries = read_verified(self.home, client, model_name).entries
             self._seen = found
         return self._entries
+
+
+def read_copy(path: Path) -> LedgerFile:
+    """Return the entries of a copy of a ledger, after checking that each follows from the last.
+
+    Raises:
+        LedgerTampered: an entry is invalid.
+    """
+    found = ChainedFile(path, ledger=LEDGER).read()
+    verify(found.entries, {})
+    return found
 
 
 def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:

@@ -305,3 +305,31 @@ def run(silos: Silos, config: TrainingConfig, hear: Callable[[int], Meanwhile | 
         if each:
             each.ended()
     return result
+
+
+def hangs(
+    silos: Silos, name: str, meanwhile: Callable[[], None], afterwards: Callable[[Hung], None]
+) -> Callable[[int], Meanwhile | None]:
+    """Return a listener for `run` under which a silo's training of round 2 hangs.
+
+    Args:
+        silos: the silos, all with workers.
+        name: the silo that hangs.
+        meanwhile: what happens while the training hangs.
+        afterwards: what happens after round 2. It receives the file that the training waits for.
+    """
+    hung: list[Hung] = []
+
+    def during_round_2() -> None:
+        until(hung[0].is_read)
+        meanwhile()
+
+    def hear(round_: int) -> Meanwhile | None:
+        if round_ == 1:
+            hung.append(silos.hang(name))
+            return Meanwhile(during_round_2)
+        if round_ == 2:
+            afterwards(hung[0])
+        return None
+
+    return hear

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from flows.commands.promotion.promote import model_option
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import champions, entries_about, pending, standing
+from models.promotion.champions import Champion, champions, entries_about, pending, standing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,17 +24,32 @@ if TYPE_CHECKING:
 @click.option(
     "--verify", is_flag=True, help="Check the whole ledger and the aliases; exit code 6 on a fault."
 )
+@click.option(
+    "--ledger",
+    "copy",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Read this copy of a decision ledger instead, without the registry.",
+)
 @json_option
-def command(version: int | None, model_name: str | None, verify: bool, as_json: bool) -> None:
+def command(
+    version: int | None, model_name: str | None, verify: bool, copy: Path | None, as_json: bool
+) -> None:
     """Show the decisions about VERSION or about all versions. With --verify, check that the ledger is intact.
 
-    The history includes refused promotions.
+    The history includes refused promotions. A copy of the ledger is always checked. A copy alone does not
+    show that its end was cut off, so compare its head with that of `fedrec audit --verify`.
     """
     if verify and version is not None:
         raise InvalidInput("--verify checks the whole ledger; leave VERSION out.")
-    if verify:
+    if copy is not None:
+        _read_copy(copy, version, model_name, verify, as_json)
+    elif verify:
         _verify(as_json)
-        return
+    else:
+        _show_history(version, model_name, as_json)
+
+
+def _show_history(version: int | None, model_name: str | None, as_json: bool) -> None:
     from tasks.local import environment
     from tasks.promotion import ledger
     from tasks.promotion.promote import existence
@@ -42,7 +58,42 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
-    entries = entries_about(ledger.read_verified(home, client, name).entries, name)
+    entries = ledger.read_verified(home, client, name).entries
+    _emit_history(entries, name, existence(client, name), version, as_json)
+
+
+def _read_copy(copy: Path, version: int | None, model_name: str | None, verify: bool, as_json: bool) -> None:
+    """Show the decisions in a copy of a ledger, or only check it."""
+    from tasks.promotion import ledger
+
+    found = ledger.read_copy(copy)
+    if verify:
+        result = {
+            "intact": True,
+            "entries": len(found.entries),
+            "head": found.entries[-1].hash if found.entries else None,
+            "torn_bytes": len(found.torn),
+        }
+        emit(result, as_json=as_json, show=lambda: _show_verified(result))
+        return
+    names = sorted({entry.body["model_name"] for entry in found.entries})
+    if model_name is None and len(names) != 1:
+        raise InvalidInput(
+            f"{copy} has decisions about {len(names)} models: {', '.join(names) or 'none'}.",
+            next_step="Choose one with --model, or check the whole copy with --verify.",
+        )
+    # Without the registry, nothing shows which champions still exist.
+    _emit_history(found.entries, model_name or names[0], lambda _: True, version, as_json)
+
+
+def _emit_history(
+    entries: Sequence[Entry],
+    name: str,
+    exists: Callable[[Champion], bool],
+    version: int | None,
+    as_json: bool,
+) -> None:
+    entries = entries_about(entries, name)
     chosen = [decision for decision in _decisions(entries) if version in (None, decision["version"])]
     if version is not None and not chosen:
         raise NotFound(
@@ -51,7 +102,7 @@ def command(version: int | None, model_name: str | None, verify: bool, as_json: 
             model_name=name,
             version=version,
         )
-    applied = standing(champions(entries, name), existence(client, name))
+    applied = standing(champions(entries, name), exists)
     result = {
         "model_name": name,
         "champion": applied.champion,
@@ -107,25 +158,31 @@ def _show(result: Mapping[str, Any], detailed: bool) -> None:
 
 
 def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from flows.terminal.table import Column, print_table
 
-    table = Table(box=box.SIMPLE)
-    for heading in ("decided (UTC)", "kind", "version", "before", "outcome", "actor", "reason"):
-        table.add_column(heading, no_wrap=heading not in ("outcome", "actor", "reason"), overflow="fold")
-    for decision in decisions:
-        row = (
-            decision["decided_at"][:16].replace("T", " "),
-            decision["kind"],
-            str(decision["version"]),
-            str(decision["previous"] or "-"),
-            _outcome(decision),
-            decision["actor"],
-            decision["reason"],
-        )
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
-    Console().print(table)
+    print_table(
+        (
+            Column("decided (UTC)"),
+            Column("kind"),
+            Column("version", is_number=True),
+            Column("before", is_number=True),
+            Column("outcome", wraps=True),
+            Column("actor"),
+            Column("reason", wraps=True),
+        ),
+        [
+            (
+                decision["decided_at"][:16].replace("T", " "),
+                decision["kind"],
+                str(decision["version"]),
+                str(decision["previous"] or "-"),
+                _outcome(decision),
+                decision["actor"],
+                decision["reason"],
+            )
+            for decision in decisions
+        ],
+    )
 
 
 def _outcome(decision: Mapping[str, Any]) -> str:
@@ -233,9 +290,9 @@ def _show_verified(result: Mapping[str, Any]) -> None:
         click.echo("The ledger is empty: there is no decision yet.")
         return
     click.echo(f"The ledger is intact: {result['entries']} entries, head {result['head']}.")
-    for what in result["interrupted"]:
+    for what in result.get("interrupted", ()):
         click.echo(f"Interrupted: the {what}. The next fedrec promote or rollback completes it.")
-    for each in result["gone"]:
+    for each in result.get("gone", ()):
         versions = ", ".join(map(str, each["versions"]))
         was = f", of which {each['was']} was the champion" if each["was"] else ""
         click.echo(

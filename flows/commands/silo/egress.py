@@ -103,29 +103,33 @@ def _show(result: Mapping[str, Any], job_id: str | None) -> None:
 
 
 def _show_table(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from flows.terminal.table import Column, print_table
 
-    table = Table(box=box.SIMPLE)
-    for heading in ("job", "round", "what", "objects", "bytes", "treatment", "last (UTC)", "fields"):
-        right = heading in ("round", "objects", "bytes")
-        table.add_column(
-            heading, justify="right" if right else "left", no_wrap=heading != "fields", overflow="fold"
-        )
-    for row in rows:
-        cells = (
-            row["job_id"],
-            str(row["round"]),
-            row["what"],
-            str(row["objects"]),
-            f"{row['bytes']:,}",
-            ", ".join(row["treatments"]),
-            row["last_at"][:16].replace("T", " "),
-            ", ".join(row["fields"]),
-        )
-        table.add_row(*(cell.replace("[", r"\[") for cell in cells))
-    Console().print(table)
+    print_table(
+        (
+            Column("job"),
+            Column("round", is_number=True),
+            Column("what"),
+            Column("objects", is_number=True),
+            Column("bytes", is_number=True),
+            Column("treatment", wraps=True),
+            Column("last (UTC)"),
+            Column("fields", wraps=True),
+        ),
+        [
+            (
+                row["job_id"],
+                str(row["round"]),
+                row["what"],
+                str(row["objects"]),
+                f"{row['bytes']:,}",
+                ", ".join(row["treatments"]),
+                row["last_at"][:16].replace("T", " "),
+                ", ".join(row["fields"]),
+            )
+            for row in rows
+        ],
+    )
 
 
 def _count(number: int, one: str, many: str = "") -> str:
