@@ -18,6 +18,8 @@ from models.kernel.catalog import ItemCatalog
 
 REQUIRED_COLUMNS = ("user_id", "item_id")
 OPTIONAL_COLUMNS = ("rating", "timestamp")
+# Of a job's configuration.
+_SECTION = "contracts.interactions"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class InteractionLimits:
 def interaction_rules(limits: InteractionLimits, columns: Collection[str]) -> tuple[Rule, ...]:
     """Return the suite. It has rules for ratings and timestamps only if `columns` contains these."""
     rules = [
-        row_count("enough_rows", limits.min_rows),
+        row_count("enough_rows", limits.min_rows, setting=f"{_SECTION}.min_rows"),
         present("user_present", "user_id"),
         present("item_present", "item_id"),
         absent("item_known", "unknown_item", "every item_id in the job's catalogue"),
@@ -49,7 +51,14 @@ def interaction_rules(limits: InteractionLimits, columns: Collection[str]) -> tu
     if "rating" in columns:
         rules += [
             present("rating_present", "rating"),
-            between("rating_in_range", "rating", limits.min_rating, limits.max_rating, "a rating"),
+            between(
+                "rating_in_range",
+                "rating",
+                limits.min_rating,
+                limits.max_rating,
+                "a rating",
+                f"{_SECTION}.min_rating and max_rating",
+            ),
         ]
     if "timestamp" in columns:
         rules += [
@@ -60,6 +69,7 @@ def interaction_rules(limits: InteractionLimits, columns: Collection[str]) -> tu
                 limits.min_timestamp,
                 limits.max_timestamp,
                 "a timestamp in seconds",
+                f"{_SECTION}.min_timestamp and max_timestamp",
             ),
         ]
     return tuple(rules)

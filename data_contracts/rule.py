@@ -36,14 +36,14 @@ class Rule:
         return self.kind in ("ExpectMeanBetween", "ExpectMaxBetween")
 
 
-def row_count(name: str, minimum: int, maximum: int | None = None) -> Rule:
-    """Require at least `minimum` rows, and at most `maximum`."""
+def row_count(name: str, minimum: int, maximum: int | None = None, setting: str = "") -> Rule:
+    """Require at least `minimum` rows, and at most `maximum`; `setting` names what sets these limits."""
     if maximum == minimum:
         required = f"exactly {_rows(minimum)}"
     else:
         required = f"at least {_rows(minimum)}" + (f" and at most {maximum}" if maximum is not None else "")
     kwargs = {"min_value": minimum} | ({} if maximum is None else {"max_value": maximum})
-    return Rule(name, "ExpectRowCountBetween", required, kwargs)
+    return Rule(name, "ExpectRowCountBetween", required + _set_by(setting), kwargs)
 
 
 def present(name: str, column: str) -> Rule:
@@ -61,9 +61,15 @@ def one_of(name: str, column: str, values: Sequence[object], required: str) -> R
     return Rule(name, "ExpectValuesInSet", required, {"column": column, "value_set": list(values)})
 
 
-def between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
-    """Require that each present value of the column lies between the limits, both included."""
-    return Rule(name, "ExpectValuesBetween", _range(what, minimum, maximum), _ends(column, minimum, maximum))
+def between(
+    name: str, column: str, minimum: float | None, maximum: float | None, what: str, setting: str = ""
+) -> Rule:
+    """Require that each present value of the column lies between the limits, both included.
+
+    `setting` names what sets these limits.
+    """
+    required = _range(what, minimum, maximum) + _set_by(setting)
+    return Rule(name, "ExpectValuesBetween", required, _ends(column, minimum, maximum))
 
 
 def mean_between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
@@ -86,6 +92,10 @@ def unique(name: str, columns: Sequence[str]) -> Rule:
 
 def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _set_by(setting: str) -> str:
+    return f" (set by {setting})" if setting else ""
 
 
 def _range(what: str, minimum: float | None, maximum: float | None) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from flows.terminal.output import emit, json_option
 
 if TYPE_CHECKING:
+    from models.evaluation.data_report import DataReport
+    from tasks.datasets.catalog import ColumnOptions
     from tasks.datasets.client_assignment import Split
-    from tasks.datasets.fetch_movielens import Fetched
+    from tasks.datasets.movielens.fetch import Fetched
     from tasks.datasets.partition_reader import Partition
+    from tasks.datasets.repeats import Repeats
 
 _file = click.Path(path_type=Path)
 
@@ -40,7 +45,7 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     The source is GroupLens or, if it cannot be reached, the RecBole wheel, which contains the same data.
     Intact files that already exist are kept.
     """
-    from tasks.datasets.fetch_movielens import fetch_ml_100k
+    from tasks.datasets.movielens.fetch import fetch_ml_100k
     from tasks.local.home import current_home
 
     folder = out or current_home().data / "ml-100k-raw"
@@ -66,6 +71,26 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     "--random", "clients", type=click.IntRange(min=1), metavar="N", help="N clients of random users."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
+@click.option(
+    "--labels-split",
+    "splits",
+    multiple=True,
+    metavar="COLUMN=SEP",
+    help="Where to split the text of a column of the items; 'none' for one label a cell. Repeatable.",
+)
+@click.option(
+    "--leave-out",
+    "left_out",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of the items that is not stored. Repeatable.",
+)
+@click.option(
+    "--repeats",
+    type=click.Choice(["latest", "first", "sum"]),
+    help="Which of a user's repeated interactions with an item counts; sum adds ratings, or counts. "
+    "By default they are refused.",
+)
 @click.option("--out", type=_file, required=True, help="Folder to make.")
 @click.option("--force", is_flag=True, help="Replace an existing partition.")
 @json_option
@@ -77,6 +102,9 @@ def partition(
     by_user: bool,
     clients: int | None,
     seed: int,
+    splits: tuple[str, ...],
+    left_out: tuple[str, ...],
+    repeats: Repeats | None,
     out: Path,
     force: bool,
     as_json: bool,
@@ -85,11 +113,20 @@ def partition(
 
     Files are CSV, TSV or Parquet, according to their extension. COLUMN is a column of the users file or else
     of the interactions.
+
+    Each further column of the items is judged once: numbers stay numbers, lists are labels, and text is split
+    into labels at "|" or at commas. What was found is printed and stored.
     """
+    from tasks.datasets.data_notes import warnings_about
     from tasks.datasets.partition import make_partition
 
     split = _split(column, by_user, clients, seed)
-    made = make_partition(interactions, out, split, items=items, users=users, replace=force)
+    columns = _columns(splits, left_out, items)
+    made = make_partition(
+        interactions, out, split, items=items, users=users, columns=columns, repeats=repeats, replace=force
+    )
+    report = cast("DataReport", made.report)
+    warnings = warnings_about(report, datetime.now(UTC))
     result = {
         "folder": str(made.root),
         "by": made.by,
@@ -99,10 +136,13 @@ def partition(
         "users": sum(each.users for each in made.clients),
         "items": len(made.catalog),
         "interactions": sum(each.interactions for each in made.clients),
+        "columns": [asdict(each) for each in made.columns],
+        "report": asdict(report),
+        "warnings": warnings,
         "catalog_digest": made.catalog.digest,
         "digest": made.digest,
     }
-    emit(result, as_json=as_json, show=lambda: _show_partition(made))
+    emit(result, as_json=as_json, show=lambda: _show_partition(made, report, warnings))
 
 
 def _split(column: str | None, by_user: bool, clients: int | None, seed: int) -> Split:
@@ -114,6 +154,21 @@ def _split(column: str | None, by_user: bool, clients: int | None, seed: int) ->
     if column is not None:
         return ByColumn(column)
     return ByUser() if clients is None else ByChance(clients, seed)
+
+
+def _columns(splits: tuple[str, ...], left_out: tuple[str, ...], items: Path | None) -> ColumnOptions:
+    from tasks.datasets.catalog import ColumnOptions
+
+    if (splits or left_out) and items is None:
+        raise click.UsageError("--labels-split and --leave-out are about columns of the items; give --items.")
+    found: dict[str, str] = {}
+    for each in splits:
+        column, _, separator = each.partition("=")
+        if not column or not separator:
+            raise click.UsageError(f"--labels-split takes COLUMN=SEP, such as genres=';', got {each!r}.")
+        if found.setdefault(column, separator) != separator:
+            raise click.UsageError(f"--labels-split names the column {column!r} twice.")
+    return ColumnOptions(found, frozenset(left_out))
 
 
 def _show_fetched(fetched: Fetched) -> None:
@@ -129,7 +184,9 @@ def _show_fetched(fetched: Fetched) -> None:
     click.echo(f"    --by occupation --out {quote(str(folder.parent / 'ml-100k'))}")
 
 
-def _show_partition(made: Partition) -> None:
+def _show_partition(made: Partition, report: DataReport, warnings: list[str]) -> None:
+    from tasks.datasets.data_notes import report_lines
+
     interactions = sum(each.interactions for each in made.clients)
     users = sum(each.users for each in made.clients)
     sizes = sorted(made.clients, key=lambda each: each.interactions)
@@ -139,5 +196,14 @@ def _show_partition(made: Partition) -> None:
     )
     small, large = sizes[0], sizes[-1]
     click.echo(f"smallest {small.id} ({small.interactions:,}), largest {large.id} ({large.interactions:,})")
+    for line in report_lines(report):
+        click.echo(line)
+    if made.columns:
+        click.echo("Columns of the items:")
+        width = max(len(each.name) for each in made.columns)
+        for each in made.columns:
+            click.echo(f"  {each.name:{width}}  {each.described(len(made.catalog))}")
+    for warning in warnings:
+        click.echo(f"Note: {warning}")
     click.echo(f"digest {made.digest}")
     click.echo(f"Next: fedrec train --config configs/ml-100k.yaml --set data.dir={quote(str(made.root))}")

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Override a key, such as train.dims=64 or data.dir=DIR; repeatable.",
 )
+@click.option("--again", is_flag=True, help="Train as a new job even if this configuration is finished.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: bool, as_json: bool) -> None:
     """Train a federated recommender over all silos of a partition.
 
     Every round is committed to disk, tracked in MLflow and registered as a model version. After an
-    interruption the same command continues from the last committed round. Exit code 3 means that a round
+    interruption the same command continues from the last committed round. A configuration that is finished on
+    the same data is not trained again, because it would give the same model. Exit code 3 means that a round
     missed its quorum, 5 that a merged model broke its contract. In both cases the newest committed model is
     kept.
     """
@@ -48,6 +50,11 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
     from rich.console import Console
 
     progress = Console(stderr=True)
+    from flows.jobs.job import finished_before
+
+    if not again and (found := finished_before(config)):
+        _end_finished(found, as_json, progress)
+        return
     with _Shown(progress) as shown:
         shown.print("Starting Prefect's server and the job.")
         from flows.terminal.progress import listening
@@ -61,13 +68,29 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], as_json:
     ctx.exit(exit_code)
 
 
+def _end_finished(result: JobResult, as_json: bool, progress: Any) -> None:
+    """Print the result of an earlier job, and send what its tracking still waits for."""
+    from tasks.local.home import current_home
+    from tasks.tracking.outbox_sender import send_what_waits
+
+    send_what_waits(current_home())
+    emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
+    progress.print(
+        f"Job {result.job_id} has finished this configuration on these data, so nothing was trained. Change "
+        "the configuration or the data, or train a new job with --again.",
+        markup=False,
+        highlight=False,
+    )
+
+
 def _show(result: JobResult) -> None:
     from rich.console import Console
 
     from flows.jobs.conclusion import open_next
     from flows.terminal.summary import show_result
 
-    show_result(result, Console(), open_next=open_next(Path(result.report)))
+    steps = open_next(Path(result.report), has_version=bool(result.rounds))
+    show_result(result, Console(), open_next=steps)
 
 
 class _Shown:

@@ -33,6 +33,11 @@ from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
 from tasks.reports.report import write_report
 
+_ABOUT_VERSIONS = (
+    "Put the newest version through the gates: `fedrec promote`",
+    'Ask the champion: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
+)
+
 
 def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
     """Write a job's result to its folder and to MLflow, and return it.
@@ -65,7 +70,12 @@ def _concluded(
         result = _result(job, stopped_by, compared, pooled, outcomes)
         explanation = _explained(job)
         write_explanation(explanation, folder / "explanation.json")
-        write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(folder))
+        write_report(
+            result,
+            folder / "report.html",
+            explanation=explanation,
+            open_next=open_next(folder, has_version=bool(result.rounds)),
+        )
     _send(job, replace(result, timings=timings_of(job.clock, job.lightfm_s)), explanation)
     result = replace(job.sender.completed(result), timings=timings_of(job.clock, job.lightfm_s))
     # Last, because a job with a result is finished. After an earlier crash, the same command concludes it.
@@ -73,13 +83,17 @@ def _concluded(
     return result
 
 
-def open_next(report: Path) -> list[str]:
-    """Return the next steps after a job, one line each, given the folder of its report."""
+def open_next(report: Path, *, has_version: bool) -> list[str]:
+    """Return the next steps after a job, one line each.
+
+    Args:
+        report: the folder of its report.
+        has_version: whether the job committed a round, which became a version.
+    """
     return [
         f"The job's report: {report / 'report.html'}",
         "See every round, its contracts and its versions in MLflow's and Prefect's UIs: `make ui`",
-        "Put the newest version through the gates: `fedrec promote`",
-        'Ask the champion: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
+        *(_ABOUT_VERSIONS if has_version else ()),
     ]
 
 

@@ -23,18 +23,18 @@ from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
-from tasks.datasets.item_features import item_features
 from tasks.datasets.membership import open_membership
-from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.datasets.partition_reader import Partition, item_features, open_partition
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
-from tasks.jobs.journal import Journal, fingerprint, held
+from tasks.jobs.journal import Journal, fingerprint, finished, held
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
 from tasks.messages.answers import Checked
 from tasks.messages.job_opening import JobOpening
+from tasks.messages.job_result import JobResult
 from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.round_record import RoundRecord
@@ -170,6 +170,16 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     return open_partition(str(config.data.dir))
 
 
+def finished_before(config: TrainingConfig) -> JobResult | None:
+    """Return the result of an earlier job with this configuration, data and initial model, if it is finished.
+
+    Raises:
+        NotFound, CorruptArtifact, InvalidInput: as `open_data`.
+    """
+    home = apply()
+    return finished(home.jobs, config.name, _beginning(home, config)[2])
+
+
 @contextlib.contextmanager
 def opened(config: TrainingConfig) -> Iterator[Job]:
     """Hold the unfinished job of this configuration and data, or a new job, for this process alone.
@@ -182,8 +192,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
     with clock.measure("startup"):
         for slow_to_import in _SLOW_TO_IMPORT:
             importlib.import_module(slow_to_import)
-        partition = open_data(home, config)
-        initial = _initial_model(home, config, partition)
+        partition, initial, key = _beginning(home, config)
         opening = JobOpening(
             config=config.model_dump(mode="json"),
             data_digest=partition.digest,
@@ -191,7 +200,6 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             opened_at=_now(),
             starting_points=initial.starting_points,
         )
-        key = fingerprint(config.deciding(), partition.digest, initial.sha256)
     with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
@@ -205,6 +213,13 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise
+
+
+def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialModel, str]:
+    """Return the data, the initial model, and the key of the jobs that train it with this configuration."""
+    partition = open_data(home, config)
+    initial = _initial_model(home, config, partition)
+    return partition, initial, fingerprint(config.deciding(), partition.digest, initial.sha256)
 
 
 def _job(

@@ -121,7 +121,9 @@ def _show_checks(result: JobResult, console: Console) -> None:
         console.print(f"[bold]Contracts[/bold] that held: [{colour}]{', '.join(parts)}[/].", highlight=False)
     rejected = rejections(result)
     if not rejected:
-        console.print("[bold]Rejections[/bold]: none.", highlight=False)
+        # The round that stopped a job is not among its rounds; its rejections are in the reason.
+        if result.status == "finished":
+            console.print("[bold]Rejections[/bold]: none.", highlight=False)
         return
     round_, last = rejected[-1]
     console.print(

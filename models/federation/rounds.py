@@ -11,6 +11,13 @@ from typing import Literal
 from models.errors import InvalidInput, QuorumNotReached
 from models.kernel.seeds import generator_for
 
+# A message with hundreds of clients and reasons says less than one with a few.
+_NAMED = 5
+_REPAIR = "Repair those clients and run the same command again. It continues from the last round."
+_CORRECT_DATA = (
+    "Correct their data, or set the limits in contracts.interactions to what they hold, and run the command "
+    "again."
+)
 Stage = Literal["interactions", "training", "deadline", "update"]
 
 
@@ -78,17 +85,20 @@ def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[
     """Raise `QuorumNotReached` unless enough clients sent a usable update.
 
     Raises:
-        QuorumNotReached: fewer clients than the quorum did. It names the others, and why.
+        QuorumNotReached: fewer clients than the quorum did. It names the first of the others, and why.
     """
     delivered = sorted(accepted)
     if len(delivered) >= plan.quorum:
         return
     reasons = tuple(rejected)
-    missing = "; ".join(f"{r.client_id} ({r.stage}: {r.reason})" for r in reasons)
+    named = [f"{r.client_id} ({r.stage}: {r.reason.rstrip('.')})" for r in reasons[:_NAMED]]
+    missing = "; ".join(named) + (f"; and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else "")
+    unfit = bool(reasons) and all(r.stage == "interactions" for r in reasons)
+    next_step = _CORRECT_DATA if unfit else _REPAIR
     raise QuorumNotReached(
         f"Round {plan.round} got {len(delivered)} usable updates from {len(plan.cohort)} selected clients, "
         f"but its quorum is {plan.quorum}. Missing: {missing or 'none'}.",
-        next_step="Repair those clients and run the same command again. It continues from the last round.",
+        next_step=next_step,
         round=plan.round,
         accepted=delivered,
         rejected=reasons,

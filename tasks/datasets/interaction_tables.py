@@ -30,23 +30,17 @@ class Interactions:
     timestamps: npt.NDArray[np.int64] | None
 
 
-def check_interactions(table: Table) -> Interactions:
+def check_interactions(table: Table, *, may_repeat: bool = False) -> Interactions:
     """Return the interactions of a table with user_id and item_id, and optionally rating and timestamp.
 
     Raises:
-        InvalidInput: a column is missing, a value is empty or cannot be parsed, or a pair occurs twice.
+        InvalidInput: a column is missing, a value is empty or cannot be parsed, or, unless it may repeat, a
+            pair occurs twice.
     """
     table.require_columns(["user_id", "item_id"])
     user_codes, users = pd.factorize(table.ids("user_id"))
     item_codes, items = pd.factorize(table.ids("item_id"))
-    pairs = pd.Series(user_codes.astype(np.int64) * len(items) + item_codes)
-    repeated = pairs.duplicated()
-    if repeated.any():
-        at = first(repeated)
-        before = table.row(first(pairs == pairs.iloc[at]))
-        pair = f"user {users[user_codes[at]]!r} and item {items[item_codes[at]]!r}"
-        table.refuse(at, f"{pair} already occur together in row {before}; each pair may occur once")
-    return Interactions(
+    interactions = Interactions(
         users=users,
         items=items,
         user_codes=user_codes,
@@ -54,37 +48,27 @@ def check_interactions(table: Table) -> Interactions:
         ratings=_ratings(table) if "rating" in table.columns else None,
         timestamps=table.seconds("timestamp") if "timestamp" in table.columns else None,
     )
+    if not may_repeat:
+        require_no_repeats(table, interactions)
+    return interactions
 
 
-def check_items(table: Table, interactions: Interactions, source: Table) -> pd.DataFrame:
-    """Return the catalogue (see `check_catalog`) after checking that it lists each item of the interactions.
-
-    Raises:
-        InvalidInput: item_id is missing, empty or repeated, or an item of the interactions is not listed.
-    """
-    catalog = check_catalog(table)
-    unknown = pd.Index(catalog["item_id"]).get_indexer(interactions.items) < 0
-    if unknown.any():
-        code = first(unknown)
-        at = first(interactions.item_codes == code)
-        source.refuse(at, f"item {interactions.items[code]!r} is not in the items file {table.path}")
-    return catalog
-
-
-def check_catalog(table: Table) -> pd.DataFrame:
-    """Return the catalogue: item_id and title (text), then the table's further columns, in the table's order.
-
-    The item's id replaces a title that is missing or empty.
+def require_no_repeats(table: Table, interactions: Interactions, next_step: str = "") -> None:
+    """Raise `InvalidInput` if a pair of user and item occurs twice in the interactions of this table.
 
     Raises:
-        InvalidInput: item_id is missing, empty or repeated.
+        InvalidInput: a pair does; the message has its rows and how many rows repeat a pair.
     """
-    titles = ids = _unique(table, "item_id")
-    if "title" in table.columns:
-        given = table.frame["title"]
-        titles = given.astype("str").where(given.notna() & (given.astype("str").str.strip() != ""), ids)
-    further = table.frame.drop(columns=["item_id", "title"], errors="ignore")
-    return pd.concat([ids.rename("item_id"), titles.rename("title"), further], axis=1)
+    users, items = interactions.user_codes, interactions.item_codes
+    pairs = pd.Series(users * len(interactions.items) + items)
+    repeated = pairs.duplicated()
+    if repeated.any():
+        at = first(repeated)
+        before = table.row(first(pairs == pairs.iloc[at]))
+        pair = f"user {interactions.users[users[at]]!r} and item {interactions.items[items[at]]!r}"
+        count = f"{int(repeated.sum()):,} of {len(pairs):,} rows repeat an earlier pair"
+        rule = f"{pair} already occur together in row {before}; each pair may occur once ({count})"
+        table.refuse(at, rule, next_step=next_step)
 
 
 def values_of_users(table: Table, column: str, interactions: Interactions, source: Table) -> pd.Series[str]:
@@ -94,7 +78,7 @@ def values_of_users(table: Table, column: str, interactions: Interactions, sourc
         InvalidInput: user_id is missing, empty or repeated, a user of the interactions is not listed, a value
             is empty, or a value belongs to no user with interactions.
     """
-    ids = _unique(table, "user_id")
+    ids = unique_ids(table, "user_id")
     unknown = pd.Index(ids).get_indexer(interactions.users) < 0
     if unknown.any():
         code = first(unknown)
@@ -131,7 +115,12 @@ def values_in_rows(table: Table, column: str, interactions: Interactions) -> pd.
     return pd.Series(values[codes[starts]], index=interactions.users)
 
 
-def _unique(table: Table, name: str) -> pd.Series[str]:
+def unique_ids(table: Table, name: str) -> pd.Series[str]:
+    """Return a column of ids (text).
+
+    Raises:
+        InvalidInput: the column is missing, or an id is empty or repeated.
+    """
     table.require_columns([name])
     ids = table.ids(name)
     repeated = ids.duplicated()

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from models.errors import InvalidInput
-from tasks.datasets.interaction_tables import Interactions, check_catalog
+from tasks.datasets.catalog import check_catalog
+from tasks.datasets.interaction_tables import Interactions
+from tasks.datasets.item_table import FORMAT
 from tasks.datasets.partition import write_partition
 from tasks.datasets.partition_reader import CLIENT_ID, ClientData, Partition, open_partition
 from tasks.local.checksums import digest_of
@@ -45,7 +47,8 @@ def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partitio
 
 def _catalog(home: Home, items: Path) -> Partition:
     table = read_table(items)
-    folder = home.root / "catalogs" / table.sha256[:32]
+    # A catalogue that an older fedrec stored was not judged.
+    folder = home.root / "catalogs" / f"{table.sha256[:32]}-{FORMAT}"
     if not is_vacant(folder):
         return open_partition(folder)
     none = np.empty(0, dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.errors import InvalidInput
+from models.evaluation.data_report import DataReport, report_on
 from models.kernel.catalog import ItemCatalog
+from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions, check_catalog, require_listed
 from tasks.datasets.client_assignment import Split, assign_clients
-from tasks.datasets.interaction_tables import Interactions, check_interactions, check_items
+from tasks.datasets.interaction_tables import Interactions, check_interactions, require_no_repeats
+from tasks.datasets.item_table import item_table
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
+from tasks.datasets.repeats import Repeats, merged_repeats
 from tasks.local.checksums import digest_of
 from tasks.local.folders import build_folder, is_vacant
 from tasks.tables.read import read_table
 from tasks.tables.table import Table
+
+_MERGE_REPEATS = (
+    "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to add up their ratings."
+)
 
 
 def make_partition(
@@ -31,6 +40,8 @@ def make_partition(
     *,
     items: Path | None = None,
     users: Path | None = None,
+    columns: ColumnOptions = JUDGE_ALL,
+    repeats: Repeats | None = None,
     replace: bool = False,
 ) -> Partition:
     """Write the partition of these files to `out`. Equal files give equal bytes; an error changes nothing.
@@ -43,6 +54,8 @@ def make_partition(
             catalogue is the sorted set of item ids.
         users: a file of the same kinds with user_id and further columns, which are not stored in the
             partition.
+        columns: decisions about the columns of the items file; the others are judged.
+        repeats: what becomes of repeated pairs of user and item; None refuses them.
         replace: whether to replace a partition at `out`.
 
     Raises:
@@ -50,34 +63,48 @@ def make_partition(
     """
     _require_free(out, replace)
     source = read_table(interactions)
-    checked = check_interactions(source)
+    checked = check_interactions(source, may_repeat=True)
+    if repeats is None:
+        require_no_repeats(source, checked, _MERGE_REPEATS)
     users_table = read_table(users) if users else None
     items_table = read_table(items) if items else None
-    catalog = _catalog(checked, items_table, source)
+    catalog = _catalog(checked, items_table, source, columns)
     clients = assign_clients(split, checked, source, users_table)
     tables = {"interactions": source, "items": items_table, "users": users_table}
     sources = {name: table.sha256 for name, table in tables.items() if table}
-    return write_partition(out, catalog, checked, clients, by=str(split), sources=sources)
+    # Last, because errors name rows of the source.
+    rows = merged_repeats(checked, repeats) if repeats else checked
+    return write_partition(
+        out,
+        catalog,
+        rows,
+        clients,
+        by=str(split),
+        sources=sources,
+        report=_report(rows, clients, len(catalog.items), len(checked.user_codes) - len(rows.user_codes)),
+    )
 
 
 def write_partition(
     out: Path,
-    catalog: pd.DataFrame,
+    catalog: Catalog,
     checked: Interactions,
     clients: pd.Series[str],
     *,
     by: str,
     sources: dict[str, str],
+    report: DataReport | None = None,
 ) -> Partition:
     """Write the partition of checked rows to `out`, whole or not at all; replaces what is there.
 
     Args:
         out: the folder to make.
-        catalog: item_id, title and further columns, as `check_catalog` returns them.
+        catalog: as `check_catalog` returns it.
         checked: the interactions.
         clients: the client id of each of `checked.users`, in their order.
         by: how the clients were made.
         sources: SHA-256 of each source of the rows, by name.
+        report: on the rows; None for those of a silo, whose coordinator must not see it.
     """
     with build_folder(out) as folder:
         manifest = {
@@ -86,6 +113,7 @@ def write_partition(
             "sources": sources,
             "catalog": _write_catalog(folder, catalog),
             "clients": _write_clients(folder, checked, clients),
+            "report": asdict(report) if report else None,
         }
         manifest["digest"] = digest_of({"catalog": manifest["catalog"], "clients": manifest["clients"]})
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -109,18 +137,46 @@ def _require_free(out: Path, replace: bool) -> None:
         )
 
 
-def _catalog(checked: Interactions, table: Table | None, source: Table) -> pd.DataFrame:
+def _catalog(checked: Interactions, table: Table | None, source: Table, columns: ColumnOptions) -> Catalog:
     if table:
-        return check_items(table, checked, source)
+        catalog = check_catalog(table, columns)
+        require_listed(catalog, table, checked, source)
+        return catalog
     ids = pd.Series(checked.items.sort_values())
-    return pd.DataFrame({"item_id": ids, "title": ids})
+    return Catalog(pd.DataFrame({"item_id": ids, "title": ids}))
 
 
-def _write_catalog(folder: Path, catalog: pd.DataFrame) -> dict[str, Any]:
-    digest = ItemCatalog.of(catalog["item_id"]).digest
-    table = pa.Table.from_pandas(catalog, preserve_index=False)
-    sha256 = _write_parquet(folder / ITEMS, _plain_text(table))
-    return {"path": ITEMS, "sha256": sha256, "digest": digest, "items": len(catalog)}
+def _report(rows: Interactions, clients: pd.Series[str], n_items: int, repeats: int) -> DataReport:
+    return report_on(
+        rows.user_codes,
+        _places(rows.items)[rows.item_codes],
+        pd.factorize(clients)[0],
+        n_items,
+        timestamps=rows.timestamps,
+        ratings=rows.ratings,
+        repeats=repeats,
+    )
+
+
+def _places(ids: pd.Index[str]) -> npt.NDArray[np.int64]:
+    """Return the place of each id among the sorted ids; ids of digits alone are sorted as numbers."""
+    numbers = ids.str.fullmatch(r"\d{1,15}")
+    order = np.argsort(ids.astype("int64") if numbers.all() else ids)
+    places = np.empty(len(ids), dtype=np.int64)
+    places[order] = np.arange(len(ids))
+    return places
+
+
+def _write_catalog(folder: Path, catalog: Catalog) -> dict[str, Any]:
+    digest = ItemCatalog.of(catalog.items["item_id"]).digest
+    sha256 = _write_parquet(folder / ITEMS, item_table(catalog.items))
+    return {
+        "path": ITEMS,
+        "sha256": sha256,
+        "digest": digest,
+        "items": len(catalog.items),
+        "columns": [asdict(each) for each in catalog.columns],
+    }
 
 
 def _write_clients(folder: Path, checked: Interactions, clients: pd.Series[str]) -> list[dict[str, Any]]:
@@ -151,15 +207,6 @@ def _table(checked: Interactions, order: npt.NDArray[np.int64]) -> pa.Table:
     if checked.timestamps is not None:
         columns["timestamp"] = pa.array(checked.timestamps[order])
     return pa.table(columns)
-
-
-def _plain_text(table: pa.Table) -> pa.Table:
-    """Return the table with plain strings and without pandas' metadata, whose versions change the bytes."""
-    fields = [
-        pa.field(each.name, pa.string() if pa.types.is_large_string(each.type) else each.type)
-        for each in table.schema
-    ]
-    return table.replace_schema_metadata(None).cast(pa.schema(fields))
 
 
 def _write_parquet(path: Path, table: pa.Table) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,16 @@ import pandas as pd
 from pyarrow import ArrowException
 
 from models.errors import CorruptArtifact, InvalidInput, NotFound
+from models.evaluation.data_report import DataReport
 from models.kernel.catalog import ItemCatalog
+from models.recommenders.base.family import Features
+from models.recommenders.items.features import ItemFeatures
+from tasks.datasets.item_table import ColumnFacts, read_item_table
 from tasks.local.checksums import digest_of
 
-FORMAT = 1
+FORMAT = 2
+# Partitions of format 1 have a catalogue whose columns were not judged, see `read_item_table`.
+_READABLE = (1, FORMAT)
 MANIFEST = "partition.json"
 ITEMS = "items.parquet"
 CLIENT_ID = re.compile(r"[a-z0-9_][a-z0-9._-]{0,199}")
@@ -57,6 +64,8 @@ class Partition:
         items_path, items_sha256: the catalogue's file with titles and further columns.
         clients: sorted by id.
         sources: SHA-256 of each file that the partition was made from.
+        columns: what was found in the columns of the items file; empty for older partitions.
+        report: on the interactions; None for older partitions and for those of silos.
         digest: SHA-256 over catalogue and clients; equal data have equal digests.
     """
 
@@ -68,6 +77,8 @@ class Partition:
     clients: tuple[ClientData, ...]
     sources: dict[str, str]
     digest: str
+    columns: tuple[ColumnFacts, ...] = ()
+    report: DataReport | None = None
 
     def client(self, client_id: str) -> ClientData:
         """Return the client of this id.
@@ -120,24 +131,31 @@ def read_interactions(client: ClientData) -> pd.DataFrame:
 
 
 def read_items(partition: Partition) -> pd.DataFrame:
-    """Return the verified items in catalogue order: item_id and title (str), then any further columns.
+    """Return the verified items in catalogue order: item_id and title (str), then numbers and labels.
 
     Raises:
         CorruptArtifact: the file is missing or its bytes changed.
     """
-    return _verified(partition.items_path, partition.items_sha256, "The item catalogue")
+    return _items(partition.items_path, partition.items_sha256)
+
+
+def item_features(partition: Partition) -> Features:
+    """Return a function that works out the features of the partition's items, for families that want them."""
+    return lambda: ItemFeatures.of(read_items(partition)).matrix()
 
 
 def _parsed(root: Path, manifest: Path) -> Partition:
     try:
         facts: dict[str, Any] = json.loads(manifest.read_bytes())
-        if facts["format"] != FORMAT:
-            raise CorruptArtifact(f"{manifest} has format {facts['format']!r}, expected {FORMAT}.")
+        if facts["format"] not in _READABLE:
+            raise CorruptArtifact(
+                f"{manifest} has format {facts['format']!r}, expected one of {_READABLE}.", next_step=_REPEAT
+            )
         if facts["digest"] != digest_of({"catalog": facts["catalog"], "clients": facts["clients"]}):
             raise CorruptArtifact(f"{manifest} was changed: its digest does not match.", next_step=_REPEAT)
         entry = facts["catalog"]
         items_path = root / ITEMS
-        items = _verified(items_path, entry["sha256"], "The item catalogue")
+        items = _items(items_path, entry["sha256"])
         catalog = ItemCatalog.of(items["item_id"])
         if catalog.digest != entry["digest"] or len(catalog) != entry["items"]:
             raise CorruptArtifact(f"{items_path} lists other items than {manifest} says.", next_step=_REPEAT)
@@ -150,10 +168,21 @@ def _parsed(root: Path, manifest: Path) -> Partition:
             clients=tuple(_client(root, each) for each in facts["clients"]),
             sources=dict(facts["sources"]),
             digest=facts["digest"],
+            columns=tuple(ColumnFacts.of_json(each) for each in entry.get("columns", ())),
+            report=_report(facts.get("report")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
         problem = f"{type(error).__name__}: {error}"
         raise CorruptArtifact(f"{manifest} is damaged ({problem}).", next_step=_REPEAT) from error
+
+
+def _report(values: dict[str, Any] | None) -> DataReport | None:
+    if values is None:
+        return None
+    facts: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
+    }
+    return DataReport(**facts)
 
 
 def _client(root: Path, entry: dict[str, Any]) -> ClientData:
@@ -170,7 +199,21 @@ def _client(root: Path, entry: dict[str, Any]) -> ClientData:
     )
 
 
-def _verified(path: Path, sha256: str, what: str, client_id: str | None = None) -> pd.DataFrame:
+def _items(path: Path, sha256: str) -> pd.DataFrame:
+    return _verified(path, sha256, "The item catalogue", read=read_item_table)
+
+
+def _interactions(data: bytes) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+
+
+def _verified(
+    path: Path,
+    sha256: str,
+    what: str,
+    client_id: str | None = None,
+    read: Callable[[bytes], pd.DataFrame] = _interactions,
+) -> pd.DataFrame:
     facts = {"path": path, "client_id": client_id}
     try:
         # Read once, so that the bytes parsed are the bytes verified.
@@ -187,8 +230,8 @@ def _verified(path: Path, sha256: str, what: str, client_id: str | None = None) 
             **facts,
         )
     try:
-        return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
-    except (ArrowException, ValueError) as error:
+        return read(data)
+    except (ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptArtifact(
             f"{what} at {path} is not a Parquet file: {error}.", next_step=_REPEAT, **facts
         ) from error

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from models.errors import CatalogMismatch, CorruptArtifact, InvalidInput, NotFound
 from models.kernel.catalog import ItemCatalog
-from tasks.datasets.interaction_tables import check_catalog
+from tasks.datasets.catalog import check_catalog
 from tasks.datasets.partition import write_partition
 from tasks.datasets.partition_reader import CLIENT_ID, Partition, open_partition
 from tasks.datasets.source import Source, read_source
@@ -53,7 +53,7 @@ def take_snapshot(source: Source, catalog_items: Path, client_id: str, folder: P
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(folder.parent / _LOCK):
         if not is_vacant(folder):
-            return _existing(folder, ItemCatalog.of(catalog["item_id"]), client_id)
+            return _existing(folder, ItemCatalog.of(catalog.items["item_id"]), client_id)
         rows = read_source(source)
         users = rows.interactions.users
         clients = pd.Series(client_id, index=users, dtype="str")

@@ -184,11 +184,25 @@ def held(
         JobBusy: another process is working on the job.
     """
     jobs.mkdir(parents=True, exist_ok=True)
-    journal, taken = _taken(jobs, f"{name}-{key[:8]}", opening, lease_s)
+    journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s)
     try:
         yield replace(journal, lease=taken)
     finally:
         taken.release()
+
+
+def finished(jobs: Path, name: str, key: str) -> JobResult | None:
+    """Return the result of the newest job of this configuration and data if it is finished.
+
+    Args:
+        jobs, name, key: as for `held`.
+    """
+    journals = _journals(jobs, _prefix(name, key))
+    return journals[-1].result() if journals and _is_over(journals[-1]) else None
+
+
+def _prefix(name: str, key: str) -> str:
+    return f"{name}-{key[:8]}"
 
 
 def _taken(jobs: Path, prefix: str, opening: JobOpening, lease_s: float) -> tuple[Journal, lease.Lease]:

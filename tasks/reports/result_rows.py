@@ -235,7 +235,7 @@ def rejections(result: JobResult) -> list[tuple[int, Rejection]]:
 def verdict(result: JobResult) -> str:
     """Return one sentence with the job's outcome: the federated result, compared with the baselines."""
     if result.status != "finished":
-        return f"The job stopped: {result.stop_reason or 'no reason was recorded'}."
+        return f"The job stopped: {(result.stop_reason or 'no reason was recorded').rstrip('.')}."
     by = judgement(result)
     row = next(one for one in comparisons(result) if one.metric == by.quality)
     if row.federated is None:

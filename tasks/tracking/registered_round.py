@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import pandas as pd
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
+from tasks.datasets.item_table import read_item_table
 from tasks.exchange.codec import decode_model
 from tasks.messages.round_record import EvaluatedRound, record_digest
 
@@ -133,9 +133,7 @@ def read_round(
                 actual=actual,
                 promised=promised,
             )
-    items = pd.read_parquet(
-        io.BytesIO(_read(f"{_run_artifacts(source)}/catalog/items.parquet", tracking_uri))
-    )
+    items = read_item_table(_read(f"{_run_artifacts(source)}/catalog/items.parquet", tracking_uri))
     digest = ItemCatalog.of(items["item_id"]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(

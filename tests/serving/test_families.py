@@ -45,9 +45,7 @@ from tests.worlds.served import Server, running, serving
 
 USERS, N = 80, 60
 IDS = [f"{row + 1}" for row in range(N)]
-GENRES = [
-    " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
-]
+GENRES = [[genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3] for row in range(N)]
 ITEMS = pd.DataFrame({"item_id": IDS, "title": [f"Film {row} (1990)" for row in range(N)], "genres": GENRES})
 # No user used these: their features place them.
 COLD = [13, 27, 41]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
-_NOT_FEATURES = ("item_id", "title")
+from models.errors import InvalidInput
+
+NOT_FEATURES = ("item_id", "title")
 _BINS = 10
+# Whole numbers with at most this many values, such as years or star ratings, have a feature for each value.
+_MOST_VALUES = 100
 
 
 @dataclass(frozen=True)
@@ -22,55 +26,73 @@ class ItemFeatures:
 
     Attributes:
         items: number of items.
-        labels: column -> label -> (n,) sorted rows of the items that have it. A cell may have several labels,
-            separated by "|" if the column uses that, by spaces otherwise.
+        columns: names of the columns, in the catalogue's order.
+        labels: column -> label -> (n,) sorted rows of the items that have it.
         numbers: column -> (items,) float64, NaN where unknown.
     """
 
     items: int
+    columns: tuple[str, ...]
     labels: Mapping[str, Mapping[str, npt.NDArray[np.int64]]]
     numbers: Mapping[str, npt.NDArray[np.float64]]
 
     @classmethod
     def of(cls, catalog: pd.DataFrame) -> ItemFeatures:
-        """Return the features in a catalogue's columns, all except ids and titles, in row order."""
+        """Return the features in a catalogue's columns, all except ids and titles, in row order.
+
+        Args:
+            catalog: a column of numbers is numeric, and one of labels has a sequence of texts in each cell.
+                `judge_column` decides that once for a partition.
+
+        Raises:
+            InvalidInput: a cell is neither.
+        """
         labels, numbers = {}, {}
         for name in catalog.columns:
-            if name in _NOT_FEATURES:
+            if name in NOT_FEATURES:
                 continue
             column = catalog[name]
             if pd.api.types.is_numeric_dtype(column):
                 numbers[str(name)] = column.to_numpy(dtype=np.float64, na_value=np.nan)
             else:
-                labels[str(name)] = _labels(column)
-        return cls(len(catalog), labels, numbers)
+                labels[str(name)] = _rows_by_label(str(name), column.tolist())
+        columns = tuple(str(name) for name in catalog.columns if name not in NOT_FEATURES)
+        return cls(len(catalog), columns, labels, numbers)
 
     def matrix(self) -> sp.csr_matrix:
-        """Return (items, features) of 0 and 1: a column per label, and one per tenth of a numeric column."""
-        columns = [rows for by_label in self.labels.values() for _, rows in sorted(by_label.items())]
-        for numbers in self.numbers.values():
-            columns += _bins(numbers)
+        """Return (items, features) of 0 and 1: a column per label, and several for each column of numbers.
+
+        Whole numbers with few distinct values have a column per value, other numbers one per tenth.
+        """
+        columns: list[npt.NDArray[np.int64]] = []
+        for name in self.columns:
+            if name in self.labels:
+                columns += [rows for _, rows in sorted(self.labels[name].items())]
+            else:
+                columns += _parts(self.numbers[name])
         lengths = [len(rows) for rows in columns]
         rows = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
         places = np.repeat(np.arange(len(columns)), lengths)
         return sp.csr_matrix((np.ones(len(rows)), (rows, places)), shape=(self.items, len(columns)))
 
 
-def _labels(column: pd.Series[Any]) -> dict[str, npt.NDArray[np.int64]]:
-    cells = ["" if pd.isna(cell) else str(cell) for cell in column]
-    separator = "|" if any("|" in cell for cell in cells) else None
+def _rows_by_label(name: str, cells: Sequence[Any]) -> dict[str, npt.NDArray[np.int64]]:
     found = defaultdict(list)
     for row, cell in enumerate(cells):
-        for label in dict.fromkeys(part.strip() for part in cell.split(separator)):
-            if label:
-                found[label].append(row)
+        if isinstance(cell, str) or not isinstance(cell, Sequence | np.ndarray):
+            raise InvalidInput(
+                f"The catalogue's column {name!r} has {cell!r} in row {row}, not a list of labels."
+            )
+        for label in dict.fromkeys(cell):
+            found[label].append(row)
     return {label: np.array(rows, dtype=np.int64) for label, rows in found.items()}
 
 
-def _bins(numbers: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int64]]:
+def _parts(numbers: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int64]]:
     known = np.flatnonzero(~np.isnan(numbers))
-    if known.size == 0:
-        return []
+    values = np.unique(numbers[known])
+    if len(values) <= _MOST_VALUES and (values == np.round(values)).all():
+        return [known[numbers[known] == value] for value in values]
     edges = np.unique(np.quantile(numbers[known], np.linspace(0.0, 1.0, _BINS + 1)[1:-1]))
     places = np.searchsorted(edges, numbers[known], side="right")
     return [known[places == place] for place in range(len(edges) + 1)]

@@ -103,7 +103,9 @@ def test_fetch_keeps_intact_files_in_the_default_folder(folder):
     for name, text in FETCHED.items():
         (raw / name).write_text(text, encoding="utf-8")
     files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FETCHED.items()}
-    (raw / "source.json").write_text(json.dumps({"source": "a test", "files": files}), encoding="utf-8")
+    (raw / "source.json").write_text(
+        json.dumps({"source": "a test", "form": 2, "files": files}), encoding="utf-8"
+    )
     done = fedrec(folder, "fetch", "ml-100k", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {

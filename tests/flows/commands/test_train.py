@@ -11,6 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
+
+from flows.cli import cli
+from flows.jobs.job import finished_before, opened
+from flows.settings.training_config import load_config
+from tasks.local.home import Home
+from tests.worlds.records import job_result
 
 GOOD = {
     "name": "typed",
@@ -89,3 +96,18 @@ def test_a_missed_quorum_is_exit_code_3(
     assert "birch" in result["stop_reason"]
     assert result["stop_reason"] in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_finished_configuration_is_not_trained_again(
+    mlflow_home: Home, tmp_path: Path, partition_dir: Path
+) -> None:
+    """The finished job is one whose journal has the key of this configuration."""
+    path = written(tmp_path, GOOD | {"data": {"dir": str(partition_dir)}})
+    with opened(load_config(Path(path))) as job:
+        job.journal.conclude(job_result(job_id=job.journal.job_id))
+    done = CliRunner().invoke(cli, ["train", "--config", path, "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["job_id"] == job.journal.job_id
+    assert "nothing was trained" in " ".join(done.stderr.split())
+    assert [each.name for each in mlflow_home.jobs.glob("typed-*")] == [job.journal.job_id]
+    assert finished_before(load_config(Path(path), ["seed=2"])) is None

@@ -114,9 +114,18 @@ def test_baselines_that_were_not_run_have_no_columns():
 def test_a_stopped_job_gives_its_reason_and_shows_no_empty_table():
     text = shown(job_result(status="stopped", stop_reason="quorum of 2 not reached"))
     assert "The job stopped: quorum of 2 not reached." in text
-    assert "Rejections: none." in text
-    for absent in ("ndcg@10", "Contracts that held", "LightFM", "Open next"):
+    for absent in ("ndcg@10", "Contracts that held", "LightFM", "Open next", "Rejections"):
         assert absent not in text
+
+
+def test_a_reason_with_its_own_full_stop_has_one():
+    result = job_result(status="stopped", stop_reason="Round 1 got 0 usable updates. Repair those clients.")
+    text = shown(result, width=200)
+    assert "The job stopped: Round 1 got 0 usable updates. Repair those clients.\n" in text
+
+
+def test_a_finished_job_without_rejections_says_so():
+    assert "Rejections: none." in shown(job(rounds=(round_result(1),)))
 
 
 def test_paths_to_open_next_are_not_broken():

@@ -76,6 +76,25 @@ def test_a_missed_quorum_names_the_missing_clients_and_the_reasons():
         assert "c (deadline: no answer in 60 s); d (training: no such file)" in str(error)
 
 
+def test_only_the_first_of_many_missing_clients_are_named():
+    rejected = [Rejection(f"c{number}", "training", "It failed.") for number in range(7)]
+    with pytest.raises(QuorumNotReached) as caught:
+        require_quorum(plan(), [], rejected)
+    assert caught.value.rejected == tuple(rejected)
+    assert "c4 (training: It failed); and 2 more. Repair those clients" in str(caught.value)
+    assert "c5" not in str(caught.value)
+
+
+def test_clients_that_break_the_interactions_contract_are_told_where_its_limits_are():
+    unfit = [Rejection(name, "interactions", "broken") for name in "abcd"]
+    with pytest.raises(QuorumNotReached) as caught:
+        require_quorum(plan(), [], unfit)
+    assert "limits in contracts.interactions" in caught.value.next_step
+    with pytest.raises(QuorumNotReached) as caught:
+        require_quorum(plan(), [], [*unfit[:3], Rejection("d", "deadline", "late")])
+    assert "contracts" not in caught.value.next_step
+
+
 def test_a_quorum_is_at_least_one_client():
     assert plan(quorum=0.0).quorum == 1
     with pytest.raises(QuorumNotReached, match="Missing: none"):

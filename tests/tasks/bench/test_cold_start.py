@@ -109,7 +109,8 @@ def test_baselines_score_by_their_definitions(partition):
     used = np.concatenate([each.histories.items for each in data.clients])
     assert counts.tolist() == [int((used == item).sum()) for item in range(len(items))]
     # Items have one colour each, so the mean cosine is the number of a history's items of the same colour.
-    same = np.equal.outer(items["genres"].to_numpy(), items["genres"].to_numpy())
+    red = np.array([own.tolist() == ["red"] for own in items["genres"]])
+    same = np.equal.outer(red, red)
     expected = np.stack([same[history].sum(axis=0) for history in client.histories])
     np.testing.assert_allclose(baselines.content(features).scores(client), expected)
     newest = baselines.newest(items, 0)
@@ -119,7 +120,7 @@ def test_baselines_score_by_their_definitions(partition):
     assert baselines.newest(items.drop(columns="year"), 0) is None
     by_genre = baselines.genre_popularity(items, counts, data.trained)
     assert by_genre is not None
-    scores, red = by_genre.scores(client)[0], items["genres"].to_numpy() == "red"
+    scores = by_genre.scores(client)[0]
     more_used = counts[red & data.trained].mean() > counts[~red & data.trained].mean()
     assert (scores[red & data.cold].mean() > scores[~red & data.cold].mean()) == more_used
     assert baselines.genre_popularity(items.drop(columns="genres"), counts, data.trained) is None

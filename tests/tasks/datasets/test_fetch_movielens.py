@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InvalidInput, SourceUnavailable
-from tasks.datasets.fetch_movielens import Fetched, Sources, fetch_ml_100k
+from tasks.datasets.movielens.fetch import Fetched, Sources, fetch_ml_100k
 
 # An ordinary item, the one without a title, one with accents, one with a suffix.
 U_DATA = "196\t543\t3\t881250949\n186\t1\t5\t891717742\n196\t1412\t1\t881250949\n"
@@ -46,10 +47,10 @@ user_id,item_id,rating,timestamp
 """
 ITEMS_CSV = """\
 item_id,title,year,genres
-1,Toy Story (1995),1995,Animation Children's Comedy
+1,Toy Story (1995),1995,Animation|Children's|Comedy
 267,unknown,,unknown
-543,"Misérables, Les (1995)",1995,Drama Musical
-1412,Land Before Time III (1995) (V),1995,Animation Children's Film-Noir Sci-Fi
+543,"Misérables, Les (1995)",1995,Drama|Musical
+1412,Land Before Time III (1995) (V),1995,Animation|Children's|Film-Noir|Sci-Fi
 """
 USERS_CSV = """\
 user_id,age,gender,occupation,zip_code
@@ -185,6 +186,35 @@ def test_intact_files_are_kept_without_a_download(site, sources, tmp_path):
     assert not again.downloaded
     assert (again.files, again.source) == (first.files, first.source)
     assert len(site.requests) == requests == 1
+
+
+def test_files_of_the_older_form_are_converted_without_a_download(site, sources, tmp_path):
+    out = tmp_path / "out"
+    fetched = fetch_ml_100k(out, sources=sources)
+    note = json.loads((out / "source.json").read_text())
+    older = ITEMS_CSV.replace("|", " ")
+    (out / "items.csv").write_bytes(older.encode())
+    note["files"]["items.csv"] = sha256(older)
+    del note["form"]
+    (out / "source.json").write_text(json.dumps(note))
+    again = fetch_ml_100k(out, sources=sources)
+    assert_normal(again)
+    assert (again.downloaded, again.source) == (False, fetched.source)
+    assert fetch_ml_100k(out, sources=sources).files == again.files
+    assert len(site.requests) == 1
+
+
+def test_an_older_form_with_other_columns_is_fetched_again(sources, tmp_path):
+    out = tmp_path / "out"
+    fetch_ml_100k(out, sources=sources)
+    note = json.loads((out / "source.json").read_text())
+    (out / "items.csv").write_bytes(b"item_id,title\n1,A\n")
+    note["files"]["items.csv"] = sha256("item_id,title\n1,A\n")
+    del note["form"]
+    (out / "source.json").write_text(json.dumps(note))
+    fetched = fetch_ml_100k(out, sources=sources)
+    assert fetched.downloaded
+    assert_normal(fetched)
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "note"])

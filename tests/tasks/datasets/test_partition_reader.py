@@ -72,7 +72,7 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\xfe", b"{}", b'{"format": 2}', b'{"format": 1, "digest": "x"}', b"null"],
+    [b"", b"{", b"[]", b"\xff\xfe", b"{}", b'{"format": 3}', b'{"format": 2, "digest": "x"}', b"null"],
 )
 def test_a_damaged_manifest_is_refused(partition, content):
     (partition.root / "partition.json").write_bytes(content)

@@ -143,7 +143,7 @@ def test_whole_numbers_become_labels_and_measurements_do_not():
     catalog = pd.DataFrame(
         {
             "item_id": ["a", "b", "c"],
-            "genres": ["Drama Comedy", "Comedy", None],
+            "genres": [["Drama", "Comedy"], ["Comedy"], []],
             "year": [1995, np.nan, 1995],
             "length_h": [1.5, 2.0, 1.0],
         }

@@ -22,8 +22,8 @@ ITEMS = pd.DataFrame(
     {
         "item_id": [f"i{row}" for row in range(6)],
         "title": ["Alien", "Aliens", "Emma", "Persuasion", "", "Unseen"],
-        "genres": ["Action", "Action Horror", "Drama", "Drama", "Drama Horror", "Drama"],
-        "year": ["1979", "1986", "1996", "1995", "1990", "1991"],
+        "genres": [["Action"], ["Action", "Horror"], ["Drama"], ["Drama"], ["Drama", "Horror"], ["Drama"]],
+        "decade": [["1970s"], ["1980s"], ["1990s"], ["1990s"], ["1990s"], []],
     }
 )
 # Two kinds of films. No client's data contain the last one.

@@ -31,9 +31,7 @@ N = 300
 IDS = [f"id-{row}" for row in range(N)]
 # Items without a title are named by their ids.
 TITLES = [None if row % 7 == 0 else f"Film {row}" for row in range(N)]
-GENRES = [
-    " ".join(genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3) for row in range(N)
-]
+GENRES = [[genre for genre in ("Comedy", "Drama", "War") if (row + len(genre)) % 3] for row in range(N)]
 ITEMS = pd.DataFrame(
     {"item_id": IDS, "title": TITLES, "genres": GENRES, "year": [1930.0 + row % 70 for row in range(N)]}
 )

@@ -14,7 +14,7 @@ CATALOG = pd.DataFrame(
     {
         "item_id": ["1", "2", "3", "4"],
         "title": ["A", "B", "C", "D"],
-        "genres": ["Comedy Drama", "Drama", None, "War War"],
+        "genres": [["Comedy", "Drama"], ["Drama"], [], ["War", "War"]],
         "year": [1990, 1995, 2000, None],
     }
 )
@@ -34,9 +34,9 @@ def test_the_matrix_has_a_column_for_each_label_and_part_of_a_range():
     assert matrix[:, 3:].sum(axis=1).tolist() == [1, 1, 1, 0]  # each known year in one part
 
 
-def test_bars_separate_labels_with_spaces_in_them_and_unknown_numbers_have_no_part():
+def test_unknown_numbers_have_no_part():
     features = ItemFeatures.of(
-        pd.DataFrame({"tags": ["film noir|war", "war", ""], "year": [np.nan, np.nan, np.nan]})
+        pd.DataFrame({"tags": [["film noir", "war"], ("war",), np.array([])], "year": [np.nan] * 3})
     )
 
     assert {name: rows.tolist() for name, rows in features.labels["tags"].items()} == {
@@ -46,10 +46,34 @@ def test_bars_separate_labels_with_spaces_in_them_and_unknown_numbers_have_no_pa
     assert features.matrix().shape == (3, 2)
 
 
+def test_columns_of_the_matrix_follow_those_of_the_catalogue():
+    features = ItemFeatures.of(pd.DataFrame({"year": [1990, 1985, 1990], "genres": [["a"], [], ["b"]]}))
+
+    assert features.columns == ("year", "genres")
+    assert features.matrix().toarray().tolist() == [[0, 1, 1, 0], [1, 0, 0, 0], [0, 1, 0, 1]]
+
+
+def test_many_or_broken_numbers_have_a_column_per_tenth():
+    many = ItemFeatures.of(pd.DataFrame({"price": np.arange(0, 400, 2)})).matrix().toarray()
+    few = ItemFeatures.of(pd.DataFrame({"price": np.arange(100.0)})).matrix().toarray()
+    broken = ItemFeatures.of(pd.DataFrame({"price": np.arange(40) + 0.5})).matrix().toarray()
+
+    assert many.sum(axis=0).tolist() == [20] * 10
+    assert few.tolist() == np.eye(100).tolist()
+    assert broken.sum(axis=0).tolist() == [4] * 10
+
+
+@pytest.mark.parametrize("cell", ["Comedy", None, 3, {"a": 1}])
+def test_a_cell_that_nobody_judged_is_refused(cell):
+    catalog = pd.DataFrame({"genres": pd.Series([["War"], cell], dtype=object)})
+    with pytest.raises(InvalidInput, match=r"'genres' has .* in row 1, not a list of labels"):
+        ItemFeatures.of(catalog)
+
+
 def test_an_untrained_item_is_placed_among_those_that_share_its_features():
     # Ten trained items a genre, at (1, 0) and (0, 1) with biases 1 and -1, two new ones, and one without any.
     genres = ["a"] * 10 + ["b"] * 10 + ["a", "b", ""]
-    matrix = ItemFeatures.of(pd.DataFrame({"genres": genres})).matrix()
+    matrix = ItemFeatures.of(pd.DataFrame({"genres": [[each] if each else [] for each in genres]})).matrix()
     embeddings = np.array([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10 + [[9.0, 9.0]] * 3, dtype=np.float32)
     biases = np.array([1.0] * 10 + [-1.0] * 10 + [9.0] * 3, dtype=np.float32)
     trained = np.arange(23) < 20
@@ -65,7 +89,7 @@ def test_an_untrained_item_is_placed_among_those_that_share_its_features():
 
 def test_no_item_moves_if_all_are_trained_or_none_is():
     embeddings, biases = np.eye(3), np.zeros(3)
-    matrix = ItemFeatures.of(pd.DataFrame({"genres": ["a", "a", "b"]})).matrix()
+    matrix = ItemFeatures.of(pd.DataFrame({"genres": [["a"], ["a"], ["b"]]})).matrix()
 
     assert placed_by_features(embeddings, biases, np.ones(3, dtype=bool), matrix)[0] is embeddings
     with pytest.raises(InvalidInput, match="No item was trained"):
@@ -74,7 +98,8 @@ def test_no_item_moves_if_all_are_trained_or_none_is():
 
 def test_placed_scores_are_the_scores_of_placed_vectors():
     random = np.random.default_rng(3)
-    matrix = ItemFeatures.of(pd.DataFrame({"genres": random.choice(["a", "b", "a b", ""], 30)})).matrix()
+    genres = [list(each) for each in random.choice(["a", "b", "ab", ""], 30)]
+    matrix = ItemFeatures.of(pd.DataFrame({"genres": genres})).matrix()
     trained = np.arange(30) % 4 != 0
     vectors, users = random.normal(size=(30, 5)), random.normal(size=(7, 5))
     placement = Placement.of(trained, matrix)

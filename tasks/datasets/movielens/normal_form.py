@@ -10,6 +10,8 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+# In form 1, genres were separated by blanks.
+FORM = 2
 INTERACTIONS, ITEMS, USERS = "interactions.csv", "items.csv", "users.csv"
 
 # The order of the flag columns of u.item, as u.genre lists them.
@@ -52,7 +54,7 @@ def from_grouplens(members: Mapping[str, bytes]) -> dict[str, bytes]:
     items = []
     # The archive is Latin-1; titles have accents.
     for item_id, title, _released, _video, _url, *flags in _rows(members["u.item"], "|", "latin-1"):
-        genres = " ".join(genre for genre, flag in zip(GENRES, flags, strict=True) if flag == "1")
+        genres = "|".join(genre for genre, flag in zip(GENRES, flags, strict=True) if flag == "1")
         items.append((item_id, *_title_and_year(title), genres))
     return {
         INTERACTIONS: _csv(INTERACTIONS, _rows(members["u.data"], "\t", "latin-1")),
@@ -70,12 +72,25 @@ def from_recbole(members: Mapping[str, bytes]) -> dict[str, bytes]:
     """
     items = []
     for item_id, title, year, genres in _rows(members["ml-100k.item"], "\t", "utf-8")[1:]:
-        items.append((item_id, *_title_and_year(_whole_title(title, year)), genres))
+        # RecBole separates genres by blanks; none of them contains one.
+        items.append((item_id, *_title_and_year(_whole_title(title, year)), "|".join(genres.split())))
     return {
         INTERACTIONS: _csv(INTERACTIONS, _rows(members["ml-100k.inter"], "\t", "utf-8")[1:]),
         ITEMS: _csv(ITEMS, items),
         USERS: _csv(USERS, _rows(members["ml-100k.user"], "\t", "utf-8")[1:]),
     }
+
+
+def with_bars(items: bytes) -> bytes:
+    """Return items.csv of form 1 in today's form.
+
+    Raises:
+        ValueError: the file has another form.
+    """
+    header, *rows = csv.reader(io.StringIO(items.decode(), newline=""))
+    if tuple(header) != _HEADERS[ITEMS]:
+        raise ValueError(f"the columns are {header}, expected {_HEADERS[ITEMS]}")
+    return _csv(ITEMS, [(*others, "|".join(genres.split())) for *others, genres in rows])
 
 
 def _whole_title(title: str, year: str) -> str:

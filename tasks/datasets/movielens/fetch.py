@@ -17,7 +17,15 @@ from pathlib import Path
 from urllib.error import URLError
 
 from models.errors import InvalidInput, SourceUnavailable
-from tasks.datasets.movielens import INTERACTIONS, ITEMS, USERS, from_grouplens, from_recbole
+from tasks.datasets.movielens.normal_form import (
+    FORM,
+    INTERACTIONS,
+    ITEMS,
+    USERS,
+    from_grouplens,
+    from_recbole,
+    with_bars,
+)
 from tasks.local.checksums import sha256_of
 from tasks.local.folders import build_folder, is_vacant
 
@@ -105,23 +113,33 @@ def fetch_ml_100k(
             path=out,
         )
     source, contents = _open_archive(archive, sources) if archive else _first_available(sources, announce)
+    return Fetched(out, source, _write(out, source, contents), downloaded=True)
+
+
+def _intact(out: Path) -> Fetched | None:
+    """Return the data set in `out`, or None unless all its files are intact; an older form is converted."""
+    try:
+        note = json.loads((out / SOURCE_NOTE).read_bytes())
+        files = {name: sha256_of(out / name) for name in (INTERACTIONS, ITEMS, USERS)}
+        if files != note["files"]:
+            return None
+        if note.get("form") != FORM:
+            contents = {name: (out / name).read_bytes() for name in files}
+            files = _write(out, note["source"], contents | {ITEMS: with_bars(contents[ITEMS])})
+        return Fetched(out, note["source"], files, downloaded=False)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(out: Path, source: str, contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Write the files and the note of their source to `out`, and return their SHA-256 by name."""
     files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     with build_folder(out) as folder:
         for name, data in contents.items():
             (folder / name).write_bytes(data)
-        note = json.dumps({"data": "ml-100k", "source": source, "files": files}, indent=1)
+        note = json.dumps({"data": "ml-100k", "form": FORM, "source": source, "files": files}, indent=1)
         (folder / SOURCE_NOTE).write_text(note + "\n", encoding="utf-8")
-    return Fetched(out, source, files, downloaded=True)
-
-
-def _intact(out: Path) -> Fetched | None:
-    """Return the data set in `out`, or None unless all its files are intact."""
-    try:
-        note = json.loads((out / SOURCE_NOTE).read_bytes())
-        files = {name: sha256_of(out / name) for name in (INTERACTIONS, ITEMS, USERS)}
-        return Fetched(out, note["source"], files, downloaded=False) if files == note["files"] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return files
 
 
 def _first_available(sources: Sources, announce: Callable[[str], None]) -> tuple[str, dict[str, bytes]]:

@@ -1,0 +1,233 @@
+"""Judges what a column of an item catalogue holds: numbers, dates, labels, or nothing of use.
+
+A column is judged once, when a partition is made. A value means the same in a text file and in a typed one,
+so typed values are judged by how they are written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isinf
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.recommenders.items.cells import ColumnRefused, Labels, as_written, distinct
+from models.recommenders.items.list_texts import MISSING_WORDS, entries_of, is_list
+
+Kind = Literal["numbers", "dates", "labels", "text", "identifiers", "empty"]
+NO_SPLIT = "none"
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
+_CODE = re.compile(r"0\d+", re.ASCII)
+_MONEY = r"(?:[$€£¥₹%]|EUR|USD|GBP|CHF|JPY)"
+# 1.299,00 or $12.99 or 12,5%: a person reads it as a number, but a parser of numbers does not.
+_PRINTED = re.compile(rf"{_MONEY}?\s*[+-]?\d+(?:[.,'\s]\d{{3}})*(?:[.,]\d+)?\s*{_MONEY}?", re.ASCII)
+_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ].*)?", re.ASCII | re.DOTALL)
+_WORD = re.compile(r"[^\W\d_]+")
+# At least this share of a column must have one form before the others are called mistakes.
+_MOSTLY = 0.9
+_WORDS_OF_A_LABEL = 5
+_LENGTH_OF_A_LABEL = 60
+# Among fewer items, labels that no two of them share are no surprise.
+_MANY_ITEMS = 100
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class JudgedColumn:
+    """A column's kind and values, one per item.
+
+    Attributes:
+        kind: "numbers", "dates" and "labels" are used. "text" is prose, "identifiers" are labels that no two
+            items share, and "empty" has no value; these are left out.
+        numbers: (items,) float64 of numbers and dates, NaN where missing. A date is year, month and day as
+            one number, such as 19950321.
+        labels: the distinct labels of each item, if the kind is "labels".
+        separator: where text was split into labels.
+        missing: number of items without a value.
+    """
+
+    kind: Kind
+    missing: int
+    numbers: npt.NDArray[np.float64] | None = None
+    labels: tuple[Labels, ...] | None = None
+    separator: str | None = None
+
+
+def judge_column(cells: Sequence[Any], split: str | None = None) -> JudgedColumn:
+    """Return the kind and the values of a column.
+
+    - Texts that are all numbers are numbers. Codes such as "007" are labels.
+    - Texts that are all ISO 8601 dates are dates.
+    - Lists are labels, also lists that are written as text, such as "['Action', 'Comedy']".
+    - Other text is split into labels at "|" if that occurs in the column, else at commas. It is never split
+      at blanks. Long texts, most of which differ, are prose.
+
+    Args:
+        cells: (items,) values as a table has them.
+        split: "none" if each cell is one label, another text to split at that, or None to judge.
+
+    Raises:
+        ColumnRefused: the column holds bytes, structures or other things, infinite numbers, or a mixture.
+    """
+    written = [as_written(cell, position) for position, cell in enumerate(cells)]
+    lists = {position: cell for position, cell in enumerate(written) if isinstance(cell, tuple)}
+    texts = {position: cell for position, cell in enumerate(written) if isinstance(cell, str)}
+    items = len(written)
+    if lists:
+        return _lists(items, lists, texts, split)
+    if not texts:
+        return JudgedColumn("empty", items)
+    if split is not None:
+        return _split(items, _without_points(texts), None if split == NO_SPLIT else split)
+    for judge in (_as_truths, _as_numbers, _as_dates, _as_lists):
+        judged = judge(items, texts)
+        if judged is not None:
+            return judged
+    return _as_text(items, texts)
+
+
+def _lists(items: int, lists: dict[int, Labels], texts: dict[int, str], split: str | None) -> JudgedColumn:
+    if split is not None:
+        raise ColumnRefused(f"holds lists, so it cannot be split at {split!r}")
+    for position, text in texts.items():
+        raise ColumnRefused(f"holds lists, but also {text[:60]!r}", position)
+    return _labels([lists.get(position, ()) for position in range(items)], None)
+
+
+def _labels(labels: Sequence[Labels], separator: str | None) -> JudgedColumn:
+    missing = sum(not own for own in labels)
+    if missing == len(labels):
+        return JudgedColumn("empty", missing)
+    return JudgedColumn("labels", missing, labels=tuple(labels), separator=separator)
+
+
+def _split(items: int, texts: dict[int, str], separator: str | None) -> JudgedColumn:
+    found: list[Labels] = [()] * items
+    for position, text in texts.items():
+        parts = [text] if separator is None else text.split(separator)
+        found[position] = distinct(part.strip() for part in parts)
+    return _labels(found, separator)
+
+
+def _without_points(texts: dict[int, str]) -> dict[int, str]:
+    """Return the texts, but whole numbers without ".0": a program wrote that where the column has gaps."""
+    if not all(_NUMBER.fullmatch(text) for text in texts.values()):
+        return texts
+    return {position: re.sub(r"\.0+$", "", text) for position, text in texts.items()}
+
+
+def _parsed(
+    texts: dict[int, str], parse: Callable[[str], Value | None], what: str
+) -> dict[int, Value] | None:
+    """Return what the texts mean, without words for missing values; None unless all of them have the form.
+
+    Raises:
+        ColumnRefused: nearly all of them have the form, but not all.
+    """
+    values = {position: parse(text) for position, text in texts.items()}
+    found = {position: value for position, value in values.items() if value is not None}
+    others = [at for at in texts if at not in found and texts[at].lower() not in MISSING_WORDS]
+    if not found or len(found) < _MOSTLY * (len(found) + len(others)):
+        return None
+    if others:
+        share = len(found) / (len(found) + len(others))
+        raise ColumnRefused(
+            f"holds {what} in {share:.0%} of its cells, but not {texts[others[0]][:60]!r}", others[0]
+        )
+    return found
+
+
+def _as_truths(items: int, texts: dict[int, str]) -> JudgedColumn | None:
+    words = {position: text.lower() for position, text in texts.items()}
+    return _split(items, words, None) if set(words.values()) <= {"true", "false"} else None
+
+
+def _as_numbers(items: int, texts: dict[int, str]) -> JudgedColumn | None:
+    found = _parsed(texts, lambda text: text if _NUMBER.fullmatch(text) else None, "numbers")
+    if found is None:
+        _require_unprinted(texts)
+        return None
+    if any(_CODE.fullmatch(text) for text in found.values()):
+        return _split(items, found, None)
+    numbers = {position: float(text) for position, text in found.items()}
+    for position, number in numbers.items():
+        if isinf(number):
+            raise ColumnRefused("holds an infinite number", position)
+    return _numbers("numbers", items, numbers)
+
+
+def _require_unprinted(texts: dict[int, str]) -> None:
+    """Raise `ColumnRefused` if all texts are numbers as a person writes them, with "$" or a comma."""
+    known = {at: text for at, text in texts.items() if text.lower() not in MISSING_WORDS}
+    if known and all(_PRINTED.fullmatch(text) for text in known.values()):
+        at = next(at for at, text in known.items() if not _NUMBER.fullmatch(text))
+        raise ColumnRefused(
+            f"seems to hold numbers, but {known[at]!r} has more than digits and a decimal point",
+            at,
+        )
+
+
+def _as_dates(items: int, texts: dict[int, str]) -> JudgedColumn | None:
+    found = _parsed(texts, _day, "dates")
+    return None if found is None else _numbers("dates", items, found)
+
+
+def _day(text: str) -> float | None:
+    """Return year, month and day as one number, as they are written, or None if that is not a date."""
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        np.datetime64(text[:10])
+    except ValueError:
+        return None
+    return float("".join(found.groups()))
+
+
+def _numbers(kind: Kind, items: int, values: dict[int, float]) -> JudgedColumn:
+    numbers = np.full(items, np.nan)
+    numbers[list(values)] = list(values.values())
+    return JudgedColumn(kind, items - len(values), numbers=numbers)
+
+
+def _as_lists(items: int, texts: dict[int, str]) -> JudgedColumn | None:
+    found = _parsed(texts, lambda text: text if is_list(text) else None, "lists")
+    if found is None:
+        return None
+    labels: list[Labels] = [()] * items
+    for position, text in found.items():
+        try:
+            labels[position] = distinct(entries_of(text))
+        except ValueError as error:
+            raise ColumnRefused(f"holds lists as text, but {error}", position) from error
+    return _labels(labels, None)
+
+
+def _as_text(items: int, texts: dict[int, str]) -> JudgedColumn:
+    separator = next((each for each in "|," if any(each in text for text in texts.values())), None)
+    differ = 2 * len(set(texts.values())) > len(texts)
+    if differ and 2 * sum(_is_prose(text, separator) for text in texts.values()) > len(texts):
+        return JudgedColumn("text", items - len(texts))
+    judged = _split(items, texts, separator)
+    every = [label for own in judged.labels or () for label in own]
+    if len(texts) >= _MANY_ITEMS and len(set(every)) == len(every):
+        return JudgedColumn("identifiers", judged.missing)
+    return judged
+
+
+def _is_prose(text: str, separator: str | None) -> bool:
+    """Return whether a text is longer than labels are: a sentence, several lines, or an address."""
+    words, parts = len(_WORD.findall(text)), 1 + (text.count(separator) if separator else 0)
+    return (
+        words > _WORDS_OF_A_LABEL * parts
+        or len(text) > _LENGTH_OF_A_LABEL * parts
+        or (words >= _WORDS_OF_A_LABEL and text[-1] in ".!?…")
+        or "\n" in text
+        or "://" in text[:9]
+    )

@@ -1,0 +1,165 @@
+"""Makes an item catalogue from a table: judges each column once, and refuses by name what cannot be used."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.errors import InvalidInput
+from models.recommenders.items.cells import ColumnRefused, text_of
+from models.recommenders.items.column_kinds import (
+    NO_SPLIT,
+    JudgedColumn,
+    judge_column,
+)
+from tasks.datasets.interaction_tables import Interactions, unique_ids
+from tasks.datasets.item_table import ColumnFacts
+from tasks.tables.table import Table, first, refuse
+
+_OWN = ("item_id", "title")
+_EXAMPLES = 3
+# The row numbers of pandas, which `to_csv` and `to_parquet` write unless told not to.
+_ROW_NUMBERS = ("Unnamed: 0", "__index_level_0__")
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """What a user decides about the columns of a catalogue.
+
+    Attributes:
+        split: column -> the text that separates its labels, or "none" if each cell is one label.
+        left_out: columns that are not stored.
+    """
+
+    split: Mapping[str, str] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+
+    def require_known(self, table: Table) -> None:
+        """Raise `InvalidInput` unless the options name columns that the table has besides its own.
+
+        Raises:
+            InvalidInput: a column is not in the table, is item_id or title, or has two options.
+        """
+        columns = [str(name) for name in table.columns if name not in _OWN]
+        for option, names in (("--labels-split", self.split), ("--leave-out", self.left_out)):
+            for name in names:
+                if name not in columns:
+                    raise InvalidInput(
+                        f"{option} names the column {name!r}, but besides item_id and title the columns of "
+                        f"{table.path} are: {', '.join(columns) or 'none'}.",
+                        column=name,
+                    )
+        both = sorted(self.left_out & self.split.keys())
+        if both:
+            raise InvalidInput(
+                f"--labels-split and --leave-out both name the column {both[0]!r}.", column=both[0]
+            )
+
+
+JUDGE_ALL = ColumnOptions()
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A checked item catalogue.
+
+    Attributes:
+        items: item_id and title (text), then the used columns: numbers as float64, labels as tuples of texts.
+        columns: what was found in each of the table's further columns, also in those that are left out.
+    """
+
+    items: pd.DataFrame
+    columns: tuple[ColumnFacts, ...] = ()
+
+
+def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
+    """Return the catalogue in a table with item_id, and optionally title and further columns, in its order.
+
+    The item's id replaces a title that is missing or empty. The result judged again is the same.
+
+    Raises:
+        InvalidInput: item_id is missing, empty or repeated, a column cannot be used, or the options name a
+            column that does not exist.
+    """
+    ids = unique_ids(table, "item_id")
+    options.require_known(table)
+    columns: dict[str, Any] = {"item_id": ids, "title": _titles(table, ids)}
+    facts = []
+    for name in table.columns:
+        if name in _OWN:
+            continue
+        if name in options.left_out or name in _ROW_NUMBERS:
+            facts.append(ColumnFacts(name, "left out" if name in options.left_out else "row numbers"))
+            continue
+        judged = _judged(table, name, options.split.get(name))
+        facts.append(_facts(name, judged))
+        if judged.numbers is not None:
+            columns[name] = judged.numbers
+        elif judged.labels is not None:
+            columns[name] = pd.Series(list(judged.labels), dtype=object)
+    return Catalog(pd.DataFrame(columns), tuple(facts))
+
+
+def require_listed(catalog: Catalog, table: Table, interactions: Interactions, source: Table) -> None:
+    """Raise `InvalidInput` unless the catalogue lists each item of the interactions.
+
+    Args:
+        catalog: made from `table`.
+        table: the items file.
+        interactions: made from `source`.
+        source: the interactions file.
+
+    Raises:
+        InvalidInput: an item of the interactions is not listed.
+    """
+    unknown = pd.Index(catalog.items["item_id"]).get_indexer(interactions.items) < 0
+    if unknown.any():
+        code = first(unknown)
+        at = first(interactions.item_codes == code)
+        source.refuse(at, f"item {interactions.items[code]!r} is not in the items file {table.path}")
+
+
+def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:
+    if "title" not in table.columns:
+        return ids
+    titles = []
+    for position, cell in enumerate(table.data["title"].to_pylist()):
+        try:
+            titles.append(text_of(cell, position))
+        except ColumnRefused as error:
+            table.refuse(position, f"the column 'title' {error.rule}")
+    given = pd.Series(titles, dtype="str")
+    return given.where(given.notna(), ids)
+
+
+def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
+    cells = table.data[name].to_pylist()
+    try:
+        return judge_column(cells, split)
+    except ColumnRefused as error:
+        rule = f"the column {name!r} {error.rule}"
+        next_step = f"Correct it, or leave the column out with --leave-out {shlex.quote(name)}."
+        if isinstance(cells[error.position or 0], str) and split is None:
+            option = shlex.quote(f"{name}={NO_SPLIT}")
+            next_step = f"{next_step[:-1]}, or take its cells as labels with --labels-split {option}."
+        if error.position is None:
+            refuse(table.path, rule, next_step=next_step, column=name)
+        table.refuse(error.position, rule, next_step=next_step)
+
+
+def _facts(name: str, judged: JudgedColumn) -> ColumnFacts:
+    if judged.numbers is not None:
+        least, greatest = float(np.nanmin(judged.numbers)), float(np.nanmax(judged.numbers))
+        return ColumnFacts(name, judged.kind, judged.missing, least=least, greatest=greatest)
+    if judged.labels is not None:
+        counts = pd.Series([label for own in judged.labels for label in own]).value_counts(sort=False)
+        frequent = sorted(counts.index, key=lambda label: (-int(counts[label]), label))[:_EXAMPLES]
+        return ColumnFacts(
+            name, judged.kind, judged.missing, judged.separator, labels=len(counts), examples=tuple(frequent)
+        )
+    return ColumnFacts(name, judged.kind, judged.missing)

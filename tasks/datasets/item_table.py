@@ -1,0 +1,133 @@
+"""The item table of a partition: the catalogue's columns in their judged types.
+
+Numbers are a column of doubles, and labels a column of lists of texts, so that no reader judges a value
+again. The file's metadata has a format number and the columns' kinds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.recommenders.items.features import NOT_FEATURES
+
+FORMAT = 2
+_KEY = b"fedrec.items"
+_LEFT_OUT = {
+    "text": "long texts are no labels; to take each as one: --labels-split {name}=none",
+    "identifiers": "no two items share a value; to take them as labels: --labels-split {name}=none",
+    "empty": "no item has a value",
+    "left out": "by --leave-out",
+    "row numbers": "it has the name that pandas gives to row numbers",
+}
+_TYPES = {"numbers": pa.float64(), "labels": pa.list_(pa.string())}
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What was found in a column of an items file, for people; the item table has the values.
+
+    Attributes:
+        name: of the column.
+        kind: see `models.recommenders.items.column_kinds.Kind`; "left out" if an option said so, and
+            "row numbers" for those of pandas.
+        missing: number of items without a value.
+        separator: where text was split into labels; None if it was not.
+        labels: number of distinct labels; None unless the column holds labels.
+        examples: the most frequent labels.
+        least, greatest: range of numbers; None otherwise. A date is a number such as 19950321.
+    """
+
+    name: str
+    kind: str
+    missing: int = 0
+    separator: str | None = None
+    labels: int | None = None
+    examples: tuple[str, ...] = ()
+    least: float | None = None
+    greatest: float | None = None
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> ColumnFacts:
+        """Return the facts in a manifest's entry.
+
+        Raises:
+            TypeError: the entry has other keys.
+        """
+        return cls(**{**values, "examples": tuple(values.get("examples", ()))})
+
+    def described(self, items: int) -> str:
+        """Return what was found, as one line, given the number of items."""
+        if self.kind in _LEFT_OUT:
+            return f"left out: {_LEFT_OUT[self.kind].format(name=self.name)}"
+        missing = f"; {self.missing:,} of {items:,} items have none" if self.missing else ""
+        if self.labels is None:
+            return f"{self.kind} from {self.least:.15g} to {self.greatest:.15g}{missing}"
+        split = f", split at {self.separator!r}" if self.separator else ""
+        more = ", ..." if self.labels > len(self.examples) else ""
+        return f"{self.labels:,} labels{split}: {', '.join(map(repr, self.examples))}{more}{missing}"
+
+
+def item_table(items: pd.DataFrame) -> pa.Table:
+    """Return a catalogue's items (see `Catalog`) as a table of Arrow. Equal items give an equal table."""
+    arrays, kinds = {}, {}
+    for name in items.columns:
+        column = items[name]
+        if name in NOT_FEATURES:
+            arrays[name] = pa.array(column, pa.string())
+            continue
+        kinds[name] = "numbers" if pd.api.types.is_float_dtype(column.dtype) else "labels"
+        arrays[name] = pa.array(column.tolist(), _TYPES[kinds[name]], from_pandas=True)
+    facts = json.dumps({"format": FORMAT, "columns": kinds})
+    return pa.table(arrays).replace_schema_metadata({_KEY: facts.encode()})
+
+
+def read_item_table(data: bytes) -> pd.DataFrame:
+    """Return the items in the bytes of an item table, as `ItemFeatures.of` takes them.
+
+    A table without a format number is older. Its columns are read as fedrec read them then: text is labels
+    separated by "|", or by blanks in a column without "|".
+
+    Raises:
+        ValueError: the bytes are not an item table. Its subclass ArrowInvalid: they are not Parquet.
+    """
+    table = pq.read_table(pa.BufferReader(data))
+    facts = (table.schema.metadata or {}).get(_KEY)
+    if facts is None:
+        items = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+        return pd.DataFrame(
+            {name: items[name] if name in NOT_FEATURES else _as_before(items[name]) for name in items}
+        )
+    found = json.loads(facts)
+    if found["format"] != FORMAT:
+        raise ValueError(f"the item table has format {found['format']!r}, expected {FORMAT}")
+    for name, kind in found["columns"].items():
+        if table.schema.field(name).type != _TYPES[kind]:
+            raise ValueError(f"the item table's column {name!r} does not hold {kind}")
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    return frame
+
+
+def _as_before(column: pd.Series) -> pd.Series:
+    """Return a column of an older table as numbers or labels."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    cells = [_texts(cell) for cell in column]
+    separator = "|" if any("|" in text for texts in cells for text in texts) else None
+    labels = [
+        [part.strip() for text in texts for part in text.split(separator) if part.strip()] for texts in cells
+    ]
+    return pd.Series(labels, index=column.index, dtype=object)
+
+
+def _texts(cell: Any) -> list[str]:
+    every = cell if isinstance(cell, list | np.ndarray) else [cell]
+    return [str(each) for each in every if each is not None and not pd.isna(each)]
