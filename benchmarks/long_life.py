@@ -148,9 +148,12 @@ class Steps:
 
     def calls(self) -> dict[str, Callable[[], object]]:
         """Return the steps by name."""
+        from tasks.bundles.serving_folder import serving_folder
         from tasks.publishing.follow_registry import Follower
 
-        follower = Follower(self.home, "many", print, None, None, None)
+        folder = serving_folder(self.home, "many")
+        folder.mkdir(parents=True, exist_ok=True)
+        follower = Follower(self.home, "many", folder, print, None, None, None)
         calls: dict[str, Callable[[], object]] = {"promote": self.promote, "register a round": self.register}
         return calls | {"publish --watch, a look": follower.look}
 

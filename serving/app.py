@@ -17,14 +17,15 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from serving import log, metrics, schema
 from serving.challenge import Challenge
 from serving.gate import AdmissionGate, body_of
 from serving.openapi import body, describe, replies
-from serving.problems import Problem, not_ready, of_validation, unprocessable
+from serving.problems import Problem, of_validation, unprocessable
+from serving.reference import reference_page
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Slot
@@ -32,7 +33,7 @@ from tasks.bundles.pointer import nudge_path
 
 STATIC = Path(__file__).parent / "static"
 # The errors of every endpoint that reads a body.
-_BODY_ERRORS = (400, 404, 408, 413, 415, 422)
+_BODY_ERRORS = (400, 408, 413, 415, 422)
 T = TypeVar("T")
 
 
@@ -55,28 +56,31 @@ class Service:
         pair = self._slot.pair
         served = self._challenge.choose(pair, data)
         begun = time.perf_counter()
-        found = await _computed(served, served.recommend, query)
+        answer = await _computed(served, served.recommend, query)
         self._challenge.answered(served)
-        self._challenge.shadow(pair, served, data, query, found, time.perf_counter() - begun)
-        return _reply(request, served, {"recommendations": found})
+        self._challenge.shadow(pair, served, data, query, answer, time.perf_counter() - begun)
+        return _reply(request, served, answer)
 
     async def recommend_to_user(self, request: Request, user_id: str) -> Response:
         """Return the best items for a user of this silo, by the user's trained embedding if there is one."""
         query = _parsed(schema.RECOMMENDATION_QUERY, await body_of(request, self._settings))
         served = self._slot.pair.champion
-        source, found = await _computed(served, served.recommend_to, user_id, query)
+        answer = await _computed(served, served.recommend_to, user_id, query)
         self._challenge.answered(served)
-        return _reply(request, served, {"recommendations": found, "answered_from": source})
+        return _reply(request, served, answer)
 
     async def recommend_batch(self, request: Request) -> Response:
         """Return the best items for several histories, all from one version."""
         queries = _parsed(schema.RECOMMENDATION_QUERIES, await body_of(request, self._settings)).requests
         served = self._slot.pair.champion
 
-        def answers() -> list[dict[str, Any]]:
-            return [{"recommendations": served.recommend(query)} for query in queries]
+        def answer(number: int, query: schema.RecommendationQuery) -> dict[str, Any]:
+            try:
+                return served.recommend(query)
+            except Problem as problem:
+                raise problem.within(f"requests.{number}") from None
 
-        found = await run_in_threadpool(answers)
+        found = await run_in_threadpool(lambda: [answer(*numbered) for numbered in enumerate(queries)])
         self._challenge.answered(served, len(found))
         return _reply(request, served, {"answers": found})
 
@@ -84,8 +88,7 @@ class Service:
         """Return predicted ratings of items and their uncertainty."""
         query = _parsed(schema.RATING_QUERY, await body_of(request, self._settings))
         served = self._slot.pair.champion
-        found = await run_in_threadpool(served.rate, query)
-        return _reply(request, served, {"ratings": found})
+        return _reply(request, served, await run_in_threadpool(served.rate, query))
 
     async def similar(
         self,
@@ -138,9 +141,9 @@ class Service:
         return _json({"status": "alive"})
 
     async def readiness(self) -> Response:
-        """Return whether a model is loaded."""
+        """Return whether a version of the model is loaded."""
         if not self._slot.is_filled:
-            raise not_ready()
+            raise self._slot.not_ready()
         return _json({"status": "ready"})
 
     async def metrics(self) -> Response:
@@ -150,7 +153,7 @@ class Service:
 
 def create_app(settings: Settings) -> ASGIApp:
     """Return the application. While it runs, it follows the pointer and writes the counts."""
-    slot = Slot(settings.root, settings.poll, needs_users=settings.local_users)
+    slot = Slot(settings.root, settings.model_name, settings.poll)
     challenge = Challenge(settings)
 
     @contextlib.asynccontextmanager
@@ -167,7 +170,7 @@ def create_app(settings: Settings) -> ASGIApp:
         version=version_of("fedrec"),
         summary="Recommendations of the promoted model, computed only from the history in the request.",
         lifespan=lifespan,
-        # FastAPI's documentation pages load scripts from other hosts. The document is at /openapi.json.
+        # FastAPI's documentation pages load scripts from other hosts. /docs is a page of our own.
         docs_url=None,
         redoc_url=None,
     )
@@ -201,18 +204,18 @@ def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
 
     one, several = schema.RecommendationQuery, schema.RecommendationQueries
     tag = "recommendations"
-    post("/v1/recommendations", service.recommend, tag, one, schema.RecommendationResponse)
-    post("/v1/recommendations/batch", service.recommend_batch, tag, several, schema.BatchResponse)
+    post("/v1/recommendations", service.recommend, tag, one, schema.RecommendationResponse, 404)
+    post("/v1/recommendations/batch", service.recommend_batch, tag, several, schema.BatchResponse, 404)
     post("/v1/ratings", service.ratings, "ratings", schema.RatingQuery, schema.RatingResponse, 409)
     similar = replies(schema.SimilarItems, 404, 422)
     # An id may contain a slash.
     add("/v1/items/{item_id:path}/similar", "GET", service.similar, "items", responses=similar)
     if local_users:
         path, reply = "/v1/users/{user_id:path}/recommendations", schema.UserRecommendationResponse
-        post(path, service.recommend_to_user, tag, one, reply)
+        post(path, service.recommend_to_user, tag, one, reply, 404)
     add("/v1/items", "GET", service.items, "items", responses=replies(schema.Items, 422))
     add("/v1/model", "GET", service.model, "model", responses=replies(schema.ModelFacts))
-    post("/v1/feedback", service.feedback, tag, schema.Feedback, schema.Status, done=202)
+    post("/v1/feedback", service.feedback, tag, schema.Feedback, schema.Status, 404, done=202)
     refreshed = replies(schema.Status, done=202)
     add("/v1/refresh", "POST", service.refresh, "model", status_code=202, responses=refreshed)
     add("/healthz", "GET", service.health, "process", responses=replies(schema.Status))
@@ -221,7 +224,8 @@ def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Add the page at / and its files, if they are installed."""
+    """Add the page at /docs, and the page at / and its files, if they are installed."""
+    app.add_route("/docs", lambda _: HTMLResponse(reference_page(app.openapi())), include_in_schema=False)
     if not (STATIC / "index.html").is_file():
         return
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

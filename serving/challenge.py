@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -73,7 +74,7 @@ class Challenge:
         served: Served,
         body: bytes,
         query: RecommendationQuery,
-        answer: list[dict[str, Any]],
+        answer: Mapping[str, Any],
         took: float,
     ) -> None:
         """Let the challenger also answer a share of the champion's queries, without delaying the response."""
@@ -103,18 +104,18 @@ class Challenge:
 
 
 def _compared(
-    challenger: Served, query: RecommendationQuery, answer: list[dict[str, Any]], took: float
+    challenger: Served, query: RecommendationQuery, answer: Mapping[str, Any], took: float
 ) -> Comparison:
     begun = time.perf_counter()
+    other: list[dict[str, Any]] = []
     try:
-        other = challenger.recommend(query)
+        other = challenger.recommend(query)["recommendations"]
     except Problem:
-        other = []  # the challenger lacks an item or feature that the champion has
+        pass  # the challenger lacks a feature that the champion has
     except Exception as error:  # noqa: BLE001  # a challenger's failure must not affect the champion
         log.write("error", "challenger failed", error=repr(error)[:500])
-        other = []
     return Comparison.of(
-        [each["item_id"] for each in answer],
+        [each["item_id"] for each in answer["recommendations"]],
         [each["item_id"] for each in other],
         took,
         time.perf_counter() - begun,

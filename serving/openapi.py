@@ -15,7 +15,7 @@ from serving.problems import MEDIA_TYPE
 _DESCRIPTIONS = {
     400: "The body is not JSON.",
     401: "The token is missing or wrong.",
-    404: "There is no such item or feature.",
+    404: "There is no such item, feature or version.",
     408: "The body did not arrive in time.",
     409: "The served version does not support this request.",
     413: "The body is too large.",

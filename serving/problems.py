@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -36,6 +37,11 @@ class Problem(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.errors, self.headers = errors, headers
 
+    def within(self, where: str) -> Problem:
+        """Return the same error of a part of the request, such as "requests.3"."""
+        errors = [{"where": f"{where}.{each['where']}", "what": each["what"]} for each in self.errors]
+        return Problem(self.status, self.kind, f"{where}.{self.detail}", errors, self.headers)
+
     def response(self) -> Response:
         """Return the response."""
         content: dict[str, Any] = {
@@ -68,11 +74,13 @@ def unprocessable(errors: Sequence[Mapping[str, str]]) -> Problem:
     return Problem(422, "invalid-request", f"{first['where']}: {first['what']}{more}.", errors[:20])
 
 
-def not_ready() -> Problem:
-    """Return a 503, because no model is loaded."""
+def not_ready(model_name: str) -> Problem:
+    """Return a 503, because no version of the model is loaded."""
+    named = f"--model {shlex.quote(model_name)}"
     return Problem(
         503,
         "no-model",
-        "No model is loaded yet. Promote one with fedrec promote, and run fedrec publish --watch.",
+        f"No model is loaded yet: no version of {model_name!r} is published here. Promote one with fedrec "
+        f"promote {named}, and run fedrec publish --watch {named}.",
         headers={"retry-after": "2"},
     )

@@ -21,6 +21,13 @@ def _whole(value: Any) -> Any:
 
 
 ItemId = Annotated[str, Field(min_length=1, max_length=500)]
+Unknown = Annotated[
+    list[str],
+    Field(
+        description="Ids in the history that the version does not know. They are left out; without any known "
+        "item, popular items are recommended."
+    ),
+]
 _QUERY: dict[str, Any] = {
     "history": [{"item_id": "1", "weight": 1.0}, {"item_id": "50"}],
     "k": 10,
@@ -72,7 +79,8 @@ class RecommendationQuery(_RequestModel):
         default=10, description="Number of recommendations."
     )
     exclude: Annotated[list[ItemId], Field(max_length=MAX_EXCLUDED)] = Field(
-        default=[], description="Items not to recommend, in addition to those of the history."
+        default=[],
+        description="Items not to recommend, in addition to those of the history. Unknown ones are ignored.",
     )
     features: Annotated[list[ItemId], Field(max_length=MAX_FEATURES)] = Field(
         default=[],
@@ -156,6 +164,7 @@ class RecommendationResponse(BaseModel):
 
     model: ModelVersion
     recommendations: list[RecommendedItem]
+    unknown: Unknown
 
 
 class UserRecommendationResponse(RecommendationResponse):
@@ -171,6 +180,7 @@ class BatchedRecommendations(BaseModel):
     """The recommendations for one query of a batch."""
 
     recommendations: list[RecommendedItem]
+    unknown: Unknown
 
 
 class BatchResponse(BaseModel):
@@ -195,10 +205,13 @@ class PredictedRating(BaseModel):
 
 
 class RatingResponse(BaseModel):
-    """The predicted ratings, in the order of the items in the request."""
+    """The predicted ratings, in the order of the known items in the request."""
 
     model: ModelVersion
     ratings: list[PredictedRating]
+    unknown: list[str] = Field(
+        description="Ids in the history and the items that the version does not know. They are left out."
+    )
 
 
 class SimilarItem(BaseModel):

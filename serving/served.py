@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import InvalidInput
+from models.errors import CorruptArtifact, InvalidInput
 from models.kernel.arrays import FloatArray
 from models.recommenders.items.titles import folded
 from models.recommenders.scoring.reasons import Reason
@@ -55,18 +55,23 @@ class Served:
     users: LocalUsers | None = None
 
     @classmethod
-    def load(cls, folder: Path, target: Target) -> Served:
+    def load(cls, folder: Path, target: Target, model_name: str) -> Served:
         """Load and verify the version that a pointer names.
 
         Raises:
-            CorruptArtifact: see `open_bundle` and `open_users`.
+            CorruptArtifact: the bundle is of another model; or see `open_bundle` and `open_users`.
         """
         bundle = open_bundle(folder / target.bundle, target.manifest_sha256)
         facts = bundle.facts
+        if facts["model_name"] != model_name:
+            raise CorruptArtifact(
+                f"Bundle {folder / target.bundle} is of model {facts['model_name']!r}, not of {model_name!r}."
+            )
         users = None
         if target.users_sha256:
             shape = (int(facts["items"]), int(facts["dims"]))
-            users = open_users(users_folder(folder, target.bundle), target.users_sha256, shape)
+            beside = users_folder(folder, target.bundle, target.users_sha256)
+            users = open_users(beside, target.users_sha256, shape)
         return cls(
             target=target,
             bundle=bundle,
@@ -87,30 +92,30 @@ class Served:
         passes = self.bundle.recommender.scorer.passes
         return len(self.rows) * int(self.bundle.facts["dims"]) * passes > _SLOW
 
-    def recommend(self, query: RecommendationQuery) -> list[dict[str, Any]]:
-        """Return the recommendations for a history.
+    def recommend(self, query: RecommendationQuery) -> dict[str, Any]:
+        """Return the recommendations for a history, and the items of the history that are unknown.
 
         Raises:
-            Problem: 404, an item or feature of the query is unknown.
+            Problem: 404, a feature of the query is unknown.
         """
         return self._answer(query, self._weights(query.history))
 
-    def recommend_to(self, user_id: str, query: RecommendationQuery) -> tuple[str, list[dict[str, Any]]]:
-        """Return what the recommendations for a user of this silo are computed from, and the recommendations.
+    def recommend_to(self, user_id: str, query: RecommendationQuery) -> dict[str, Any]:
+        """Return the recommendations for a user of this silo, and what they are computed from.
 
         If the silo knows the user, the items of the query's history are not recommended. They have no other
         effect.
 
         Raises:
-            Problem: 404, an item or feature of the query is unknown.
+            Problem: 404, a feature of the query is unknown.
         """
         sent = self._weights(query.history)
         user = self.users.find(user_id) if self.users else None
         if user is None:
-            return "history", self._answer(query, sent)
+            return {**self._answer(query, sent), "answered_from": "history"}
         stored = dict.fromkeys(user.history, 1.0)
         answer = self._answer(query, stored, vector=user.vector, exclude=list(sent))
-        return "stored history" if user.vector is None else "embedding", answer
+        return {**answer, "answered_from": "stored history" if user.vector is None else "embedding"}
 
     def _answer(
         self,
@@ -119,35 +124,40 @@ class Served:
         *,
         vector: npt.NDArray[np.float64] | None = None,
         exclude: Sequence[int] = (),
-    ) -> list[dict[str, Any]]:
+    ) -> dict[str, Any]:
         history = list(weights)
         found = self.bundle.recommender.recommend(
             history,
             query.k,
-            [*exclude, *(self._row(item_id, "exclude") for item_id in query.exclude)],
+            [*exclude, *(self.rows[item_id] for item_id in query.exclude if item_id in self.rows)],
             weights=list(weights.values()),
             allowed=self._allowed(query.features),
             diversity=query.diversity,
             reasons=_REASONS if history else 0,
             vector=vector,
         )
-        return [self._recommended(each) for each in found]
+        return {
+            "recommendations": [self._recommended(each) for each in found],
+            "unknown": self._unknown([item.item_id for item in query.history]),
+        }
 
-    def rate(self, query: RatingQuery) -> list[dict[str, Any]]:
-        """Return the predicted ratings for a history of ratings.
+    def rate(self, query: RatingQuery) -> dict[str, Any]:
+        """Return the predicted ratings for a history of ratings, and the items of both that are unknown.
 
         Raises:
-            Problem: 404, an item of the query is unknown; 409, this version does not predict ratings; 422, a
-                rating is outside the scale, or an item occurs twice in the history.
+            Problem: 409, this version does not predict ratings; 422, a rating is outside the scale, or an
+                item occurs twice in the history.
         """
         rater = self.bundle.recommender.scorer.rater
         if rater is None:
             what = f"Version {self.version} recommends items and does not predict ratings."
             raise Problem(409, "no-ratings", f"{what} Promote a version of the family bayesian_mf.")
-        known = [self._row(rated.item_id, "history") for rated in query.history]
-        wanted = [self._row(item_id, "items") for item_id in query.items]
+        known = [
+            (self.rows[each.item_id], each.rating) for each in query.history if each.item_id in self.rows
+        ]
+        wanted = [self.rows[item_id] for item_id in query.items if item_id in self.rows]
         try:
-            found = rater.ratings(known, [rated.rating for rated in query.history], wanted)
+            found = rater.ratings([row for row, _ in known], [rating for _, rating in known], wanted)
         except InvalidInput as error:
             raise unprocessable([{"where": "history", "what": error.what.rstrip(".")}]) from error
         lowest, highest = rater.scale
@@ -155,7 +165,7 @@ class Served:
         columns = zip(
             wanted, found.means.tolist(), found.deviations.tolist(), found.spreads.tolist(), strict=True
         )
-        return [
+        ratings = [
             {
                 "item_id": recommender.item_ids[row],
                 "title": recommender.titles[row],
@@ -167,6 +177,8 @@ class Served:
             }
             for row, mean, deviation, spread in columns
         ]
+        sent = [*(each.item_id for each in query.history), *query.items]
+        return {"ratings": ratings, "unknown": self._unknown(sent)}
 
     def row(self, item_id: str) -> int:
         """Return the row of the item that a path names.
@@ -174,7 +186,12 @@ class Served:
         Raises:
             Problem: 404, there is no such item.
         """
-        return self._row(item_id, "item_id")
+        try:
+            return self.rows[item_id]
+        except KeyError:
+            what = f"the model has no item {item_id[:_QUOTED]!r}"
+            errors = [{"where": "item_id", "what": what}]
+            raise Problem(404, "unknown-item", f"item_id: {what}.", errors) from None
 
     def similar(self, row: int, k: int) -> list[dict[str, Any]]:
         """Return the k items most similar to the one in this row."""
@@ -217,18 +234,16 @@ class Served:
         }
 
     def _weights(self, history: Sequence[HistoryItem]) -> dict[int, float]:
-        """Return row -> summed weight, in the order of the items' last places in the history."""
+        """Return row -> summed weight of the known items, in the order of their last places."""
         weights: dict[int, float] = {}
         for item in history:
-            row = self._row(item.item_id, "history")
-            weights[row] = weights.pop(row, 0.0) + item.weight
+            row = self.rows.get(item.item_id)
+            if row is not None:
+                weights[row] = weights.pop(row, 0.0) + item.weight
         return weights
 
-    def _row(self, item_id: str, where: str) -> int:
-        try:
-            return self.rows[item_id]
-        except KeyError:
-            raise _unknown_item(item_id, where) from None
+    def _unknown(self, item_ids: Iterable[str]) -> list[str]:
+        return list(dict.fromkeys(item_id for item_id in item_ids if item_id not in self.rows))
 
     def _allowed(self, features: Sequence[str]) -> npt.NDArray[np.bool_] | None:
         if not features:
@@ -257,8 +272,3 @@ class Served:
             return {"kind": "history", "item_id": item_id, "title": title, "share": reason.share}
         kind = "other" if reason.kind == "others" else reason.kind
         return {"kind": kind, "item_id": None, "title": kind, "share": reason.share}
-
-
-def _unknown_item(item_id: str, where: str) -> Problem:
-    what = f"the model has no item {item_id[:_QUOTED]!r}"
-    return Problem(404, "unknown-item", f"{where}: {what}.", [{"where": where, "what": what}])

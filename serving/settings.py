@@ -15,7 +15,8 @@ class Settings:
     """The settings of a serving process.
 
     Attributes:
-        folder: folder of the bundles and of the pointer to them.
+        folder: folder of the model's bundles and of the pointer to them.
+        model_name: the registered model that is served. Bundles of another model are refused.
         token: bearer token that clients must send; empty for none.
         rate: mean number of requests per second that a worker accepts from one address; 0 for no limit.
         burst: number of requests that a worker accepts from one address at once.
@@ -30,6 +31,7 @@ class Settings:
     """
 
     folder: str
+    model_name: str
     token: str = ""
     rate: float = 200.0
     burst: float = 400.0

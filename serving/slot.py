@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.errors import FedrecError
 from serving import log, metrics
-from serving.problems import not_ready
+from serving.problems import Problem, not_ready
 from serving.served import Served
 from tasks.bundles.pointer import Target, pointer_path, publisher_path, read_pointer
 
@@ -34,12 +34,12 @@ class Slot:
 
     Args:
         folder: folder of the pointer and the bundles.
+        model_name: the model to serve. A bundle of another is refused.
         poll: seconds between two checks of the pointer.
-        needs_users: whether to serve only versions that are published with a silo's own users.
     """
 
-    def __init__(self, folder: Path, poll: float, needs_users: bool = False) -> None:
-        self._folder, self._poll, self._needs_users = folder, poll, needs_users
+    def __init__(self, folder: Path, model_name: str, poll: float) -> None:
+        self._folder, self._model_name, self._poll = folder, model_name, poll
         self._stamp: tuple[int, int] | None = None
         self._pair: Pair | None = None
 
@@ -56,8 +56,12 @@ class Slot:
             Problem: 503, no version is loaded yet.
         """
         if self._pair is None:
-            raise not_ready()
+            raise self.not_ready()
         return self._pair
+
+    def not_ready(self) -> Problem:
+        """Return the problem of a request before a version is loaded."""
+        return not_ready(self._model_name)
 
     async def watch(self) -> None:
         """Follow the pointer until cancelled: load the version that it names and replace the served one."""
@@ -109,7 +113,7 @@ class Slot:
 
     def _load(self) -> Pair | None:
         pointer = read_pointer(self._folder)
-        if pointer is None or (self._needs_users and not pointer.champion.users_sha256):
+        if pointer is None:
             return None
         champion = self._load_version(pointer.champion)
         challenger = None
@@ -126,4 +130,4 @@ class Slot:
         for served in (self._pair.champion, self._pair.challenger) if self._pair else ():
             if served is not None and served.target == target:
                 return served
-        return Served.load(self._folder, target)
+        return Served.load(self._folder, target, self._model_name)

@@ -14,7 +14,7 @@ const unwanted = new Set(); // ids of items marked "Not for me"
 let options = []; // items in the list of matches
 let active = -1; // index of the match that Enter chooses
 let token = "";
-let version = null; // the version that the facts below are about
+let shown = ""; // the version that the facts below are about
 let timer = 0;
 const running = new Map(); // kind of request -> the AbortController of the running one
 
@@ -187,8 +187,17 @@ async function refresh() {
   // The focused button no longer exists, so the list gets the focus.
   if (focused) recommendations.focus();
   const titles = count(answer.recommendations.length, "recommendation", "recommendations");
-  announce(chosen.size ? `${titles} for ${count(chosen.size, "title", "titles")}.` : `${titles} of popular titles.`);
+  const known = chosen.size - answer.unknown.length;
+  announce(known ? `${titles} for ${count(known, "title", "titles")}.` : `${titles} of popular titles.`);
+  showUnknown(answer.unknown);
   showModel(answer.model);
+}
+
+/** Name the chosen titles that the version does not know. */
+function showUnknown(itemIds) {
+  const left = itemIds.map((itemId) => chosen.get(itemId) ?? itemId);
+  element("unknown").textContent = left.length ? `Not in this version, so left out: ${left.join("; ")}.` : "";
+  element("unknown").hidden = left.length === 0;
 }
 
 function recommended(item) {
@@ -233,11 +242,11 @@ function reason({ kind, title, share }) {
 
 async function showModel(model) {
   element("model").textContent = `version ${model.version} (round ${model.round}, ${model.sha256.slice(0, 12)})`;
-  if (model.version === version) return;
+  if (`${model.version} ${model.sha256}` === shown) return;
   const facts = await ask("model", "/v1/model");
   if (!facts) return;
-  version = facts.version;
-  const shown = {
+  shown = `${facts.version} ${facts.sha256}`;
+  const entries = {
     Model: facts.model_name,
     Version: `${facts.version}, round ${facts.round} of job ${facts.job_id}`,
     "SHA-256": facts.sha256,
@@ -248,7 +257,7 @@ async function showModel(model) {
     "Privacy (epsilon)": facts.epsilon,
     "Ledger entry": facts.ledger_entry,
   };
-  const present = Object.entries(shown).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const present = Object.entries(entries).filter(([, value]) => value !== null && value !== undefined && value !== "");
   element("facts").replaceChildren(...present.flatMap(([name, value]) => [node("dt", name), node("dd", value)]));
   element("gates").hidden = facts.gates.length === 0;
   element("gates").tBodies[0].replaceChildren(

@@ -1,4 +1,4 @@
-"""The pointer: one small file that names the bundles to serve. It is replaced atomically."""
+"""The pointer: a small file that names the bundles of one model to serve. It is replaced atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from models.errors import CorruptArtifact
 from tasks.local.atomic import write_atomically
-from tasks.local.home import Home
 
 FORMAT = 1
 
@@ -46,14 +45,9 @@ class Pointer:
     challenger: Target | None = None
 
 
-def serving_folder(home: Home) -> Path:
-    """Return the folder of the bundles and the pointer."""
-    return home.root / "serving"
-
-
-def users_folder(folder: Path, bundle: str) -> Path:
-    """Return the folder of a silo's users for a bundle."""
-    return folder / "users" / bundle
+def users_folder(folder: Path, bundle: str, users_sha256: str) -> Path:
+    """Return the folder of a silo's users for a bundle, given the SHA-256 of their manifest."""
+    return folder / "users" / f"{bundle}-{users_sha256[:16]}"
 
 
 def pointer_path(folder: Path) -> Path:

@@ -43,6 +43,11 @@ class Home:
         return self.root / "exchange"
 
     @property
+    def serving(self) -> Path:
+        """What is published to serving processes, one folder per registered model."""
+        return self.root / "serving"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's database and artefacts."""
         return self.root / "mlflow"

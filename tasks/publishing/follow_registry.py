@@ -6,16 +6,19 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from models.errors import FedrecError
+from models.errors import FedrecError, InvalidInput
+from models.ledger.chain import Entry
 from models.promotion.live import DropPolicy
-from tasks.bundles.pointer import Pointer, nudge_path, publisher_path, serving_folder
+from tasks.bundles.pointer import Pointer, nudge_path, publisher_path
+from tasks.bundles.serving_folder import serving_folder
 from tasks.bundles.tallies import Tallies, read_tallies
 from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
-from tasks.promotion.ledger import LedgerReader
-from tasks.publishing.publish import LayOutUsers, publish
+from tasks.publishing.bound_model import bound_model
+from tasks.publishing.publish import Publisher, SiloUsers
 from tasks.publishing.rollback_on_drop import log_comparison, reason_to_roll_back
 from tasks.tracking import registry
 
@@ -32,15 +35,16 @@ def follow_registry(
     say: Callable[[str], None],
     policy: DropPolicy | None = None,
     roll_back: Callable[[str, str], bool] | None = None,
-    users: LayOutUsers | None = None,
+    users: SiloUsers | None = None,
 ) -> None:
-    """Publish the champion whenever it changes, until `stop` is set.
+    """Publish a model's champion whenever it changes, until `stop` is set.
 
     A failure is reported through `say`, written for the serving processes, and tried again.
 
     Args:
         home: contains the registry and the bundles.
-        model_name: required only if several models are registered.
+        model_name: the registered model; None to follow the only one, or the first that is registered. Once
+            it is found, it stays the same, whatever else is registered.
         interval: seconds between two reads of the registry. Touching the file `nudge_path` triggers one
             at once.
         stop: ends the loop.
@@ -48,12 +52,19 @@ def follow_registry(
         policy: the drop of the hit rate that triggers a rollback; None to never roll back.
         roll_back: makes the previous champion serve again, given a model's name and a reason. Returns whether
             it succeeded.
-        users: see `tasks.publishing.publish.publish`.
+        users: in a silo, its own users.
+
+    Raises:
+        InvalidInput: no name is given, and several models are registered.
     """
-    follower = Follower(home, model_name, say, policy, roll_back, users)
+    name = _bound(home, model_name, interval, stop, say)
+    if name is None:
+        return
+    folder = serving_folder(home, name, users.silo if users else None)
+    follower = Follower(home, name, folder, say, policy, roll_back, users)
     last: tuple[Pointer | None, str] | None = None
     while not stop.is_set():
-        nudged = _nudged(home)
+        nudged = _nudged(folder)
         pointer: Pointer | None = None
         error = ""
         try:
@@ -64,11 +75,32 @@ def follow_registry(
             error = f"{type(failed).__name__}: {failed}"
         if (pointer, error) != last:
             last = (pointer, error)
-            _write_down(home, error)
+            _write_down(folder, error)
             say(error or f"published {pointer.champion.bundle if pointer else ''}")
         # The age of this file shows serving processes whether a publisher still reads the registry.
-        publisher_path(serving_folder(home)).touch()
-        _wait(home, interval, nudged, stop)
+        publisher_path(folder).touch()
+        _wait(folder, interval, nudged, stop)
+
+
+def _bound(
+    home: Home, model_name: str | None, interval: float, stop: threading.Event, say: Callable[[str], None]
+) -> str | None:
+    """Return the model to follow once there is one; None if `stop` is set before."""
+    last = ""
+    while not stop.is_set():
+        try:
+            return bound_model(home, model_name)
+        except InvalidInput:
+            raise
+        except FedrecError as refused:
+            error = str(refused)
+        except Exception as failed:  # noqa: BLE001  # the registry may become available
+            error = f"{type(failed).__name__}: {failed}"
+        if error != last:
+            last = error
+            say(error)
+        stop.wait(interval)
+    return None
 
 
 class Follower:
@@ -77,67 +109,64 @@ class Follower:
     def __init__(
         self,
         home: Home,
-        model_name: str | None,
+        model_name: str,
+        folder: Path,
         say: Callable[[str], None],
         policy: DropPolicy | None,
         roll_back: Callable[[str, str], bool] | None,
-        users: LayOutUsers | None,
+        users: SiloUsers | None,
     ) -> None:
-        self._home, self._model_name, self._say = home, model_name, say
+        self._home, self._model_name, self._folder, self._say = home, model_name, folder, say
         self._policy, self._roll_back, self._users = policy, roll_back, users
         self._client: Any = None
+        self._publisher: Publisher | None = None
         self._undone: Pointer | None = None
-        self._reader = LedgerReader(home)
         self._compared_at = -_BETWEEN_COMPARISONS_S
 
     def look(self) -> Pointer:
         """Publish the registry's champion, or roll it back if its hit rate has dropped."""
         self._client = self._client or registry.open_registry(self._home)
-        # Found once: without a name, the registry would list all its models at each call.
-        self._model_name = registry.resolve_model_name(self._client, self._model_name)
-        name = self._model_name
-        refused: list[FedrecError] = []
-        pointer = publish(self._home, self._client, name, self._users, self._reader, refused.append)
-        tallies = read_tallies(serving_folder(self._home))
+        name = registry.resolve_model_name(self._client, self._model_name)
+        self._publisher = self._publisher or Publisher(self._home, self._client, name, self._users)
+        pointer = self._publisher.publish()
+        tallies = read_tallies(self._folder)
         if time.monotonic() - self._compared_at >= _BETWEEN_COMPARISONS_S:
             self._compared_at = time.monotonic()
             log_comparison(self._client, name, pointer, tallies)
-        reason = self._reason(name, pointer, tallies)
+        entries = self._publisher.decisions()
+        reason = self._reason(entries, pointer, tallies)
         if reason is None or self._roll_back is None:
-            if refused:
-                raise FedrecError(
-                    f"Without its challenger, {pointer.champion.bundle} is published. {refused[0]}"
-                )
+            if self._publisher.refused:
+                bundle = pointer.champion.bundle
+                raise FedrecError(f"{bundle} is published without a challenger. {self._publisher.refused}")
             return pointer
         # A rollback that failed once would fail again.
         self._undone = pointer
         self._say(f"rolling back {pointer.champion.bundle}: {reason}")
         if not self._roll_back(name, reason):
             raise FedrecError(f"The rollback of {pointer.champion.bundle} failed: {reason}.")
-        return publish(self._home, self._client, name, self._users, self._reader, refused.append)
+        return self._publisher.publish()
 
-    def _reason(self, name: str, pointer: Pointer, tallies: Tallies) -> str | None:
+    def _reason(self, entries: list[Entry], pointer: Pointer, tallies: Tallies) -> str | None:
         if self._policy is None or pointer == self._undone:
             return None
-        entries = self._reader.verified(self._client, name) if self._home.ledger.exists() else []
-        return reason_to_roll_back(self._client, entries, name, pointer, tallies, self._policy)
+        return reason_to_roll_back(self._client, entries, self._model_name, pointer, tallies, self._policy)
 
 
-def _wait(home: Home, interval: float, nudged: int, stop: threading.Event) -> None:
+def _wait(folder: Path, interval: float, nudged: int, stop: threading.Event) -> None:
     until = time.monotonic() + interval
-    while time.monotonic() < until and _nudged(home) == nudged:
+    while time.monotonic() < until and _nudged(folder) == nudged:
         if stop.wait(min(_LOOK_FOR_NUDGE_S, interval)):
             return
 
 
-def _nudged(home: Home) -> int:
+def _nudged(folder: Path) -> int:
     try:
-        return nudge_path(serving_folder(home)).stat().st_mtime_ns
+        return nudge_path(folder).stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _write_down(home: Home, error: str) -> None:
+def _write_down(folder: Path, error: str) -> None:
     """Write the last error to the file from which serving processes raise their alarm."""
-    value = json.dumps({"error": error}).encode()
-    write_atomically(publisher_path(serving_folder(home)), value, durable=False)
+    write_atomically(publisher_path(folder), json.dumps({"error": error}).encode(), durable=False)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import CatalogMismatch, NotFound
-from tasks.bundles.users_bundle import MANIFEST, LocalUsers, write_users
+from tasks.bundles.users_bundle import LocalUsers, write_users
 from tasks.clients.client_data import UserStates, client_rows
 from tasks.datasets.partition_reader import Partition, open_partition
-from tasks.local.checksums import sha256_of
 from tasks.local.home import Home
 
 
@@ -34,8 +33,6 @@ def lay_out_users(home: Home, silo: str, data: Path | None, target: Path, tags: 
         CatalogMismatch: the item rows of the interactions are from another catalogue than the version's.
         CorruptArtifact: snapshot or embeddings are damaged.
     """
-    if (target / MANIFEST).is_file():
-        return sha256_of(target / MANIFEST)
     partition = open_partition(data or _snapshot(home, silo, tags["fedrec.job"]))
     return write_users(target, _gathered(home, silo, partition, tags))
 

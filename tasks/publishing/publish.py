@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +19,10 @@ from models.ledger.chain import Entry
 from models.promotion.champions import champions, entries_about
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import MANIFEST, Labels, open_bundle, write_bundle
-from tasks.bundles.pointer import Pointer, Target, read_pointer, serving_folder, users_folder, write_pointer
-from tasks.local.checksums import sha256_of
+from tasks.bundles.pointer import Pointer, Target, read_pointer, users_folder, write_pointer
+from tasks.bundles.serving_folder import remove_shared_layout, serving_folder
+from tasks.bundles.users_bundle import open_users
+from tasks.local.checksums import digest_of, sha256_of
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
 from tasks.promotion.ledger import LedgerReader
@@ -36,76 +41,139 @@ _KEPT = 3
 _MOST_NUMBERS = 1000
 
 
-LayOutUsers = Callable[[Path, Mapping[str, str]], str]
+@dataclass(frozen=True)
+class SiloUsers:
+    """The users of a silo, who are published beside each version.
+
+    Attributes:
+        silo: the silo's name.
+        lay_out: writes them for a version, given a folder and the version's tags, and returns the SHA-256 of
+            their manifest (see `tasks.publishing.local_users`).
+    """
+
+    silo: str
+    lay_out: Callable[[Path, Mapping[str, str]], str]
 
 
-def publish(
-    home: Home,
-    client: MlflowClient,
-    model_name: str,
-    users: LayOutUsers | None = None,
-    reader: LedgerReader | None = None,
-    without_challenger: Callable[[FedrecError], None] | None = None,
-) -> Pointer:
-    """Publish the champion and, if the registry names one, the challenger to the serving processes.
+class Publisher:
+    """Publishes the champion of one registered model to serving processes.
 
-    Only missing files are written. Nothing is written if nothing has changed.
+    It remembers what it has published, so publishing again reads only the registry and small files.
 
     Args:
         home: contains the bundles.
         client: the registry.
         model_name: the registered model.
-        users: in a silo, a function that writes the silo's users for a version, given a folder and the
-            version's tags, and returns the SHA-256 of their manifest (see `tasks.publishing.local_users`).
-        reader: reads the decisions; kept by callers that publish again and again.
-        without_challenger: receives the error if the challenger cannot be published. The champion is
-            published nevertheless. Without this function, the error is raised afterwards.
+        users: in a silo, its own users.
+
+    Attributes:
+        refused: why the last call of `publish` left the challenger out; None if it did not.
+    """
+
+    def __init__(
+        self, home: Home, client: MlflowClient, model_name: str, users: SiloUsers | None = None
+    ) -> None:
+        self._home, self._client, self._model_name, self._users = home, client, model_name, users
+        self._folder = serving_folder(home, model_name, users.silo if users else None)
+        # Origin of a version -> name of its bundle, digest of that, digest of the users beside it.
+        self._reader = LedgerReader(home)
+        self.refused: FedrecError | None = None
+        self._known: dict[tuple[str, ...], tuple[str, str, str]] = {}
+
+    def publish(self) -> Pointer:
+        """Publish the champion and, if the registry names one, the challenger.
+
+        Only missing files are written. Nothing is written if nothing has changed. A challenger that cannot be
+        published is left out.
+
+        Raises:
+            NotFound: there is no champion, or an artefact of it is missing.
+            CorruptArtifact: an artefact does not match its SHA-256. The pointer is not changed.
+            LedgerTampered: the alias was moved without a decision, or the ledger is not valid. The pointer is
+                not changed.
+        """
+        remove_shared_layout(self._home)
+        self.refused = None
+        entries = self.decisions()
+        champion = registry.version_of_alias(self._client, self._model_name, registry.CHAMPION)
+        if champion is None:
+            raise _no_champion(self._client, entries, self._model_name)
+        _require_decided(self._client, entries, self._model_name, champion)
+        challenger = registry.version_of_alias(self._client, self._model_name, CHALLENGER)
+        try:
+            served = read_pointer(self._folder)
+        except CorruptArtifact:
+            served = None
+        wanted = Pointer(champion=self._target(champion, served, entries))
+        if challenger not in (None, champion):
+            try:
+                wanted = replace(wanted, challenger=self._target(challenger, served, entries))
+            except FedrecError as error:
+                self.refused = error
+        if wanted != served:
+            write_pointer(self._folder, wanted)
+            _prune(self._folder, wanted)
+        return wanted
+
+    def decisions(self) -> list[Entry]:
+        """Return the verified entries about the model; none if there is no ledger here.
+
+        A service on another machine has only the registry, and trusts it.
+        """
+        if not self._home.ledger.exists():
+            return []
+        return entries_about(self._reader.verified(self._client, self._model_name), self._model_name)
+
+    def _target(self, version: int, served: Pointer | None, entries: list[Entry]) -> Target:
+        origin, tags = registry.origin_of(self._client, self._model_name, version)
+        known = self._known.get(origin)
+        if known is None or self._intact(known[0], served) != known[1]:
+            known = self._known[origin] = self._laid_out(version, served)
+        decision = decision_of(entries, self._model_name, identity(version, tags))
+        return Target(known[0], known[1], decision_facts(decision), known[2])
+
+    def _laid_out(self, version: int, served: Pointer | None) -> tuple[str, str, str]:
+        """Write what is missing of a version, and return the name and digests of what is there then.
+
+        The name contains a digest of all that the version serves. So neither a version of another model nor
+        one with other titles can be taken for it.
+        """
+        found = registry.load_version(self._client, self._model_name, version)
+        facts = facts_of(found, self._model_name)
+        name = f"{version}-{digest_of(facts)[:16]}"
+        digest = self._intact(name, served) or _written(found, facts, self._folder / name)
+        users = ""
+        if self._users is not None:
+            users = _with_users(self._folder, name, found.model().items.shape, self._users, found.tags)
+        return name, digest, users
+
+    def _intact(self, name: str, served: Pointer | None) -> str | None:
+        """Return the digest of a bundle's manifest; None if the bundle is missing or incomplete."""
+        manifest = self._folder / name / MANIFEST
+        if not manifest.is_file():
+            return None
+        digest = sha256_of(manifest)
+        for target in (served.champion, served.challenger) if served else ():
+            if target and (target.bundle, target.manifest_sha256) == (name, digest):
+                return digest  # it was verified when it was published
+        try:
+            open_bundle(manifest.parent, digest)
+        except CorruptArtifact:
+            return None
+        return digest
+
+
+def publish(home: Home, client: MlflowClient, model_name: str, users: SiloUsers | None = None) -> Pointer:
+    """Publish the champion of a registered model once; see `Publisher`.
 
     Raises:
-        NotFound: there is no champion, or an artefact of it is missing.
-        CorruptArtifact: an artefact does not match its SHA-256. The pointer is not changed.
-        LedgerTampered: the alias was moved without a decision, or the ledger is not valid. The pointer is not
-            changed.
+        FedrecError: also if the challenger cannot be published. The champion is then published without it.
     """
-    folder = serving_folder(home)
-    entries = _entries(client, model_name, reader or LedgerReader(home))
-    champion = registry.version_of_alias(client, model_name, registry.CHAMPION)
-    if champion is None:
-        raise _no_champion(client, entries, model_name)
-    _require_decided(client, entries, model_name, champion)
-    challenger = registry.version_of_alias(client, model_name, CHALLENGER)
-    try:
-        served = read_pointer(folder)
-    except CorruptArtifact:
-        served = None
-
-    def target(version: int) -> Target:
-        return _target(client, entries, model_name, version, folder, served, users)
-
-    wanted, refused = Pointer(champion=target(champion)), None
-    if challenger not in (None, champion):
-        try:
-            wanted = replace(wanted, challenger=target(challenger))
-        except FedrecError as error:
-            refused = error
-    if wanted != served:
-        write_pointer(folder, wanted)
-        _prune(folder, wanted)
-    if refused is not None:
-        if without_challenger is None:
-            raise refused
-        without_challenger(refused)
-    return wanted
-
-
-def _entries(client: MlflowClient, model_name: str, reader: LedgerReader) -> list[Entry]:
-    """Return the verified entries about the model.
-
-    A service on another machine has only the registry, and trusts it.
-    """
-    if not reader.home.ledger.exists():
-        return []
-    return entries_about(reader.verified(client, model_name), model_name)
+    publisher = Publisher(home, client, model_name, users)
+    pointer = publisher.publish()
+    if publisher.refused:
+        raise publisher.refused
+    return pointer
 
 
 def _no_champion(client: MlflowClient, entries: list[Entry], model_name: str) -> NotFound:
@@ -147,54 +215,11 @@ def _require_decided(client: MlflowClient, entries: list[Entry], model_name: str
         )
 
 
-def _target(
-    client: MlflowClient,
-    entries: list[Entry],
-    model_name: str,
-    version: int,
-    folder: Path,
-    served: Pointer | None,
-    users: LayOutUsers | None,
-) -> Target:
-    tags = registry.tags_of(client, model_name, version)
-    name = f"{version}-{tags.get('fedrec.sha256', '')[:16]}"
-    digest = _present(folder / name, served) or _built(client, model_name, version, folder / name)
-    return Target(
-        name,
-        digest,
-        decision_facts(decision_of(entries, model_name, identity(version, tags))),
-        users(users_folder(folder, name), tags) if users else _users_beside(name, served),
-    )
-
-
-def _users_beside(bundle: str, served: Pointer | None) -> str:
-    """Return the SHA-256 in the pointer of the users beside a bundle, which another publisher wrote."""
-    known = (served.champion, served.challenger) if served else ()
-    return next((target.users_sha256 for target in known if target and target.bundle == bundle), "")
-
-
-def _present(bundle: Path, served: Pointer | None) -> str | None:
-    """Return the digest of a bundle's manifest; None if the bundle is missing or incomplete."""
-    manifest = bundle / MANIFEST
-    if not manifest.is_file():
-        return None
-    digest = sha256_of(manifest)
-    for target in (served.champion, served.challenger) if served else ():
-        if target and (target.bundle, target.manifest_sha256) == (bundle.name, digest):
-            return digest  # it was verified when it was published
-    try:
-        open_bundle(bundle, digest)
-    except CorruptArtifact:
-        return None
-    return digest
-
-
-def _built(client: MlflowClient, model_name: str, version: int, target: Path) -> str:
-    found = registry.load_version(client, model_name, version)
+def _written(found: RegisteredRound, facts: JsonObject, target: Path) -> str:
     recommender = recommender_of(found)
     return write_bundle(
         target,
-        facts_of(found, model_name),
+        facts,
         recommender.scorer,
         recommender.item_ids,
         recommender.titles,
@@ -202,8 +227,25 @@ def _built(client: MlflowClient, model_name: str, version: int, target: Path) ->
     )
 
 
+def _with_users(
+    folder: Path, bundle: str, shape: tuple[int, int], users: SiloUsers, tags: Mapping[str, str]
+) -> str:
+    """Write the silo's users beside a bundle unless the same are there, and return their digest."""
+    parent = folder / "users"
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=".new.", dir=parent) as staging:
+        digest = users.lay_out(Path(staging) / "users", tags)
+        target = users_folder(folder, bundle, digest)
+        try:
+            open_users(target, digest, shape)
+        except CorruptArtifact:
+            shutil.rmtree(target, ignore_errors=True)
+            (Path(staging) / "users").rename(target)
+    return digest
+
+
 def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
-    """Return the facts about a version that its bundle contains."""
+    """Return the facts about a version that its bundle contains. They determine all that it serves."""
     record = found.record
     items, dims = found.model().items.shape
     return {
@@ -213,7 +255,11 @@ def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
         "sha256": found.sha256,
         "job_id": record.job_id,
         "data_digest": record.data_digest,
+        "record_digest": found.tags["fedrec.manifest"],
         "catalog_digest": record.catalog_digest,
+        # Unlike the digest above, that of titles and features too.
+        "items_sha256": hashlib.sha256(found.items.to_parquet()).hexdigest(),
+        "made_by": f"fedrec {version_of('fedrec')}",
         "committed_at": record.committed_at,
         "epsilon": record.privacy.epsilon if record.privacy else None,
         "items": items,
@@ -255,9 +301,14 @@ def labels_of(features: ItemFeatures) -> Labels:
 
 def _prune(folder: Path, pointer: Pointer) -> None:
     """Remove all unused bundles except the newest. A process that has mapped one can still read it."""
-    used = {pointer.champion.bundle} | ({pointer.challenger.bundle} if pointer.challenger else set())
+    targets = [target for target in (pointer.champion, pointer.challenger) if target]
+    used = {target.bundle for target in targets}
     others = [path.parent for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name not in used]
     others.sort(key=lambda path: path.stat().st_mtime)
     for path in others[:-_KEPT]:
         shutil.rmtree(path, ignore_errors=True)
-        shutil.rmtree(users_folder(folder, path.name), ignore_errors=True)
+    beside = {users_folder(folder, target.bundle, target.users_sha256) for target in targets}
+    for path in set((folder / "users").glob("[0-9]*")) - beside:
+        bundle = path.name.rpartition("-")[0]
+        if bundle in used or not (folder / bundle).exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,11 @@ def answer(
     model_name: str | None = None,
     version: str = registry.CHAMPION,
     exclude: str = "",
+    items: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the k best items for a history, in the form that `fedrec recommend` prints.
+
+    Items that the model does not know are left out, and listed as unknown.
 
     Args:
         home: contains the registry.
@@ -62,22 +66,26 @@ def answer(
         model_name: required only if several models are registered.
         version: a version number or an alias.
         exclude: further titles or ids that must not be recommended.
+        items: further titles or ids of the history, one in each.
 
     Raises:
         NotFound: there is no such model or version, or nothing is registered or promoted yet.
-        InvalidInput: a title is unknown or ambiguous.
+        InvalidInput: a title is ambiguous, or the model knows no item of the history.
     """
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
     found = registry.load_version(client, name, version)
     recommender = recommender_of(found)
     index = TitleIndex.of(recommender.item_ids, recommender.titles)
-    rows = index.rows_of(history)
-    excluded = index.rows_of(exclude) if exclude.strip(" ,") else []
+    liked = index.require_known(index.named(history, items))
+    unwanted = index.named(exclude)
+    rows = list(liked.rows)
     return {
         "model_name": name,
         "version": found.version,
         "model_sha256": found.sha256,
         "history": [{"item_id": recommender.item_ids[row], "title": recommender.titles[row]} for row in rows],
-        "recommendations": [asdict(item) for item in recommender.recommend(rows, k, excluded)],
+        "unknown": list(liked.unknown),
+        "notes": [*liked.notes, *unwanted.notes],
+        "recommendations": [asdict(item) for item in recommender.recommend(rows, k, unwanted.rows)],
     }

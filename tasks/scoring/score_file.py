@@ -20,6 +20,7 @@ from tasks.tracking import registry
 
 _ROWS_IN_A_GROUP = 100_000
 _USERS_BETWEEN_NEWS = 500
+_EXAMPLES = 3
 _SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -61,7 +62,8 @@ def score_users(
 
     Raises:
         NotFound: there is no such model or version, or nothing is registered or promoted yet.
-        InvalidInput: the file breaks a rule, or the output cannot be written.
+        InvalidInput: the file breaks a rule, the model knows none of its items, or the output cannot be
+            written.
     """
     if out.suffix.lower() != ".parquet":
         refuse(out, "the output must end in .parquet")
@@ -83,6 +85,13 @@ def score_users(
             dealt = write_buckets(
                 users, Path(folder), item_rows, weight, lambda rows: tell("interactions", rows, None)
             )
+            if dealt.unknown_interactions == dealt.interactions:
+                examples = ", ".join(map(repr, recommender.item_ids[:_EXAMPLES]))
+                refuse(
+                    users,
+                    f"version {found.version} of {name!r} knows none of its {dealt.unknown_items} items",
+                    next_step=f"Write the ids as in the catalogue, such as {examples}.",
+                )
             with pq.ParquetWriter(part, schema, compression="zstd") as writer:
                 rows = _Rows(writer)
                 for number, bucket in enumerate(dealt.buckets):

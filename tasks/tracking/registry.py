@@ -271,6 +271,17 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
     return dict(_version(client, model_name, version).tags)
 
 
+def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return what tells a version from a later one with its name and number, and the version's tags.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    found = _version(client, model_name, version)
+    tags = dict(found.tags)
+    return (found.run_id, found.source, str(found.creation_timestamp), tags.get("fedrec.manifest", "")), tags
+
+
 def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
     """Return a version's verified record.
 

@@ -95,6 +95,12 @@ def test_health_checks_and_addresses_name_served_ports():
     assert "mlflow:5000" in SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
 
 
+def test_the_serving_process_is_bound_to_the_model_that_the_stack_trains():
+    job = yaml.safe_load((INFRA / "stack" / "demo.yaml").read_text())
+    command = SERVICES["serving"]["command"]
+    assert command[command.index("--model") + 1] == job["model_name"]
+
+
 def test_silos_share_only_the_exchange():
     for name in SILOS:
         own, exchange = SERVICES[name]["volumes"]

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from models.promotion.live import Comparison, DropPolicy, Hits
-from tasks.bundles.pointer import Pointer, serving_folder, write_pointer
+from tasks.bundles.pointer import Pointer, write_pointer
+from tasks.bundles.serving_folder import serving_folder
 from tasks.bundles.tallies import (
     Tallies,
     comparison_key,
@@ -202,4 +203,4 @@ def test_a_drop_after_a_promotion_rolls_back(world, evaluated, tmp_path):
     assert world.aliases()["champion"] == 1
     assert found["decided_by"] == "fedrec publish"
     assert "hit rate 0.0000 over 60 answers, where version 1 had 0.5000" in found["reason"]
-    assert serving_folder(world.home).is_dir()
+    assert serving_folder(world.home, "movies").is_dir()

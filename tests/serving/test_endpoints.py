@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -76,6 +78,41 @@ def test_a_batch_has_the_answers_of_its_requests(server):
     assert [one["recommendations"] for one in batch["answers"]] == alone
 
 
+def test_items_that_the_version_does_not_know_are_left_out_and_listed(server):
+    answer = server.recommend(
+        history=[
+            {"item_id": "gone"},
+            {"item_id": "i3"},
+            {"item_id": "new"},
+            {"item_id": "gone", "weight": 9},
+        ],
+        exclude=["i9", "never"],
+        k=5,
+    )
+
+    expected = server.recommend(history=[{"item_id": "i3"}], exclude=["i9"], k=5)
+    assert answer["unknown"] == ["gone", "new"]
+    assert expected["unknown"] == []
+    assert answer["recommendations"] == expected["recommendations"]
+
+
+def test_a_history_of_unknown_items_gets_popular_items(server):
+    answer = server.recommend(history=[{"item_id": "gone"}], k=5)
+
+    assert answer["unknown"] == ["gone"]
+    assert answer["recommendations"] == server.recommend(k=5)["recommendations"]
+
+
+def test_unknown_items_of_one_question_change_no_other_of_its_batch(server):
+    known, gone = {"history": [{"item_id": "i3"}], "k": 3}, {"history": [{"item_id": "gone"}], "k": 3}
+    status, batch, _ = server.ask("POST", "/v1/recommendations/batch", {"requests": [known, gone, known]})
+
+    assert status == 200
+    assert [one["unknown"] for one in batch["answers"]] == [[], ["gone"], []]
+    wanted = [server.recommend(**each)["recommendations"] for each in (known, gone, known)]
+    assert [one["recommendations"] for one in batch["answers"]] == wanted
+
+
 def test_similar_items_are_the_model_s(server, model):
     answer = server.get("/v1/items/i7/similar?k=4")
 
@@ -136,6 +173,32 @@ def test_other_origins_are_allowed_nothing(server):
 
     assert status == 405
     assert not [name for name in response.headers if name.lower().startswith("access-control")]
+
+
+def test_the_page_of_endpoints_has_each_of_them_and_loads_nothing_from_elsewhere(server):
+    status, page, response = server.ask("GET", "/docs")
+    document = server.get("/openapi.json")
+
+    assert (status, response.getheader("content-type")) == (200, "text/html; charset=utf-8")
+    text = unescape(page)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert f"{method.upper()} {path}" in text
+            assert operation["description"] in text
+    for name, schema in document["components"]["schemas"].items():
+        assert f'id="{name}"' in page
+        for key, value in schema.get("properties", {}).items():
+            assert f"<code>{key}</code>" in page
+            assert value.get("description", "") in text
+    # Every link leads into the page or to a file of this service.
+    links = re.findall(r'(?:href|src)="([^"]*)"', page)
+    for link in links:
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in page
+        else:
+            assert server.ask("GET", link)[0] == 200
+    assert "<script" not in page
+    assert "style=" not in page
 
 
 def test_requests_are_counted(server):

@@ -30,7 +30,7 @@ from models.recommenders.rating.spec import RatingSpec
 from models.recommenders.scoring.rating_scorer import RatingScorer
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.bundle import open_bundle
-from tasks.bundles.pointer import serving_folder
+from tasks.bundles.serving_folder import serving_folder
 from tasks.exchange.codec import encode_model
 from tasks.publishing.publish import publish
 from tasks.scoring.recommend import answer, recommender_of
@@ -184,7 +184,7 @@ def test_a_bundle_answers_as_its_model(families, family):
     decide(families, "promotion", version)
     target = publish(families.home, families.client, "movies").champion
 
-    bundle = open_bundle(serving_folder(families.home) / target.bundle, target.manifest_sha256)
+    bundle = open_bundle(serving_folder(families.home, "movies") / target.bundle, target.manifest_sha256)
     model = recommender_of(registry.load_version(families.client, "movies", version))
 
     assert type(bundle.recommender.scorer) is type(model.scorer)
@@ -204,7 +204,7 @@ def test_no_byte_of_a_bundle_is_an_object_that_needs_pickle(families, family):
     decide(families, "promotion", VERSIONS[family])
     target = publish(families.home, families.client, "movies").champion
 
-    folder = serving_folder(families.home) / target.bundle
+    folder = serving_folder(families.home, "movies") / target.bundle
     arrays = [np.load(path, allow_pickle=False) for path in folder.glob("*.npy")]
     assert len(arrays) > 5
     assert {path.suffix for path in folder.iterdir()} <= {".npy", ".json"}
@@ -214,7 +214,7 @@ def test_no_byte_of_a_bundle_is_an_object_that_needs_pickle(families, family):
 def test_a_changed_array_of_any_family_is_refused(families, family):
     decide(families, "promotion", VERSIONS[family])
     target = publish(families.home, families.client, "movies").champion
-    arrays = (serving_folder(families.home) / target.bundle).glob("*.npy")
+    arrays = (serving_folder(families.home, "movies") / target.bundle).glob("*.npy")
     path = max(arrays, key=lambda each: each.stat().st_size)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -267,7 +267,7 @@ def test_ratings_are_predicted_with_their_uncertainty(families, tmp_path):
     rows = [IDS.index(item_id) for item_id in given]
     expected = model.scorer.ratings(rows, list(given.values()), [IDS.index(item_id) for item_id in wanted])
     history = [{"item_id": item_id, "rating": rating} for item_id, rating in given.items()]
-    with serving(serving_folder(families.home), tmp_path / "log") as server:
+    with serving(serving_folder(families.home, "movies"), tmp_path / "log") as server:
         server.wait_until(server.is_ready)
         status, reply, _ = server.ask("POST", "/v1/ratings", {"history": history, "items": wanted})
         assert status == 200, reply
@@ -285,11 +285,15 @@ def test_ratings_are_predicted_with_their_uncertainty(families, tmp_path):
         nobody = server.ask("POST", "/v1/ratings", {"items": wanted})[1]["ratings"]
         usual = model.scorer.ratings([], [], [IDS.index(item_id) for item_id in wanted]).means
         assert [one["rating"] for one in nobody] == pytest.approx(usual.tolist())
+        # Of a history and items that the version knows only in part, the rest is answered.
+        odd = {"history": [{"item_id": "x", "rating": 9}, *history], "items": ["0", *wanted, "x"]}
+        status, partly, _ = server.ask("POST", "/v1/ratings", odd)
+        assert (status, partly["unknown"], partly["ratings"]) == (200, ["x", "0"], reply["ratings"])
+        status, empty, _ = server.ask("POST", "/v1/ratings", {"items": ["0"]})
+        assert (status, empty["unknown"], empty["ratings"]) == (200, ["0"], [])
         for body, status, kind in (
             ({"history": [{"item_id": "7", "rating": 6}], "items": ["1"]}, 422, "invalid-request"),
             ({"history": history + history, "items": ["1"]}, 422, "invalid-request"),
-            ({"history": history, "items": ["0"]}, 404, "unknown-item"),
-            ({"history": [{"item_id": "x", "rating": 3}], "items": ["1"]}, 404, "unknown-item"),
             ({"history": history, "items": []}, 422, "invalid-request"),
         ):
             found = server.ask("POST", "/v1/ratings", body)
@@ -298,7 +302,7 @@ def test_ratings_are_predicted_with_their_uncertainty(families, tmp_path):
 
 def test_a_version_that_predicts_no_ratings_says_so(families, tmp_path):
     publish_version(families, VERSIONS["ease"])
-    with serving(serving_folder(families.home), tmp_path / "log") as server:
+    with serving(serving_folder(families.home, "movies"), tmp_path / "log") as server:
         server.wait_until(server.is_ready)
         status, problem, _ = server.ask("POST", "/v1/ratings", {"items": ["1"]})
     assert (status, problem["type"]) == (409, "urn:fedrec:problem:no-ratings")

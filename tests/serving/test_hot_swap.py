@@ -14,13 +14,14 @@ import pytest
 from models.promotion.decision import PromotionDecision
 from models.promotion.gates import GateVerdict
 from models.recommenders.scoring.recommender import Recommender
+from tasks.bundles.pointer import Pointer, write_pointer
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tests.servers.free_port import free_port
 from tests.worlds.registered import World
-from tests.worlds.served import running
+from tests.worlds.served import put_bundle, running, serving
 
 MOVES = 50
 VERSIONS = 6
@@ -58,11 +59,11 @@ class Load:
 def decide(world: World, kind: str, version: int) -> None:
     """Decide as the flows do, without Prefect."""
     with ledger.locked(world.home):
-        standing = shell.settle(world.home, world.client, "movies")
-        evidence, _ = shell.gather(world.client, "movies", version)
+        standing = shell.settle(world.home, world.client, world.model_name)
+        evidence, _ = shell.gather(world.client, world.model_name, version)
         decision = PromotionDecision(
             kind=kind,  # type: ignore[arg-type]
-            model_name="movies",
+            model_name=world.model_name,
             candidate=version,
             incumbent=standing.champion,
             verdicts=(GateVerdict("artefact", True, "loads", "loads"),),
@@ -81,6 +82,22 @@ def expected_scores(world: World, version: int) -> list[tuple[str, float]]:
     return [(one.item_id, one.score) for one in recommender.recommend([row], 3)]
 
 
+def test_a_promotion_with_other_items_fails_no_request(tmp_path):
+    question = {"history": [{"item_id": "i40"}, {"item_id": "i8"}], "exclude": ["i41"], "k": 1}
+    batch = {"requests": [question, {"history": [{"item_id": "i40"}]}, {"history": [{"item_id": "i8"}]}]}
+    with serving(tmp_path, tmp_path / "log") as server:
+        for version, items, unknown in ((1, 60, []), (2, 30, ["i40"]), (1, 60, [])):
+            write_pointer(tmp_path, Pointer(put_bundle(tmp_path, version, items=items)))
+            server.wait_until(
+                lambda version=version: server.ask("GET", "/v1/model")[1].get("version") == version
+            )
+            assert server.recommend(**question)["unknown"] == unknown
+            status, answers, _ = server.ask("POST", "/v1/recommendations/batch", batch)
+            assert status == 200
+            assert [one["unknown"] for one in answers["answers"]] == [unknown, unknown, []]
+            assert [len(one["recommendations"]) for one in answers["answers"]] == [1, 10, 10]
+
+
 @pytest.mark.timeout(280)
 def test_fifty_promotions_and_rollbacks_under_load(world, evaluated, tmp_path):
     for round_ in range(1, VERSIONS + 1):
@@ -90,6 +107,8 @@ def test_fifty_promotions_and_rollbacks_under_load(world, evaluated, tmp_path):
     command = ["-m", "flows", "serve", "--port", str(port), "--rate", "0", "--quiet"]
     with running(command, port, tmp_path / "log", {"FEDREC_HOME": str(world.home.root)}) as server:
         server.wait_until(server.is_ready)
+        # The service stays with its own model.
+        world.beside("books")
         load = Load(port)
         clients = [threading.Thread(target=load.run) for _ in range(3)]
         for client in clients:

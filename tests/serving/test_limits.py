@@ -82,19 +82,20 @@ def test_every_request_of_a_batch_is_checked(server):
     problem(server.ask("POST", "/v1/recommendations/batch", {"requests": []}), 422, "invalid-request")
 
 
-@pytest.mark.parametrize(
-    ("question", "kind", "named"),
-    [
-        ({"history": [{"item_id": "i1"}, {"item_id": "nope"}]}, "unknown-item", "history"),
-        ({"exclude": ["nope"]}, "unknown-item", "exclude"),
-        ({"features": ["parity:even", "parity:nope"]}, "unknown-feature", "parity:even"),
-    ],
-)
-def test_what_the_model_does_not_know_is_named(server, question, kind, named):
-    found = problem(server.ask(*ASK, question), 404, kind)
+def test_an_unknown_feature_is_named(server):
+    found = problem(server.ask(*ASK, {"features": ["parity:even", "parity:nope"]}), 404, "unknown-feature")
 
-    assert "nope" in found["detail"]
-    assert named in found["detail"]
+    assert "'parity:nope'" in found["detail"]
+    assert "parity:even" in found["detail"]
+    assert [error["where"] for error in found["errors"]] == ["features"]
+
+
+def test_an_error_in_a_batch_names_its_question(server):
+    body = {"requests": [{"k": 1}, {"features": ["parity:even"]}, {"features": ["parity:nope"]}]}
+    found = problem(server.ask("POST", "/v1/recommendations/batch", body), 404, "unknown-feature")
+
+    assert [error["where"] for error in found["errors"]] == ["requests.2.features"]
+    assert found["detail"].startswith("requests.2.features: no item has the feature 'parity:nope'")
 
 
 @pytest.mark.parametrize(

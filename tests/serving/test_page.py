@@ -217,6 +217,10 @@ def test_axe_finds_no_barrier(page, server, scheme):
     # axe has examined the whole page and not an empty one.
     assert len(found.response["passes"]) > 20
 
+    page.get_by_role("link", name="Endpoints").click()
+    expect(page.get_by_role("heading", name="POST /v1/recommendations", exact=True)).to_be_visible()
+    assert axe.run(page).violations_count == 0, axe.run(page).generate_report()
+
 
 def test_it_fits_a_phone(page, server):
     page.set_viewport_size({"width": 360, "height": 740})
@@ -275,6 +279,24 @@ def test_it_names_the_version_that_answers_and_follows_a_swap(page, tmp_path):
         expect(page.locator("#model")).to_have_text(re.compile("^version 2 "))
         expect(page.locator("#facts")).to_contain_text("round 20 of job job-a")
         assert titles(page) == titles_of(recommendations_of(server, "i12"))
+
+
+def test_it_names_chosen_titles_that_the_version_does_not_know(page, tmp_path):
+    write_pointer(tmp_path, Pointer(put_bundle(tmp_path, 1)))
+    with serving(tmp_path, tmp_path / "log") as server:
+        server.wait_until(server.is_ready)
+        open_page(page, server)
+        choose(page, "film 012", "Film 012, The (1912)")
+        expect(page.get_by_text("Not in this version")).to_be_hidden()
+
+        write_pointer(tmp_path, Pointer(put_bundle(tmp_path, 2, items=12)))
+        server.wait_until(lambda: server.get("/v1/model")["version"] == 2)
+        choose(page, "film 003", "Film 003, The (1903)")
+        left_out = page.get_by_text("Not in this version, so left out: Film 012, The (1912).")
+        expect(left_out).to_be_visible()
+        expect(page.get_by_role("status")).to_have_text("10 recommendations for 1 title.")
+        page.get_by_role("button", name="Remove Film 012, The (1912)").click()
+        expect(left_out).to_be_hidden()
 
 
 def test_it_requests_a_token_if_the_service_does(page, tmp_path):

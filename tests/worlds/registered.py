@@ -132,6 +132,11 @@ class World:
             for table in ("registered_models", "registered_model_tags"):
                 _insert_copies(database, table, {"name": "other"}, f"names WHERE name = '{self.model_name}'")
 
+    def beside(self, model_name: str, items: pd.DataFrame = ITEMS) -> World:
+        """Return a world in the same home with another model, made by a run with this catalogue."""
+        made_by = self.client.get_run(self.run_id).info
+        return _of_new_run(self.home, self.client, made_by.experiment_id, model_name, items)
+
     def aliases(self) -> dict[str, int]:
         return registry.aliases(self.client, self.model_name)
 
@@ -148,13 +153,16 @@ def _insert_copies(database: sqlite3.Connection, table: str, changed: Mapping[st
 def open_world(home: Home) -> World:
     client = registry.client(home)
     experiment = client.create_experiment("movies", artifact_location=str(home.mlflow / "artifacts"))
+    return _of_new_run(home, client, experiment, "movies", ITEMS)
+
+
+def _of_new_run(home: Home, client: Any, experiment: str, model_name: str, items: pd.DataFrame) -> World:
     run = client.create_run(experiment)
     artifacts = Path(run.info.artifact_uri)
     (artifacts / "catalog").mkdir(parents=True)
-    ITEMS.to_parquet(artifacts / "catalog" / "items.parquet")
-    world = World(home=home, client=client, run_id=run.info.run_id, artifacts=artifacts)
-    registry.ensure_registered_model(client, world.model_name)
-    return world
+    items.to_parquet(artifacts / "catalog" / "items.parquet")
+    registry.ensure_registered_model(client, model_name)
+    return World(home, client, run.info.run_id, artifacts, model_name)
 
 
 @pytest.fixture

@@ -61,10 +61,11 @@ def facts(version: int = 1, items: int = ITEMS) -> dict[str, Any]:
     }
 
 
-def put_bundle(folder: Path, version: int = 1, *, seed: int | None = None) -> Target:
+def put_bundle(folder: Path, version: int = 1, *, seed: int | None = None, items: int = ITEMS) -> Target:
     """Write a bundle of random factors below the folder. The seed is the version unless another is given."""
-    model = factors(version if seed is None else seed)
-    digest = write_bundle(folder / f"{version}-x", facts(version), model, ids(), titles(), labels())
+    model = factors(version if seed is None else seed, items)
+    named = ids(items), titles(items), labels(items)
+    digest = write_bundle(folder / f"{version}-x", facts(version, items), model, *named)
     return Target(f"{version}-x", digest, {})
 
 
@@ -152,9 +153,10 @@ def running(
 
 @contextmanager
 def serving(folder: Path, log: Path, workers: int = 1, **settings: Any) -> Iterator[Server]:
-    """Run a serving process over a folder of bundles."""
+    """Run a serving process over a folder of bundles of the model "movies"."""
     port = free_port()
-    chosen = json.dumps(vars(Settings(**({"folder": str(folder), "rate": 0.0, "poll": 0.05} | settings))))
+    defaults = {"folder": str(folder), "model_name": "movies", "rate": 0.0, "poll": 0.05}
+    chosen = json.dumps(vars(Settings(**(defaults | settings))))
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     with running(command, port, log, {"FEDREC_SERVE_SETTINGS": chosen}) as server:
         yield server

@@ -63,9 +63,9 @@ def command(
 ) -> None:
     """Publish the champion to serving processes that share this FEDREC_HOME.
 
-    The version is verified and written below FEDREC_HOME/serving, as files to be mapped into memory. Then a
-    pointer moves to it, which the processes follow within a second. A version with the alias "challenger" is
-    also published. `fedrec serve` starts this command with --watch by itself.
+    The version is verified and written to the model's folder below FEDREC_HOME/serving, as files to be mapped
+    into memory. Then a pointer moves to it, which the model's processes follow within a second. A version
+    with the alias "challenger" is also published. `fedrec serve` starts this command with --watch by itself.
     """
     from tasks.local import environment
     from tasks.tracking import registry
@@ -74,8 +74,9 @@ def command(
     users = None
     if silo is not None:
         from tasks.publishing.local_users import lay_out_users
+        from tasks.publishing.publish import SiloUsers
 
-        users = partial(lay_out_users, home, silo, data)
+        users = SiloUsers(silo, partial(lay_out_users, home, silo, data))
     if watching:
         from models.promotion.live import DropPolicy
         from tasks.publishing.follow_registry import follow_registry
@@ -97,10 +98,12 @@ def command(
             users,
         )
         return
+    from tasks.publishing.bound_model import bound_model
     from tasks.publishing.publish import publish
 
+    name = bound_model(home, model_name)
     client = registry.open_registry(home)
-    pointer = publish(home, client, registry.resolve_model_name(client, model_name), users)
+    pointer = publish(home, client, registry.resolve_model_name(client, name), users)
     result: dict[str, Any] = {
         "champion": pointer.champion.bundle,
         "challenger": pointer.challenger.bundle if pointer.challenger else None,

@@ -14,9 +14,17 @@ from flows.terminal.output import emit, json_option
 @click.command("recommend")
 @click.option(
     "--history",
-    required=True,
+    default="",
     metavar="ITEMS",
-    help='Items that the user liked: titles or ids, separated by commas, such as "Toy Story,Star Wars".',
+    help='Items that the user liked: titles or ids, separated by commas, such as "Toy Story,Star Wars". '
+    "An id comes before a title.",
+)
+@click.option(
+    "--item",
+    "items",
+    multiple=True,
+    metavar="ITEM",
+    help="One further item of the history: a whole title or an id, which may contain commas. Repeatable.",
 )
 @click.option(
     "-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Number of recommendations."
@@ -25,13 +33,29 @@ from flows.terminal.output import emit, json_option
 @click.option("--exclude", default="", metavar="ITEMS", help="Further items not to recommend.")
 @model_option
 @json_option
-def command(history: str, k: int, version: str, exclude: str, model_name: str | None, as_json: bool) -> None:
-    """Recommend items for a history by fold-in. Nothing is trained or stored."""
+def command(
+    history: str,
+    items: tuple[str, ...],
+    k: int,
+    version: str,
+    exclude: str,
+    model_name: str | None,
+    as_json: bool,
+) -> None:
+    """Recommend items for a history by fold-in. Nothing is trained or stored.
+
+    Items that the model does not know are left out with a note on stderr. It is an error if none is known.
+    """
     from tasks.local import environment
+
+    if not history.strip(" ,") and not items:
+        raise click.UsageError("Name at least one item with --history or --item.")
     from tasks.scoring.recommend import answer
 
     home = environment.apply()
-    result = answer(home, history, k, model_name=model_name, version=version, exclude=exclude)
+    result = answer(home, history, k, model_name=model_name, version=version, exclude=exclude, items=items)
+    for note in result["notes"]:
+        click.echo(f"fedrec: {note}", err=True)
     emit(result, as_json=as_json, show=lambda: _show(result))
 
 

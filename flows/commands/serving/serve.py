@@ -75,40 +75,63 @@ def command(
 ) -> None:
     """Serve the champion's recommendations over HTTP from the history in each request; nothing is stored.
 
+    The service answers from one registered model, from its start to its end. With --model it starts fastest,
+    and may wait for a model that is not registered yet.
+
     The command also starts a publisher, which follows the registry: a promotion or rollback takes effect
     within seconds, without a restart and without a failed request. The page is at /, the description of all
-    endpoints at /openapi.json, metrics for Prometheus at /metrics.
+    endpoints at /docs and /openapi.json, metrics for Prometheus at /metrics.
     """
     publisher = None
     if not no_publish:
-        named = ["--model", model_name] if model_name else []
-        judged = [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
-        publisher = [*named, *judged]
+        publisher = (
+            [] if max_drop is None else ["--max-drop", str(max_drop), "--min-answers", str(min_answers)]
+        )
     become_service(
-        host, port, workers, rate, token_file, publisher, shadow=shadow, canary=canary, access_log=not quiet
+        model_name,
+        host,
+        port,
+        workers,
+        rate,
+        token_file,
+        publisher,
+        shadow=shadow,
+        canary=canary,
+        access_log=not quiet,
     )
 
 
 def become_service(
+    model_name: str | None,
     host: str,
     port: int,
     workers: int,
     rate: float,
     token_file: Path | None,
     publisher: list[str] | None,
+    silo: str | None = None,
     **further: Any,
 ) -> NoReturn:
     """Replace this process by the service, so that there is one process to watch and to stop.
 
     Args:
+        model_name: the model to serve; None for the only one.
         host, port, workers, rate, token_file: the options of these names.
-        publisher: options of the publisher to start; None for no publisher.
+        publisher: further options of the publisher to start; None for no publisher.
+        silo: the silo whose own users are served too, if any.
         further: of `serving.settings.Settings`.
-    """
-    from tasks.bundles.pointer import serving_folder
-    from tasks.local.environment import apply
 
-    folder = serving_folder(apply())
+    Raises:
+        NotFound: no model is named, and there is none.
+        InvalidInput: no model is named, and there are several; or the token is not valid.
+    """
+    from tasks.bundles.serving_folder import serving_folder
+    from tasks.local.environment import apply
+    from tasks.publishing.bound_model import bound_model
+
+    home = apply()
+    name = bound_model(home, model_name, published=publisher is None)
+    folder = serving_folder(home, name, silo)
     folder.mkdir(parents=True, exist_ok=True)
     token = _token(token_file)
     if not token and host not in ("127.0.0.1", "::1", "localhost"):
@@ -116,13 +139,21 @@ def become_service(
             f"fedrec: other machines can reach {host}, but clients need no token; see --token-file.",
             err=True,
         )
-    settings = {"folder": str(folder), "token": token, "rate": rate, "burst": 2 * rate, **further}
+    settings = {
+        "folder": str(folder),
+        "model_name": name,
+        "token": token,
+        "rate": rate,
+        "burst": 2 * rate,
+        "local_users": silo is not None,
+        **further,
+    }
     if publisher is not None:
-        _start_publisher(publisher)
+        _start_publisher(["--model", name, *(["--silo", silo] if silo else []), *publisher])
     os.environ.pop(TOKEN_VARIABLE, None)
     # The package `serving` is not imported here, because commands may not depend on the service.
     os.environ["FEDREC_SERVE_SETTINGS"] = json.dumps(settings)
-    click.echo(f"Serving at http://{host}:{port}; stop with Ctrl-C.", err=True)
+    click.echo(f"Serving model {name} at http://{host}:{port}; stop with Ctrl-C.", err=True)
     serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
 

@@ -48,7 +48,14 @@ def command(
             f"MLFLOW_TRACKING_URI names no registry, and this machine has none at {registry}.",
             next_step="Set MLFLOW_TRACKING_URI to the coordinator's MLflow, such as http://coordinator:5000.",
         )
-    publisher = ["--silo", name or load_silo_settings().name]
-    publisher += ["--data", str(data.absolute())] if data else []
-    publisher += ["--model", model_name] if model_name else []
-    become_service(host, port, workers, rate, token_file, publisher, local_users=True, access_log=not quiet)
+    become_service(
+        model_name,
+        host,
+        port,
+        workers,
+        rate,
+        token_file,
+        ["--data", str(data.absolute())] if data else [],
+        silo=name or load_silo_settings().name,
+        access_log=not quiet,
+    )

@@ -104,7 +104,9 @@ def _served(folder: Path, scorer: Scorer, dims: int, seconds: float) -> dict[str
     port = _free_port()
     command = ["-m", "serving", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # The settings of fedrec serve, but without the limit of requests from one address.
-    settings = {"FEDREC_SERVE_SETTINGS": json.dumps({"folder": str(folder), "rate": 0.0})}
+    settings = {
+        "FEDREC_SERVE_SETTINGS": json.dumps({"folder": str(folder), "model_name": "bench", "rate": 0.0})
+    }
     url = f"http://127.0.0.1:{port}"
     with _server([sys.executable, *command], f"{url}/readyz", folder / "log", settings) as ready_s:
         bodies = [_question(rows) for rows in _histories(items)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,19 @@ import pytest
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.recommender import Recommender
-from tasks.bundles.pointer import Pointer, read_pointer, serving_folder
+from tasks.bundles.pointer import Pointer, read_pointer, users_folder
+from tasks.bundles.serving_folder import serving_folder
 from tasks.bundles.users_bundle import open_users
 from tasks.clients.client_data import UserStates
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition
 from tasks.publishing.local_users import lay_out_users
-from tasks.publishing.publish import publish
+from tasks.publishing.publish import SiloUsers, publish
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tests.servers.free_port import free_port
 from tests.worlds.registered import EMBEDDINGS, ITEMS
-from tests.worlds.served import Server, running, serving
+from tests.worlds.served import Server, running
 
 IDS = ITEMS["item_id"].tolist()
 HISTORIES = {"bob": ["12"], "eve": ["50", "1"], "zoë": ["100"]}
@@ -215,42 +216,62 @@ def test_users_are_answered_from_the_silo_s_data_about_them(silo, server):
     plain = server.recommend(history=[{"item_id": "12"}])
     assert stranger["recommendations"] == plain["recommendations"]
 
-    status, problem, _ = server.ask("POST", "/v1/users/bob/recommendations", {"exclude": ["no such"]})
-    assert (status, problem["type"]) == (404, "urn:fedrec:problem:unknown-item")
+    # What the version does not know is left out of the answer for everybody.
+    odd = ask(server, "bob", exclude=["no such", "50"], history=[{"item_id": "gone"}, {"item_id": "12"}])
+    assert (list(scores(odd)), odd["unknown"], odd["answered_from"]) == (["1", "100"], ["gone"], "embedding")
+    odd = ask(server, "nobody", history=[{"item_id": "gone"}, {"item_id": "12"}])
+    assert (odd["recommendations"], odd["unknown"]) == (plain["recommendations"], ["gone"])
     assert "/v1/users/{user_id}/recommendations" in server.get("/openapi.json")["paths"]
     # Not even the access log shows which user was requested.
     assert "bob" not in server.log.read_text()
 
 
-def publish_with_users(silo: Silo) -> Pointer:
-    def users(target: Path, tags: Mapping[str, str]) -> str:
-        return lay_out_users(silo.world.home, "ash", None, target, tags)
-
+def publish_with_users(silo: Silo, name: str = "ash", data: Path | None = None) -> Pointer:
+    users = SiloUsers(name, lambda target, tags: lay_out_users(silo.world.home, name, data, target, tags))
     return publish(silo.world.home, silo.world.client, silo.world.model_name, users)
 
 
-def test_a_version_is_published_again_when_its_users_are_added(silo):
-    folder = serving_folder(silo.world.home)
-    plain = publish(silo.world.home, silo.world.client, silo.world.model_name)
-    assert plain.champion.users_sha256 == ""
-    assert not (folder / "users").exists()
+def test_a_silo_s_service_and_a_plain_one_of_one_home_have_their_own_pointers(silo):
+    home, name = silo.world.home, silo.world.model_name
+    plain, own = serving_folder(home, name), serving_folder(home, name, "ash")
 
+    first = publish(home, silo.world.client, name)
     found = publish_with_users(silo)
-    assert read_pointer(folder) == found
-    assert found.champion.users_sha256
-    # Neither this publisher nor one without users removes them.
+
+    assert (read_pointer(plain), read_pointer(own)) == (first, found)
+    assert (first.champion.users_sha256, first.champion.bundle) == ("", found.champion.bundle)
+    assert not (plain / "users").exists()
+    before = {path: path.stat().st_mtime_ns for path in own.rglob("*") if path.name != "users"}
     assert publish_with_users(silo) == found
-    assert publish(silo.world.home, silo.world.client, silo.world.model_name) == found
+    assert {path: path.stat().st_mtime_ns for path in own.rglob("*") if path.name != "users"} == before
 
 
-def test_a_silo_s_service_answers_nobody_before_its_users_are_there(silo, tmp_path):
-    publish(silo.world.home, silo.world.client, silo.world.model_name)
-    with serving(serving_folder(silo.world.home), tmp_path / "log", local_users=True) as server:
-        assert server.ask("POST", "/v1/users/bob/recommendations", {})[0] == 503
+def test_other_interactions_of_the_silo_replace_the_published_ones(silo, tmp_path):
+    folder = serving_folder(silo.world.home, silo.world.model_name, "ash")
+    make_snapshot(tmp_path, tmp_path / "timed", ITEMS, times=[5, 9, 8, 1])
 
-        publish_with_users(silo)
-        server.wait_until(server.is_ready)
-        assert ask(server, "bob")["answered_from"] == "embedding"
+    def history(pointer: Pointer) -> list[int]:
+        beside = users_folder(folder, pointer.champion.bundle, pointer.champion.users_sha256)
+        eve = open_users(beside, pointer.champion.users_sha256, (4, 2)).find("eve")
+        assert eve is not None
+        return eve.history
+
+    first = publish_with_users(silo)
+    assert history(first) == [IDS.index("50"), IDS.index("1")]
+    second = publish_with_users(silo, data=tmp_path / "timed")
+    assert history(second) == [IDS.index("1"), IDS.index("50")]
+    # Only the pointer's are kept.
+    assert len(list((folder / "users").iterdir())) == 1
+
+
+def test_damaged_users_are_written_again(silo):
+    folder = serving_folder(silo.world.home, silo.world.model_name, "ash")
+    first = publish_with_users(silo)
+    beside = users_folder(folder, first.champion.bundle, first.champion.users_sha256)
+    (beside / "items.npy").write_bytes(b"")
+
+    assert publish_with_users(silo) == first
+    assert open_users(beside, first.champion.users_sha256, (4, 2)).find("bob") is not None
 
 
 def test_schemathesis_finds_nothing_inside_a_silo(server, tmp_path):

@@ -13,15 +13,16 @@ import pytest
 from models.errors import CorruptArtifact, LedgerTampered, NotFound
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import open_bundle
-from tasks.bundles.pointer import nudge_path, publisher_path, read_pointer, serving_folder
+from tasks.bundles.pointer import Pointer, nudge_path, publisher_path, read_pointer, write_pointer
+from tasks.bundles.serving_folder import serving_folder
 from tasks.local.home import Home
 from tasks.promotion import ledger
 from tasks.publishing.follow_registry import follow_registry
-from tasks.publishing.publish import labels_of, publish
+from tasks.publishing.publish import Publisher, labels_of, publish
 from tasks.tracking import registry
 from tests.serving.test_hot_swap import decide
-from tests.worlds.registered import EMBEDDINGS, model_of
-from tests.worlds.served import serving
+from tests.worlds.registered import EMBEDDINGS, ITEMS, model_of
+from tests.worlds.served import put_bundle, serving
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def promoted(world, evaluated):
 def test_the_champion_is_published_with_its_facts(promoted):
     pointer = publish(promoted.home, promoted.client, "movies")
 
-    folder = serving_folder(promoted.home)
+    folder = serving_folder(promoted.home, "movies")
     bundle = open_bundle(folder / pointer.champion.bundle, pointer.champion.manifest_sha256)
     tags = registry.tags_of(promoted.client, "movies", 1)
     assert (bundle.facts["version"], bundle.facts["round"]) == (1, 1)
@@ -50,9 +51,106 @@ def test_the_champion_is_published_with_its_facts(promoted):
     assert read_pointer(folder) == pointer
 
 
+def titles_of(world, pointer):
+    folder = serving_folder(world.home, world.model_name)
+    bundle = open_bundle(folder / pointer.champion.bundle, pointer.champion.manifest_sha256)
+    assert bundle.facts["model_name"] == world.model_name
+    return list(bundle.recommender.titles)
+
+
+def other_titles(prefix):
+    return ITEMS.assign(title=[f"{prefix} {item_id}" for item_id in ITEMS["item_id"]])
+
+
+@pytest.mark.parametrize("name", ["fixed", "Movies", "movies 2", "a\\\\b", "film\u00e9"])
+def test_models_of_equal_bytes_and_versions_are_published_apart(promoted, evaluated, name):
+    fixed = promoted.beside(name, other_titles("New"))
+    decide(fixed, "promotion", fixed.register(1, evaluated(0.3)))
+
+    first = publish(promoted.home, promoted.client, "movies")
+    second = publish(promoted.home, promoted.client, name)
+
+    assert titles_of(promoted, first)[0] == "Toy Story (1995)"
+    assert titles_of(fixed, second)[0] == "New 1"
+    assert first.champion.bundle != second.champion.bundle
+    assert promoted.home.serving in serving_folder(promoted.home, name).resolve().parents
+
+
+def test_a_model_that_is_deleted_and_made_again_is_published_anew(world, evaluated):
+    decide(world, "promotion", world.register(1, evaluated(0.3)))
+    publisher = Publisher(world.home, world.client, "movies")
+    first = publisher.publish()
+    world.client.delete_registered_model("movies")
+    again = world.beside("movies", other_titles("New"))
+    version = again.register(1, evaluated(0.3))
+    again.client.set_registered_model_alias("movies", "champion", str(version))
+
+    # By the publisher that knew the first, and by a new one.
+    second = publisher.publish()
+    assert titles_of(again, second)[0] == "New 1"
+    assert publish(world.home, world.client, "movies") == second
+    assert first.champion.bundle.partition("-")[0] == second.champion.bundle.partition("-")[0] == "1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"title": ["a", "b", "c", "d"]}, {"genres": ["War", "War", None, "Drama"]}, {"price": [1.5, 2, 3, 4]}],
+)
+def test_titles_labels_and_features_are_part_of_a_bundle_s_identity(promoted, change):
+    first = publish(promoted.home, promoted.client, "movies")
+    ITEMS.assign(**change).to_parquet(promoted.artifacts / "catalog" / "items.parquet")
+
+    second = publish(promoted.home, promoted.client, "movies")
+
+    assert first.champion.bundle != second.champion.bundle
+
+
+def test_two_services_of_one_home_answer_from_their_own_models(promoted, evaluated, tmp_path):
+    books = promoted.beside("books", other_titles("Book"))
+    for round_ in (1, 2):
+        books.register(round_, evaluated(0.3))
+    decide(books, "promotion", 1)
+    with (
+        serving(serving_folder(promoted.home, "movies"), tmp_path / "log1") as one,
+        serving(serving_folder(promoted.home, "books"), tmp_path / "log2", model_name="books") as two,
+    ):
+        publish(promoted.home, promoted.client, "movies")
+        one.wait_until(one.is_ready)
+        # What another model published makes no service ready.
+        status, problem, _ = two.ask("GET", "/readyz")
+        assert status == 503
+        assert "fedrec promote --model books" in problem["detail"]
+        publish(promoted.home, promoted.client, "books")
+        two.wait_until(two.is_ready)
+        decide(books, "promotion", 2)
+        publish(promoted.home, promoted.client, "books")
+        two.wait_until(lambda: two.get("/v1/model")["version"] == 2)
+        assert one.get("/v1/model")["model_name"] == "movies"
+        assert one.metric('fedrec_serving_swaps_total{result="done"}') == 1
+        assert [each["title"] for each in two.get("/v1/items?query=1")["items"]][:1] == ["Book 1"]
+
+
+def test_a_service_refuses_a_bundle_of_another_model(tmp_path):
+    write_pointer(tmp_path, Pointer(put_bundle(tmp_path)))  # of the model "movies"
+    with serving(tmp_path, tmp_path / "log", model_name="books") as server:
+        server.wait_until(lambda: server.metric('fedrec_serving_alarm{source="bundle"}') == 1)
+        assert not server.is_ready()
+    assert "is of model 'movies', not of 'books'" in server.log.read_text()
+
+
+def test_what_earlier_versions_published_is_replaced(promoted):
+    root = promoted.home.serving
+    write_pointer(root, Pointer(put_bundle(root)))
+
+    pointer = publish(promoted.home, promoted.client, "movies")
+
+    assert [path.name for path in root.iterdir()] == ["movies"]
+    assert read_pointer(root / "movies") == pointer
+
+
 def test_publishing_again_writes_nothing(promoted):
     publish(promoted.home, promoted.client, "movies")
-    folder = serving_folder(promoted.home)
+    folder = serving_folder(promoted.home, "movies")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     publish(promoted.home, promoted.client, "movies")
 
@@ -77,7 +175,7 @@ def test_a_changed_artefact_is_not_published(promoted):
 
     with pytest.raises(CorruptArtifact, match="SHA-256"):
         publish(promoted.home, promoted.client, "movies")
-    assert read_pointer(serving_folder(promoted.home)) == before
+    assert read_pointer(serving_folder(promoted.home, "movies")) == before
 
 
 def test_an_alias_moved_without_a_decision_is_not_followed(promoted):
@@ -86,7 +184,7 @@ def test_an_alias_moved_without_a_decision_is_not_followed(promoted):
 
     with pytest.raises(LedgerTampered, match="version 2, but no decision made it champion"):
         publish(promoted.home, promoted.client, "movies")
-    assert read_pointer(serving_folder(promoted.home)) == before
+    assert read_pointer(serving_folder(promoted.home, "movies")) == before
 
 
 def test_a_decision_whose_alias_has_not_moved_yet_changes_nothing(promoted):
@@ -114,7 +212,7 @@ def test_a_damaged_bundle_is_written_again_when_it_is_needed(promoted):
     first = publish(promoted.home, promoted.client, "movies")
     decide(promoted, "promotion", 2)
     publish(promoted.home, promoted.client, "movies")
-    folder = serving_folder(promoted.home) / first.champion.bundle
+    folder = serving_folder(promoted.home, "movies") / first.champion.bundle
     (folder / "biases.npy").write_bytes(b"")
     decide(promoted, "rollback", 1)
 
@@ -128,7 +226,7 @@ def test_only_the_newest_bundles_are_kept(world, evaluated):
         decide(world, "promotion", world.register(round_, evaluated(0.3)))
         publish(world.home, world.client, "movies")
 
-    kept = sorted(path.name.split("-")[0] for path in serving_folder(world.home).glob("[0-9]*"))
+    kept = sorted(path.name.split("-")[0] for path in serving_folder(world.home, "movies").glob("[0-9]*"))
     assert kept == ["4", "5", "6", "7"]
 
 
@@ -171,7 +269,7 @@ def test_a_publisher_that_follows_the_registry_publishes_at_a_nudge_and_writes_d
         with heard:
             assert heard.wait_for(lambda: len(texts) >= count, 30), texts
 
-    folder = serving_folder(promoted.home)
+    folder = serving_folder(promoted.home, "movies")
     # An hour between two looks: only a request makes it look again.
     watching = threading.Thread(target=follow_registry, args=(promoted.home, None, 3600.0, stop, say))
     watching.start()
@@ -231,7 +329,7 @@ def test_items_that_no_user_trained_on_are_placed_by_their_features(world, evalu
 
     pointer = publish(world.home, world.client, "movies")
     bundle = open_bundle(
-        serving_folder(world.home) / pointer.champion.bundle, pointer.champion.manifest_sha256
+        serving_folder(world.home, "movies") / pointer.champion.bundle, pointer.champion.manifest_sha256
     )
     # From the mean of the trained ones, (2, 1), it moves towards (0, 3), the place of the only trained drama.
     placed = bundle.recommender.scorer.side.embeddings[3]
@@ -241,7 +339,7 @@ def test_items_that_no_user_trained_on_are_placed_by_their_features(world, evalu
 
 
 def test_a_bad_bundle_keeps_the_old_version_and_raises_the_alarm(promoted, tmp_path):
-    folder = serving_folder(promoted.home)
+    folder = serving_folder(promoted.home, "movies")
     publish(promoted.home, promoted.client, "movies")
     with serving(folder, tmp_path / "log") as server:
         server.wait_until(server.is_ready)
@@ -269,13 +367,11 @@ def test_a_bad_bundle_keeps_the_old_version_and_raises_the_alarm(promoted, tmp_p
 
 def publish_damaged(world, folder):
     """Publish the champion, but change a byte of the bundle before any process sees the pointer."""
-    from tasks.bundles.pointer import write_pointer
-
     shown = read_pointer(folder)
     aside = world.home.root / "aside"
-    serving_folder(Home(aside)).parent.mkdir()
-    pointer = publish(_elsewhere(world, aside), world.client, "movies")
-    (aside / "serving" / pointer.champion.bundle).rename(folder / pointer.champion.bundle)
+    elsewhere = _elsewhere(world, aside)
+    pointer = publish(elsewhere, world.client, "movies")
+    (serving_folder(elsewhere, "movies") / pointer.champion.bundle).rename(folder / pointer.champion.bundle)
     path = folder / pointer.champion.bundle / "embeddings.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     assert shown != pointer
@@ -286,6 +382,6 @@ def publish_damaged(world, folder):
 def _elsewhere(world, root):
     """Return a home with the same ledger, whose bundles go to another folder."""
     home = Home(root)
-    home.ledger.parent.mkdir()
+    home.ledger.parent.mkdir(parents=True)
     home.ledger.write_bytes(world.home.ledger.read_bytes())
     return home

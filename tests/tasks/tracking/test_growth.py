@@ -14,8 +14,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tasks.promotion import promote
-from tasks.promotion.ledger import HEAD_TAG, LedgerReader, heads
-from tasks.publishing.publish import publish
+from tasks.promotion.ledger import HEAD_TAG, heads
+from tasks.publishing.publish import Publisher
 from tasks.tracking import registry
 from tasks.tracking.run_tracker import Tracker, open_run
 from tests.worlds.decisions import decision
@@ -64,14 +64,14 @@ def work() -> Iterator[Work]:
 
 def steps(world: World) -> dict[str, Callable[[], object]]:
     """Return what jobs, publishers and commands do again and again."""
-    client, reader = world.client, LedgerReader(world.home)
+    client, publisher = world.client, Publisher(world.home, world.client, "movies")
     record = world.commit(900, evaluation(ash=(2.0, 4.0)))[1]
     return {
         "register a round": lambda: registry.register_round(
             client, "movies", world.run_id, str(world.folders[1]), record
         ),
         "open a job": lambda: registry.ensure_registered_model(client, "movies"),
-        "publish": lambda: publish(world.home, client, "movies", reader=reader),
+        "publish": publisher.publish,
         "resolve the name": lambda: registry.resolve_model_name(client, "movies"),
         "read an alias": lambda: registry.version_of_alias(client, "movies", "champion"),
         "miss an alias": lambda: registry.version_of_alias(client, "movies", "none"),
