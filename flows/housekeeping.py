@@ -10,6 +10,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.terminal.progress import announce
 from tasks.coordinator import housekeeping as shell
 from tasks.exchange.store import Exchange
 from tasks.local import environment
@@ -38,10 +39,11 @@ def housekeeping(
 ) -> JsonObject:
     """Correct the records of dead processes, and remove files that finished jobs no longer need.
 
-    Messages that jobs could not send are sent to MLflow. Jobs whose process is gone become KILLED in MLflow
-    and CRASHED in Prefect, and servers that they started for themselves are stopped. Finished jobs keep their
-    journal, their last model and every served model. Superseded models are removed from the exchange, and
-    reports of old jobs from the disk. MLflow has copies of both.
+    Messages that jobs could not send are sent to MLflow. Those that it refuses are set aside. Jobs whose
+    process is gone become KILLED in MLflow and CRASHED in Prefect, and servers that they started for
+    themselves are stopped. Finished jobs keep their journal, their last model and every served model.
+    Superseded models are removed from the exchange, and reports of old jobs from the disk. MLflow has copies
+    of both. A job whose journal is damaged is left alone. The outcome names it, and refused messages.
 
     With `keep_rounds`, versions and models of older rounds are also removed from MLflow. What is, was or may
     become champion stays: versions in the stack of champions, and those with any alias.
@@ -55,13 +57,18 @@ def housekeeping(
     home = environment.apply()
     if dry_run:
         return {"dry_run": True, "rounds_removed": _old_rounds(home, keep_rounds, dry_run=True)}
-    sent = send_what_waits(home)
+    refused: list[str] = []
+    sent = send_what_waits(home, refused.append)
+    for line in refused:
+        announce(line)
     ended = end_what_died(home)
-    finished = shell.finished_jobs(home)
+    finished, damaged = shell.finished_jobs(home)
     keep = shell.serving_models(registry.client(home))
     exchange = Exchange(home.exchange.as_uri())
     return {
         "told_late": [*sent],
+        "refused": [*refused],
+        "damaged": [*damaged],
         **ended,
         "models_removed": sum(clear_exchange(exchange, each, keep) for each in finished),
         "reports_removed": [*prune_reports(finished, keep_jobs)],
@@ -74,7 +81,8 @@ def _old_rounds(home: Home, keep: int | None, *, dry_run: bool) -> JsonObject:
     if keep is None:
         return {}
     client = registry.client(home)
-    removed = remove_old_rounds(home, client, shell.finished_jobs(home), keep, dry_run=dry_run)
+    finished, _ = shell.finished_jobs(home)
+    removed = remove_old_rounds(home, client, finished, keep, dry_run=dry_run)
     return {job_id: [*rounds] for job_id, rounds in removed.items()}
 
 
