@@ -64,6 +64,11 @@ class RegisteredRound:
         return model
 
 
+def round_folder(round_: int) -> str:
+    """Return the folder of a round among the artefacts of its run."""
+    return f"rounds/{round_:04d}"
+
+
 def read_record(
     source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
 ) -> EvaluatedRound:
@@ -102,7 +107,6 @@ def read_record(
 def read_round(
     version: int,
     source: str,
-    run_artifacts: str,
     tags: Mapping[str, str],
     where: str,
     tracking_uri: str | None = None,
@@ -111,8 +115,7 @@ def read_round(
 
     Args:
         version: its number.
-        source: URI of the round's artefact folder.
-        run_artifacts: URI of the run's artefacts, which contain the items.
+        source: URI of the round's artefact folder, `rounds/NNNN` of the run, which contains the items.
         tags: the version's tags.
         where: the version's name in errors.
         tracking_uri: as in `read_record`.
@@ -133,7 +136,7 @@ def read_round(
                 actual=actual,
                 promised=promised,
             )
-    items = read_item_table(_read(f"{run_artifacts}/catalog/items.parquet", tracking_uri))
+    items = read_item_table(_read(f"{_run_artifacts(source)}/catalog/items.parquet", tracking_uri))
     digest = ItemCatalog.of(items["item_id"]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(
@@ -141,6 +144,11 @@ def read_round(
             version=version,
         )
     return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
+
+
+def _run_artifacts(source: str) -> str:
+    """Return the URI of the artefacts of the run that a round's folder belongs to: see `round_folder`."""
+    return source.rstrip("/").rpartition("/")[0].rpartition("/")[0]
 
 
 def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:
