@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from flows.terminal.output import emit, json_option
+from models.errors import InvalidInput
 
 if TYPE_CHECKING:
     from models.evaluation.data_report import DataReport
@@ -25,7 +26,7 @@ _file = click.Path(path_type=Path)
 
 @click.group(name="data")
 def command() -> None:
-    """Fetch a public data set; partition interactions into silos."""
+    """Fetch a public data set; partition interactions into silos; write a configuration for them."""
 
 
 @command.group()
@@ -145,6 +146,42 @@ def partition(
     emit(result, as_json=as_json, show=lambda: _show_partition(made, report, warnings))
 
 
+@command.command()
+@click.argument("folder", metavar="PARTITION", type=_file)
+@click.option("--name", help="Name of job and model.  [default: like the folder's]")
+@click.option("--out", type=_file, required=True, help="The YAML file to make.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@json_option
+def config(folder: Path, name: str | None, out: Path, force: bool, as_json: bool) -> None:
+    """Write a configuration that trains on PARTITION.
+
+    It allows no pooling of the clients' data, and accepts the ratings that the data have.
+    """
+    import yaml
+
+    from flows.settings.starting_config import starting_config
+    from flows.settings.training_config import parse_config
+    from tasks.datasets.partition_reader import open_partition
+    from tasks.local.atomic import create_exclusively, write_atomically
+
+    text = starting_config(open_partition(folder), name)
+    parsed = parse_config(yaml.safe_load(text), "The new configuration")
+    try:
+        (write_atomically if force else create_exclusively)(out, text.encode())
+    except OSError as error:
+        if out.exists():
+            raise InvalidInput(
+                f"{out} exists already.", next_step="Name another file, or replace it with --force.", file=out
+            ) from error
+        raise InvalidInput(f"{out} cannot be written: {error.strerror}.", file=out) from error
+    result = {"file": str(out), "name": parsed.name, "model_name": parsed.model_name}
+    emit(
+        result,
+        as_json=as_json,
+        show=lambda: click.echo(f"Wrote {out}.\nNext: fedrec train --config {quote(str(out))}"),
+    )
+
+
 def _split(column: str | None, by_user: bool, clients: int | None, seed: int) -> Split:
     from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser
 
@@ -185,6 +222,7 @@ def _show_fetched(fetched: Fetched) -> None:
 
 
 def _show_partition(made: Partition, report: DataReport, warnings: list[str]) -> None:
+    from flows.settings.starting_config import name_for
     from tasks.datasets.data_notes import report_lines
 
     interactions = sum(each.interactions for each in made.clients)
@@ -206,4 +244,7 @@ def _show_partition(made: Partition, report: DataReport, warnings: list[str]) ->
     for warning in warnings:
         click.echo(f"Note: {warning}")
     click.echo(f"digest {made.digest}")
-    click.echo(f"Next: fedrec train --config configs/ml-100k.yaml --set data.dir={quote(str(made.root))}")
+    file = quote(f"{name_for(made.root)}.yaml")
+    click.echo("Next:")
+    click.echo(f"  fedrec data config {quote(str(made.root))} --out {file}")
+    click.echo(f"  fedrec train --config {file}")

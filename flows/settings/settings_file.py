@@ -120,8 +120,11 @@ def validated(
 def absolute_folder(text: str) -> Path:
     """Return the folder that `text` names, with `~`, `$FEDREC_HOME` and other variables replaced.
 
-    The path is absolute, because a flow may run in another working directory.
+    The path is absolute, because a flow may run in another working directory. An absolute path that exists is
+    returned as it is: a folder's name may have a `$`.
     """
+    if text.startswith("/") and Path(text).exists():
+        return Path(text).resolve()
     os.environ.setdefault("FEDREC_HOME", str(current_home().root))
     return Path(os.path.expandvars(text)).expanduser().resolve()
 

@@ -100,7 +100,9 @@ class TrainingConfig(Section):
     }
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the job, in lower case.")
-    model_name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="The registered model.")
+    model_name: str = Field(
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$", description="The registered model."
+    )
     seed: int = Field(1, ge=0, description="Seed of all randomness of the training.")
     start_from: Literal["fresh", "champion"] = Field(
         "fresh", description="Start from a random model, or from the champion and its user embeddings."
@@ -195,6 +197,9 @@ def _require_poolable(config: TrainingConfig, origin: str) -> None:
         )
 
 
+_PATH_STARTS = ("/", "~/", "./", "../", "$")
+
+
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
@@ -207,6 +212,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         if not isinstance(raw, dict):
             raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
     try:
-        raw[last] = yaml.safe_load(text)
+        # A path is taken as it is: in YAML, " #" would begin a comment and ": " a section.
+        raw[last] = text if text.startswith(_PATH_STARTS) else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidConfig(f"--set {override}: the value is not YAML: {error}.", key=key) from error

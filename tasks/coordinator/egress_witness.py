@@ -23,6 +23,7 @@ from models.federation.envelope import AnswerContext, read_envelope
 from models.ledger import chain
 from models.ledger.chain import Entry
 from models.ledger.head import Head
+from tasks.coordinator.trust_store import require_silo_name
 from tasks.local.chained_file import ChainedFile
 from tasks.local.home import Home
 from tasks.messages.signed_head import SignedHead
@@ -73,6 +74,7 @@ class SiloWitness:
     @property
     def path(self) -> Path:
         """Path of the file; the silo's owner may have a copy."""
+        require_silo_name(self.silo)
         return self.home.root / "witness" / f"{self.silo}.jsonl"
 
     def newest(self) -> SignedHead | None:

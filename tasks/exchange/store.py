@@ -11,6 +11,8 @@ import hashlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 
@@ -40,13 +42,12 @@ class Exchange:
     """An exchange at one fsspec URL, such as `file:///srv/fedrec/exchange` or `s3://bucket/fedrec`.
 
     Args:
-        url: of the root folder.
+        url: of the root folder. In a file URL, `%20` stands for a blank, as `Path.as_uri` writes it.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # No listings cache: it would hide objects that another machine has written since.
-        self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        self._files, self._root = _opened(url)
         protocol = self._files.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         self._stores_whole_objects = not names.isdisjoint(_OBJECT_STORES)
@@ -133,3 +134,13 @@ class Exchange:
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path of its root there."""
+    # No listings cache: it would hide objects that another machine has written since.
+    if url.startswith("file://"):
+        # fsspec takes the text behind file:// as it is, so that the folder of `/a b` would be `/a%20b`.
+        return fsspec.filesystem("file", use_listings_cache=False), unquote(url.removeprefix("file://"))
+    found: tuple[Any, str] = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return found

@@ -6,7 +6,10 @@ They read their settings when they are imported, so call `apply` before that.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from models.errors import InvalidConfig
+from tasks.local.disk_full import is_disk_full
 from tasks.local.home import Home, current_home
 
 
@@ -19,7 +22,7 @@ def settings(home: Home) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "TQDM_DISABLE": "1",
         "MPLCONFIGDIR": str(home.root / "matplotlib"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": _mlflow_database(home),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Training does not wait for an unreachable server: `tasks/tracking/outbox_sender.py` sends it later.
         # MLflow's own retries would register a round twice when only the response was lost.
@@ -30,6 +33,7 @@ def settings(home: Home) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_PROFILES_PATH": str(home.prefect / "profiles.toml"),
+        **_prefect_database(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
@@ -43,17 +47,59 @@ def settings(home: Home) -> dict[str, str]:
     }
 
 
-# What a user may override: a server, a folder or a log level.
-OVERRIDABLE = ("MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_TIMEOUT", "PREFECT_LOGGING_LEVEL", "MPLCONFIGDIR")
+def _mlflow_database(home: Home) -> str:
+    path = home.mlflow / "mlflow.db"
+    # Behind "sqlite:///", MLflow takes the path for one without escapes and makes its folder.
+    return _quoted_url("sqlite+pysqlite", path) if _needs_quoting(path) else f"sqlite:///{path}"
+
+
+def _prefect_database(home: Home) -> dict[str, str]:
+    """Return the address of Prefect's database if Prefect itself would get it wrong."""
+    path = home.prefect / "prefect.db"
+    return {_PREFECT_DATABASE: _quoted_url("sqlite+aiosqlite", path)} if _needs_quoting(path) else {}
+
+
+def _needs_quoting(path: Path) -> bool:
+    return not set("%?").isdisjoint(str(path))
+
+
+def _quoted_url(driver: str, path: Path) -> str:
+    # Imported where it is needed, because it takes time.
+    from sqlalchemy.engine import URL
+
+    return URL.create(driver, database=str(path)).render_as_string()
+
+
+_PREFECT_DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
+# What a user may override: a server, a database, a folder or a log level.
+OVERRIDABLE = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "PREFECT_LOGGING_LEVEL",
+    "MPLCONFIGDIR",
+    _PREFECT_DATABASE,
+)
 
 
 _applied: dict[str, str] = {}
 
 
 def apply() -> Home:
-    """Set the process environment to `settings` of the current home, make its folder and return the home."""
+    """Set the process environment to `settings` of the current home, make its folder and return the home.
+
+    Raises:
+        InvalidConfig: the folder cannot be made.
+    """
     home = current_home()
-    home.mlflow.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mlflow.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise InvalidConfig(
+            f"The home {home.root} cannot be made: {error.strerror}.",
+            next_step="Set FEDREC_HOME to a folder in which you may write.",
+        ) from error
     for name, value in settings(home).items():
         # A value that an earlier call set for another home was not set by the user.
         if name not in OVERRIDABLE or os.environ.get(name) in (None, _applied.get(name, value)):

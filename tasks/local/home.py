@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from models.errors import InvalidConfig
+
+# `fedrec env` prints one line for each variable, and databases and servers are given addresses in UTF-8.
+_UNUSABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,17 @@ class Home:
 
 
 def current_home() -> Home:
-    """Return the home that the environment variable `FEDREC_HOME` names, or `.fedrec` in the checkout."""
+    """Return the home that the environment variable `FEDREC_HOME` names, or `.fedrec` in the checkout.
+
+    Raises:
+        InvalidConfig: its path has a control character or a byte that is not UTF-8.
+    """
     checkout = Path(__file__).resolve().parents[2]
-    return Home(Path(os.environ.get("FEDREC_HOME") or checkout / ".fedrec").expanduser().resolve())
+    root = Path(os.environ.get("FEDREC_HOME") or checkout / ".fedrec").expanduser().resolve()
+    if _UNUSABLE.search(str(root)):
+        raise InvalidConfig(
+            f"FEDREC_HOME is {str(root)!r}, which has a line break, another control character or a byte that "
+            "is not UTF-8.",
+            next_step="Set FEDREC_HOME to another folder.",
+        )
+    return Home(root)

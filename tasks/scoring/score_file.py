@@ -81,6 +81,8 @@ def score_users(
             # Only the owner can read a folder of mkdtemp.
             tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
             replacing(out) as part,
+            # A file, not a path: Arrow would take the path "s3:/bucket/x" for an address.
+            part.open("wb") as sink,
         ):
             dealt = write_buckets(
                 users, Path(folder), item_rows, weight, lambda rows: tell("interactions", rows, None)
@@ -92,7 +94,7 @@ def score_users(
                     f"version {found.version} of {name!r} knows none of its {dealt.unknown_items} items",
                     next_step=f"Write the ids as in the catalogue, such as {examples}.",
                 )
-            with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
                 rows = _Rows(writer)
                 for number, bucket in enumerate(dealt.buckets):
                     for history in histories_in(bucket):

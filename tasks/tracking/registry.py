@@ -41,7 +41,7 @@ def open_registry(home: Home) -> MlflowClient:
         NotFound: there is no database yet.
     """
     uri = _tracking_uri(home)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if uri.startswith("sqlite") and not Path(_database(uri)).exists():
         raise NotFound(
             f"Nothing is registered yet below {home.root}.",
             next_step="Train a model first, for example: fedrec train --config configs/ml-100k.yaml",
@@ -255,6 +255,13 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
 
 def _tracking_uri(home: Home) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or settings(home)["MLFLOW_TRACKING_URI"]
+
+
+def _database(uri: str) -> str:
+    """Return the path of the file that an SQLite URL names."""
+    from sqlalchemy.engine import make_url
+
+    return make_url(uri).database or ""
 
 
 def _quoted(text: str) -> str:

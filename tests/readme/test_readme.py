@@ -60,9 +60,8 @@ def test_make_targets_exist() -> None:
 
 @pytest.mark.timeout(300)
 def test_own_data_example_runs(tmp_path: Path, home: Path) -> None:
-    """Run the four commands of the example as a shell reads them, with fewer rounds to save time."""
+    """Run the commands of the example as a shell reads them, with fewer rounds to save time."""
     _shop(tmp_path)
-    (tmp_path / "configs").symlink_to(CHECKOUT / "configs")
     commands = _block_below("Your own data").replace("fedrec train", "fedrec train --set federation.rounds=3")
     environment = {
         **os.environ,
@@ -85,4 +84,4 @@ def test_own_data_example_runs(tmp_path: Path, home: Path) -> None:
     recommended = {item["title"] for item in answer["recommendations"]}
     assert not recommended & {"Espresso cups", "Moka pot"}
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == {"configs", "sales.csv", "articles.csv", "customers.csv", "data", home.name}
+    assert written == {"sales.csv", "articles.csv", "customers.csv", "shops.yaml", "data", home.name}

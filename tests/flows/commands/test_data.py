@@ -10,6 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import cli
+from flows.settings.starting_config import name_for
+from flows.settings.training_config import load_config, parse_config
+from models.errors import InvalidConfig, InvalidInput
+from tasks.datasets.client_assignment import ByUser
+from tasks.datasets.partition import make_partition
 
 INTERACTIONS = "user_id,item_id,rating,timestamp\nu1,a,4,10\nu2,b,5,20\nu1,b,3,30\n"
 ITEMS = "item_id,title\na,Alien\nb,Brazil\n"
@@ -54,7 +62,9 @@ def test_partition_names_the_next_command(folder):
     assert done.returncode == 0, done.stderr
     assert "2 clients with 2 users and 3 interactions of 2 items" in done.stdout
     assert "smallest user-u2 (1), largest user-u1 (2)" in done.stdout
-    assert f"fedrec train --config configs/ml-100k.yaml --set data.dir={folder / 'out'}" in done.stdout
+    *_, config, train = done.stdout.splitlines()
+    assert config == f"  fedrec data config {folder / 'out'} --out out.yaml"
+    assert train == "  fedrec train --config out.yaml"
 
 
 def test_partition_at_random_with_a_seed(folder):
@@ -138,3 +148,73 @@ def test_help_imports_nothing_heavy(folder):
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.fixture
+def made(folder: Path) -> Path:
+    """Return a partition whose ratings are from -10 to 90."""
+    rows = "user_id,item_id,rating\nu1,a,-10\nu1,b,90\nu2,a,5\n"
+    (folder / "jokes.csv").write_text(rows)
+    return make_partition(folder / "jokes.csv", folder / "Jokes & Co. Ü", ByUser()).root
+
+
+def config_of(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["data", "config", *map(str, arguments)], standalone_mode=False)
+
+
+def test_a_first_configuration_pools_nothing_and_accepts_the_ratings(made, folder):
+    out = folder / "job.yaml"
+    done = config_of(made, "--out", out)
+    assert done.exception is None
+    assert done.stdout == f"Wrote {out}.\nNext: fedrec train --config {out}\n"
+    config = load_config(out)
+    assert (config.name, config.model_name) == ("jokes-co-u", "jokes-co-u")
+    assert config.data.dir == str(made)
+    assert config.evaluation.pooling_allowed is False
+    limits = config.contracts.interactions
+    assert (limits.min_rating, limits.max_rating) == (-10, 90)
+
+
+def test_a_first_configuration_is_otherwise_the_defaults(folder):
+    root = make_partition(folder / "interactions.csv", folder / "plain", ByUser()).root
+    assert config_of(root, "--out", folder / "job.yaml", "--name", "other").exception is None
+    needed = {"name": "other", "model_name": "other", "data": {"dir": str(root)}}
+    assert load_config(folder / "job.yaml") == parse_config(needed, "the test")
+
+
+def test_an_existing_configuration_is_kept_unless_forced(made, folder):
+    out = folder / "job.yaml"
+    out.write_text("mine")
+    assert isinstance(config_of(made, "--out", out).exception, InvalidInput)
+    assert out.read_text() == "mine"
+    assert config_of(made, "--out", out, "--force").exception is None
+    assert load_config(out).name == "jokes-co-u"
+
+
+@pytest.mark.parametrize("name", ["Upper", "a b", "", "a" * 65])
+def test_a_wrong_name_writes_nothing(made, folder, name):
+    done = config_of(made, "--out", folder / "job.yaml", "--name", name)
+    assert isinstance(done.exception, InvalidConfig)
+    assert not (folder / "job.yaml").exists()
+
+
+def test_a_place_that_cannot_be_written_is_an_error(made, folder):
+    (folder / "file").write_text("")
+    done = config_of(made, "--out", folder / "file" / "job.yaml")
+    assert isinstance(done.exception, InvalidInput)
+    assert "cannot be written" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("folder_name", "expected"),
+    [
+        ("shops", "shops"),
+        ("Jokes & Co.", "jokes-co"),
+        ("Übergröße", "ubergroe"),
+        ("上海", "job"),
+        ("-", "job"),
+        ("a" * 63 + "-b", "a" * 63),
+    ],
+)
+def test_a_name_is_like_the_folder_s(folder_name, expected):
+    assert name_for(Path(folder_name)) == expected

@@ -177,14 +177,17 @@ PARQUET: dict[str, tuple[pa.Table, Pairs | str]] = {
         ", row 2: item_id -9007199254740992 is a 64-bit float",
     ),
     "largest-single": (
-        columns(["u"], pa.array([2.0**24 - 1], pa.float32())),
-        [("u", "16777215")],
+        columns(["u", "v"], pa.array([2.0**24 - 1, 50.0], pa.float32())),
+        [("u", "16777215"), ("v", "50")],
     ),
     "singles": (
         columns(["u", "v"], pa.array([1.0, 2.0**24], pa.float32())),
         ", row 2: item_id 16777216 is a 32-bit float, and from 2^24 on",
     ),
-    "largest-half": (columns(["u"], pa.array([np.float16(2047)], pa.float16())), [("u", "2047")]),
+    "largest-half": (
+        columns(["u", "v"], pa.array([np.float16(2047), np.float16(50)], pa.float16())),
+        [("u", "2047"), ("v", "50")],
+    ),
     "halves": (
         columns(["u", "v"], pa.array([np.float16(1), np.float16(2048)], pa.float16())),
         ", row 2: item_id 2048 is a 16-bit float, and from 2^11 on",

@@ -168,6 +168,33 @@ class TestValues:
         config = parse_config({**NEEDED, "contracts": {"interactions": None}}, "file")
         assert config == parse_config(NEEDED, "file")
 
+    @pytest.mark.parametrize("key", ["name", "model_name"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "",
+            ".",
+            "..",
+            "../a",
+            "a/b",
+            "/a",
+            "a\\b",
+            ".a",
+            "a b",
+            "a\n",
+            "a%2fb",
+            "a#b",
+            "a?b",
+            "ä",
+            "医",
+            "a" * 129,
+        ],
+    )
+    def test_names_that_could_be_paths_are_refused(self, key: str, name: str) -> None:
+        with pytest.raises(InvalidConfig) as error:
+            parse_config({**NEEDED, key: name}, "file")
+        assert error.value.key == key
+
     @pytest.mark.parametrize("missing", ["name", "model_name", "data"])
     def test_without_a_default_are_required(self, missing: str) -> None:
         with pytest.raises(InvalidConfig) as error:
@@ -222,6 +249,20 @@ class TestOverrides:
 
     def test_keep_further_equals_signs_in_the_value(self, tmp_path: Path) -> None:
         assert self.load(tmp_path, "data.dir=/a=b").data.dir == "/a=b"
+
+    @pytest.mark.parametrize(
+        "path", ["/a #b", "/a: b", "/a\nb", "/a'b", '/a"b', "/ä", "/a%20b?c", "/*a", "/{a}", "/a, b", "/$"]
+    )
+    def test_keep_a_path_as_it_is(self, tmp_path: Path, path: str) -> None:
+        assert self.load(tmp_path, f"data.dir={path}").data.dir == path
+
+    def test_keep_an_existing_path_with_the_name_of_a_variable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SHOP", "other")
+        assert self.load(tmp_path, f"data.dir={tmp_path}/$SHOP").data.dir == f"{tmp_path}/other"
+        (tmp_path / "$SHOP").mkdir()
+        assert self.load(tmp_path, f"data.dir={tmp_path}/$SHOP").data.dir == f"{tmp_path}/$SHOP"
 
     @pytest.mark.parametrize("override", ["seed", "=3", ""])
     def test_without_key_or_equals_sign(self, tmp_path: Path, override: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.errors import LedgerTampered, NotFound
+from models.errors import InvalidInput, LedgerTampered, NotFound
 from models.federation.envelope import AnswerContext
 from models.ledger import chain
 from models.ledger.head import EMPTY, Head
@@ -222,3 +222,10 @@ def test_an_edit_is_found(after: Pair) -> None:
     after.witness.path.write_bytes(after.witness.path.read_bytes().replace(b'"round":2', b'"round":7', 1))
     with pytest.raises(LedgerTampered, match="The witness was changed: entry 2"):
         after.witness.read_verified()
+
+
+@pytest.mark.parametrize("name", ["../ash", "/ash", "..", "", "a/b", "Ash", "a\n"])
+def test_a_name_that_could_be_a_path_is_refused(tmp_path, name):
+    with pytest.raises(InvalidInput, match="is not a valid silo name"):
+        SiloWitness(Home(tmp_path), name).restart("a reason", "ada")
+    assert list(tmp_path.iterdir()) == []

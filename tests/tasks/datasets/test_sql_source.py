@@ -86,6 +86,12 @@ class TestPostgres:
             (f"'{UUID}'::uuid AS user_id, 5 AS item_id", [(UUID, "5")]),
             ("9007199254740993 AS user_id, 5.0::numeric AS item_id", [("9007199254740993", "5")]),
             ("7.0::float8 AS user_id, '007' AS item_id", [("7", "007")]),
+            (
+                "16777215::real AS user_id, 9007199254740991::float8 AS item_id",
+                [("16777215", "9007199254740991")],
+            ),
+            ("'u'::char(5) AS user_id, 'é'::bytea AS item_id", [("u", "é")]),
+            ("9007199254740992::numeric AS user_id, ' i ' AS item_id", [("9007199254740992", "i")]),
             ("'u' AS user_id, 'i' AS item_id, '2020-01-01'::date AS timestamp", [("u", "i", DAY)]),
             ("'u' AS user_id, 'i' AS item_id, '2020-01-01 00:00:01'::timestamp AS timestamp", DAY + 1),
             ("'u' AS user_id, 'i' AS item_id, 1577836800.9 AS timestamp", DAY),
@@ -110,6 +116,31 @@ class TestPostgres:
             ("SELEC 1", "failed: syntax error"),
             ("SELECT 'u' AS user_id, true AS item_id", "row 1: item_id is a bool"),
             ("SELECT 1.5 AS user_id, 'i' AS item_id", "row 1: user_id 1.5 is neither text nor a whole"),
+            (
+                "SELECT 16777216::real AS user_id, 'i' AS item_id",
+                "row 1: user_id 16777216 is a 32-bit float, and",
+            ),
+            (
+                "SELECT 'u' AS user_id, x AS item_id FROM (VALUES (1::float8), (1e20)) AS t (x)",
+                "row 2: item_id 100000000000000000000 is a 64-bit float, and from 2^53 on",
+            ),
+            (
+                "SELECT 'NaN'::float8 AS user_id, 'i' AS item_id",
+                "row 1: user_id nan is neither text nor a whole",
+            ),
+            (
+                "SELECT 'u' AS user_id, 'NaN'::numeric AS item_id",
+                "row 1: item_id NaN is neither text nor a whole",
+            ),
+            (
+                "SELECT 'u' AS user_id, 'Infinity'::real AS item_id",
+                "row 1: item_id inf is neither text nor a",
+            ),
+            (
+                "SELECT '\\xff'::bytea AS user_id, 'i' AS item_id",
+                "row 1: user_id is neither text nor a whole number",
+            ),
+            ("SELECT E'u\\nv' AS user_id, 'i' AS item_id", "row 1: user_id holds a line break"),
             ("SELECT 'u' AS user_id, 'i' AS item_id, true AS timestamp", "row 1: timestamp is a bool"),
             ("SELECT 'u' AS user_id, 'i' AS item_id, now() AS rating", "row 1: rating is a datetime"),
             (
@@ -296,6 +327,25 @@ class TestSqlite:
     def test_a_null_is_an_empty_value(self, database):
         with pytest.raises(InvalidInput, match=r"row 3: rating \(empty\) is not a finite number"):
             self.read(database, "SELECT u AS user_id, i AS item_id, r AS rating FROM t")
+
+    @pytest.mark.parametrize(
+        ("item", "expected"),
+        [
+            ("9007199254740991.0", "9007199254740991"),
+            ("-9007199254740992.0", "row 1: item_id -9007199254740992 is a 64-bit float"),
+            ("9e999", "row 1: item_id inf is neither text nor a whole number"),
+            ("9007199254740993", "9007199254740993"),
+            ("CAST('i ' AS BLOB)", "i"),
+            ("x'ff'", "row 1: item_id is neither text nor a whole number: its bytes are not UTF-8"),
+        ],
+    )
+    def test_ids_of_other_types(self, database, item, expected):
+        query = f"SELECT 'u' AS user_id, {item} AS item_id"
+        if expected.startswith("row"):
+            with pytest.raises(InvalidInput, match=expected):
+                self.read(database, query)
+        else:
+            assert self.read(database, query) == [("u", expected)]
 
     def test_a_query_cannot_write(self, database):
         with pytest.raises(InvalidInput, match="readonly"):

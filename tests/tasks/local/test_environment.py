@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import InvalidConfig
 from tasks.local.environment import OVERRIDABLE, apply, settings
 from tasks.local.home import Home
 
@@ -69,3 +70,13 @@ def test_a_second_home_in_one_process_gets_its_own_settings(environ, tmp_path):
     apply()
     expected = settings(Home(tmp_path / "second"))
     assert {name: os.environ[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("place", ["file/home", "a" * 300])
+def test_a_home_that_cannot_be_made_is_one_clear_error(environ, tmp_path, place):
+    (tmp_path / "file").touch()
+    environ.setenv("FEDREC_HOME", str(tmp_path / place))
+    with pytest.raises(
+        InvalidConfig, match=r"cannot be made: .*Set FEDREC_HOME to a folder in which you may"
+    ):
+        apply()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import InvalidConfig
 from tasks.local.home import Home, current_home
 
 
@@ -33,3 +34,10 @@ def test_relative_and_user_folders_become_absolute(monkeypatch, tmp_path):
     for value, expected in (("here", tmp_path / "here"), ("~/there", tmp_path / "me" / "there")):
         monkeypatch.setenv("FEDREC_HOME", value)
         assert current_home().root == expected
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\tb", "a\x7fb", "a\udcffb"])
+def test_a_home_that_no_address_can_have_is_refused(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path / name))
+    with pytest.raises(InvalidConfig, match="Set FEDREC_HOME to another folder"):
+        current_home()

@@ -202,6 +202,19 @@ def test_the_output_is_parquet_and_in_a_folder(champion, tmp_path):
         )
 
 
+@pytest.mark.parametrize("name", ["s3:/bucket", "file:", "a #?%20b", "ä::b", "*"])
+def test_the_output_may_have_any_name(champion, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    users = tmp_path / f"{name.replace('/', '')} users.csv"
+    frame(ROWS).to_csv(users, index=False)
+    before = set(tmp_path.iterdir())
+
+    score_users(champion.home, users, Path(name) / "o.parquet", 3, version="1")
+
+    assert set(pd.read_parquet(tmp_path / name / "o.parquet")["user_id"]) == set(HISTORIES)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / Path(name).parts[0]}
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flows", "score", *arguments]
 
