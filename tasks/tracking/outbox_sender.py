@@ -77,7 +77,7 @@ class OutboxSender:
         self._flow_run_id = flow_run_id
         self._outbox = outbox_of(journal)
         self._tracker: Tracker | None = None
-        # Whether an earlier try may already have sent the same messages.
+        # Whether an earlier try may already have sent the next round.
         self._is_repeated = False
         self.silence: str | None = None
         self.refused: list[Refusal] = []
@@ -195,6 +195,9 @@ class OutboxSender:
             self._set_aside(entry, message, _reason(error))
         else:
             entry.path.unlink()
+            if isinstance(message, RoundMessage):
+                # Rounds are sent in order, so no later one was tried before.
+                self._is_repeated = False
 
     def _needed_by(self, entry: Waiting) -> int | None:
         """Return the number of a refused message that must be sent before this one; None if there is none."""
