@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import NotFound
 from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
-from tasks.tracking.registered_round import RegisteredRound, read_record, read_round
+from tasks.tracking.registered_round import RegisteredRound, read_config, read_record, read_round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -305,6 +305,19 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
     found = _version(client, model_name, version)
     where = f"Version {version} of {model_name!r}"
     return read_round(version, found.source, dict(found.tags), where, client.tracking_uri)
+
+
+def load_config_of(client: MlflowClient, model_name: str, version_or_alias: int | str) -> dict[str, Any]:
+    """Return the configuration that a version was trained with, as JSON values.
+
+    Raises:
+        NotFound: there is no such version or alias, or its run has no configuration.
+        CorruptArtifact: the configuration is damaged.
+    """
+    version = resolve_version(client, model_name, version_or_alias)
+    run = client.get_run(_version(client, model_name, version).run_id)
+    where = f"The job of version {version} of {model_name!r}"
+    return read_config(run.info.artifact_uri, where, client.tracking_uri)
 
 
 def _tracking_uri(home: Home) -> str:
