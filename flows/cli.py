@@ -28,10 +28,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("serving.score", "Recommend items to all users of a file, as one Parquet file."),
     "publish": ("serving.publish", "Publish the champion to the serving processes, once or continuously."),
     "serve": ("serving.serve", "Serve the champion's recommendations over HTTP."),
+    "housekeeping": ("housekeeping", "End what died, and remove what finished jobs no longer need."),
     "deploy": ("deploy", "Create or update Prefect's deployments as prefect.yaml declares."),
     "silo": ("silo.group", "Run a silo, next to its own data."),
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),
+    "outbox": ("outbox", "Show, send again or drop the records that MLflow does not have."),
     "env": ("env", "Print the environment variables of Prefect and MLflow under fedrec."),
 }
 

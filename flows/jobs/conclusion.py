@@ -265,3 +265,8 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
             f"{job.journal.folder / 'outbox'}. "
             "The next fedrec train, fedrec promote or housekeeping sends them."
         )
+    if job.sender.refused:
+        announce(
+            f"MLflow lacks {len(job.sender.refused)} records of the job, which are set aside. "
+            f"fedrec outbox list shows why. fedrec outbox retry {job.journal.job_id} sends them again."
+        )

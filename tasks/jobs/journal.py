@@ -20,6 +20,7 @@ from typing import TypeVar
 from filelock import FileLock
 
 from models.errors import CorruptArtifact, JobBusy
+from models.kernel.json_values import read_json
 from tasks.jobs import lease
 from tasks.local.atomic import create_exclusively, write_atomically
 from tasks.messages.job_opening import JobOpening
@@ -124,9 +125,12 @@ class Journal:
 
     def note_late(self, late: LateUpdate) -> None:
         """Note that a client's update of a committed round came too late."""
-        name = f"{late.round:06d}.{late.client_id}.json"
         with self.guarded():
-            write_atomically(self.folder / "late" / name, _json(late), durable=False)
+            write_atomically(self._late(late.round, late.client_id), _json(late), durable=False)
+
+    def is_noted_late(self, round_: int, client_id: str) -> bool:
+        """Return whether a client's update of this round is noted as late."""
+        return self._late(round_, client_id).exists()
 
     def late(self) -> list[LateUpdate]:
         """Return all noted late updates, sorted by round and client."""
@@ -157,6 +161,9 @@ class Journal:
             return StartingPoint(None, 0)
         return StartingPoint(earlier.job_id, earlier.round, exact=False)
 
+    def _late(self, round_: int, client_id: str) -> Path:
+        return self.folder / "late" / f"{round_:06d}.{client_id}.json"
+
     def _round(self, round_: int) -> Path:
         return self.folder / "rounds" / _ROUND.format(round_)
 
@@ -179,6 +186,20 @@ def held(
     """
     jobs.mkdir(parents=True, exist_ok=True)
     journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s)
+    try:
+        yield replace(journal, lease=taken)
+    finally:
+        taken.release()
+
+
+@contextlib.contextmanager
+def held_alone(journal: Journal) -> Iterator[Journal]:
+    """Hold the journal of an existing job, finished or not, for this process alone.
+
+    Raises:
+        JobBusy: another process works on the job.
+    """
+    taken = lease.take(journal.folder)
     try:
         yield replace(journal, lease=taken)
     finally:
@@ -251,7 +272,7 @@ def _read_if_there(path: Path, of_json: Callable[[object, str, str], R]) -> R | 
 
 def _read(path: Path, of_json: Callable[[object, str, str], R]) -> R:
     try:
-        value = json.loads(path.read_bytes())
+        value = read_json(path.read_bytes())
     except ValueError as error:
         raise CorruptArtifact(f"{path} is damaged: {error}.", next_step=_NEXT_STEP) from error
     return of_json(value, str(path), _NEXT_STEP)

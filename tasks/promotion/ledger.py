@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from models.ledger.chain import Entry
 from models.promotion.champions import LEDGER, champions
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
+from tasks.tracking import registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,13 +47,40 @@ def read(home: Home) -> LedgerFile:
     return _file(home).read()
 
 
-def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
-    """Return the ledger's entries after every check that `verify` makes."""
+def read_verified(home: Home, client: MlflowClient, model_name: str | None = None) -> LedgerFile:
+    """Return the ledger's entries after every check that `verify` makes.
+
+    Args:
+        home: contains the ledger.
+        client: the registry.
+        model_name: the only model whose last entry is compared with the registry; None for all models.
+    """
     # The registry is read first: a command that appends in the meantime then only makes the file longer.
-    mirrored = heads(client)
+    mirrored = heads(client, model_name)
     found = read(home)
     verify(found.entries, mirrored)
     return found
+
+
+@dataclass
+class LedgerReader:
+    """Reads the ledger of a home, and verifies it only after it has changed.
+
+    A publisher reads it every few seconds for years, and the ledger grows.
+    """
+
+    home: Home
+    _seen: tuple[str, int, int] | None = None
+    _entries: list[Entry] = field(default_factory=list)
+
+    def verified(self, client: MlflowClient, model_name: str) -> list[Entry]:
+        """Return the entries, verified as `read_verified` does for one model."""
+        stat = self.home.ledger.stat()
+        found = (model_name, stat.st_mtime_ns, stat.st_size)
+        if found != self._seen:
+            self._entries = read_verified(self.home, client, model_name).entries
+            self._seen = found
+        return self._entries
 
 
 def read_copy(path: Path) -> LedgerFile:
@@ -91,13 +120,15 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
             )
 
 
-def heads(client: MlflowClient) -> dict[str, str]:
-    """Return model name -> its last ledger entry according to the registry, "seq:hash"."""
-    return {
-        model.name: model.tags[HEAD_TAG]
-        for model in client.search_registered_models()
-        if HEAD_TAG in model.tags
-    }
+def heads(client: MlflowClient, model_name: str | None = None) -> dict[str, str]:
+    """Return model name -> its last ledger entry according to the registry, "seq:hash".
+
+    Args:
+        client: the registry.
+        model_name: the only model to read; None for all models.
+    """
+    found = registry.model_tags(client, model_name)
+    return {name: tags[HEAD_TAG] for name, tags in found.items() if HEAD_TAG in tags}
 
 
 def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
