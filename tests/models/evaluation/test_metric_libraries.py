@@ -67,19 +67,3 @@ def test_implicit_divides_by_the_smaller_of_k_and_the_held_out_items(user):
     assert found["precision@20"] == pytest.approx(hits / min(20, len(ranks)), abs=1e-12)
     precisions = sum(place / rank for place, rank in enumerate(ranks, 1) if rank <= 10)
     assert found["map@10"] == pytest.approx(precisions / min(10, len(ranks)), abs=1e-12)
-
-
-@every_user
-def test_lenskit_does_not_discount_the_second_place_and_divides_recall_by_k_at_most(user):
-    found, own = theirs("LensKit", user), ours(user)
-    ranks = [place + 1 for place in TABLE["places"][user]]
-
-    def gain(of: list[int]) -> float:
-        return sum(1 / max(1.0, math.log2(rank)) for rank in of)
-
-    ideal = gain(list(range(1, min(len(ranks), 10) + 1)))
-    assert found["ndcg@10"] == pytest.approx(gain([rank for rank in ranks if rank <= 10]) / ideal, abs=1e-12)
-    assert found["recall@20"] == pytest.approx(own["recall@20"], abs=1e-12)
-    hits = sum(rank <= 10 for rank in ranks)
-    assert found["recall@10"] == pytest.approx(hits / min(10, len(ranks)), abs=1e-12)
-    assert found["map"] == pytest.approx(own["map"], abs=1e-12)
