@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
-import pandas as pd
 from pydantic import JsonValue
 
 from models.errors import CorruptArtifact, FedrecError, JobBusy
+from tasks.datasets.item_table import read_item_table
 from tasks.exchange.store import Exchange
 from tasks.jobs import lease
 from tasks.jobs.journal import Journal, held_alone
@@ -266,7 +266,7 @@ class OutboxSender:
         """Return the files that make each round an MLflow model; none for families other than LightFM."""
         if self._journal.opening.family != "lightfm":
             return {}
-        return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))
+        return model_files(read_item_table((self._outbox.folder / _ITEMS).read_bytes()))
 
     @cached_property
     def _exchange(self) -> Exchange:
