@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from data_contracts.strict_json import read_exactly
 from models.errors import CorruptArtifact
+from models.kernel.json_values import read_json
 
 ContractName = Literal["interactions", "updates", "embeddings"]
 CONTRACTS: tuple[ContractName, ...] = ("interactions", "updates", "embeddings")
@@ -86,15 +88,6 @@ class ContractOutcome:
             CorruptArtifact: the text is not a contract outcome.
         """
         try:
-            values = json.loads(text)
-            breaches = tuple(
-                Breach(**{**each, "keys": tuple(each["keys"])}) for each in values.pop("breaches")
-            )
-            outcome = cls(**values, breaches=breaches)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return read_exactly(cls, read_json(text))
+        except (ValueError, TypeError) as error:
             raise CorruptArtifact(f"The text is not a contract outcome: {error}.") from error
-        if outcome.contract not in CONTRACTS:
-            raise CorruptArtifact(
-                f"A contract outcome names the contract {outcome.contract!r}, expected one of {CONTRACTS}."
-            )
-        return outcome

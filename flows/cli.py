@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "silo": ("silo.group", "Run a silo, next to its own data."),
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),
+    "outbox": ("outbox", "Show, send again or drop the records that MLflow does not have."),
     "env": ("env", "Print the environment variables of Prefect and MLflow under fedrec."),
 }
 

@@ -10,6 +10,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.terminal.progress import announce
 from tasks.coordinator import housekeeping as shell
 from tasks.exchange.store import Exchange
 from tasks.local import environment
@@ -30,22 +31,28 @@ prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.pru
 def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> JsonObject:
     """Correct the records of dead processes, and remove files that finished jobs no longer need.
 
-    Messages that jobs could not send are sent to MLflow. Jobs whose process is gone become KILLED in MLflow
-    and CRASHED in Prefect, and servers that they started for themselves are stopped. Finished jobs keep their
-    journal, their last model and every served model. Superseded models are removed from the exchange, and
-    reports of old jobs from the disk. MLflow has copies of both.
+    Messages that jobs could not send are sent to MLflow. Those that it refuses are set aside. Jobs whose
+    process is gone become KILLED in MLflow and CRASHED in Prefect, and servers that they started for
+    themselves are stopped. Finished jobs keep their journal, their last model and every served model.
+    Superseded models are removed from the exchange, and reports of old jobs from the disk. MLflow has copies
+    of both. A job whose journal is damaged is left alone. The outcome names it, and refused messages.
 
     Args:
         keep_jobs: number of the newest finished jobs whose report stays on disk.
     """
     home = environment.apply()
-    sent = send_what_waits(home)
+    refused: list[str] = []
+    sent = send_what_waits(home, refused.append)
+    for line in refused:
+        announce(line)
     ended = end_what_died(home)
-    finished = shell.finished_jobs(home)
+    finished, damaged = shell.finished_jobs(home)
     keep = shell.serving_models(registry.client(home))
     exchange = Exchange(home.exchange.as_uri())
     return {
         "told_late": [*sent],
+        "refused": [*refused],
+        "damaged": [*damaged],
         **ended,
         "models_removed": sum(clear_exchange(exchange, each, keep) for each in finished),
         "reports_removed": [*prune_reports(finished, keep_jobs)],

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.approval import ApprovalDecision, request_approval
+from flows.terminal.progress import announce
 from models.errors import NotFound
 from models.ledger.chain import Entry
 from models.promotion.decision import PromotionDecision
@@ -73,7 +74,7 @@ def promotion(
     """
     home = environment.apply()
     client = registry.open_registry(home)
-    send_what_waits(home)
+    send_what_waits(home, announce)
     name = registry.resolve_model_name(client, model_name)
     policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
     candidate = version or registry.require_evaluated(client, name)

@@ -15,6 +15,7 @@ from flows.jobs.job import Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
 from flows.runners.local_threads import NonWaitingThreads
 from flows.settings.training_config import TrainingConfig, parse_config
+from flows.terminal.progress import announce
 from models.errors import ContractViolation, InvalidConfig, QuorumNotReached
 from tasks.local.home import current_home
 from tasks.messages.job_result import JobResult
@@ -51,7 +52,7 @@ def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]
     note_own_run(notes / "flow_runs", str(flow_run.id))
     note_own_server(notes / "servers")
     end_orphaned_runs(notes / "flow_runs")
-    send_what_waits(current_home())
+    send_what_waits(current_home(), announce)
     _require_own_threads(config)
     with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
         try:

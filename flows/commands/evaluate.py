@@ -28,8 +28,10 @@ from flows.terminal.table_options import part_option
 def command(config_file: Path, version: str, part: Any, model_name: str | None, as_json: bool) -> None:
     """Evaluate a registered version by leave-one-out, with a 95 % interval for every metric.
 
-    Users are folded in from their training histories, as in serving. A version that was trained on other data
-    is refused, because it may have been trained on interactions that are held out here.
+    Users are folded in from their training histories, as in serving. The job's own figures stand beside it.
+    They differ if the job scored users by the vectors that it trained with the items, which only the clients
+    have. A version that was trained on other data is refused, because it may have been trained on
+    interactions that are held out here.
     """
     from flows.settings.training_config import load_config
     from tasks.bench.quality.evaluate_version import evaluate_version
@@ -54,5 +56,13 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{result['model_name']} version {result['version']}, {result['protocol']}, {result['part']}, "
         f"{result['clients']} clients, {result['users']} users"
     )
+    click.echo("Users are folded in from their training histories, as in serving.")
+    job = result["job"] or {"user_vectors": None, "metrics": {}}
     for name, found in result["metrics"].items():
-        click.echo(f"{name:14} {found['value']:.4f}  ({found['low']:.4f} to {found['high']:.4f})")
+        own = f"  job: {job['metrics'][name]:.4f}" if name in job["metrics"] else ""
+        click.echo(f"{name:14} {found['value']:.4f}  ({found['low']:.4f} to {found['high']:.4f}){own}")
+    if job["user_vectors"] == "trained":
+        click.echo(
+            "The job scored users by the vectors that it trained with the items, which only their clients "
+            "have, so its figures differ."
+        )

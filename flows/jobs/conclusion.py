@@ -8,6 +8,7 @@ from pathlib import Path
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
 from flows.jobs.late import note_late_updates
+from flows.settings.training_config import EvaluationSection
 from flows.terminal.progress import announce
 from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, benefit_of, offer_of
@@ -49,12 +50,22 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
     compared: list[ClientEvaluation] = []
     pooled: dict[str, Metric] | None = None
     if stopped_by is None:
-        announce("Comparing the model with each silo alone and with pooled training, on the test cases.")
+        announce(f"Evaluating the model on the test cases{_beside(job.config.evaluation)}.")
         compared, pooled = _compare(job)
     note_late_updates(job, everywhere=True)
     announce("Writing the report and the Data Docs.")
     with job.journal.guarded():
         return _concluded(job, stopped_by, compared, pooled)
+
+
+def _beside(evaluation: EvaluationSection) -> str:
+    """Return what else is evaluated, as the end of a sentence."""
+    others = []
+    if evaluation.silo_only:
+        others.append("a model of each silo alone")
+    if evaluation.pooling_allowed:
+        others.append("a model of the pooled data")
+    return f", beside {' and '.join(others)}" if others else ""
 
 
 def _concluded(
@@ -157,6 +168,7 @@ def _result(
             ContractSummary(each.contract, each.subject, each.passed, each.summary()) for each in outcomes
         ),
         timings=timings_of(job.clock, job.lightfm_s),
+        user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
     )
 
 
@@ -252,4 +264,9 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
             f"MLflow is still unavailable. {job.sender.waiting()} records wait in "
             f"{job.journal.folder / 'outbox'}. "
             "The next fedrec train, fedrec promote or housekeeping sends them."
+        )
+    if job.sender.refused:
+        announce(
+            f"MLflow lacks {len(job.sender.refused)} records of the job, which are set aside. "
+            f"fedrec outbox list shows why. fedrec outbox retry {job.journal.job_id} sends them again."
         )

@@ -39,8 +39,8 @@ from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.outbox_sender import OutboxSender
-from tasks.tracking.run_tracker import git_revision
+from tasks.tracking.outbox_sender import OutboxSender, refused_line
+from tasks.tracking.run_tracker import git_revision, require_experiment
 
 # They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
 _SLOW_TO_IMPORT = (
@@ -121,11 +121,13 @@ class Job:
 
     def send(self, message: OutboxMessage) -> None:
         """Send a message to MLflow, or later if MLflow is unavailable."""
-        was_silent = self.sender.silence is not None
+        was_silent, had_refused = self.sender.silence is not None, bool(self.sender.refused)
         with self.clock.measure("tracking"):
             self.sender.send(message)
         if self.sender.silence is not None and not was_silent:
             announce(_silent(self.sender))
+        if self.sender.refused and not had_refused:
+            announce(refused_line(self.journal.job_id, self.sender.refused))
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
         """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
@@ -186,6 +188,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
+        InvalidConfig: the job's experiment was deleted in MLflow.
         JobBusy: another process works on the job, or has taken it over within the block (LeaseLost).
     """
     home, clock = apply(), Stopwatch()
@@ -193,6 +196,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         for slow_to_import in _SLOW_TO_IMPORT:
             importlib.import_module(slow_to_import)
         partition, initial, key = _beginning(home, config)
+        require_experiment(home, config.name)
         opening = JobOpening(
             config=config.model_dump(mode="json"),
             data_digest=partition.digest,
@@ -255,6 +259,8 @@ def _job(
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
     if job.sender.silence is not None:
         announce(_silent(job.sender))
+    if job.sender.refused:
+        announce(refused_line(journal.job_id, job.sender.refused))
     if job.resumed:
         announce(f"Job {journal.job_id} continues after round {job.rounds[-1].round}.")
     else:

@@ -16,6 +16,7 @@ from tasks.reports.result_rows import (
     benefits,
     comparisons,
     contract_tallies,
+    how_users_are_scored,
     judgement,
     overall_benefit,
     rejections,
@@ -42,13 +43,13 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     if any(row.federated is not None for row in rows):
         console.print()
         console.print(_comparison_table(rows))
+        if (scored_by := how_users_are_scored(result)) is not None:
+            console.print(scored_by, highlight=False)
         console.print()
     _show_benefits(result, console)
     _show_checks(result, console)
     console.print()
     console.print(_time_table(result))
-    console.print()
-    _show_overhead(result, console)
     if open_next:
         console.print()
         console.print("[bold]Open next[/bold]")
@@ -89,19 +90,16 @@ def _show_benefits(result: JobResult, console: Console) -> None:
     if overall is None:
         return
     margin = "" if overall.margin is None else f" ± {overall.margin:.4f}"
-    losers = [one for one in reversed(gains) if one.loses]
-    clear = sum(one.is_clear and not one.loses for one in gains)
+    losers = [one for one in reversed(gains) if one.clearly_loses]
+    gainers = sum(one.clearly_gains for one in gains)
     console.print(
         f"[bold]Joining[/bold] changes {judgement(result).benefit_label} by {overall.mean:+.4f}{margin} over "
-        f"all {overall.cases} cases, and helps {len(gains) - len(losers)} of {len(gains)} clients "
-        f"({clear} beyond chance).",
+        f"all {overall.cases} cases. Beyond chance it helps {gainers} and harms {len(losers)} of "
+        f"{len(gains)} clients.",
         highlight=False,
     )
     if losers:
-        named = ", ".join(
-            f"{escape(one.client_id)} ({one.mean:+.4f}{'' if one.is_clear else ', may be chance'})"
-            for one in losers[:_NAMED_CLIENTS]
-        )
+        named = ", ".join(f"{escape(one.client_id)} ({one.mean:+.4f})" for one in losers[:_NAMED_CLIENTS])
         more = f" and {len(losers) - _NAMED_CLIENTS} more" if len(losers) > _NAMED_CLIENTS else ""
         console.print(f"  [yellow]Served worse:[/yellow] {named}{more}.", highlight=False)
     keepers = [escape(one.client_id) for one in gains if one.offer == "local"]
@@ -151,13 +149,3 @@ def _time_table(result: JobResult) -> Table:
             one.label, f"{one.seconds:.2f}", f"{one.share:.1%}", "█" * round(one.share * _BAR_WIDTH)
         )
     return table
-
-
-def _show_overhead(result: JobResult, console: Console) -> None:
-    timings = result.timings
-    if timings.overhead_ratio is not None:
-        console.print(
-            f"In a bare loop training takes {timings.lightfm_s:.1f} s: "
-            f"after start-up the job took {timings.overhead_ratio:.2f} times that.",
-            highlight=False,
-        )

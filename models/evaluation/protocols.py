@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from models.errors import InvalidInput
-from models.evaluation.ranking import FloatArray, HeldOutRanks, rank_of_target
-from models.evaluation.split import PADDING, IntArray, user_order
+from models.evaluation.ranking import FloatArray, HeldOutRanks, held_out_ranks
+from models.evaluation.split import IntArray, places_within, user_order
 from models.kernel.histories import Histories
 
 
@@ -49,7 +48,6 @@ TEMPORAL = Protocol(
 )
 PROTOCOLS = {each.name: each for each in (LEAVE_ONE_OUT, RANDOM, TEMPORAL)}
 HELD_OUT_SHARE = 0.3
-_CASES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -69,21 +67,16 @@ class HeldOut:
 
     def ranks(self, scores: FloatArray) -> HeldOutRanks:
         """Return the ranks of the cases by `scores` (users, items). Only training items are masked."""
-        full, sampled = np.empty(len(self.users), np.int64), np.empty(len(self.users), np.int64)
-        starts = self.histories.starts
-        for first in range(0, len(self.users), _CASES_AT_ONCE):
-            part = slice(first, first + _CASES_AT_ONCE)
-            users, target, found = self.users[part], self.items[part], scores[self.users[part]]
-            lengths = starts[users + 1] - starts[users]
-            places = np.repeat(np.arange(len(users)), lengths)
-            used = np.concatenate([self.histories.items[starts[user] : starts[user + 1]] for user in users])
-            full[part] = rank_of_target(found, target, places, used)
-            # The target becomes the last column, after its negatives. Padding reads any score and is masked.
-            rivals = np.concatenate([self.negatives[part], target[:, np.newaxis]], axis=1).astype(np.int64)
-            last = np.full(len(target), rivals.shape[1] - 1)
-            few = np.take_along_axis(found, rivals, axis=1)
-            sampled[part] = rank_of_target(few, last, *np.nonzero(rivals == PADDING))
-        return HeldOutRanks(full, sampled)
+        histories = self.histories
+        return held_out_ranks(
+            lambda users: scores[users],
+            histories.n_items,
+            case_users=self.users,
+            case_items=self.items,
+            train_users=np.repeat(np.arange(len(histories)), np.diff(histories.starts)),
+            train_items=histories.items,
+            negatives=self.negatives,
+        )
 
 
 def hold_out_share(
@@ -122,16 +115,9 @@ def hold_out_share(
     n_users = shape[0]
     order = user_order(users, items, timestamps, n_users, seed)
     counts = np.bincount(users, minlength=n_users)
-    places = _places(order, users, counts)
-    rank = places if by_time else _places(user_order(users, items, None, n_users, seed), users, counts)
+    places = places_within(users, order)
+    rank = places if by_time else places_within(users, user_order(users, items, None, n_users, seed))
     held = rank >= (counts - np.floor(counts * share).astype(np.int64))[users]
     cases = np.flatnonzero(held)[np.argsort(users[held], kind="stable")]
     histories = Histories.of(users[~held], items[~held], places[~held], shape)
     return HeldOut(histories, users[cases], items[cases], np.empty((len(cases), 0), dtype=np.int32))
-
-
-def _places(order: npt.NDArray[np.int64], users: IntArray, counts: IntArray) -> npt.NDArray[np.int64]:
-    """Return the position of each row among its user's rows, (n,); 0 for the first in `order`."""
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[users[order]]
-    return places

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.split import PADDING, IntArray
+from models.evaluation.split import PADDING, IntArray, places_within
 from models.kernel.metric import Metric
 
 Ranks = npt.NDArray[np.int64]
@@ -27,7 +27,8 @@ class HeldOutRanks:
     """The rank of each case's item, 0 for the best.
 
     Attributes:
-        full: (n_cases,), among all items but the user's training items.
+        full: (n_cases,), among all items but the user's training items. The cases of one user have different
+            ranks.
         sampled: (n_cases,), among the case's sampled negatives.
     """
 
@@ -85,28 +86,35 @@ def held_out_ranks(
 ) -> HeldOutRanks:
     """Return the ranks of a client's held-out items. Only training items are masked.
 
+    A tie with any other item counts against the model. A tie among held-out items of one user does not: they
+    follow each other behind the items that are not held out, in any order, as no metric tells them apart.
+
     Args:
         scores: scores of the client's users.
         n_items: number of items.
-        case_users, case_items: (n_cases,), the held-out interactions.
-        train_users, train_items: (n_train,), sorted by user, as in `Split`.
+        case_users, case_items: (n_cases,), the held-out interactions, in any order. A user may have several.
+        train_users, train_items: (n_train,), the training interactions.
         negatives: (n_cases, n), from `sample_negatives`; -1 is padding.
         users_at_once: maximal number of cases scored together; lower if `n_items` is very large.
     """
     step = max(1, min(users_at_once, _SCORES_AT_ONCE // n_items))
-    full, sampled = np.empty(len(case_users), np.int64), np.empty(len(case_users), np.int64)
+    # The other items ahead of each case are counted first, then the user's own cases with fewer of them.
+    left_out_users = np.concatenate([train_users, case_users])
+    by_user = np.argsort(left_out_users, kind="stable")
+    left_out = left_out_users[by_user], np.concatenate([train_items, case_items])[by_user]
+    others, sampled = np.empty(len(case_users), np.int64), np.empty(len(case_users), np.int64)
     for start in range(0, len(case_users), step):
         part = slice(start, start + step)
         users, target = case_users[part], case_items[part]
         with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite rank last
             found = scores(users)
-        full[part] = rank_of_target(found, target, *_pairs_of(users, train_users, train_items))
+        others[part] = rank_of_target(found, target, *_pairs_of(users, *left_out))
         # The target becomes the last column, after its negatives. Padding reads any score and is masked.
         rivals = np.concatenate([negatives[part], target[:, np.newaxis]], axis=1)
         few = np.take_along_axis(found, rivals.astype(np.int64), axis=1)
         last = np.full(len(target), negatives.shape[1])
         sampled[part] = rank_of_target(few, last, *np.nonzero(rivals == PADDING))
-    return HeldOutRanks(full, sampled)
+    return HeldOutRanks(others + places_within(case_users, np.lexsort((others, case_users))), sampled)
 
 
 def hits(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
@@ -148,11 +156,11 @@ def case_values(ranks: HeldOutRanks) -> npt.NDArray[np.float64]:
     )
 
 
-def _pairs_of(users: IntArray, train_users: IntArray, train_items: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the training items of these users as (position in `users`, item) pairs."""
-    first = np.searchsorted(train_users, users, side="left")
-    counts = np.searchsorted(train_users, users, side="right") - first
+def _pairs_of(users: IntArray, owners: IntArray, items: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the items of these users as (position in `users`, item) pairs; `owners` is ascending."""
+    first = np.searchsorted(owners, users, side="left")
+    counts = np.searchsorted(owners, users, side="right") - first
     places = np.repeat(np.arange(len(users)), counts)
-    # Within each user's run, the index counts up from the user's first training row.
+    # Within each user's run, the index counts up from the user's first row.
     runs = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return places, train_items[np.repeat(first, counts) + runs]
+    return places, items[np.repeat(first, counts) + runs]

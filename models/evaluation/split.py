@@ -107,6 +107,19 @@ def user_order(
     return np.lexsort((timestamps, users))
 
 
+def places_within(users: IntArray, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the position of each row among its user's rows, (n,); 0 for the first in `order`.
+
+    Args:
+        users: (n,), the user of each row.
+        order: (n,), the rows sorted by user.
+    """
+    counts = np.bincount(users)
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[users[order]]
+    return places
+
+
 def sample_negatives(
     case_users: IntArray,
     users: IntArray,

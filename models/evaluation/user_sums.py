@@ -95,7 +95,8 @@ def share_values(ranks: Ranks, users: IntArray) -> tuple[Float64Array, npt.NDArr
       2008, section 8.4).
 
     Args:
-        ranks: (n_cases,), rank of each held-out item among all items except the training items.
+        ranks: (n_cases,), rank of each held-out item among all items except the training items; those of a
+            user differ.
         users: (n_cases,), user of each case, ascending.
     """
     owners, first, counts = np.unique(users.astype(np.int64), return_index=True, return_counts=True)

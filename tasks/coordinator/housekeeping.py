@@ -21,12 +21,22 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def finished_jobs(home: Home) -> list[Journal]:
-    """Return the journals of all finished jobs, the oldest first; a stopped job is not finished."""
-    journals = [Journal(path.parent) for path in home.jobs.glob("*/result.json")]
-    results = [(each, each.result()) for each in journals]
-    finished = [journal for journal, result in results if result and result.status == "finished"]
-    return sorted(finished, key=lambda each: (each.opening.opened_at, each.job_id))
+def finished_jobs(home: Home) -> tuple[list[Journal], list[str]]:
+    """Return the journals of all finished jobs, the oldest first, and the faults of the damaged ones.
+
+    A stopped job is not finished.
+    """
+    finished, faults = [], []
+    for path in sorted(home.jobs.glob("*/result.json")):
+        journal = Journal(path.parent)
+        try:
+            result = journal.result()
+            if result and result.status == "finished":
+                journal.committed()
+                finished.append((journal.opening.opened_at, journal.job_id, journal))
+        except (CorruptArtifact, OSError) as error:
+            faults.append(str(error))
+    return [journal for _, _, journal in sorted(finished, key=lambda each: each[:2])], faults
 
 
 def serving_models(client: MlflowClient) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from models.errors import CorruptArtifact, FedrecError
 from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.arrays import ArrayGroup
+from models.kernel.json_values import number, whole
 from models.kernel.metric import Metric, metric_from_client
 from models.recommenders.families.registry import contribution_types, model_types
 
@@ -113,8 +113,8 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             catalog_digest=facts["catalog_digest"],
             contribution=Contribution(
                 arrays=_group(arrays, contribution_types()),
-                weight=_finite(facts["weight"], "weight"),
-                interactions=_whole(facts["interactions"]),
+                weight=number(facts["weight"], "weight"),
+                interactions=whole(facts["interactions"], "number of interactions"),
                 metrics={name: _metric(name, *pair) for name, pair in facts["metrics"].items()},
             ),
         )
@@ -129,20 +129,7 @@ def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) ->
 
 
 def _metric(name: str, total: object, weight: object) -> Metric:
-    return metric_from_client(name, _finite(total, "metric"), _finite(weight, "metric"))
-
-
-def _finite(value: object, what: str) -> float:
-    # Python's JSON parser accepts NaN and infinities, which cannot be written as JSON after the merge.
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"a {what} of {value!r}")
-    return float(value)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"a count of {value!r}")
-    return value
+    return metric_from_client(name, number(total, "metric"), number(weight, "metric"))
 
 
 def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import TypeVar
 from filelock import FileLock
 
 from models.errors import CorruptArtifact, JobBusy
+from models.kernel.json_values import read_json
 from tasks.jobs import lease
 from tasks.local.atomic import create_exclusively, write_atomically
 from tasks.messages.job_opening import JobOpening
@@ -185,6 +186,20 @@ def held(
         taken.release()
 
 
+@contextlib.contextmanager
+def held_alone(journal: Journal) -> Iterator[Journal]:
+    """Hold the journal of an existing job, finished or not, for this process alone.
+
+    Raises:
+        JobBusy: another process works on the job.
+    """
+    taken = lease.take(journal.folder)
+    try:
+        yield replace(journal, lease=taken)
+    finally:
+        taken.release()
+
+
 def finished(jobs: Path, name: str, key: str) -> JobResult | None:
     """Return the result of the newest job of this configuration and data if it is finished.
 
@@ -251,7 +266,7 @@ def _read_if_there(path: Path, of_json: Callable[[object, str, str], R]) -> R | 
 
 def _read(path: Path, of_json: Callable[[object, str, str], R]) -> R:
     try:
-        value = json.loads(path.read_bytes())
+        value = read_json(path.read_bytes())
     except ValueError as error:
         raise CorruptArtifact(f"{path} is damaged: {error}.", next_step=_NEXT_STEP) from error
     return of_json(value, str(path), _NEXT_STEP)

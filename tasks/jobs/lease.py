@@ -99,13 +99,13 @@ def take(job: Path, lease_s: float = DEFAULT_S) -> Lease:
     try:
         with FileLock(job / ".lock").acquire(timeout=_DOOR_S):
             if newest_token(job) != newest:
-                raise _busy(job)
+                raise busy(job)
             life = FileLock(_life_of(job, newest + 1))
             life.acquire(timeout=0)
             _life_of(job, newest).unlink(missing_ok=True)
     except Timeout as error:
         # The old holder was suspended while it wrote, between comparing its token and the end of the write.
-        raise _busy(job) from error
+        raise busy(job) from error
     return Lease(job, newest + 1, life, lease_s)
 
 
@@ -131,7 +131,7 @@ def _wait_until_free_or_silent(job: Path, token: int, lease_s: float) -> None:
     while not _is_free(job, token) and time.monotonic() < give_up:
         time.sleep(_LOOK_S)
         if _touched(life) != seen:
-            raise _busy(job)
+            raise busy(job)
 
 
 def _is_free(job: Path, token: int) -> bool:
@@ -151,7 +151,8 @@ def _touched(path: Path) -> int | None:
         return None
 
 
-def _busy(job: Path) -> JobBusy:
+def busy(job: Path) -> JobBusy:
+    """Return the error about a job on which another process works."""
     return JobBusy(
         f"Another process works on job {job.name}.",
         next_step="Wait for it to finish, or stop it first.",

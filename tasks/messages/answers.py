@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.outcome import ContractOutcome
+from data_contracts.strict_json import read_exactly, read_strictly
 from models.errors import InvalidInput
+from models.kernel.json_values import count, number
 from models.kernel.metric import Metric, metric_from_client
 from models.ledger.head import Head
 from tasks.exchange.store import ArtifactRef
-from tasks.messages.numbers import count, number
 from tasks.messages.record import JsonObject, as_json_object, as_json_value
 from tasks.messages.steps import Step
 
@@ -126,11 +127,14 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
     """
     try:
         if step == "check":
-            outcome = ContractOutcome.from_json(body["outcome"])
-            return Checked(outcome, count(body["users"]), count(body["interactions"]), str(body["digest"]))
+            outcome = ContractOutcome.from_json(read_strictly(str, body["outcome"]))
+            if (outcome.contract, outcome.subject) != ("interactions", client_id):
+                raise ValueError(f"its outcome is of {outcome.contract!r} for {outcome.subject!r}")
+            digest = read_strictly(str, body["digest"])
+            return Checked(outcome, count(body["users"]), count(body["interactions"]), digest)
         started = received - number(body["seconds"])
         if step == "train":
-            update = ArtifactRef(**body["update"])
+            update = read_exactly(ArtifactRef, body["update"])
             count(update.size)
             if not SHA256.fullmatch(update.sha256):
                 raise ValueError(f"{update.sha256!r} is not a SHA-256")
@@ -145,7 +149,8 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
         )
         alone_s = number(body["alone_s"])
         return ClientEvaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        text = " ".join(str(error).split())
         raise InvalidInput(
-            f"The answer of {client_id!r} to {step!r} has a missing or malformed part: {error}."
+            f"The answer of {client_id!r} to {step!r} has a missing or malformed part: {text}."
         ) from error

@@ -16,6 +16,7 @@ from tasks.messages.record import Record
 from tasks.messages.round_record import TrackedRound
 
 Values = Mapping[str, float]
+UserVectors = Literal["trained", "folded_in"]
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ class JobResult(Record):
         clients: the result of each client.
         contracts: every check of a contract.
         timings: where the wall time went.
+        user_vectors: how the federated model scored users: by vectors trained with the items, or folded in
+            from their histories, as in serving; None in results of older versions.
     """
 
     job_id: str
@@ -200,3 +203,4 @@ class JobResult(Record):
     clients: tuple[ClientResult, ...]
     contracts: tuple[ContractSummary, ...]
     timings: Timings
+    user_vectors: UserVectors | None = None

@@ -14,7 +14,7 @@ from tasks.messages.record import JsonObject, Record
 from tasks.messages.round_record import EvaluatedRound, TrackedRound
 
 # What a user can do about a message that cannot be read.
-NEXT_STEP = "Remove the file. Its content is then missing in MLflow, but stays in the job's journal."
+NEXT_STEP = "Drop it with fedrec outbox drop. MLflow then lacks it, but the job's journal does not."
 
 Table = Sequence[Mapping[str, JsonValue]]
 
@@ -96,10 +96,50 @@ class ResultMessage(Record):
     tables: Mapping[str, Table]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refusal(Record):
+    """Why a message was set aside.
+
+    Attributes:
+        what: the message in words, such as "round 3"; "unreadable" if it cannot be read.
+        in_order: whether the messages after it may be sent only after it.
+        reason: why MLflow does not have it, in one line.
+        follows: number of the refused message that has to be sent before this one; None if this one itself
+            was refused.
+        refused_at: time, as ISO 8601 in UTC.
+    """
+
+    what: str
+    in_order: bool
+    reason: str
+    follows: int | None = None
+    refused_at: str
+
+
 OutboxMessage = OpeningMessage | LineageMessage | RoundMessage | BreachMessage | ResultMessage
 _KINDS: dict[str, type[OutboxMessage]] = {
     each.kind: each for each in (OpeningMessage, LineageMessage, RoundMessage, BreachMessage, ResultMessage)
 }
+
+
+def is_in_order(message: OutboxMessage) -> bool:
+    """Return whether the message needs the ones before it, and the ones after it need it.
+
+    A version reads the catalogue that the opening stores. Versions are numbered in the order of their rounds.
+    The result names all versions. Lineage and breaches stand alone.
+    """
+    return isinstance(message, OpeningMessage | RoundMessage | ResultMessage)
+
+
+def named(message: OutboxMessage) -> str:
+    """Return a message in words, such as "round 3"."""
+    match message:
+        case RoundMessage():
+            return f"round {message.record.round}"
+        case BreachMessage():
+            return f"breach in round {message.round}"
+        case _:
+            return message.kind
 
 
 def message_to_json(message: OutboxMessage) -> JsonObject:
@@ -118,9 +158,10 @@ def message_of_json(value: object, origin: str) -> OutboxMessage:
         CorruptArtifact: the kind or the format is unknown, or a part is missing or has another type.
     """
     kind = value.get("kind") if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping) or kind not in _KINDS:
+    if not isinstance(value, Mapping) or not isinstance(kind, str) or kind not in _KINDS:
+        shown = repr(kind)[:80] if kind is None or isinstance(kind, str) else f"a {type(kind).__name__}"
         raise CorruptArtifact(
-            f"{origin} is not a message for MLflow: its kind is {kind!r}, expected one of {sorted(_KINDS)}.",
+            f"{origin} is not a message for MLflow: its kind is {shown}, expected one of {sorted(_KINDS)}.",
             next_step=NEXT_STEP,
         )
     return _KINDS[kind].of_json(value.get("content"), origin, NEXT_STEP)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, ValidationError
 
+from data_contracts.strict_json import read_strictly
 from models.errors import CorruptArtifact
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Record:
         if not cls.was_without_format and "format" not in value:
             raise CorruptArtifact(f"{origin} lacks 'format'.", next_step=next_step)
         try:
-            # From text, because only then strict validation accepts lists as tuples.
-            read: Self = _adapter(cls).validate_json(json.dumps(value), strict=True)
-        except ValidationError as error:
+            return read_strictly(cls, value)
+        except ValidationError as error:  # a ValueError
             other_version = any(each["loc"][-1:] == ("format",) for each in error.errors())
             raise CorruptArtifact(
                 f"{origin} {_faults(error)}.", next_step=_OTHER_VERSION if other_version else next_step
             ) from error
-        return read
+        except (ValueError, TypeError) as error:
+            raise CorruptArtifact(f"{origin} is not a record: {error}.", next_step=next_step) from error
 
 
 def as_json_value(value: object) -> JsonValue:
@@ -96,16 +96,6 @@ def as_json_object(value: DataclassInstance) -> JsonObject:
 def _text(value: str) -> str:
     """Return the text with "?" for each lone surrogate, which a silo may send and JSON readers refuse."""
     return value if value.isascii() else value.encode(errors="replace").decode()
-
-
-# Building an adapter takes milliseconds, so each is built once.
-_ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
 
 
 def _faults(error: ValidationError) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from models.errors import InvalidInput
 from models.ledger.head import Head
 from tasks.messages.record import JsonObject
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class SignedHead:
         return {**vars(self.head), "answer": self.answer}
 
     @classmethod
-    def of_json(cls, value: Mapping[str, Any]) -> SignedHead:
-        """Return the signed head that `as_json` wrote.
+    def of_json(cls, value: object) -> SignedHead:
+        """Return the signed head that `as_json` wrote. The value need not be trusted.
 
         Raises:
             InvalidInput: the value is not a signed head.
         """
-        head = {name: inner for name, inner in value.items() if name != "answer"}
-        return cls(Head.of_json(head), str(value.get("answer")))
+        answer = value.get("answer") if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping) or not isinstance(answer, str) or not _SHA256.fullmatch(answer):
+            raise InvalidInput("A signed head must have the SHA-256 of the answer that contained it.")
+        return cls(Head.of_json({name: each for name, each in value.items() if name != "answer"}), answer)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from pydantic import ConfigDict, create_model
 
 from data_contracts.interactions import InteractionLimits
+from data_contracts.strict_json import read_exactly, read_strictly
 from models.errors import InvalidInput
-from models.federation.postprocessors import postprocessor_of, values_of
-from models.recommenders.families.registry import spec_of
+from models.federation.postprocessors import postprocessor_kind, values_of
+from models.kernel.json_values import count
+from models.recommenders.families.registry import family_named
 from tasks.exchange.store import ArtifactRef
-from tasks.messages.numbers import count
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.record import JsonObject
 from tasks.messages.signed_head import SignedHead
@@ -50,39 +54,54 @@ class StepOrder:
         Raises:
             InvalidInput: the value is not an order.
         """
-        try:
+        with _parts_named():
             order = value["order"]
-            job = order["job"]
             if value["step"] not in get_args(Step):
                 raise InvalidInput(
                     f"A silo's order has the step {value['step']!r}, expected one of {get_args(Step)}."
                 )
-            earlier = order["start"]["job_id"]
-            for job_id in (job["job_id"], *(() if earlier is None else (earlier,))):
-                if not JOB_ID.fullmatch(job_id):
-                    raise InvalidInput(f"{job_id!r} is not a job id. A silo names folders by job ids.")
-            count(order["round"])
-            count(job["cohort"])
-            postprocessors = tuple(postprocessor_of(each) for each in job["postprocessors"])
-            context = JobContext(**{**job, "spec": spec_of(job["spec"]), "postprocessors": postprocessors})
-            return cls(
-                step=value["step"],
-                order=ClientOrder(
-                    job=context,
-                    client_id=order["client_id"],
-                    round=order["round"],
-                    base=ArtifactRef(**order["base"]),
-                    start=StartingPoint(**order["start"]),
-                ),
-                arguments=dict(value["arguments"]),
+            found = ClientOrder(
+                job=_job_context(order["job"]),
+                client_id=read_strictly(str, order["client_id"]),
+                round=count(order["round"]),
+                base=read_exactly(ArtifactRef, order["base"]),
+                start=read_exactly(StartingPoint, order["start"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(f"A silo's order has a missing or unknown part: {error}.") from error
+            count(found.job.cohort)
+            for job_id in (found.job.job_id, found.start.job_id):
+                if job_id is not None and not JOB_ID.fullmatch(job_id):
+                    raise InvalidInput(f"{job_id!r} is not a job id. A silo names folders by job ids.")
+            return cls(step=value["step"], order=found, arguments=dict(value["arguments"]))
 
     @property
     def limits(self) -> InteractionLimits:
-        """Return the limits of the interactions contract (step "check")."""
-        return InteractionLimits(**self.arguments["limits"])
+        """Return the limits of the interactions contract (step "check").
+
+        Raises:
+            InvalidInput: the argument is missing, or is not such limits.
+        """
+        with _parts_named():
+            return read_exactly(InteractionLimits, self.arguments["limits"])
+
+    @property
+    def items(self) -> ArtifactRef:
+        """Return the reference of the job's catalogue (step "check").
+
+        Raises:
+            InvalidInput: the argument is missing, or is not a reference.
+        """
+        with _parts_named():
+            return read_exactly(ArtifactRef, self.arguments["items"])
+
+    @property
+    def alone_rounds(self) -> int:
+        """Return the number of rounds that the client trains alone (step "compare").
+
+        Raises:
+            InvalidInput: the argument is missing, or is not a number of rounds.
+        """
+        with _parts_named():
+            return count(self.arguments["alone_rounds"])
 
     @property
     def witnessed(self) -> SignedHead | None:
@@ -92,3 +111,39 @@ class StepOrder:
             InvalidInput: the argument is not a signed head.
         """
         return SignedHead.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
+
+
+# The settings of the family and of the postprocessors have types of their own.
+_OWN_TYPES = ("spec", "postprocessors")
+_FACTS: dict[str, Any] = {
+    each.name: (get_type_hints(JobContext)[each.name], ...)
+    for each in fields(JobContext)
+    if each.name not in _OWN_TYPES
+}
+_JobFacts: Any = create_model("_JobFacts", __config__=ConfigDict(extra="forbid"), **_FACTS)
+
+
+def _job_context(value: Any) -> JobContext:
+    facts = read_strictly(_JobFacts, {name: each for name, each in value.items() if name not in _OWN_TYPES})
+    spec = value["spec"]
+    return JobContext(
+        **dict(facts),
+        spec=read_exactly(family_named(spec.get("family")).spec_type, spec),
+        postprocessors=tuple(
+            read_exactly(
+                postprocessor_kind(each.get("name")),
+                {name: setting for name, setting in each.items() if name != "name"},
+            )
+            for each in value["postprocessors"]
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _parts_named() -> Iterator[None]:
+    """Convert the errors that a missing part or one of a wrong form raises to `InvalidInput`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        text = " ".join(str(error).split())
+        raise InvalidInput(f"A silo's order has a missing, unknown or malformed part: {text}.") from error

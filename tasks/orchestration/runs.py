@@ -115,12 +115,13 @@ def _note(path: Path, process: psutil.Process) -> None:
 
 def _noted(note: Path) -> psutil.Process | None:
     """Return the noted process, or None if it is gone."""
-    written = json.loads(note.read_bytes())
     try:
+        written = json.loads(note.read_bytes())
         process = psutil.Process(written["pid"])
         # The process id alone may belong to another process by now.
         return process if process.create_time() == written["created"] else None
-    except psutil.NoSuchProcess:
+    # A power cut may have destroyed the note, but then its process is gone as well.
+    except (psutil.NoSuchProcess, ValueError, KeyError, TypeError, FileNotFoundError):
         return None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
 from models.federation.client_drift import ClientDrift
@@ -16,10 +17,12 @@ from tasks.messages.job_result import RoundResult
 from tasks.reports.explanation import ItemMap
 from tasks.reports.figure_style import (
     BLUE,
+    FAINT,
     GREEN,
     ORANGE,
     PURPLE,
     SKY,
+    SLATE,
     VERMILION,
     blank,
     number_rounds,
@@ -46,11 +49,12 @@ _MARKS = (
     (ORANGE, "D"),
     (PURPLE, "v"),
     (SKY, "P"),
-    ("#3e4c59", "X"),
+    (SLATE, "X"),
 )
 _OTHER = ("#b0bac4", ".")
-# A colour map for colour-blind readers. With few steps, because matplotlib draws more as an image.
-_SHADES = colormaps["cividis"].resampled(16)
+# A colour map for colour-blind readers, without the colours that are too dark for a dark page. It has few
+# steps, because matplotlib draws more as an image.
+_SHADES = ListedColormap(colormaps["cividis"](np.linspace(0.2, 1.0, 16)))
 # The colour for a client that is not in a round, or whose update was not compared.
 _UNSEEN = ClientDrift(math.nan, math.nan)
 # Up to this number of rounds, there is room for numbers in the cells.
@@ -85,8 +89,8 @@ def draw_map(items: ItemMap) -> str:
     for name, axis, share in zip(("First", "Second"), (axes.xaxis, axes.yaxis), items.explained, strict=True):
         axis.set_label_text(f"{name} axis: {share:.1%} of the variance")
         axis.set_major_locator(MaxNLocator(5))
-    axes.axhline(0, color="#d9dee3", lw=0.7, zorder=0)
-    axes.axvline(0, color="#d9dee3", lw=0.7, zorder=0)
+    axes.axhline(0, color=FAINT, lw=0.7, zorder=0)
+    axes.axvline(0, color=FAINT, lw=0.7, zorder=0)
     figure.legend(loc="outside upper left", ncols=4, frameon=False, handletextpad=0.1, columnspacing=1.0)
     text = svg(figure, "map", "Items in the plane in which their vectors differ most")
     for group, titles in groups:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
-INK, FAINT = "#1f2933", "#d9dee3"
+INK, FAINT, EDGE, SOFT, SLATE, WHITE = "#1f2933", "#d9dee3", "#9aa5b1", "#52606d", "#3e4c59", "#ffffff"
+# Colours that are too dark on a dark page. The page defines each as a variable, for light and dark.
+_VARIABLES = {INK: "ink", FAINT: "line", EDGE: "edge", SOFT: "soft", SLATE: "slate", BLUE.lower(): "blue"}
 SHOWN_CLIENTS = 40
 _WIDTH = 4.9  # inches: small enough for a phone to show the text at a readable size
 _SETTINGS: Any = {
@@ -36,7 +38,7 @@ _SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
-    "axes.edgecolor": "#9aa5b1",
+    "axes.edgecolor": EDGE,
     "axes.labelcolor": INK,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -92,7 +94,20 @@ def svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     # Ids count from 1 in each figure, but must be unique in the page.
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r'style="[^"]*"', lambda found: _themed_style(found[0]), text)
     return text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
+
+
+def themed(colour: str) -> str:
+    """Return a colour "#rrggbb" as CSS that suits light and dark pages."""
+    variable = _VARIABLES.get(colour.lower())
+    return f"var(--{variable})" if variable else colour
+
+
+def _themed_style(style: str) -> str:
+    # White lines separate areas of colour. They are the panel that shines through.
+    style = style.replace(f"stroke: {WHITE}", "stroke: var(--panel)")
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: themed(found[0]), style)
 
 
 def with_titles(text: str, marks: str, titles: Sequence[str]) -> str:

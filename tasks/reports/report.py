@@ -11,12 +11,14 @@ from pydantic import JsonValue
 from models.evaluation.benefit import FEWEST_CASES
 from tasks.local.atomic import write_atomically
 from tasks.messages.job_result import JobResult
+from tasks.reports import tables
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation
 from tasks.reports.result_rows import (
     benefits,
     client_drifts,
     comparisons,
     contract_tallies,
+    how_users_are_scored,
     in_bytes,
     judgement,
     offered_benefit,
@@ -55,7 +57,7 @@ def render_report(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from tasks.reports.figure_style import SHOWN_CLIENTS
+    from tasks.reports.figure_style import SHOWN_CLIENTS, themed
     from tasks.reports.report_figures import SHOWN_ROUNDS, STAGE_COLOURS, draw_all
 
     environment = Environment(
@@ -67,16 +69,15 @@ def render_report(
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "metric": lambda value: _shown(value, "{:.4f}"),
-        "signed": lambda value: _shown(value, "{:+.4f}").replace("-", "−"),
-        "ratio": lambda value: _shown(value, "{:.3f}×"),
-        "decimals": lambda value: _shown(value, "{:.2f}").replace("-", "−"),
-        "percent": lambda value: _shown(value, "{:.1%}"),
-        "seconds": lambda value: _shown(
-            value, "{:.1f} s" if value is not None and value >= 1 else "{:.3f} s"
-        ),
+        "metric": tables.metric,
+        "signed": tables.signed,
+        "ratio": tables.ratio,
+        "decimals": tables.decimals,
+        "percent": tables.percent,
+        "seconds": tables.seconds,
+        "count": tables.count,
         "bytes": in_bytes,
-        "count": lambda value: _shown(value, "{:,}").replace(",", "\u202f"),
+        "themed": themed,
     }
     gains, times = benefits(result), time_shares(result)
     drawn = draw_all(result, gains, times, explanation)
@@ -85,7 +86,11 @@ def render_report(
         result=result,
         verdict=verdict(result),
         by=judgement(result),
+        scored_by=how_users_are_scored(result),
         comparisons=comparisons(result),
+        comparison=tables.comparison_table(result),
+        clients=tables.clients_table(result),
+        by_round=tables.rounds_table(result),
         gains=gains,
         overall=overall_benefit(gains),
         offered=offered_benefit(gains) if gains else None,
@@ -102,10 +107,6 @@ def render_report(
         shown_clients=SHOWN_CLIENTS,
         shown_rounds=SHOWN_ROUNDS,
     )
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
 
 
 def _flat(config: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:

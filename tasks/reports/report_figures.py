@@ -14,6 +14,7 @@ from tasks.reports.explanation import Explanation
 from tasks.reports.explanation_figures import draw_client_drift, draw_map
 from tasks.reports.figure_style import (
     BLUE,
+    EDGE,
     FAINT,
     GREEN,
     INK,
@@ -21,6 +22,8 @@ from tasks.reports.figure_style import (
     PURPLE,
     SHOWN_CLIENTS,
     SKY,
+    SLATE,
+    SOFT,
     VERMILION,
     drawing,
     is_light,
@@ -45,7 +48,7 @@ STAGE_COLOURS: dict[str, str] = {
     "Tracking": PURPLE,
     "Evaluation": SKY,
     "Baselines": "#F0E442",
-    "Report": "#3e4c59",
+    "Report": SLATE,
     "Orchestration": VERMILION,
     "Not accounted for": "#cbd2d9",
 }
@@ -62,15 +65,13 @@ def draw_all(
     rounds, drifts, by = result.rounds, client_drifts(result), judgement(result)
     drawn: dict[str, str] = {}
     with drawing():
+        if convergence := _draw_convergence(rounds, by):
+            drawn["convergence"] = svg(convergence, "convergence", "Validation metrics and drift by round")
         if rounds:
-            evaluated = any(one.metrics.get(f"validation/{by.quality}") is not None for one in rounds)
-            drawn["convergence"] = svg(
-                _draw_convergence(rounds, by, evaluated),
-                "convergence",
-                "Validation metrics and drift by round",
-            )
             drawn["rounds"] = svg(_draw_rounds(result), "rounds", "Contracts and clients by round")
+        if any(any(one.seconds.values()) for one in rounds):
             drawn["seconds"] = svg(_draw_seconds(rounds), "seconds", "Seconds of each round by stage")
+        if any(one.update_bytes for one in rounds):
             drawn["bytes"] = svg(_draw_bytes(rounds), "bytes", "Bytes of updates by round")
         if gains:
             drawn["benefit"] = svg(
@@ -92,24 +93,32 @@ def shown_benefits(gains: Sequence[ClientBenefit]) -> list[ClientBenefit]:
     return list(gains) if len(gains) <= SHOWN_CLIENTS else [*gains[:half], *gains[-half:]]
 
 
-def _draw_convergence(rounds: Sequence[RoundResult], by: Judgement, evaluated: bool) -> Figure:
+def _draw_convergence(rounds: Sequence[RoundResult], by: Judgement) -> Figure | None:
+    """Draw a panel for each measure that has values; None if none has."""
+    quality, second = f"validation/{by.quality}", f"validation/{by.second}"
+    metrics = (
+        (f"{by.quality_label} on validation", BLUE, "o", [one.metrics.get(quality) for one in rounds]),
+        (f"{by.second_label} on validation", VERMILION, "s", [one.metrics.get(second) for one in rounds]),
+    )
+    # A logarithm has no place for a round that moved nothing.
+    drifts = [one.drift or None for one in rounds]
+    drift = ("Drift: how far the merged model moved (logarithmic)", SOFT, "", drifts)
     panels = [
-        (f"validation/{by.quality}", by.quality_label, BLUE, "o"),
-        (f"validation/{by.second}", by.second_label, VERMILION, "s"),
+        (title, colour, marker, [(x.round, y) for x, y in zip(rounds, values, strict=True) if y is not None])
+        for title, colour, marker, values in (*metrics, drift)
     ]
-    figure, every = stacked(3 if evaluated else 1, height=1.45)
-    for axes, (name, title, colour, marker) in zip(every[:-1], panels, strict=False):
-        values = [(one.round, one.metrics.get(name)) for one in rounds]
-        points = [(number, value) for number, value in values if value is not None]
+    panels = [panel for panel in panels if panel[-1]]
+    if not panels:
+        return None
+    figure, every = stacked(len(panels), height=1.45)
+    for axes, (title, colour, marker, points) in zip(every, panels, strict=True):
         _draw_line(axes, points, colour, marker)
-        axes.set_title(f"{title} on validation")
-    drift = [(one.round, one.drift) for one in rounds if one.drift is not None]
-    _draw_line(every[-1], drift, "#52606d", "")
-    every[-1].set_title("Drift: how far the merged model moved (logarithmic)")
-    # Logarithmic, because the first round's large move from random values would flatten all others.
-    every[-1].set_yscale("log", nonpositive="mask")
-    every[-1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    every[-1].yaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(title)
+        if title == drift[0]:
+            # Logarithmic, because the first round's large move from random values would flatten all others.
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
     every[-1].set_xlabel("round")
     return figure
 
@@ -120,17 +129,16 @@ def _draw_line(axes: Axes, points: Sequence[tuple[int, float]], colour: str, mar
     )
     axes.margins(y=0.18)
     axes.grid(axis="y", color=FAINT, lw=0.7)
-    if points:
-        axes.annotate(
-            f"{points[-1][1]:.3g}" if not marker else f"{points[-1][1]:.4f}",
-            points[-1],
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontweight="bold",
-            annotation_clip=False,
-        )
+    axes.annotate(
+        f"{points[-1][1]:.3g}" if not marker else f"{points[-1][1]:.4f}",
+        points[-1],
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        fontweight="bold",
+        annotation_clip=False,
+    )
 
 
 def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
@@ -141,8 +149,8 @@ def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
             place,
             one.mean,
             height=0.72,
-            color=VERMILION if one.loses else BLUE,
-            hatch="////" if one.loses else None,
+            color=VERMILION if one.clearly_loses else BLUE if one.clearly_gains else EDGE,
+            hatch="////" if one.clearly_loses else None,
             linewidth=0,
         )
         if one.margin is not None:
@@ -150,11 +158,11 @@ def _draw_benefit(gains: Sequence[ClientBenefit], worth: str) -> Figure:
     axes.axvline(0, color=INK, lw=1)
     axes.set_yticks(
         range(len(shown)),
-        [f"{'▼ ' if one.loses else ''}{short(one.client_id)} ({one.cases})" for one in shown],
+        [f"{'▼ ' if one.clearly_loses else ''}{short(one.client_id)} ({one.cases})" for one in shown],
     )
     for label, one in zip(axes.get_yticklabels(), shown, strict=True):
-        label.set_color(VERMILION if one.loses else INK)
-        label.set_fontweight("bold" if one.loses else "normal")
+        label.set_color(VERMILION if one.clearly_loses else INK)
+        label.set_fontweight("bold" if one.clearly_loses else "normal")
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from scipy.special import stdtrit
+
 from models.evaluation.benefit import benefit_of
-from models.evaluation.judgement import Judgement, judgement_of
+from models.evaluation.judgement import RANKINGS, Judgement, judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
-from models.kernel.metric import LOWER_IS_BETTER, Metric
+from models.kernel.metric import Metric
 from tasks.messages.job_result import ContractSummary, JobResult
 
-# A normal interval: about 95 of 100 such intervals contain the true mean.
-INTERVAL_WIDTH = 1.96
+# The mean of 95 % of samples lies within the interval.
+_CONFIDENCE = 0.975
+# Below this share of the mean a standard error is a rounding error: all cases are equal.
+_ROUNDING = 1e-6
 
 STAGES: dict[str, str] = {
     "startup_s": "Start-up",
@@ -50,12 +54,6 @@ class MetricComparison:
         return _ratio(self.federated, self.silo_only)
 
     @property
-    def is_worse_alone(self) -> bool:
-        """Return whether clients do better alone."""
-        ratio = self.to_silo_only
-        return ratio is not None and (ratio > 1 if self.metric in LOWER_IS_BETTER else ratio < 1)
-
-    @property
     def to_centralised(self) -> float | None:
         """Return federated divided by centralised. At 1, nothing is lost by not pooling."""
         return _ratio(self.federated, self.centralised)
@@ -81,18 +79,23 @@ class ClientBenefit:
 
     @property
     def margin(self) -> float | None:
-        """Return half the width of the 95% interval; None if there is only one case."""
-        return None if self.standard_error is None else INTERVAL_WIDTH * self.standard_error
+        """Return half the width of Student's 95% interval; None if there is only one case, or all are equal.
+
+        Equal cases say nothing about the spread of others.
+        """
+        if self.standard_error is None or self.standard_error <= _ROUNDING * abs(self.mean):
+            return None
+        return float(stdtrit(self.cases - 1, _CONFIDENCE)) * self.standard_error
 
     @property
-    def loses(self) -> bool:
-        """Return whether the client's own model serves its users better than the federated one."""
-        return self.mean < 0
+    def clearly_gains(self) -> bool:
+        """Return whether the whole interval lies above zero."""
+        return self.margin is not None and self.mean > self.margin
 
     @property
-    def is_clear(self) -> bool:
-        """Return whether the interval excludes zero."""
-        return self.margin is not None and abs(self.mean) > self.margin
+    def clearly_loses(self) -> bool:
+        """Return whether the whole interval lies below zero: its own model serves its users better."""
+        return self.margin is not None and -self.mean > self.margin
 
 
 @dataclass(frozen=True)
@@ -244,9 +247,26 @@ def verdict(result: JobResult) -> str:
     if row.to_centralised is not None:
         against.append(f"{row.to_centralised:.1%} of what pooling all data reaches")
     if row.to_silo_only is not None:
-        against.append(f"{row.to_silo_only:.2f} times what the clients reach alone")
+        overall = overall_benefit(benefits(result))
+        is_chance = overall is not None and not (overall.clearly_gains or overall.clearly_loses)
+        against.append(
+            f"{row.to_silo_only:.2f} times what the clients reach alone"
+            f"{' (chance can explain the difference)' if is_chance else ''}"
+        )
     head = f"Federated training reached {by.quality_label} of {row.federated:.4f}"
     return f"{head}: {' and '.join(against)}." if against else f"{head}."
+
+
+def how_users_are_scored(result: JobResult) -> str | None:
+    """Return a sentence on the user vectors behind the federated rankings; None if these are not known."""
+    sentences = {
+        "trained": "Users are scored by the vectors that their clients trained with the items. "
+        "fedrec evaluate has only the items and folds users in from their histories, so its figures differ.",
+        "folded_in": "Users are scored by their histories, as in serving and by fedrec evaluate.",
+    }
+    if result.user_vectors is None or judgement(result) is not RANKINGS:
+        return None
+    return sentences[result.user_vectors]
 
 
 def in_bytes(count: float) -> str:

@@ -20,7 +20,7 @@ from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.datasets.snapshot import forget_snapshots, take_snapshot
 from tasks.datasets.source import Source
 from tasks.exchange.layout import silo_answers_folder, silo_job_folder, silo_updates_folder
-from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.exchange.store import Exchange
 from tasks.local.home import Home
 from tasks.messages.answers import Answer, Checked, Delivery, answer_as_json
 from tasks.messages.orders import ClientOrder
@@ -135,7 +135,7 @@ def _snapshot(silo: Silo, step_order: StepOrder) -> Partition:
     folder = silo.home.root / "snapshots" / step_order.order.job.job_id
     if step_order.step != "check":
         return open_partition(folder)
-    items = Exchange(silo.exchange_url).get(ArtifactRef(**step_order.arguments["items"]))
+    items = Exchange(silo.exchange_url).get(step_order.items)
     with tempfile.TemporaryDirectory() as temporary:
         catalog = Path(temporary) / "items.parquet"
         catalog.write_bytes(items)
@@ -174,7 +174,7 @@ def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
         return _train(order, exchange)
     if step_order.step == "evaluate":
         return evaluate_client.fn(order)
-    return compare_client.fn(order, step_order.arguments["alone_rounds"])
+    return compare_client.fn(order, step_order.alone_rounds)
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:

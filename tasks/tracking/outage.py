@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# From a proxy whose server is down, an overloaded server, or a server that cannot use its database.
-_PASSING = {502, 503, 504}
+# From an overloaded server, a proxy whose server is down, or a server that cannot use its database.
+_PASSING = {429, 502, 503, 504}
 
 
 def is_outage(error: BaseException, client: MlflowClient | None = None) -> bool:
@@ -66,7 +66,8 @@ def _says_so(error: BaseException) -> bool:
     from requests import ConnectionError as Unconnected
     from requests import Timeout
 
-    if isinstance(error, Unconnected | Timeout):
+    # The last two are from a store of artefacts that MLflow does not serve itself.
+    if isinstance(error, Unconnected | Timeout | ConnectionError | TimeoutError):
         return True
     if not isinstance(error, MlflowException):
         return False
@@ -74,11 +75,9 @@ def _says_so(error: BaseException) -> bool:
 
 
 def _answers(client: MlflowClient) -> bool:
-    from mlflow.exceptions import MlflowException
-
     try:
         client.search_experiments(max_results=1)
-    except MlflowException:
+    except Exception:  # noqa: BLE001 - whatever it is, MLflow does not answer
         return False
     return True
 

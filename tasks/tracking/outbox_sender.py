@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import assert_never
@@ -12,12 +14,13 @@ from typing import assert_never
 import pandas as pd
 from pydantic import JsonValue
 
-from models.errors import JobBusy
+from models.errors import CorruptArtifact, FedrecError, JobBusy
 from tasks.exchange.store import Exchange
 from tasks.jobs import lease
-from tasks.jobs.journal import Journal
-from tasks.jobs.outbox import Outbox, Waiting
+from tasks.jobs.journal import Journal, held_alone
+from tasks.jobs.outbox import Waiting, outbox_of, outboxes
 from tasks.local.atomic import write_atomically
+from tasks.local.disk_full import is_disk_full
 from tasks.local.home import Home
 from tasks.messages.job_result import JobResult
 from tasks.messages.outbox_messages import (
@@ -25,8 +28,11 @@ from tasks.messages.outbox_messages import (
     LineageMessage,
     OpeningMessage,
     OutboxMessage,
+    Refusal,
     ResultMessage,
     RoundMessage,
+    is_in_order,
+    named,
 )
 from tasks.messages.round_record import START_TRACKED, TrackedRound
 from tasks.tracking.mlflow_model import model_files
@@ -34,34 +40,47 @@ from tasks.tracking.outage import is_outage, reason_of
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.run_tracker import Tracker, find_run, open_run
 
+# Called with one line for people.
+Warn = Callable[[str], None]
+
 _ITEMS = "items.parquet"
+_RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+
+
+class _Away(Exception):
+    """MLflow is unavailable."""
 
 
 class OutboxSender:
     """Sends one job's messages to MLflow through the job's outbox.
 
+    A message that MLflow refuses is set aside, and with it the ones that need it. Nothing of this stops the
+    job.
+
     Args:
         home: contains MLflow's database, unless the environment names a server.
         journal: the job's journal, held by this process.
-        exchange: contains the job's models.
+        exchange: contains the job's models; by default the exchange that the job's opening names.
         flow_run_id: id of the Prefect flow run of the job; None if there is none.
 
     Attributes:
-        silence: why MLflow has not received all messages; None if it has.
+        silence: why messages wait; None if none waits.
+        refused: why messages were set aside by this sender, one for each, in order.
     """
 
     def __init__(
-        self, home: Home, journal: Journal, exchange: Exchange, flow_run_id: str | None = None
+        self, home: Home, journal: Journal, exchange: Exchange | None = None, flow_run_id: str | None = None
     ) -> None:
         self._home = home
         self._journal = journal
-        self._exchange = exchange
+        self._given_exchange = exchange
         self._flow_run_id = flow_run_id
-        self._outbox = Outbox(journal.folder / "outbox")
+        self._outbox = outbox_of(journal)
         self._tracker: Tracker | None = None
         # Whether an earlier try may already have sent the same messages.
         self._is_repeated = False
         self.silence: str | None = None
+        self.refused: list[Refusal] = []
 
     @property
     def run_id(self) -> str | None:
@@ -71,6 +90,8 @@ class OutboxSender:
     def open(self, config: Mapping[str, JsonValue], items: Path) -> None:
         """Send configuration and item catalogue, and set the job's MLflow run to RUNNING.
 
+        Messages that were set aside before are sent again.
+
         Args:
             config: the training configuration as JSON values.
             items: the item catalogue, a Parquet file.
@@ -79,12 +100,12 @@ class OutboxSender:
         if not kept.exists():
             self._outbox.folder.mkdir(exist_ok=True)
             write_atomically(kept, items.read_bytes())
-        waiting = self._outbox.waiting()
-        if self._journal.tracked(0) is None and not _has_opening(waiting):
-            self._outbox.put(OpeningMessage(config=config))
+        self._outbox.put_back()
+        if self._journal.tracked(0) is None:
+            self._put_opening(config)
         # A job that continues will have another result.
-        for each in waiting:
-            if isinstance(each.message, ResultMessage):
+        for each in self._outbox.waiting():
+            if isinstance(each.message_if_readable(), ResultMessage):
                 each.path.unlink()
         self.send_waiting()
 
@@ -95,59 +116,138 @@ class OutboxSender:
             return self.send_waiting()
 
     def send_waiting(self) -> bool:
-        """Send all waiting messages, and return whether MLflow has received them. The others keep waiting.
+        """Send all waiting messages, and return whether MLflow has received them.
+
+        While MLflow is unavailable, they keep waiting. Those that it refuses are set aside.
 
         Raises:
-            MlflowException: MLflow is available and refuses a message.
+            LeaseLost: another process has taken the job over.
+            OSError: the disk is full.
         """
+        before = len(self.refused)
         try:
             # Under one guard: a process that loses its lease in between would send the message a second time.
             with self._journal.guarded():
-                tracker = self._opened()
-                for each in self._outbox.waiting():
-                    self._deliver(tracker, each.message)
-                    each.path.unlink()
-        except Exception as error:
+                self._send_all()
+        except _Away as away:
             self._is_repeated = True
-            if not is_outage(error, registry_client(self._home)):
-                raise
-            self.silence = reason_of(error)
+            self.silence = str(away)
             return False
         self.silence = None
-        return True
+        return len(self.refused) == before
 
     def waiting(self) -> int:
-        """Return the number of messages that MLflow has not received yet."""
+        """Return the number of messages that MLflow has not received yet and did not refuse."""
         return self._outbox.count()
 
+    def close(self) -> None:
+        """End the run of a job on which no process works, as the job ended, unless messages still wait."""
+        if self.silence is None:
+            self.end(self._last_status())
+
     def end(self, status: str) -> None:
-        """End the run with this status. If MLflow is unavailable, housekeeping ends it later."""
-        try:
+        """End the run with this status. If MLflow does not do it now, housekeeping ends the run later."""
+        # No error of MLflow may hide the one that ends the job.
+        with contextlib.suppress(Exception):
             if self._tracker:
                 self._tracker.end(status)
-        except Exception as error:
-            if not is_outage(error):
-                raise
+
+    def _last_status(self) -> str:
+        try:
+            result = self._journal.result()
+        except CorruptArtifact:
+            return "FAILED"
+        if any(each.refusal.in_order for each in self._outbox.refused()):
+            return "FAILED"
+        return _RUN_STATUS[result.status] if result else "KILLED"
 
     def note_of(self, round_: int) -> TrackedRound | None:
         """Return the note about a committed round, sent or still waiting; None if there is none."""
         tracked = self._journal.tracked(round_)
         if tracked is not None:
             return tracked
-        for each in self._outbox.waiting():
-            if isinstance(each.message, RoundMessage) and each.message.record.round == round_:
-                return each.message.note
+        for each in self._outbox.all():
+            message = each.message_if_readable()
+            if isinstance(message, RoundMessage) and message.record.round == round_:
+                return message.note
         return None
+
+    def _send_all(self) -> None:
+        try:
+            self._opened()
+        except Exception as error:  # noqa: BLE001 - raised again unless it concerns messages alone
+            self._require_refusal(error)  # each message is set aside for the same reason
+        for each in self._outbox.waiting():
+            self._send_one(each)
+
+    def _send_one(self, entry: Waiting) -> None:
+        message = None
+        try:
+            message = entry.message
+            tracker = self._opened()
+            if is_in_order(message) and (needed := self._needed_by(entry)) is not None:
+                self._set_aside(entry, message, f"It follows record {needed}", follows=needed)
+                return
+            self._deliver(tracker, message)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._require_refusal(error)
+            self._is_repeated = True
+            self._set_aside(entry, message, _reason(error))
+        else:
+            entry.path.unlink()
+
+    def _needed_by(self, entry: Waiting) -> int | None:
+        """Return the number of a refused message that must be sent before this one; None if there is none."""
+        earlier = (each for each in self._outbox.refused() if each.number < entry.number)
+        return next((each.number for each in earlier if each.refusal.in_order), None)
+
+    def _set_aside(
+        self, entry: Waiting, message: OutboxMessage | None, reason: str, follows: int | None = None
+    ) -> None:
+        refusal = Refusal(
+            what=named(message) if message else "unreadable",
+            in_order=is_in_order(message) if message else True,
+            reason=reason,
+            follows=follows,
+            refused_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._outbox.set_aside(entry, refusal)
+        self.refused.append(refusal)
+        if isinstance(message, ResultMessage):
+            self.end("FAILED")  # the run would stay RUNNING
+
+    def _require_refusal(self, error: Exception) -> None:
+        """Raise an error unless this one concerns messages alone.
+
+        Raises:
+            _Away: MLflow is unavailable.
+            Exception: the disk is full, or another process has taken the job over.
+        """
+        if isinstance(error, JobBusy) or is_disk_full(error):
+            raise error
+        if is_outage(error, registry_client(self._home)):
+            raise _Away(reason_of(error)) from error
 
     def _opened(self) -> Tracker:
         if self._tracker is None:
             opening, job_id = self._journal.opening, self._journal.job_id
             run_id = find_run(self._home, opening.name, job_id)
             self._is_repeated = self._is_repeated or run_id is not None
+            if run_id is None or self._journal.tracked(0) is None:
+                self._put_opening(opening.config)
             self._tracker = open_run(
                 self._home, opening.name, job_id, opening.model_name, run_id, self._tags()
             )
         return self._tracker
+
+    def _put_opening(self, config: Mapping[str, JsonValue]) -> None:
+        """Let the opening wait, before all other messages, unless it already does or was refused.
+
+        Its message may have been lost, or its run deleted in MLflow. A version without the catalogue that the
+        opening stores cannot be read.
+        """
+        if not any(isinstance(each.message_if_readable(), OpeningMessage) for each in self._outbox.all()):
+            self._outbox.put(OpeningMessage(config=config), first=True)
 
     def _tags(self) -> dict[str, str]:
         opening, start = self._journal.opening, self._journal.committed()[0]
@@ -164,6 +264,12 @@ class OutboxSender:
         if self._journal.opening.family != "lightfm":
             return {}
         return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))
+
+    @cached_property
+    def _exchange(self) -> Exchange:
+        if self._given_exchange:
+            return self._given_exchange
+        return Exchange(self._journal.opening.exchange_url or self._home.exchange.as_uri())
 
     def _deliver(self, tracker: Tracker, message: OutboxMessage) -> None:
         match message:
@@ -207,37 +313,70 @@ class OutboxSender:
         return replace(result, run_id=self.run_id, rounds=rounds)
 
 
-def send_what_waits(home: Home) -> list[str]:
-    """Send the waiting messages of all jobs, and return the ids of the jobs whose messages were sent.
+def send_what_waits(home: Home, warn: Warn | None = None) -> list[str]:
+    """Send the waiting messages of all jobs, and return the ids of the jobs whose messages were all sent.
 
-    Running jobs are left out, because they send their own.
+    Running jobs are left out, because they send their own. No fault of one job is raised.
+
+    Args:
+        home: contains the jobs.
+        warn: called with one line for each job of which MLflow refused a message.
     """
-    sent = []
-    for folder in sorted({path.parent.parent for path in home.jobs.glob("*/outbox/[0-9]*.json")}):
-        with lease.left_behind(folder) as is_left:
+    waiting = [each.journal for each in outboxes(home) if each.outbox.waiting()]
+    return [journal.job_id for journal in waiting if _sent(home, journal, warn)]
+
+
+def send_again(home: Home, journal: Journal, warn: Warn | None = None) -> bool:
+    """Send a job's messages that wait or were set aside, and return whether MLflow now has all of them.
+
+    Args:
+        home: contains the job.
+        journal: of the job.
+        warn: called with one line if MLflow lacks some of them.
+    """
+    return _sent(home, journal, warn, again=True)
+
+
+def refused_line(job_id: str, refused: Sequence[Refusal]) -> str:
+    """Return one line about the messages of a job that MLflow refused."""
+    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return (
+        f"Records of job {job_id} are set aside, because MLflow does not take them "
+        f"({refused[0].what}{more}): {refused[0].reason}. See fedrec outbox list; "
+        f"fedrec outbox retry {job_id} sends them again."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return an error as one line without a full stop."""
+    if isinstance(error, FedrecError):
+        return " ".join(str(error).split()).rstrip(".")
+    kind = type(error).__name__
+    text = reason_of(error)
+    return text if kind in (text, "MlflowException") else f"{kind}: {text}"
+
+
+def _sent(home: Home, journal: Journal, warn: Warn | None, *, again: bool = False) -> bool:
+    say = warn or (lambda _: None)
+    try:
+        with lease.left_behind(journal.folder) as is_left:
             pass
         if not is_left:
-            continue
-        try:
-            taken = lease.take(folder)
-        except JobBusy:
-            continue
-        try:
-            if _sent(home, Journal(folder, taken)):
-                sent.append(folder.name)
-        finally:
-            taken.release()
-    return sent
-
-
-def _has_opening(waiting: Sequence[Waiting]) -> bool:
-    return any(isinstance(each.message, OpeningMessage) for each in waiting)
-
-
-def _sent(home: Home, journal: Journal) -> bool:
-    url = journal.opening.exchange_url or home.exchange.as_uri()
-    sender = OutboxSender(home, journal, Exchange(url))
-    is_sent = sender.send_waiting()
-    if is_sent and journal.result() is None:
-        sender.end("KILLED")  # no process works on it; the next one that does reopens the run
-    return is_sent
+            raise lease.busy(journal.folder)
+        with held_alone(journal) as held:
+            if again:
+                outbox_of(held).put_back()
+            sender = OutboxSender(home, held)
+            is_sent = sender.send_waiting()
+            if sender.refused:
+                say(refused_line(held.job_id, sender.refused))
+            sender.close()
+            return is_sent
+    except JobBusy as error:
+        if again:
+            say(str(error))
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        say(f"The records of job {journal.job_id} cannot be sent to MLflow: {_reason(error)}.")
+    return False

@@ -17,6 +17,7 @@ from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
 from tasks.datasets.item_table import read_item_table
 from tasks.exchange.codec import decode_model
+from tasks.messages.job_result import JobResult
 from tasks.messages.round_record import EvaluatedRound, record_digest
 
 
@@ -138,6 +139,27 @@ def read_round(
             version=version,
         )
     return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
+
+
+def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:
+    """Return the result of a run's job; None until the job is finished and MLflow has it.
+
+    Args:
+        run_artifacts: URI of the run's artefacts.
+        where: the version's name in errors.
+        tracking_uri: as in `read_record`.
+
+    Raises:
+        CorruptArtifact: the file is not a result, or its format is unknown.
+    """
+    path = f"{run_artifacts}/result.json"
+    try:
+        value = json.loads(_read(path, tracking_uri))
+    except NotFound:
+        return None
+    except ValueError as error:
+        raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=path) from error
+    return JobResult.of_json(value, f"{where}: {path}")
 
 
 def _read(uri: str, tracking_uri: str | None) -> bytes:

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import JsonValue
 
+from models.errors import InvalidConfig
 from models.kernel.metric import Metric, as_json, values
 from tasks.jobs.lease import left_behind
 from tasks.local.home import Home
 from tasks.messages.outbox_messages import Table
 from tasks.messages.round_record import EvaluatedRound
+from tasks.tracking.outage import is_outage
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.registry import ensure_registered_model, find_version, register_round
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Experiment
     from mlflow.tracking import MlflowClient
 
 # Column name -> one value for each row.
@@ -225,10 +227,20 @@ def end_orphans(
         if job_id in (None, own_job) or not (home.jobs / job_id).exists():
             continue
         with left_behind(home.jobs / job_id) as has_ended:
-            if has_ended:
-                client.set_terminated(run.info.run_id, "KILLED")
+            if has_ended and _ended(client, run.info.run_id):
                 ended.append(str(job_id))
     return sorted(ended)
+
+
+def _ended(client: MlflowClient, run_id: str) -> bool:
+    """Set a run to KILLED, and return whether MLflow did it. A refusal concerns no other job."""
+    try:
+        client.set_terminated(run_id, "KILLED")
+    except Exception as error:
+        if is_outage(error):
+            raise
+        return False
+    return True
 
 
 def git_revision() -> str:
@@ -258,10 +270,35 @@ def flattened(config: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[s
     return leaves
 
 
+def require_experiment(home: Home, name: str) -> None:
+    """Raise `InvalidConfig` if the experiment of this name was deleted in MLflow. It may be missing."""
+    try:
+        found = registry_client(home).get_experiment_by_name(name)
+    except Exception:  # noqa: BLE001 - an outage or a refusal, which the job's outbox handles
+        return
+    if found is not None:
+        _require_active(found)
+
+
+def _require_active(experiment: Experiment) -> None:
+    if experiment.lifecycle_stage == "deleted":
+        raise InvalidConfig(
+            f"The experiment {experiment.name!r} was deleted in MLflow, so it takes no runs.",
+            next_step=f"Restore it with mlflow experiments restore -x {experiment.experiment_id} (in the "
+            "environment that fedrec env prints), or choose another name.",
+            key="name",
+        )
+
+
 def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
-    """Return the id of the experiment of this name. Create the experiment if it is missing."""
+    """Return the id of the experiment of this name. Create the experiment if it is missing.
+
+    Raises:
+        InvalidConfig: the experiment was deleted in MLflow.
+    """
     found = client.get_experiment_by_name(name)
     if found is not None:
+        _require_active(found)
         return str(found.experiment_id)
     if client.tracking_uri.startswith(("http://", "https://")):
         # The server chooses the artefact location: by default it serves the artefacts itself.

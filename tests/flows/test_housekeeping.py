@@ -164,6 +164,8 @@ def test_an_empty_home_needs_no_housekeeping(place: Home) -> None:
 
     assert housekeeping() == {
         "told_late": [],
+        "refused": [],
+        "damaged": [],
         "killed_jobs": [],
         "crashed_flow_runs": [],
         "ended_servers": [],

@@ -76,7 +76,8 @@ def command(
 
     home = environment.apply()
     client = registry.open_registry(home)
-    outbox_sender.send_what_waits(home)  # it may include the newest version
+    # What waits may include the newest version.
+    outbox_sender.send_what_waits(home, lambda line: click.echo(line, err=True))
     name = registry.resolve_model_name(client, model_name)
     # Checked before Prefect starts, so that a wrong version is reported at once.
     candidate = version or registry.require_evaluated(client, name)

@@ -20,7 +20,7 @@ class LightFMSpec:
     """The settings of LightFM (Kula 2015): training on clients, and merging on the server.
 
     Attributes:
-        loss: LightFM's loss.
+        loss: LightFM's loss. All of them draw negatives from the whole catalogue, here also BPR.
         dims: latent dimensions.
         learning_rate: Adagrad's initial step.
         item_alpha, user_alpha: L2 penalties.

@@ -5,10 +5,15 @@ for items and for users. Its class hides them behind `fit_partial`, which always
 the given interactions as the set of known positives. A federated round starts from given item arrays.
 If there are several merges per epoch, it trains a part of an epoch whose negatives still avoid *all* training
 positives. So this file calls LightFM's compiled epoch functions. A test checks that both give equal results.
+
+BPR is the exception: LightFM draws its negatives from the items of the given interactions only, so one user
+alone would have none. Here every loss draws them from the whole catalogue (`examples.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,9 +26,11 @@ from models.errors import DivergedUpdate
 from models.federation.model import ItemArrays
 from models.kernel.arrays import FloatArray
 from models.kernel.seeds import generator_for, seed_for
+from models.kernel.settings import defaults_of
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.base.users import UserArrays
-from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
+from models.recommenders.lightfm.examples import Examples, among_the_catalogue, with_negatives
+from models.recommenders.lightfm.spec import OF_ROUNDS, LightFMSpec, cooled_down
 
 # LightFM's own defaults for Adadelta, which is not used here but is part of its state.
 _RHO, _EPSILON = 0.95, 1e-6
@@ -105,7 +112,10 @@ def train_round(
 
 
 class PooledTraining:
-    """Plain LightFM on one data set, without a federation. It can be evaluated between epochs.
+    """LightFM on one data set, without a federation. It can be evaluated between epochs.
+
+    It is plain `LightFM.fit`. With BPR it is the rounds of a single client, because LightFM's own BPR never
+    moves an item that nobody used.
 
     Args:
         data: the training positives.
@@ -119,6 +129,24 @@ class PooledTraining:
         self, data: TrainingSet, spec: LightFMSpec, *, epochs: int, seed: int, client_id: str = "all clients"
     ) -> None:
         self._spec, self._epochs, self._done = spec, epochs, 0
+        one_place = _RoundsOfOne if spec.loss == "bpr" else _PlainLightFM
+        self._training = one_place(data, spec, seed, client_id)
+
+    def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
+        """Return the item and user arrays after `epochs` further epochs."""
+        spec = self._spec
+        for _ in range(epochs):
+            self._training.run(
+                cooled_down(spec.learning_rate, spec.cooldown_share, self._done / self._epochs)
+            )
+            self._done += 1
+        return self._training.arrays
+
+
+class _PlainLightFM:
+    """LightFM's own class, trained epoch by epoch."""
+
+    def __init__(self, data: TrainingSet, spec: LightFMSpec, seed: int, client_id: str) -> None:
         self._model = LightFM(
             no_components=spec.dims,
             loss=spec.loss,
@@ -132,19 +160,19 @@ class PooledTraining:
         )
         self._matrix = data.positives.tocoo()
         if spec.loss == "logistic":
-            self._matrix = _with_negatives(
+            self._matrix = with_negatives(
                 data, np.arange(len(data)), generator_for(seed, "negatives", client_id)
             )
 
-    def run(self, epochs: int) -> tuple[ItemArrays, UserArrays]:
-        """Return the item and user arrays after `epochs` further epochs."""
-        model, spec = self._model, self._spec
-        for _ in range(epochs):
-            model.learning_rate = cooled_down(
-                spec.learning_rate, spec.cooldown_share, self._done / self._epochs
-            )
-            model.fit_partial(self._matrix, epochs=1, num_threads=1)
-            self._done += 1
+    def run(self, learning_rate: float) -> None:
+        """Train one epoch."""
+        self._model.learning_rate = learning_rate
+        self._model.fit_partial(self._matrix, epochs=1, num_threads=1)
+
+    @property
+    def arrays(self) -> tuple[ItemArrays, UserArrays]:
+        """Return the item and user arrays."""
+        model = self._model
         return (
             ItemArrays(
                 model.item_embeddings.copy(),
@@ -161,10 +189,35 @@ class PooledTraining:
         )
 
 
+class _RoundsOfOne:
+    """The rounds of a single client, of one epoch each."""
+
+    def __init__(self, data: TrainingSet, spec: LightFMSpec, seed: int, client_id: str) -> None:
+        defaults = defaults_of(LightFMSpec)
+        self._spec = replace(spec, **{name: defaults[name] for name in OF_ROUNDS})
+        self._data, self._seed, self._client_id, self._round = data, seed, client_id, 0
+        self.arrays = (
+            initial_items(data.shape[1], spec.dims, seed),
+            initial_users(data.shape[0], spec.dims, seed, client_id),
+        )
+
+    def run(self, learning_rate: float) -> None:
+        """Train one epoch."""
+        self._round += 1
+        self.arrays = train_round(
+            *self.arrays,
+            self._data,
+            replace(self._spec, learning_rate=learning_rate),
+            seed=self._seed,
+            round_=self._round,
+            client_id=self._client_id,
+        )
+
+
 def train_alone(
     data: TrainingSet, spec: LightFMSpec, *, epochs: int, seed: int, client_id: str
 ) -> tuple[ItemArrays, UserArrays]:
-    """Return the arrays of plain `LightFM.fit` on these data alone, the baseline without a federation."""
+    """Return the arrays of `PooledTraining` on these data alone, the baseline without a federation."""
     return PooledTraining(data, spec, epochs=epochs, seed=seed, client_id=client_id).run(epochs)
 
 
@@ -194,7 +247,7 @@ def _run(
     rates = (spec.learning_rate, spec.item_alpha, spec.user_alpha * steps / len(data))
     rows, columns = data.users[chosen], data.items[chosen]
     if spec.loss == "logistic":
-        labelled = _with_negatives(data, chosen, random_state)
+        labelled = with_negatives(data, chosen, random_state)
         rows, columns, labels = labelled.row, labelled.col, labelled.data
         order = random_state.permutation(len(rows)).astype(np.int32)
         fit_logistic(
@@ -211,14 +264,13 @@ def _run(
         )
         return
     # The positives are already in random order, so LightFM's shuffle is the identity.
-    order = np.arange(len(rows), dtype=np.int32)
     if spec.loss == "warp-kos":
         fit_warp_kos(
             item_features,
             user_features,
             positives,
             rows,
-            order,
+            np.arange(len(rows), dtype=np.int32),
             state,
             *rates,
             spec.kos_k,
@@ -227,22 +279,25 @@ def _run(
             random_state,
         )
         return
-    ones = np.ones(len(rows), dtype=np.float32)
     fit = {"warp": fit_warp, "bpr": fit_bpr}[spec.loss]
-    fit(
-        item_features,
-        user_features,
-        positives,
-        rows,
-        columns,
-        ones,
-        ones,
-        order,
-        state,
-        *rates,
-        1,
-        random_state,
-    )
+    parts: Iterable[Examples] = [(rows, columns, np.ones(len(rows), dtype=np.float32))]
+    if spec.loss == "bpr":
+        parts = among_the_catalogue(data, chosen)
+    for rows, columns, labels in parts:
+        fit(
+            item_features,
+            user_features,
+            positives,
+            rows,
+            columns,
+            labels,
+            labels,
+            np.arange(len(labels), dtype=np.int32),
+            state,
+            *rates,
+            1,
+            random_state,
+        )
 
 
 def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
@@ -269,30 +324,3 @@ def _with_momentum(arrays: list[FloatArray]) -> tuple[FloatArray, ...]:
     embeddings, biases, embedding_accumulators, bias_accumulators = arrays
     unused = np.zeros_like(embeddings), np.zeros_like(biases)
     return embeddings, embedding_accumulators, unused[0], biases, bias_accumulators, unused[1]
-
-
-def _with_negatives(
-    data: TrainingSet,
-    chosen: npt.NDArray[np.int64],
-    random: np.random.Generator | np.random.RandomState,
-) -> sp.coo_matrix[np.float32]:
-    """Return the chosen positives as +1, and one uniform draw of an item for each as -1, for the same users.
-
-    The logistic loss learns nothing from positives alone. Draws that are a training positive are dropped.
-    """
-    rows, columns = data.users[chosen], data.items[chosen]
-    drawn = np.floor(random.random(len(rows)) * data.shape[1]).astype(np.int32)
-    free = ~data.contains(rows, drawn)
-    pairs = np.unique(rows[free].astype(np.int64) * data.shape[1] + drawn[free])
-    negative_rows, negative_columns = np.divmod(pairs, data.shape[1])
-    labels = np.concatenate([np.ones(len(rows)), -np.ones(len(pairs))]).astype(np.float32)
-    return sp.coo_matrix(
-        (
-            labels,
-            (
-                np.concatenate([rows, negative_rows.astype(np.int32)]),
-                np.concatenate([columns, negative_columns.astype(np.int32)]),
-            ),
-        ),
-        shape=data.shape,
-    )

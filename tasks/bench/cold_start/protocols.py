@@ -193,7 +193,8 @@ def _untied(trained: Trained) -> Trained:
     def scores(client: BenchClient) -> np.ndarray:
         found = np.asarray(trained.scores(client), dtype=np.float64)
         order = generator_for(0, "ties", client.id).random(found.shape)
-        return np.asarray(found + _NOISE * np.abs(found).max() * order)
+        # Scores that are all 0 are ties, too.
+        return np.asarray(found + _NOISE * (np.abs(found).max() or 1.0) * order)
 
     return Trained(scores)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from models.errors import InvalidInput
 from models.evaluation.bootstrap import interval
 from models.evaluation.judgement import RANKINGS
 from models.evaluation.protocols import LEAVE_ONE_OUT
+from models.kernel.metric import as_json, values
 from models.recommenders.base.data import Part
 from models.recommenders.families.registry import answering
 from tasks.bench.quality.arms import Trained, scores_by_history
@@ -16,6 +18,10 @@ from tasks.bench.quality.table_rows import Evaluator
 from tasks.datasets.partition_reader import open_partition
 from tasks.local.home import Home
 from tasks.tracking import registry
+from tasks.tracking.registered_round import RegisteredRound, read_result
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def evaluate_version(
@@ -29,6 +35,10 @@ def evaluate_version(
     negatives: int,
 ) -> dict[str, Any]:
     """Return the version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
+
+    Users are folded in from their histories, because a version has no user vectors: these stay with their
+    clients. "job" holds the figures of the job itself on the same cases, if they are known, and how it scored
+    the users.
 
     Other protocols would hold out interactions that the version was trained on. `fedrec bench quality` trains
     separately for them.
@@ -78,5 +88,23 @@ def evaluate_version(
         "part": part,
         "clients": len(clients),
         "users": sum(len(one.held_out.users) for one in clients),
+        "user_vectors": "folded_in",
         "metrics": metrics,
+        "job": _of_job(client, name, found, part),
     }
+
+
+def _of_job(client: MlflowClient, name: str, found: RegisteredRound, part: Part) -> dict[str, Any] | None:
+    """Return the job's own figures of the version; None if the job has none.
+
+    A job evaluates some rounds on validation cases, and only its last model on test cases.
+    """
+    run = client.get_run(client.get_model_version(name, str(found.version)).run_id)
+    where = f"The job of version {found.version} of {name!r}"
+    result = read_result(run.info.artifact_uri, where, client.tracking_uri)
+    metrics: Mapping[str, float] | None = None
+    if part == "validation" and found.record.evaluation:
+        metrics = values(as_json(found.record.evaluation.metrics))
+    if part == "test" and result and result.model_sha256 == found.sha256:
+        metrics = result.final.federated
+    return {"user_vectors": result and result.user_vectors, "metrics": dict(metrics)} if metrics else None

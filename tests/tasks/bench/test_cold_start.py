@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.evaluation.cold_start import COLD_STARTS, KNOWN_ITEMS
+from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.items.features import ItemFeatures
@@ -14,9 +15,9 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.cold_start import baselines
 from tasks.bench.cold_start.cases import full_histories, new_items, new_users, with_latest
 from tasks.bench.cold_start.markdown import BEGIN, END, put_tables, tables
-from tasks.bench.cold_start.protocols import HISTORIES, ColdStart
+from tasks.bench.cold_start.protocols import HISTORIES, ColdStart, _untied
 from tasks.bench.quality.arms import Additive, ItemToItem, LightFM
-from tasks.bench.quality.cases import by_client
+from tasks.bench.quality.cases import by_client, clients_of
 from tasks.datasets.partition_reader import open_partition, read_items
 from tests.worlds.documents import with_table_replaced
 
@@ -187,3 +188,12 @@ def test_the_tables_replace_the_old_ones_in_the_document(tmp_path, rows):
     assert "| ease | silo_only |" in text
     assert "| cedar |" in text
     assert tables([]) == ""
+
+
+@pytest.mark.parametrize("same", [0.0, 3.0])
+def test_scores_that_are_all_equal_are_ranked_at_random(partition, same):
+    (client, *_) = clients_of(partition, LEAVE_ONE_OUT, "test")
+    n_items = len(partition.catalog)
+    scores = _untied(baselines.same_for_all(np.full(n_items, same))).scores(client)
+    assert all(len(set(row)) == n_items for row in scores.tolist())
+    np.testing.assert_allclose(scores, same, atol=1e-8)

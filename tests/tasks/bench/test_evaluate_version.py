@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from models.errors import InvalidInput
+from models.errors import CorruptArtifact, InvalidInput
 from models.federation.model import GlobalModel
 from models.recommenders.families.registry import family_of
 from models.recommenders.rating.spec import RatingSpec
@@ -20,7 +21,10 @@ from tasks.bench.quality.evaluate_version import evaluate_version
 from tasks.datasets.client_assignment import ByChance
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import Partition
-from tests.worlds.registered import CATALOG, ITEMS, World
+from tasks.messages.job_result import FinalMetrics
+from tasks.tracking import registry
+from tests.worlds.records import job_result
+from tests.worlds.registered import CATALOG, ITEMS, World, evaluation_of
 
 
 @pytest.fixture
@@ -56,6 +60,38 @@ def test_a_version_ranks_by_what_its_model_knows(world: World, partition: Partit
     assert evaluated(world, partition, "test")["metrics"]["ndcg@10"]["value"] < 1.0
 
 
+def finish(world: World, version: int, **changes) -> None:
+    """Put the result of the version's job into MLflow, as the last step of a job does."""
+    sha256 = registry.load_record(world.client, "movies", version).model_sha256
+    result = job_result(**{"model_sha256": sha256} | changes)
+    (world.artifacts / "result.json").write_text(json.dumps(result.to_json()))
+
+
+def test_the_jobs_own_figures_stand_beside_and_say_how_it_scored_users(world: World, partition: Partition):
+    world.register(1, evaluation_of(0.25), data_digest=partition.digest)
+    # Until the job is finished, only the round's own evaluation is known.
+    validation = {"ndcg@10": pytest.approx(0.25), "loo_hr@10": pytest.approx(0.6)}
+    own = {"user_vectors": None, "metrics": validation}
+    assert evaluated(world, partition, "validation")["job"] == own
+    assert evaluated(world, partition, "test")["job"] is None
+    final = FinalMetrics(federated={"ndcg@10": 0.5})
+    finish(world, 1, user_vectors="trained", final=final)
+    found = evaluated(world, partition, "test")
+    assert found["user_vectors"] == "folded_in"
+    assert found["job"] == {"user_vectors": "trained", "metrics": {"ndcg@10": 0.5}}
+    assert evaluated(world, partition, "validation")["job"] == own | {"user_vectors": "trained"}
+    # The test figures of a job belong to its last model.
+    finish(world, 1, model_sha256="0" * 64, user_vectors="trained", final=final)
+    assert evaluated(world, partition, "test")["job"] is None
+
+
+def test_a_damaged_result_is_named(world: World, partition: Partition):
+    world.register(1, None, data_digest=partition.digest)
+    (world.artifacts / "result.json").write_text("{")
+    with pytest.raises(CorruptArtifact, match=r"The job of version 1 of 'movies': .*result.json is not JSON"):
+        evaluated(world, partition, "test")
+
+
 def test_a_version_of_other_data_is_refused(world: World, partition: Partition):
     world.register(1, None)
     with pytest.raises(InvalidInput, match="it may have been trained on interactions"):
@@ -73,6 +109,7 @@ def test_the_command_takes_data_and_model_from_the_configuration(
     tmp_path: Path, world: World, partition: Partition
 ):
     world.register(1, None, data_digest=partition.digest)
+    finish(world, 1, user_vectors="trained", final=FinalMetrics(federated={"ndcg@10": 0.5}))
     config = tmp_path / "job.yaml"
     config.write_text(
         yaml.safe_dump({"name": "job", "model_name": "movies", "data": {"dir": str(partition.root)}})
@@ -85,3 +122,6 @@ def test_the_command_takes_data_and_model_from_the_configuration(
     assert (result["model_name"], result["protocol"], result["part"]) == ("movies", "leave_one_out", "test")
     shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
     assert "movies version 1, leave_one_out, test, 2 clients, 8 users" in shown
+    assert "Users are folded in from their training histories, as in serving." in shown
+    assert re.search(r"^ndcg@10 +0\.\d{4}  \(0\.\d{4} to 0\.\d{4}\)  job: 0\.5000$", shown, re.MULTILINE)
+    assert "vectors that it trained with the items" in shown

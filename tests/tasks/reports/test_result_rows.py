@@ -13,6 +13,7 @@ from tasks.reports.result_rows import (
     benefits,
     comparisons,
     contract_tallies,
+    how_users_are_scored,
     in_bytes,
     overall_benefit,
     rejections,
@@ -42,19 +43,26 @@ def test_clients_are_sorted_from_the_greatest_gain_to_the_greatest_loss():
 
 
 @pytest.mark.parametrize(
-    ("mean", "error", "loses", "is_clear"),
+    ("cases", "mean", "error", "margin", "clearly"),
     [
-        (0.02, 0.01, False, True),  # the interval reaches from 0.0004 to 0.0396
-        (0.019, 0.01, False, False),  # from -0.0006
-        (-0.02, 0.01, True, True),
-        (-0.019, 0.01, True, False),
-        (-0.5, None, True, False),
-        (0.0, 0.0, False, False),
+        # Student's t at 97.5 %: 2.776 with 4 degrees of freedom, 12.706 with 1, 1.984 with 99.
+        (5, 0.028, 0.01, 0.02776, "gains"),
+        (5, 0.027, 0.01, 0.02776, None),
+        (5, -0.028, 0.01, 0.02776, "loses"),
+        (5, -0.027, 0.01, 0.02776, None),
+        (2, 0.1, 0.01, 0.12706, None),
+        (100, 0.02, 0.01, 0.01984, "gains"),
+        (1, -0.5, None, None, None),
+        # Equal cases have no spread, and rounding makes none of it.
+        (3, -0.5, 0.0, None, None),
+        (3, 0.1, 1e-9, None, None),
+        (9, 0.0, 0.0, None, None),
     ],
 )
-def test_a_difference_is_clear_if_its_interval_excludes_zero(mean, error, loses, is_clear):
-    one = ClientBenefit("a", 5, mean, error)
-    assert (one.loses, one.is_clear) == (loses, is_clear)
+def test_a_difference_is_clear_if_students_interval_excludes_zero(cases, mean, error, margin, clearly):
+    one = ClientBenefit("a", cases, mean, error)
+    assert one.margin == (None if margin is None else pytest.approx(margin, rel=1e-3))
+    assert (one.clearly_gains, one.clearly_loses) == (clearly == "gains", clearly == "loses")
 
 
 def test_the_benefit_over_all_cases_is_that_of_their_union():
@@ -128,6 +136,34 @@ def test_rejections_carry_their_round():
 )
 def test_the_verdict_claims_only_what_was_measured(final, sentence):
     assert sentence in verdict(job_result(final=FinalMetrics(**final)))
+
+
+@pytest.mark.parametrize(
+    ("benefit", "end"),
+    [(0.05, "alone."), (-0.05, "alone."), (0.01, "alone (chance can explain the difference).")],
+)
+def test_the_verdict_says_if_chance_can_explain_the_comparison(benefit, end):
+    final = FinalMetrics(federated={"ndcg@10": 0.06}, silo_only={"ndcg@10": 0.05})
+    clients = (client_result("a", benefit, 0.01), client_result("b", benefit, 0.01))
+    assert verdict(job_result(final=final, clients=clients)).endswith(
+        f"1.20 times what the clients reach {end}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("vectors", "metric", "words"),
+    [
+        ("trained", "ndcg@10", "trained with the items. fedrec evaluate has only the items"),
+        ("folded_in", "ndcg@10", "by their histories, as in serving and by fedrec evaluate"),
+        (None, "ndcg@10", None),
+        ("folded_in", "rmse", None),
+    ],
+)
+def test_rankings_say_which_user_vectors_they_come_from(vectors, metric, words):
+    found = how_users_are_scored(
+        job_result(user_vectors=vectors, final=FinalMetrics(federated={metric: 0.5}))
+    )
+    assert (found is None) if words is None else (words in found)
 
 
 def test_the_verdict_of_a_stopped_job_is_its_reason():
