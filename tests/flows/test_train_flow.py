@@ -113,8 +113,8 @@ def test_a_whole_job_returns_and_stores_its_results(enter: Any, partition_dir: P
     assert one.data.params["train.dims"] == "4"
     assert len(one.inputs.dataset_inputs) == len(CLIENTS)
     final = result["final"]["federated"]
-    assert one.data.metrics["test/federated/ndcg_at_10"] == pytest.approx(final["ndcg@10"])
-    steps = client.get_metric_history(result["run_id"], "drift")
+    assert one.data.metrics["quality/test/ndcg_at_10"] == pytest.approx(final["ndcg@10"])
+    steps = client.get_metric_history(result["run_id"], "round/drift")
     assert [(point.step, point.value) for point in steps] == [
         (each["round"], each["drift"]) for each in result["rounds"]
     ]

@@ -64,7 +64,7 @@ def job(clients: int = 3, rounds: int = 4, **changes: Any) -> JobResult:
         "clients": tuple(client(name, name == names[-1]) for name in names),
         "contracts": tuple(contracts),
         "timings": Timings(
-            total_s=8.0, startup_s=2.0, train_s=4.0, merge_s=2.0, lightfm_s=3.0, overhead_ratio=2.0
+            total_s=8.0, startup_s=2.0, train_s=4.0, merge_s=2.0, training_cpu_s=3.0, overhead_ratio=2.0
         ),
     }
     return job_result(**parts | changes)
