@@ -33,8 +33,8 @@ from tasks.orchestration.runs import (
     wait_until_recorded,
 )
 from tasks.reports.job_summary import job_summary
-from tasks.tracking.links import run_links
 from tasks.tracking.outbox_sender import send_what_waits
+from tasks.tracking.pages import mlflow_pages
 
 _THREADS: Any = NonWaitingThreads()
 
@@ -109,9 +109,20 @@ def _result(job: Job) -> JsonObject | State[JsonObject]:
 
 def _concluded(job: Job, stop: FedrecError | None) -> JsonObject:
     result = conclude(job, stopped_by=stop)
-    page = job_summary(result, run_links(job.home, result.run_id))
+    page = job_summary(result, _links(job, result))
     put_markdown(f"job-{job.config.name}", page, f"Job {result.job_id}, {result.status}")
     return result.to_json() | {"exit_code": stop.exit_code if stop else 0}
+
+
+def _links(job: Job, result: JobResult) -> list[tuple[str, str]]:
+    """Return what to read in MLflow about the job, as (text, address)."""
+    if result.experiment_id is None or result.run_id is None:
+        return []
+    pages = mlflow_pages(job.home)
+    return [
+        ("its run in MLflow", pages.run(result.experiment_id, result.run_id)),
+        ("all runs beside each other in MLflow", pages.experiment(result.experiment_id)),
+    ]
 
 
 def _run(job: Job) -> None:
