@@ -169,7 +169,7 @@ class OutboxSender:
                 self._tracker.end(status, outcome and self._described(outcome), reason)
 
     def _last_state(self) -> tuple[str, str | None, str | None]:
-        """Return the status of the run, what to say of it (None if the result has said it), and the reason."""
+        """Return the run's status, what to say of it (None if the result has said it), and the reason."""
         damaged = "The job's result is damaged."
         lacks = "MLflow lacks records of the job. fedrec outbox list says which, and why."
         try:
@@ -178,11 +178,9 @@ class OutboxSender:
             return "FAILED", damaged, damaged
         if any(each.refusal.in_order for each in self._outbox.refused()):
             return "FAILED", lacks, lacks
-        return (
-            (_RUN_STATUS[result.status], None, result.stop_reason)
-            if result
-            else ("KILLED", ENDED_ALONE, None)
-        )
+        if result is None:
+            return "KILLED", ENDED_ALONE, None
+        return _RUN_STATUS[result.status], None, result.stop_reason
 
     def note_of(self, round_: int) -> TrackedRound | None:
         """Return the note about a committed round, sent or still waiting; None if there is none."""

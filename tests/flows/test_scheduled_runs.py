@@ -130,7 +130,7 @@ def test_a_missed_quorum_is_a_failure_that_the_notification_tells(
     assert tracked.data.tags["fedrec.stop_reason"] == run.state.message
     page = page_of(client, run)
     assert "The job stopped: Round 1" in page
-    assert f"/#/experiments/{experiment}/runs/{tracked.info.run_id})" in page
+    assert f"/#/experiments/{experiment}/runs/{tracked.info.run_id}?" in page
     assert f"/#/experiments/{experiment}?workflowType=machine_learning)" in page
 
     # The same job continues, and what it is no longer stopped by is gone.
