@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+
+import httpx
 
 from tasks.orchestration.retries import retry_while_away
 
@@ -10,7 +13,7 @@ _FOREIGN = re.compile(r"[^a-z0-9]+")
 
 
 def put_markdown(key: str, text: str, description: str) -> None:
-    """Attach a page in Markdown to the current flow run.
+    """Attach a page in Markdown to the current flow run; without an answer of Prefect it is left out.
 
     Args:
         key: artifacts of one key are versions of one page; other characters than a-z, 0-9 become dashes.
@@ -20,4 +23,6 @@ def put_markdown(key: str, text: str, description: str) -> None:
     from prefect.artifacts import create_markdown_artifact
 
     name = _FOREIGN.sub("-", key.lower()).strip("-")
-    retry_while_away(lambda: create_markdown_artifact(text, key=name, description=description))
+    # What the page tells is stored already, so it must not fail the run.
+    with contextlib.suppress(httpx.HTTPError):
+        retry_while_away(lambda: create_markdown_artifact(text, key=name, description=description))
