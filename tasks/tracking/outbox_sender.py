@@ -35,7 +35,7 @@ from tasks.messages.outbox_messages import (
     named,
 )
 from tasks.messages.round_record import START_TRACKED, TrackedRound
-from tasks.tracking.mlflow_model import model_files
+from tasks.tracking.mlflow_model import FAMILIES, model_files
 from tasks.tracking.outage import is_outage, reason_of
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.run_tracker import Tracker, find_run, open_run
@@ -260,8 +260,8 @@ class OutboxSender:
 
     @cached_property
     def _model_files(self) -> dict[str, bytes]:
-        """Return the files that make each round an MLflow model; none for families other than LightFM."""
-        if self._journal.opening.family != "lightfm":
+        """Return the files that make each round an MLflow model; none for families of other packages."""
+        if self._journal.opening.family not in FAMILIES:
             return {}
         return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))
 
