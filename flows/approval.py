@@ -40,7 +40,7 @@ class ApprovalDecision:
 
 
 def request_approval(
-    model_name: str, candidate: int, champion: int | None, verdicts: Sequence[GateVerdict], hours: float
+    model_name: str, candidate: int, instead: str, verdicts: Sequence[GateVerdict], hours: float
 ) -> ApprovalDecision:
     """Pause the flow run until a person decides or the time runs out, and return the decision.
 
@@ -48,11 +48,11 @@ def request_approval(
     the flow from its beginning.
 
     Args:
-        model_name, candidate, champion: the versions to decide about.
+        model_name, candidate: the version to decide about.
+        instead: which champion it would replace, in words.
         verdicts: of the gates, shown with the form.
         hours: how long to wait. Prefect then sets the run to Failed, whatever it does afterwards.
     """
-    instead = f"instead of version {champion}" if champion else "as the first one"
     lines = [f"- {one.gate}: {one.observed}" for one in verdicts]
     text = "\n".join([f"Version {candidate} of {model_name} would become champion {instead}.", "", *lines])
     form = ApprovalForm.with_initial_data(description=text)

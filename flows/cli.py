@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("serving.score", "Recommend items to all users of a file, as one Parquet file."),
     "publish": ("serving.publish", "Publish the champion to the serving processes, once or continuously."),
     "serve": ("serving.serve", "Serve the champion's recommendations over HTTP."),
+    "housekeeping": ("housekeeping", "End what died, and remove what finished jobs no longer need."),
     "deploy": ("deploy", "Create or update Prefect's deployments as prefect.yaml declares."),
     "silo": ("silo.group", "Run a silo, next to its own data."),
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),

@@ -17,6 +17,7 @@ from tasks.local import environment
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
 from tasks.orchestration import runs as prefect_runs
+from tasks.promotion import retention
 from tasks.tracking import outbox_sender, registry
 from tasks.tracking import run_tracker as tracking
 
@@ -24,11 +25,18 @@ clear_exchange = task(name="remove superseded models", cache_policy=NO_CACHE)(sh
 send_what_waits = task(name="send waiting messages to MLflow", cache_policy=NO_CACHE)(
     outbox_sender.send_what_waits
 )
+remove_old_rounds = task(name="remove old rounds from MLflow", cache_policy=NO_CACHE)(
+    retention.remove_old_rounds
+)
 prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.prune_reports)
 
 
 @flow(name="housekeeping", validate_parameters=True)
-def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> JsonObject:
+def housekeeping(
+    keep_jobs: Annotated[int, Field(ge=0)] = 20,
+    keep_rounds: Annotated[int, Field(ge=1)] | None = None,
+    dry_run: bool = False,
+) -> JsonObject:
     """Correct the records of dead processes, and remove files that finished jobs no longer need.
 
     Messages that jobs could not send are sent to MLflow. Those that it refuses are set aside. Jobs whose
@@ -37,10 +45,18 @@ def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> JsonObject:
     Superseded models are removed from the exchange, and reports of old jobs from the disk. MLflow has copies
     of both. A job whose journal is damaged is left alone. The outcome names it, and refused messages.
 
+    With `keep_rounds`, versions and models of older rounds are also removed from MLflow. What is, was or may
+    become champion stays: versions in the stack of champions, and those with any alias.
+
     Args:
         keep_jobs: number of the newest finished jobs whose report stays on disk.
+        keep_rounds: number of the newest rounds of each finished job whose version and model stay in MLflow;
+            None to keep all of them.
+        dry_run: only return which rounds would be removed from MLflow. Nothing at all is changed.
     """
     home = environment.apply()
+    if dry_run:
+        return {"dry_run": True, "rounds_removed": _old_rounds(home, keep_rounds, dry_run=True)}
     refused: list[str] = []
     sent = send_what_waits(home, refused.append)
     for line in refused:
@@ -56,7 +72,18 @@ def housekeeping(keep_jobs: Annotated[int, Field(ge=0)] = 20) -> JsonObject:
         **ended,
         "models_removed": sum(clear_exchange(exchange, each, keep) for each in finished),
         "reports_removed": [*prune_reports(finished, keep_jobs)],
+        "rounds_removed": _old_rounds(home, keep_rounds, dry_run=False),
     }
+
+
+def _old_rounds(home: Home, keep: int | None, *, dry_run: bool) -> JsonObject:
+    """Remove old rounds from MLflow, and return job -> its removed rounds."""
+    if keep is None:
+        return {}
+    client = registry.client(home)
+    finished, _ = shell.finished_jobs(home)
+    removed = remove_old_rounds(home, client, finished, keep, dry_run=dry_run)
+    return {job_id: [*rounds] for job_id, rounds in removed.items()}
 
 
 @task(name="end runs of dead processes", cache_policy=NO_CACHE)

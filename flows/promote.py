@@ -17,10 +17,12 @@ from flows.approval import ApprovalDecision, request_approval
 from flows.terminal.progress import announce
 from models.errors import NotFound
 from models.ledger.chain import Entry
+from models.promotion.champions import Standing
 from models.promotion.decision import PromotionDecision
 from models.promotion.evidence import RoundEvidence
 from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
 from tasks.local import environment
+from tasks.local.home import Home
 from tasks.messages.record import JsonObject
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
@@ -30,6 +32,7 @@ from tasks.tracking.outbox_sender import send_what_waits
 
 settle = task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.settle)
 gather = task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather)
+find_target = task(name="load and score earlier champion", cache_policy=NO_CACHE)(shell.rollback_target)
 record = task(name="record decision and move aliases", cache_policy=NO_CACHE)(shell.record)
 
 Outcome = JsonObject
@@ -85,12 +88,12 @@ def promotion(
             standing = settle(home, client, name)
             judged = _judged(client, name, candidate, standing, policy)
         if judged is not None and judged.passed:
-            answer = request_approval(name, candidate, standing.champion, judged.verdicts, approval_hours)
+            answer = request_approval(name, candidate, standing.instead(), judged.verdicts, approval_hours)
     with ledger.locked(home):
         standing = settle(home, client, name)
         judged = _judged(client, name, candidate, standing, policy)
         if judged is None:
-            return _already_champion(name, shell.decision_of(home, name, candidate), standing)
+            return _already_champion(name, home, standing)
         decision = PromotionDecision(
             kind="promotion",
             model_name=name,
@@ -102,20 +105,21 @@ def promotion(
             decided_at=shell.now(),
             evidence=judged.evidence.identity(),
             policy=asdict(policy.of(judged.evidence)),
+            gone=standing.gone,
         )
         entry = record(home, client, decision)
     return _ended(entry, standing)
 
 
 def _judged(
-    client: Any, name: str, candidate: int, standing: shell.Standing, policy: PromotionPolicy
+    client: Any, name: str, candidate: int, standing: Standing, policy: PromotionPolicy
 ) -> _Judged | None:
     """Return the current results of the gates; None if the candidate is the champion."""
     if candidate == standing.champion:
         return None
     evidence, trial = gather(client, name, candidate)
-    champion = shell.facts_of(client, name, standing.champion) if standing.champion else None
-    return _Judged(evidence, judge(evidence, trial, champion, policy))
+    champion, lost = shell.compared_with(client, name, standing)
+    return _Judged(evidence, judge(evidence, trial, champion, policy, lost))
 
 
 @flow(name="rollback", validate_parameters=True)
@@ -125,38 +129,40 @@ def rolling_back(
 ) -> Outcome | State[Outcome]:
     """Make the previous champion serve again, if its artefact still loads and scores.
 
+    Earlier champions that no longer exist, or whose artefacts are missing, are passed over.
+
     Args:
         model_name: a registered model; optional if there is only one.
         actor: the person who requests the rollback.
         reason: the reason for it.
 
     Raises:
-        NotFound: there is no previous champion.
+        NotFound: there is no previous champion, or none is left.
     """
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
     with ledger.locked(home):
         standing = settle(home, client, name)
-        target = shell.require_target(name, standing)
-        evidence, trial = gather(client, name, target)
+        target = find_target(client, name, standing)
         decision = PromotionDecision(
             kind="rollback",
             model_name=name,
-            candidate=target,
+            candidate=target.version,
             incumbent=standing.champion,
-            verdicts=(artefact_gate(trial),),
+            verdicts=(artefact_gate(target.trial),),
             actor=actor,
             reason=reason,
             decided_at=shell.now(),
-            evidence=evidence.identity(),
+            evidence=target.evidence.identity(),
             policy={},
+            gone=target.gone,
         )
         entry = record(home, client, decision)
     return _ended(entry, standing)
 
 
-def _ended(entry: Entry, standing: shell.Standing) -> Outcome | State[Outcome]:
+def _ended(entry: Entry, standing: Standing) -> Outcome | State[Outcome]:
     outcome = _outcome(entry, standing)
     if entry.body["accepted"]:
         return outcome
@@ -164,7 +170,7 @@ def _ended(entry: Entry, standing: shell.Standing) -> Outcome | State[Outcome]:
     return Completed(name="Refused", message=f"Gates that did not pass: {failed}.", data=outcome)
 
 
-def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
+def _outcome(entry: Entry, standing: Standing) -> Outcome:
     """Return the command's output: the decision, and the current champion."""
     body = entry.body
     return {
@@ -174,6 +180,7 @@ def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
         "promoted": body["accepted"],
         "already_champion": False,
         "previous": standing.champion,
+        "gone": list(standing.gone),
         "verdicts": body["verdicts"],
         "decision_id": entry.hash,
         "actor": body["actor"],
@@ -184,8 +191,9 @@ def _outcome(entry: Entry, standing: shell.Standing) -> Outcome:
     }
 
 
-def _already_champion(model_name: str, entry: Entry | None, standing: shell.Standing) -> Outcome:
+def _already_champion(model_name: str, home: Home, standing: Standing) -> Outcome:
     """Return the existing decision that made a version champion. No new one is written."""
+    entry = shell.decision_of(ledger.read(home).entries, model_name, standing.stack[-1])
     if entry is None:
         raise NotFound(f"The champion of {model_name!r} has no decision in the ledger.")
     return _outcome(entry, standing) | {"already_champion": True, "previous": standing.before}

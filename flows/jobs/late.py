@@ -21,10 +21,9 @@ def note_late_updates(job: Job, *, everywhere: bool = False) -> None:
     """
     if job.config.runner.kind != "silos":
         return
-    noted = {(each.round, each.client_id) for each in job.journal.late()}
     for silo, rounds in _missed(job).items():
         for round_ in rounds if everywhere else rounds[-1:]:
-            found = None if (round_, silo) in noted else _found(job, silo, round_)
+            found = None if job.journal.is_noted_late(round_, silo) else _found(job, silo, round_)
             if found:
                 job.journal.note_late(found)
                 announce(f"Silo {silo}, round {round_}: {found.reason}.")

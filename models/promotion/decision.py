@@ -27,6 +27,7 @@ class PromotionDecision:
         evidence: identity of the candidate's round: sha256, manifest_sha256, job_id, round, data_digest,
             catalog_digest.
         policy: the thresholds that the gates applied; empty for a rollback.
+        gone: champions that leave the stack, because they no longer exist or their artefacts are missing.
     """
 
     kind: DecisionKind
@@ -39,6 +40,7 @@ class PromotionDecision:
     decided_at: str
     evidence: Mapping[str, Any]
     policy: Mapping[str, Any]
+    gone: tuple[int, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -60,16 +62,25 @@ class PromotionDecision:
             "decided_at": self.decided_at,
             "evidence": dict(self.evidence),
             "policy": dict(self.policy),
+            "gone": list(self.gone),
         }
 
 
 def applied_body(decision: Mapping[str, Any], decision_hash: str, applied_at: str) -> dict[str, Any]:
     """Return the body of the entry that records that the aliases have been set as decided."""
+    return _closing("applied", decision, decision_hash) | {"applied_at": applied_at}
+
+
+def abandoned_body(decision: Mapping[str, Any], decision_hash: str, abandoned_at: str) -> dict[str, Any]:
+    """Return the body of the entry that records that a decided version was gone before it got its alias."""
+    return _closing("abandoned", decision, decision_hash) | {"abandoned_at": abandoned_at}
+
+
+def _closing(type_: str, decision: Mapping[str, Any], decision_hash: str) -> dict[str, Any]:
     return {
-        "type": "applied",
+        "type": type_,
         "kind": decision["kind"],
         "model_name": decision["model_name"],
         "champion": decision["candidate"],
         "decision": decision_hash,
-        "applied_at": applied_at,
     }

@@ -69,9 +69,11 @@ class Trial:
         scores: number of scores.
         finite: number of finite scores.
         distinct: number of distinct scores.
+        missing: whether an artefact is missing.
     """
 
     error: str | None = None
     scores: int = 0
     finite: int = 0
     distinct: int = 0
+    missing: bool = False

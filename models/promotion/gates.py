@@ -6,7 +6,7 @@ All gates are pure functions. They use validation figures only, so no choice dep
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.errors import InvalidInput
@@ -70,14 +70,28 @@ class PromotionPolicy:
 
 
 def judge(
-    candidate: RoundEvidence, trial: Trial, champion: RoundEvidence | None, policy: PromotionPolicy
+    candidate: RoundEvidence,
+    trial: Trial,
+    champion: RoundEvidence | None,
+    policy: PromotionPolicy,
+    lost: Sequence[int] = (),
 ) -> tuple[GateVerdict, ...]:
-    """Return the verdicts of all gates in a fixed order. Every gate is checked, even after one has failed."""
+    """Return the verdicts of all gates in a fixed order. Every gate is checked, even after one has failed.
+
+    Args:
+        candidate: the evidence of the candidate.
+        trial: of the candidate's artefact.
+        champion: the champion, or the newest earlier one with evidence if the champion is lost; None if there
+            is none.
+        policy: the thresholds.
+        lost: newer champions, which cannot be compared with because they, or their records, no longer exist.
+            The verdicts name them.
+    """
     return (
         contracts_gate(candidate),
         artefact_gate(trial),
-        quality_gate(candidate, champion, policy),
-        clients_gate(candidate, champion, policy),
+        _named(quality_gate(candidate, champion, policy), lost),
+        _named(clients_gate(candidate, champion, policy), lost),
     )
 
 
@@ -180,6 +194,14 @@ def clients_gate(
         f"{_across_data(candidate, champion)}",
         required=required,
     )
+
+
+def _named(verdict: GateVerdict, lost: Sequence[int]) -> GateVerdict:
+    """Return the verdict with the champions that could not be compared with."""
+    if not lost:
+        return verdict
+    versions = ", ".join(map(str, lost))
+    return replace(verdict, observed=f"{verdict.observed} (no longer there to compare with: {versions})")
 
 
 def client_floor(after: Metric, before: Metric, policy: PromotionPolicy) -> float:

@@ -41,11 +41,8 @@ def finished_jobs(home: Home) -> tuple[list[Journal], list[str]]:
 
 def serving_models(client: MlflowClient) -> set[str]:
     """Return the SHA-256 of all models that an alias names, such as the champion and the previous one."""
-    return {
-        registry.tags_of(client, name, version)["fedrec.sha256"]
-        for name in registry.registered_models(client)
-        for version in registry.aliases(client, name).values()
-    }
+    found = (registry.find_tags(client, *version) for version in registry.all_aliases(client))
+    return {tags["fedrec.sha256"] for tags in found if tags and "fedrec.sha256" in tags}
 
 
 def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:

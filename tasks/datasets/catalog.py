@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from models.recommenders.items.column_kinds import (
     judge_column,
 )
 from tasks.datasets.interaction_tables import Interactions, unique_ids
-from tasks.datasets.item_table import ColumnFacts
+from tasks.datasets.item_table import ColumnFacts, item_table, parquet_bytes
+from tasks.local.atomic import write_atomically
+from tasks.tables.read import read_table
 from tasks.tables.table import Table, first, refuse
 
 _OWN = ("item_id", "title")
@@ -105,6 +108,24 @@ def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     return Catalog(pd.DataFrame(columns), tuple(facts))
 
 
+def write_catalog(items: Path, out: Path, options: ColumnOptions = JUDGE_ALL) -> Catalog:
+    """Write the item table of a file to `out`, as a coordinator of silos on other machines needs it.
+
+    Args:
+        items: CSV, TSV or Parquet with item_id, and optionally title and further columns.
+        out: a Parquet file; replaced if it is there.
+        options: decisions about the columns; the others are judged.
+
+    Raises:
+        InvalidInput: as `check_catalog`, or the name of `out` does not end with .parquet.
+    """
+    if out.suffix != ".parquet":
+        raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
+    catalog = check_catalog(read_table(items), options)
+    write_atomically(out, parquet_bytes(item_table(catalog.items)), durable=False)
+    return catalog
+
+
 def require_listed(catalog: Catalog, table: Table, interactions: Interactions, source: Table) -> None:
     """Raise `InvalidInput` unless the catalogue lists each item of the interactions.
 
@@ -143,10 +164,13 @@ def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
         return judge_column(cells, split)
     except ColumnRefused as error:
         rule = f"the column {name!r} {error.rule}"
-        next_step = f"Correct it, or leave the column out with --leave-out {shlex.quote(name)}."
+        next_step = (
+            f"Correct it, or leave the column out: --leave-out {shlex.quote(name)} of 'fedrec data partition'"
+            " or 'fedrec data items'."
+        )
         if isinstance(cells[error.position or 0], str) and split is None:
             option = shlex.quote(f"{name}={NO_SPLIT}")
-            next_step = f"{next_step[:-1]}, or take its cells as labels with --labels-split {option}."
+            next_step += f" To take its cells as labels: --labels-split {option}."
         if error.position is None:
             refuse(table.path, rule, next_step=next_step, column=name)
         table.refuse(error.position, rule, next_step=next_step)

@@ -90,6 +90,14 @@ def item_table(items: pd.DataFrame) -> pa.Table:
     return pa.table(arrays).replace_schema_metadata({_KEY: facts.encode()})
 
 
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file. Equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
 def read_item_table(data: bytes) -> pd.DataFrame:
     """Return the items in the bytes of an item table, as `ItemFeatures.of` takes them.
 

@@ -125,9 +125,12 @@ class Journal:
 
     def note_late(self, late: LateUpdate) -> None:
         """Note that a client's update of a committed round came too late."""
-        name = f"{late.round:06d}.{late.client_id}.json"
         with self.guarded():
-            write_atomically(self.folder / "late" / name, _json(late), durable=False)
+            write_atomically(self._late(late.round, late.client_id), _json(late), durable=False)
+
+    def is_noted_late(self, round_: int, client_id: str) -> bool:
+        """Return whether a client's update of this round is noted as late."""
+        return self._late(round_, client_id).exists()
 
     def late(self) -> list[LateUpdate]:
         """Return all noted late updates, sorted by round and client."""
@@ -157,6 +160,9 @@ class Journal:
         if earlier is None:
             return StartingPoint(None, 0)
         return StartingPoint(earlier.job_id, earlier.round, exact=False)
+
+    def _late(self, round_: int, client_id: str) -> Path:
+        return self.folder / "late" / f"{round_:06d}.{client_id}.json"
 
     def _round(self, round_: int) -> Path:
         return self.folder / "rounds" / _ROUND.format(round_)

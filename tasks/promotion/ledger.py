@@ -8,8 +8,9 @@ to both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from models.ledger.chain import Entry
 from models.promotion.champions import LEDGER, champions
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
+from tasks.tracking import registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,13 +47,40 @@ def read(home: Home) -> LedgerFile:
     return _file(home).read()
 
 
-def read_verified(home: Home, client: MlflowClient) -> LedgerFile:
-    """Return the ledger's entries after every check that `verify` makes."""
+def read_verified(home: Home, client: MlflowClient, model_name: str | None = None) -> LedgerFile:
+    """Return the ledger's entries after every check that `verify` makes.
+
+    Args:
+        home: contains the ledger.
+        client: the registry.
+        model_name: the only model whose last entry is compared with the registry; None for all models.
+    """
     # The registry is read first: a command that appends in the meantime then only makes the file longer.
-    mirrored = heads(client)
+    mirrored = heads(client, model_name)
     found = read(home)
     verify(found.entries, mirrored)
     return found
+
+
+@dataclass
+class LedgerReader:
+    """Reads the ledger of a home, and verifies it only after it has changed.
+
+    A publisher reads it every few seconds for years, and the ledger grows.
+    """
+
+    home: Home
+    _seen: tuple[str, int, int] | None = None
+    _entries: list[Entry] = field(default_factory=list)
+
+    def verified(self, client: MlflowClient, model_name: str) -> list[Entry]:
+        """Return the entries, verified as `read_verified` does for one model."""
+        stat = self.home.ledger.stat()
+        found = (model_name, stat.st_mtime_ns, stat.st_size)
+        if found != self._seen:
+            self._entries = read_verified(self.home, client, model_name).entries
+            self._seen = found
+        return self._entries
 
 
 def read_copy(path: Path) -> LedgerFile:
@@ -73,31 +102,51 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
         mirrored: model name -> its last entry according to the registry, "seq:hash".
 
     Raises:
-        LedgerTampered: an entry is invalid or missing. The message names the first one.
+        LedgerTampered: an entry is invalid or missing. The message names the first one of each model.
     """
     chain.verify(entries, ledger=LEDGER)
-    for model_name in sorted({entry.body["model_name"] for entry in entries}):
-        champions(entries, model_name)
-    for model_name, head in sorted(mirrored.items()):
-        seq, _, digest = head.partition(":")
-        position = int(seq) if seq.isdecimal() else 0
-        if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
-            raise LedgerTampered(
-                f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
-                f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
-                next_step="Restore the ledger file from a copy, and ask who could write to it.",
-                position=min(position, len(entries) + 1),
-                model_name=model_name,
-            )
+    # Each model is checked, so that a fault about one hides no fault about another.
+    faults = []
+    for model_name in sorted({entry.body["model_name"] for entry in entries} | mirrored.keys()):
+        try:
+            champions(entries, model_name)
+            if model_name in mirrored:
+                _require_head(entries, model_name, mirrored[model_name])
+        except LedgerTampered as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise LedgerTampered(
+            " ".join(fault.what for fault in faults),
+            next_step="Restore the ledger file from a copy, and ask who could write to it.",
+            position=min(fault.facts["position"] for fault in faults),
+        )
 
 
-def heads(client: MlflowClient) -> dict[str, str]:
-    """Return model name -> its last ledger entry according to the registry, "seq:hash"."""
-    return {
-        model.name: model.tags[HEAD_TAG]
-        for model in client.search_registered_models()
-        if HEAD_TAG in model.tags
-    }
+def _require_head(entries: Sequence[Entry], model_name: str, head: str) -> None:
+    """Raise `LedgerTampered` unless the entries have this one, the model's last one in the registry."""
+    seq, _, digest = head.partition(":")
+    position = int(seq) if seq.isdecimal() else 0
+    if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
+        raise LedgerTampered(
+            f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
+            f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
+            next_step="Restore the ledger file from a copy, and ask who could write to it.",
+            position=min(position, len(entries) + 1),
+            model_name=model_name,
+        )
+
+
+def heads(client: MlflowClient, model_name: str | None = None) -> dict[str, str]:
+    """Return model name -> its last ledger entry according to the registry, "seq:hash".
+
+    Args:
+        client: the registry.
+        model_name: the only model to read; None for all models.
+    """
+    found = registry.model_tags(client, model_name)
+    return {name: tags[HEAD_TAG] for name, tags in found.items() if HEAD_TAG in tags}
 
 
 def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:

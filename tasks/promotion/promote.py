@@ -6,8 +6,9 @@ in between leaves a pending decision. The next command completes it first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,17 @@ import numpy as np
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import champions, entries_about, pending
-from models.promotion.decision import PromotionDecision, applied_body
+from models.promotion.champions import (
+    Champion,
+    Standing,
+    after,
+    champions,
+    decided,
+    entries_about,
+    pending,
+    standing,
+)
+from models.promotion.decision import PromotionDecision, abandoned_body, applied_body
 from models.promotion.evidence import RoundEvidence, Trial
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
@@ -28,79 +38,95 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-@dataclass(frozen=True)
-class Standing:
-    """The champions of a model according to the ledger.
-
-    Attributes:
-        champions: the stack of champions, the current one last.
-        repaired: sentences that say what was repaired first.
-    """
-
-    champions: tuple[int, ...]
-    repaired: tuple[str, ...] = ()
-
-    @property
-    def champion(self) -> int | None:
-        """Return the current champion."""
-        return self.champions[-1] if self.champions else None
-
-    @property
-    def before(self) -> int | None:
-        """Return the version that a rollback makes champion."""
-        return self.champions[-2] if len(self.champions) > 1 else None
-
-
 def now() -> str:
     """Return the current time as ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def standing_of(entries: Sequence[Entry], model_name: str) -> Standing:
-    """Return the champions of a model after its pending decision, if any, is applied."""
+def standing_of(client: MlflowClient, entries: Sequence[Entry], model_name: str) -> Standing:
+    """Return the champions of a model that exist, after its pending decision, if any, is applied."""
     stack = champions(entries, model_name)
     interrupted = pending(entries, model_name)
-    return Standing(_after(stack, interrupted) if interrupted else stack)
+    if interrupted is not None:
+        then = standing(after(stack, interrupted.body), existence(client, model_name))
+        if then.champion is not None:
+            return then
+    return standing(stack, existence(client, model_name))
+
+
+def existence(client: MlflowClient, model_name: str) -> Callable[[Champion], bool]:
+    """Return a function that tells whether a champion's version exists in the registry.
+
+    It may have been deleted, alone or with its model. Another version may have its number since then.
+    """
+
+    def exists(champion: Champion) -> bool:
+        tags = registry.find_tags(client, model_name, champion.version)
+        return tags is not None and identity(champion.version, tags) == champion
+
+    return exists
 
 
 def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
     """Make a model's ledger, registry tag and aliases agree.
 
     This completes a pending decision. It also restores aliases that were moved without fedrec, because only a
-    decision makes a champion. Call it only within `tasks.promotion.ledger.locked`.
+    decision makes a champion. A version that is gone gets no alias, and no other one replaces a champion that
+    is gone. Call this only within `tasks.promotion.ledger.locked`.
 
     Raises:
         LedgerTampered: the ledger is not valid. Nothing is changed then.
     """
-    entries = ledger.read_verified(home, client).entries
+    entries = ledger.read_verified(home, client, model_name).entries
     repaired: list[str] = []
     interrupted = pending(entries, model_name)
     if interrupted is not None:
-        apply(home, client, interrupted)
-        version = interrupted.body["candidate"]
-        repaired.append(f"completed the interrupted {interrupted.body['kind']} of version {version}")
-    entries = ledger.read(home).entries
+        what = f"the interrupted {interrupted.body['kind']} of version {interrupted.body['candidate']}"
+        if apply(home, client, interrupted):
+            repaired.append(f"completed {what}")
+        else:
+            repaired.append(f"gave up {what}, which no longer exists")
+        entries = ledger.read(home).entries
     for last in entries_about(entries, model_name)[-1:]:
         ledger.mirror(client, last)
-    standing = Standing(champions(entries, model_name))
-    if standing.champions:
-        repaired += [f"restored: {fault}" for fault in _set_aliases(client, model_name, standing)]
-    return Standing(standing.champions, tuple(repaired))
+    found = standing_of(client, entries, model_name)
+    if found.stack:
+        repaired += [f"restored: {fault}" for fault in _set_aliases(client, model_name, found)]
+    return replace(found, repaired=tuple(repaired))
 
 
-def apply(home: Home, client: MlflowClient, decision: Entry) -> None:
-    """Move the aliases to match an accepted decision, and write an `applied` entry to the ledger."""
+def apply(home: Home, client: MlflowClient, decision: Entry) -> bool:
+    """Move the aliases to match an accepted decision, and write an `applied` entry to the ledger.
+
+    If the decided version is gone, the decision is abandoned instead. Return whether it was applied.
+    """
     body = decision.body
-    stack = champions(ledger.read(home).entries, body["model_name"])
-    _set_aliases(client, body["model_name"], Standing(_after(stack, decision)))
+    name = body["model_name"]
+    stack = after(champions(ledger.read(home).entries, name), body)
+    then = standing(stack, existence(client, name))
+    if then.champion is None:
+        ledger.append(home, client, abandoned_body(body, decision.hash, now()))
+        return False
+    _set_aliases(client, name, then)
     ledger.append(home, client, applied_body(body, decision.hash, now()))
+    return True
 
 
 def record(home: Home, client: MlflowClient, decision: PromotionDecision) -> Entry:
-    """Write a decision to the ledger, and apply it if it was accepted."""
+    """Write a decision to the ledger, and apply it if it was accepted.
+
+    Raises:
+        NotFound: the version was deleted in the meantime. The ledger then says that it was abandoned.
+    """
     entry = ledger.append(home, client, decision.body())
-    if decision.accepted:
-        apply(home, client, entry)
+    if decision.accepted and not apply(home, client, entry):
+        raise NotFound(
+            f"Version {decision.candidate} of {decision.model_name!r} was deleted while it was decided about "
+            "so it does not become the champion.",
+            next_step="Choose another version with fedrec promote --version N.",
+            model_name=decision.model_name,
+            version=decision.candidate,
+        )
     return entry
 
 
@@ -118,7 +144,7 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
         loaded = registry.load_version(client, model_name, version)
         scores = recommender_of(loaded).golden_scores()
     except (CorruptArtifact, CatalogMismatch, NotFound, np.linalg.LinAlgError) as error:
-        return _from_tags(version, tags), Trial(error=str(error))
+        return _from_tags(version, tags), Trial(error=str(error), missing=isinstance(error, NotFound))
     trial = Trial(
         scores=scores.size, finite=int(np.isfinite(scores).sum()), distinct=int(np.unique(scores).size)
     )
@@ -157,60 +183,130 @@ def evidence_of(version: int, record: EvaluatedRound, manifest_sha256: str) -> R
     )
 
 
-def decision_of(home: Home, model_name: str, version: int) -> Entry | None:
+def compared_with(
+    client: MlflowClient, model_name: str, found: Standing
+) -> tuple[RoundEvidence | None, tuple[int, ...]]:
+    """Return the facts of the newest champion that has a record, and the newer champions without one."""
+    exists = existence(client, model_name)
+    lost: list[int] = []
+    for each in reversed(found.stack):
+        if each.version in lost:
+            continue
+        if exists(each):
+            with contextlib.suppress(NotFound):
+                return facts_of(client, model_name, each.version), tuple(lost)
+        lost.append(each.version)
+    return None, tuple(lost)
+
+
+@dataclass(frozen=True)
+class RollbackTarget:
+    """The version that a rollback makes champion.
+
+    Attributes:
+        version: its number.
+        evidence, trial: its facts, and the result of scoring with it.
+        gone: the versions that the rollback passes over, because they or their artefacts are gone.
+    """
+
+    version: int
+    evidence: RoundEvidence
+    trial: Trial
+    gone: tuple[int, ...]
+
+
+def rollback_target(client: MlflowClient, model_name: str, found: Standing) -> RollbackTarget:
+    """Return the newest earlier champion whose artefacts exist; the newest one at all if none has artefacts.
+
+    Raises:
+        NotFound: there is no earlier champion.
+    """
+    targets: list[RollbackTarget] = []
+    gone = list(found.gone)
+    exists = existence(client, model_name)
+    for each in reversed(found.stack):
+        if each.version in (found.champion, *gone):
+            continue
+        if exists(each):
+            evidence, trial = gather(client, model_name, each.version)
+            targets.append(RollbackTarget(each.version, evidence, trial, tuple(gone)))
+            if not trial.missing:
+                return targets[-1]
+        gone.append(each.version)
+    if not targets:
+        require_target(model_name, found)
+    return targets[0]
+
+
+def decision_of(entries: Sequence[Entry], model_name: str, version: Champion) -> Entry | None:
     """Return the newest accepted decision about a version, or None."""
-    for entry in reversed(entries_about(ledger.read(home).entries, model_name)):
+    for entry in reversed(entries_about(entries, model_name)):
         body = entry.body
-        if body["type"] == "decision" and body["candidate"] == version and body["accepted"]:
+        if body["type"] == "decision" and body["accepted"] and decided(body) == version:
             return entry
     return None
 
 
-def alias_faults(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
-    """Return one sentence for each alias that differs from the ledger."""
-    found = registry.aliases(client, model_name)
-    wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
-    return [
-        f"alias {alias!r} names version {found.get(alias, 'none')}, but the ledger says "
-        f"{'none' if version is None else version}"
-        for alias, version in wanted.items()
-        if found.get(alias) != version
-    ]
+def identity(version: int, tags: Mapping[str, str]) -> Champion:
+    """Return what identifies a version with these tags in the registry."""
+    return Champion(version, tags.get("fedrec.job", ""), int(tags.get("fedrec.round", "-1")))
 
 
-def require_target(model_name: str, standing: Standing) -> int:
-    """Return the version that a rollback makes champion.
+def alias_faults(
+    client: MlflowClient, model_name: str, found: Standing, *, may_be_missing: bool = False
+) -> dict[str, str]:
+    """Return alias -> a sentence for each alias that differs from the ledger.
+
+    Args:
+        client: the registry.
+        model_name: the registered model.
+        found: its champions.
+        may_be_missing: whether a missing alias is no fault, as after the deletion of its version.
+    """
+    faults = {}
+    for alias, version in {registry.CHAMPION: found.champion, registry.PREVIOUS: found.before}.items():
+        actual = registry.version_of_alias(client, model_name, alias)
+        if actual != version and not (actual is None and may_be_missing):
+            faults[alias] = (
+                f"alias {alias!r} names version {actual or 'none'}, but the ledger says {version or 'none'}"
+            )
+    return faults
+
+
+def require_target(model_name: str, found: Standing) -> int:
+    """Return the version that a rollback makes champion, unless its artefacts are missing.
 
     Raises:
-        NotFound: there is no champion before the current one.
+        NotFound: there is no champion before the current one, or none is left.
     """
-    if standing.before is not None:
-        return standing.before
-    held = f"version {standing.champion} is its first champion" if standing.champion else "it has no champion"
+    if found.before is not None:
+        return found.before
+    gone = f"; no longer there: {', '.join(map(str, found.gone))}" if found.gone else ""
+    if not found.stack:
+        held = "it has no champion"
+    elif len({each.version for each in found.stack}) == 1 and not gone:
+        held = f"version {found.champion} is its first champion"
+    else:
+        held = f"no earlier champion is left{gone}"
     raise NotFound(
         f"Model {model_name!r} cannot be rolled back: {held}.",
-        next_step="Promote another version with fedrec promote --version N.",
+        next_step=f"Promote another version with fedrec promote --model {model_name} --version N.",
         model_name=model_name,
+        gone=list(found.gone),
     )
 
 
-def _after(stack: tuple[int, ...], decision: Entry) -> tuple[int, ...]:
-    """Return the stack of champions after a decision is applied."""
-    promoted = decision.body["kind"] == "promotion"
-    return (*stack, decision.body["candidate"]) if promoted else stack[:-1]
-
-
-def _set_aliases(client: MlflowClient, model_name: str, standing: Standing) -> list[str]:
-    """Move the two aliases to match the stack, and return what differed before."""
-    faults = alias_faults(client, model_name, standing)
-    if faults:
-        wanted = {registry.CHAMPION: standing.champion, registry.PREVIOUS: standing.before}
-        for alias, version in wanted.items():
-            if version is None:
-                client.delete_registered_model_alias(model_name, alias)
-            else:
-                client.set_registered_model_alias(model_name, alias, str(version))
-    return faults
+def _set_aliases(client: MlflowClient, model_name: str, found: Standing) -> list[str]:
+    """Move the two aliases to match the champions, and return what differed before."""
+    faults = alias_faults(client, model_name, found)
+    wanted = {registry.CHAMPION: found.champion, registry.PREVIOUS: found.before}
+    for alias in faults:
+        version = wanted[alias]
+        if version is None:
+            client.delete_registered_model_alias(model_name, alias)
+        else:
+            client.set_registered_model_alias(model_name, alias, str(version))
+    return [*faults.values()]
 
 
 def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:

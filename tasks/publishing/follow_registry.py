@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import FedrecError, InvalidInput
+from models.ledger.chain import Entry
 from models.promotion.live import DropPolicy
 from tasks.bundles.pointer import Pointer, nudge_path, publisher_path
 from tasks.bundles.serving_folder import serving_folder
@@ -22,6 +23,8 @@ from tasks.publishing.rollback_on_drop import log_comparison, reason_to_roll_bac
 from tasks.tracking import registry
 
 _LOOK_FOR_NUDGE_S = 0.2
+# A server of MLflow loads all versions of the model to set one's tag.
+_BETWEEN_COMPARISONS_S = 60.0
 
 
 def follow_registry(
@@ -58,7 +61,7 @@ def follow_registry(
     if name is None:
         return
     folder = serving_folder(home, name, users.silo if users else None)
-    follower = _Follower(home, name, folder, say, policy, roll_back, users)
+    follower = Follower(home, name, folder, say, policy, roll_back, users)
     last: tuple[Pointer | None, str] | None = None
     while not stop.is_set():
         nudged = _nudged(folder)
@@ -100,7 +103,7 @@ def _bound(
     return None
 
 
-class _Follower:
+class Follower:
     """Reads the registry once per call of `look`. The arguments are those of `follow_registry`."""
 
     def __init__(
@@ -118,6 +121,7 @@ class _Follower:
         self._client: Any = None
         self._publisher: Publisher | None = None
         self._undone: Pointer | None = None
+        self._compared_at = -_BETWEEN_COMPARISONS_S
 
     def look(self) -> Pointer:
         """Publish the registry's champion, or roll it back if its hit rate has dropped."""
@@ -126,9 +130,15 @@ class _Follower:
         self._publisher = self._publisher or Publisher(self._home, self._client, name, self._users)
         pointer = self._publisher.publish()
         tallies = read_tallies(self._folder)
-        log_comparison(self._client, name, pointer, tallies)
-        reason = self._reason(name, pointer, tallies)
+        if time.monotonic() - self._compared_at >= _BETWEEN_COMPARISONS_S:
+            self._compared_at = time.monotonic()
+            log_comparison(self._client, name, pointer, tallies)
+        entries = self._publisher.decisions()
+        reason = self._reason(entries, pointer, tallies)
         if reason is None or self._roll_back is None:
+            if self._publisher.refused:
+                bundle = pointer.champion.bundle
+                raise FedrecError(f"{bundle} is published without a challenger. {self._publisher.refused}")
             return pointer
         # A rollback that failed once would fail again.
         self._undone = pointer
@@ -137,10 +147,10 @@ class _Follower:
             raise FedrecError(f"The rollback of {pointer.champion.bundle} failed: {reason}.")
         return self._publisher.publish()
 
-    def _reason(self, name: str, pointer: Pointer, tallies: Tallies) -> str | None:
+    def _reason(self, entries: list[Entry], pointer: Pointer, tallies: Tallies) -> str | None:
         if self._policy is None or pointer == self._undone:
             return None
-        return reason_to_roll_back(self._home, self._client, name, pointer, tallies, self._policy)
+        return reason_to_roll_back(self._client, entries, self._model_name, pointer, tallies, self._policy)
 
 
 def _wait(folder: Path, interval: float, nudged: int, stop: threading.Event) -> None:

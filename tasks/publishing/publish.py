@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import CorruptArtifact, LedgerTampered
+from models.errors import CorruptArtifact, FedrecError, LedgerTampered, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import champions, entries_about
 from models.recommenders.items.features import ItemFeatures
@@ -25,8 +25,8 @@ from tasks.bundles.users_bundle import open_users
 from tasks.local.checksums import digest_of, sha256_of
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
-from tasks.promotion import ledger
-from tasks.promotion.promote import decision_of, standing_of
+from tasks.promotion.ledger import LedgerReader
+from tasks.promotion.promote import decision_of, identity, standing_of
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound
@@ -65,6 +65,9 @@ class Publisher:
         client: the registry.
         model_name: the registered model.
         users: in a silo, its own users.
+
+    Attributes:
+        refused: why the last call of `publish` left the challenger out; None if it did not.
     """
 
     def __init__(
@@ -73,12 +76,15 @@ class Publisher:
         self._home, self._client, self._model_name, self._users = home, client, model_name, users
         self._folder = serving_folder(home, model_name, users.silo if users else None)
         # Origin of a version -> name of its bundle, digest of that, digest of the users beside it.
+        self._reader = LedgerReader(home)
+        self.refused: FedrecError | None = None
         self._known: dict[tuple[str, ...], tuple[str, str, str]] = {}
 
     def publish(self) -> Pointer:
         """Publish the champion and, if the registry names one, the challenger.
 
-        Only missing files are written. Nothing is written if nothing has changed.
+        Only missing files are written. Nothing is written if nothing has changed. A challenger that cannot be
+        published is left out.
 
         Raises:
             NotFound: there is no champion, or an artefact of it is missing.
@@ -87,30 +93,44 @@ class Publisher:
                 not changed.
         """
         remove_shared_layout(self._home)
-        aliases = registry.aliases(self._client, self._model_name)
-        champion = registry.resolve_version(self._client, self._model_name, registry.CHAMPION)
-        _require_decided(self._home, self._client, self._model_name, champion)
-        challenger = aliases.get(CHALLENGER)
+        self.refused = None
+        entries = self.decisions()
+        champion = registry.version_of_alias(self._client, self._model_name, registry.CHAMPION)
+        if champion is None:
+            raise _no_champion(self._client, entries, self._model_name)
+        _require_decided(self._client, entries, self._model_name, champion)
+        challenger = registry.version_of_alias(self._client, self._model_name, CHALLENGER)
         try:
             served = read_pointer(self._folder)
         except CorruptArtifact:
             served = None
-        wanted = Pointer(
-            champion=self._target(champion, served),
-            challenger=self._target(challenger, served) if challenger not in (None, champion) else None,
-        )
+        wanted = Pointer(champion=self._target(champion, served, entries))
+        if challenger not in (None, champion):
+            try:
+                wanted = replace(wanted, challenger=self._target(challenger, served, entries))
+            except FedrecError as error:
+                self.refused = error
         if wanted != served:
             write_pointer(self._folder, wanted)
             _prune(self._folder, wanted)
         return wanted
 
-    def _target(self, version: int, served: Pointer | None) -> Target:
-        origin = registry.origin_of(self._client, self._model_name, version)
+    def decisions(self) -> list[Entry]:
+        """Return the verified entries about the model; none if there is no ledger here.
+
+        A service on another machine has only the registry, and trusts it.
+        """
+        if not self._home.ledger.exists():
+            return []
+        return entries_about(self._reader.verified(self._client, self._model_name), self._model_name)
+
+    def _target(self, version: int, served: Pointer | None, entries: list[Entry]) -> Target:
+        origin, tags = registry.origin_of(self._client, self._model_name, version)
         known = self._known.get(origin)
         if known is None or self._intact(known[0], served) != known[1]:
             known = self._known[origin] = self._laid_out(version, served)
-        decision = decision_facts(decision_of(self._home, self._model_name, version))
-        return Target(known[0], known[1], decision, known[2])
+        decision = decision_of(entries, self._model_name, identity(version, tags))
+        return Target(known[0], known[1], decision_facts(decision), known[2])
 
     def _laid_out(self, version: int, served: Pointer | None) -> tuple[str, str, str]:
         """Write what is missing of a version, and return the name and digests of what is there then.
@@ -144,23 +164,48 @@ class Publisher:
 
 
 def publish(home: Home, client: MlflowClient, model_name: str, users: SiloUsers | None = None) -> Pointer:
-    """Publish the champion of a registered model once; see `Publisher`."""
-    return Publisher(home, client, model_name, users).publish()
+    """Publish the champion of a registered model once; see `Publisher`.
 
-
-def _require_decided(home: Home, client: MlflowClient, model_name: str, version: int) -> None:
-    """Raise `LedgerTampered` if there is a ledger here and it did not make the version champion.
-
-    A service on another machine has only the registry, and trusts it.
+    Raises:
+        FedrecError: also if the challenger cannot be published. The champion is then published without it.
     """
-    if not home.ledger.exists():
-        return
-    entries = ledger.read_verified(home, client).entries
-    if not entries_about(entries, model_name):
+    publisher = Publisher(home, client, model_name, users)
+    pointer = publisher.publish()
+    if publisher.refused:
+        raise publisher.refused
+    return pointer
+
+
+def _no_champion(client: MlflowClient, entries: list[Entry], model_name: str) -> NotFound:
+    """Return the error that says why the registry names no champion, and what to do."""
+    found = standing_of(client, entries, model_name)
+    promote, rollback = f"fedrec promote --model {model_name}", f"fedrec rollback --model {model_name}"
+    if found.champion is not None:
+        what = f"Alias 'champion' of {model_name!r} was removed; the ledger says version {found.champion}"
+        step = f"{promote} or {rollback} restores it"
+    elif found.lost is None:
+        what, step = f"Model {model_name!r} has no champion", f"Promote a version with {promote}"
+    else:
+        what = f"The champion of {model_name!r}, version {found.lost}, was deleted from the registry"
+        back = f"{rollback} returns to version {found.before}, " if found.before else ""
+        step = f"{back}{promote} makes another version champion"
+    return NotFound(
+        f"{what}. Services keep answering from the bundle that they have.",
+        next_step=f"{step}.",
+        model_name=model_name,
+    )
+
+
+def _require_decided(client: MlflowClient, entries: list[Entry], model_name: str, version: int) -> None:
+    """Raise `LedgerTampered` if there are decisions and none made the version champion."""
+    if not entries:
         return
     # Between a decision and the move of the alias, both versions are valid.
-    decided = standing_of(entries, model_name).champion
-    if version not in {decided, *champions(entries, model_name)[-1:]}:
+    applied = [each.version for each in champions(entries, model_name)[-1:]]
+    if version in applied:
+        return
+    decided = standing_of(client, entries, model_name).champion
+    if version != decided:
         raise LedgerTampered(
             f"Alias 'champion' of {model_name!r} names version {version}, but no decision made it champion: "
             f"according to the ledger, that is {decided}.",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from models.ledger.chain import Entry
 from models.promotion.live import DropPolicy, Hits, has_dropped
 from tasks.bundles.pointer import Pointer
 from tasks.bundles.tallies import Tallies, comparison_key, serving_key
-from tasks.local.home import Home
-from tasks.promotion.promote import decision_of
+from tasks.promotion.promote import decision_of, standing_of
 from tasks.tracking import registry
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def log_comparison(client: MlflowClient, model_name: str, pointer: Pointer, tall
 
 
 def reason_to_roll_back(
-    home: Home,
     client: MlflowClient,
+    entries: list[Entry],
     model_name: str,
     pointer: Pointer,
     tallies: Tallies,
@@ -55,10 +55,11 @@ def reason_to_roll_back(
 
     Only a promotion is rolled back. A champion that a rollback restored stays, because its successor failed.
     """
-    previous = registry.aliases(client, model_name).get(registry.PREVIOUS)
-    if previous is None or pointer.champion.decision.get("kind") != "promotion":
+    if pointer.champion.decision.get("kind") != "promotion":
         return None
-    decision = decision_of(home, model_name, previous)
+    found = standing_of(client, entries, model_name)
+    earlier = [each for each in found.stack if each.version == found.before]
+    decision = decision_of(entries, model_name, earlier[-1]) if earlier else None
     if decision is None:
         return None
     now = tallies.hits.get(serving_key(pointer.champion), Hits())
@@ -67,13 +68,13 @@ def reason_to_roll_back(
         (
             hits
             for key, hits in tallies.hits.items()
-            if key.startswith(f"{previous}-") and key.endswith(ending)
+            if key.startswith(f"{found.before}-") and key.endswith(ending)
         ),
         Hits(),
     )
     if not has_dropped(before, now, policy):
         return None
     return (
-        f"hit rate {now.rate:.4f} over {now.answers} answers, where version {previous} had "
+        f"hit rate {now.rate:.4f} over {now.answers} answers, where version {found.before} had "
         f"{before.rate:.4f} over {before.answers}; more than {policy.max_drop:.0%} below it"
     )

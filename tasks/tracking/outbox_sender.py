@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
-import pandas as pd
 from pydantic import JsonValue
 
 from models.errors import CorruptArtifact, FedrecError, JobBusy
+from tasks.datasets.item_table import read_item_table
 from tasks.exchange.store import Exchange
 from tasks.jobs import lease
 from tasks.jobs.journal import Journal, held_alone
@@ -77,7 +77,7 @@ class OutboxSender:
         self._flow_run_id = flow_run_id
         self._outbox = outbox_of(journal)
         self._tracker: Tracker | None = None
-        # Whether an earlier try may already have sent the same messages.
+        # Whether an earlier try may already have sent the next round.
         self._is_repeated = False
         self.silence: str | None = None
         self.refused: list[Refusal] = []
@@ -195,6 +195,9 @@ class OutboxSender:
             self._set_aside(entry, message, _reason(error))
         else:
             entry.path.unlink()
+            if isinstance(message, RoundMessage):
+                # Rounds are sent in order, so no later one was tried before.
+                self._is_repeated = False
 
     def _needed_by(self, entry: Waiting) -> int | None:
         """Return the number of a refused message that must be sent before this one; None if there is none."""
@@ -263,7 +266,7 @@ class OutboxSender:
         """Return the files that make each round an MLflow model; none for families of other packages."""
         if self._journal.opening.family not in FAMILIES:
             return {}
-        return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))
+        return model_files(read_item_table((self._outbox.folder / _ITEMS).read_bytes()))
 
     @cached_property
     def _exchange(self) -> Exchange:

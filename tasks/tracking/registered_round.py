@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+import yaml
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.federation.model import GlobalModel
@@ -62,6 +64,11 @@ class RegisteredRound:
         return model
 
 
+def round_folder(round_: int) -> str:
+    """Return the folder of a round among the artefacts of its run."""
+    return f"rounds/{round_:04d}"
+
+
 def read_record(
     source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
 ) -> EvaluatedRound:
@@ -100,7 +107,6 @@ def read_record(
 def read_round(
     version: int,
     source: str,
-    run_artifacts: str,
     tags: Mapping[str, str],
     where: str,
     tracking_uri: str | None = None,
@@ -109,8 +115,7 @@ def read_round(
 
     Args:
         version: its number.
-        source: URI of the round's artefact folder.
-        run_artifacts: URI of the run's artefacts, which contain the items.
+        source: URI of the round's artefact folder, `rounds/NNNN` of the run, which contains the items.
         tags: the version's tags.
         where: the version's name in errors.
         tracking_uri: as in `read_record`.
@@ -131,7 +136,7 @@ def read_round(
                 actual=actual,
                 promised=promised,
             )
-    items = read_item_table(_read(f"{run_artifacts}/catalog/items.parquet", tracking_uri))
+    items = read_item_table(_read(f"{_run_artifacts(source)}/catalog/items.parquet", tracking_uri))
     digest = ItemCatalog.of(items["item_id"]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(
@@ -139,6 +144,11 @@ def read_round(
             version=version,
         )
     return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
+
+
+def _run_artifacts(source: str) -> str:
+    """Return the URI of the artefacts of the run that a round's folder belongs to: see `round_folder`."""
+    return source.rstrip("/").rpartition("/")[0].rpartition("/")[0]
 
 
 def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:
@@ -160,6 +170,26 @@ def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None)
     except ValueError as error:
         raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=path) from error
     return JobResult.of_json(value, f"{where}: {path}")
+
+
+def read_config(run_artifacts: str, where: str, tracking_uri: str | None = None) -> dict[str, Any]:
+    """Return the configuration of a run's job, as JSON values.
+
+    Args:
+        run_artifacts, where, tracking_uri: as in `read_result`.
+
+    Raises:
+        NotFound: the run has none.
+        CorruptArtifact: the file contains no keys and values.
+    """
+    path = f"{run_artifacts}/config.yaml"
+    try:
+        value = yaml.safe_load(_read(path, tracking_uri))
+    except yaml.YAMLError as error:
+        raise CorruptArtifact(f"{where}: {path} is not YAML.", path=path) from error
+    if not isinstance(value, dict):
+        raise CorruptArtifact(f"{where}: {path} contains no keys and values.", path=path)
+    return value
 
 
 def _read(uri: str, tracking_uri: str | None) -> bytes:

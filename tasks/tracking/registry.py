@@ -7,31 +7,37 @@ A version holds no pickle and no MLflow flavour: its source is the round's artef
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import NotFound
 from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
-from tasks.tracking.registered_round import RegisteredRound, read_record, read_round
+from tasks.tracking.registered_round import RegisteredRound, read_config, read_record, read_round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
 _KIND = "fedrec.kind"
 _RECOMMENDER = "recommender"
+_JOB = "fedrec.job"
+_EVALUATED = "fedrec.evaluated"
+# Numbers of results a page.
+_PAGE = 10
+_MOST_MODELS = 1000
 
 
 def client(home: Home) -> MlflowClient:
     """Return a client of the registry that `home` and the environment name. Create a missing database."""
-    from mlflow.tracking import MlflowClient
+    from tasks.tracking.light_client import LightClient
 
     uri = _tracking_uri(home)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return LightClient(tracking_uri=uri, registry_uri=uri)
 
 
 def open_registry(home: Home) -> MlflowClient:
@@ -53,6 +59,10 @@ def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
     """Create the registered model of this name, tagged as fedrec's, unless it exists."""
     from mlflow.exceptions import MlflowException
 
+    # To create a model that exists already costs more than a look at its newest version: MLflow then loads
+    # all versions.
+    if _newest(client, model_name):
+        return
     try:
         client.create_registered_model(
             model_name,
@@ -93,14 +103,14 @@ def version_tags(record: EvaluatedRound) -> dict[str, str]:
     """Return the tags of a round's version, by which MLflow's UI finds, verifies and compares it."""
     breached = sorted(name for name, result in record.contracts.items() if result != "passed")
     tags = {
-        "fedrec.job": record.job_id,
+        _JOB: record.job_id,
         "fedrec.round": str(record.round),
         "fedrec.sha256": record.model_sha256,
         "fedrec.manifest": record.digest,
         "fedrec.catalog": record.catalog_digest,
         "fedrec.data": record.data_digest,
         "fedrec.contracts": f"breached: {', '.join(breached)}" if breached else "passed",
-        "fedrec.evaluated": "true" if record.evaluation else "false",
+        _EVALUATED: "true" if record.evaluation else "false",
     }
     for name, metric in (record.evaluation.metrics if record.evaluation else {}).items():
         if metric.weight:
@@ -110,7 +120,10 @@ def version_tags(record: EvaluatedRound) -> dict[str, str]:
 
 
 def find_version(client: MlflowClient, model_name: str, job_id: str, round: int) -> int | None:
-    """Return the version of a job's round, or None if that round was not registered."""
+    """Return the version of a job's round, or None if that round was not registered.
+
+    The search reads the tags of all versions, so call it only after an interruption.
+    """
     found = client.search_model_versions(
         f"name = {_quoted(model_name)} and tags.`fedrec.job` = {_quoted(job_id)} "
         f"and tags.`fedrec.round` = '{int(round)}'"
@@ -120,12 +133,16 @@ def find_version(client: MlflowClient, model_name: str, job_id: str, round: int)
 
 def newest_evaluated(client: MlflowClient, model_name: str) -> int | None:
     """Return the newest version whose round was evaluated, or None."""
-    found = client.search_model_versions(
-        f"name = {_quoted(model_name)} and tags.`fedrec.evaluated` = 'true'",
-        max_results=1,
+    from tasks.tracking.light_client import all_pages
+
+    # A search for the tag would read the tags of all versions.
+    newest_first = all_pages(
+        client.search_model_versions,
+        f"name = {_quoted(model_name)}",
+        max_results=_PAGE,
         order_by=["version_number DESC"],
     )
-    return int(found[0].version) if found else None
+    return next((int(each.version) for each in newest_first if each.tags.get(_EVALUATED) == "true"), None)
 
 
 def require_evaluated(client: MlflowClient, model_name: str) -> int:
@@ -146,8 +163,13 @@ def require_evaluated(client: MlflowClient, model_name: str) -> int:
 
 def registered_models(client: MlflowClient) -> list[str]:
     """Return the names of the models that fedrec registered, sorted."""
-    found = client.search_registered_models(f"tags.`{_KIND}` = '{_RECOMMENDER}'")
-    return sorted(model.name for model in found)
+    return sorted(model.name for model in _models(client))
+
+
+def model_tags(client: MlflowClient, model_name: str | None = None) -> dict[str, dict[str, str]]:
+    """Return model name -> tags of the registered model; of all models, or of one."""
+    named = None if model_name is None else f"name = {_quoted(model_name)}"
+    return {model.name: dict(model.tags) for model in _search(client, named)}
 
 
 def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
@@ -156,6 +178,9 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
     Raises:
         NotFound: no model is registered, none has that name, or there are several and no name was given.
     """
+    # Most calls name a model that has versions. Only the others read the list of all models.
+    if model_name is not None and any(_JOB in each.tags for each in _newest(client, model_name)):
+        return model_name
     names = registered_models(client)
     if not names:
         raise NotFound("No model is registered yet.", next_step="Train one first with fedrec train.")
@@ -179,8 +204,28 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
 
 def aliases(client: MlflowClient, model_name: str) -> dict[str, int]:
     """Return the version of each alias of a registered model."""
-    found = client.get_registered_model(model_name).aliases
-    return {alias: int(version) for alias, version in found.items()}
+    return {
+        alias: int(version)
+        for model in _search(client, f"name = {_quoted(model_name)}")
+        for alias, version in model.aliases.items()
+    }
+
+
+def all_aliases(client: MlflowClient) -> set[tuple[str, int]]:
+    """Return (model name, version) for each alias of the models that fedrec registered."""
+    return {(each.name, int(version)) for each in _models(client) for version in each.aliases.values()}
+
+
+def version_of_alias(client: MlflowClient, model_name: str, alias: str) -> int | None:
+    """Return the version that an alias names; None without such an alias, version or model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return int(client.get_model_version_by_alias(model_name, alias).version)
+    except MlflowException as error:
+        if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            raise
+        return None
 
 
 def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> int:
@@ -191,21 +236,30 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
     """
     if isinstance(version_or_alias, int) or version_or_alias.isdecimal():
         return int(version_or_alias)
-    known = aliases(client, model_name)
-    if version_or_alias in known:
-        return known[version_or_alias]
+    found = version_of_alias(client, model_name, version_or_alias)
+    if found is not None:
+        return found
     if version_or_alias == CHAMPION:
         raise NotFound(
-            f"Model {model_name!r} has no champion yet.",
-            next_step="Promote a version first with fedrec promote, or name one with --version N.",
+            f"Model {model_name!r} has no champion.",
+            next_step=f"Promote a version first with fedrec promote --model {model_name}, or name one with "
+            "--version N.",
             model_name=model_name,
         )
+    known = ", ".join(sorted(aliases(client, model_name))) or "none"
     raise NotFound(
-        f"Model {model_name!r} has no alias {version_or_alias!r}; "
-        f"its aliases: {', '.join(sorted(known)) or 'none'}.",
+        f"Model {model_name!r} has no alias {version_or_alias!r}; its aliases: {known}.",
         model_name=model_name,
         alias=version_or_alias,
     )
+
+
+def find_tags(client: MlflowClient, model_name: str, version: int) -> dict[str, str] | None:
+    """Return a version's tags; None if there is no such version."""
+    try:
+        return tags_of(client, model_name, version)
+    except NotFound:
+        return None
 
 
 def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, str]:
@@ -217,14 +271,15 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
     return dict(_version(client, model_name, version).tags)
 
 
-def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[str, ...]:
-    """Return what tells a version from a later one with its name and number, after both were deleted.
+def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return what tells a version from a later one with its name and number, and the version's tags.
 
     Raises:
         NotFound: there is no such version.
     """
     found = _version(client, model_name, version)
-    return found.run_id, found.source, str(found.creation_timestamp), found.tags.get("fedrec.manifest", "")
+    tags = dict(found.tags)
+    return (found.run_id, found.source, str(found.creation_timestamp), tags.get("fedrec.manifest", "")), tags
 
 
 def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
@@ -248,9 +303,21 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
     """
     version = resolve_version(client, model_name, version_or_alias)
     found = _version(client, model_name, version)
-    run_artifacts = client.get_run(found.run_id).info.artifact_uri
     where = f"Version {version} of {model_name!r}"
-    return read_round(version, found.source, run_artifacts, dict(found.tags), where, client.tracking_uri)
+    return read_round(version, found.source, dict(found.tags), where, client.tracking_uri)
+
+
+def load_config_of(client: MlflowClient, model_name: str, version_or_alias: int | str) -> dict[str, Any]:
+    """Return the configuration that a version was trained with, as JSON values.
+
+    Raises:
+        NotFound: there is no such version or alias, or its run has no configuration.
+        CorruptArtifact: the configuration is damaged.
+    """
+    version = resolve_version(client, model_name, version_or_alias)
+    run = client.get_run(_version(client, model_name, version).run_id)
+    where = f"The job of version {version} of {model_name!r}"
+    return read_config(run.info.artifact_uri, where, client.tracking_uri)
 
 
 def _tracking_uri(home: Home) -> str:
@@ -267,6 +334,26 @@ def _database(uri: str) -> str:
 def _quoted(text: str) -> str:
     """Return the text as a literal of MLflow's search language."""
     return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def _models(client: MlflowClient) -> Iterator[RegisteredModel]:
+    """Yield the models that fedrec registered."""
+    return _search(client, f"tags.`{_KIND}` = '{_RECOMMENDER}'")
+
+
+def _search(client: MlflowClient, filter_string: str | None) -> Iterator[RegisteredModel]:
+    """Yield the registered models that match the filter."""
+    from tasks.tracking.light_client import all_pages
+
+    return all_pages(client.search_registered_models, filter_string, max_results=_MOST_MODELS)
+
+
+def _newest(client: MlflowClient, model_name: str) -> Sequence[ModelVersion]:
+    """Return the newest version of a model as a list; an empty one if there is no version."""
+    found = client.search_model_versions(
+        f"name = {_quoted(model_name)}", max_results=1, order_by=["version_number DESC"]
+    )
+    return list(found)
 
 
 def _version(client: MlflowClient, model_name: str, version: int) -> ModelVersion:

@@ -22,6 +22,7 @@ from tasks.local.home import Home
 from tasks.messages.outbox_messages import Table
 from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking.outage import is_outage
+from tasks.tracking.registered_round import round_folder
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.registry import ensure_registered_model, find_version, register_round
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Columns = Mapping[str, Sequence[JsonValue]]
 
 _JOB_TAG = "fedrec.job"
+# Number of the newest tables that MLflow's UI shows as tables. All others stay readable as JSON.
+_MOST_TABLES = 20
 
 
 class Tracker:
@@ -51,6 +54,7 @@ class Tracker:
         self.client = client
         self.run_id = run_id
         self.model_name = model_name
+        self._shown: list[str] = []
 
     def log_opening(self, config: Mapping[str, JsonValue], items: Path) -> None:
         """Log a job's configuration and its item catalogue, the Parquet file `items`."""
@@ -102,7 +106,7 @@ class Tracker:
             RunMetric(metric_name(name), value, timestamp, record.round) for name, value in metrics.items()
         ]
         self.client.log_batch(self.run_id, metrics=batch)
-        folder = f"rounds/{record.round:04d}"
+        folder = round_folder(record.round)
         with tempfile.TemporaryDirectory() as local:
             (Path(local) / "model.safetensors").write_bytes(model)
             (Path(local) / "round.json").write_text(json.dumps(record.to_json(), indent=1, sort_keys=True))
@@ -110,7 +114,8 @@ class Tracker:
                 (Path(local) / name).write_bytes(content)
             self.client.log_artifacts(self.run_id, local, folder)
         if record.evaluation:
-            self._table(_client_table(record.evaluation.clients), f"clients/round-{record.round:04d}.json")
+            name = f"clients/round-{record.round:04d}.json"
+            self._tables({name: _client_table(record.evaluation.clients)})
         uri = f"{self._artifacts}/{folder}"
         return register_round(self.client, self.model_name, self.run_id, uri, record)
 
@@ -140,9 +145,7 @@ class Tracker:
             self.run_id,
             metrics=[RunMetric(metric_name(name), value, 0, step) for name, value in metrics.items()],
         )
-        for name, rows in tables.items():
-            if rows:
-                self._table(_columns(rows), name)
+        self._tables({name: _columns(rows) for name, rows in tables.items() if rows})
         self.client.log_artifacts(self.run_id, str(folder))
 
     @cached_property
@@ -150,15 +153,21 @@ class Tracker:
         """Return the URI of the run's artefacts. Cached, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
 
-    def _table(self, columns: Columns, name: str) -> None:
-        """Write the run's table of this name, and replace the one of an earlier try."""
-        folder = name.rpartition("/")[0]
-        if name not in [artifact.path for artifact in self.client.list_artifacts(self.run_id, folder)]:
-            self.client.log_table(self.run_id, dict(columns), name)
-            return
-        # `log_table` would append to an existing table.
-        text = pd.DataFrame(columns).to_json(orient="split", index=False, date_format="iso")
-        self.client.log_text(self.run_id, text, name)
+    def _tables(self, tables: Mapping[str, Columns]) -> None:
+        """Write tables of these names, replace those of an earlier try, and let MLflow's UI show them.
+
+        `log_table` is not used: it lists all tables in one tag, which breaks at 8,000 characters, and reads
+        that tag and the folder before each table.
+        """
+        from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
+
+        for name, columns in tables.items():
+            text = pd.DataFrame(columns).to_json(orient="split", index=False, date_format="iso")
+            self.client.log_text(self.run_id, text, name)
+        older = [name for name in self._shown if name not in tables]
+        self._shown = [*older, *tables][-_MOST_TABLES:]
+        shown = [{"path": name, "type": "table"} for name in self._shown]
+        self.client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(shown))
 
     def log_json(self, name: str, value: Mapping[str, JsonValue]) -> None:
         """Log JSON values as an artefact of this name."""
@@ -219,10 +228,13 @@ def end_orphans(
         experiment_ids: the experiments to search; all by default.
         own_job: the job of this process, which is left out.
     """
+    from tasks.tracking.light_client import all_pages
+
     if experiment_ids is None:
-        experiment_ids = [each.experiment_id for each in client.search_experiments()]
+        experiment_ids = [each.experiment_id for each in all_pages(client.search_experiments)]
     ended = []
-    for run in client.search_runs(list(experiment_ids), "attributes.status = 'RUNNING'", run_view_type=1):
+    # All pages are read before a run is ended, because an ended run no longer matches.
+    for run in list(all_pages(client.search_runs, list(experiment_ids), "attributes.status = 'RUNNING'")):
         job_id = run.data.tags.get(_JOB_TAG)
         if job_id in (None, own_job) or not (home.jobs / job_id).exists():
             continue

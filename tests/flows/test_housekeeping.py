@@ -171,4 +171,5 @@ def test_an_empty_home_needs_no_housekeeping(place: Home) -> None:
         "ended_servers": [],
         "models_removed": 0,
         "reports_removed": [],
+        "rounds_removed": {},
     }

@@ -239,7 +239,7 @@ def test_audit_reports_who_when_why_on_which_data_and_with_which_gates(world, ev
 def test_audit_without_any_decision_says_so(world, evaluated):
     world.register(1, evaluated(0.30))
 
-    assert answer("audit") == {"model_name": "movies", "champion": None, "decisions": []}
+    assert answer("audit") == {"model_name": "movies", "champion": None, "gone": [], "decisions": []}
     assert "No decision about movies yet" in fedrec("audit").stdout
     assert "ledger is empty" in fedrec("audit", "--verify").stdout
     assert "No decision was ever made about version 1" in str(refusal("audit", "1"))
@@ -252,7 +252,7 @@ def test_a_model_without_versions_is_reported_before_prefect_starts(world):
         (("promote", "--version", "7"), "has no version 7"),
         (("promote", "--model", "books"), "registered are: movies"),
         (("rollback",), "has no champion"),
-        (("recommend", "--history", "Toy Story"), "has no champion yet"),
+        (("recommend", "--history", "Toy Story"), "has no champion"),
     ):
         error = refusal(*arguments)
         assert isinstance(error, NotFound)

@@ -17,6 +17,7 @@ from tasks.bundles.tallies import (
     tallies_folder,
     write_tallies,
 )
+from tasks.promotion import ledger
 from tasks.publishing.publish import publish
 from tasks.publishing.rollback_on_drop import SHADOW_TAG, log_comparison, reason_to_roll_back
 from tasks.tracking import registry
@@ -167,7 +168,8 @@ def test_a_drop_is_a_reason_only_after_a_promotion(successor):
 
     def reason(tallies):
         pointer = publish(world.home, world.client, "movies")
-        return reason_to_roll_back(world.home, world.client, "movies", pointer, tallies, policy)
+        entries = ledger.read(world.home).entries
+        return reason_to_roll_back(world.client, entries, "movies", pointer, tallies, policy)
 
     assert "0.1000 over 1000 answers, where version 1 had 0.3000" in str(reason(fallen))
     assert reason(Tallies({keys[0]: Hits(1000, 300), keys[1]: Hits(1000, 290)})) is None

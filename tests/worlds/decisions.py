@@ -13,8 +13,9 @@ def decision(
     kind: DecisionKind = "promotion",
     passed: bool = True,
     model: str = "movies",
+    gone: tuple[int, ...] = (),
 ) -> PromotionDecision:
-    """Return Ada's decision on a candidate, whose only gate was passed or not."""
+    """Return Ada's decision on a candidate of the round of its number, whose only gate was passed or not."""
     return PromotionDecision(
         kind=kind,
         model_name=model,
@@ -24,6 +25,7 @@ def decision(
         actor="ada",
         reason="test",
         decided_at="2026-11-20T10:00:00+00:00",
-        evidence={"sha256": "s"},
+        evidence={"sha256": "s", "job_id": "job-a", "round": candidate},
         policy={},
+        gone=gone,
     )

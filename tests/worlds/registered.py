@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,8 @@ ITEMS = pd.DataFrame(
         "title": ["Toy Story (1995)", "Star Wars (1977)", "Usual Suspects, The (1995)", "Fargo (1996)"],
     }
 )
+# SQL for the value of a copied version's tag.
+_ROUND_TAG = "CASE key WHEN 'fedrec.round' THEN CAST(number AS TEXT) ELSE value END"
 CATALOG = ItemCatalog.of(ITEMS["item_id"])
 # Items 1 and 50 point one way, and items 12 and 100 the other.
 EMBEDDINGS = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
@@ -105,6 +109,29 @@ class World:
         self.folders[version] = folder
         return version
 
+    def copy_newest(self, count: int) -> None:
+        """Add `count` versions like the newest one, of later rounds, quickly by SQL."""
+        database = sqlite3.connect(self.home.mlflow / "mlflow.db")
+        with contextlib.closing(database), database:
+            (newest,) = database.execute("SELECT max(version) FROM model_versions").fetchone()
+            database.execute("CREATE TEMP TABLE numbers (number INTEGER)")
+            numbers = ((newest + place,) for place in range(1, count + 1))
+            database.executemany("INSERT INTO numbers VALUES (?)", numbers)
+            for table, changed in (
+                ("model_versions", {"version": "number"}),
+                ("model_version_tags", {"version": "number", "value": _ROUND_TAG}),
+            ):
+                _insert_copies(database, table, changed, f"numbers WHERE version = {newest}")
+
+    def copy_model(self, names: list[str]) -> None:
+        """Add registered models of these names, without versions, quickly by SQL."""
+        database = sqlite3.connect(self.home.mlflow / "mlflow.db")
+        with contextlib.closing(database), database:
+            database.execute("CREATE TEMP TABLE names (other TEXT)")
+            database.executemany("INSERT INTO names VALUES (?)", [(name,) for name in names])
+            for table in ("registered_models", "registered_model_tags"):
+                _insert_copies(database, table, {"name": "other"}, f"names WHERE name = '{self.model_name}'")
+
     def beside(self, model_name: str, items: pd.DataFrame = ITEMS) -> World:
         """Return a world in the same home with another model, made by a run with this catalogue."""
         made_by = self.client.get_run(self.run_id).info
@@ -112,6 +139,15 @@ class World:
 
     def aliases(self) -> dict[str, int]:
         return registry.aliases(self.client, self.model_name)
+
+
+def _insert_copies(database: sqlite3.Connection, table: str, changed: Mapping[str, str], others: str) -> None:
+    """Copy rows of a table for each row of `others`, with expressions for the `changed` columns."""
+    columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+    values = ", ".join(changed.get(column, column) for column in columns)
+    database.execute(
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}, {others}"  # noqa: S608
+    )
 
 
 def open_world(home: Home) -> World:

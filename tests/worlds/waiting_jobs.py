@@ -67,7 +67,9 @@ class Job:
         return [run.info.status for run in self.client.search_runs([experiment.experiment_id])]
 
 
-def job_with_waiting_messages(home: Home, name: str, model_name: str, family: str = "lightfm") -> Job:
+def job_with_waiting_messages(
+    home: Home, name: str, model_name: str, items: pd.DataFrame = ITEMS, family: str = "lightfm"
+) -> Job:
     config = CONFIG | {"name": name, "model_name": model_name, "train": {"family": family}}
     exchange = Exchange(home.exchange.as_uri())
     with held(home.jobs, name, "k" * 8, opening(config=config)) as journal:
@@ -84,7 +86,7 @@ def job_with_waiting_messages(home: Home, name: str, model_name: str, family: st
                 model_path=ref.path,
                 model_sha256=ref.sha256,
                 model_bytes=ref.size,
-                catalog_digest=ItemCatalog.of(ITEMS["item_id"]).digest,
+                catalog_digest=ItemCatalog.of(items["item_id"]).digest,
             )
             journal.commit(record)
             if round_:
@@ -96,7 +98,7 @@ def job_with_waiting_messages(home: Home, name: str, model_name: str, family: st
         (journal.folder / "report" / "report.html").write_text("report")
         for each in messages:
             outbox_of(journal).put(each)
-        ITEMS.to_parquet(outbox_of(journal).folder / "items.parquet")
+        items.to_parquet(outbox_of(journal).folder / "items.parquet")
         journal.conclude(result)
     return Job(home, Journal(journal.folder), messages)
 

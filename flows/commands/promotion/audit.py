@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from flows.commands.promotion.promote import model_option
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import champions, entries_about, pending
+from models.promotion.champions import Champion, champions, entries_about, pending, standing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,12 +52,14 @@ def command(
 def _show_history(version: int | None, model_name: str | None, as_json: bool) -> None:
     from tasks.local import environment
     from tasks.promotion import ledger
+    from tasks.promotion.promote import existence
     from tasks.tracking import registry
 
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
-    _emit_history(ledger.read_verified(home, client).entries, name, version, as_json)
+    entries = ledger.read_verified(home, client, name).entries
+    _emit_history(entries, name, existence(client, name), version, as_json)
 
 
 def _read_copy(copy: Path, version: int | None, model_name: str | None, verify: bool, as_json: bool) -> None:
@@ -80,10 +82,17 @@ def _read_copy(copy: Path, version: int | None, model_name: str | None, verify: 
             f"{copy} has decisions about {len(names)} models: {', '.join(names) or 'none'}.",
             next_step="Choose one with --model, or check the whole copy with --verify.",
         )
-    _emit_history(found.entries, model_name or names[0], version, as_json)
+    # Without the registry, nothing shows which champions still exist.
+    _emit_history(found.entries, model_name or names[0], lambda _: True, version, as_json)
 
 
-def _emit_history(entries: Sequence[Entry], name: str, version: int | None, as_json: bool) -> None:
+def _emit_history(
+    entries: Sequence[Entry],
+    name: str,
+    exists: Callable[[Champion], bool],
+    version: int | None,
+    as_json: bool,
+) -> None:
     entries = entries_about(entries, name)
     chosen = [decision for decision in _decisions(entries) if version in (None, decision["version"])]
     if version is not None and not chosen:
@@ -93,14 +102,20 @@ def _emit_history(entries: Sequence[Entry], name: str, version: int | None, as_j
             model_name=name,
             version=version,
         )
-    stack = champions(entries, name)
-    result = {"model_name": name, "champion": stack[-1] if stack else None, "decisions": chosen}
+    applied = standing(champions(entries, name), exists)
+    result = {
+        "model_name": name,
+        "champion": applied.champion,
+        "gone": list(applied.gone),
+        "decisions": chosen,
+    }
     emit(result, as_json=as_json, show=lambda: _show(result, detailed=version is not None))
 
 
 def _decisions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the decisions, oldest first, each with the time at which it was applied."""
     applied = {e.body["decision"]: e.body["applied_at"] for e in entries if e.body["type"] == "applied"}
+    abandoned = {e.body["decision"]: e.body["abandoned_at"] for e in entries if e.body["type"] == "abandoned"}
     return [
         {
             "version": entry.body["candidate"],
@@ -111,6 +126,8 @@ def _decisions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "reason": entry.body["reason"],
             "decided_at": entry.body["decided_at"],
             "applied_at": applied.get(entry.hash),
+            "abandoned_at": abandoned.get(entry.hash),
+            "gone": list(entry.body.get("gone", ())),
             "verdicts": entry.body["verdicts"],
             "evidence": entry.body["evidence"],
             "policy": entry.body["policy"],
@@ -132,7 +149,12 @@ def _show(result: Mapping[str, Any], detailed: bool) -> None:
             _show_decision(decision)
     else:
         _show_table(result["decisions"])
-    click.echo(f"Champion of {name}: {f'version {champion}' if champion else 'none'}.")
+    gone = (
+        f"; no longer in the registry: version {', '.join(map(str, result['gone']))}"
+        if result["gone"]
+        else ""
+    )
+    click.echo(f"Champion of {name}: {f'version {champion}' if champion else 'none'}{gone}.")
 
 
 def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
@@ -167,6 +189,8 @@ def _outcome(decision: Mapping[str, Any]) -> str:
     if not decision["accepted"]:
         failed = [verdict["gate"] for verdict in decision["verdicts"] if not verdict["passed"]]
         return f"refused: {', '.join(failed)}"
+    if decision["abandoned_at"]:
+        return "abandoned: the version was gone"
     return "applied" if decision["applied_at"] else "interrupted"
 
 
@@ -200,11 +224,13 @@ def _verify(as_json: bool) -> None:
     with ledger.locked(home):
         found = ledger.read_verified(home, client)
         interrupted = _interrupted_or_raise(client, found.entries)
+        gone = _gone(client, found.entries)
     result = {
         "intact": True,
         "entries": len(found.entries),
         "head": found.entries[-1].hash if found.entries else None,
         "interrupted": interrupted,
+        "gone": gone,
         "torn_bytes": len(found.torn),
     }
     emit(result, as_json=as_json, show=lambda: _show_verified(result))
@@ -222,7 +248,10 @@ def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> lis
         if decision:
             interrupted.append(f"{decision.body['kind']} of version {decision.body['candidate']} of {name}")
         else:
-            faults += [f"{name}: {fault}" for fault in alias_faults(client, name, standing_of(entries, name))]
+            found = standing_of(client, entries, name)
+            # MLflow removes the aliases of a version that it deletes.
+            differing = alias_faults(client, name, found, may_be_missing=bool(found.gone))
+            faults += [f"{name}: {fault}" for fault in differing.values()]
     if faults:
         raise LedgerTampered(
             f"The ledger is intact, but aliases were changed without a decision: {'; '.join(faults)}.",
@@ -232,6 +261,30 @@ def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> lis
     return interrupted
 
 
+def _gone(client: MlflowClient, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the models whose champions are not all in the registry any more, each with the next step."""
+    from tasks.promotion.promote import standing_of
+    from tasks.tracking import registry
+
+    registered = set(registry.registered_models(client))
+    found = []
+    for name in sorted({entry.body["model_name"] for entry in entries}):
+        now = standing_of(client, entries, name)
+        if not now.gone:
+            continue
+        promote = f"fedrec promote --model {name} --version N"
+        if name not in registered:
+            step = f"It is no longer registered. Train it again, then run {promote}"
+        elif now.champion is not None:
+            step = "The next fedrec promote or rollback writes that down"
+        elif now.before is not None:
+            step = f"Run fedrec rollback --model {name} to return to version {now.before}, or {promote}"
+        else:
+            step = f"No earlier champion is left. Run {promote}"
+        found.append({"model_name": name, "versions": list(now.gone), "was": now.lost, "next_step": step})
+    return found
+
+
 def _show_verified(result: Mapping[str, Any]) -> None:
     if not result["entries"]:
         click.echo("The ledger is empty: there is no decision yet.")
@@ -239,6 +292,12 @@ def _show_verified(result: Mapping[str, Any]) -> None:
     click.echo(f"The ledger is intact: {result['entries']} entries, head {result['head']}.")
     for what in result.get("interrupted", ()):
         click.echo(f"Interrupted: the {what}. The next fedrec promote or rollback completes it.")
+    for each in result.get("gone", ()):
+        versions = ", ".join(map(str, each["versions"]))
+        was = f", of which {each['was']} was the champion" if each["was"] else ""
+        click.echo(
+            f"Gone from the registry: version {versions} of {each['model_name']}{was}. {each['next_step']}."
+        )
     if result["torn_bytes"]:
         click.echo(
             f"The last line is incomplete ({result['torn_bytes']} bytes): its writing was interrupted. "

@@ -82,7 +82,7 @@ def command(
     # Checked before Prefect starts, so that a wrong version is reported at once.
     candidate = version or registry.require_evaluated(client, name)
     registry.tags_of(client, name, candidate)
-    ledger.read_verified(home, client)
+    ledger.read_verified(home, client, name)
     click.echo(f"Promoting version {candidate} of {name}; starting Prefect takes some seconds.", err=True)
     from flows.promote import promotion
     from tasks.orchestration.runs import run_recorded
@@ -133,6 +133,9 @@ def _show(outcome: Mapping[str, Any]) -> None:
         click.echo(f"{'pass' if verdict['passed'] else 'FAIL'}  {verdict['gate']:<10} {verdict['observed']}")
         if not verdict["passed"]:
             click.echo(f"      required:  {verdict['required']}")
+    if outcome["gone"]:
+        passed_over = ", ".join(map(str, outcome["gone"]))
+        click.echo(f"Champions that no longer exist in the registry: version {passed_over}.")
     if outcome["promoted"]:
         instead = f" instead of version {outcome['previous']}" if outcome["previous"] else ""
         click.echo(f"Version {version} of {name} is the champion now{instead}.")

@@ -25,7 +25,8 @@ from flows.terminal.output import json_option
 def command(model_name: str | None, reason: str, actor: str | None, as_json: bool) -> None:
     """Return to the previous champion.
 
-    Each further rollback goes back one more champion. The version must still load and score.
+    Each further rollback goes back one more champion. Champions that were deleted from the registry, or whose
+    artefacts are missing, are passed over. The version must still load and score.
     """
     from tasks.local import environment
     from tasks.promotion import ledger
@@ -36,7 +37,8 @@ def command(model_name: str | None, reason: str, actor: str | None, as_json: boo
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
     # Checked before Prefect starts, so that a missing target is reported at once.
-    require_target(name, standing_of(ledger.read_verified(home, client).entries, name))
+    entries = ledger.read_verified(home, client, name).entries
+    require_target(name, standing_of(client, entries, name))
     click.echo(f"Rolling back {name}; starting Prefect takes some seconds.", err=True)
     from flows.promote import rolling_back
     from tasks.orchestration.runs import run_recorded

@@ -235,3 +235,21 @@ def test_a_policy_uses_the_metrics_of_the_candidate_s_kind_unless_it_names_its_o
     policy = POLICY.of(evidence())
     assert (policy.quality_metric, policy.client_metric) == ("ndcg@10", "loo_hr@10")
     assert PromotionPolicy(quality_metric="mae").of(evidence()).quality_metric == "mae"
+
+
+def test_the_comparisons_name_newer_champions_that_are_lost():
+    trial = Trial(scores=3, finite=3, distinct=3)
+    sound = [one.observed for one in judge(evidence(4, 0.5), trial, evidence(1, 0.5), POLICY)]
+    named = [one.observed for one in judge(evidence(4, 0.5), trial, evidence(1, 0.5), POLICY, (3, 2))]
+
+    assert named[:2] == sound[:2]
+    suffix = " (no longer there to compare with: 3, 2)"
+    assert named[2:] == [text + suffix for text in sound[2:]]
+
+
+def test_a_candidate_is_judged_by_the_newest_champion_that_is_left():
+    trial = Trial(scores=3, finite=3, distinct=3)
+    quality = judge(evidence(4, 0.48), trial, evidence(1, 0.5), POLICY, (3,))[2]
+    assert (quality.passed, "against 0.5000 of version 1" in quality.observed) == (False, True)
+    alone = judge(evidence(4, 0.48), trial, None, POLICY, (3,))[2]
+    assert (alone.passed, "there is no champion to compare with" in alone.observed) == (True, True)

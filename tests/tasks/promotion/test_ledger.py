@@ -8,6 +8,7 @@ import pytest
 
 from models.errors import JobBusy, LedgerTampered, NotFound
 from models.ledger import chain
+from models.promotion.champions import Champion, Standing
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
 from tasks.tracking import registry
@@ -25,6 +26,10 @@ def decided(world, evaluated):
     promotion.record(world.home, world.client, decision(1))
     promotion.record(world.home, world.client, decision(2, 1))
     return world
+
+
+def versions(standing: Standing) -> list[int]:
+    return [each.version for each in standing.stack]
 
 
 def lines_of(world) -> list[bytes]:
@@ -130,7 +135,7 @@ def test_a_crash_between_decision_and_alias_is_completed(decided):
 
     standing = promotion.settle(decided.home, decided.client, "movies")
 
-    assert standing.champions == (1, 2, 3)
+    assert versions(standing) == [1, 2, 3]
     assert standing.repaired == ("completed the interrupted promotion of version 3",)
     assert decided.aliases() == {"champion": 3, "previous": 2}
     assert ledger.read_verified(decided.home, decided.client).entries[-1].body["type"] == "applied"
@@ -143,7 +148,7 @@ def test_a_crash_between_alias_and_applied_entry_is_completed(decided):
 
     standing = promotion.settle(decided.home, decided.client, "movies")
 
-    assert standing.champions == (1,)
+    assert versions(standing) == [1]
     assert decided.aliases() == {"champion": 1}
     assert len(ledger.read_verified(decided.home, decided.client).entries) == 6
 
@@ -190,18 +195,18 @@ def test_an_edited_ledger_moves_no_alias(decided):
 
 def test_the_standing_includes_a_pending_rollback(decided):
     entries = ledger.read(decided.home).entries
-    assert promotion.standing_of(entries, "movies").before == 1
+    assert promotion.standing_of(decided.client, entries, "movies").before == 1
 
     ledger.append(decided.home, decided.client, decision(1, 2, kind="rollback").body())
     entries = ledger.read(decided.home).entries
-    assert promotion.standing_of(entries, "movies").champions == (1,)
+    assert versions(promotion.standing_of(decided.client, entries, "movies")) == [1]
 
 
 def test_a_rollback_without_a_previous_champion_is_refused():
     with pytest.raises(NotFound, match="version 5 is its first champion"):
-        promotion.require_target("movies", promotion.Standing((5,)))
+        promotion.require_target("movies", Standing((Champion(5, "job-a", 5),), 5))
     with pytest.raises(NotFound, match="has no champion"):
-        promotion.require_target("movies", promotion.Standing(()))
+        promotion.require_target("movies", Standing())
 
 
 def test_only_one_command_decides_at_a_time(world):
@@ -228,8 +233,11 @@ def test_the_decision_about_a_version_is_the_newest_accepted_one(decided):
     entry = promotion.record(decided.home, decided.client, decision(1, 2))
     promotion.record(decided.home, decided.client, decision(1, 1, passed=False))
 
-    assert promotion.decision_of(decided.home, "movies", 1) == entry
-    assert promotion.decision_of(decided.home, "movies", 3) is None
+    entries = ledger.read(decided.home).entries
+    assert promotion.decision_of(entries, "movies", Champion(1, "job-a", 1)) == entry
+    assert promotion.decision_of(entries, "movies", Champion(3, "job-a", 3)) is None
+    # Another version with the same number, after the model was deleted and made again.
+    assert promotion.decision_of(entries, "movies", Champion(1, "job-b", 1)) is None
 
 
 def test_a_version_that_fails_its_check_is_evidence_too(world, evaluated):
@@ -241,3 +249,15 @@ def test_a_version_that_fails_its_check_is_evidence_too(world, evaluated):
     assert "SHA-256" in (trial.error or "")
     assert (evidence.round, evidence.evaluation) == (4, None)
     assert evidence.model_sha256 == registry.tags_of(world.client, "movies", version)["fedrec.sha256"]
+
+
+def test_a_fault_about_one_model_hides_none_about_another(decided):
+    entries = ledger.read(decided.home).entries
+    heads = {"books": "9:" + HASH, "films": "x", "movies": f"4:{entries[3].hash}"}
+    with pytest.raises(LedgerTampered) as caught:
+        ledger.verify(entries, heads)
+    assert "entry 9" in caught.value.what
+    assert "'books'" in caught.value.what
+    assert "'films'" in caught.value.what
+    assert "'movies'" not in caught.value.what
+    assert caught.value.position == 0

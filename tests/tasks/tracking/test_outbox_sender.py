@@ -305,10 +305,18 @@ def test_a_job_that_is_held_is_left_alone(bad: Job) -> None:
 def test_a_version_of_fedrec_s_own_families_is_an_mlflow_model(
     mlflow_home: Home, family: str, is_model: bool
 ) -> None:
-    job = job_with_waiting_messages(mlflow_home, "films", "movies", family)
+    job = job_with_waiting_messages(mlflow_home, "films", "movies", family=family)
     sent(mlflow_home)
     is_whole(job)
     run_id = job.client.get_model_version("movies", "2").run_id
     names = {each.path.rpartition("/")[2] for each in job.client.list_artifacts(run_id, "rounds/0002")}
     assert {"model.safetensors", "round.json"} <= names
     assert ({"MLmodel", "mlflow_scorer.py", "items.parquet"} <= names) is is_model
+
+
+def test_a_catalogue_from_before_its_columns_were_judged_is_sent(mlflow_home: Home) -> None:
+    job = job_with_waiting_messages(mlflow_home, "older", "movies", ITEMS.assign(genres=["War Drama", None]))
+    assert sent(mlflow_home) == ([job.journal.job_id], [])
+    is_whole(job)
+    genres = registry.load_version(job.client, "movies", 2).items["genres"]
+    assert [list(own) for own in genres] == [["War", "Drama"], []]
