@@ -19,7 +19,7 @@ from models.recommenders.items.column_kinds import (
     judge_column,
 )
 from tasks.datasets.interaction_tables import Interactions, unique_ids
-from tasks.datasets.item_table import ColumnFacts, item_table, parquet_bytes
+from tasks.datasets.item_table import ColumnFacts, item_table, judged_kinds, parquet_bytes
 from tasks.local.atomic import write_atomically
 from tasks.tables.read import read_table
 from tasks.tables.table import Table, first, refuse
@@ -83,7 +83,8 @@ class Catalog:
 def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     """Return the catalogue in a table with item_id, and optionally title and further columns, in its order.
 
-    The item's id replaces a title that is missing or empty. The result judged again is the same.
+    The item's id replaces a title that is missing or empty. The columns of an item table were judged before,
+    and stay as they are unless an option names them.
 
     Raises:
         InvalidInput: item_id is missing, empty or repeated, a column cannot be used, or the options name a
@@ -92,14 +93,16 @@ def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     ids = unique_ids(table, "item_id")
     options.require_known(table)
     columns: dict[str, Any] = {"item_id": ids, "title": _titles(table, ids)}
-    facts = []
+    facts, kinds = [], judged_kinds(table.data)
     for name in table.columns:
         if name in _OWN:
             continue
         if name in options.left_out or name in _ROW_NUMBERS:
             facts.append(ColumnFacts(name, "left out" if name in options.left_out else "row numbers"))
             continue
-        judged = _judged(table, name, options.split.get(name))
+        split = options.split.get(name)
+        is_stored = split is None and name in kinds
+        judged = _stored(table, name, kinds[name]) if is_stored else _judged(table, name, split)
         facts.append(_facts(name, judged))
         if judged.numbers is not None:
             columns[name] = judged.numbers
@@ -156,6 +159,14 @@ def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:
             table.refuse(position, f"the column 'title' {error.rule}")
     given = pd.Series(titles, dtype="str")
     return given.where(given.notna(), ids)
+
+
+def _stored(table: Table, name: str, kind: str) -> JudgedColumn:
+    cells = table.data[name].to_pylist()
+    missing = sum(not cell and cell != 0 for cell in cells)
+    if kind == "numbers":
+        return JudgedColumn("numbers", missing, numbers=np.array(cells, dtype=np.float64))
+    return JudgedColumn("labels", missing, labels=tuple(tuple(cell or ()) for cell in cells))
 
 
 def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
