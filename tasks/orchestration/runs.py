@@ -26,9 +26,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
 
+from models.errors import InvalidConfig
 from tasks.local.atomic import write_atomically
 
 _SERVER = "prefect.server.api.server:create_app"
@@ -61,9 +62,24 @@ def run_recorded(flow: Flow[..., Any], **parameters: Any) -> Any:
         Exception: what the flow raises.
     """
     state: Any = flow(**parameters, return_state=True)
-    if PREFECT_API_URL.value() is None:
+    if not get_current_settings().api.url:
         wait_until_recorded(str(state.state_details.flow_run_id))
     return state.result()
+
+
+def require_server() -> None:
+    """Raise `InvalidConfig` unless Prefect's settings name a server.
+
+    The orders of silos go through a server that their workers reach. One that this command starts for itself
+    has none of their deployments.
+    """
+    if not get_current_settings().api.url:
+        raise InvalidConfig(
+            "runner.kind is 'silos', but PREFECT_API_URL does not name the Prefect server that the silos' "
+            "workers use.",
+            next_step="Set it, for example PREFECT_API_URL=http://coordinator:4200/api, and train again.",
+            key="runner.kind",
+        )
 
 
 def cancel_tasks(task_run_ids: Iterable[UUID]) -> None:
