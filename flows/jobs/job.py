@@ -238,7 +238,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         except JobBusy:
             raise  # the job and its run now belong to another process
         except BaseException as error:
-            job.sender.end("FAILED", f"The job failed: {reason_of(error)}.")
+            job.sender.end("FAILED", f"The job failed: {reason_of(error)}.", reason_of(error))
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise
