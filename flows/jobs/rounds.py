@@ -77,7 +77,14 @@ def run_round(job: Job) -> None:
     job.training_cpu_s += sum(each.lightfm_s for each in deliveries)
     with clock.measure("merge"):
         merged = merge_round(
-            job.context, plan, job.rule, job.base, deliveries, missing, job.config.contracts.updates
+            job.context,
+            plan,
+            job.rule,
+            job.base,
+            deliveries,
+            missing,
+            job.config.contracts.updates,
+            {client_id: checked.interactions for client_id, checked in job.checked.items()},
         )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)

@@ -36,7 +36,7 @@ from tasks.messages.outbox_messages import (
 )
 from tasks.messages.round_record import START_TRACKED, TrackedRound
 from tasks.tracking.descriptions import refused_line, run_description, run_name
-from tasks.tracking.mlflow_model import model_files
+from tasks.tracking.mlflow_model import FAMILIES, model_files
 from tasks.tracking.outage import is_outage, line_of, reason_of
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.run_tracker import ENDED_ALONE, NO_RESULT_YET, Tracker, find_run, open_run
@@ -298,8 +298,8 @@ class OutboxSender:
 
     @cached_property
     def _model_files(self) -> dict[str, bytes]:
-        """Return the files that make each round an MLflow model; none for families other than LightFM."""
-        if self._journal.opening.family != "lightfm":
+        """Return the files that make each round an MLflow model; none for families of other packages."""
+        if self._journal.opening.family not in FAMILIES:
             return {}
         return model_files(read_item_table((self._outbox.folder / _ITEMS).read_bytes()))
 
