@@ -34,6 +34,7 @@ from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
+from tasks.local.revision import git_revision
 from tasks.messages.answers import Checked
 from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
@@ -45,7 +46,7 @@ from tasks.tracking.descriptions import refused_line
 from tasks.tracking.machine_monitor import MachineMonitor
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
-from tasks.tracking.run_tracker import git_revision, require_experiment
+from tasks.tracking.run_tracker import require_experiment
 
 # They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
 _SLOW_TO_IMPORT = (

@@ -170,13 +170,12 @@ class OutboxSender:
 
     def _last_state(self) -> tuple[str, str | None, str | None]:
         """Return the run's status, what to say of it (None if the result has said it), and the reason."""
-        damaged = "The job's result is damaged."
-        lacks = "MLflow lacks records of the job. fedrec outbox list says which, and why."
         try:
             result = self._journal.result()
         except CorruptArtifact:
-            return "FAILED", damaged, damaged
+            return "FAILED", (damaged := "The job's result is damaged."), damaged
         if any(each.refusal.in_order for each in self._outbox.refused()):
+            lacks = "MLflow lacks records of the job. fedrec outbox list says which, and why."
             return "FAILED", lacks, lacks
         if result is None:
             return "KILLED", ENDED_ALONE, None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import math
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -314,22 +313,6 @@ def _ended(client: MlflowClient, run: Run) -> bool:
             raise
         return False
     return True
-
-
-def git_revision() -> str:
-    """Return the checkout's commit, with `-dirty` if files differ from it; `unknown` outside a checkout."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return described.stdout.strip()
 
 
 def require_experiment(home: Home, name: str) -> None:
