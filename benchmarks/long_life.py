@@ -2,8 +2,8 @@
 
 It trains a tiny job whose rounds are all evaluated, and compares its last rounds with its first ones. Then it
 measures a promotion, a publisher's look and the registration of a round at few versions and at many, which it
-adds by SQL. Each figure is a median, and the ratios come from one run. With --server, all of it goes through a
-server of MLflow on this machine.
+adds by SQL. Each figure is a median, and the ratios come from one run. With --server, all of it goes through
+a server of MLflow on this machine.
 """
 
 from __future__ import annotations
