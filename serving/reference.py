@@ -30,7 +30,7 @@ _HEAD = """<!doctype html>
 <body class="reference">
 <header>
 <h1>Endpoints</h1>
-<p>{summary} The same as <a href="/openapi.json">OpenAPI document</a>.</p>
+<p>{summary} For programs: the <a href="/openapi.json">OpenAPI document</a>.</p>
 </header>
 <main>
 """

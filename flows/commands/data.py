@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from models.evaluation.data_report import DataReport
     from tasks.datasets.catalog import ColumnOptions
     from tasks.datasets.client_assignment import Split
+    from tasks.datasets.item_table import ColumnFacts
     from tasks.datasets.movielens.fetch import Fetched
     from tasks.datasets.partition_reader import Partition
     from tasks.datasets.repeats import Repeats
@@ -60,6 +62,48 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     emit(result, as_json=as_json, show=lambda: _show_fetched(fetched))
 
 
+# For the items of a partition, and for those of silos.
+_split_option = click.option(
+    "--labels-split",
+    "splits",
+    multiple=True,
+    metavar="COLUMN=SEP",
+    help="Where to split the text of a column of the items; 'none' for one label a cell. Repeatable.",
+)
+_leave_out_option = click.option(
+    "--leave-out",
+    "left_out",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of the items that is not stored. Repeatable.",
+)
+
+
+@command.command(name="items")
+@click.option("--items", type=_file, required=True, help="item_id[, title] and further columns.")
+@_split_option
+@_leave_out_option
+@click.option("--out", type=_file, required=True, help="Parquet file to make.")
+@json_option
+def items_(items: Path, splits: tuple[str, ...], left_out: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Make the item catalogue of a job whose silos keep the interactions: its data.items.
+
+    Each column is judged as by 'fedrec data partition'.
+    """
+    from tasks.datasets.catalog import write_catalog
+
+    made = write_catalog(items, out, _columns(splits, left_out, items))
+    count = len(made.items)
+    result = {"file": str(out), "items": count, "columns": [asdict(each) for each in made.columns]}
+
+    def show() -> None:
+        click.echo(f"{count:,} items are in {out}")
+        _show_columns(made.columns, count)
+        click.echo(f"Next: set data.items to {out.absolute()} in the configuration of the job.")
+
+    emit(result, as_json=as_json, show=show)
+
+
 @command.command()
 @click.option("--interactions", type=_file, required=True, help="user_id, item_id[, rating][, timestamp].")
 @click.option("--items", type=_file, help="item_id[, title] and further columns: the shared catalogue.")
@@ -72,20 +116,8 @@ def ml_100k(out: Path | None, archive: Path | None, as_json: bool) -> None:
     "--random", "clients", type=click.IntRange(min=1), metavar="N", help="N clients of random users."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
-@click.option(
-    "--labels-split",
-    "splits",
-    multiple=True,
-    metavar="COLUMN=SEP",
-    help="Where to split the text of a column of the items; 'none' for one label a cell. Repeatable.",
-)
-@click.option(
-    "--leave-out",
-    "left_out",
-    multiple=True,
-    metavar="COLUMN",
-    help="A column of the items that is not stored. Repeatable.",
-)
+@_split_option
+@_leave_out_option
 @click.option(
     "--repeats",
     type=click.Choice(["latest", "first", "sum"]),
@@ -236,11 +268,7 @@ def _show_partition(made: Partition, report: DataReport, warnings: list[str]) ->
     click.echo(f"smallest {small.id} ({small.interactions:,}), largest {large.id} ({large.interactions:,})")
     for line in report_lines(report):
         click.echo(line)
-    if made.columns:
-        click.echo("Columns of the items:")
-        width = max(len(each.name) for each in made.columns)
-        for each in made.columns:
-            click.echo(f"  {each.name:{width}}  {each.described(len(made.catalog))}")
+    _show_columns(made.columns, len(made.catalog))
     for warning in warnings:
         click.echo(f"Note: {warning}")
     click.echo(f"digest {made.digest}")
@@ -248,3 +276,11 @@ def _show_partition(made: Partition, report: DataReport, warnings: list[str]) ->
     click.echo("Next:")
     click.echo(f"  fedrec data config {quote(str(made.root))} --out {file}")
     click.echo(f"  fedrec train --config {file}")
+
+
+def _show_columns(columns: Sequence[ColumnFacts], items: int) -> None:
+    if columns:
+        click.echo("Columns of the items:")
+        width = max(len(each.name) for each in columns)
+        for each in columns:
+            click.echo(f"  {each.name:{width}}  {each.described(items)}")

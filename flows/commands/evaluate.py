@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 from flows.terminal.table_options import part_option
+from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from flows.settings.training_config import TrainingConfig
+    from tasks.local.home import Home
 
 
 @click.command("evaluate")
@@ -18,14 +23,13 @@ from flows.terminal.table_options import part_option
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    required=True,
-    help="The configuration that the version was trained with; it names data and model.",
+    help="A configuration that names data and model, instead of the one stored with the version.",
 )
 @model_version_option
 @part_option
 @model_option
 @json_option
-def command(config_file: Path, version: str, part: Any, model_name: str | None, as_json: bool) -> None:
+def command(config_file: Path | None, version: str, part: Any, model_name: str | None, as_json: bool) -> None:
     """Evaluate a registered version by leave-one-out, with a 95 % interval for every metric.
 
     Users are folded in from their training histories, as in serving. The job's own figures stand beside it.
@@ -37,11 +41,16 @@ def command(config_file: Path, version: str, part: Any, model_name: str | None, 
     from tasks.bench.quality.evaluate_version import evaluate_version
     from tasks.local import environment
 
-    config = load_config(config_file)
     home = environment.apply()
+    config = _stored(home, model_name, version) if config_file is None else load_config(config_file)
+    if config.data.dir is None:
+        raise InvalidInput(
+            "The data of this version are with its silos, so they cannot be evaluated here.",
+            next_step="The job's report and MLflow have the figures that the silos sent.",
+        )
     result = evaluate_version(
         home,
-        str(config.data.dir or ""),
+        config.data.dir,
         model_name or config.model_name,
         version,
         part,
@@ -49,6 +58,16 @@ def command(config_file: Path, version: str, part: Any, model_name: str | None, 
         negatives=config.evaluation.negatives,
     )
     emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+def _stored(home: Home, model_name: str | None, version: str) -> TrainingConfig:
+    """Return the configuration that the version was trained with."""
+    from flows.settings.training_config import parse_config
+    from tasks.tracking import registry
+
+    client = registry.open_registry(home)
+    name = registry.resolve_model_name(client, model_name)
+    return parse_config(registry.load_config_of(client, name, version), f"The configuration of {name!r}")
 
 
 def _show(result: Mapping[str, Any]) -> None:

@@ -89,8 +89,7 @@ def _show(result: JobResult) -> None:
     from flows.jobs.conclusion import open_next
     from flows.terminal.summary import show_result
 
-    steps = open_next(Path(result.report), has_version=bool(result.rounds))
-    show_result(result, Console(), open_next=steps)
+    show_result(result, Console(), open_next=open_next(result))
 
 
 class _Shown:

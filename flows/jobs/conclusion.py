@@ -17,6 +17,7 @@ from models.kernel.metric import Metric, as_json, total, values
 from tasks.datasets.partition_reader import read_items
 from tasks.jobs.stopwatch import share_of_wall_time
 from tasks.jobs.timings import timings_of
+from tasks.local.home import current_home
 from tasks.messages.answers import ClientEvaluation
 from tasks.messages.job_result import (
     ClientResult,
@@ -33,6 +34,9 @@ from tasks.pooling.train_centralised import Pooled, train_centralised
 from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
 from tasks.reports.report import write_report
+from tasks.reports.result_rows import verdict
+from tasks.tracking.metric_names import metrics_of_result
+from tasks.tracking.pages import mlflow_pages
 
 _ABOUT_VERSIONS = (
     "Put the newest version through the gates: `fedrec promote`",
@@ -81,31 +85,37 @@ def _concluded(
         result = _result(job, stopped_by, compared, pooled, outcomes)
         explanation = _explained(job)
         write_explanation(explanation, folder / "explanation.json")
-        write_report(
-            result,
-            folder / "report.html",
-            explanation=explanation,
-            open_next=open_next(folder, has_version=bool(result.rounds)),
-        )
-    _send(job, replace(result, timings=timings_of(job.clock, job.lightfm_s)), explanation)
-    result = replace(job.sender.completed(result), timings=timings_of(job.clock, job.lightfm_s))
+        write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))
+    _send(job, replace(result, timings=timings_of(job.clock, job.training_cpu_s)), explanation)
+    result = replace(job.sender.completed(result), timings=timings_of(job.clock, job.training_cpu_s))
     # Last, because a job with a result is finished. After an earlier crash, the same command concludes it.
     job.journal.conclude(result)
     return result
 
 
-def open_next(report: Path, *, has_version: bool) -> list[str]:
-    """Return the next steps after a job, one line each.
-
-    Args:
-        report: the folder of its report.
-        has_version: whether the job committed a round, which became a version.
-    """
+def open_next(result: JobResult) -> list[str]:
+    """Return the next steps after a job, one line each."""
     return [
-        f"The job's report: {report / 'report.html'}",
-        "See every round, its contracts and its versions in MLflow's and Prefect's UIs: `make ui`",
-        *(_ABOUT_VERSIONS if has_version else ()),
+        f"The job's report: {Path(result.report) / 'report.html'}",
+        *mlflow_lines(result),
+        *(_ABOUT_VERSIONS if result.rounds else ()),
     ]
+
+
+def mlflow_lines(result: JobResult) -> list[str]:
+    """Return where MLflow shows a job, one line each, and first how to start MLflow if no server is named."""
+    pages = mlflow_pages(current_home())
+    start = "" if pages.is_served else "Start MLflow's and Prefect's pages first: `make ui`"
+    if result.experiment_id is None or result.run_id is None:
+        return [start] if start else []
+    lines = [
+        f"The job's run in MLflow: {pages.run(result.experiment_id, result.run_id)}",
+        f"All runs beside each other: {pages.experiment(result.experiment_id)}",
+    ]
+    version = next((one.version for one in reversed(result.rounds) if one.version is not None), None)
+    if version is not None:
+        lines.append(f"Its newest version, {version}: {pages.version(result.model_name, version)}")
+    return [start, *lines] if start else lines
 
 
 def _compare(job: Job) -> tuple[list[ClientEvaluation], dict[str, Metric] | None]:
@@ -141,6 +151,7 @@ def _result(
     return JobResult(
         job_id=job.journal.job_id,
         run_id=job.sender.run_id,
+        experiment_id=job.sender.experiment_id,
         flow_run_id=job.flow_run_id,
         model_name=job.config.model_name,
         model_sha256=job.base.sha256,
@@ -167,7 +178,7 @@ def _result(
         contracts=tuple(
             ContractSummary(each.contract, each.subject, each.passed, each.summary()) for each in outcomes
         ),
-        timings=timings_of(job.clock, job.lightfm_s),
+        timings=timings_of(job.clock, job.training_cpu_s),
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
     )
 
@@ -227,12 +238,6 @@ def _explained(job: Job) -> Explanation:
 
 
 def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
-    metrics = {
-        f"test/{side}/{name}": value
-        for side, found in result.final.sides().items()
-        for name, value in (found or {}).items()
-    }
-    metrics |= {f"timings/{name}": value for name, value in result.timings.by_name().items()}
     tables: dict[str, Table] = {
         "clients/benefit.json": [as_json_object(each) for each in result.clients],
         "drift/clients.json": [
@@ -258,7 +263,8 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
             for other in one.alike
         ],
     }
-    job.send(ResultMessage(result=result, metrics=metrics, tables=tables))
+    metrics = metrics_of_result(result)
+    job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=verdict(result)))
     if job.sender.silence is not None:
         announce(
             f"MLflow is still unavailable. {job.sender.waiting()} records wait in "

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from flows.runners.local_threads import LocalThreads
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
+from flows.settings.parameters import differing, parameters_of
 from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
 from models.errors import JobBusy
@@ -39,7 +40,10 @@ from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.outbox_sender import OutboxSender, refused_line
+from tasks.tracking.descriptions import refused_line
+from tasks.tracking.machine_monitor import MachineMonitor
+from tasks.tracking.outage import reason_of
+from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision, require_experiment
 
 # They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
@@ -67,9 +71,10 @@ class Job:
         checked: client id -> its answer about its data.
         late: client id -> its newest missed answer.
         clock: wall seconds of this process by activity.
-        lightfm_s: CPU seconds inside LightFM so far, in this process.
+        training_cpu_s: CPU seconds of the clients' training so far, in this process.
         resumed: whether an earlier process began this job.
         runner: runs the clients' steps.
+        machine: measures this machine; None unless the configuration asks for it.
     """
 
     home: Home
@@ -85,7 +90,8 @@ class Job:
     checked: dict[str, Checked] = field(default_factory=dict)
     late: dict[str, Late] = field(default_factory=dict)
     clock: Stopwatch = field(default_factory=Stopwatch)
-    lightfm_s: float = 0.0
+    training_cpu_s: float = 0.0
+    machine: MachineMonitor | None = None
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
@@ -203,20 +209,27 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             git_revision=git_revision(),
             opened_at=_now(),
             starting_points=initial.starting_points,
+            differing=differing(config),
+            parameters=parameters_of(config),
+            quality=family_of(config.train).judgement.quality,
         )
     with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
         job.clock = clock
+        job.machine = MachineMonitor() if _measures_machine(config) else None
         try:
             yield job
         except JobBusy:
             raise  # the job and its run now belong to another process
         except BaseException as error:
-            job.sender.end("FAILED")
+            job.sender.end("FAILED", f"The job failed: {reason_of(error)}.")
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise
+        finally:
+            if job.machine:
+                job.machine.stop()
 
 
 def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialModel, str]:
@@ -266,6 +279,13 @@ def _job(
     else:
         announce(f"Job {journal.job_id} begins.")
     return job
+
+
+def _measures_machine(config: TrainingConfig) -> bool:
+    """Return whether the configuration or MLflow's own variable asks for system metrics."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+
+    return config.runner.system_metrics or bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
 
 
 def _silent(sender: OutboxSender) -> str:

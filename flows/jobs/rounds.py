@@ -22,6 +22,7 @@ from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
 from tasks.messages.answers import Checked, ClientEvaluation, Delivery
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
 from tasks.messages.round_record import RoundRecord, TrackedRound
+from tasks.tracking.metric_names import metrics_of_round
 
 
 def check_silos(job: Job) -> None:
@@ -70,7 +71,7 @@ def run_round(job: Job) -> None:
     busy = busy_seconds([(each.started, each.ended) for each in deliveries])
     train, transfer = share_of_wall_time(busy, working_s - transfer_s, transfer_s)
     clock.add_all(Stopwatch(seconds={"train": train, "transfer": transfer}))
-    job.lightfm_s += sum(each.lightfm_s for each in deliveries)
+    job.training_cpu_s += sum(each.lightfm_s for each in deliveries)
     with clock.measure("merge"):
         merged = merge_round(
             job.context, plan, job.rule, job.base, deliveries, missing, job.config.contracts.updates
@@ -105,13 +106,10 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     metrics = _values("training", record.training)
     if evaluation:
         metrics |= _values("validation", evaluation.metrics)
-    shown = metrics | {
-        "clients/accepted": len(record.accepted),
-        "clients/rejected": len(record.rejected),
-        "update_bytes": record.update_bytes or 0,
-        **({} if record.drift is None else {"drift": record.drift}),
-        **{f"seconds/{name}": seconds for name, seconds in clock.seconds.items() if not again},
-    }
+    # After a crash the clock has only the times of this try.
+    shown = metrics_of_round(record, metrics, {} if again else clock.seconds)
+    if job.machine:
+        shown |= job.machine.means()
     seconds = {**clock.seconds, "total": clock.elapsed}
     note = TrackedRound(version=None, metrics=metrics, evaluation=evaluation, seconds=seconds)
     # Under one guard: a process that loses its lease in between could remove updates that another merges.

@@ -7,10 +7,8 @@ import re
 import unicodedata
 from pathlib import Path
 
-from data_contracts.interactions import InteractionLimits
+from tasks.datasets.data_notes import wanted_limits
 from tasks.datasets.partition_reader import Partition
-
-_LIMITS = InteractionLimits()
 
 
 def starting_config(partition: Partition, name: str | None = None) -> str:
@@ -34,10 +32,10 @@ def starting_config(partition: Partition, name: str | None = None) -> str:
         "  # true also trains on the data of all clients together, to compare: only if that is permitted.",
         "  pooling_allowed: false",
     ]
-    if limits := _wider_limits(partition):
+    if limits := wanted_limits(partition.report) if partition.report else {}:
         lines += [
             "contracts:",
-            "  interactions:  # the ratings of these data need other limits than the defaults",
+            "  interactions:  # these data need other limits than the defaults",
         ]
         lines += [f"    {key}: {json.dumps(value)}" for key, value in limits.items()]
     return "\n".join([*lines, ""])
@@ -47,14 +45,3 @@ def name_for(folder: Path) -> str:
     """Return a job's name that is like the folder's: lower-case letters, digits and hyphens, at most 64."""
     plain = unicodedata.normalize("NFKD", folder.name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:64].rstrip("-") or "job"
-
-
-def _wider_limits(partition: Partition) -> dict[str, float]:
-    if partition.report is None or partition.report.ratings is None:
-        return {}
-    least, greatest = partition.report.ratings
-    wanted = {
-        "min_rating": min(least, _LIMITS.min_rating),
-        "max_rating": max(greatest, _LIMITS.max_rating),
-    }
-    return {key: value for key, value in wanted.items() if value != getattr(_LIMITS, key)}

@@ -89,6 +89,9 @@ class RunnerSection(Section):
     lease_s: float = Field(
         15.0, gt=0, description="Seconds without a beat after which another process may take the job over."
     )
+    system_metrics: bool = Field(
+        False, description="Log this machine's processor, memory, disk and network with each round."
+    )
 
 
 class TrainingConfig(Section):

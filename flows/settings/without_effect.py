@@ -29,7 +29,7 @@ def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
         origin: its name in errors.
     """
     _check_rounds(config, origin)
-    for key, other in (*_without_runner(config), *_without_negatives(config), *_without_biases(config)):
+    for key, other in _without_effect(config):
         value, default = _value(config, key), _default(config, key)
         if value != default:
             raise InvalidConfig(
@@ -37,6 +37,18 @@ def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
                 next_step=f"Leave {key} at {default!r}, or change {other}.",
                 key=key,
             )
+
+
+def settings_without_effect(config: TrainingConfig) -> tuple[str, ...]:
+    """Return the dotted keys of the settings that have no effect with those of another section."""
+    return tuple(key for key, _ in _without_effect(config))
+
+
+def _without_effect(config: TrainingConfig) -> Iterator[tuple[str, str]]:
+    """Yield setting and the other setting whose value makes it have no effect."""
+    yield from _without_runner(config)
+    yield from _without_negatives(config)
+    yield from _without_biases(config)
 
 
 def _check_rounds(config: TrainingConfig, origin: str) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from tasks.datasets.partition_reader import CLIENT_ID
+from tasks.datasets.repeats import Repeats
 from tasks.datasets.source import FolderSource, Source
 from tasks.datasets.sql_source import PASSWORD_VARIABLE, SqlSource
 from tasks.local.home import current_home
@@ -41,6 +42,11 @@ class SourceSection(Section):
         None, min_length=1, description="Folder of CSV, TSV or Parquet files, all in one format."
     )
     sql: SqlSection | None = Field(None, description="A query against a database.")
+    repeats: Repeats | None = Field(
+        None,
+        description="Which of a user's repeated interactions with an item counts: latest, first, or sum, "
+        "which adds their ratings. They are refused if empty.",
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SourceSection:
@@ -87,8 +93,8 @@ class SiloSettings(Section):
     def data_source(self) -> Source:
         """Return the source of the silo's interactions."""
         if self.source.sql:
-            return SqlSource(self.source.sql.url, self.source.sql.query)
-        return FolderSource(absolute_folder(self.source.folder or ""))
+            return SqlSource(self.source.sql.url, self.source.sql.query, self.source.repeats)
+        return FolderSource(absolute_folder(self.source.folder or ""), self.source.repeats)
 
 
 def default_settings_path() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from models.recommenders.items.column_kinds import (
     judge_column,
 )
 from tasks.datasets.interaction_tables import Interactions, unique_ids
-from tasks.datasets.item_table import ColumnFacts
+from tasks.datasets.item_table import ColumnFacts, item_table, judged_kinds, parquet_bytes
+from tasks.local.atomic import write_atomically
+from tasks.tables.read import read_table
 from tasks.tables.table import Table, first, refuse
 
 _OWN = ("item_id", "title")
@@ -80,7 +83,8 @@ class Catalog:
 def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     """Return the catalogue in a table with item_id, and optionally title and further columns, in its order.
 
-    The item's id replaces a title that is missing or empty. The result judged again is the same.
+    The item's id replaces a title that is missing or empty. The columns of an item table were judged before,
+    and stay as they are unless an option names them.
 
     Raises:
         InvalidInput: item_id is missing, empty or repeated, a column cannot be used, or the options name a
@@ -89,20 +93,40 @@ def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     ids = unique_ids(table, "item_id")
     options.require_known(table)
     columns: dict[str, Any] = {"item_id": ids, "title": _titles(table, ids)}
-    facts = []
+    facts, kinds = [], judged_kinds(table.data)
     for name in table.columns:
         if name in _OWN:
             continue
         if name in options.left_out or name in _ROW_NUMBERS:
             facts.append(ColumnFacts(name, "left out" if name in options.left_out else "row numbers"))
             continue
-        judged = _judged(table, name, options.split.get(name))
+        split = options.split.get(name)
+        is_stored = split is None and name in kinds
+        judged = _stored(table, name, kinds[name]) if is_stored else _judged(table, name, split)
         facts.append(_facts(name, judged))
         if judged.numbers is not None:
             columns[name] = judged.numbers
         elif judged.labels is not None:
             columns[name] = pd.Series(list(judged.labels), dtype=object)
     return Catalog(pd.DataFrame(columns), tuple(facts))
+
+
+def write_catalog(items: Path, out: Path, options: ColumnOptions = JUDGE_ALL) -> Catalog:
+    """Write the item table of a file to `out`, as a coordinator of silos on other machines needs it.
+
+    Args:
+        items: CSV, TSV or Parquet with item_id, and optionally title and further columns.
+        out: a Parquet file; replaced if it is there.
+        options: decisions about the columns; the others are judged.
+
+    Raises:
+        InvalidInput: as `check_catalog`, or the name of `out` does not end with .parquet.
+    """
+    if out.suffix != ".parquet":
+        raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
+    catalog = check_catalog(read_table(items), options)
+    write_atomically(out, parquet_bytes(item_table(catalog.items)), durable=False)
+    return catalog
 
 
 def require_listed(catalog: Catalog, table: Table, interactions: Interactions, source: Table) -> None:
@@ -137,16 +161,27 @@ def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:
     return given.where(given.notna(), ids)
 
 
+def _stored(table: Table, name: str, kind: str) -> JudgedColumn:
+    cells = table.data[name].to_pylist()
+    missing = sum(not cell and cell != 0 for cell in cells)
+    if kind == "numbers":
+        return JudgedColumn("numbers", missing, numbers=np.array(cells, dtype=np.float64))
+    return JudgedColumn("labels", missing, labels=tuple(tuple(cell or ()) for cell in cells))
+
+
 def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
     cells = table.data[name].to_pylist()
     try:
         return judge_column(cells, split)
     except ColumnRefused as error:
         rule = f"the column {name!r} {error.rule}"
-        next_step = f"Correct it, or leave the column out with --leave-out {shlex.quote(name)}."
+        next_step = (
+            f"Correct it, or leave the column out: --leave-out {shlex.quote(name)} of 'fedrec data partition'"
+            " or 'fedrec data items'."
+        )
         if isinstance(cells[error.position or 0], str) and split is None:
             option = shlex.quote(f"{name}={NO_SPLIT}")
-            next_step = f"{next_step[:-1]}, or take its cells as labels with --labels-split {option}."
+            next_step += f" To take its cells as labels: --labels-split {option}."
         if error.position is None:
             refuse(table.path, rule, next_step=next_step, column=name)
         table.refuse(error.position, rule, next_step=next_step)

@@ -48,22 +48,33 @@ def warnings_about(report: DataReport, now: datetime) -> list[str]:
     return [*_about_ratings(report), *_about_times(report, now), *_about_users(report)]
 
 
+def wanted_limits(report: DataReport) -> dict[str, float]:
+    """Return the limits of the interactions contract that the data need other than its defaults, by name."""
+    wanted: dict[str, float] = {}
+    if report.ratings is not None:
+        least, greatest = report.ratings
+        wanted |= {"min_rating": least} if least < _LIMITS.min_rating else {}
+        wanted |= {"max_rating": greatest} if greatest > _LIMITS.max_rating else {}
+    if report.times is not None and report.times[0] < _LIMITS.min_timestamp:
+        wanted["min_timestamp"] = report.times[0]
+    return wanted
+
+
+def _options(report: DataReport, what: str) -> str:
+    wanted = {name: value for name, value in wanted_limits(report).items() if what in name}
+    return " ".join(f"--set contracts.interactions.{name}={value!r}" for name, value in wanted.items())
+
+
 def _about_ratings(report: DataReport) -> list[str]:
     if report.ratings is None:
         return ["There are no ratings, so train.family bayesian_mf cannot learn from these data."]
     least, greatest = report.ratings
     found = []
-    wanted = {"min_rating": min(least, _LIMITS.min_rating), "max_rating": max(greatest, _LIMITS.max_rating)}
-    options = [
-        f"--set contracts.interactions.{name}={value!r}"
-        for name, value in wanted.items()
-        if value != getattr(_LIMITS, name)
-    ]
-    if options:
+    if options := _options(report, "rating"):
         found.append(
             f"Ratings are from {least:g} to {greatest:g}, but the interactions contract accepts "
             f"{_LIMITS.min_rating:g} to {_LIMITS.max_rating:g} and rejects every client with another. Train "
-            f"with {' '.join(options)}."
+            f"with {options}."
         )
     if least == greatest:
         found.append(
@@ -80,11 +91,11 @@ def _about_times(report: DataReport, now: datetime) -> list[str]:
         ]
     found = []
     first, last = report.times
-    if first < _LIMITS.min_timestamp:
+    if options := _options(report, "timestamp"):
         found.append(
             f"Times begin at {_day(first)}, but the interactions contract begins at "
             f"{_day(_LIMITS.min_timestamp)} and rejects every client with an earlier one. Train with "
-            f"--set contracts.interactions.min_timestamp={first}, or correct the times."
+            f"{options}, or correct the times."
         )
     if report.times_like_dates:
         found.append(

@@ -30,17 +30,16 @@ class Interactions:
     timestamps: npt.NDArray[np.int64] | None
 
 
-def check_interactions(table: Table, *, may_repeat: bool = False) -> Interactions:
+def check_interactions(table: Table) -> Interactions:
     """Return the interactions of a table with user_id and item_id, and optionally rating and timestamp.
 
     Raises:
-        InvalidInput: a column is missing, a value is empty or cannot be parsed, or, unless it may repeat, a
-            pair occurs twice.
+        InvalidInput: a column is missing, or a value is empty or cannot be parsed.
     """
     table.require_columns(["user_id", "item_id"])
     user_codes, users = pd.factorize(table.ids("user_id"))
     item_codes, items = pd.factorize(table.ids("item_id"))
-    interactions = Interactions(
+    return Interactions(
         users=users,
         items=items,
         user_codes=user_codes,
@@ -48,12 +47,9 @@ def check_interactions(table: Table, *, may_repeat: bool = False) -> Interaction
         ratings=_ratings(table) if "rating" in table.columns else None,
         timestamps=table.seconds("timestamp") if "timestamp" in table.columns else None,
     )
-    if not may_repeat:
-        require_no_repeats(table, interactions)
-    return interactions
 
 
-def require_no_repeats(table: Table, interactions: Interactions, next_step: str = "") -> None:
+def require_no_repeats(table: Table, interactions: Interactions, next_step: str) -> None:
     """Raise `InvalidInput` if a pair of user and item occurs twice in the interactions of this table.
 
     Raises:

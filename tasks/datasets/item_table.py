@@ -90,6 +90,24 @@ def item_table(items: pd.DataFrame) -> pa.Table:
     return pa.table(arrays).replace_schema_metadata({_KEY: facts.encode()})
 
 
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file. Equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def judged_kinds(table: pa.Table) -> dict[str, str]:
+    """Return the kinds of the columns that a table has as judged ones; none if it is not an item table."""
+    facts = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+    if facts.get("format") != FORMAT:
+        return {}
+    kinds: dict[str, str] = facts["columns"]
+    names = set(table.column_names)
+    return {name: kind for name, kind in kinds.items() if name in names and table[name].type == _TYPES[kind]}
+
+
 def read_item_table(data: bytes) -> pd.DataFrame:
     """Return the items in the bytes of an item table, as `ItemFeatures.of` takes them.
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from models.errors import InvalidInput
 from models.evaluation.data_report import DataReport, report_on
@@ -20,7 +19,7 @@ from models.kernel.catalog import ItemCatalog
 from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions, check_catalog, require_listed
 from tasks.datasets.client_assignment import Split, assign_clients
 from tasks.datasets.interaction_tables import Interactions, check_interactions, require_no_repeats
-from tasks.datasets.item_table import item_table
+from tasks.datasets.item_table import item_table, parquet_bytes
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
 from tasks.datasets.repeats import Repeats, merged_repeats
 from tasks.local.checksums import digest_of
@@ -63,7 +62,7 @@ def make_partition(
     """
     _require_free(out, replace)
     source = read_table(interactions)
-    checked = check_interactions(source, may_repeat=True)
+    checked = check_interactions(source)
     if repeats is None:
         require_no_repeats(source, checked, _MERGE_REPEATS)
     users_table = read_table(users) if users else None
@@ -210,8 +209,6 @@ def _table(checked: Interactions, order: npt.NDArray[np.int64]) -> pa.Table:
 
 
 def _write_parquet(path: Path, table: pa.Table) -> str:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    data = sink.getvalue()
+    data = parquet_bytes(table)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()

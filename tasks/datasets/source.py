@@ -12,10 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.errors import InvalidInput
-from tasks.datasets.interaction_tables import Interactions, check_interactions
+from tasks.datasets.interaction_tables import Interactions, check_interactions, require_no_repeats
+from tasks.datasets.repeats import Repeats, merged_repeats
 from tasks.datasets.sql_source import SqlSource, read_query
 from tasks.tables.read import read_table
 from tasks.tables.table import Table, first, refuse
+
+_MERGE_REPEATS = (
+    "Set source.repeats to latest or first to keep one of them, or to sum to add up their ratings."
+)
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,14 @@ class FolderSource:
 
     They are read in the order of their names (as text, so part-10 comes before part-9). Names that begin with
     a dot or an underscore are skipped: programs that write such folders use them for their own files.
+
+    Attributes:
+        folder: the folder.
+        repeats: what becomes of repeated pairs of user and item; None refuses them.
     """
 
     folder: Path
+    repeats: Repeats | None = None
 
 
 Source = FolderSource | SqlSource
@@ -62,24 +72,36 @@ def read_source(source: Source) -> SourceRows:
         SourceUnavailable: the database cannot be reached or refuses the account.
     """
     if isinstance(source, FolderSource):
-        return _read_folder(source.folder)
+        return _read_folder(source.folder, source.repeats)
     table = read_query(source)
     # Checked before sorting, so that an error gives the row's number in the query's result.
-    return SourceRows(_in_order(check_interactions(table)), {"query": table.sha256})
+    checked = check_interactions(table)
+    if source.repeats is None:
+        require_no_repeats(table, checked, _MERGE_REPEATS)
+    return SourceRows(_settled(_in_order(checked), source.repeats), {"query": table.sha256})
 
 
-def _read_folder(folder: Path) -> SourceRows:
+def _settled(rows: Interactions, repeats: Repeats | None) -> Interactions:
+    return merged_repeats(rows, repeats) if repeats else rows
+
+
+def _read_folder(folder: Path, repeats: Repeats | None) -> SourceRows:
     parts: list[_Part] = []
     sources: dict[str, str] = {}
     for path in _files(folder):
         table = read_table(path)
         checked = check_interactions(table)
+        if repeats is None:
+            require_no_repeats(table, checked, _MERGE_REPEATS)
         # `checked` holds the rows, so those of the table are dropped to save memory.
         part = _Part(table.without_rows(), checked)
         _require_same_columns(part, parts)
         parts.append(part)
         sources[path.name] = table.sha256
-    return SourceRows(_joined(parts), sources)
+    rows = _joined(parts)
+    if repeats is None:
+        _require_no_repeats_between(parts, rows)
+    return SourceRows(_settled(rows, repeats), sources)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -117,22 +139,10 @@ def _require_same_columns(part: _Part, others: Sequence[_Part]) -> None:
 
 
 def _joined(parts: Sequence[_Part]) -> Interactions:
-    """Return the parts' rows one after another.
-
-    Raises:
-        InvalidInput: a pair of user and item occurs in two files.
-    """
+    """Return the parts' rows one after another."""
     every = [part.interactions for part in parts]
     user_codes, users = _common([each.users for each in every], [each.user_codes for each in every])
     item_codes, items = _common([each.items for each in every], [each.item_codes for each in every])
-    repeated = pd.Series(user_codes * len(items) + item_codes).duplicated()
-    if repeated.any():
-        at = first(repeated)
-        before = first((user_codes == user_codes[at]) & (item_codes == item_codes[at]))
-        (part, row), (other, other_row) = _place(parts, at), _place(parts, before)
-        pair = f"user {users[user_codes[at]]!r} and item {items[item_codes[at]]!r}"
-        place = f"row {other_row} of {Path(other.path).name}"
-        refuse(part.path, f"{pair} already occur together in {place}; each pair may occur once", row=row)
     return Interactions(
         users=users,
         items=items,
@@ -141,6 +151,20 @@ def _joined(parts: Sequence[_Part]) -> Interactions:
         ratings=_concatenated([each.ratings for each in every]),
         timestamps=_concatenated([each.timestamps for each in every]),
     )
+
+
+def _require_no_repeats_between(parts: Sequence[_Part], rows: Interactions) -> None:
+    """Raise `InvalidInput` if a pair of user and item occurs in two files."""
+    users, items = rows.user_codes, rows.item_codes
+    repeated = pd.Series(users * len(rows.items) + items).duplicated()
+    if repeated.any():
+        at = first(repeated)
+        before = first((users == users[at]) & (items == items[at]))
+        (part, row), (other, other_row) = _place(parts, at), _place(parts, before)
+        pair = f"user {rows.users[users[at]]!r} and item {rows.items[items[at]]!r}"
+        place = f"row {other_row} of {Path(other.path).name}"
+        rule = f"{pair} already occur together in {place}; each pair may occur once"
+        refuse(part.path, rule, row=row, next_step=_MERGE_REPEATS)
 
 
 def _common(
@@ -171,14 +195,16 @@ def _concatenated(columns: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any
 
 
 def _in_order(rows: Interactions) -> Interactions:
-    """Return the rows sorted by user, time and item.
+    """Return the rows sorted by user, time and item, and repeated ones by rating.
 
     A database may return the same rows in any order, and only their order distinguishes rows of one user at
     one time. After sorting, equal rows give equal bytes.
     """
-    keys = [_ranks(rows.items)[rows.item_codes], _ranks(rows.users)[rows.user_codes]]
+    keys: list[npt.NDArray[Any]] = [_ranks(rows.items)[rows.item_codes], _ranks(rows.users)[rows.user_codes]]
     if rows.timestamps is not None:
         keys.insert(1, rows.timestamps)
+    if rows.ratings is not None:
+        keys.insert(0, rows.ratings)
     order = np.lexsort(keys)
     return Interactions(
         users=rows.users,

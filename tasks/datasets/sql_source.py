@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from models.errors import InvalidConfig, InvalidInput, SourceUnavailable
+from tasks.datasets.repeats import Repeats
 from tasks.datasets.sql_values import converted
 from tasks.tables.table import Table, refuse
 
@@ -34,10 +35,12 @@ class SqlSource:
         url: SQLAlchemy URL without a password, such as `postgresql+psycopg://fedrec@host/shop`.
         query: returns user_id and item_id, and optionally rating and timestamp. It needs no ORDER BY, because
             the rows are sorted afterwards. With ORDER BY, the row numbers in errors are always the same.
+        repeats: what becomes of repeated pairs of user and item; None refuses them.
     """
 
     url: str
     query: str
+    repeats: Repeats | None = None
 
 
 def read_query(source: SqlSource) -> Table:

@@ -22,7 +22,7 @@ _ACTIVITIES = (
 )
 
 
-def timings_of(clock: Stopwatch, lightfm_s: float) -> Timings:
+def timings_of(clock: Stopwatch, training_cpu_s: float) -> Timings:
     """Return the wall seconds by activity, which add up to `total_s`.
 
     Start-up counts from the start of the process: it includes the imports, the servers' start and opening the
@@ -32,17 +32,17 @@ def timings_of(clock: Stopwatch, lightfm_s: float) -> Timings:
 
     Args:
         clock: activities measured in this process.
-        lightfm_s: CPU seconds inside LightFM, the time of a bare loop of the same calls.
+        training_cpu_s: CPU seconds of the clients' training, the time of a bare loop of the same calls.
     """
     total = time.time() - psutil.Process().create_time()
     named = {f"{activity}_s": clock.seconds.get(activity, 0.0) for activity in _ACTIVITIES}
     # From the start of the process to the end of opening the job.
     startup = total - clock.elapsed + clock.seconds.get("startup", 0.0)
     orchestration = max(0.0, total - startup - sum(named.values()))
-    ratio = (total - startup - named["baselines_s"]) / lightfm_s if lightfm_s else None
+    ratio = (total - startup - named["baselines_s"]) / training_cpu_s if training_cpu_s else None
     seconds = {"total_s": total, "startup_s": startup, **named, "orchestration_s": orchestration}
     return Timings(
         **{name: round(value, 3) for name, value in seconds.items()},
-        lightfm_s=round(lightfm_s, 3),
+        training_cpu_s=round(training_cpu_s, 3),
         overhead_ratio=None if ratio is None else round(ratio, 2),
     )

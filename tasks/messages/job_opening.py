@@ -35,6 +35,9 @@ class JobOpening(Record):
         opened_at: time of the opening, as ISO 8601 in UTC.
         starting_points: client id -> the user embeddings that belong to the model the job starts from. Empty
             for a fresh model.
+        differing: dotted keys of the settings that differ from their defaults, the most telling first.
+        parameters: dotted keys of the settings by which the job is compared with others.
+        quality: name of the metric that decides between models of this family, such as "ndcg@10".
     """
 
     config: Mapping[str, JsonValue]
@@ -42,6 +45,9 @@ class JobOpening(Record):
     git_revision: str
     opened_at: str
     starting_points: Mapping[str, EarlierState]
+    differing: tuple[str, ...] | None = None
+    parameters: tuple[str, ...] | None = None
+    quality: str | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +69,13 @@ class JobOpening(Record):
         """Return the URL of the exchange; None for the exchange in the coordinator's home."""
         url = self._setting("runner", "exchange")
         return None if url is None else str(url)
+
+    def setting(self, key: str) -> JsonValue:
+        """Return the value of a dotted key; None if the configuration has no such key."""
+        try:
+            return self._setting(*key.split("."))
+        except CorruptArtifact:
+            return None
 
     def _text(self, *keys: str) -> str:
         value = self._setting(*keys)

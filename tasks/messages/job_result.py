@@ -137,9 +137,9 @@ class Timings:
     """Wall seconds of a job by activity, which add up to `total_s`; `tasks.jobs.timings` measures them.
 
     Attributes:
-        lightfm_s: CPU seconds inside LightFM.
-        overhead_ratio: the total without start-up and baselines, divided by lightfm_s; None if nothing was
-            trained.
+        training_cpu_s: CPU seconds of the clients' training, the time of a bare loop of the same calls.
+        overhead_ratio: the total without start-up and baselines, divided by training_cpu_s; None if
+            nothing was trained.
     """
 
     total_s: float
@@ -154,7 +154,7 @@ class Timings:
     baselines_s: float = 0.0
     report_s: float = 0.0
     orchestration_s: float = 0.0
-    lightfm_s: float = 0.0
+    training_cpu_s: float = 0.0
     overhead_ratio: float | None = None
 
     def by_name(self) -> dict[str, float]:
@@ -169,6 +169,7 @@ class JobResult(Record):
     Attributes:
         job_id, flow_run_id: the job, and the Prefect flow run that concluded it.
         run_id: the MLflow run; None if MLflow has been unavailable since the job was opened.
+        experiment_id: the run's experiment in MLflow; None if it has no run.
         model_name, model_sha256: the registered model, and the digest of the newest committed model.
         report: the folder of the report.
         seed: the job's seed.
@@ -203,4 +204,5 @@ class JobResult(Record):
     clients: tuple[ClientResult, ...]
     contracts: tuple[ContractSummary, ...]
     timings: Timings
+    experiment_id: str | None = None
     user_vectors: UserVectors | None = None

@@ -87,6 +87,7 @@ class ResultMessage(Record):
         result: the result.
         metrics: single numbers for MLflow's charts.
         tables: name of the artefact -> its rows.
+        outcome: one sentence about the result.
     """
 
     kind: ClassVar[str] = "result"
@@ -94,6 +95,7 @@ class ResultMessage(Record):
     result: JobResult
     metrics: Mapping[str, float]
     tables: Mapping[str, Table]
+    outcome: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

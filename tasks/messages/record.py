@@ -93,6 +93,17 @@ def as_json_object(value: DataclassInstance) -> JsonObject:
     return {each.name: as_json_value(getattr(value, each.name)) for each in fields(value)}
 
 
+def flattened(values: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, JsonValue]]:
+    """Return (dotted name, value) of every leaf."""
+    leaves: list[tuple[str, JsonValue]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            leaves += flattened(value, f"{prefix}{name}.")
+        else:
+            leaves.append((f"{prefix}{name}", value))
+    return leaves
+
+
 def _text(value: str) -> str:
     """Return the text with "?" for each lone surrogate, which a silo may send and JSON readers refuse."""
     return value if value.isascii() else value.encode(errors="replace").decode()

@@ -8,7 +8,7 @@ to both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,22 +102,40 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
         mirrored: model name -> its last entry according to the registry, "seq:hash".
 
     Raises:
-        LedgerTampered: an entry is invalid or missing. The message names the first one.
+        LedgerTampered: an entry is invalid or missing. The message names the first one of each model.
     """
     chain.verify(entries, ledger=LEDGER)
-    for model_name in sorted({entry.body["model_name"] for entry in entries}):
-        champions(entries, model_name)
-    for model_name, head in sorted(mirrored.items()):
-        seq, _, digest = head.partition(":")
-        position = int(seq) if seq.isdecimal() else 0
-        if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
-            raise LedgerTampered(
-                f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
-                f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
-                next_step="Restore the ledger file from a copy, and ask who could write to it.",
-                position=min(position, len(entries) + 1),
-                model_name=model_name,
-            )
+    # Each model is checked, so that a fault about one hides no fault about another.
+    faults = []
+    for model_name in sorted({entry.body["model_name"] for entry in entries} | mirrored.keys()):
+        try:
+            champions(entries, model_name)
+            if model_name in mirrored:
+                _require_head(entries, model_name, mirrored[model_name])
+        except LedgerTampered as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise LedgerTampered(
+            " ".join(fault.what for fault in faults),
+            next_step="Restore the ledger file from a copy, and ask who could write to it.",
+            position=min(fault.facts["position"] for fault in faults),
+        )
+
+
+def _require_head(entries: Sequence[Entry], model_name: str, head: str) -> None:
+    """Raise `LedgerTampered` unless the entries have this one, the model's last one in the registry."""
+    seq, _, digest = head.partition(":")
+    position = int(seq) if seq.isdecimal() else 0
+    if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
+        raise LedgerTampered(
+            f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
+            f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
+            next_step="Restore the ledger file from a copy, and ask who could write to it.",
+            position=min(position, len(entries) + 1),
+            model_name=model_name,
+        )
 
 
 def heads(client: MlflowClient, model_name: str | None = None) -> dict[str, str]:

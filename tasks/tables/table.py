@@ -140,7 +140,7 @@ class Table:
         if wrong.any():
             at = first(wrong)
             rule = f"{name} {self.shown(name, at)} is neither seconds since 1970 nor ISO 8601"
-            self.refuse(at, rule)
+            self.refuse(at, rule, values.unit_advice(str(self.data[name][at].as_py())))
         return seconds.astype(np.int64)
 
     def shown(self, name: str, position: int) -> str:

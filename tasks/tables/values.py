@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 
 # The last second of the year 9999. Milliseconds since 1970 are far greater, so this bound detects them.
 _LAST_SECOND = 253_402_300_799
+# The years 1990 to 2099, where times in another unit are looked for.
+_FIRST_LIKELY, _LAST_LIKELY = 631_152_000, 4_102_444_799
 _ISO_8601 = r"^\d{4}-\d{2}-\d{2}(?:[T ].*)?$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PARTS_OF_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -103,6 +106,19 @@ def seconds_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> npt.NDArra
             seconds[other] = _written_dates(column.filter(pa.array(other)))
     with np.errstate(invalid="ignore"):
         return np.where(np.abs(seconds) <= _LAST_SECOND, np.floor(seconds), np.nan)
+
+
+def unit_advice(text: str) -> str:
+    """Return the next step for a time that is no seconds since 1970, if it looks like another unit."""
+    if not re.fullmatch(_NUMBER, text):
+        return ""
+    number = float(text)
+    for unit, parts in (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)):
+        if _FIRST_LIKELY <= number / parts <= _LAST_LIKELY:
+            return f"It seems to be {unit}: divide by {parts:,}."
+    if re.fullmatch(r"(19|20)\d{12}", text):
+        return f"Write it as {text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:]}."
+    return ""
 
 
 def lossy_float(name: str, value: float, bits: int) -> str:

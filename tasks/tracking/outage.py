@@ -46,6 +46,15 @@ def reason_of(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:300].rstrip(".") or type(error).__name__
 
 
+def line_of(error: Exception) -> str:
+    """Return an error as one line without a full stop."""
+    if isinstance(error, FedrecError):
+        return " ".join(str(error).split()).rstrip(".")
+    kind = type(error).__name__
+    text = reason_of(error)
+    return text if kind in (text, "MlflowException") else f"{kind}: {text}"
+
+
 def names_outages(function: Callable[P, T]) -> Callable[P, T]:
     """Wrap a function so that it raises `TrackingUnavailable` if MLflow is unavailable."""
 

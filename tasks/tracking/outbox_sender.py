@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
-import pandas as pd
 from pydantic import JsonValue
 
-from models.errors import CorruptArtifact, FedrecError, JobBusy
+from models.errors import CorruptArtifact, JobBusy
+from tasks.datasets.item_table import read_item_table
 from tasks.exchange.store import Exchange
 from tasks.jobs import lease
 from tasks.jobs.journal import Journal, held_alone
@@ -35,10 +35,11 @@ from tasks.messages.outbox_messages import (
     named,
 )
 from tasks.messages.round_record import START_TRACKED, TrackedRound
+from tasks.tracking.descriptions import refused_line, run_description, run_name
 from tasks.tracking.mlflow_model import model_files
-from tasks.tracking.outage import is_outage, reason_of
+from tasks.tracking.outage import is_outage, line_of, reason_of
 from tasks.tracking.registry import client as registry_client
-from tasks.tracking.run_tracker import Tracker, find_run, open_run
+from tasks.tracking.run_tracker import ENDED_ALONE, NO_RESULT_YET, Tracker, find_run, open_run
 
 # Called with one line for people.
 Warn = Callable[[str], None]
@@ -79,6 +80,8 @@ class OutboxSender:
         self._tracker: Tracker | None = None
         # Whether an earlier try may already have sent the next round.
         self._is_repeated = False
+        # Whether this process works on the job, and does not only send what an earlier one left.
+        self._is_at_work = False
         self.silence: str | None = None
         self.refused: list[Refusal] = []
 
@@ -100,6 +103,7 @@ class OutboxSender:
         if not kept.exists():
             self._outbox.folder.mkdir(exist_ok=True)
             write_atomically(kept, items.read_bytes())
+        self._is_at_work = True
         self._outbox.put_back()
         if self._journal.tracked(0) is None:
             self._put_opening(config)
@@ -140,26 +144,37 @@ class OutboxSender:
         """Return the number of messages that MLflow has not received yet and did not refuse."""
         return self._outbox.count()
 
+    @property
+    def experiment_id(self) -> str | None:
+        """Return the id of the experiment of the job's MLflow run; None under the same condition."""
+        return self._tracker.experiment_id if self._tracker else None
+
     def close(self) -> None:
         """End the run of a job on which no process works, as the job ended, unless messages still wait."""
         if self.silence is None:
-            self.end(self._last_status())
+            self.end(*self._last_state())
 
-    def end(self, status: str) -> None:
-        """End the run with this status. If MLflow does not do it now, housekeeping ends the run later."""
+    def end(self, status: str, outcome: str | None = None) -> None:
+        """End the run with this status. If MLflow does not do it now, housekeeping ends the run later.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            outcome: a sentence that says why, for the run's description; None to leave that as it is.
+        """
         # No error of MLflow may hide the one that ends the job.
         with contextlib.suppress(Exception):
             if self._tracker:
-                self._tracker.end(status)
+                self._tracker.end(status, outcome and self._described(outcome))
 
-    def _last_status(self) -> str:
+    def _last_state(self) -> tuple[str, str | None]:
+        """Return the status of the run and what to say of it; None if the result has already said it."""
         try:
             result = self._journal.result()
         except CorruptArtifact:
-            return "FAILED"
+            return "FAILED", "The job's result is damaged."
         if any(each.refusal.in_order for each in self._outbox.refused()):
-            return "FAILED"
-        return _RUN_STATUS[result.status] if result else "KILLED"
+            return "FAILED", "MLflow lacks records of the job. fedrec outbox list says which, and why."
+        return (_RUN_STATUS[result.status], None) if result else ("KILLED", ENDED_ALONE)
 
     def note_of(self, round_: int) -> TrackedRound | None:
         """Return the note about a committed round, sent or still waiting; None if there is none."""
@@ -192,7 +207,7 @@ class OutboxSender:
         except Exception as error:  # noqa: BLE001 - as above
             self._require_refusal(error)
             self._is_repeated = True
-            self._set_aside(entry, message, _reason(error))
+            self._set_aside(entry, message, line_of(error))
         else:
             entry.path.unlink()
             if isinstance(message, RoundMessage):
@@ -217,7 +232,8 @@ class OutboxSender:
         self._outbox.set_aside(entry, refusal)
         self.refused.append(refusal)
         if isinstance(message, ResultMessage):
-            self.end("FAILED")  # the run would stay RUNNING
+            # Otherwise the run would stay RUNNING.
+            self.end("FAILED", f"MLflow refused the job's result: {reason}.")
 
     def _require_refusal(self, error: Exception) -> None:
         """Raise an error unless this one concerns messages alone.
@@ -238,10 +254,23 @@ class OutboxSender:
             self._is_repeated = self._is_repeated or run_id is not None
             if run_id is None or self._journal.tracked(0) is None:
                 self._put_opening(opening.config)
+            described = self._described(NO_RESULT_YET)
             self._tracker = open_run(
-                self._home, opening.name, job_id, opening.model_name, run_id, self._tags()
+                self._home,
+                opening.name,
+                job_id,
+                opening.model_name,
+                run_id,
+                self._tags(),
+                run_name(opening, job_id),
+                described,
             )
+            if run_id is not None and self._is_at_work:
+                self._tracker.describe(described)
         return self._tracker
+
+    def _described(self, outcome: str) -> str:
+        return run_description(self._journal.opening, self._journal.job_id, outcome)
 
     def _put_opening(self, config: Mapping[str, JsonValue]) -> None:
         """Let the opening wait, before all other messages, unless it already does or was refused.
@@ -266,7 +295,7 @@ class OutboxSender:
         """Return the files that make each round an MLflow model; none for families other than LightFM."""
         if self._journal.opening.family != "lightfm":
             return {}
-        return model_files(pd.read_parquet(self._outbox.folder / _ITEMS))
+        return model_files(read_item_table((self._outbox.folder / _ITEMS).read_bytes()))
 
     @cached_property
     def _exchange(self) -> Exchange:
@@ -277,7 +306,7 @@ class OutboxSender:
     def _deliver(self, tracker: Tracker, message: OutboxMessage) -> None:
         match message:
             case OpeningMessage():
-                tracker.log_opening(message.config, self._outbox.folder / _ITEMS)
+                tracker.log_opening(message.config, self._outbox.folder / _ITEMS, self._journal.opening)
                 self._journal.note_tracked(0, START_TRACKED)
             case LineageMessage():
                 tracker.log_lineage(message.data)
@@ -304,16 +333,16 @@ class OutboxSender:
     def _deliver_result(self, tracker: Tracker, message: ResultMessage) -> None:
         completed = self.completed(message.result)
         folder = self._journal.folder / "report"
-        tracker.log_result(message.metrics, self._journal.committed()[-1].round, folder, message.tables)
+        tracker.log_result(message.metrics, self._journal.committed()[-1], folder, message.tables)
         tracker.log_json("result.json", completed.to_json())
-        tracker.end("FINISHED" if completed.status == "finished" else "KILLED")
+        tracker.end(_RUN_STATUS[completed.status], self._described(message.outcome))
         if self._journal.result() is not None:
             self._journal.conclude(completed)
 
     def completed(self, result: JobResult) -> JobResult:
-        """Return the result with the run id and the version numbers that MLflow has assigned so far."""
+        """Return the result with the ids and the version numbers that MLflow has assigned so far."""
         rounds = tuple(each.with_note(self.note_of(each.round)) for each in result.rounds)
-        return replace(result, run_id=self.run_id, rounds=rounds)
+        return replace(result, run_id=self.run_id, experiment_id=self.experiment_id, rounds=rounds)
 
 
 def send_what_waits(home: Home, warn: Warn | None = None) -> list[str]:
@@ -340,25 +369,6 @@ def send_again(home: Home, journal: Journal, warn: Warn | None = None) -> bool:
     return _sent(home, journal, warn, again=True)
 
 
-def refused_line(job_id: str, refused: Sequence[Refusal]) -> str:
-    """Return one line about the messages of a job that MLflow refused."""
-    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
-    return (
-        f"Records of job {job_id} are set aside, because MLflow does not take them "
-        f"({refused[0].what}{more}): {refused[0].reason}. See fedrec outbox list; "
-        f"fedrec outbox retry {job_id} sends them again."
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Return an error as one line without a full stop."""
-    if isinstance(error, FedrecError):
-        return " ".join(str(error).split()).rstrip(".")
-    kind = type(error).__name__
-    text = reason_of(error)
-    return text if kind in (text, "MlflowException") else f"{kind}: {text}"
-
-
 def _sent(home: Home, journal: Journal, warn: Warn | None, *, again: bool = False) -> bool:
     say = warn or (lambda _: None)
     try:
@@ -381,5 +391,5 @@ def _sent(home: Home, journal: Journal, warn: Warn | None, *, again: bool = Fals
     except Exception as error:
         if is_disk_full(error):
             raise
-        say(f"The records of job {journal.job_id} cannot be sent to MLflow: {_reason(error)}.")
+        say(f"The records of job {journal.job_id} cannot be sent to MLflow: {line_of(error)}.")
     return False

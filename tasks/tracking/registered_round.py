@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+import yaml
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.federation.model import GlobalModel
@@ -168,6 +170,26 @@ def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None)
     except ValueError as error:
         raise CorruptArtifact(f"{where}: {path} is not JSON: {error}.", path=path) from error
     return JobResult.of_json(value, f"{where}: {path}")
+
+
+def read_config(run_artifacts: str, where: str, tracking_uri: str | None = None) -> dict[str, Any]:
+    """Return the configuration of a run's job, as JSON values.
+
+    Args:
+        run_artifacts, where, tracking_uri: as in `read_result`.
+
+    Raises:
+        NotFound: the run has none.
+        CorruptArtifact: the file contains no keys and values.
+    """
+    path = f"{run_artifacts}/config.yaml"
+    try:
+        value = yaml.safe_load(_read(path, tracking_uri))
+    except yaml.YAMLError as error:
+        raise CorruptArtifact(f"{where}: {path} is not YAML.", path=path) from error
+    if not isinstance(value, dict):
+        raise CorruptArtifact(f"{where}: {path} contains no keys and values.", path=path)
+    return value
 
 
 def _read(uri: str, tracking_uri: str | None) -> bytes:

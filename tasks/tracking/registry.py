@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import NotFound
 from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
-from tasks.tracking.registered_round import RegisteredRound, read_record, read_round
+from tasks.tracking.descriptions import version_description
+from tasks.tracking.registered_round import RegisteredRound, read_config, read_record, read_round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +37,7 @@ def client(home: Home) -> MlflowClient:
     """Return a client of the registry that `home` and the environment name. Create a missing database."""
     from tasks.tracking.light_client import LightClient
 
-    uri = _tracking_uri(home)
+    uri = tracking_uri(home)
     return LightClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -46,7 +47,7 @@ def open_registry(home: Home) -> MlflowClient:
     Raises:
         NotFound: there is no database yet.
     """
-    uri = _tracking_uri(home)
+    uri = tracking_uri(home)
     if uri.startswith("sqlite") and not Path(_database(uri)).exists():
         raise NotFound(
             f"Nothing is registered yet below {home.root}.",
@@ -94,15 +95,16 @@ def register_round(
         source=round_folder_uri,
         run_id=run_id,
         tags=version_tags(record),
+        description=version_description(record),
         await_creation_for=0,
     )
     return int(made.version)
 
 
 def version_tags(record: EvaluatedRound) -> dict[str, str]:
-    """Return the tags of a round's version, by which MLflow's UI finds, verifies and compares it."""
+    """Return the tags of a round's version, by which fedrec finds and verifies it."""
     breached = sorted(name for name, result in record.contracts.items() if result != "passed")
-    tags = {
+    return {
         _JOB: record.job_id,
         "fedrec.round": str(record.round),
         "fedrec.sha256": record.model_sha256,
@@ -112,11 +114,6 @@ def version_tags(record: EvaluatedRound) -> dict[str, str]:
         "fedrec.contracts": f"breached: {', '.join(breached)}" if breached else "passed",
         _EVALUATED: "true" if record.evaluation else "false",
     }
-    for name, metric in (record.evaluation.metrics if record.evaluation else {}).items():
-        if metric.weight:
-            # MLflow allows no "@" in the key of a tag.
-            tags[f"fedrec.metric.{name.replace('@', '_at_')}"] = f"{metric.value:.6f}"
-    return tags
 
 
 def find_version(client: MlflowClient, model_name: str, job_id: str, round: int) -> int | None:
@@ -307,7 +304,21 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
     return read_round(version, found.source, dict(found.tags), where, client.tracking_uri)
 
 
-def _tracking_uri(home: Home) -> str:
+def load_config_of(client: MlflowClient, model_name: str, version_or_alias: int | str) -> dict[str, Any]:
+    """Return the configuration that a version was trained with, as JSON values.
+
+    Raises:
+        NotFound: there is no such version or alias, or its run has no configuration.
+        CorruptArtifact: the configuration is damaged.
+    """
+    version = resolve_version(client, model_name, version_or_alias)
+    run = client.get_run(_version(client, model_name, version).run_id)
+    where = f"The job of version {version} of {model_name!r}"
+    return read_config(run.info.artifact_uri, where, client.tracking_uri)
+
+
+def tracking_uri(home: Home) -> str:
+    """Return the URI of the server or database that the environment names; by default the home's database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or settings(home)["MLFLOW_TRACKING_URI"]
 
 

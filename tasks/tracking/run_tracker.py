@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,21 +20,28 @@ from models.errors import InvalidConfig
 from models.kernel.metric import Metric, as_json, values
 from tasks.jobs.lease import left_behind
 from tasks.local.home import Home
+from tasks.messages.job_opening import JobOpening
 from tasks.messages.outbox_messages import Table
-from tasks.messages.round_record import EvaluatedRound
+from tasks.messages.record import flattened
+from tasks.messages.round_record import EvaluatedRound, RoundRecord
+from tasks.tracking.metric_names import deciding_metric, metric_name
 from tasks.tracking.outage import is_outage
 from tasks.tracking.registered_round import round_folder
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.registry import ensure_registered_model, find_version, register_round
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Experiment
+    from mlflow.entities import DatasetInput, Experiment, Run
     from mlflow.tracking import MlflowClient
 
 # Column name -> one value for each row.
 Columns = Mapping[str, Sequence[JsonValue]]
 
 _JOB_TAG = "fedrec.job"
+DESCRIPTION_TAG = "mlflow.note.content"
+# Descriptions of a run while its job has no result.
+NO_RESULT_YET = "No result yet."
+ENDED_ALONE = "The job's process ended before the job. The same command continues it."
 # Number of the newest tables that MLflow's UI shows as tables. All others stay readable as JSON.
 _MOST_TABLES = 20
 
@@ -48,20 +56,45 @@ class Tracker:
         client: a client of the tracking server.
         run_id: the job's run.
         model_name: the registered model of which rounds become versions.
+        experiment_id: the run's experiment, if known.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, model_name: str) -> None:
+    def __init__(
+        self, client: MlflowClient, run_id: str, model_name: str, experiment_id: str | None = None
+    ) -> None:
         self.client = client
         self.run_id = run_id
         self.model_name = model_name
+        self.experiment_id = experiment_id
         self._shown: list[str] = []
 
-    def log_opening(self, config: Mapping[str, JsonValue], items: Path) -> None:
-        """Log a job's configuration and its item catalogue, the Parquet file `items`."""
+    def log_opening(
+        self, config: Mapping[str, JsonValue], items: Path, opening: JobOpening | None = None
+    ) -> None:
+        """Log a job's configuration and its item catalogue.
+
+        The deciding metric is logged too, still without a value. MLflow lists metrics in the order in which a
+        run got them, and compares runs by the first.
+
+        Args:
+            config: the configuration.
+            items: the catalogue, a Parquet file.
+            opening: names the settings that become parameters, by default all, and the deciding metric.
+        """
+        from mlflow.entities import Metric as RunMetric
         from mlflow.entities import Param
 
-        parameters = [Param(name, str(value)[:500]) for name, value in flattened(config)]
-        self.client.log_batch(self.run_id, params=parameters)
+        parameters = [
+            Param(name, str(value)[:500])
+            for name, value in flattened(config)
+            if opening is None or opening.parameters is None or name in opening.parameters
+        ]
+        metrics = (
+            [RunMetric(deciding_metric(opening.quality), math.nan, _milliseconds(opening.opened_at), 0)]
+            if opening is not None and opening.quality
+            else []
+        )
+        self.client.log_batch(self.run_id, params=parameters, metrics=metrics)
         self.client.log_dict(self.run_id, dict(config), "config.yaml")
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "items.parquet"
@@ -94,18 +127,12 @@ class Tracker:
             resumed: whether an earlier try may have logged a part of it.
             beside: name -> content of further files of the version (see `tasks.tracking.mlflow_model`).
         """
-        from mlflow.entities import Metric as RunMetric
-
         # The version is created last: if it exists, everything else does, and stays as it was registered.
         if resumed:
             version = find_version(self.client, self.model_name, record.job_id, record.round)
             if version is not None:
                 return version
-        timestamp = int(datetime.fromisoformat(record.committed_at).timestamp() * 1000)
-        batch = [
-            RunMetric(metric_name(name), value, timestamp, record.round) for name, value in metrics.items()
-        ]
-        self.client.log_batch(self.run_id, metrics=batch)
+        self._log_metrics(metrics, record, step=record.round)
         folder = round_folder(record.round)
         with tempfile.TemporaryDirectory() as local:
             (Path(local) / "model.safetensors").write_bytes(model)
@@ -127,24 +154,21 @@ class Tracker:
     def log_result(
         self,
         metrics: Mapping[str, float],
-        step: int,
+        last: RoundRecord,
         folder: Path,
         tables: Mapping[str, Table],
     ) -> None:
         """Log a job's final metrics, its tables and all files below `folder`.
 
+        The metrics have step 0, because MLflow draws bars of those and lines of what has other steps.
+
         Args:
             metrics: metric name -> value.
-            step: number of the last round.
+            last: the record of the last round, whose time the metrics have.
             folder: the folder of the report.
             tables: name of the artefact -> its rows.
         """
-        from mlflow.entities import Metric as RunMetric
-
-        self.client.log_batch(
-            self.run_id,
-            metrics=[RunMetric(metric_name(name), value, 0, step) for name, value in metrics.items()],
-        )
+        self._log_metrics(metrics, last, step=0)
         self._tables({name: _columns(rows) for name, rows in tables.items() if rows})
         self.client.log_artifacts(self.run_id, str(folder))
 
@@ -152,6 +176,13 @@ class Tracker:
     def _artifacts(self) -> str:
         """Return the URI of the run's artefacts. Cached, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
+
+    def _log_metrics(self, metrics: Mapping[str, float], record: RoundRecord, step: int) -> None:
+        from mlflow.entities import Metric as RunMetric
+
+        timestamp = _milliseconds(record.committed_at)
+        batch = [RunMetric(metric_name(name), value, timestamp, step) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=batch)
 
     def _tables(self, tables: Mapping[str, Columns]) -> None:
         """Write tables of these names, replace those of an earlier try, and let MLflow's UI show them.
@@ -173,13 +204,26 @@ class Tracker:
         """Log JSON values as an artefact of this name."""
         self.client.log_dict(self.run_id, dict(value), name)
 
-    def end(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
+    def describe(self, text: str) -> None:
+        """Replace the run's description."""
+        self.client.set_tag(self.run_id, DESCRIPTION_TAG, text)
+
+    def end(self, status: str, description: str | None = None) -> None:
+        """End the run as FINISHED, FAILED or KILLED, with another description if one is given."""
+        if description is not None:
+            self.describe(description)
         self.client.set_terminated(self.run_id, status)
 
 
 def open_run(
-    home: Home, experiment: str, job_id: str, model_name: str, run_id: str | None, tags: Mapping[str, str]
+    home: Home,
+    experiment: str,
+    job_id: str,
+    model_name: str,
+    run_id: str | None,
+    tags: Mapping[str, str],
+    run_name: str | None = None,
+    description: str = "",
 ) -> Tracker:
     """Return the tracker of a job's run and set the run to RUNNING. An interrupted job keeps its run.
 
@@ -192,17 +236,20 @@ def open_run(
         model_name: the registered model.
         run_id: the run of an earlier try, if any.
         tags: the tags of a new run.
+        run_name, description: of a new run; its name is the job's id by default.
     """
     client = registry_client(home)
     experiment_id = experiment_id_of(client, home, experiment)
     end_orphans(client, home, [experiment_id], job_id)
     if run_id is None:
-        described = {_JOB_TAG: job_id, "mlflow.user": getpass.getuser(), **tags}
-        run_id = client.create_run(experiment_id, run_name=job_id, tags=described).info.run_id
+        own = {_JOB_TAG: job_id, "mlflow.user": getpass.getuser(), DESCRIPTION_TAG: description}
+        run_id = client.create_run(
+            experiment_id, run_name=run_name or job_id, tags={**own, **tags}
+        ).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
     ensure_registered_model(client, model_name)
-    return Tracker(client, run_id, model_name)
+    return Tracker(client, run_id, model_name, experiment_id)
 
 
 def find_run(home: Home, experiment: str, job_id: str) -> str | None:
@@ -239,15 +286,16 @@ def end_orphans(
         if job_id in (None, own_job) or not (home.jobs / job_id).exists():
             continue
         with left_behind(home.jobs / job_id) as has_ended:
-            if has_ended and _ended(client, run.info.run_id):
+            if has_ended and _ended(client, run):
                 ended.append(str(job_id))
     return sorted(ended)
 
 
-def _ended(client: MlflowClient, run_id: str) -> bool:
+def _ended(client: MlflowClient, run: Run) -> bool:
     """Set a run to KILLED, and return whether MLflow did it. A refusal concerns no other job."""
     try:
-        client.set_terminated(run_id, "KILLED")
+        client.set_tag(run.info.run_id, DESCRIPTION_TAG, _ended_alone(run.data.tags))
+        client.set_terminated(run.info.run_id, "KILLED")
     except Exception as error:
         if is_outage(error):
             raise
@@ -269,17 +317,6 @@ def git_revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return described.stdout.strip()
-
-
-def flattened(config: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, JsonValue]]:
-    """Return (dotted name, value) of every leaf."""
-    leaves: list[tuple[str, JsonValue]] = []
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            leaves += flattened(value, f"{prefix}{name}.")
-        else:
-            leaves.append((f"{prefix}{name}", value))
-    return leaves
 
 
 def require_experiment(home: Home, name: str) -> None:
@@ -319,6 +356,11 @@ def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 
 
+def _milliseconds(time: str) -> int:
+    """Return an ISO 8601 time as milliseconds since 1970."""
+    return int(datetime.fromisoformat(time).timestamp() * 1000)
+
+
 def _lineage(data: Mapping[str, tuple[str, str]]) -> list[DatasetInput]:
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
@@ -342,10 +384,10 @@ def _client_table(clients: Mapping[str, Mapping[str, Metric]]) -> Columns:
     return {"client_id": list(clients), **columns, "cases": cases}
 
 
-def metric_name(name: str) -> str:
-    """Return the name of a metric in MLflow."""
-    # MLflow does not allow "@" in names.
-    return name.replace("@", "_at_")
+def _ended_alone(tags: Mapping[str, str]) -> str:
+    """Return the description of a run whose job's process is gone."""
+    _, _, settings = tags.get(DESCRIPTION_TAG, "").partition("\n")
+    return f"{ENDED_ALONE}\n{settings}".strip()
 
 
 def _columns(rows: Table) -> Columns:

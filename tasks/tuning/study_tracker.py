@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.local.home import Home
+from tasks.messages.record import flattened
+from tasks.tracking.metric_names import metrics_of_trial
 from tasks.tracking.registry import client as registry_client
-from tasks.tracking.run_tracker import experiment_id_of, flattened, git_revision, metric_name
+from tasks.tracking.run_tracker import experiment_id_of, git_revision
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -46,9 +48,9 @@ class StudyTracker:
 
         run_id = self._run_of(str(number), {"mlflow.parentRunId": self.run_id}).info.run_id
         metrics = [
-            Metric(metric_name(name), value, 0, step)
+            Metric(name, value, 0, step)
             for step, found in steps.items()
-            for name, value in found.items()
+            for name, value in metrics_of_trial(found).items()
         ]
         parameters = [Param(name, str(value)) for name, value in values.items()]
         self._client.log_batch(run_id, metrics=metrics, params=parameters)
@@ -57,7 +59,7 @@ class StudyTracker:
     def end(self, best: Mapping[str, Any] | None, status: str) -> None:
         """End the study's run, and record the best trial."""
         if best is not None:
-            self._client.log_metric(self.run_id, "best/objective", best["objective"])
+            self._client.log_metric(self.run_id, "quality/objective", best["objective"])
             self._client.log_dict(self.run_id, dict(best), "best.json")
         self._client.set_terminated(self.run_id, status)
 

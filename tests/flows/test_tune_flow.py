@@ -59,7 +59,7 @@ def test_more_trials_are_added_to_the_finished_ones(
     runs = client.search_runs([experiment.experiment_id], below)
     tracked = {
         run.data.params["train.learning_rate"]: max(
-            point.value for point in client.get_metric_history(run.info.run_id, "objective")
+            point.value for point in client.get_metric_history(run.info.run_id, "quality/objective")
         )
         for run in runs
     }

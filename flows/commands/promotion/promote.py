@@ -143,3 +143,9 @@ def _show(outcome: Mapping[str, Any]) -> None:
         )
         click.echo(f"Refused: version {version} of {name} does not become the champion; {stays}.")
     click.echo(f"Decision {outcome['decision_id'][:12]} by {outcome['actor']}, {outcome['decided_at']}.")
+    from tasks.local.home import current_home
+    from tasks.tracking.pages import mlflow_pages
+
+    pages = mlflow_pages(current_home())
+    started = "" if pages.is_served else ", after `make ui`"
+    click.echo(f"Version {version} in MLflow{started}: {pages.version(name, version)}")

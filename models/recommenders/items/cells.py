@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
 from math import isinf
@@ -77,7 +78,8 @@ def text_of(cell: Any, position: int) -> str | None:
         text = str(value.isoformat())
     else:
         raise ColumnRefused(f"holds {_name_of(value)}, which are neither numbers nor text", position)
-    return text or None
+    # An accented letter has several forms that look the same.
+    return unicodedata.normalize("NFC", text) if text else None
 
 
 def distinct(labels: Iterable[str | None]) -> Labels:

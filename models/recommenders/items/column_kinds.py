@@ -27,7 +27,7 @@ _MONEY = r"(?:[$€£¥₹%]|EUR|USD|GBP|CHF|JPY)"
 # 1.299,00 or $12.99 or 12,5%: a person reads it as a number, but a parser of numbers does not.
 _PRINTED = re.compile(rf"{_MONEY}?\s*[+-]?\d+(?:[.,'\s]\d{{3}})*(?:[.,]\d+)?\s*{_MONEY}?", re.ASCII)
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ].*)?", re.ASCII | re.DOTALL)
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"\S*[^\W\d_]\S*")
 # At least this share of a column must have one form before the others are called mistakes.
 _MOSTLY = 0.9
 _WORDS_OF_A_LABEL = 5
@@ -70,7 +70,8 @@ def judge_column(cells: Sequence[Any], split: str | None = None) -> JudgedColumn
 
     Args:
         cells: (items,) values as a table has them.
-        split: "none" if each cell is one label, another text to split at that, or None to judge.
+        split: "none" if each cell, or each entry of a list, is one label; another text to split at that; or
+            None to judge.
 
     Raises:
         ColumnRefused: the column holds bytes, structures or other things, infinite numbers, or a mixture.
@@ -93,11 +94,16 @@ def judge_column(cells: Sequence[Any], split: str | None = None) -> JudgedColumn
 
 
 def _lists(items: int, lists: dict[int, Labels], texts: dict[int, str], split: str | None) -> JudgedColumn:
-    if split is not None:
+    if split not in (None, NO_SPLIT):
         raise ColumnRefused(f"holds lists, so it cannot be split at {split!r}")
     for position, text in texts.items():
         raise ColumnRefused(f"holds lists, but also {text[:60]!r}", position)
-    return _labels([lists.get(position, ()) for position in range(items)], None)
+    return _listed(items, lists, is_forced=split == NO_SPLIT)
+
+
+def _listed(items: int, lists: dict[int, Labels], *, is_forced: bool = False) -> JudgedColumn:
+    judged = _labels([lists.get(position, ()) for position in range(items)], None)
+    return judged if is_forced else _useful(judged, [label for own in lists.values() for label in own], None)
 
 
 def _labels(labels: Sequence[Labels], separator: str | None) -> JudgedColumn:
@@ -200,23 +206,33 @@ def _as_lists(items: int, texts: dict[int, str]) -> JudgedColumn | None:
     found = _parsed(texts, lambda text: text if is_list(text) else None, "lists")
     if found is None:
         return None
-    labels: list[Labels] = [()] * items
+    lists: dict[int, Labels] = {}
     for position, text in found.items():
         try:
-            labels[position] = distinct(entries_of(text))
+            lists[position] = distinct(entries_of(text))
         except ValueError as error:
             raise ColumnRefused(f"holds lists as text, but {error}", position) from error
-    return _labels(labels, None)
+    return _listed(items, lists)
 
 
 def _as_text(items: int, texts: dict[int, str]) -> JudgedColumn:
     separator = next((each for each in "|," if any(each in text for text in texts.values())), None)
-    differ = 2 * len(set(texts.values())) > len(texts)
-    if differ and 2 * sum(_is_prose(text, separator) for text in texts.values()) > len(texts):
-        return JudgedColumn("text", items - len(texts))
-    judged = _split(items, texts, separator)
+    return _useful(_split(items, texts, separator), list(texts.values()), separator)
+
+
+def _useful(judged: JudgedColumn, texts: Sequence[str], separator: str | None) -> JudgedColumn:
+    """Return the labels unless they say nothing about what items have in common.
+
+    Args:
+        judged: the labels.
+        texts: what they were made from, at least one.
+        separator: where these were split.
+    """
     every = [label for own in judged.labels or () for label in own]
-    if len(texts) >= _MANY_ITEMS and len(set(every)) == len(every):
+    differ = 2 * len(set(texts)) > len(texts)
+    if differ and 2 * sum(_is_prose(text, separator) for text in texts) > len(texts):
+        return JudgedColumn("text", judged.missing)
+    if len(judged.labels or ()) - judged.missing >= _MANY_ITEMS and len(set(every)) == len(every):
         return JudgedColumn("identifiers", judged.missing)
     return judged
 

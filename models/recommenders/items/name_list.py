@@ -21,7 +21,7 @@ def split_names(text: str, exactly: Find, containing: Find, most_commas: int) ->
 
     The list is split where as few pieces as possible name no item; then where as few names as possible are
     only a part of a title; then into as few names as possible. A bare number beside words that name no item
-    may belong to the same unknown title, so both stay one name.
+    may belong to the same unknown title, as in "20,000 Leagues" and "7, Rue Morgue", so both stay one name.
 
     Args:
         text: the list.
@@ -110,6 +110,9 @@ class _Splitter:
     def _may_be_one_title(self, left: _Run, right: _Run) -> bool:
         before, after = (self.text[slice(*self._pieces[number])] for number in (left[1] - 1, right[0]))
         is_cut = bool(_THOUSANDS[0].search(before) and _THOUSANDS[1].search(after))
+        # A comma within a title is followed by a blank.
+        if not (is_cut or after[0].isspace()):
+            return False
         for number, words in ((left, right), (right, left)):
             beside = self.text_of(words)
             if self.text_of(number).isdecimal() and not beside.isdecimal() and (is_cut or " " in beside):

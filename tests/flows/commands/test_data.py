@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from flows.cli import cli
+from flows.cli import cli, main
 from flows.settings.starting_config import name_for
 from flows.settings.training_config import load_config, parse_config
 from models.errors import InvalidConfig, InvalidInput
 from tasks.datasets.client_assignment import ByUser
 from tasks.datasets.partition import make_partition
 
+PARTITION = ("partition", "--interactions", "interactions.csv", "--out", "out")
+Run = Callable[..., subprocess.CompletedProcess[str]]
 INTERACTIONS = "user_id,item_id,rating,timestamp\nu1,a,4,10\nu2,b,5,20\nu1,b,3,30\n"
 ITEMS = "item_id,title\na,Alien\nb,Brazil\n"
 USERS = "user_id,work\nu1,nurse\nu2,pilot\n"
@@ -39,7 +43,23 @@ def fedrec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def partition(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return fedrec(folder, "partition", "--interactions", "interactions.csv", "--out", "out", *arguments)
+    return fedrec(folder, *PARTITION, *arguments)
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run `fedrec data` in this process, which is much faster than another one."""
+    monkeypatch.chdir(folder)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["fedrec", "data", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(arguments, ended.value.code, *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_partition_prints_one_json_object(folder):
@@ -65,6 +85,81 @@ def test_partition_names_the_next_command(folder):
     *_, config, train = done.stdout.splitlines()
     assert config == f"  fedrec data config {folder / 'out'} --out out.yaml"
     assert train == "  fedrec train --config out.yaml"
+
+
+def test_partition_says_what_it_found_and_what_will_not_work(folder, run):
+    lines = [
+        f"u{user},{item},{rating},{rating}" for user in range(2) for item, rating in (("a", -5), ("b", 11))
+    ]
+    (folder / "interactions.csv").write_text("\n".join(["user_id,item_id,rating,timestamp", *lines]) + "\n")
+    (folder / "items.csv").write_text(
+        "item_id,title,genres,price\na,A,War;Drama,2.5\nb,B,War,\n", encoding="utf-8"
+    )
+    arguments = ("--items", "items.csv", "--random", "1", "--labels-split", "genres=;")
+
+    def again(*further: str) -> subprocess.CompletedProcess[str]:
+        return run(*PARTITION, *arguments, *further)
+
+    shown = again()
+    assert shown.returncode == 0, shown.stderr
+    for line in (
+        "ratings: -5 to 11",
+        "times: 1969-12-31 to 1970-01-01",
+        "  genres  2 labels, split at ';': 'War', 'Drama'",
+        "  price   numbers from 2.5 to 2.5; 1 of 2 items have none",
+    ):
+        assert f"\n{line}\n" in shown.stdout
+    assert "Note: Ratings are from -5 to 11, but" in shown.stdout
+    limits = "min_rating=-5.0 --set contracts.interactions.max_rating=11.0"
+    assert f"Train with --set contracts.interactions.{limits}." in shown.stdout
+    result = json.loads(again("--leave-out", "price", "--force", "--json").stdout)
+    assert [(each["name"], each["kind"]) for each in result["columns"]] == [
+        ("genres", "labels"),
+        ("price", "left out"),
+    ]
+    assert (result["report"]["users"], result["report"]["ratings"]) == (2, [-5.0, 11.0])
+    assert len(result["warnings"]) == 4
+
+
+def test_the_items_of_silos_are_judged_by_the_same_rules(folder, run):
+    (folder / "items.csv").write_text('item_id,by\na,"Smith, John"\nb,"Doe, Jo"\n', encoding="utf-8")
+    made = run("items", "--items", "items.csv", "--out", "i.parquet", "--labels-split", "by=none")
+    assert made.returncode == 0, made.stderr
+    assert "  by  2 labels: 'Doe, Jo', 'Smith, John'\n" in made.stdout
+    assert f"data.items to {folder / 'i.parquet'}" in made.stdout
+    assert run(*PARTITION, "--items", "i.parquet", "--by-user").returncode == 0
+    refused = run("items", "--items", "items.csv", "--out", "items.csv")
+    assert refused.returncode == 2
+    assert ".parquet" in refused.stderr
+    assert (folder / "items.csv").read_text().startswith("item_id,by")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--labels-split", "genres"], "takes COLUMN=SEP"),
+        (["--labels-split", "genres="], "takes COLUMN=SEP"),
+        (["--labels-split", "=,"], "takes COLUMN=SEP"),
+        (["--labels-split", "title=,"], "--labels-split names the column 'title'"),
+        (["--labels-split", "a=,", "--labels-split", "a=;"], "names the column 'a' twice"),
+    ],
+)
+def test_options_of_columns_are_checked(folder, run, arguments, complaint):
+    done = run(*PARTITION, "--items", "items.csv", "--by-user", *arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    without = run(*PARTITION, "--by-user", *arguments)
+    assert without.returncode == 2
+    assert "give --items" in without.stderr
+
+
+def test_repeats_are_merged_by_an_option(folder, run):
+    (folder / "interactions.csv").write_text(INTERACTIONS + "u1,b,1,40\n", encoding="utf-8")
+    refused = run(*PARTITION, "--by-user")
+    assert refused.returncode == 2
+    assert "--repeats latest" in refused.stderr
+    merged = json.loads(run(*PARTITION, "--by-user", "--repeats", "sum", "--json").stdout)
+    assert (merged["interactions"], merged["report"]["repeats"]) == (3, 1)
 
 
 def test_partition_at_random_with_a_seed(folder):

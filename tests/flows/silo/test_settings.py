@@ -43,6 +43,17 @@ def test_omitted_keys_have_their_defaults(tmp_path):
     assert settings.data_source() == FolderSource(Path("/data"))
 
 
+def test_repeats_are_settled_in_a_folder_and_in_a_query(tmp_path):
+    folder = load(tmp_path, {**NEEDED, "source": {"folder": "/data", "repeats": "sum"}})
+    assert folder.data_source() == FolderSource(Path("/data"), "sum")
+    query = {"sql": {"url": "sqlite:////x.db", "query": "SELECT 1"}, "repeats": "first"}
+    assert load(tmp_path, {**NEEDED, "source": query}).data_source() == SqlSource(
+        "sqlite:////x.db", "SELECT 1", "first"
+    )
+    with pytest.raises(InvalidConfig, match=r"source"):
+        load(tmp_path, {**NEEDED, "source": {"folder": "/data", "repeats": "last"}})
+
+
 def test_the_file_is_in_the_home_unless_another_is_named(home):
     with pytest.raises(InvalidConfig, match=r"silo\.example\.yaml") as error:
         load_silo_settings()

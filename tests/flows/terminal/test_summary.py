@@ -45,7 +45,12 @@ def job(**changes: Any) -> JobResult:
             check("updates", "round-2", passed=False),
         ),
         "timings": Timings(
-            total_s=10.0, startup_s=1.0, train_s=5.0, orchestration_s=4.0, lightfm_s=3.0, overhead_ratio=3.0
+            total_s=10.0,
+            startup_s=1.0,
+            train_s=5.0,
+            orchestration_s=4.0,
+            training_cpu_s=3.0,
+            overhead_ratio=3.0,
         ),
     }
     return job_result(**parts | changes)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 
-from models.errors import CorruptArtifact, InvalidInput
+from flows.cli import cli
+from models.errors import CorruptArtifact, InvalidInput, NotFound
 from models.federation.model import GlobalModel
 from models.recommenders.families.registry import family_of
 from models.recommenders.rating.spec import RatingSpec
@@ -125,3 +127,42 @@ def test_the_command_takes_data_and_model_from_the_configuration(
     assert "Users are folded in from their training histories, as in serving." in shown
     assert re.search(r"^ndcg@10 +0\.\d{4}  \(0\.\d{4} to 0\.\d{4}\)  job: 0\.5000$", shown, re.MULTILINE)
     assert "vectors that it trained with the items" in shown
+
+
+def evaluate(*arguments: str) -> Result:
+    return CliRunner().invoke(
+        cli, ["evaluate", "--version", "1", *arguments, "--json"], standalone_mode=False
+    )
+
+
+def test_the_command_takes_the_configuration_that_is_stored_with_the_version(
+    world: World, partition: Partition
+):
+    world.register(1, None, data_digest=partition.digest)
+    stored = {"name": "job", "model_name": "movies", "data": {"dir": str(partition.root)}}
+    (world.artifacts / "config.yaml").write_text(yaml.safe_dump(stored | {"evaluation": {"negatives": 2}}))
+    found = json.loads(evaluate().stdout)
+    expected = evaluate_version(world.home, str(partition.root), "movies", "1", "test", seed=0, negatives=2)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "error", "message"),
+    [
+        (None, NotFound, "config.yaml is missing"),
+        ("- 1", CorruptArtifact, "contains no keys and values"),
+        ("{", CorruptArtifact, "is not YAML"),
+        (
+            "{name: a, model_name: movies, runner: {kind: silos}, data: {items: /i.csv}}",
+            InvalidInput,
+            "with its silos",
+        ),
+    ],
+)
+def test_a_version_without_a_usable_configuration_is_an_error(world: World, stored, error, message):
+    world.register(1, None)
+    if stored is not None:
+        (world.artifacts / "config.yaml").write_text(stored)
+    found = evaluate().exception
+    assert isinstance(found, error)
+    assert message in str(found)

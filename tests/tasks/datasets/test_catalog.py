@@ -141,6 +141,32 @@ def test_the_items_of_a_partition_make_an_equal_catalogue(tmp_path):
     made = partitioned(tmp_path, written(tmp_path, "csv"), OPTIONS)
     again = partitioned(tmp_path, made.items_path, ColumnOptions(), "again")
     assert again.items_sha256 == made.items_sha256
+    facts = {
+        each.name: (each.labels, each.missing, each.least) for each in made.columns if each.name in NUMBERS
+    }
+    assert {
+        each.name: (each.labels, each.missing, each.least) for each in again.columns if each.name in facts
+    } == facts
+
+
+def test_a_decision_about_a_column_stays_in_the_item_table(tmp_path):
+    prose = {"item_id": SHOP["item_id"], "text": SHOP["text"], "code": ["1", "2", None, "2"]}
+    options = ColumnOptions({"text": "none", "code": "none"})
+    made = partitioned(tmp_path, written(tmp_path, "csv", prose), options)
+    again = partitioned(tmp_path, made.items_path, ColumnOptions(), "again")
+    assert again.items_sha256 == made.items_sha256
+    assert features_in(read_items(again))[0]["code"] == {"1": [0], "2": [1, 3]}
+    # A column that somebody added is judged, and an option still counts.
+    table = pq.read_table(made.items_path)
+    pq.write_table(
+        table.append_column("price", pa.array(["1.5", "2", None, None])), tmp_path / "more.parquet"
+    )
+    more = partitioned(tmp_path, tmp_path / "more.parquet", ColumnOptions({}, frozenset({"text"})), "more")
+    assert [(each.name, each.kind) for each in more.columns] == [
+        ("text", "left out"),
+        ("code", "labels"),
+        ("price", "numbers"),
+    ]
 
 
 def test_a_column_can_be_left_out(tmp_path):

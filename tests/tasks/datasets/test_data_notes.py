@@ -9,7 +9,7 @@ import pytest
 
 from data_contracts.interactions import InteractionLimits
 from models.evaluation.data_report import DataReport
-from tasks.datasets.data_notes import report_lines, warnings_about
+from tasks.datasets.data_notes import report_lines, wanted_limits, warnings_about
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 GOOD = DataReport(
@@ -81,6 +81,16 @@ def test_what_will_not_work_is_one_sentence_with_its_setting(changes, words):
     (warning,) = warnings_about(report, NOW)
     for each in words:
         assert each in warning
+
+
+def test_the_limits_that_data_need_are_settings_of_a_job():
+    assert wanted_limits(GOOD) == {}
+    assert wanted_limits(replace(GOOD, ratings=(-1.0, 99.5), times=(-5, 0))) == {
+        "min_rating": -1.0,
+        "max_rating": 99.5,
+        "min_timestamp": -5,
+    }
+    assert wanted_limits(replace(GOOD, ratings=None, times=None)) == {}
 
 
 def test_the_limits_are_those_of_the_contract():

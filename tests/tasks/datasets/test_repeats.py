@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from models.errors import InvalidInput
 from tasks.datasets.client_assignment import ByColumn, ByUser
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import open_partition, read_interactions
+from tasks.datasets.source import FolderSource, read_source
+from tasks.datasets.sql_source import SqlSource
 
 ROWS = """user_id,item_id,rating,timestamp,town
 u,a,1,50,ash
@@ -83,3 +87,57 @@ def test_a_report_is_kept_in_the_manifest(tmp_path):
     assert (kept["users"], kept["items"], kept["interactions"], kept["clients"]) == (2, 2, 3, 2)
     assert (kept["density"], kept["ratings"], kept["times"]) == (0.75, [2.0, 5.0], [5, 90])
     assert (report.users, report.times, report.history_quantiles[2]) == (2, (5, 90), 1.5)
+
+
+def source_of(folder: Path, kind: str, repeats) -> FolderSource | SqlSource:
+    """Return the rows as two files of a folder, or as a table of a database in another order."""
+    header, *lines = ROWS.splitlines()
+    if kind == "folder":
+        (folder / "data").mkdir()
+        for name, part in (("a.csv", lines[:3]), ("b.csv", lines[3:])):
+            (folder / "data" / name).write_text("\n".join([header, *part]) + "\n", encoding="utf-8")
+        return FolderSource(folder / "data", repeats)
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.execute("CREATE TABLE sales (user_id, item_id, rating REAL, timestamp INTEGER, town)")
+        rows = [line.split(",") for line in reversed(lines)]
+        database.executemany("INSERT INTO sales VALUES (?, ?, ?, ?, ?)", rows)
+        database.commit()
+    return SqlSource(f"sqlite:///{folder}/shop.db", "SELECT * FROM sales", repeats)
+
+
+@pytest.mark.parametrize("kind", ["folder", "sql"])
+@pytest.mark.parametrize(
+    ("repeats", "expected"),
+    [
+        # The rows of a database have no order: of two at second 90 the better rating is the later one.
+        ("latest", {("u", "a", 90): {"folder": 2.0, "sql": 4.0}, ("u", "b", 10): 5.0, ("v", "a", 5): 3.0}),
+        ("first", {("u", "a", 20): 3.0, ("u", "b", 10): 2.0, ("v", "a", 5): 3.0}),
+        ("sum", {("u", "a", 90): 10.0, ("u", "b", 10): 7.0, ("v", "a", 5): 3.0}),
+    ],
+)
+def test_a_silo_s_source_merges_repeats_in_the_same_way(tmp_path, kind, repeats, expected):
+    found = read_source(source_of(tmp_path, kind, repeats)).interactions
+    assert found.ratings is not None
+    assert found.timestamps is not None
+    ids = zip(
+        found.users[found.user_codes], found.items[found.item_codes], found.timestamps.tolist(), strict=True
+    )
+    assert dict(zip(ids, found.ratings.tolist(), strict=True)) == {
+        key: value[kind] if isinstance(value, dict) else value for key, value in expected.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "sql"])
+def test_a_silo_s_source_refuses_repeats_with_its_setting(tmp_path, kind):
+    with pytest.raises(InvalidInput, match="already occur together") as caught:
+        read_source(source_of(tmp_path, kind, None))
+    assert "source.repeats" in caught.value.next_step
+
+
+def test_repeats_of_two_files_are_refused_with_the_setting(tmp_path):
+    source = source_of(tmp_path, "folder", None)
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "data" / name).write_text("user_id,item_id\nu,a\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"row 2: user 'u' .* in row 2 of a\.csv") as caught:
+        read_source(source)
+    assert "source.repeats" in caught.value.next_step

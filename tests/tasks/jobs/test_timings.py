@@ -24,7 +24,7 @@ def clock_of(age_s: float, **seconds: float) -> Stopwatch:
 def test_all_parts_add_up_to_the_total():
     age = 100.0
     parts = {activity: float(number) for number, activity in enumerate(ACTIVITIES, start=1)}
-    found = timings_of(clock_of(age, startup=6.0, **parts), lightfm_s=2.0).by_name()
+    found = timings_of(clock_of(age, startup=6.0, **parts), training_cpu_s=2.0).by_name()
     seconds = ("startup_s", "orchestration_s", *(f"{activity}_s" for activity in ACTIVITIES))
     assert sum(found[name] for name in seconds) == pytest.approx(found["total_s"], abs=0.01)
     assert {name: found[f"{name}_s"] for name in ACTIVITIES} == parts
@@ -38,7 +38,7 @@ def test_all_parts_add_up_to_the_total():
 
 
 def test_without_training_there_is_no_ratio():
-    found = timings_of(clock_of(1.0), lightfm_s=0.0)
+    found = timings_of(clock_of(1.0), training_cpu_s=0.0)
     assert found.overhead_ratio is None
-    assert found.lightfm_s == 0.0
+    assert found.training_cpu_s == 0.0
     assert found.train_s == 0.0

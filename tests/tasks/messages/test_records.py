@@ -200,7 +200,7 @@ OLD_RESULT = {
     "timings": {
         **dict.fromkeys(("startup_s", "train_s", "merge_s", "contracts_s", "tracking_s", "evaluate_s"), 1.0),
         **{"total_s": 8.0, "baselines_s": 0.0, "report_s": 1.0, "orchestration_s": 1.0},
-        **{"lightfm_s": 0.5, "overhead_ratio": 14.0, "transfer_s": 0.0, "polling_s": 0.0},
+        **{"training_cpu_s": 0.5, "overhead_ratio": 14.0, "transfer_s": 0.0, "polling_s": 0.0},
     },
 }
 

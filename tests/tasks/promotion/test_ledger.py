@@ -249,3 +249,15 @@ def test_a_version_that_fails_its_check_is_evidence_too(world, evaluated):
     assert "SHA-256" in (trial.error or "")
     assert (evidence.round, evidence.evaluation) == (4, None)
     assert evidence.model_sha256 == registry.tags_of(world.client, "movies", version)["fedrec.sha256"]
+
+
+def test_a_fault_about_one_model_hides_none_about_another(decided):
+    entries = ledger.read(decided.home).entries
+    heads = {"books": "9:" + HASH, "films": "x", "movies": f"4:{entries[3].hash}"}
+    with pytest.raises(LedgerTampered) as caught:
+        ledger.verify(entries, heads)
+    assert "entry 9" in caught.value.what
+    assert "'books'" in caught.value.what
+    assert "'films'" in caught.value.what
+    assert "'movies'" not in caught.value.what
+    assert caught.value.position == 0

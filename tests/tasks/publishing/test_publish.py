@@ -275,6 +275,8 @@ def test_a_publisher_that_follows_the_registry_publishes_at_a_nudge_and_writes_d
     watching.start()
     try:
         wait_for(1)
+        # It stays with the model that it has found.
+        promoted.beside("books")
         assert json.loads(publisher_path(folder).read_bytes()) == {"error": ""}
         decide(promoted, "promotion", 2)
         nudge_path(folder).touch()

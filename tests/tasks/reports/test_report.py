@@ -64,7 +64,7 @@ def job(clients: int = 3, rounds: int = 4, **changes: Any) -> JobResult:
         "clients": tuple(client(name, name == names[-1]) for name in names),
         "contracts": tuple(contracts),
         "timings": Timings(
-            total_s=8.0, startup_s=2.0, train_s=4.0, merge_s=2.0, lightfm_s=3.0, overhead_ratio=2.0
+            total_s=8.0, startup_s=2.0, train_s=4.0, merge_s=2.0, training_cpu_s=3.0, overhead_ratio=2.0
         ),
     }
     return job_result(**parts | changes)
@@ -377,5 +377,8 @@ def test_of_many_clients_and_rounds_the_first_and_last_are_shown():
 
 def test_the_report_links_to_what_to_open_next(text):
     assert "<code>make ui</code>" in text
-    assert "<code>fedrec audit 4</code>" in text
+    assert "<code>fedrec audit 4 --model movies</code>" in text
+    # The most popular item of this model, not a film that a shop does not have.
+    assert "<code>fedrec recommend --model movies --item a -k 10</code>" in text
+    assert "fedrec recommend" not in render_report(job())
     assert "<code>x --y</code>" in render_report(job(), open_next=["Look at `x --y`"])

@@ -113,6 +113,18 @@ def test_unknown_items_are_left_out_and_counted(champion, tmp_path):
     assert result["users_without_known_items"] == 1
 
 
+def test_a_file_of_which_no_item_is_known_is_refused_and_the_old_output_stays(champion, tmp_path):
+    users, out = tmp_path / "users.csv", tmp_path / "out.parquet"
+    frame([("a", "new", 1.0), ("b", "newer", 1.0), ("b", "new", 2.0)]).to_csv(users, index=False)
+    out.write_bytes(b"of yesterday")
+
+    with pytest.raises(InvalidInput, match=r"knows none of its 2 items.*such as '1', '50', '12'") as caught:
+        score_users(champion.home, users, out, 3, version="1")
+
+    assert caught.value.exit_code == 2
+    assert out.read_bytes() == b"of yesterday"
+
+
 def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypatch):
     random = np.random.default_rng(2)
     rows = [

@@ -122,6 +122,24 @@ def test_what_is_no_time_is_refused_with_its_row(column, row, rule):
     assert rule in error.value.rule
 
 
+@pytest.mark.parametrize(
+    ("written", "step"),
+    [
+        ("1700000000000", "It seems to be milliseconds: divide by 1,000."),
+        (1_700_000_000_000_000, "It seems to be microseconds: divide by 1,000,000."),
+        (1.7e18, "It seems to be nanoseconds: divide by 1,000,000,000."),
+        ("20240131123059", "Write it as 2024-01-31T12:30:59."),
+        ("99999999999999999999999", ""),
+        ("", ""),
+        ("soon", ""),
+    ],
+)
+def test_a_time_in_another_unit_is_named_with_it(written, step):
+    with pytest.raises(InvalidInput) as error:
+        table([written]).seconds("x")
+    assert error.value.next_step == step
+
+
 def test_names_may_be_dates_and_booleans_but_ids_may_not():
     days = table(pa.array([date(2020, 1, 1)]).dictionary_encode())
     assert days.text("x").tolist() == ["2020-01-01"]

@@ -140,7 +140,10 @@ def test_four_hundred_evaluated_rounds_are_tracked_and_each_costs_the_same(mlflo
         costs.append(work.instructions)
     rows = [{"round": 400, "client_id": "ash"}]
     tracker.log_result(
-        {"test/ndcg@10": 0.5}, 400, empty(mlflow_home.root / "report"), {"drift/clients.json": rows}
+        {"quality/test/ndcg@10": 0.5},
+        record,
+        empty(mlflow_home.root / "report"),
+        {"drift/clients.json": rows},
     )
 
     assert sum(costs[390:]) <= 1.2 * sum(costs[10:20])

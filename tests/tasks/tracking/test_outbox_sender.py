@@ -296,3 +296,11 @@ def test_a_job_that_is_held_is_left_alone(bad: Job) -> None:
         assert not send_again(bad.home, bad.journal, warnings.append)
         assert ["Another process works on job" in line for line in warnings] == [True]
     assert bad.waiting() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_catalogue_from_before_its_columns_were_judged_is_sent(mlflow_home: Home) -> None:
+    job = job_with_waiting_messages(mlflow_home, "older", "movies", ITEMS.assign(genres=["War Drama", None]))
+    assert sent(mlflow_home) == ([job.journal.job_id], [])
+    is_whole(job)
+    genres = registry.load_version(job.client, "movies", 2).items["genres"]
+    assert [list(own) for own in genres] == [["War", "Drama"], []]

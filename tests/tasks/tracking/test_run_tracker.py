@@ -120,8 +120,10 @@ def test_results_are_in_the_run_once_even_if_concluded_again(mlflow_home, tmp_pa
     (folder / "report.html").write_text("report")
     rows = [{"client_id": "ash", "final": {"hr@10": 0.5}}, {"client_id": "birch", "cases": 3}]
     for _ in range(2):
-        tracker.log_result({"final/hr@10": 0.5}, 7, folder, {"clients.json": rows, "empty.json": []})
-    assert history(tracker, "final/hr_at_10") == [(7, 0.5)]
+        tracker.log_result(
+            {"final/hr@10": 0.5}, record_of(7), folder, {"clients.json": rows, "empty.json": []}
+        )
+    assert history(tracker, "final/hr_at_10") == [(0, 0.5)]
     assert artifact(tracker, "report.html").read_text() == "report"
     table = pd.read_json(artifact(tracker, "clients.json"), orient="split")
     assert list(table.columns) == ["client_id", "final.hr@10", "cases"]

@@ -89,6 +89,9 @@ def test_dates_are_numbers_that_people_can_read(cells, dates):
         (["21/03/1995", "1.2.3"], [("21/03/1995",), ("1.2.3",)]),
         (["Electronics > Computers & Accessories > Cables", "Books"], None),
         (["The Walt Disney Company", "A24"], None),
+        (["550e8400-e29b-41d4-a716-446655440000", "c0ffee00-ab-cd-ef-a7"], None),
+        # An accent may be a letter of its own.
+        (["Cafe\u0301", "Caf\u00e9"], [("Caf\u00e9",), ("Caf\u00e9",)]),
     ],
 )
 def test_text_is_split_at_bars_or_commas(cells, labels):
@@ -143,6 +146,9 @@ def test_long_texts_are_not_labels():
     assert judge_column([*PROSE, None]).missing == 1
     assert judge_column(["https://x.org/1.png", "https://x.org/2.png"]).kind == "text"
     assert judge_column(["first line\nsecond", "another\nline"]).kind == "text"
+    assert judge_column([[text] for text in PROSE]).kind == "text"
+    assert judge_column([str([text, "https://x.org/1"]) for text in PROSE]).kind == "text"
+    assert judge_column([[text] for text in PROSE], "none").kind == "labels"
     # A language without blanks between its words.
     assert judge_column(["字" * 70, "文" * 80]).kind == "text"
 
@@ -163,7 +169,9 @@ def test_labels_that_no_two_of_many_items_share_are_identifiers():
     assert judge_column(codes[:99]).kind == "labels"
     assert judge_column([*codes, "A7"]).kind == "labels"
     assert judge_column(codes, "none").kind == "labels"
-    assert judge_column([[code] for code in codes]).kind == "labels"
+    assert judge_column([[code, f"{code}x"] for code in codes]).kind == "identifiers"
+    assert judge_column([f"['{code}']" for code in codes]).kind == "identifiers"
+    assert judge_column([[code] for code in codes], "none").kind == "labels"
 
 
 @pytest.mark.parametrize("cells", [[], [None, NAN], ["", "  "], [[], None], ["[]", "[None]"], ["|", " | "]])

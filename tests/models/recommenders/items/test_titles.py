@@ -206,6 +206,13 @@ def test_what_is_known_is_found_and_the_rest_is_listed():
     assert "Hidden Dragon (1982) [id 3]" in found.notes[1]
 
 
+def test_a_comma_without_a_blank_separates_a_number_from_unknown_words():
+    found = ODD_INDEX.named("20,No Such Film,99999,Nor This")
+
+    assert [ODD_INDEX.item_ids[row] for row in found.rows] == ["20"]
+    assert found.unknown == ("No Such Film", "99999", "Nor This")
+
+
 def test_a_single_name_is_taken_literally():
     found = ODD_INDEX.named("", ["20,000 Leagues Under the Sea", " lead", "20,300", "Crouching"])
 
