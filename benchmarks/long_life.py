@@ -2,8 +2,8 @@
 
 It trains a tiny job whose rounds are all evaluated, and compares its last rounds with its first ones. Then it
 measures a promotion, a publisher's look and the registration of a round at few versions and at many, which it
-adds by SQL. Each figure is a median, and the ratios come from one run. With --server, all of it goes through
-a server of MLflow on this machine.
+adds by SQL. The ratios come from one run. With --server, all of it goes through a server of MLflow on this
+machine.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def rounds(home: Home, count: int) -> dict[str, tuple[float, float]]:
 def versions(home: Home, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """Return milliseconds of each step at few versions and at many.
 
-    Few and many take turns, so that other work on the machine does not count for one of them only.
+    Few and many take turns, and the fastest call counts, so that other work on the machine does not.
     """
     steps = Steps.of(home, arguments.few)
     calls = steps.calls()
@@ -114,7 +114,7 @@ def versions(home: Home, arguments: argparse.Namespace) -> dict[str, tuple[float
             if found is few:
                 copy_newest(home, arguments.many - arguments.few)
         remove_after(home, arguments.few)
-    return {name: (median(few[name]), median(many[name])) for name in calls}
+    return {name: (min(few[name]), min(many[name])) for name in calls}
 
 
 def timed(call: Callable[[], object], tries: int) -> list[float]:
