@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -103,7 +102,7 @@ def render_report(
         rejections=rejections(result),
         settings=list(_flat(result.config)),
         figures=figures,
-        open_next=open_next or _places_to_go(result, explanation),
+        open_next=open_next,
         fewest_cases=FEWEST_CASES,
         shown_clients=SHOWN_CLIENTS,
         shown_rounds=SHOWN_ROUNDS,
@@ -118,21 +117,3 @@ def _flat(config: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[s
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield f"{prefix}{name}", text
-
-
-def _places_to_go(result: JobResult, explanation: Explanation) -> list[str]:
-    places = [f"MLflow's and Prefect's pages on this job (run {result.run_id}): `make ui`"]
-    model = shlex.quote(result.model_name)
-    if result.rounds:
-        places.append(f"Put the last version through the gates: `fedrec promote --model {model}`")
-    if explanation.neighbours:
-        popular = shlex.quote(explanation.neighbours[0].item_id)
-        places.append(
-            f"Ask the champion for recommendations: `fedrec recommend --model {model} --item {popular} -k 10`"
-        )
-    if result.rounds and result.rounds[-1].version is not None:
-        places.append(
-            "See who promoted it, when and on which evidence: "
-            f"`fedrec audit {result.rounds[-1].version} --model {model}`"
-        )
-    return places
