@@ -2,8 +2,9 @@
 
 It trains a tiny job whose rounds are all evaluated, and compares its last rounds with its first ones. Then it
 measures a promotion, a publisher's look and the registration of a round at few versions and at many, which it
-adds by SQL. The ratios come from one run. With --server, all of it goes through a server of MLflow on this
-machine.
+adds by SQL. The ratios come from one run. These three are milliseconds of processor time, which other work on
+the machine hardly changes. With --server, all of it goes through a server of MLflow on this machine, whose time
+counts too, so they are wall time.
 """
 
 from __future__ import annotations
@@ -101,8 +102,9 @@ def rounds(home: Home, count: int) -> dict[str, tuple[float, float]]:
 def versions(home: Home, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """Return milliseconds of each step at few versions and at many.
 
-    Few and many take turns, and the fastest call counts, so that other work on the machine does not.
+    Few and many take turns, so that other work on the machine does not count for one of them only.
     """
+    clock = time.perf_counter if arguments.server else time.process_time
     steps = Steps.of(home, arguments.few)
     calls = steps.calls()
     few: dict[str, list[float]] = {name: [] for name in calls}
@@ -110,21 +112,21 @@ def versions(home: Home, arguments: argparse.Namespace) -> dict[str, tuple[float
     for _ in range(arguments.turns):
         for found in (few, many):
             for name, call in calls.items():
-                found[name] += timed(call, arguments.tries)
+                found[name] += timed(call, arguments.tries, clock)
             if found is few:
                 copy_newest(home, arguments.many - arguments.few)
         remove_after(home, arguments.few)
-    return {name: (min(few[name]), min(many[name])) for name in calls}
+    return {name: (median(few[name]), median(many[name])) for name in calls}
 
 
-def timed(call: Callable[[], object], tries: int) -> list[float]:
+def timed(call: Callable[[], object], tries: int, clock: Callable[[], float]) -> list[float]:
     """Return the milliseconds of some calls, after one that fills the caches."""
     call()
     found = []
     for _ in range(tries):
-        began = time.perf_counter()
+        began = clock()
         call()
-        found.append(1000 * (time.perf_counter() - began))
+        found.append(1000 * (clock() - began))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.settings.training_config import TrainingConfig
-from models.errors import InvalidConfig
+from models.errors import InvalidConfig, InvalidInput
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.kernel.metric import as_json, total, values
@@ -268,7 +268,9 @@ def test_ratings_train_through_the_same_flow(
 
     unrated = config.model_copy(update={"data": config.data.model_copy(update={"dir": str(partition_dir)})})
     unrated = unrated.model_copy(update={"train": spec_of(train)})
-    assert "have no ratings to learn from" in run(unrated)["stop_reason"]
+    with pytest.raises(InvalidInput, match="have no ratings to learn from") as refused:
+        run(unrated)
+    assert "column 'rating'" in refused.value.next_step
 
 
 @pytest.mark.parametrize(
