@@ -3,8 +3,8 @@
 It trains a tiny job whose rounds are all evaluated, and compares its last rounds with its first ones. Then it
 measures a promotion, a publisher's look and the registration of a round at few versions and at many, which it
 adds by SQL. The ratios come from one run. These three are milliseconds of processor time, which other work on
-the machine hardly changes. With --server, all of it goes through a server of MLflow on this machine, whose time
-counts too, so they are wall time.
+the machine hardly changes. With --server, all of it goes through a server of MLflow on this machine. Its time
+counts too, so the three are wall time then.
 """
 
 from __future__ import annotations
