@@ -74,7 +74,8 @@ format: $(INSTALLED) ## Format the code
 ui: $(INSTALLED) ## Open MLflow's and Prefect's UIs on this FEDREC_HOME (Ctrl-C stops both)
 	@mkdir -p $(FEDREC_HOME)
 	@$(BIN)/fedrec env > $(FEDREC_HOME)/ui.env
-	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}   Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
+	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}/#/experiments?workflowType=machine_learning"
+	@echo "Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -e $(FEDREC_HOME)/ui.env -f infra/Procfile.ui start
 
 stack: $(INSTALLED) data ## Start PostgreSQL, Prefect, MLflow and three silos on MovieLens-100K (Ctrl-C stops all)
