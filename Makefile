@@ -7,8 +7,9 @@ export FEDREC_HOME
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-RAW := $(FEDREC_HOME)/data/ml-100k-raw
-PARTITION := $(FEDREC_HOME)/data/ml-100k
+# For the shell, because make would split a path at blanks.
+RAW := "$$FEDREC_HOME"/data/ml-100k-raw
+PARTITION := "$$FEDREC_HOME"/data/ml-100k
 # What the tests of examples/ train on: the copy that a package ships, so that set-up needs the registry alone.
 export FEDREC_TEST_MOVIELENS := $(CURDIR)/$(VENV)/movielens
 
@@ -29,12 +30,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-data: $(PARTITION)/partition.json ## Fetch MovieLens-100K and partition it by occupation
-
-$(PARTITION)/partition.json: | $(INSTALLED)
-	$(BIN)/fedrec data fetch ml-100k --out $(RAW)
-	$(BIN)/fedrec data partition --interactions $(RAW)/interactions.csv --items $(RAW)/items.csv \
-		--users $(RAW)/users.csv --by occupation --out $(PARTITION)
+data: | $(INSTALLED) ## Fetch MovieLens-100K and partition it by occupation
+	@test -f $(PARTITION)/partition.json || { \
+		$(BIN)/fedrec data fetch ml-100k --out $(RAW) && \
+		$(BIN)/fedrec data partition --interactions $(RAW)/interactions.csv --items $(RAW)/items.csv \
+			--users $(RAW)/users.csv --by occupation --out $(PARTITION); }
 
 quickstart: $(INSTALLED) data ## Train over 21 silos, promote the model, print recommendations
 	$(BIN)/fedrec train --config configs/ml-100k.yaml
@@ -72,11 +72,10 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 
 ui: $(INSTALLED) ## Open MLflow's and Prefect's UIs on this FEDREC_HOME (Ctrl-C stops both)
-	@mkdir -p $(FEDREC_HOME)
-	@$(BIN)/fedrec env > $(FEDREC_HOME)/ui.env
 	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}/#/experiments?workflowType=machine_learning"
 	@echo "Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -e $(FEDREC_HOME)/ui.env -f infra/Procfile.ui start
+	@mkdir -p "$$FEDREC_HOME"/mlflow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" env -u MLFLOW_TRACKING_URI sh infra/stack/with-env.sh honcho -e /dev/null -f infra/Procfile.ui start
 
 stack: $(INSTALLED) data ## Start PostgreSQL, Prefect, MLflow and three silos on MovieLens-100K (Ctrl-C stops all)
 	@sh infra/install-test-servers.sh

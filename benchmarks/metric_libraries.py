@@ -101,27 +101,11 @@ def implicit(places: list[int]) -> Figures:
     }
 
 
-def lenskit(places: list[int]) -> Figures:
-    """Return LensKit's figures."""
-    from lenskit.data import ItemList
-    from lenskit.metrics.ranking import NDCG, AveragePrecision, Recall
-
-    ranked, held_out = ItemList(item_ids=list(range(ITEMS)), ordered=True), ItemList(item_ids=places)
-    metrics = {
-        "ndcg@10": NDCG(NDCG_AT),
-        "recall@20": Recall(RECALL_AT),
-        "recall@10": Recall(NDCG_AT),
-        "map": AveragePrecision(),
-    }
-    return {name: float(metric.measure_list(ranked, held_out)) for name, metric in metrics.items()}
-
-
 LIBRARIES: dict[str, tuple[Callable[[list[int]], Figures], str]] = {
     "ranx": (ranx, "ranx==0.3.21"),
     "ir-measures": (ir_measures, "ir-measures==0.4.3"),
     "RecTools": (rectools, "rectools==0.19.0"),
     "implicit": (implicit, "implicit==0.7.3"),
-    "LensKit": (lenskit, "lenskit==2025.8.1"),
 }
 
 

@@ -28,6 +28,7 @@ PROFILE_COLUMNS = (
     "base_digest",
     "catalog_digest",
     "n_interactions",
+    "interactions_ok",
     "weight_ok",
     "shape_ok",
     "dtype_ok",
@@ -61,6 +62,7 @@ def profile_update(
     base_digest: str,
     form: ArrayGroup | None = None,
     weight_of: Callable[[int], float] = lambda _: 1.0,
+    reported: int | None = None,
 ) -> dict[str, object]:
     """Describe an update by one row of plain scalars. It raises no error, whatever the update contains.
 
@@ -70,6 +72,7 @@ def profile_update(
         base_digest: SHA-256 of that model's artefact.
         form: arrays of the expected shapes; None if the update contains differences from the base.
         weight_of: returns the weight of a client by its training interactions (`MergeRule.weight_of`).
+        reported: number of interactions that the client had when its data were checked; None if unknown.
 
     Returns:
         A value for each of `PROFILE_COLUMNS`. `embedding_norm` is the norm of the arrays with several axes
@@ -90,6 +93,7 @@ def profile_update(
             "base_digest": str(update.base_digest),
             "catalog_digest": str(update.catalog_digest),
             "n_interactions": interactions,
+            "interactions_ok": reported is None or interactions <= reported,
             "weight_ok": contribution.weight == weight,
             "shape_ok": _shapes(group) == _shapes(expected),
             "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
@@ -124,6 +128,12 @@ def update_rules(
         ),
         between(
             "enough_interactions", "n_interactions", limits.min_interactions, None, "an interaction count"
+        ),
+        one_of(
+            "interactions_reported",
+            "interactions_ok",
+            [True],
+            "no more interactions than the client had when its data were checked",
         ),
         between("embedding_norm_in_range", "embedding_norm", 0.0, limits.max_norm, "an embedding norm"),
         between("bias_norm_in_range", "bias_norm", 0.0, limits.max_norm, "a bias norm"),

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serving.serve", "Serve the champion's recommendations over HTTP."),
     "housekeeping": ("housekeeping", "End what died, and remove what finished jobs no longer need."),
     "deploy": ("deploy", "Create or update Prefect's deployments as prefect.yaml declares."),
+    "run": ("run", "Start a run of a deployment, with single values changed."),
     "silo": ("silo.group", "Run a silo, next to its own data."),
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),

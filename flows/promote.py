@@ -6,6 +6,7 @@ state named "Refused".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, 
 from tasks.local import environment
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
+from tasks.orchestration.run_names import named_after
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
 from tasks.tracking import registry
@@ -50,7 +52,11 @@ class _Judged:
         return all(verdict.passed for verdict in self.verdicts)
 
 
-@flow(name="promotion", validate_parameters=True)
+def _subject(parameters: Mapping[str, Any]) -> str:
+    return parameters["model_name"] or "model"
+
+
+@flow(name="promotion", flow_run_name=named_after(_subject), validate_parameters=True)
 @names_outages
 def promotion(
     model_name: str | None = None,
@@ -122,7 +128,7 @@ def _judged(
     return _Judged(evidence, judge(evidence, trial, champion, policy, lost))
 
 
-@flow(name="rollback", validate_parameters=True)
+@flow(name="rollback", flow_run_name=named_after(_subject), validate_parameters=True)
 @names_outages
 def rolling_back(
     model_name: str | None = None, actor: str = "prefect", reason: str = ""

@@ -23,6 +23,7 @@ from tasks.jobs.journal import fingerprint
 from tasks.local.environment import apply
 from tasks.local.home import current_home
 from tasks.orchestration.logs import report_own_errors_once
+from tasks.orchestration.run_names import named_after
 from tasks.orchestration.runs import (
     end_orphaned_runs,
     end_orphaned_servers,
@@ -106,7 +107,7 @@ class Search:
 
 @flow(
     name="tuning",
-    flow_run_name="{config.name}-{arm}",
+    flow_run_name=named_after(lambda parameters: f"{parameters['config'].name}-{parameters['arm']}"),
     description="Searches the settings of a training job, on the validation cases.",
     persist_result=False,
 )

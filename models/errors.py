@@ -90,6 +90,10 @@ class QuorumNotReached(FedrecError):
     exit_code = 3
 
 
+class JobStopped(FedrecError):
+    """A job stopped before its last round. `result` is what it reached; `exit_code` is that of the cause."""
+
+
 class JobBusy(FedrecError):
     """Another coordinator is already working on this job."""
 

@@ -28,6 +28,7 @@ pytest_plugins = [
     "tests.servers.object_store",
     "tests.servers.mlflow_server",
     "tests.servers.prefect_server",
+    "tests.servers.receivers",
 ]
 
 

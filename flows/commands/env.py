@@ -13,7 +13,7 @@ def command(as_json: bool) -> None:
     """Print the environment variables of Prefect and MLflow under fedrec, one NAME=VALUE per line.
 
     Servers and workers that are started with them use the same data as fedrec's own commands:
-    fedrec env > fedrec.env && honcho -e fedrec.env -f infra/Procfile.ui start
+    sh infra/stack/with-env.sh honcho -f infra/Procfile.ui start
     """
     from tasks.local.environment import settings
     from tasks.local.home import current_home

@@ -63,7 +63,7 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
         with listening(shown.event):
             result, exit_code = run_locally(config)
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
-    if result.stop_reason:
+    if result.stop_reason and as_json:
         progress.print(f"fedrec: {result.stop_reason}", markup=False)
     ctx.exit(exit_code)
 

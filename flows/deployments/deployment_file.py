@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from flows.deployments.parameter_form import faults_of_parameters, parameter_form
 from models.errors import InvalidConfig
 from tasks.orchestration.deployments import Deployment, Schedule
+from tasks.orchestration.notifications import Notification, Occasion
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -89,6 +90,16 @@ class DeploymentEntry(_Entry):
     parameters: dict[str, Any] = {}
 
 
+class NotificationEntry(_Entry):
+    """A notification about runs; without `active` it is off until someone switches it on."""
+
+    name: Name
+    kind: Literal["webhook", "email"]
+    about: list[Occasion] = Field(min_length=1)
+    address: str = Field(pattern=r"^\$[A-Z_][A-Z0-9_]*$")
+    active: bool | None = None
+
+
 class FileEntry(_Entry):
     """The whole file; `definitions` contains YAML anchors and is not read."""
 
@@ -96,11 +107,13 @@ class FileEntry(_Entry):
     prefect_version: str | None = Field(None, alias="prefect-version")
     definitions: Any = None
     pull: list[dict[str, dict[str, Any]]] = []
+    notifications: list[NotificationEntry] = []
     deployments: list[DeploymentEntry] = Field(min_length=1)
 
 
 _MODELS: dict[tuple[str, ...], type[_Entry]] = {
     (): FileEntry,
+    ("notifications",): NotificationEntry,
     ("deployments",): DeploymentEntry,
     ("deployments", "work_pool"): PoolEntry,
     ("deployments", "concurrency_limit"): LimitEntry,
@@ -115,10 +128,12 @@ class DeploymentFile:
     Attributes:
         project: the file's `name`, which marks its deployments.
         deployments: in the file's order, then the added ones.
+        notifications: in the file's order.
     """
 
     project: str
     deployments: tuple[Deployment, ...]
+    notifications: tuple[Notification, ...] = ()
 
 
 def read_deployment_file(path: Path, added: Sequence[Mapping[str, Any]] = ()) -> DeploymentFile:
@@ -158,7 +173,11 @@ def read_deployment_file(path: Path, added: Sequence[Mapping[str, Any]] = ()) ->
     faults += [*_repeated_names(file, deployments), *_pull_faults(file.pull)]
     if faults:
         raise _invalid(path, faults, lines)
-    return DeploymentFile(file.name, tuple(deployments))
+    notifications = (
+        Notification(each.name, each.kind, tuple(each.about), each.address[1:], each.active)
+        for each in file.notifications
+    )
+    return DeploymentFile(file.name, tuple(deployments), tuple(notifications))
 
 
 def _flow(entry: DeploymentEntry) -> tuple[Flow[..., Any] | None, list[tuple[Path_, str]]]:
@@ -215,6 +234,10 @@ def _repeated_names(file: FileEntry, deployments: Iterable[Deployment]) -> Itera
         if each.full_name in seen:
             yield ("deployments", number, "name"), f"another deployment has the name {each.full_name}."
         seen.add(each.full_name)
+    notified = [each.name for each in file.notifications]
+    for number, name in enumerate(notified):
+        if name in notified[:number]:
+            yield ("notifications", number, "name"), f"another notification has the name {name!r}."
     for number, entry in enumerate(file.deployments):
         slugs = [schedule.slug for schedule in entry.schedules]
         for place, slug in enumerate(slugs):

@@ -13,7 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from models.errors import FedrecError
-from tasks.orchestration.deployments import HEARTBEAT_S, HEARTBEAT_SETTING, Deployment
+from tasks.orchestration.automations import HEARTBEAT_S, HEARTBEAT_SETTING
+from tasks.orchestration.deployments import Deployment
 
 # Too long to show; the output only says that it differs.
 _UNSHOWN = ("parameter_schema",)

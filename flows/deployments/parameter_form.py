@@ -61,8 +61,7 @@ def faults_of_parameters(
     Args:
         flow: the flow.
         given: JSON values by name.
-        complete: whether every parameter without a default must be given, because a schedule fills in no
-            form.
+        complete: whether every parameter without a default must be given, because nobody fills in a form.
     """
     known = _parameters(flow)
     faults: list[tuple[tuple[str | int, ...], str]] = []
@@ -75,7 +74,7 @@ def faults_of_parameters(
             faults += [((name, *where), what) for where, what in _faults(known[name], value)]
     for name, parameter in inspect.signature(flow.fn).parameters.items():
         if complete and name not in given and parameter.default is parameter.empty:
-            faults.append(((), f"a scheduled run needs {name!r}, which has no default."))
+            faults.append(((), f"a run without a form needs {name!r}, which has no default."))
     return faults
 
 

@@ -33,15 +33,11 @@ from tasks.messages.round_record import RoundRecord
 from tasks.pooling.train_centralised import Pooled, train_centralised
 from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
+from tasks.reports.next_steps import example_items, steps_after
 from tasks.reports.report import write_report
 from tasks.reports.result_rows import verdict
 from tasks.tracking.metric_names import metrics_of_result
 from tasks.tracking.pages import mlflow_pages, places_of_job
-
-_ABOUT_VERSIONS = (
-    "Put the newest version through the gates: `fedrec promote`",
-    'Ask the champion: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
-)
 
 
 def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
@@ -82,8 +78,9 @@ def _concluded(
     with job.clock.measure("report"):
         outcomes = [ContractOutcome.from_json(text) for text in job.journal.outcomes()]
         build_data_docs(outcomes, folder / "data_docs")
-        result = _result(job, stopped_by, compared, pooled, outcomes)
         explanation = _explained(job)
+        result = _result(job, stopped_by, compared, pooled, outcomes)
+        result = replace(result, examples=_examples(job, explanation))
         write_explanation(explanation, folder / "explanation.json")
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))
     _send(job, replace(result, timings=timings_of(job.clock, job.training_cpu_s)), explanation)
@@ -98,7 +95,7 @@ def open_next(result: JobResult) -> list[str]:
     return [
         f"The job's report: {Path(result.report) / 'report.html'}",
         *places_of_job(mlflow_pages(current_home()), result),
-        *(_ABOUT_VERSIONS if result.rounds else ()),
+        *steps_after(result),
     ]
 
 
@@ -219,6 +216,16 @@ def _explained(job: Job) -> Explanation:
     except CorruptArtifact as error:
         announce(f"The report cannot explain the model by its items. {error}")
         return NOTHING_SHOWN
+
+
+def _examples(job: Job, explanation: Explanation) -> tuple[str, ...]:
+    """Return two items for the printed commands, popular ones first."""
+    try:
+        items = read_items(job.partition)
+    except CorruptArtifact:
+        return ()
+    popular = [(each.item_id, each.title) for each in explanation.neighbours]
+    return example_items([*popular, *zip(items["item_id"], items["title"], strict=True)])
 
 
 def _send(job: Job, result: JobResult, explanation: Explanation) -> None:

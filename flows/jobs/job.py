@@ -18,7 +18,8 @@ from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
 from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
-from models.errors import JobBusy
+from models.errors import InvalidInput, JobBusy
+from models.evaluation.judgement import RATINGS
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
@@ -175,7 +176,21 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     """
     if config.runner.kind == "silos":
         return open_membership(home, Path(str(config.data.items)), config.runner.silos)
-    return open_partition(str(config.data.dir))
+    partition = open_partition(str(config.data.dir))
+    _require_ratings(config, partition)
+    return partition
+
+
+def _require_ratings(config: TrainingConfig, partition: Partition) -> None:
+    """Raise `InvalidInput` if the family learns from ratings and the partition is known to have none."""
+    learns_ratings = family_of(config.train).judgement is RATINGS
+    if learns_ratings and partition.report is not None and partition.report.ratings is None:
+        raise InvalidInput(
+            f"The interactions of {partition.root} have no ratings to learn from, as train.family "
+            f"{config.train.family} does.",
+            next_step="Take a partition of interactions with a column 'rating', or another train.family.",
+            path=partition.root,
+        )
 
 
 def finished_before(config: TrainingConfig) -> JobResult | None:
@@ -223,7 +238,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         except JobBusy:
             raise  # the job and its run now belong to another process
         except BaseException as error:
-            job.sender.end("FAILED", f"The job failed: {reason_of(error)}.")
+            job.sender.end("FAILED", f"The job failed: {reason_of(error)}.", reason_of(error))
             if isinstance(error, OSError) and is_disk_full(error):
                 raise disk_full(error, home.root) from error
             raise

@@ -24,6 +24,9 @@ from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundM
 from tasks.messages.round_record import RoundRecord, TrackedRound
 from tasks.tracking.metric_names import metrics_of_round
 
+# Rejected clients that a round's line names.
+_NAMED = 3
+
 
 def check_silos(job: Job) -> None:
     """Check every client's data against the interactions contract. Clients that break it are rejected."""
@@ -74,7 +77,14 @@ def run_round(job: Job) -> None:
     job.training_cpu_s += sum(each.lightfm_s for each in deliveries)
     with clock.measure("merge"):
         merged = merge_round(
-            job.context, plan, job.rule, job.base, deliveries, missing, job.config.contracts.updates
+            job.context,
+            plan,
+            job.rule,
+            job.base,
+            deliveries,
+            missing,
+            job.config.contracts.updates,
+            {client_id: checked.interactions for client_id, checked in job.checked.items()},
         )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
@@ -119,7 +129,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
         with contextlib.suppress(OSError):
             job.context.exchange.remove(updates_folder(job.journal.job_id))
     job.clock.add_all(clock)
-    announce(_line(record, metrics), record.round, rounds)
+    announce(_line(record, metrics, clock.elapsed), record.round, rounds)
 
 
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
@@ -207,12 +217,17 @@ def _values(split: str, metrics: Mapping[str, Metric]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in values(as_json(metrics)).items()}
 
 
-def _line(record: RoundRecord, metrics: Mapping[str, float]) -> str:
-    clients = f"{len(record.accepted)} clients"
-    if record.rejected:
-        clients += f", {len(record.rejected)} rejected"
+def _line(record: RoundRecord, metrics: Mapping[str, float], seconds: float) -> str:
+    cohort = len(record.accepted) + len(record.rejected)
+    parts = [f"{len(record.accepted)} of {cohort} updates"]
     for judgement in (RANKINGS, RATINGS):
         quality = metrics.get(f"validation/{judgement.quality}")
         if quality is not None:
-            return f"{clients}, validation {judgement.quality_label} {quality:.4f}"
-    return clients
+            parts.append(f"validation {judgement.quality_label} {quality:.4f}")
+            break
+    line = ", ".join([*parts, f"{seconds:.1f} s"])
+    if not record.rejected:
+        return line
+    named = ", ".join(f"{each.client_id} ({each.stage})" for each in record.rejected[:_NAMED])
+    more = f" and {len(record.rejected) - _NAMED} more" if len(record.rejected) > _NAMED else ""
+    return f"{line}; rejected: {named}{more}"

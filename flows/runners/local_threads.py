@@ -82,6 +82,17 @@ def wait_for_answers(futures: Mapping[str, PrefectFuture[Any]], deadline_s: floa
 class NonWaitingThreads(ThreadPoolTaskRunner[Any]):
     """Prefect's thread runner, except that a finished flow does not wait for clients that never answered."""
 
+    def use_threads(self, count: int) -> None:
+        """Run at most this number of tasks at once; call it in the flow, before the first task.
+
+        The number stands in the flow's configuration, and Prefect makes a deployment's runner before the flow
+        reads it.
+        """
+        self.cancel_all()
+        self._started = False
+        self._max_workers = count
+        self.__enter__()
+
     def cancel_all(self) -> None:
         """Cancel the tasks that have not begun; those that have begun run on without being waited for."""
         for event in self._cancel_events.values():

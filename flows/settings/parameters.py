@@ -13,7 +13,7 @@ _PLACES = "runner."
 
 
 def parameters_of(config: TrainingConfig) -> tuple[str, ...]:
-    """Return the dotted keys of the settings that a job uses, without places, and without limits at their defaults."""
+    """Return the dotted keys of the settings that a job uses; of its limits, those not at their defaults."""
     unused, other = settings_without_effect(config), _other_than_default(config)
     return tuple(
         key

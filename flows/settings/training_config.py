@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import Field
 
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
 from flows.settings.family_section import FamilySection
+from flows.settings.overrides import apply_override
 from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from flows.settings.without_effect import refuse_without_effect
@@ -140,7 +140,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
     """
     raw = read_yaml(path, "The configuration")
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     return parse_config(raw, str(path))
 
 
@@ -198,24 +198,3 @@ def _require_poolable(config: TrainingConfig, origin: str) -> None:
             next_step="Set evaluation.pooling_allowed to false.",
             key="evaluation.pooling_allowed",
         )
-
-
-_PATH_STARTS = ("/", "~/", "./", "../", "$")
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise InvalidConfig(f"--set needs key=value, got {override!r}.", next_step="Try --set train.dims=64.")
-    *parents, last = key.split(".")
-    for parent in parents:
-        # A section whose keys are all commented out is empty in YAML.
-        raw[parent] = {} if raw.get(parent) is None else raw[parent]
-        raw = raw[parent]
-        if not isinstance(raw, dict):
-            raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
-    try:
-        # A path is taken as it is: in YAML, " #" would begin a comment and ": " a section.
-        raw[last] = text if text.startswith(_PATH_STARTS) else yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidConfig(f"--set {override}: the value is not YAML: {error}.", key=key) from error

@@ -27,7 +27,7 @@ from prefect.states import Cancelled, Completed, Failed, Running
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from tasks.orchestration.deployments import HEARTBEAT_S
+from tasks.orchestration.automations import HEARTBEAT_S
 from tasks.orchestration.retries import retry_while_away_async
 
 # The forkserver ignores a module that it cannot import, and each step would then wait for the imports.

@@ -1,4 +1,4 @@
-"""Progress events, which a running flow sends to a listener."""
+"""Progress events, which a running flow sends to a listener and to Prefect's log of the run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from tasks.orchestration.logs import write_run_log
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def announce(text: str, round_: int | None = None, rounds: int | None = None) -> None:
-    """Send an event to the listener, if there is one."""
+    """Send an event to the listener, if there is one, and write it to the log of the current flow run."""
+    write_run_log(text if round_ is None else f"Round {round_}/{rounds}: {text}")
     listener = _listener.get()
     if listener is not None:
         listener(Event(text, round_, rounds))

@@ -28,13 +28,15 @@ if [ ! -f "$STACK/coordinator/items.parquet" ]; then
     rm -r "$parts"
 fi
 
+exchange=${SILO_EXCHANGE:-$(python -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).as_uri())' \
+    "$STACK/coordinator/exchange")}
 for name in silo-01 silo-02 silo-03; do
     home=$STACK/silos/$name
     cat >"$home/silo.yaml" <<END
 # Written by infra/stack/prepare.sh at each start; infra/silo.example.yaml explains every key.
 name: $name
 prefect_api_url: ${SILO_PREFECT_API_URL:-http://127.0.0.1:$PREFECT_PORT/api}
-exchange: "${SILO_EXCHANGE:-file://$STACK/coordinator/exchange}"
+exchange: "$exchange"
 source:
   folder: "\$FEDREC_HOME/source"
 END

@@ -21,12 +21,12 @@ from models.recommenders.items.titles import folded, shortened
 from models.recommenders.scoring.recommender import Recommender
 from models.recommenders.scoring.scorer import Scorer
 from models.recommenders.scoring.scorers import scorer_of_kind
+from tasks.bundles.pointer import MANIFEST
 from tasks.local.checksums import sha256_of
 from tasks.local.folders import build_folder
 from tasks.local.packed_strings import PackedStrings, open_strings, write_strings
 
 FORMAT = 1
-MANIFEST = "bundle.json"
 _MANIFEST_KEYS = frozenset({"format", "family", "facts", "golden", "files"})
 _LABEL_ARRAYS = ("item_starts", "item_labels", "label_starts", "label_items")
 _GOLDEN_K = 10

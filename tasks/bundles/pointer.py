@@ -12,6 +12,8 @@ from models.errors import CorruptArtifact
 from tasks.local.atomic import write_atomically
 
 FORMAT = 1
+# In the folder of a bundle, the file that names and verifies all others.
+MANIFEST = "bundle.json"
 
 
 @dataclass(frozen=True)

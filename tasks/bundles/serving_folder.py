@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 
 from models.errors import CorruptArtifact
-from tasks.bundles.bundle import MANIFEST
-from tasks.bundles.pointer import pointer_path, read_pointer
+from tasks.bundles.pointer import MANIFEST, pointer_path, read_pointer
 from tasks.local.folder_name import folder_name
 from tasks.local.home import Home
 

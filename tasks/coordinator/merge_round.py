@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -64,6 +65,7 @@ def merge_round(
     deliveries: Sequence[Delivery],
     missing: Sequence[Rejection],
     limits: UpdateLimits,
+    reported: Mapping[str, int] = MappingProxyType({}),
 ) -> Merged:
     """Merge the updates that pass the contract, and put the next global model into the exchange.
 
@@ -75,12 +77,14 @@ def merge_round(
         deliveries: the updates that arrived, in any order.
         missing: clients that sent no update, and why.
         limits: the limits of the update contract.
+        reported: client id -> number of interactions that it had when its data were checked, which the update
+            contract holds it to.
 
     Raises:
         QuorumNotReached: too few usable updates.
     """
     base = fetch_model(job.exchange_url, base_ref)
-    intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries)
+    intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries, reported)
     rejected = [*missing, *_rejections(intake.refused)]
     require_quorum(plan, [str(each["client_id"]) for each in intake.profiles], rejected)
     outcome = check_updates(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from data_contracts.updates import profile_update
@@ -20,7 +21,7 @@ HELD_CLIENTS = 100
 HELD_BYTES = 512 << 20
 # Bytes allowed for the facts and metrics of an update, besides its arrays.
 _HEADER_BYTES = 1 << 16
-_FLAGS = ("weight_ok", "shape_ok", "dtype_ok", "finite", "accumulators_nonnegative")
+_FLAGS = ("interactions_ok", "weight_ok", "shape_ok", "dtype_ok", "finite", "accumulators_nonnegative")
 
 
 class UpdateIntake:
@@ -37,6 +38,7 @@ class UpdateIntake:
         base: the model that the updates must start from.
         base_ref: reference of that model.
         deliveries: the updates that arrived, in any order.
+        reported: client id -> number of interactions that it had when its data were checked.
 
     Attributes:
         arrived: the deliveries, by client id.
@@ -51,7 +53,9 @@ class UpdateIntake:
         base: GlobalModel,
         base_ref: ArtifactRef,
         deliveries: Sequence[Delivery],
+        reported: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        self._reported = reported
         self._exchange, self._rule, self._base, self._base_ref = exchange, rule, base, base_ref
         self._form: ArrayGroup = rule.zero(base.items)
         self._expected: int = sum(array.nbytes for _, array in self._form.named())
@@ -96,7 +100,14 @@ class UpdateIntake:
             raise FedrecError(
                 f"The update of {delivery.client_id} names client {update.client_id!r} instead."
             )
-        profile = profile_update(update, self._base, self._base_ref.sha256, self._form, self._rule.weight_of)
+        profile = profile_update(
+            update,
+            self._base,
+            self._base_ref.sha256,
+            self._form,
+            self._rule.weight_of,
+            self._reported.get(delivery.client_id),
+        )
         self.profiles.append(profile)
         if self._holds:
             self._held[update.client_id] = update

@@ -30,7 +30,7 @@ FORMAT = 2
 _READABLE = (1, FORMAT)
 MANIFEST = "partition.json"
 ITEMS = "items.parquet"
-CLIENT_ID = re.compile(r"[a-z0-9_][a-z0-9._-]{0,199}")
+CLIENT_ID = re.compile(r"[a-z0-9_][a-z0-9._-]{0,127}")
 
 _REPEAT = "Make the partition again with 'fedrec data partition ... --force'."
 

@@ -185,6 +185,8 @@ class JobResult(Record):
         timings: where the wall time went.
         user_vectors: how the federated model scored users: by vectors trained with the items, or folded in
             from their histories, as in serving; None in results of older versions.
+        examples: titles or ids of two items, for the commands that are printed after the job; None in results
+            of older versions.
     """
 
     job_id: str
@@ -206,3 +208,4 @@ class JobResult(Record):
     timings: Timings
     experiment_id: str | None = None
     user_vectors: UserVectors | None = None
+    examples: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""Deployments, work pools and the automation that detects crashed runs, in Prefect's API.
+"""Deployments and work pools in Prefect's API.
 
 This module uses Prefect's client instead of `prefect deploy` (3.9.1). That command stops at the first
 failure, ignores unknown keys, needs existing work pools, cannot show what would change, and resolves `{{
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import WorkPool
     from prefect.client.schemas.responses import DeploymentResponse
-    from prefect.events.schemas.automations import AutomationCore
-
-# Prefect requires at least 30 s between heartbeats; its default is 180 s.
-HEARTBEAT_S = 30
-HEARTBEAT_SETTING = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
-MISSED_HEARTBEATS = 3
-
-# Names of the states after which a run's process sends no heartbeat. "Refused" and "Stopped" are fedrec's own
-# names of Completed. A name that is missing here causes one refused state change, because in Prefect no
-# automation can change a run that has ended.
-_ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut", "Suspended", "Refused", "Stopped")
 
 _PAGE = 200
 
@@ -205,63 +193,6 @@ def create_pool(client: SyncPrefectClient, name: str) -> None:
     client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
 
 
-def crash_detection(mark: str, within: timedelta | None = None) -> AutomationCore:
-    """Return the automation that sets a run to CRASHED when its heartbeats stop.
-
-    Args:
-        mark: the automation covers only runs with this tag, which they get from their deployment.
-        within: how long a heartbeat may be missing; by default the time of three heartbeats.
-    """
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-    from prefect.events.schemas.events import ResourceSpecification
-
-    heartbeat = "prefect.flow-run.heartbeat"
-    within = within or timedelta(seconds=MISSED_HEARTBEATS * HEARTBEAT_S)
-    return AutomationCore(
-        name=f"{mark}: crashed runs",
-        description="Sets a run to CRASHED when its heartbeats stop; made by fedrec deploy.",
-        tags=[mark],
-        trigger=EventTrigger(
-            after={heartbeat},
-            # Not prefect.flow-run.*, which would miss a run that dies right after another change of state.
-            expect={heartbeat, *(f"prefect.flow-run.{name}" for name in _ENDS)},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": ["tag"], "prefect.resource.id": [f"prefect.tag.{mark}"]}
-            ),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=within,
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message=f"No heartbeat for {within.total_seconds():.0f} s; its process probably died.",
-            )
-        ],
-    )
-
-
-def find_automation(client: SyncPrefectClient, wanted: AutomationCore) -> tuple[UUID | None, bool]:
-    """Return (id of the automation of that name, whether it equals `wanted`); ignores whether it is on."""
-    for found in client.read_automations_by_name(wanted.name):
-        same = _automation(found) == _automation(wanted)
-        return found.id, same
-    return None, False
-
-
-def put_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Create or update this automation in Prefect; one that was switched off by hand stays off."""
-    known = client.read_automations_by_name(wanted.name)
-    if known:
-        client.update_automation(known[0].id, wanted.model_copy(update={"enabled": known[0].enabled}))
-    else:
-        client.create_automation(wanted)
-
-
 def reason_of(error: Exception) -> str:
     """Return the reason why Prefect's API refused, without the request that its error repeats."""
     response = getattr(getattr(error, "http_exc", error), "response", None)
@@ -310,13 +241,3 @@ def _deployment(flow_name: str, found: DeploymentResponse) -> Deployment:
 
 def _variables(template: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(template.get("variables", {}).get("properties", {})))
-
-
-def _automation(one: AutomationCore) -> dict[str, Any]:
-    compared = {"name", "description", "tags", "trigger", "actions"}
-    dumped = one.model_dump(mode="json", include=compared)
-    # The order of sets is not fixed in JSON either, and equal triggers have different ids.
-    for key in ("after", "expect", "for_each"):
-        dumped["trigger"][key] = sorted(dumped["trigger"][key])
-    dumped["trigger"].pop("id", None)
-    return dumped

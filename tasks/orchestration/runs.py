@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import psutil
+from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -25,8 +26,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
 
+from models.errors import InvalidConfig
 from tasks.local.atomic import write_atomically
 
 _SERVER = "prefect.server.api.server:create_app"
@@ -48,6 +51,35 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
             found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
             quiet = 0 if found else quiet + 1
             time.sleep(_STORED_S / 2)
+
+
+def run_recorded(flow: Flow[..., Any], **parameters: Any) -> Any:
+    """Run the flow in this process and return its result.
+
+    If Prefect's server is one that ends with this process, wait until its database has the task runs.
+
+    Raises:
+        Exception: what the flow raises.
+    """
+    state: Any = flow(**parameters, return_state=True)
+    if not get_current_settings().api.url:
+        wait_until_recorded(str(state.state_details.flow_run_id))
+    return state.result()
+
+
+def require_server() -> None:
+    """Raise `InvalidConfig` unless Prefect's settings name a server.
+
+    The orders of silos go through a server that their workers reach. One that this command starts for itself
+    has none of their deployments.
+    """
+    if not get_current_settings().api.url:
+        raise InvalidConfig(
+            "runner.kind is 'silos', but PREFECT_API_URL does not name the Prefect server that the silos' "
+            "workers use.",
+            next_step="Set it, for example PREFECT_API_URL=http://coordinator:4200/api, and train again.",
+            key="runner.kind",
+        )
 
 
 def cancel_tasks(task_run_ids: Iterable[UUID]) -> None:

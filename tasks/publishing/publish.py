@@ -18,8 +18,8 @@ from models.errors import CorruptArtifact, FedrecError, LedgerTampered, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import champions, entries_about
 from models.recommenders.items.features import ItemFeatures
-from tasks.bundles.bundle import MANIFEST, Labels, open_bundle, write_bundle
-from tasks.bundles.pointer import Pointer, Target, read_pointer, users_folder, write_pointer
+from tasks.bundles.bundle import Labels, open_bundle, write_bundle
+from tasks.bundles.pointer import MANIFEST, Pointer, Target, read_pointer, users_folder, write_pointer
 from tasks.bundles.serving_folder import remove_shared_layout, serving_folder
 from tasks.bundles.users_bundle import open_users
 from tasks.local.checksums import digest_of, sha256_of

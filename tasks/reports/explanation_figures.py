@@ -131,7 +131,7 @@ def _draw_grid(figure: Figure, axes: Axes, values: np.ndarray, rounds: Sequence[
             value = values[row, column]
             ink = "white" if value <= middle else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
-    number_rounds(axes, rounds)
+    number_rounds(axes, rounds, labels=6)
     axes.set_xlim(-0.5, len(rounds) - 0.5)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -62,9 +62,9 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def number_rounds(axes: Axes, numbers: Sequence[int]) -> None:
-    """Label the x axis, whose unit is one round, with the numbers of at most ten rounds."""
-    step = max(1, -(-len(numbers) // 10))
+def number_rounds(axes: Axes, numbers: Sequence[int], labels: int = 10) -> None:
+    """Label the x axis, whose unit is one round, with the numbers of at most `labels` rounds."""
+    step = max(1, -(-len(numbers) // labels))
     axes.set_xticks(range(0, len(numbers), step), [str(number) for number in numbers[::step]])
     axes.set_xlim(-0.7, len(numbers) - 0.3)
     axes.set_xlabel("round")

@@ -102,7 +102,7 @@ def render_report(
         rejections=rejections(result),
         settings=list(_flat(result.config)),
         figures=figures,
-        open_next=open_next or _places_to_go(result),
+        open_next=open_next,
         fewest_cases=FEWEST_CASES,
         shown_clients=SHOWN_CLIENTS,
         shown_rounds=SHOWN_ROUNDS,
@@ -117,15 +117,3 @@ def _flat(config: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[s
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield f"{prefix}{name}", text
-
-
-def _places_to_go(result: JobResult) -> list[str]:
-    places = [f"MLflow's and Prefect's pages on this job (run {result.run_id}): `make ui`"]
-    if result.rounds:
-        version = result.rounds[-1].version
-        places += [
-            "Put the last version through the gates: `fedrec promote`",
-            'Ask the champion for recommendations: `fedrec recommend --history "Toy Story,Star Wars" -k 10`',
-            f"See who promoted it, when and on which evidence: `fedrec audit {version}`",
-        ]
-    return places

@@ -106,13 +106,13 @@ class DelimitedFile:
                 refuse(self._path, rule, row=1, next_step=step)
 
     def _require_marks_at_the_start(self, batch: pa.RecordBatch) -> None:
-        """Raise `InvalidInput` at a blank before a quotation mark: the mark would be part of the value."""
+        """Raise `InvalidInput` at a blank before a quoted value: its marks would be part of the value."""
         if not self._dialect.is_quoted:
             return
         for column in batch.columns:
             if (
                 pc.any(pc.starts_with(column, " ")).as_py()
-                and pc.any(pc.match_substring_regex(column, '^ +"')).as_py()
+                and pc.any(pc.match_substring_regex(column, '(?s)^ +".*" *$')).as_py()
             ):
                 row, _ = first_record(self._open, self._dialect, _has_late_mark)
                 step = "Remove the blanks after the delimiters."
@@ -130,4 +130,5 @@ class DelimitedFile:
 
 
 def _has_late_mark(values: list[str]) -> bool:
-    return any(value.startswith(" ") and value.lstrip(" ").startswith('"') for value in values)
+    inner = [value.strip(" ") for value in values if value.startswith(" ")]
+    return any(value.startswith('"') and value.endswith('"') for value in inner)

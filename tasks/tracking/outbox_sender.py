@@ -36,7 +36,7 @@ from tasks.messages.outbox_messages import (
 )
 from tasks.messages.round_record import START_TRACKED, TrackedRound
 from tasks.tracking.descriptions import refused_line, run_description, run_name
-from tasks.tracking.mlflow_model import model_files
+from tasks.tracking.mlflow_model import FAMILIES, model_files
 from tasks.tracking.outage import is_outage, line_of, reason_of
 from tasks.tracking.registry import client as registry_client
 from tasks.tracking.run_tracker import ENDED_ALONE, NO_RESULT_YET, Tracker, find_run, open_run
@@ -45,7 +45,8 @@ from tasks.tracking.run_tracker import ENDED_ALONE, NO_RESULT_YET, Tracker, find
 Warn = Callable[[str], None]
 
 _ITEMS = "items.parquet"
-_RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+# A stopped job failed, like its flow run: what watches for failures must see it.
+_RUN_STATUS = {"finished": "FINISHED", "stopped": "FAILED"}
 
 
 class _Away(Exception):
@@ -154,27 +155,32 @@ class OutboxSender:
         if self.silence is None:
             self.end(*self._last_state())
 
-    def end(self, status: str, outcome: str | None = None) -> None:
+    def end(self, status: str, outcome: str | None = None, reason: str | None = None) -> None:
         """End the run with this status. If MLflow does not do it now, housekeeping ends the run later.
 
         Args:
             status: FINISHED, FAILED or KILLED.
             outcome: a sentence that says why, for the run's description; None to leave that as it is.
+            reason: why the job has not finished; see `Tracker.end`.
         """
         # No error of MLflow may hide the one that ends the job.
         with contextlib.suppress(Exception):
             if self._tracker:
-                self._tracker.end(status, outcome and self._described(outcome))
+                self._tracker.end(status, outcome and self._described(outcome), reason)
 
-    def _last_state(self) -> tuple[str, str | None]:
-        """Return the status of the run and what to say of it; None if the result has already said it."""
+    def _last_state(self) -> tuple[str, str | None, str | None]:
+        """Return the run's status, what to say of it (None if the result has said it), and the reason."""
+        damaged = "The job's result is damaged."
+        lacks = "MLflow lacks records of the job. fedrec outbox list says which, and why."
         try:
             result = self._journal.result()
         except CorruptArtifact:
-            return "FAILED", "The job's result is damaged."
+            return "FAILED", damaged, damaged
         if any(each.refusal.in_order for each in self._outbox.refused()):
-            return "FAILED", "MLflow lacks records of the job. fedrec outbox list says which, and why."
-        return (_RUN_STATUS[result.status], None) if result else ("KILLED", ENDED_ALONE)
+            return "FAILED", lacks, lacks
+        if result is None:
+            return "KILLED", ENDED_ALONE, None
+        return _RUN_STATUS[result.status], None, result.stop_reason
 
     def note_of(self, round_: int) -> TrackedRound | None:
         """Return the note about a committed round, sent or still waiting; None if there is none."""
@@ -292,8 +298,8 @@ class OutboxSender:
 
     @cached_property
     def _model_files(self) -> dict[str, bytes]:
-        """Return the files that make each round an MLflow model; none for families other than LightFM."""
-        if self._journal.opening.family != "lightfm":
+        """Return the files that make each round an MLflow model; none for families of other packages."""
+        if self._journal.opening.family not in FAMILIES:
             return {}
         return model_files(read_item_table((self._outbox.folder / _ITEMS).read_bytes()))
 
@@ -335,7 +341,7 @@ class OutboxSender:
         folder = self._journal.folder / "report"
         tracker.log_result(message.metrics, self._journal.committed()[-1], folder, message.tables)
         tracker.log_json("result.json", completed.to_json())
-        tracker.end(_RUN_STATUS[completed.status], self._described(message.outcome))
+        tracker.end(_RUN_STATUS[completed.status], self._described(message.outcome), completed.stop_reason)
         if self._journal.result() is not None:
             self._journal.conclude(completed)
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 Columns = Mapping[str, Sequence[JsonValue]]
 
 _JOB_TAG = "fedrec.job"
+_REASON_TAG = "fedrec.stop_reason"
+_REASON_LENGTH = 5000
 DESCRIPTION_TAG = "mlflow.note.content"
 # Descriptions of a run while its job has no result.
 NO_RESULT_YET = "No result yet."
@@ -208,10 +210,19 @@ class Tracker:
         """Replace the run's description."""
         self.client.set_tag(self.run_id, DESCRIPTION_TAG, text)
 
-    def end(self, status: str, description: str | None = None) -> None:
-        """End the run as FINISHED, FAILED or KILLED, with another description if one is given."""
+    def end(self, status: str, description: str | None = None, reason: str | None = None) -> None:
+        """End the run.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            description: replaces the run's description; None to leave it.
+            reason: why the job has not finished, for a tag that other programs read. A job that continues
+                loses it.
+        """
         if description is not None:
             self.describe(description)
+        if reason:
+            self.client.set_tag(self.run_id, _REASON_TAG, reason[:_REASON_LENGTH])
         self.client.set_terminated(self.run_id, status)
 
 
@@ -248,6 +259,8 @@ def open_run(
         ).info.run_id
     else:
         client.update_run(run_id, status="RUNNING")
+        if _REASON_TAG in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, _REASON_TAG)
     ensure_registered_model(client, model_name)
     return Tracker(client, run_id, model_name, experiment_id)
 

@@ -67,6 +67,7 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "base_digest": DIGEST,
         "catalog_digest": CATALOG,
         "n_interactions": 100,
+        "interactions_ok": True,
         "weight_ok": True,
         "shape_ok": True,
         "dtype_ok": True,
@@ -127,6 +128,13 @@ def test_a_count_that_is_not_a_whole_number_becomes_minus_one(value: object) -> 
     assert (profile["n_interactions"], profile["base_round"]) == (-1, -1)
 
 
+@pytest.mark.parametrize(
+    ("reported", "is_ok"), [(None, True), (100, True), (101, True), (99, False), (0, False)]
+)
+def test_a_client_has_no_more_interactions_than_it_reported(reported: int | None, is_ok: bool) -> None:
+    assert profile_update(update(), BASE, DIGEST, reported=reported)["interactions_ok"] is is_ok
+
+
 def test_a_shrinking_accumulator_is_noticed() -> None:
     shrinking = replace(DELTAS, bias_accumulators=np.array([0, -1e-6, 0], dtype=np.float32))
     assert profile_update(update(deltas=shrinking), BASE, DIGEST)["accumulators_nonnegative"] is False
@@ -145,6 +153,7 @@ BREACHES = {
     "values_finite": (profiles(finite=False), ("b",)),
     "accumulators_grow": (profiles(accumulators_nonnegative=False), ("b",)),
     "enough_interactions": (profiles(n_interactions=0), ("b",)),
+    "interactions_reported": (profiles(interactions_ok=False), ("b",)),
     "embedding_norm_in_range": (profiles(embedding_norm=np.inf), ("b",)),
     "bias_norm_in_range": (profiles(bias_norm=1e6), ("b",)),
 }

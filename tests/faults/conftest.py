@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,9 @@ from tests.worlds.small_jobs import small_job
 
 # Round -> client -> the stage at which it was lost.
 Lost = Mapping[int, Mapping[str, str]]
+
+# Status of a job -> the status of its MLflow run and the type of its flow run's state.
+_END = {"finished": ("FINISHED", "COMPLETED"), "stopped": ("FAILED", "FAILED")}
 
 
 def sha256(model: GlobalModel) -> str:
@@ -137,7 +139,7 @@ class Federation:
         result: dict[str, Any],
         lost: Lost,
         *,
-        states: Mapping[str, int] = MappingProxyType({"COMPLETED": 1}),
+        states: Mapping[str, int] | None = None,
         rounds: int | None = None,
     ) -> None:
         """Assert that the job ended as one without faults and with the same clients, and did nothing twice.
@@ -146,11 +148,12 @@ class Federation:
             config: of the job.
             result: the result of its last attempt.
             lost: the clients that were left out, by round.
-            states: the number of the job's flow runs in each final state.
+            states: the number of the job's flow runs in each final state. The default is one that completed,
+                or failed for a job that stopped.
             rounds: number of rounds that had to be committed. The default is all rounds.
         """
         self.check_files(config, result, lost, rounds=rounds)
-        self._check_prefect(result, states)
+        self._check_prefect(result, states or {_END[result["status"]][1]: 1})
 
     def check_files(
         self, config: TrainingConfig, result: dict[str, Any], lost: Lost, *, rounds: int | None = None
@@ -196,7 +199,8 @@ class Federation:
             int(each.tags["fedrec.round"]): int(each.version) for each in versions
         }
         (run,) = client.search_runs([client.get_experiment_by_name(self.name).experiment_id])
-        assert run.info.status == ("FINISHED" if result["status"] == "finished" else "KILLED")
+        assert run.info.status == _END[result["status"]][0]
+        assert run.data.tags.get("fedrec.stop_reason") == result["stop_reason"]
         assert run.info.run_id == result["run_id"]
         for name in run.data.metrics:
             if name.startswith(("quality/validation/", "round/", "seconds/")) and "/job/" not in name:
@@ -219,12 +223,12 @@ class Federation:
 
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[self.name]))
+                flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_=self.name))
             )
             found = Counter(run.state.type.value for run in runs)
             assert dict(found) == dict(states)
             (last,) = [run for run in runs if str(run.id) == result["flow_run_id"]]
-            assert last.state.is_completed()
+            assert last.state.type.value == _END[result["status"]][1]
             for run in runs:
                 assert run.state.is_final()
                 assert client.read_task_runs(**_unended_tasks(str(run.id))) == []

@@ -22,12 +22,12 @@ def replaced(**facts: Any) -> Change:
     return lambda data: encode_update(dataclasses.replace(decode_update(data), **facts))
 
 
-def weighted(weight: float) -> Change:
-    """Return a change that claims another weight in the sum."""
+def contributing(**facts: Any) -> Change:
+    """Return a change that replaces facts of an update's contribution."""
 
     def changed(data: bytes) -> bytes:
         update: ClientUpdate = decode_update(data)
-        contribution = dataclasses.replace(update.contribution, weight=weight)
+        contribution = dataclasses.replace(update.contribution, **facts)
         return encode_update(dataclasses.replace(update, contribution=contribution))
 
     return changed
@@ -102,7 +102,11 @@ SENT: dict[str, tuple[Change, str]] = {
     "stale base round": (replaced(base_round=0), "base round"),
     "another base model": (replaced(base_digest="0" * 64), "base model"),
     "foreign catalogue": (replaced(catalog_digest="f" * 64), "item catalogue"),
-    "a weight of its own": (weighted(1e9), "the weight that the merge rule gives"),
+    "a weight of its own": (contributing(weight=1e9), "the weight that the merge rule gives"),
+    "interactions that it does not have": (
+        contributing(interactions=10**9),
+        "no more interactions than the client had when its data were checked",
+    ),
     "another client's name": (replaced(client_id="birch"), "names client 'birch'"),
     "metrics that are no numbers": (with_header(b"[8, 1]", b"[NaN, 1]"), "metric"),
     "half an update": (halved, "is not a fedrec safetensors file"),

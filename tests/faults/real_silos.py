@@ -25,7 +25,7 @@ from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import Event, listening
 from tasks.coordinator.trust_store import TrustStore
 from tasks.local.home import Home
-from tasks.orchestration.deployments import crash_detection
+from tasks.orchestration.automations import crash_detection
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import make_key
 from tests.waiting import until

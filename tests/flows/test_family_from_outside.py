@@ -234,7 +234,7 @@ def test_its_section_of_the_configuration_is_checked_as_any_other(partition_dir:
     with pytest.raises(InvalidConfig, match="start_from 'champion' has no effect"):
         parse_config(config.model_dump(mode="json") | {"start_from": "champion"}, "the test")
     forget_family(PopularityFamily)
-    with pytest.raises(InvalidConfig, match=r"'popularity'.*'lightfm', 'ials', 'ease'"):
+    with pytest.raises(InvalidConfig, match=r"no family 'popularity'.*lightfm, ials, ease"):
         small(partition_dir)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.settings.training_config import TrainingConfig
-from models.errors import InvalidConfig
+from models.errors import InvalidConfig, InvalidInput
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.kernel.metric import as_json, total, values
@@ -21,6 +21,7 @@ from models.recommenders.families.registry import history_scores, spec_of
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
+from tasks.bench.quality.evaluate_version import evaluate_version
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
@@ -169,7 +170,7 @@ def test_one_seed_gives_one_model(enter: Any, partition_dir: Path, tmp_path: Pat
 
 
 def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Path) -> None:
-    enter("home")
+    home = enter("home")
     federation = {"rounds": 4, "cohort_share": 0.6}
     train = {
         "dims": 4,
@@ -199,6 +200,13 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
 
     assert result["model_sha256"] == hashlib.sha256(encode_model(model)).hexdigest()
     assert result["final"]["federated"] == pytest.approx(values(as_json(metrics)))
+    # `fedrec evaluate` folds the users in as well, so it has the same figures.
+    assert result["user_vectors"] == "folded_in"
+    evaluation = {"seed": config.evaluation.seed, "negatives": config.evaluation.negatives}
+    found = evaluate_version(home, str(partition_dir), "small-model", "4", "test", **evaluation)
+    assert found["job"] == {"user_vectors": "folded_in", "metrics": result["final"]["federated"]}
+    again = {name: found["metrics"][name]["value"] for name in result["final"]["federated"]}
+    assert again == pytest.approx(result["final"]["federated"])
 
 
 def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> None:
@@ -210,6 +218,7 @@ def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> N
     MlflowClient().set_registered_model_alias("small-model", "champion", "2")
     second = run(small_job(partition_dir, start_from="champion"))
     assert second["job_id"] != first["job_id"]
+    assert first["user_vectors"] == "trained"
     opening = Journal(home.jobs / second["job_id"]).opening
     assert opening.starting_points == dict.fromkeys(CLIENTS, EarlierState(first["job_id"], 2))
     assert second["rounds"][0]["rejected"] == []
@@ -259,7 +268,9 @@ def test_ratings_train_through_the_same_flow(
 
     unrated = config.model_copy(update={"data": config.data.model_copy(update={"dir": str(partition_dir)})})
     unrated = unrated.model_copy(update={"train": spec_of(train)})
-    assert "have no ratings to learn from" in run(unrated)["stop_reason"]
+    with pytest.raises(InvalidInput, match="have no ratings to learn from") as refused:
+        run(unrated)
+    assert "column 'rating'" in refused.value.next_step
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -83,5 +84,11 @@ def test_own_data_example_runs(tmp_path: Path, home: Path) -> None:
     assert len(answer["recommendations"]) == 5
     recommended = {item["title"] for item in answer["recommendations"]}
     assert not recommended & {"Espresso cups", "Moka pot"}
+    # Prefect's server ended with each command, and had recorded all of its tasks before.
+    with sqlite3.connect(home / "prefect" / "prefect.db") as database:
+        states = dict(database.execute("SELECT state_type, count(*) FROM task_run GROUP BY state_type"))
+        decided = "SELECT name FROM task_run WHERE name LIKE '%record decision%'"
+        assert list(states) == ["COMPLETED"]
+        assert len(database.execute(decided).fetchall()) == 1
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"sales.csv", "articles.csv", "customers.csv", "shops.yaml", "data", home.name}

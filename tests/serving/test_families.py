@@ -36,7 +36,7 @@ from tasks.publishing.publish import publish
 from tasks.scoring.recommend import answer, recommender_of
 from tasks.scoring.score_file import score_users
 from tasks.tracking import registry
-from tasks.tracking.mlflow_model import model_files
+from tasks.tracking.mlflow_model import FAMILIES, model_files
 from tasks.tracking.run_tracker import Tracker
 from tests.servers.free_port import free_port
 from tests.serving.test_hot_swap import Load, decide
@@ -61,6 +61,7 @@ SPECS: dict[str, FamilySpec] = {
 VERSIONS = {name: number + 1 for number, name in enumerate(SPECS)}
 # As ids, oldest first: the order matters to families that remember it.
 QUESTIONS = [["5"], ["7", "3", "20", "11"], ["11", "20", "3", "7"], [str(n) for n in range(1, 31)]]
+assert set(SPECS) == FAMILIES, "every family is tested through MLflow"
 every_family = pytest.mark.parametrize("family", SPECS)
 
 

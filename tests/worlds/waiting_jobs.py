@@ -67,8 +67,10 @@ class Job:
         return [run.info.status for run in self.client.search_runs([experiment.experiment_id])]
 
 
-def job_with_waiting_messages(home: Home, name: str, model_name: str, items: pd.DataFrame = ITEMS) -> Job:
-    config = CONFIG | {"name": name, "model_name": model_name}
+def job_with_waiting_messages(
+    home: Home, name: str, model_name: str, items: pd.DataFrame = ITEMS, family: str = "lightfm"
+) -> Job:
+    config = CONFIG | {"name": name, "model_name": model_name, "train": {"family": family}}
     exchange = Exchange(home.exchange.as_uri())
     with held(home.jobs, name, "k" * 8, opening(config=config)) as journal:
         messages: list[OutboxMessage] = [

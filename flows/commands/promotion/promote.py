@@ -85,8 +85,10 @@ def command(
     ledger.read_verified(home, client, name)
     click.echo(f"Promoting version {candidate} of {name}; starting Prefect takes some seconds.", err=True)
     from flows.promote import promotion
+    from tasks.orchestration.runs import run_recorded
 
-    outcome: Any = promotion(
+    outcome: Any = run_recorded(
+        promotion,
         model_name=name,
         version=candidate,
         actor=actor_or_user(actor),

@@ -41,6 +41,9 @@ def command(model_name: str | None, reason: str, actor: str | None, as_json: boo
     require_target(name, standing_of(client, entries, name))
     click.echo(f"Rolling back {name}; starting Prefect takes some seconds.", err=True)
     from flows.promote import rolling_back
+    from tasks.orchestration.runs import run_recorded
 
-    outcome: Any = rolling_back(model_name=name, actor=actor_or_user(actor), reason=clean(reason))
+    outcome: Any = run_recorded(
+        rolling_back, model_name=name, actor=actor_or_user(actor), reason=clean(reason)
+    )
     finish(outcome, as_json)

@@ -16,8 +16,7 @@ from flows.terminal.output import emit, json_option
     "--history",
     default="",
     metavar="ITEMS",
-    help='Items that the user liked: titles or ids, separated by commas, such as "Toy Story,Star Wars". '
-    "An id comes before a title.",
+    help="Items that the user liked: titles or ids, separated by commas. An id comes before a title.",
 )
 @click.option(
     "--item",

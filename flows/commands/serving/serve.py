@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,6 +16,9 @@ from flows.commands.promotion.promote import model_option
 from flows.commands.serving.publish import drop_options
 from flows.terminal.number_option import number_option
 from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from tasks.local.home import Home
 
 TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
 
@@ -125,12 +128,11 @@ def become_service(
         NotFound: no model is named, and there is none.
         InvalidInput: no model is named, and there are several; or the token is not valid.
     """
-    from tasks.bundles.serving_folder import serving_folder
+    from tasks.bundles.serving_folder import remove_shared_layout, serving_folder
     from tasks.local.environment import apply
-    from tasks.publishing.bound_model import bound_model
 
     home = apply()
-    name = bound_model(home, model_name, published=publisher is None)
+    name = model_name or _only_model(home, model_name, published=publisher is None)
     folder = serving_folder(home, name, silo)
     folder.mkdir(parents=True, exist_ok=True)
     token = _token(token_file)
@@ -149,6 +151,12 @@ def become_service(
         **further,
     }
     if publisher is not None:
+        if remove_shared_layout(home):
+            click.echo(
+                f"fedrec: an earlier version kept one pointer for all models in {home.serving}. It is "
+                "removed, and this model is published again in a folder of its own.",
+                err=True,
+            )
         _start_publisher(["--model", name, *(["--silo", silo] if silo else []), *publisher])
     os.environ.pop(TOKEN_VARIABLE, None)
     # The package `serving` is not imported here, because commands may not depend on the service.
@@ -156,6 +164,13 @@ def become_service(
     click.echo(f"Serving model {name} at http://{host}:{port}; stop with Ctrl-C.", err=True)
     serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
+
+
+def _only_model(home: Home, model_name: str | None, *, published: bool) -> str:
+    # Imported only here: reading the registry takes longer than all else.
+    from tasks.publishing.bound_model import bound_model
+
+    return bound_model(home, model_name, published=published)
 
 
 def _start_publisher(options: list[str]) -> None:

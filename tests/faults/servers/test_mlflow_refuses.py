@@ -47,7 +47,8 @@ def test_a_job_whose_experiment_is_deleted_meanwhile_is_told_after_it_is_restore
 
 def test_a_job_does_not_begin_in_a_deleted_experiment(federation: Any) -> None:
     client = registry.client(federation.home)
-    experiment = client.create_experiment(federation.name)
+    place = (federation.home.mlflow / "artifacts").as_uri()
+    experiment = client.create_experiment(federation.name, artifact_location=place)
     client.delete_experiment(experiment)
     with pytest.raises(InvalidConfig) as caught:
         federation.run(federation.config())

@@ -76,7 +76,8 @@ def answer(*arguments: object, exit_code: int = 0) -> dict[str, Any]:
 
 def changes(outcome: dict[str, Any]) -> dict[str, Any]:
     """Return the changes that were made."""
-    return {key: value for key, value in outcome.items() if value and key not in ("unchanged", "dry_run")}
+    states = ("unchanged", "dry_run", "notifications")
+    return {key: value for key, value in outcome.items() if value and key not in states}
 
 
 def names(client: SyncPrefectClient) -> set[str]:
@@ -100,6 +101,8 @@ def test_the_project_s_file_is_deployed_once_and_then_unchanged(client: SyncPref
     again = answer()
     assert changes(again) == {}
     assert again["unchanged"] == everything
+    # Without an address a notification could not work, so Prefect has none.
+    assert again["notifications"] == {"webhook": "off", "e-mail": "off"}
 
     made = client.read_deployment_by_name("federated-training/ml-100k")
     assert (made.entrypoint, made.work_pool_name) == ("flows.train.federated_training", "fedrec")
@@ -127,6 +130,8 @@ def test_a_dry_run_reports_the_changes_and_makes_none(client: SyncPrefectClient,
     assert (client.read_deployments(), client.read_work_pools(), client.read_automations()) == ([], [], [])
     text = run("--file", file, "--dry-run").stdout
     assert "would be created    rollback/a" in text
+    assert "  fedrec run rollback/a" in text.splitlines()
+    assert "prefect worker start --pool shops" in text
     assert "would be created    work pool shops" in text
 
 
@@ -282,7 +287,7 @@ def test_without_an_address_the_error_says_how_to_name_one(file: Path) -> None:
 def test_the_automation_is_repaired_and_stays_off_if_a_user_switched_it_off(
     client: SyncPrefectClient, file: Path
 ) -> None:
-    from tasks.orchestration.deployments import crash_detection
+    from tasks.orchestration.automations import crash_detection
 
     answer("--file", file)
     [made] = client.read_automations()
@@ -305,7 +310,7 @@ def test_a_run_without_heartbeats_is_crashed_and_an_ended_one_is_not(client: Syn
     from prefect.events.worker import EventsWorker
     from prefect.states import Completed, Running
 
-    from tasks.orchestration.deployments import crash_detection, put_automation
+    from tasks.orchestration.automations import crash_detection, put_automation
 
     # Ten seconds is the least that Prefect accepts.
     put_automation(client, crash_detection("managed:shops", within=timedelta(seconds=10)))

@@ -49,6 +49,7 @@ TEXT: dict[str, tuple[str | bytes, Pairs | str]] = {
     "blanks.csv": ("user_id , item_id\n u,1 \nv , 50\n", TWO),
     "blanks-in-marks.csv": (HEAD + '"u ",1\nv," 50"\n', TWO),
     "blank-before-mark.csv": (HEAD + 'u,1\nv, "50"\n', ", row 3: a blank is before a quotation mark"),
+    "title-with-marks.csv": ('user_id,item_id,title\nu,1, "Heroes" live\nv,50," ""x"" y"\n', TWO),
     "wide-blanks.csv": (HEAD + "\u3000u,1\u00a0\nv,50\n", TWO),
     "empty-lines.csv": (HEAD + "\nu,1\n\n\nv,50\n\n", TWO),
     "error-after-empty-lines.csv": (HEAD + "\nu,1\n\n\nv,\n", ", row 6: item_id is empty"),

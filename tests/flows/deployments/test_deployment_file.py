@@ -145,7 +145,7 @@ def test_a_scheduled_run_needs_all_parameters_without_default(tmp_path: Path) ->
     )
     [reported] = faults(tmp_path, scheduled)
 
-    assert "a scheduled run needs 'config'" in reported
+    assert "a run without a form needs 'config'" in reported
     # Without a schedule a user fills in the form.
     read(tmp_path, GOOD[: GOOD.rindex("    parameters:")])
 

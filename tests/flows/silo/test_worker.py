@@ -136,7 +136,7 @@ def test_a_failed_step_reports_its_kind_and_the_worker_continues(worker: Worker)
         end = ended(start_run(deployment_id, order))
         assert end.is_failed()
         assert end.message == "InvalidInput; the silo's own log has the details."
-    assert "missing or unknown part" in (worker.home / "silo.log").read_text()
+    assert "missing, unknown or malformed part" in (worker.home / "silo.log").read_text()
 
 
 def test_a_killed_step_is_crashed_at_once_and_a_cancelled_one_is_ended(worker: Worker) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models.errors import CorruptArtifact, InvalidInput
 from models.recommenders.scoring.recommender import Recommender
-from tasks.bundles.bundle import MANIFEST, Labels, open_bundle, write_bundle
+from tasks.bundles.bundle import Labels, open_bundle, write_bundle
+from tasks.bundles.pointer import MANIFEST
 from tasks.local.packed_strings import open_strings, write_strings
 from tests.worlds.served import ITEMS, factors, facts, ids, labels, put_bundle, titles
 

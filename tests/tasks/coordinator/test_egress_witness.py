@@ -224,7 +224,7 @@ def test_an_edit_is_found(after: Pair) -> None:
         after.witness.read_verified()
 
 
-@pytest.mark.parametrize("name", ["../ash", "/ash", "..", "", "a/b", "Ash", "a\n"])
+@pytest.mark.parametrize("name", ["../ash", "/ash", "..", "", "a/b", "Ash", "a\n", "a" * 129])
 def test_a_name_that_could_be_a_path_is_refused(tmp_path, name):
     with pytest.raises(InvalidInput, match="is not a valid silo name"):
         SiloWitness(Home(tmp_path), name).restart("a reason", "ada")

@@ -55,7 +55,9 @@ class World:
         data = encode_update(self.update(client_id, rule)) if data is None else data
         return Delivery(client_id, self.job.exchange.put(f"job-1/updates/4/{client_id}", data), 0.0, 1.0, 0.5)
 
-    def merge(self, deliveries, *, quorum: int = 1, missing=(), rule="adagrad_sum", **limits) -> Merged:
+    def merge(
+        self, deliveries, *, quorum: int = 1, missing=(), rule="adagrad_sum", reported=None, **limits
+    ) -> Merged:
         plan = RoundPlan(round=4, seed=7, cohort=CLIENTS, quorum=quorum)
         return merge_round.fn(
             self.job,
@@ -65,6 +67,7 @@ class World:
             deliveries,
             missing,
             UpdateLimits(**limits),
+            reported or {},
         )
 
     def merge_of(self, *clients: str, rule: str = "adagrad_sum") -> str:
@@ -189,6 +192,27 @@ def test_a_bad_update_is_rejected_with_its_reason_and_the_others_merge_as_withou
     assert [(each.client_id, each.stage) for each in merged.rejected] == [("birch", "update")]
     assert reason in merged.rejected[0].reason
     assert merged.training == {"users": Metric(2.0 + 4.0 + 5.0, 3.0)}
+
+
+@pytest.mark.parametrize(("claimed", "is_rejected"), [(10**9, True), (12, True), (11, False)])
+def test_a_client_s_weight_is_that_of_the_interactions_it_reported(world, claimed, is_rejected):
+    """By weighted_mean, birch would dominate the mean by claiming more interactions than its data had."""
+    rule = merge_rule("weighted_mean")
+    honest = world.update("birch", "weighted_mean").contribution
+    arrays = world.base.items.map(lambda array: np.full_like(array, 0.5))
+    contribution = rule.contribution(arrays, claimed, honest.metrics)
+    data = encode_update(replace(world.update("birch", "weighted_mean"), contribution=contribution))
+    deliveries = [
+        world.delivery(each, data if each == "birch" else None, "weighted_mean") for each in CLIENTS
+    ]
+    reported = {"ash": 10, "birch": 11, "cedar": 12, "elm": 13}
+    merged = world.merge(deliveries, rule="weighted_mean", reported=reported)
+    assert [each.client_id for each in merged.rejected] == (["birch"] if is_rejected else [])
+    if is_rejected:
+        assert (
+            "no more interactions than the client had when its data were checked" in merged.rejected[0].reason
+        )
+        assert merged.model.sha256 == world.merge_of("ash", "cedar", "elm", rule="weighted_mean")
 
 
 @pytest.mark.parametrize(

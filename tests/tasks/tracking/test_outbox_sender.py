@@ -15,6 +15,7 @@ from tasks.jobs.journal import held_alone
 from tasks.jobs.outbox import drop_refused, outbox_of, outboxes
 from tasks.local.home import Home
 from tasks.tracking import registry
+from tasks.tracking.mlflow_model import FAMILIES
 from tasks.tracking.outbox_sender import OutboxSender, send_again, send_what_waits
 from tests.worlds.waiting_jobs import ITEMS, NOTE, Job, job_with_waiting_messages, refusing
 
@@ -296,6 +297,21 @@ def test_a_job_that_is_held_is_left_alone(bad: Job) -> None:
         assert not send_again(bad.home, bad.journal, warnings.append)
         assert ["Another process works on job" in line for line in warnings] == [True]
     assert bad.waiting() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("family", "is_model"), [*((each, True) for each in sorted(FAMILIES)), ("other", False)]
+)
+def test_a_version_of_fedrec_s_own_families_is_an_mlflow_model(
+    mlflow_home: Home, family: str, is_model: bool
+) -> None:
+    job = job_with_waiting_messages(mlflow_home, "films", "movies", family=family)
+    sent(mlflow_home)
+    is_whole(job)
+    run_id = job.client.get_model_version("movies", "2").run_id
+    names = {each.path.rpartition("/")[2] for each in job.client.list_artifacts(run_id, "rounds/0002")}
+    assert {"model.safetensors", "round.json"} <= names
+    assert ({"MLmodel", "mlflow_scorer.py", "items.parquet"} <= names) is is_model
 
 
 def test_a_catalogue_from_before_its_columns_were_judged_is_sent(mlflow_home: Home) -> None:
