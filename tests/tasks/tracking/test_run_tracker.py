@@ -13,10 +13,9 @@ from models.promotion.evidence import RoundEvaluation
 from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import held
 from tasks.local.home import Home
-from tasks.local.revision import git_revision
 from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
-from tasks.tracking.run_tracker import Tracker, find_run, flattened, open_run
+from tasks.tracking.run_tracker import Tracker, find_run, flattened, git_revision, open_run
 from tests.worlds.records import evaluated_round, evaluation, opening
 
 
