@@ -21,6 +21,7 @@ from data_contracts.outcome import CONTRACTS, ContractOutcome
 from models.errors import InvalidInput
 
 INDEX = "index.html"
+_MOST_DIGITS = 100  # of a number in a subject
 
 _TEMPLATES = Path(__file__).parent
 _REMOTE = re.compile(
@@ -94,8 +95,11 @@ def _rendered(outcomes: Iterable[ContractOutcome], style: str) -> Iterable[str]:
     for outcome in outcomes:
         run = {"run_name": html.escape(outcome.subject), "run_time": ""}
         meta = {"run_id": run, "great_expectations_version": gx.__version__}
-        result = schema.load({**_escaped(outcome.result), "meta": meta})
-        page = view.render(renderer.render(result), show_how_to_buttons=False)
+        try:
+            result = schema.load({**_escaped(outcome.result), "meta": meta})
+            page = view.render(renderer.render(result), show_how_to_buttons=False)
+        except Exception:  # noqa: BLE001 - a silo may send a result of any form
+            page = f"<title></title><p>{html.escape(outcome.summary())} The details cannot be shown.</p>"
         yield _offline(page, outcome, style)
 
 
@@ -128,5 +132,5 @@ def _order(outcome: ContractOutcome) -> tuple[int, list[tuple[int, str]]]:
     """Return the sort key: contract, then subject with round-2 before round-10."""
     parts = re.split(r"(\d+)", outcome.subject)
     return CONTRACTS.index(outcome.contract), [
-        (int(part), "") if part.isdecimal() else (0, part) for part in parts
+        (int(part[:_MOST_DIGITS]), "") if part.isdecimal() else (0, part) for part in parts
     ]
