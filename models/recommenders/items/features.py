@@ -18,6 +18,8 @@ NOT_FEATURES = ("item_id", "title")
 _BINS = 10
 # Whole numbers with at most this many values, such as years or star ratings, have a feature for each value.
 _MOST_VALUES = 100
+# Placing an item solves equations of the size of all features, and a label of few items says little.
+_MOST_COLUMNS = 2000
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class ItemFeatures:
     def matrix(self) -> sp.csr_matrix:
         """Return (items, features) of 0 and 1: a column per label, and several for each column of numbers.
 
-        Whole numbers with few distinct values have a column per value, other numbers one per tenth.
+        Whole numbers with few distinct values have a column per value, other numbers one per tenth. Of more
+        than 2,000 columns those with the most items are left, in their order.
         """
         columns: list[npt.NDArray[np.int64]] = []
         for name in self.columns:
@@ -70,6 +73,9 @@ class ItemFeatures:
                 columns += [rows for _, rows in sorted(self.labels[name].items())]
             else:
                 columns += _parts(self.numbers[name])
+        if len(columns) > _MOST_COLUMNS:
+            by_items = np.argsort([-len(rows) for rows in columns], kind="stable")
+            columns = [columns[place] for place in np.sort(by_items[:_MOST_COLUMNS])]
         lengths = [len(rows) for rows in columns]
         rows = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
         places = np.repeat(np.arange(len(columns)), lengths)

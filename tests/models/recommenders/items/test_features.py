@@ -63,6 +63,23 @@ def test_many_or_broken_numbers_have_a_column_per_tenth():
     assert broken.sum(axis=0).tolist() == [4] * 10
 
 
+def test_of_very_many_labels_the_most_frequent_ones_are_features():
+    # Labels 0 to 2,999, the even ones on two items each and the odd ones on one.
+    single = [[f"{label:04}"] for label in range(3000)]
+    twice = [[f"{label:04}"] for label in range(0, 3000, 2)]
+    catalog = pd.DataFrame({"cast": single + twice, "year": [1990] * 4500})
+
+    matrix = ItemFeatures.of(catalog).matrix()
+
+    assert matrix.shape == (4500, 2000)
+    counts = np.asarray(matrix.sum(axis=0)).ravel()
+    assert sorted(set(counts)) == [1, 2, 4500]
+    # All even labels and the year, and as many of the odd ones as there is room for, the first ones.
+    assert [(counts == number).sum() for number in (1, 2, 4500)] == [499, 1500, 1]
+    assert matrix[[1, 997, 999]].sum(axis=1).ravel().tolist() == [[2, 2, 1]]
+    assert counts[-1] == 4500
+
+
 @pytest.mark.parametrize("cell", ["Comedy", None, 3, {"a": 1}])
 def test_a_cell_that_nobody_judged_is_refused(cell):
     catalog = pd.DataFrame({"genres": pd.Series([["War"], cell], dtype=object)})
