@@ -72,7 +72,8 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 
 ui: $(INSTALLED) ## Open MLflow's and Prefect's UIs on this FEDREC_HOME (Ctrl-C stops both)
-	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}   Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
+	@echo "MLflow: http://127.0.0.1:$${MLFLOW_PORT:-5000}/#/experiments?workflowType=machine_learning"
+	@echo "Prefect: http://127.0.0.1:$${PREFECT_PORT:-4200}"
 	@mkdir -p "$$FEDREC_HOME"/mlflow
 	@PATH="$(CURDIR)/$(BIN):$$PATH" env -u MLFLOW_TRACKING_URI sh infra/stack/with-env.sh honcho -e /dev/null -f infra/Procfile.ui start
 

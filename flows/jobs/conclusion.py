@@ -37,7 +37,7 @@ from tasks.reports.next_steps import example_items, steps_after
 from tasks.reports.report import write_report
 from tasks.reports.result_rows import verdict
 from tasks.tracking.metric_names import metrics_of_result
-from tasks.tracking.pages import mlflow_pages
+from tasks.tracking.pages import mlflow_pages, places_of_job
 
 
 def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
@@ -94,25 +94,9 @@ def open_next(result: JobResult) -> list[str]:
     """Return the next steps after a job, one line each."""
     return [
         f"The job's report: {Path(result.report) / 'report.html'}",
-        *mlflow_lines(result),
+        *places_of_job(mlflow_pages(current_home()), result),
         *steps_after(result),
     ]
-
-
-def mlflow_lines(result: JobResult) -> list[str]:
-    """Return where MLflow shows a job, one line each, and first how to start MLflow if no server is named."""
-    pages = mlflow_pages(current_home())
-    start = "" if pages.is_served else "Start MLflow's and Prefect's pages first: `make ui`"
-    if result.experiment_id is None or result.run_id is None:
-        return [start] if start else []
-    lines = [
-        f"The job's run in MLflow: {pages.run(result.experiment_id, result.run_id)}",
-        f"All runs beside each other: {pages.experiment(result.experiment_id)}",
-    ]
-    version = next((one.version for one in reversed(result.rounds) if one.version is not None), None)
-    if version is not None:
-        lines.append(f"Its newest version, {version}: {pages.version(result.model_name, version)}")
-    return [start, *lines] if start else lines
 
 
 def _compare(job: Job) -> tuple[list[ClientEvaluation], dict[str, Metric] | None]:

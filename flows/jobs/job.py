@@ -42,10 +42,11 @@ from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
 from tasks.tracking.descriptions import refused_line
+from tasks.tracking.experiments import require_experiment
 from tasks.tracking.machine_monitor import MachineMonitor
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
-from tasks.tracking.run_tracker import git_revision, require_experiment
+from tasks.tracking.run_tracker import git_revision
 
 # They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
 _SLOW_TO_IMPORT = (

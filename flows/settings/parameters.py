@@ -6,19 +6,22 @@ from flows.settings.training_config import TrainingConfig
 from flows.settings.without_effect import settings_without_effect
 from tasks.messages.record import flattened
 
-# These have many keys, and a job is compared by the few that are not at their defaults.
-_SELDOM_SET = ("contracts", "runner")
+# The limits are many, and a job is compared by the few that are not at their defaults.
+_LIMITS = "contracts."
+# Places and parallelism change no result.
+_PLACES = "runner."
 
 
 def parameters_of(config: TrainingConfig) -> tuple[str, ...]:
-    """Return the dotted keys of the settings that a job uses, without limits and places at their defaults."""
+    """Return the dotted keys of the settings that a job uses; of its limits, those not at their defaults."""
     unused, other = settings_without_effect(config), _other_than_default(config)
     return tuple(
         key
         for key, value in flattened(config.model_dump(mode="json"))
         if value is not None
         and key not in unused
-        and (key in other or key.partition(".")[0] not in _SELDOM_SET)
+        and not key.startswith(_PLACES)
+        and (key in other or not key.startswith(_LIMITS))
     )
 
 

@@ -16,7 +16,8 @@ sh "$here/prepare.sh" "$1" "$2"
 
 prefect=http://127.0.0.1:$PREFECT_PORT mlflow=http://127.0.0.1:$MLFLOW_PORT
 cat <<END
-Prefect: $prefect   MLflow: $mlflow   Recommendations: http://127.0.0.1:$SERVING_PORT   Ctrl-C stops everything.
+Prefect: $prefect   Recommendations: http://127.0.0.1:$SERVING_PORT   Ctrl-C stops everything.
+MLflow: $mlflow/#/experiments?workflowType=machine_learning
 When the coordinator's worker is running, train over the three silos from Prefect (deployment demo), or with:
   FEDREC_HOME=$STACK/coordinator PREFECT_API_URL=$prefect/api MLFLOW_TRACKING_URI=$mlflow \\
     .venv/bin/fedrec train --config infra/stack/demo.yaml

@@ -1,9 +1,10 @@
-"""Data Docs: the contracts' results of a whole job as a static site.
+"""Data Docs: the contracts' results of a whole job as one page.
 
-Great Expectations renders each page from a stored result. The index is fedrec's own, because that of Great
-Expectations needs scripts from the network and the time of each run, which outcomes leave out on purpose.
-Scripts and remote style sheets of the pages are replaced by a small style. So the site is complete offline,
-and a content security policy blocks scripts.
+Great Expectations renders each validation from a stored result. The list of them is fedrec's own, because
+that of Great Expectations needs scripts from the network and the time of each run, which outcomes leave out
+on purpose. All is on one page, and opens without links: MLflow shows an artefact in a frame in which neither
+links to other files nor links within the page work. The page is complete offline, and a content security
+policy blocks scripts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 
 from data_contracts.outcome import CONTRACTS, ContractOutcome
 from models.errors import InvalidInput
@@ -24,24 +26,27 @@ INDEX = "index.html"
 _MOST_DIGITS = 100  # of a number in a subject
 
 _TEMPLATES = Path(__file__).parent
-_REMOTE = re.compile(
-    r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>"
-    r"|<style>\s*</style>|@media \(prefers-color-scheme: dark\) \{.*?(?=</style>)",
+# The column of Great Expectations' page that shows the results, between its navigation and the end.
+_RESULTS = '<div class="col-md-10'
+_UNUSED = re.compile(
+    r"<script\b.*?</script>|<footer\b.*?</footer>|<img\b[^>]*>"
+    r"|<p class=\"m-0\">\s*<a\b[^>]*>\s*Show more info\.\.\.\s*</a>\s*</p>|</?a\b[^>]*>",
     re.DOTALL,
 )
+_ATTRIBUTES = re.compile(r'\s(?:id|style|data-[a-z-]+|aria-[a-z-]+)=(?:"[^"]*"|[^\s>]+)')
 
 
 def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
-    """Build the site for these outcomes in `folder`, replacing an earlier one; return its index.html.
+    """Build the page for these outcomes in `folder`, replacing an earlier one; return its index.html.
 
-    The site is built beside `folder` and then renamed, so a killed build leaves the earlier site, or none.
+    It is built beside `folder` and then renamed, so a killed build leaves the earlier page, or none.
 
     Args:
         outcomes: in any order. If there are several for one contract and subject, the last one counts.
-        folder: the site's folder. Its parent need not exist.
+        folder: the page's folder. Its parent need not exist.
 
     Raises:
-        InvalidInput: `folder` exists but is not such a site.
+        InvalidInput: `folder` exists but holds no such page.
     """
     if folder.exists() and not (folder / INDEX).is_file():
         raise InvalidInput(
@@ -67,19 +72,15 @@ def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
 
 
 def _write(outcomes: Sequence[ContractOutcome], folder: Path) -> None:
-    """Write a page for each outcome and the index to `folder`."""
+    """Write the page to `folder`."""
     templates = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
-    style = templates.get_template("data_docs_style.j2").render()
-    pages = [f"{number:04d}-{_slug(one)}.html" for number, one in enumerate(outcomes)]
-    for name, text in zip(pages, _rendered(outcomes, style), strict=True):
-        (folder / name).write_text(text, encoding="utf-8")
-    rows = list(zip(outcomes, pages, strict=True))
-    index = templates.get_template("data_docs_index.j2").render(rows=rows, style=style)
-    (folder / INDEX).write_text(index, encoding="utf-8")
+    rows = list(zip(outcomes, _rendered(outcomes), strict=True))
+    text = templates.get_template("data_docs.html.j2").render(rows=rows)
+    (folder / INDEX).write_text(text, encoding="utf-8")
 
 
-def _rendered(outcomes: Iterable[ContractOutcome], style: str) -> Iterable[str]:
-    """Yield Great Expectations' page of each outcome, made to work offline."""
+def _rendered(outcomes: Iterable[ContractOutcome]) -> Iterable[Markup]:
+    """Yield the results of each outcome as Great Expectations renders them."""
     import great_expectations as gx
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResultSchema,
@@ -97,20 +98,18 @@ def _rendered(outcomes: Iterable[ContractOutcome], style: str) -> Iterable[str]:
         meta = {"run_id": run, "great_expectations_version": gx.__version__}
         try:
             result = schema.load({**_escaped(outcome.result), "meta": meta})
-            page = view.render(renderer.render(result), show_how_to_buttons=False)
+            shown = _results(view.render(renderer.render(result), show_how_to_buttons=False))
         except Exception:  # noqa: BLE001 - a silo may send a result of any form
-            page = f"<title></title><p>{html.escape(outcome.summary())} The details cannot be shown.</p>"
-        yield _offline(page, outcome, style)
+            shown = "<p>The details cannot be shown.</p>"
+        yield Markup(shown)  # noqa: S704 - all text from outcomes is escaped
 
 
-def _offline(page: str, outcome: ContractOutcome, style: str) -> str:
-    title = html.escape(f"{outcome.contract} / {outcome.subject}")
-    page = _REMOTE.sub("", page)
-    page = page.replace("<title>Data documentation compiled by Great Expectations</title>", "", 1)
-    page = page.replace("<title></title>", f"<title>{title}</title>\n{style}", 1)
-    page = re.sub(r"Validations / [^<]*__none__", lambda _: title, page)
-    page = re.sub(r'href="[./]*/expectations/[^"]*"', "", page)
-    return re.sub(r'href="[./]*/index\.html"', f'href="{INDEX}"', page)
+def _results(page: str) -> str:
+    """Return the part of Great Expectations' page that shows the results, without what needs its scripts."""
+    part = page[page.index(_RESULTS) : page.rindex("</body>")]
+    part = _ATTRIBUTES.sub("", _UNUSED.sub("", part))
+    # Of the two elements around the column only the ends are left.
+    return re.sub(r"(?:</div>\s*){2}$", "", re.sub(r"\s+", " ", part).strip())
 
 
 def _escaped(value: Any) -> Any:
@@ -122,10 +121,6 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_escaped(one) for one in value]
     return value
-
-
-def _slug(outcome: ContractOutcome) -> str:
-    return f"{outcome.contract}-{re.sub(r'[^A-Za-z0-9_-]+', '-', outcome.subject)[:60]}"
 
 
 def _order(outcome: ContractOutcome) -> tuple[int, list[tuple[int, str]]]:

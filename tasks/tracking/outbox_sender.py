@@ -260,16 +260,9 @@ class OutboxSender:
             self._is_repeated = self._is_repeated or run_id is not None
             if run_id is None or self._journal.tracked(0) is None:
                 self._put_opening(opening.config)
-            described = self._described(NO_RESULT_YET)
+            described, name = self._described(NO_RESULT_YET), run_name(opening, job_id)
             self._tracker = open_run(
-                self._home,
-                opening.name,
-                job_id,
-                opening.model_name,
-                run_id,
-                self._tags(),
-                run_name(opening, job_id),
-                described,
+                self._home, opening.name, job_id, opening.model_name, run_id, self._tags(), name, described
             )
             if run_id is not None and self._is_at_work:
                 self._tracker.describe(described)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from tasks.local.home import Home
+from tasks.messages.job_result import JobResult
 from tasks.tracking.registry import tracking_uri
 
 _VIEW = "workflowType=machine_learning"
@@ -54,3 +55,18 @@ def mlflow_pages(home: Home) -> MlflowPages:
         place = found.netloc.rpartition("@")[2] + found.path.rstrip("/")
         return MlflowPages(f"{found.scheme}://{place}", is_served=True)
     return MlflowPages(f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT') or '5000'}", is_served=False)
+
+
+def places_of_job(pages: MlflowPages, result: JobResult) -> list[str]:
+    """Return where MLflow shows a job, one line each, and first how to start MLflow if no server is named."""
+    lines = [] if pages.is_served else ["Start MLflow's and Prefect's pages first: `make ui`"]
+    if result.experiment_id is None or result.run_id is None:
+        return lines
+    lines += [
+        f"The job's run in MLflow: {pages.run(result.experiment_id, result.run_id)}",
+        f"All runs beside each other: {pages.experiment(result.experiment_id)}",
+    ]
+    version = next((one.version for one in reversed(result.rounds) if one.version is not None), None)
+    if version is not None:
+        lines.append(f"Its newest version, {version}: {pages.version(result.model_name, version)}")
+    return lines

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import JsonValue
 
-from models.errors import InvalidConfig
 from models.kernel.metric import Metric, as_json, values
 from tasks.jobs.lease import left_behind
 from tasks.local.home import Home
@@ -24,6 +23,7 @@ from tasks.messages.job_opening import JobOpening
 from tasks.messages.outbox_messages import Table
 from tasks.messages.record import flattened
 from tasks.messages.round_record import EvaluatedRound, RoundRecord
+from tasks.tracking.experiments import experiment_id_of
 from tasks.tracking.metric_names import deciding_metric, metric_name
 from tasks.tracking.outage import is_outage
 from tasks.tracking.registered_round import round_folder
@@ -31,7 +31,7 @@ from tasks.tracking.registry import client as registry_client
 from tasks.tracking.registry import ensure_registered_model, find_version, register_round
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Experiment, Run
+    from mlflow.entities import DatasetInput, Run
     from mlflow.tracking import MlflowClient
 
 # Column name -> one value for each row.
@@ -330,43 +330,6 @@ def git_revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return described.stdout.strip()
-
-
-def require_experiment(home: Home, name: str) -> None:
-    """Raise `InvalidConfig` if the experiment of this name was deleted in MLflow. It may be missing."""
-    try:
-        found = registry_client(home).get_experiment_by_name(name)
-    except Exception:  # noqa: BLE001 - an outage or a refusal, which the job's outbox handles
-        return
-    if found is not None:
-        _require_active(found)
-
-
-def _require_active(experiment: Experiment) -> None:
-    if experiment.lifecycle_stage == "deleted":
-        raise InvalidConfig(
-            f"The experiment {experiment.name!r} was deleted in MLflow, so it takes no runs.",
-            next_step=f"Restore it with mlflow experiments restore -x {experiment.experiment_id} (in the "
-            "environment that fedrec env prints), or choose another name.",
-            key="name",
-        )
-
-
-def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
-    """Return the id of the experiment of this name. Create the experiment if it is missing.
-
-    Raises:
-        InvalidConfig: the experiment was deleted in MLflow.
-    """
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        _require_active(found)
-        return str(found.experiment_id)
-    if client.tracking_uri.startswith(("http://", "https://")):
-        # The server chooses the artefact location: by default it serves the artefacts itself.
-        return str(client.create_experiment(name))
-    # Without a location, artefacts of a plain database are written to the working directory.
-    return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
 
 
 def _milliseconds(time: str) -> int:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.local.home import Home
 from tasks.messages.record import flattened
+from tasks.tracking.experiments import experiment_id_of
 from tasks.tracking.metric_names import metrics_of_trial
 from tasks.tracking.registry import client as registry_client
-from tasks.tracking.run_tracker import experiment_id_of, git_revision
+from tasks.tracking.run_tracker import git_revision
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -50,12 +50,11 @@ def test_the_parameters_are_those_of_the_own_family() -> None:
     assert "evaluation.negatives" not in parameters_of(config(train={"family": "bayesian_mf"}))
 
 
-def test_limits_and_places_are_parameters_only_if_they_are_special() -> None:
+def test_limits_are_parameters_only_if_they_are_special_and_places_never() -> None:
     assert not [key for key in parameters_of(config()) if key.startswith(("contracts.", "runner."))]
-    special = config(contracts={"updates": {"max_norm": 9.0}}, runner={"threads": 2})
+    special = config(contracts={"updates": {"max_norm": 9.0}}, runner={"threads": 2, "system_metrics": True})
     assert [key for key in parameters_of(special) if key.startswith(("contracts.", "runner."))] == [
-        "contracts.updates.max_norm",
-        "runner.threads",
+        "contracts.updates.max_norm"
     ]
 
 

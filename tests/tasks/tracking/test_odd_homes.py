@@ -12,7 +12,7 @@ from tasks.exchange.store import Exchange
 from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.tracking import registry
-from tasks.tracking.run_tracker import experiment_id_of
+from tasks.tracking.experiments import experiment_id_of
 
 NAMES = [
     *(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.local.home import Home
-from tasks.tracking.pages import MlflowPages, mlflow_pages
+from tasks.tracking.pages import MlflowPages, mlflow_pages, places_of_job
+from tests.worlds.records import job_result, round_result
 
 VIEW = "?workflowType=machine_learning"
 
@@ -47,3 +48,27 @@ def test_the_pages_of_a_database_are_where_make_ui_serves_them(
     if port:
         monkeypatch.setenv("MLFLOW_PORT", port)
     assert mlflow_pages(Home(tmp_path)) == MlflowPages(root, is_served=False)
+
+
+def test_a_job_is_shown_by_its_run_by_all_runs_and_by_its_newest_version() -> None:
+    # MLflow has not received round 3 yet.
+    rounds = (round_result(1, version=4), round_result(2, version=5), round_result(3, version=None))
+    pages = MlflowPages("http://tracking", is_served=True)
+    assert places_of_job(pages, job_result(experiment_id="3", rounds=rounds)) == [
+        f"The job's run in MLflow: {pages.run('3', 'run-77')}",
+        f"All runs beside each other: {pages.experiment('3')}",
+        f"Its newest version, 5: {pages.version('movies', 5)}",
+    ]
+
+
+def test_without_a_server_the_first_line_says_how_to_start_one() -> None:
+    pages = MlflowPages("http://127.0.0.1:5000", is_served=False)
+    first, run, table = places_of_job(pages, job_result(experiment_id="3"))
+    assert "`make ui`" in first
+    assert run.startswith("The job's run in MLflow: http://127.0.0.1:5000/#/experiments/3/runs/run-77?")
+    assert table.startswith("All runs beside each other: http://127.0.0.1:5000/#/experiments/3?")
+
+
+def test_a_job_that_mlflow_has_not_received_has_no_address() -> None:
+    away = job_result(run_id=None, experiment_id=None)
+    assert places_of_job(MlflowPages("http://tracking", is_served=True), away) == []
