@@ -69,6 +69,11 @@ def round_folder(round_: int) -> str:
     return f"rounds/{round_:04d}"
 
 
+def run_artifacts(source: str) -> str:
+    """Return the URI of the artefacts of the run that a round's folder belongs to: see `round_folder`."""
+    return source.rstrip("/").rpartition("/")[0].rpartition("/")[0]
+
+
 def read_record(
     source: str, tags: Mapping[str, str], where: str, tracking_uri: str | None = None
 ) -> EvaluatedRound:
@@ -136,7 +141,7 @@ def read_round(
                 actual=actual,
                 promised=promised,
             )
-    items = read_item_table(_read(f"{_run_artifacts(source)}/catalog/items.parquet", tracking_uri))
+    items = read_item_table(_read(f"{run_artifacts(source)}/catalog/items.parquet", tracking_uri))
     digest = ItemCatalog.of(items["item_id"]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(
@@ -146,23 +151,18 @@ def read_round(
     return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
 
 
-def _run_artifacts(source: str) -> str:
-    """Return the URI of the artefacts of the run that a round's folder belongs to: see `round_folder`."""
-    return source.rstrip("/").rpartition("/")[0].rpartition("/")[0]
-
-
-def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:
+def read_result(artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:
     """Return the result of a run's job; None until the job is finished and MLflow has it.
 
     Args:
-        run_artifacts: URI of the run's artefacts.
+        artifacts: URI of the run's artefacts.
         where: the version's name in errors.
         tracking_uri: as in `read_record`.
 
     Raises:
         CorruptArtifact: the file is not a result, or its format is unknown.
     """
-    path = f"{run_artifacts}/result.json"
+    path = f"{artifacts}/result.json"
     try:
         value = json.loads(_read(path, tracking_uri))
     except NotFound:
@@ -172,17 +172,17 @@ def read_result(run_artifacts: str, where: str, tracking_uri: str | None = None)
     return JobResult.of_json(value, f"{where}: {path}")
 
 
-def read_config(run_artifacts: str, where: str, tracking_uri: str | None = None) -> dict[str, Any]:
+def read_config(artifacts: str, where: str, tracking_uri: str | None = None) -> dict[str, Any]:
     """Return the configuration of a run's job, as JSON values.
 
     Args:
-        run_artifacts, where, tracking_uri: as in `read_result`.
+        artifacts, where, tracking_uri: as in `read_result`.
 
     Raises:
         NotFound: the run has none.
         CorruptArtifact: the file contains no keys and values.
     """
-    path = f"{run_artifacts}/config.yaml"
+    path = f"{artifacts}/config.yaml"
     try:
         value = yaml.safe_load(_read(path, tracking_uri))
     except yaml.YAMLError as error:

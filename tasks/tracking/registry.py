@@ -16,7 +16,13 @@ from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking.descriptions import version_description
-from tasks.tracking.registered_round import RegisteredRound, read_config, read_record, read_round
+from tasks.tracking.registered_round import (
+    RegisteredRound,
+    read_config,
+    read_record,
+    read_round,
+    run_artifacts,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -312,9 +318,17 @@ def load_config_of(client: MlflowClient, model_name: str, version_or_alias: int 
         CorruptArtifact: the configuration is damaged.
     """
     version = resolve_version(client, model_name, version_or_alias)
-    run = client.get_run(_version(client, model_name, version).run_id)
     where = f"The job of version {version} of {model_name!r}"
-    return read_config(run.info.artifact_uri, where, client.tracking_uri)
+    return read_config(artifacts_of_job(client, model_name, version), where, client.tracking_uri)
+
+
+def artifacts_of_job(client: MlflowClient, model_name: str, version: int) -> str:
+    """Return the URI of the artefacts of the run that made a version, even if the run was deleted.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    return run_artifacts(_version(client, model_name, version).source)
 
 
 def tracking_uri(home: Home) -> str:

@@ -12,6 +12,7 @@ from models.errors import CorruptArtifact, NotFound
 from tasks.local.home import Home
 from tasks.scoring.recommend import answer
 from tasks.tracking import registry
+from tasks.tracking.removal import artifacts_of_run, delete_folder, delete_version
 from tests.servers.mlflow_server import MlflowServer
 from tests.worlds.small_jobs import small_job
 
@@ -80,3 +81,28 @@ def test_a_job_is_tracked_registered_promoted_and_served_over_http(served, home,
     model.unlink()
     with pytest.raises(NotFound, match=r"model\.safetensors is missing"):
         registry.load_version(registered, "movies", "champion")
+
+
+@pytest.mark.usefixtures("served")
+def test_a_round_leaves_the_server_and_its_neighbours_stay(home):
+    client = registry.client(Home(home))
+    registry.ensure_registered_model(client, "movies")
+    run_id = client.create_run(client.create_experiment("films")).info.run_id
+    artifacts = str(artifacts_of_run(client, run_id))
+    for folder in ("rounds/0001", "rounds/00011"):
+        client.log_text(run_id, "model", f"{folder}/model.safetensors")
+        client.create_model_version("movies", f"{artifacts}/{folder}", run_id=run_id)
+
+    delete_version(client, "movies", 1)
+    for _ in range(2):  # a second call finds nothing to delete
+        delete_folder(client, artifacts, "rounds/0001")
+
+    assert registry.find_tags(client, "movies", 1) is None
+    assert registry.find_tags(client, "movies", 2) == {}
+    assert [each.path for each in client.list_artifacts(run_id, "rounds")] == ["rounds/00011"]
+    assert artifacts_of_run(client, "0" * 32) is None
+    # The server, too, tells a missing alias from a missing model, and both from a failure.
+    assert registry.version_of_alias(client, "movies", "champion") is None
+    assert registry.version_of_alias(client, "books", "champion") is None
+    client.set_registered_model_alias("movies", "champion", "2")
+    assert registry.version_of_alias(client, "movies", "champion") == 2

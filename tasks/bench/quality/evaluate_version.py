@@ -99,9 +99,9 @@ def _of_job(client: MlflowClient, name: str, found: RegisteredRound, part: Part)
 
     A job evaluates some rounds on validation cases, and only its last model on test cases.
     """
-    run = client.get_run(client.get_model_version(name, str(found.version)).run_id)
+    artifacts = registry.artifacts_of_job(client, name, found.version)
     where = f"The job of version {found.version} of {name!r}"
-    result = read_result(run.info.artifact_uri, where, client.tracking_uri)
+    result = read_result(artifacts, where, client.tracking_uri)
     metrics: Mapping[str, float] | None = None
     if part == "validation" and found.record.evaluation:
         metrics = values(as_json(found.record.evaluation.metrics))

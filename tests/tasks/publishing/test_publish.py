@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.errors import CorruptArtifact, LedgerTampered, NotFound
+from models.errors import CorruptArtifact, FedrecError, LedgerTampered, NotFound
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import open_bundle
 from tasks.bundles.pointer import Pointer, nudge_path, publisher_path, read_pointer, write_pointer
 from tasks.bundles.serving_folder import serving_folder
 from tasks.local.home import Home
 from tasks.promotion import ledger
-from tasks.publishing.follow_registry import follow_registry
+from tasks.publishing.follow_registry import Follower, follow_registry
 from tasks.publishing.publish import Publisher, labels_of, publish
 from tasks.tracking import registry
 from tests.serving.test_hot_swap import decide
@@ -387,3 +387,19 @@ def _elsewhere(world, root):
     home.ledger.parent.mkdir(parents=True)
     home.ledger.write_bytes(world.home.ledger.read_bytes())
     return home
+
+
+def test_a_follower_publishes_the_champion_without_a_challenger_that_it_cannot(promoted):
+    promoted.client.set_registered_model_alias("movies", "challenger", "3")
+    (promoted.folders[3] / "model.safetensors").unlink()
+    folder = serving_folder(promoted.home, "movies")
+    follower = Follower(promoted.home, "movies", folder, print, None, None, None)
+
+    for _ in range(2):
+        with pytest.raises(FedrecError, match=r"1-\w+ is published without a challenger.*missing"):
+            follower.look()
+    pointer = read_pointer(folder)
+    assert pointer is not None
+    assert (pointer.champion.bundle[:2], pointer.challenger) == ("1-", None)
+    promoted.client.delete_registered_model_alias("movies", "challenger")
+    assert follower.look() == pointer
