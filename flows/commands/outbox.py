@@ -40,15 +40,16 @@ def list_(as_json: bool) -> None:
 @json_option
 @click.pass_context
 def retry(ctx: click.Context, job_ids: tuple[str, ...], as_json: bool) -> None:
-    """Send the records of these jobs, or of all jobs, again in their order. Do this after mending the cause.
+    """Send the records of these jobs, or of all jobs, again in their order.
 
-    Exit code 1 means that MLflow still lacks records of one of them.
+    Do this after mending the cause. Exit code 1 means that MLflow still lacks records of one of them.
     """
+    from tasks.jobs.outbox import outboxes
     from tasks.local.environment import apply
     from tasks.tracking.outbox_sender import send_again
 
     home = apply()
-    chosen = [_job(home, job_id) for job_id in job_ids] or [*_refused(home)]
+    chosen = [_job(home, job_id) for job_id in job_ids] or outboxes(home)
     sent = {
         each.journal.job_id: send_again(home, each.journal, lambda line: click.echo(line, err=True))
         for each in chosen
@@ -95,12 +96,6 @@ def drop(job_id: str, numbers: tuple[int, ...], as_json: bool) -> None:
         click.echo(f"Dropped of job {job_id}: {named}.")
 
     emit(result, as_json=as_json, show=show)
-
-
-def _refused(home: Home) -> list[JobOutbox]:
-    from tasks.jobs.outbox import outboxes
-
-    return [each for each in outboxes(home) if each.outbox.refused()]
 
 
 def _job(home: Home, job_id: str) -> JobOutbox:

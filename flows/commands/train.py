@@ -70,10 +70,13 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
 
 def _end_finished(result: JobResult, as_json: bool, progress: Any) -> None:
     """Print the result of an earlier job, and send what its tracking still waits for."""
+    from tasks.jobs.journal import Journal
+    from tasks.jobs.outbox import outbox_of
     from tasks.local.home import current_home
     from tasks.tracking.outbox_sender import send_what_waits
 
-    send_what_waits(current_home())
+    home = current_home()
+    send_what_waits(home, lambda line: progress.print(line, markup=False, highlight=False, soft_wrap=True))
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
     progress.print(
         f"Job {result.job_id} has finished this configuration on these data, so nothing was trained. Change "
@@ -81,6 +84,10 @@ def _end_finished(result: JobResult, as_json: bool, progress: Any) -> None:
         markup=False,
         highlight=False,
     )
+    if refused := outbox_of(Journal(home.jobs / result.job_id)).refused():
+        progress.print(
+            f"MLflow lacks {len(refused)} of its records. fedrec outbox list shows why.", markup=False
+        )
 
 
 def _show(result: JobResult) -> None:
@@ -119,7 +126,7 @@ class _Shown:
 
     def print(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def event(self, event: Event) -> None:
         """Show an event in the bar or as a line."""

@@ -23,6 +23,7 @@ from data_contracts.outcome import CONTRACTS, ContractOutcome
 from models.errors import InvalidInput
 
 INDEX = "index.html"
+_MOST_DIGITS = 100  # of a number in a subject
 
 _TEMPLATES = Path(__file__).parent
 # The column of Great Expectations' page that shows the results, between its navigation and the end.
@@ -95,9 +96,12 @@ def _rendered(outcomes: Iterable[ContractOutcome]) -> Iterable[Markup]:
     for outcome in outcomes:
         run = {"run_name": html.escape(outcome.subject), "run_time": ""}
         meta = {"run_id": run, "great_expectations_version": gx.__version__}
-        result = schema.load({**_escaped(outcome.result), "meta": meta})
-        page = view.render(renderer.render(result), show_how_to_buttons=False)
-        yield Markup(_results(page))  # noqa: S704 - all text from outcomes is escaped
+        try:
+            result = schema.load({**_escaped(outcome.result), "meta": meta})
+            shown = _results(view.render(renderer.render(result), show_how_to_buttons=False))
+        except Exception:  # noqa: BLE001 - a silo may send a result of any form
+            shown = "<p>The details cannot be shown.</p>"
+        yield Markup(shown)  # noqa: S704 - all text from outcomes is escaped
 
 
 def _results(page: str) -> str:
@@ -123,5 +127,5 @@ def _order(outcome: ContractOutcome) -> tuple[int, list[tuple[int, str]]]:
     """Return the sort key: contract, then subject with round-2 before round-10."""
     parts = re.split(r"(\d+)", outcome.subject)
     return CONTRACTS.index(outcome.contract), [
-        (int(part), "") if part.isdecimal() else (0, part) for part in parts
+        (int(part[:_MOST_DIGITS]), "") if part.isdecimal() else (0, part) for part in parts
     ]

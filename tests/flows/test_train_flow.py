@@ -70,6 +70,17 @@ def _check_explanation(client: Any, result: dict[str, Any]) -> None:
     assert all(isinstance(each["validation_benefit"], float) for each in result["clients"])
 
 
+def _check_texts(one: Any, result: dict[str, Any]) -> None:
+    """Check what MLflow says of a finished job."""
+    assert one.info.run_name == f"lightfm, 4 dims, 3 rounds ({result['job_id'].removeprefix('small-')})"
+    outcome, _, about = one.data.tags["mlflow.note.content"].partition("\n\n")
+    assert outcome.startswith(
+        f"Federated training reached NDCG@10 of {result['final']['federated']['ndcg@10']:.4f}"
+    )
+    assert about.startswith(f"Job {result['job_id']}: lightfm, 4 dims, 3 rounds. Not by default: ")
+    assert result["experiment_id"] == one.info.experiment_id
+
+
 def test_a_whole_job_returns_and_stores_its_results(enter: Any, partition_dir: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -111,6 +122,7 @@ def test_a_whole_job_returns_and_stores_its_results(enter: Any, partition_dir: P
     assert one.info.run_id == result["run_id"]
     assert one.info.status == "FINISHED"
     assert one.data.params["train.dims"] == "4"
+    _check_texts(one, result)
     assert len(one.inputs.dataset_inputs) == len(CLIENTS)
     final = result["final"]["federated"]
     assert one.data.metrics["quality/test/ndcg_at_10"] == pytest.approx(final["ndcg@10"])

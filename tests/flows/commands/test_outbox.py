@@ -77,6 +77,12 @@ def test_records_are_sent_again_or_stay_refused(bad: Job) -> None:
     assert answered("list") == {"jobs": []}
 
 
+def test_records_that_wait_are_sent_too(mlflow_home: Home) -> None:
+    job = job_with_waiting_messages(mlflow_home, "waiting", "books")
+    assert answered("retry") == {"sent": [job.journal.job_id], "jobs": []}
+    assert job.rounds() == {1: 1, 2: 2}
+
+
 def test_records_are_dropped_one_by_one_or_all(bad: Job) -> None:
     job_id = bad.journal.job_id
     assert answered("drop", job_id, "--record", "5") == {

@@ -141,11 +141,24 @@ def test_of_two_outcomes_for_one_subject_the_last_is_shown(
 
 def test_a_failed_build_leaves_the_earlier_site(outcomes: list[ContractOutcome], tmp_path: Path) -> None:
     before = page_of(outcomes, tmp_path / "docs")
-    unreadable: dict[str, Any] = {"results": [{"nonsense": 1}]}
-    with pytest.raises(Exception, match=r"."):
-        build_data_docs([replace(outcomes[0], result=unreadable)], tmp_path / "docs")
+    broken: Any = None
+    with pytest.raises(TypeError, match=r"."):
+        build_data_docs([replace(outcomes[0], breaches=broken)], tmp_path / "docs")
     assert (tmp_path / "docs" / "index.html").read_text(encoding="utf-8") == before
     assert [path.name for path in tmp_path.iterdir()] == ["docs"]
+
+
+@pytest.mark.parametrize("results", [[{"nonsense": 1}], "x", 5, None, [None], {"a": []}])
+def test_a_result_of_any_other_form_costs_only_its_details(
+    outcomes: list[ContractOutcome], tmp_path: Path, results: object
+) -> None:
+    """A silo's outcome is its own text. It must not end the job in which it is shown."""
+    sent = replace(outcomes[0], subject="9" * 5000, result={"success": False, "results": results})
+    page = page_of([sent, outcomes[1]], tmp_path / "docs")
+    assert "2 validations, 1 with a breach." in page
+    assert page.count("The details cannot be shown.") == 1
+    assert "every item_id in the job&#39;s catalogue" in page
+    assert "<script" not in page
 
 
 def test_remains_of_a_killed_build_do_not_matter(outcomes: list[ContractOutcome], tmp_path: Path) -> None:
