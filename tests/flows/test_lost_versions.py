@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -77,11 +78,16 @@ def without_run(world: World) -> None:
 
 def without_anything_of_the_run(world: World) -> None:
     """Delete the run for good, as `mlflow gc` does later."""
+    from mlflow import set_tracking_uri
     from mlflow.cli import gc
 
     without_run(world)
-    done = CliRunner().invoke(gc, ["--backend-store-uri", world.client.tracking_uri])
+    uri = world.client.tracking_uri
+    done = CliRunner().invoke(gc, ["--backend-store-uri", uri])
     assert done.exit_code == 0, done.output
+    # The command sets its URI for all later clients of its process, also those of other tests.
+    set_tracking_uri(None)
+    os.environ["MLFLOW_TRACKING_URI"] = uri
     assert not world.folders[3].exists()
 
 
