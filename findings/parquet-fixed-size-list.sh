@@ -6,7 +6,8 @@
 #   same values in lists of variable size are read.
 # Whom it hurts: whose catalogue has such a column, for example embeddings or pairs of which some are missing: the
 #   file is found to be unreadable only by the one who gets it. Cast the column to list_(...) before writing.
-# Version: pyarrow 25.0.1, pyarrow.parquet.
+# Versions: pyarrow 25.0.1.
+# Source: pyarrow.parquet, write_table and read_table.
 #
 # It needs python3 and a package index. Exit 0: as described; 1: it has changed.
 set -eu

@@ -7,8 +7,9 @@
 #   run after 00:30 UTC is at 02:30 UTC on Python 3.11 and at 01:30 UTC on Python 3.13. The clocks go back at 01:00 UTC.
 # Whom it hurts: who runs a job every hour and has Prefect's server on Python below 3.13: one run a year is missing. A
 #   server that moves from 3.11 to 3.13 changes its times.
-# Version: prefect 3.9.1, prefect/server/schemas/schedules.py, IntervalSchedule._get_dates_generator, which adds to
-#   local times with pendulum below Python 3.13 and with whenever from 3.13 on.
+# Versions: prefect 3.9.1, on Python 3.11 and 3.13.
+# Source: prefect/server/schemas/schedules.py, IntervalSchedule._get_dates_generator, which adds to local
+#   times with pendulum below Python 3.13 and with whenever from 3.13 on.
 #
 # It needs python3.11 and python3.13 on PATH and a package index. Exit 0: as described; 1: it has changed; 2: skipped.
 set -eu
