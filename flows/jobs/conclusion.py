@@ -14,7 +14,6 @@ from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, benefit_of, offer_of
 from models.evaluation.judgement import judgement_of
 from models.kernel.metric import Metric, as_json, total, values
-from tasks.datasets.partition_reader import read_items
 from tasks.jobs.stopwatch import share_of_wall_time
 from tasks.jobs.timings import timings_of
 from tasks.local.home import current_home
@@ -212,7 +211,7 @@ def _benefit(sums: dict[str, Metric]) -> Benefit | None:
 
 def _explained(job: Job) -> Explanation:
     try:
-        return explain(job.context.exchange, job.rounds, read_items(job.partition))
+        return explain(job.context.exchange, job.rounds, job.items)
     except CorruptArtifact as error:
         announce(f"The report cannot explain the model by its items. {error}")
         return NOTHING_SHOWN
@@ -221,7 +220,7 @@ def _explained(job: Job) -> Explanation:
 def _examples(job: Job, explanation: Explanation) -> tuple[str, ...]:
     """Return two items for the printed commands, popular ones first."""
     try:
-        items = read_items(job.partition)
+        items = job.items
     except CorruptArtifact:
         return ()
     popular = [(each.item_id, each.title) for each in explanation.neighbours]

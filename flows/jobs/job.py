@@ -7,9 +7,11 @@ import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from prefect.runtime import flow_run
 
 from flows.runners.local_threads import LocalThreads
@@ -26,7 +28,7 @@ from models.recommenders.families.registry import family_of
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.membership import open_membership
-from tasks.datasets.partition_reader import Partition, item_features, open_partition
+from tasks.datasets.partition_reader import Partition, item_features, open_partition, read_items
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
@@ -116,6 +118,15 @@ class Job:
     def base(self) -> ArtifactRef:
         """Return the reference of the newest committed model."""
         return self.rounds[-1].model
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """Return the item catalogue, as `read_items` does. It is read once.
+
+        Raises:
+            CorruptArtifact: the catalogue is damaged.
+        """
+        return read_items(self.partition)
 
     @property
     def at_work(self) -> frozenset[str]:
