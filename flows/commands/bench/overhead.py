@@ -40,10 +40,10 @@ def command(data_dir: str, quick: bool, cases: tuple[str, ...], timeout: float, 
     continues.
     """
     from flows.settings.settings_file import absolute_folder
-    from tasks.bench.overhead.bench import Request, bench_overhead
+    from tasks.bench.overhead.bench import OverheadRequest, bench_overhead
     from tasks.local.home import current_home
 
-    request = Request(Path(absolute_folder(data_dir)), cases, quick, False, None, timeout)
+    request = OverheadRequest(Path(absolute_folder(data_dir)), cases, quick, False, None, timeout)
     result = bench_overhead(request, current_home(), lambda line: click.echo(line, err=True))
     emit(result, as_json=as_json, show=lambda: _show(result))
 

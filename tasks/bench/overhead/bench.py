@@ -12,7 +12,7 @@ from typing import Any
 from tasks.bench.overhead.cases import chosen_cases
 from tasks.bench.overhead.kept_results import KeptResults
 from tasks.bench.overhead.revision import checked_out, commit_of, same_lock
-from tasks.bench.overhead.rows import Bench
+from tasks.bench.overhead.rows import CaseMeasurement
 from tasks.bench.overhead.train_command import Checkout
 from tasks.local.home import Home
 from tasks.tracking.run_tracker import git_revision
@@ -21,7 +21,7 @@ _OWN = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
-class Request:
+class OverheadRequest:
     """What is to be measured.
 
     Attributes:
@@ -41,7 +41,7 @@ class Request:
     timeout_s: float
 
 
-def bench_overhead(request: Request, home: Home, announce: Callable[[str], None]) -> dict[str, Any]:
+def bench_overhead(request: OverheadRequest, home: Home, announce: Callable[[str], None]) -> dict[str, Any]:
     """Return the rows of all cases, and those of Flower and of the revision if they are requested.
 
     Args:
@@ -60,7 +60,9 @@ def bench_overhead(request: Request, home: Home, announce: Callable[[str], None]
     if kept.found:
         announce(f"Continuing an interrupted run, which measured {', '.join(kept.found)}.")
     warn_of_load(announce)
-    bench = Bench(request.movielens, home.root, Checkout(_OWN, "fedrec"), None, request.timeout_s, announce)
+    bench = CaseMeasurement(
+        request.movielens, home.root, Checkout(_OWN, "fedrec"), None, request.timeout_s, announce
+    )
     result: dict[str, Any] = {"quick": request.quick, "cpus": os.cpu_count()}
     with contextlib.ExitStack() as stack:
         if commit:

@@ -23,7 +23,7 @@ _ACTIVITIES = ("train", "merge", "contracts", "evaluate", "tracking", "report")
 
 
 @dataclass(frozen=True)
-class Bench:
+class CaseMeasurement:
     """How cases are measured.
 
     Attributes:
