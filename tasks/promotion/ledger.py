@@ -1,9 +1,9 @@
-"""The decision ledger: an append-only file of chained lines, mirrored in the registry.
+"""The decision ledger: an append-only file of chained lines, mirrored in MLflow.
 
-Each line is one entry of `models.ledger.chain`. The hash of a model's last entry is also a tag of the
-registered model, because a chain alone does not show that its tail was cut off. So the ledger reveals
-tampering by anyone who can write to one of the two places. It does not protect against someone who can write
-to both.
+Each line is one entry of `models.ledger.chain`. MLflow remembers the hash of each model's last entry
+(`tasks.promotion.ledger_heads`), because a chain alone does not show that its tail was cut off. So the
+ledger reveals tampering by anyone who can write to one of the two places. It does not protect against someone
+who can write to both.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from models.ledger.chain import Entry
 from models.promotion.champions import LEDGER, champions
 from tasks.local.chained_file import ChainedFile, LedgerFile
 from tasks.local.home import Home
-from tasks.tracking import registry
+from tasks.promotion.ledger_heads import heads, remember
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-HEAD_TAG = "fedrec.ledger.head"
 _LOCK_TIMEOUT_S = 30.0
 
 
@@ -53,9 +52,9 @@ def read_verified(home: Home, client: MlflowClient, model_name: str | None = Non
     Args:
         home: contains the ledger.
         client: the registry.
-        model_name: the only model whose last entry is compared with the registry; None for all models.
+        model_name: the only model whose last entry is compared with MLflow's; None for all models.
     """
-    # The registry is read first: a command that appends in the meantime then only makes the file longer.
+    # MLflow is read first: a command that appends in the meantime then only makes the file longer.
     mirrored = heads(client, model_name)
     found = read(home)
     verify(found.entries, mirrored)
@@ -99,7 +98,7 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
 
     Args:
         entries: the whole ledger.
-        mirrored: model name -> its last entry according to the registry, "seq:hash".
+        mirrored: model name -> its last entry according to MLflow, "seq:hash".
 
     Raises:
         LedgerTampered: an entry is invalid or missing. The message names the first one of each model.
@@ -125,12 +124,12 @@ def verify(entries: list[Entry], mirrored: Mapping[str, str]) -> None:
 
 
 def _require_head(entries: Sequence[Entry], model_name: str, head: str) -> None:
-    """Raise `LedgerTampered` unless the entries have this one, the model's last one in the registry."""
+    """Raise `LedgerTampered` unless the entries have this one, the model's last one according to MLflow."""
     seq, _, digest = head.partition(":")
     position = int(seq) if seq.isdecimal() else 0
     if not 1 <= position <= len(entries) or entries[position - 1].hash != digest:
         raise LedgerTampered(
-            f"The decision ledger has {len(entries)} entries, but the registry remembers entry {seq} "
+            f"The decision ledger has {len(entries)} entries, but MLflow remembers entry {seq} "
             f"with hash {digest[:12]} as the last one about {model_name!r}; it was cut off or replaced.",
             next_step="Restore the ledger file from a copy, and ask who could write to it.",
             position=min(position, len(entries) + 1),
@@ -138,32 +137,16 @@ def _require_head(entries: Sequence[Entry], model_name: str, head: str) -> None:
         )
 
 
-def heads(client: MlflowClient, model_name: str | None = None) -> dict[str, str]:
-    """Return model name -> its last ledger entry according to the registry, "seq:hash".
-
-    Args:
-        client: the registry.
-        model_name: the only model to read; None for all models.
-    """
-    found = registry.model_tags(client, model_name)
-    return {name: tags[HEAD_TAG] for name, tags in found.items() if HEAD_TAG in tags}
-
-
 def append(home: Home, client: MlflowClient, body: Mapping[str, Any]) -> Entry:
-    """Append the body to the ledger on disk, and store the entry's hash in the registry.
+    """Append the body to the ledger on disk, and store the entry's hash in MLflow.
 
     Call this only within `locked`. An incomplete last line is first moved to `torn.log` beside the ledger:
     the command that wrote it stopped before it moved an alias.
     """
     home.ledger.parent.mkdir(parents=True, exist_ok=True)
     entry = _file(home).append(body)
-    mirror(client, entry)
+    remember(home, client, entry)
     return entry
-
-
-def mirror(client: MlflowClient, entry: Entry) -> None:
-    """Store this entry in the registry as the last one about its model."""
-    client.set_registered_model_tag(entry.body["model_name"], HEAD_TAG, f"{entry.seq}:{entry.hash}")
 
 
 def _file(home: Home) -> ChainedFile:

@@ -31,6 +31,7 @@ from models.promotion.evidence import RoundEvidence, Trial
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion import ledger
+from tasks.promotion.ledger_heads import remember
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 
@@ -68,7 +69,7 @@ def existence(client: MlflowClient, model_name: str) -> Callable[[Champion], boo
 
 
 def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
-    """Make a model's ledger, registry tag and aliases agree.
+    """Make a model's ledger, its head in MLflow and its aliases agree.
 
     This completes a pending decision. It also restores aliases that were moved without fedrec, because only a
     decision makes a champion. A version that is gone gets no alias, and no other one replaces a champion that
@@ -88,7 +89,7 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
             repaired.append(f"gave up {what}, which no longer exists")
         entries = ledger.read(home).entries
     for last in entries_about(entries, model_name)[-1:]:
-        ledger.mirror(client, last)
+        remember(home, client, last)
     found = standing_of(client, entries, model_name)
     if found.stack:
         repaired += [f"restored: {fault}" for fault in _set_aliases(client, model_name, found)]

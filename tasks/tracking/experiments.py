@@ -39,12 +39,26 @@ def experiment_id_of(client: MlflowClient, home: Home, name: str) -> str:
     Raises:
         InvalidConfig: the experiment was deleted in MLflow.
     """
+    found = find_or_create(client, home, name)
+    _require_active(found)
+    return str(found.experiment_id)
+
+
+def find_or_create(client: MlflowClient, home: Home, name: str, note: str | None = None) -> Experiment:
+    """Return the experiment of this name, which may be a deleted one. Create it if it is missing.
+
+    Args:
+        client: of MLflow.
+        home: takes the artefacts where MLflow is a plain database.
+        name: the experiment's name.
+        note: what MLflow's UI shows as the description of a new experiment.
+    """
     found = client.get_experiment_by_name(name)
     if found is not None:
-        _require_active(found)
-        return str(found.experiment_id)
-    if client.tracking_uri.startswith(("http://", "https://")):
-        # The server chooses the artefact location: by default it serves the artefacts itself.
-        return str(client.create_experiment(name))
-    # Without a location, artefacts of a plain database are written to the working directory.
-    return str(client.create_experiment(name, artifact_location=(home.mlflow / "artifacts").as_uri()))
+        return found
+    # A server chooses the artefact location: by default it serves the artefacts itself. Without a location,
+    # artefacts of a plain database are written to the working directory.
+    served = client.tracking_uri.startswith(("http://", "https://"))
+    location = None if served else (home.mlflow / "artifacts").as_uri()
+    tags = {"mlflow.note.content": note} if note else None
+    return client.get_experiment(client.create_experiment(name, artifact_location=location, tags=tags))

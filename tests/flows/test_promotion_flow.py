@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from flows.cli import cli
 from models.errors import CorruptArtifact, FedrecError, InvalidInput, LedgerTampered, NotFound
 from tasks.promotion import ledger
+from tasks.promotion.ledger_heads import remember
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,7 +178,7 @@ def test_an_interrupted_promotion_is_completed_by_the_next_command(world, evalua
     whole = world.home.ledger.read_bytes().splitlines(keepends=True)
     world.home.ledger.write_bytes(b"".join(whole[:3]))
     third = ledger.read(world.home).entries[2]
-    ledger.mirror(world.client, third)
+    remember(world.home, world.client, third)
     world.client.set_registered_model_alias("movies", "champion", "1")
     world.client.delete_registered_model_alias("movies", "previous")
     assert answer("audit", "--verify")["interrupted"] == ["promotion of version 2 of movies"]

@@ -26,6 +26,7 @@ from models.federation.model import GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories, IntArray
 from models.kernel.metric import Metric
+from models.kernel.packed import PackedArrays
 from models.recommenders.base.data import HeldOutData, LocalData, Part
 from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.scorer import Scorer
@@ -163,7 +164,7 @@ class Family(ABC):
     @abstractmethod
     def train(
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
-    ) -> tuple[ArrayGroup, UserArrays | None]:
+    ) -> tuple[ArrayGroup | PackedArrays[Any], UserArrays | None]:
         """Return the client half of a round: the contribution (float32), and the users if they are kept.
 
         Raises:
@@ -180,7 +181,9 @@ class Family(ABC):
         for done in range(rounds):
             part, users = self.train(base.items, users, data, LocalRound(client_id, done + 1, seed))
             rule = self.rule(done / rounds, seed)
-            base = rule.finish(rule.empty(base).plus(client_id, rule.contribution(part)), base)
+            state = rule.summation(base)
+            state.add(client_id, rule.contribution(part))
+            base = rule.finish(state.result(), base)
         return base.items, users
 
     @classmethod

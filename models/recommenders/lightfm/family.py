@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from models.evaluation.ranking import Scores, product_scores
 from models.federation.model import ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
+from models.kernel.packed import PackedArrays
 from models.recommenders.base.data import LocalData
 from models.recommenders.base.family import Family, FamilySpec, Features, LocalRound
 from models.recommenders.base.users import UserArrays
@@ -59,14 +60,14 @@ class LightFMFamily(Family):
 
     def train(
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
-    ) -> tuple[ArrayGroup, UserArrays | None]:
+    ) -> tuple[ArrayGroup | PackedArrays[Any], UserArrays | None]:
         if users is None:
             raise InvalidInput(f"Client {at.client_id!r} needs its user arrays to train LightFM, got none.")
         items = require(base, ItemArrays)
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
         )
-        return self.rule().prepare(items, trained), trained_users
+        return self.rule().prepared(items, trained), trained_users
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str

@@ -11,6 +11,7 @@ from models.ledger import chain
 from models.promotion.champions import Champion, Standing
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
+from tasks.promotion.ledger_heads import EXPERIMENT, head_tag, heads
 from tasks.tracking import registry
 from tests.worlds.chains import next_entry
 from tests.worlds.decisions import decision
@@ -51,7 +52,7 @@ def test_a_decision_is_written_then_applied(decided):
 
     assert [entry.body["type"] for entry in entries] == ["decision", "applied", "decision", "applied"]
     assert decided.aliases() == {"champion": 2, "previous": 1}
-    assert ledger.heads(decided.client) == {"movies": f"4:{entries[3].hash}"}
+    assert heads(decided.client) == {"movies": f"4:{entries[3].hash}"}
 
 
 @pytest.mark.parametrize("position", [1, 2, 3, 4])
@@ -110,10 +111,63 @@ def test_an_appended_line_that_is_not_an_entry_is_found(decided, change):
     assert found_at(decided) == 5
 
 
-def test_a_tag_that_is_not_a_head_is_found(decided):
-    decided.client.set_registered_model_tag("movies", ledger.HEAD_TAG, "nonsense")
+def set_head(world, value: str, model_name: str = "movies") -> None:
+    experiment = world.client.get_experiment_by_name(EXPERIMENT)
+    world.client.set_experiment_tag(experiment.experiment_id, head_tag(model_name), value)
 
-    assert found_at(decided) == 0
+
+@pytest.mark.parametrize(
+    ("value", "position"),
+    [("nonsense", 0), ("", 0), ("4:abc movies", 4), ("5 movies", 5), (f"4:{HASH} films", 4)],
+)
+def test_a_tag_that_is_not_a_head_is_found(decided, value, position):
+    set_head(decided, value)
+
+    assert found_at(decided) == position
+
+
+def test_heads_of_two_models_do_not_touch_each_other(decided, evaluated):
+    kept = heads(decided.client)
+
+    set_head(decided, f"9:{HASH} Ältere Filme | 100 %", "Ältere Filme | 100 %")
+
+    assert heads(decided.client) == kept | {"Ältere Filme | 100 %": f"9:{HASH}"}
+    assert heads(decided.client, "movies") == kept
+    assert heads(decided.client, "Ältere Filme | 100 %") == {"Ältere Filme | 100 %": f"9:{HASH}"}
+    assert heads(decided.client, "none") == {}
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+def test_heads_survive_the_deletion_of_their_experiment(decided, kept):
+    decided.client.delete_experiment(decided.client.get_experiment_by_name(EXPERIMENT).experiment_id)
+    whole = decided.home.ledger.read_bytes()
+    decided.home.ledger.write_bytes(b"".join(lines_of(decided)[:kept]))
+    assert found_at(decided) == kept + 1
+
+    decided.home.ledger.write_bytes(whole)
+    promotion.record(decided.home, decided.client, decision(3, 2))
+
+    last = ledger.read_verified(decided.home, decided.client).entries[-1]
+    assert heads(decided.client) == {"movies": f"6:{last.hash}"}
+    assert decided.client.get_experiment_by_name(EXPERIMENT).lifecycle_stage == "active"
+
+
+def test_heads_stored_with_registered_models_by_earlier_releases_count_until_the_next_decision(decided):
+    entries = ledger.read(decided.home).entries
+    decided.client.delete_experiment_tag(
+        decided.client.get_experiment_by_name(EXPERIMENT).experiment_id, head_tag("movies")
+    )
+    decided.client.set_registered_model_tag("movies", "fedrec.ledger.head", f"4:{entries[3].hash}")
+    assert heads(decided.client) == heads(decided.client, "movies") == {"movies": f"4:{entries[3].hash}"}
+    whole = decided.home.ledger.read_bytes()
+    decided.home.ledger.write_bytes(b"".join(lines_of(decided)[:2]))
+    assert found_at(decided) == 3
+
+    decided.home.ledger.write_bytes(whole)
+    promotion.record(decided.home, decided.client, decision(3, 2))
+
+    last = ledger.read(decided.home).entries[-1]
+    assert heads(decided.client) == heads(decided.client, "movies") == {"movies": f"6:{last.hash}"}
 
 
 def test_a_line_torn_by_a_crash_is_set_aside_and_no_entry_is_lost(decided):
@@ -154,14 +208,14 @@ def test_a_crash_between_alias_and_applied_entry_is_completed(decided):
 
 
 def test_a_crash_before_the_registry_is_updated_is_completed(decided):
-    head = ledger.heads(decided.client)["movies"]
+    head = heads(decided.client)["movies"]
     promotion.record(decided.home, decided.client, decision(3, 2, passed=False))
-    decided.client.set_registered_model_tag("movies", ledger.HEAD_TAG, head)
+    set_head(decided, f"{head} movies")
 
     promotion.settle(decided.home, decided.client, "movies")
 
     last = ledger.read(decided.home).entries[-1]
-    assert ledger.heads(decided.client)["movies"] == f"5:{last.hash}"
+    assert heads(decided.client)["movies"] == f"5:{last.hash}"
 
 
 def test_an_alias_moved_by_another_tool_is_restored(decided):

@@ -17,6 +17,7 @@ from tasks.bundles.pointer import Pointer, nudge_path, publisher_path, read_poin
 from tasks.bundles.serving_folder import serving_folder
 from tasks.local.home import Home
 from tasks.promotion import ledger
+from tasks.promotion.ledger_heads import remember
 from tasks.publishing.follow_registry import Follower, follow_registry
 from tasks.publishing.publish import Publisher, labels_of, publish
 from tasks.tracking import registry
@@ -194,7 +195,7 @@ def test_a_decision_whose_alias_has_not_moved_yet_changes_nothing(promoted):
     lines = promoted.home.ledger.read_text().splitlines(keepends=True)
     promoted.home.ledger.write_text("".join(lines[:-1]))
     last = ledger.read(promoted.home).entries[-1]
-    ledger.mirror(promoted.client, last)
+    remember(promoted.home, promoted.client, last)
     promoted.client.set_registered_model_alias("movies", "champion", "1")
 
     assert publish(promoted.home, promoted.client, "movies").champion == before.champion

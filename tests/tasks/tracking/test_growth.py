@@ -14,7 +14,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from tasks.promotion import promote
-from tasks.promotion.ledger import HEAD_TAG, heads
 from tasks.publishing.publish import Publisher
 from tasks.tracking import registry
 from tasks.tracking.run_tracker import Tracker, open_run
@@ -110,18 +109,19 @@ def test_steps_cost_the_same_at_10_and_at_12_000_versions(small, work):
     assert grown == {}
 
 
-def test_a_promotion_loads_no_more_versions_at_12_000_than_at_10(small, work):
+def test_a_promotion_costs_the_same_at_12_000_versions_as_at_10(small, work):
     def decide() -> None:
         standing = promote.settle(small.home, small.client, "movies")
         candidate = 3 - (standing.champion or 0)
         promote.compared_with(small.client, "movies", standing)
         promote.record(small.home, small.client, decision(candidate))
 
-    _, before = work.of(decide)
+    instructions, loaded = work.of(decide)
     small.copy_newest(MANY - FEW)
 
-    _, after = work.of(decide)
-    assert 0 < after <= before
+    grown = work.of(decide)
+    assert 0 < grown[0] <= 1.2 * instructions
+    assert 0 < grown[1] <= loaded
 
 
 def test_four_hundred_evaluated_rounds_are_tracked_and_each_costs_the_same(mlflow_home, work):
@@ -167,9 +167,6 @@ def test_more_than_one_page_of_models_is_read(world):
     names = registry.registered_models(world.client)
     assert (len(names), names[0], names[-1]) == (1_006, "model-0000", "movies")
     assert registry.resolve_model_name(world.client, "model-1004") == "model-1004"
-    world.client.set_registered_model_tag("model-1004", HEAD_TAG, "1:abc")
-    assert heads(world.client) == heads(world.client, "model-1004") == {"model-1004": "1:abc"}
-    assert heads(world.client, "movies") == {}
 
 
 def empty(folder: Path) -> Path:
