@@ -73,7 +73,7 @@ class LightFMFamily(Family):
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
     ) -> tuple[ItemModel, UserArrays | None]:
         """Return plain LightFM on these data, trained for as many epochs as the rounds contain."""
-        epochs = max(1, rounds // self.spec.merges_per_epoch)
+        epochs = max(1, int(self.spec.epochs_of(rounds)))
         return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 
     @classmethod
