@@ -159,6 +159,7 @@ def _result(
             ContractSummary(each.contract, each.subject, each.passed, each.summary()) for each in outcomes
         ),
         timings=timings_of(job.clock, job.training_cpu_s),
+        continued=job.journal.opening.continued,
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
     )
 

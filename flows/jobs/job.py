@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from prefect.runtime import flow_run
 
+from flows.jobs.continuation import taking_over
 from flows.runners.local_threads import LocalThreads
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
@@ -25,6 +26,7 @@ from models.evaluation.judgement import RATINGS
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
+from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.membership import open_membership
@@ -41,9 +43,10 @@ from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
 from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
+from tasks.messages.record import as_json_value
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.descriptions import refused_line
+from tasks.tracking.descriptions import continued_line, refused_line
 from tasks.tracking.experiments import require_experiment
 from tasks.tracking.machine_monitor import MachineMonitor
 from tasks.tracking.outage import reason_of
@@ -78,6 +81,7 @@ class Job:
         training_cpu_s: CPU seconds of the clients' training so far, in this process.
         resumed: whether an earlier process began this job.
         runner: runs the clients' steps.
+        branches: rounds of this job from which a longer one continues, or could continue later.
         machine: measures this machine; None unless the configuration asks for it.
     """
 
@@ -90,6 +94,7 @@ class Job:
     rounds: list[RoundRecord]
     resumed: bool
     runner: Runner
+    branches: tuple[int, ...] = ()
     unfit: dict[str, Rejection] = field(default_factory=dict)
     checked: dict[str, Checked] = field(default_factory=dict)
     late: dict[str, Late] = field(default_factory=dict)
@@ -177,7 +182,10 @@ class Job:
         """Return an order to train from the newest committed model, or to evaluate it."""
         start = self.journal.starting_point(client_id, self.rounds)
         newest = self.rounds[-1].round
-        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
+        branches = [self.rounds[: each + 1] for each in self.branches if each < newest]
+        points = {self.journal.starting_point(client_id, each) for each in branches}
+        kept = tuple(sorted(each.round for each in points if each.job_id == self.journal.job_id))
+        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start, kept)
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:
@@ -216,8 +224,13 @@ def finished_before(config: TrainingConfig) -> JobResult | None:
 
 
 @contextlib.contextmanager
-def opened(config: TrainingConfig) -> Iterator[Job]:
+def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     """Hold the unfinished job of this configuration and data, or a new job, for this process alone.
+
+    Args:
+        config: the configuration.
+        again: whether the job trains all its rounds. Otherwise a new job takes over the rounds that it has in
+            common with a shorter one of the home.
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
@@ -230,6 +243,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             importlib.import_module(slow_to_import)
         partition, initial, key = _beginning(home, config)
         require_experiment(home, config.name)
+        family, rounds = family_of(config.train), config.federation.rounds
         opening = JobOpening(
             config=config.model_dump(mode="json"),
             data_digest=partition.digest,
@@ -238,9 +252,17 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             starting_points=initial.starting_points,
             differing=differing(config),
             parameters=parameters_of(config),
-            quality=family_of(config.train).judgement.quality,
+            quality=family.judgement.quality,
+            series=fingerprint(
+                config.deciding(rounds=False),
+                partition.digest,
+                initial.sha256,
+                as_json_value(initial.starting_points),
+            ),
+            shared_rounds=family.shared_rounds(rounds, rounds + 1, config.seed),
         )
-    with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
+    take_over = None if again else taking_over(home, config, partition)
+    with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
         job.clock = clock
@@ -293,6 +315,7 @@ def _job(
         rounds,
         bool(rounds),
         _runner(home, config, context, partition),
+        _branches(home, config, journal),
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
@@ -301,11 +324,22 @@ def _job(
         announce(_silent(job.sender))
     if job.sender.refused:
         announce(refused_line(journal.job_id, job.sender.refused))
-    if job.resumed:
-        announce(f"Job {journal.job_id} continues after round {job.rounds[-1].round}.")
+    continued, newest = journal.opening.continued, job.rounds[-1].round
+    if continued and continued.round == newest:
+        announce(continued_line(continued, config.federation.rounds, f"Job {journal.job_id}"))
+    elif job.resumed:
+        announce(f"Job {journal.job_id} continues after round {newest}.")
     else:
         announce(f"Job {journal.job_id} begins.")
     return job
+
+
+def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int, ...]:
+    """Return the rounds whose users the clients must keep for a longer job."""
+    if config.runner.kind == "silos" or not family_of(config.train).keeps_users:
+        return ()
+    shared = journal.opening.shared_rounds
+    return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
 
 
 def _measures_machine(config: TrainingConfig) -> bool:

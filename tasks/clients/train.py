@@ -72,6 +72,6 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
     )
     if trained_users is not None:
         states = UserStates(order.silo, job.job_id)
-        states.forget_before(order.start.round)
+        states.forget_before(order.start.round, order.kept)
         states.write(order.round, trained_users, data.user_ids, folded_in=job.family.answers_by_history)
     return encode_update(update), training_s

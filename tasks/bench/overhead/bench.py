@@ -6,9 +6,11 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tasks.bench.overhead import flower
 from tasks.bench.overhead.cases import chosen_cases
 from tasks.bench.overhead.kept_results import KeptResults
 from tasks.bench.overhead.revision import checked_out, commit_of, same_lock
@@ -50,7 +52,8 @@ def bench_overhead(request: OverheadRequest, home: Home, announce: Callable[[str
         announce: is called with a line of text before each step.
 
     Raises:
-        FedrecError: a job failed, or something that the request needs is missing.
+        FedrecError: something that the request needs is missing, or Flower failed. A row whose job failed has
+            the reason as "failed" instead of figures.
     """
     cases = chosen_cases(request.cases, quick=request.quick, flower=request.flower)
     commit = commit_of(_OWN, request.against) if request.against else None
@@ -61,7 +64,7 @@ def bench_overhead(request: OverheadRequest, home: Home, announce: Callable[[str
         announce(f"Continuing an interrupted run, which measured {', '.join(kept.found)}.")
     warn_of_load(announce)
     bench = CaseMeasurement(
-        request.movielens, home.root, Checkout(_OWN, "fedrec"), None, request.timeout_s, announce
+        request.movielens, home.root, Checkout(_OWN, "this revision"), None, request.timeout_s, announce
     )
     result: dict[str, Any] = {"quick": request.quick, "cpus": os.cpu_count()}
     with contextlib.ExitStack() as stack:
@@ -71,15 +74,39 @@ def bench_overhead(request: OverheadRequest, home: Home, announce: Callable[[str
             result["against"] = {"commit": commit, "same_lock": same_lock(_OWN, previous.root)}
             if not result["against"]["same_lock"]:
                 announce(f"{previous.name} locks other dependencies, but runs with those of this revision.")
-        for case in cases:
-            if case.name not in kept.found:
-                kept.keep(case.name, bench.measure(case))
-    found = [kept.found[case.name] for case in cases]
-    result["rows"] = [each["row"] for each in found]
-    if commit:
-        result["previous"] = [each["previous"] for each in found]
-    kept.forget()
+        found = [_kept(kept, case.name, partial(bench.measure, case)) for case in cases]
+        result["rows"] = [each["row"] for each in found]
+        if commit:
+            result["previous"] = [each["previous"] for each in found]
+        if request.flower:
+            result["flower"] = _flower_rows(request, home, kept, announce)
+    if all(case.name in kept.found for case in cases):
+        kept.forget()
     return result
+
+
+def _kept(kept: KeptResults, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the kept result, or measure it and keep it unless this revision's job failed."""
+    if name in kept.found:
+        return dict(kept.found[name])
+    found = measure()
+    if "failed" not in found.get("row", {}):
+        kept.keep(name, found)
+    return found
+
+
+def _flower_rows(
+    request: OverheadRequest, home: Home, kept: KeptResults, announce: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    cases = flower.QUICK if request.quick else flower.FULL
+    if all(case.name in kept.found for case in cases):
+        return [kept.found[case.name] for case in cases]
+    rows = []
+    with flower.flower_python(home.root, announce) as python:
+        for case in cases:
+            announce(f"Flower: {case.clients} clients, {case.rounds} rounds")
+            rows.append(_kept(kept, case.name, partial(flower.flower_row, python, case, request.timeout_s)))
+    return rows
 
 
 def warn_of_load(announce: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from models.errors import FedrecError
 from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.overhead.bare_loop import BareRun, bare_loop
-from tasks.bench.overhead.cases import DIMS, Case, tables_of
+from tasks.bench.overhead.cases import DIMS, Case, Tables, tables_of
 from tasks.bench.overhead.train_command import SEED, Checkout, JobRun, run_train
 from tasks.datasets.partition import make_partition
 
@@ -46,8 +46,8 @@ class CaseMeasurement:
         """Return the case's row, and its row of the previous revision under "previous" if there is one.
 
         Raises:
-            FedrecError: the data are missing, or this checkout's job failed or made another model than the
-                bare loop.
+            FedrecError: the data are missing. A row whose job failed, or made another model than the bare
+                loop, has the reason as "failed" instead of figures.
         """
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="overhead-") as name:
             folder = Path(name)
@@ -64,25 +64,32 @@ class CaseMeasurement:
             }
             self.announce(f"{case.name}: bare loop")
             bare = bare_loop(partition, LightFMSpec(dims=DIMS), case.rounds, SEED)
-            self.announce(f"{case.name}: fedrec train")
-            job = run_train(self.own, case, tables, folder / "own", self.timeout_s)
-            if job.model_sha256 != bare.model_sha256:
-                raise FedrecError(
-                    f"{case.name}: the job's model {job.model_sha256[:12]} differs from the bare loop's "
-                    f"{bare.model_sha256[:12]}, so their times cannot be compared."
-                )
-            found = {"row": facts | row_of(bare, job)}
+            found = {"row": facts | self._figures(case, self.own, tables, folder / "own", bare)}
             if self.previous:
-                self.announce(f"{case.name}: fedrec train of {self.previous.name}")
-                found["previous"] = facts | {"revision": self.previous.name}
-                try:
-                    job = run_train(self.previous, case, tables, folder / "previous", self.timeout_s)
-                    found["previous"] |= row_of(bare, job)
-                except FedrecError as error:
-                    # What cannot be compared does not end the measurement of the present.
-                    self.announce(f"{case.name}: {error}")
-                    found["previous"] |= {"failed": str(error)}
+                then = self._figures(case, self.previous, tables, folder / "previous", bare)
+                found["previous"] = facts | {"revision": self.previous.name} | then
             return found
+
+    def _figures(self, case: Case, code: Checkout, tables: Tables, folder: Path, bare: BareRun) -> Row:
+        self.announce(f"{case.name}: fedrec train of {code.name}")
+        try:
+            job = run_train(code, case, tables, folder, self.timeout_s)
+            # Another revision may make another model.
+            if code is self.own:
+                require_same_model(bare, job)
+            return row_of(bare, job)
+        except FedrecError as error:
+            self.announce(f"{case.name}: {error}")
+            return {"failed": str(error)}
+
+
+def require_same_model(bare: BareRun, job: JobRun) -> None:
+    """Raise `FedrecError` unless both made the same model."""
+    if job.model_sha256 != bare.model_sha256:
+        raise FedrecError(
+            f"The job's model {job.model_sha256[:12]} differs from the bare loop's {bare.model_sha256[:12]}, "
+            "so their times cannot be compared."
+        )
 
 
 def row_of(bare: BareRun, job: JobRun) -> Row:

@@ -27,6 +27,7 @@ from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser
 
 SEED = 1
 _LOOK_S = 0.2
+_END_S = 10.0
 _FOREIGN = ("FEDREC_", "MLFLOW_", "PREFECT_")
 _MEGABYTE = 1e6
 
@@ -170,10 +171,12 @@ def _watched(process: subprocess.Popen[bytes], timeout_s: float) -> int:
     finally:
         # After the timeout or an interruption.
         if process.poll() is None:
-            for each in reversed(_tree(process.pid)):
+            killed = _tree(process.pid)
+            for each in killed:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
             process.wait()
+            psutil.wait_procs(killed, _END_S)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
