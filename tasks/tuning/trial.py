@@ -13,7 +13,7 @@ from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import PooledTraining
-from tasks.clients.client_data import SiloData, load_silo
+from tasks.clients.silo_data import SiloData, load_silo
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.pooling.pooled_data import PooledSilos
 
