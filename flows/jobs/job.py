@@ -32,6 +32,7 @@ from tasks.datasets.partition_reader import Partition, item_features, open_parti
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
+from tasks.jobs.machine_monitor import MachineMonitor
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
@@ -43,9 +44,9 @@ from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
+from tasks.tracking.background_sender import BackgroundSender
 from tasks.tracking.descriptions import refused_line
 from tasks.tracking.experiments import require_experiment
-from tasks.tracking.machine_monitor import MachineMonitor
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
@@ -69,6 +70,7 @@ class Job:
         partition: the clients' data, of which the coordinator reads only names and digests.
         journal: the job's folder, held by this process.
         sender: sends the job's messages to MLflow.
+        background: lets the sender send beside the job.
         context: the part of an order that every client gets.
         rounds: records of the committed rounds, from round 0 on.
         unfit: client id -> why its data broke the interactions contract.
@@ -86,6 +88,7 @@ class Job:
     partition: Partition
     journal: Journal
     sender: OutboxSender
+    background: BackgroundSender
     context: JobContext
     rounds: list[RoundRecord]
     resumed: bool
@@ -96,6 +99,8 @@ class Job:
     clock: Stopwatch = field(default_factory=Stopwatch)
     training_cpu_s: float = 0.0
     machine: MachineMonitor | None = None
+    _told_silence: bool = False
+    _told_refusal: bool = False
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
@@ -139,14 +144,32 @@ class Job:
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
     def send(self, message: OutboxMessage) -> None:
-        """Send a message to MLflow, or later if MLflow is unavailable."""
-        was_silent, had_refused = self.sender.silence is not None, bool(self.sender.refused)
+        """Let a message to MLflow wait in the outbox, from which it is sent beside the job."""
         with self.clock.measure("tracking"):
-            self.sender.send(message)
-        if self.sender.silence is not None and not was_silent:
-            announce(_silent(self.sender))
-        if self.sender.refused and not had_refused:
-            announce(refused_line(self.journal.job_id, self.sender.refused))
+            self.background.put(message)
+        self._tell()
+
+    def keep_pace(self, clock: Stopwatch) -> None:
+        """Wait until few messages wait, and count that on `clock`."""
+        with clock.measure("tracking"):
+            self.background.keep_pace()
+        self._tell()
+
+    def drain(self) -> None:
+        """Wait until MLflow has received or refused all messages, or is unavailable."""
+        with self.clock.measure("tracking"):
+            self.background.drain()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Announce, once each, that messages wait for an unavailable MLflow or were refused."""
+        sender = self.sender
+        if (silence := sender.silence) is not None and not self._told_silence:
+            announce(f"MLflow is unavailable, and gets everything later. {silence}")
+        self._told_silence = silence is not None
+        if sender.refused and not self._told_refusal:
+            announce(refused_line(self.journal.job_id, sender.refused))
+            self._told_refusal = True
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
         """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
@@ -246,7 +269,8 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
         job.clock = clock
         job.machine = MachineMonitor() if _measures_machine(config) else None
         try:
-            yield job
+            with job.background:
+                yield job
         except JobBusy:
             raise  # the job and its run now belong to another process
         except BaseException as error:
@@ -283,12 +307,14 @@ def _job(
         postprocessors=config.postprocessors,
     )
     rounds = journal.committed()
+    sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
     job = Job(
         home,
         config,
         partition,
         journal,
-        OutboxSender(home, journal, context.exchange, str(flow_run.id)),
+        sender,
+        BackgroundSender(sender),
         context,
         rounds,
         bool(rounds),
@@ -297,10 +323,6 @@ def _job(
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
-    if job.sender.silence is not None:
-        announce(_silent(job.sender))
-    if job.sender.refused:
-        announce(refused_line(journal.job_id, job.sender.refused))
     if job.resumed:
         announce(f"Job {journal.job_id} continues after round {job.rounds[-1].round}.")
     else:
@@ -313,10 +335,6 @@ def _measures_machine(config: TrainingConfig) -> bool:
     from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
     return config.runner.system_metrics or bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
-
-
-def _silent(sender: OutboxSender) -> str:
-    return f"MLflow is unavailable, and gets everything later. {sender.silence}"
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
