@@ -21,6 +21,7 @@ from data_contracts.validation import not_evaluated, validate
 from models.errors import ContractViolation
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
+from models.kernel.packed import shapes_of
 
 PROFILE_COLUMNS = (
     "client_id",
@@ -95,7 +96,7 @@ def profile_update(
             "n_interactions": interactions,
             "interactions_ok": reported is None or interactions <= reported,
             "weight_ok": contribution.weight == weight,
-            "shape_ok": _shapes(group) == _shapes(expected),
+            "shape_ok": shapes_of(group) == shapes_of(expected),
             "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
             "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in growing),
@@ -217,10 +218,6 @@ def _f64(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def _norm(arrays: Iterable[npt.NDArray[np.float64]], weight: float) -> float:
     norm = float(np.sqrt(sum(np.square(array).sum() for array in arrays)))
     return _or_inf(norm / weight if weight > 0.0 else norm)
-
-
-def _shapes(arrays: ArrayGroup) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.named()}
 
 
 def _or_inf(value: float) -> float:

@@ -63,7 +63,7 @@ def housekeeping(
         announce(line)
     ended = end_what_died(home)
     finished, damaged = shell.finished_jobs(home)
-    keep = shell.serving_models(registry.client(home))
+    keep = shell.serving_models(registry.client(home)) | shell.models_at_work(home)
     exchange = Exchange(home.exchange.as_uri())
     return {
         "told_late": [*sent],

@@ -47,14 +47,16 @@ _THREADS: Any = NonWaitingThreads()
     persist_result=False,
     validate_parameters=True,
 )
-def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]:
+def federated_training(config: TrainingConfig, again: bool = False) -> JsonObject | State[JsonObject]:
     """Commit, track and register all rounds of a job, and return its result as JSON with an `exit_code`.
 
     An interrupted job continues from its last committed round when the flow runs again with the same
-    configuration on the same data.
+    configuration on the same data. With more rounds than an earlier job, and all else equal, a new job
+    continues from the last round that both have in common.
 
     Args:
         config: the data, the training settings and the limits.
+        again: Train all rounds, even if an earlier job with fewer rounds could be continued.
 
     Raises:
         JobStopped: a round has too few updates, or its model breaks its contract. The previous model is the
@@ -66,14 +68,15 @@ def federated_training(config: TrainingConfig) -> JsonObject | State[JsonObject]
     end_orphaned_runs(notes / "flow_runs")
     send_what_waits(current_home(), announce)
     _use_threads(config)
-    with opened(parse_config(config.model_dump(mode="json"), "The flow's parameters")) as job:
+    parsed = parse_config(config.model_dump(mode="json"), "The flow's parameters")
+    with opened(parsed, again=again) as job:
         try:
             return _result(job)
         finally:
             job.runner.abandon(job.late[client_id] for client_id in job.at_work)
 
 
-def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
+def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResult, int]:
     """Run `federated_training` in this process, and return the job's result and the command's exit code."""
     if config.runner.kind == "silos":
         require_server()
@@ -82,7 +85,7 @@ def run_locally(config: TrainingConfig) -> tuple[JobResult, int]:
     report_own_errors_once()
     end_orphaned_servers(servers)
     try:
-        result: Any = federated_training(config)
+        result: Any = federated_training(config, again)
     except JobStopped as stopped:
         result = stopped.facts["result"]
     send_run_log()

@@ -29,17 +29,22 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Override a key, such as train.dims=64 or data.dir=DIR; repeatable.",
 )
-@click.option("--again", is_flag=True, help="Train as a new job even if this configuration is finished.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Train all rounds as a new job, even if this configuration or one with fewer rounds is finished.",
+)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: bool, as_json: bool) -> None:
     """Train a federated recommender over all silos of a partition.
 
     Every round is committed to disk, tracked in MLflow and registered as a model version. After an
-    interruption the same command continues from the last committed round. A configuration that is finished on
-    the same data is not trained again, because it would give the same model. Exit code 3 means that a round
-    missed its quorum, 5 that a merged model broke its contract. In both cases the newest committed model is
-    kept.
+    interruption the same command continues from the last committed round. A configuration that is
+    finished on the same data is not trained again, because it would give the same model. With a larger
+    federation.rounds a new job continues from the last round that both have in common, and gives the same
+    model as training all rounds. Exit code 3 means that a round missed its quorum, 5 that a merged model
+    broke its contract. In both cases the newest committed model is kept.
     """
     from flows.settings.training_config import load_config
 
@@ -61,7 +66,7 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
         from flows.train import run_locally
 
         with listening(shown.event):
-            result, exit_code = run_locally(config)
+            result, exit_code = run_locally(config, again=again)
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
     if result.stop_reason and as_json:
         progress.print(f"fedrec: {result.stop_reason}", markup=False)
@@ -80,7 +85,7 @@ def _end_finished(result: JobResult, as_json: bool, progress: Any) -> None:
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
     progress.print(
         f"Job {result.job_id} has finished this configuration on these data, so nothing was trained. Change "
-        "the configuration or the data, or train a new job with --again.",
+        "the configuration or the data, or train a new job with --again. More federation.rounds continue it.",
         markup=False,
         highlight=False,
     )

@@ -54,7 +54,7 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
         compared, pooled = _compare(job)
     note_late_updates(job, everywhere=True)
     # The report and the result name the versions.
-    job.drain()
+    job.tracking.drain(job.clock)
     announce("Writing the report and the Data Docs.")
     with job.journal.guarded():
         return _concluded(job, stopped_by, compared, pooled)
@@ -162,6 +162,7 @@ def _result(
             ContractSummary(each.contract, each.subject, each.passed, each.summary()) for each in outcomes
         ),
         timings=_timings(job),
+        continued=job.journal.opening.continued,
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
     )
 
@@ -262,10 +263,10 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
     }
     metrics = metrics_of_result(result)
     job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=verdict(result)))
-    job.drain()
+    job.tracking.drain(job.clock)
     if job.sender.silence is not None:
         announce(
-            f"MLflow is still unavailable. {job.sender.waiting()} records wait in "
+            f"MLflow is still unavailable. {job.sender.outbox.count()} records wait in "
             f"{job.journal.folder / 'outbox'}. "
             "The next fedrec train, fedrec promote or housekeeping sends them."
         )

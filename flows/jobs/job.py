@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 from prefect.runtime import flow_run
 
+from flows.jobs.continuation import taking_over
+from flows.jobs.tracking import Tracking
 from flows.runners.local_threads import LocalThreads
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
@@ -25,6 +27,7 @@ from models.evaluation.judgement import RATINGS
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
+from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.membership import open_membership
@@ -42,10 +45,10 @@ from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
 from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.outbox_messages import OutboxMessage
+from tasks.messages.record import as_json_value
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.background_sender import BackgroundSender
-from tasks.tracking.descriptions import refused_line
+from tasks.tracking.descriptions import continued_line
 from tasks.tracking.experiments import require_experiment
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
@@ -70,7 +73,7 @@ class Job:
         partition: the clients' data, of which the coordinator reads only names and digests.
         journal: the job's folder, held by this process.
         sender: sends the job's messages to MLflow.
-        background: lets the sender send beside the job.
+        tracking: lets the sender send beside the job.
         context: the part of an order that every client gets.
         rounds: records of the committed rounds, from round 0 on.
         unfit: client id -> why its data broke the interactions contract.
@@ -80,6 +83,7 @@ class Job:
         training_cpu_s: CPU seconds of the clients' training so far, in this process.
         resumed: whether an earlier process began this job.
         runner: runs the clients' steps.
+        branches: rounds of this job from which a longer one continues, or could continue later.
         machine: measures this machine; None unless the configuration asks for it.
     """
 
@@ -88,19 +92,18 @@ class Job:
     partition: Partition
     journal: Journal
     sender: OutboxSender
-    background: BackgroundSender
+    tracking: Tracking
     context: JobContext
     rounds: list[RoundRecord]
     resumed: bool
     runner: Runner
+    branches: tuple[int, ...] = ()
     unfit: dict[str, Rejection] = field(default_factory=dict)
     checked: dict[str, Checked] = field(default_factory=dict)
     late: dict[str, Late] = field(default_factory=dict)
     clock: Stopwatch = field(default_factory=Stopwatch)
     training_cpu_s: float = 0.0
     machine: MachineMonitor | None = None
-    _told_silence: bool = False
-    _told_refusal: bool = False
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
@@ -145,31 +148,7 @@ class Job:
 
     def send(self, message: OutboxMessage) -> None:
         """Let a message to MLflow wait in the outbox, from which it is sent beside the job."""
-        with self.clock.measure("tracking"):
-            self.background.put(message)
-        self._tell()
-
-    def keep_pace(self, clock: Stopwatch) -> None:
-        """Wait until few messages wait, and count that on `clock`."""
-        with clock.measure("tracking"):
-            self.background.keep_pace()
-        self._tell()
-
-    def drain(self) -> None:
-        """Wait until MLflow has received or refused all messages, or is unavailable."""
-        with self.clock.measure("tracking"):
-            self.background.drain()
-        self._tell()
-
-    def _tell(self) -> None:
-        """Announce, once each, that messages wait for an unavailable MLflow or were refused."""
-        sender = self.sender
-        if (silence := sender.silence) is not None and not self._told_silence:
-            announce(f"MLflow is unavailable, and gets everything later. {silence}")
-        self._told_silence = silence is not None
-        if sender.refused and not self._told_refusal:
-            announce(refused_line(self.journal.job_id, sender.refused))
-            self._told_refusal = True
+        self.tracking.send(message, self.clock)
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
         """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
@@ -200,7 +179,10 @@ class Job:
         """Return an order to train from the newest committed model, or to evaluate it."""
         start = self.journal.starting_point(client_id, self.rounds)
         newest = self.rounds[-1].round
-        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start)
+        branches = [self.rounds[: each + 1] for each in self.branches if each < newest]
+        points = {self.journal.starting_point(client_id, each) for each in branches}
+        kept = tuple(sorted(each.round for each in points if each.job_id == self.journal.job_id))
+        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start, kept)
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:
@@ -239,8 +221,13 @@ def finished_before(config: TrainingConfig) -> JobResult | None:
 
 
 @contextlib.contextmanager
-def opened(config: TrainingConfig) -> Iterator[Job]:
+def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     """Hold the unfinished job of this configuration and data, or a new job, for this process alone.
+
+    Args:
+        config: the configuration.
+        again: whether the job trains all its rounds. Otherwise a new job takes over the rounds that it has in
+            common with a shorter one of the home.
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
@@ -253,6 +240,7 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             importlib.import_module(slow_to_import)
         partition, initial, key = _beginning(home, config)
         require_experiment(home, config.name)
+        family, rounds = family_of(config.train), config.federation.rounds
         opening = JobOpening(
             config=config.model_dump(mode="json"),
             data_digest=partition.digest,
@@ -261,15 +249,23 @@ def opened(config: TrainingConfig) -> Iterator[Job]:
             starting_points=initial.starting_points,
             differing=differing(config),
             parameters=parameters_of(config),
-            quality=family_of(config.train).judgement.quality,
+            quality=family.judgement.quality,
+            series=fingerprint(
+                config.deciding(rounds=False),
+                partition.digest,
+                initial.sha256,
+                as_json_value(initial.starting_points),
+            ),
+            shared_rounds=family.shared_rounds(rounds, rounds + 1, config.seed),
         )
-    with held(home.jobs, config.name, key, opening, config.runner.lease_s) as journal:
+    take_over = None if again else taking_over(home, config, partition)
+    with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
         job.clock = clock
         job.machine = MachineMonitor() if _measures_machine(config) else None
         try:
-            with job.background:
+            with job.tracking.background:
                 yield job
         except JobBusy:
             raise  # the job and its run now belong to another process
@@ -314,20 +310,32 @@ def _job(
         partition,
         journal,
         sender,
-        BackgroundSender(sender),
+        Tracking(journal.job_id, sender),
         context,
         rounds,
         bool(rounds),
         _runner(home, config, context, partition),
+        _branches(home, config, journal),
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
-    if job.resumed:
-        announce(f"Job {journal.job_id} continues after round {job.rounds[-1].round}.")
+    continued, newest = journal.opening.continued, job.rounds[-1].round
+    if continued and continued.round == newest:
+        announce(continued_line(continued, config.federation.rounds, f"Job {journal.job_id}"))
+    elif job.resumed:
+        announce(f"Job {journal.job_id} continues after round {newest}.")
     else:
         announce(f"Job {journal.job_id} begins.")
     return job
+
+
+def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int, ...]:
+    """Return the rounds whose users the clients must keep for a longer job."""
+    if config.runner.kind == "silos" or not family_of(config.train).keeps_users:
+        return ()
+    shared = journal.opening.shared_rounds
+    return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
 
 
 def _measures_machine(config: TrainingConfig) -> bool:

@@ -12,12 +12,13 @@ from flows.jobs.late import note_late_updates
 from flows.terminal.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
-from models.federation.rounds import Rejection, RoundPlan, plan_round
+from models.federation.rounds import Rejection, RoundPlan, is_evaluated, plan_round
 from models.kernel.metric import Metric, as_json, total, values
 from models.promotion.evidence import RoundEvaluation
 from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
 from tasks.exchange.layout import updates_folder
+from tasks.jobs.journal import round_subject
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
 from tasks.messages.answers import Checked, ClientEvaluation, Delivery
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
@@ -89,7 +90,7 @@ def run_round(job: Job) -> None:
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
     record = _record(job, plan, merged, checked, deliveries)
-    job.background.make_durable()
+    job.tracking.background.make_durable()
     job.journal.commit(record)
     job.rounds.append(record)
     follow_up(job, clock)
@@ -111,10 +112,10 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
         again: whether a crash interrupted an earlier try. Its times are lost or already logged.
     """
     record, rounds = job.rounds[-1], job.config.federation.rounds
-    is_due = record.round % job.config.evaluation.every == 0 or record.round == rounds
+    is_due = is_evaluated(record.round, every=job.config.evaluation.every, rounds=rounds)
     with clock.measure("evaluate"), job.polling(clock, out_of="evaluate"):
         evaluation = _evaluate(job) if is_due else None
-    job.keep_pace(clock)
+    job.tracking.keep_pace(clock)
     metrics = _values("training", record.training)
     if evaluation:
         metrics |= _values("validation", evaluation.metrics)
@@ -162,7 +163,7 @@ def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
     """
     outcome = check_merged(job.context, plan.round, merged.model, job.base, job.config.contracts.embeddings)
     for each in (merged.outcome, outcome):
-        job.journal.add_outcome(f"round-{plan.round:06d}", each.contract, each.to_json())
+        job.journal.add_outcome(round_subject(plan.round), each.contract, each.to_json())
     if not outcome.passed:
         job.send(BreachMessage(round=plan.round, subject=outcome.subject, text=outcome.to_json()))
         raise ContractViolation(

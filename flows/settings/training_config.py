@@ -123,9 +123,16 @@ class TrainingConfig(Section):
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()
 
-    def deciding(self) -> dict[str, Any]:
-        """Return the settings that determine the result, as JSON values: all but places and parallelism."""
-        return self.model_dump(mode="json", exclude={"runner": True, "data": True})
+    def deciding(self, *, rounds: bool = True) -> dict[str, Any]:
+        """Return the settings that determine the result, as JSON values: all but places and parallelism.
+
+        Args:
+            rounds: whether the number of rounds is among them.
+        """
+        left_out: dict[str, Any] = {"runner": True, "data": True}
+        return self.model_dump(
+            mode="json", exclude=left_out if rounds else left_out | {"federation": {"rounds"}}
+        )
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:

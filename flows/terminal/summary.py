@@ -39,6 +39,11 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     finished = result.status == "finished"
     console.print()
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
+    if result.continued:
+        console.print(
+            f"Its first {result.continued.round} rounds are those of job {escape(result.continued.job_id)}.",
+            highlight=False,
+        )
     rows = comparisons(result)
     if any(row.federated is not None for row in rows):
         console.print()

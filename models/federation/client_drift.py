@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from models.kernel.arrays import ArrayGroup
+from models.kernel.packed import PackedArrays, selection_of
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ class MergedDirection:
     @classmethod
     def of(cls, total: ArrayGroup) -> MergedDirection:
         """Return the direction of a sum."""
-        return cls(total, math.sqrt(_product(total, total)))
+        return cls(total, math.sqrt(_square(total)))
 
-    def drift_of(self, arrays: ArrayGroup) -> ClientDrift:
+    def drift_of(self, arrays: ArrayGroup | PackedArrays[Any]) -> ClientDrift:
         """Return a contribution compared with the sum; zeros if either is zero."""
-        length = math.sqrt(_product(arrays, arrays))
+        length = math.sqrt(_square(arrays))
         if not length or not self.length:
             return ClientDrift(0.0, 0.0)
         cosine = _product(arrays, self.total) / (length * self.length)
@@ -53,12 +55,22 @@ class MergedDirection:
         return ClientDrift(length / self.length, min(1.0, max(-1.0, cosine)))
 
 
-def _product(one: ArrayGroup, other: ArrayGroup) -> float:
-    """Return the inner product of the directional arrays of two groups."""
-    ours, theirs = dict(one.named()), dict(other.named())
+def _square(arrays: ArrayGroup | PackedArrays[Any]) -> float:
+    """Return the squared length of the directional arrays."""
+    values = dict(arrays.named())
+    found = [values[name].astype(np.float64, copy=False) for name in arrays.directional]
+    return float(sum(np.vdot(each, each) for each in found))
+
+
+def _product(one: ArrayGroup | PackedArrays[Any], total: ArrayGroup) -> float:
+    """Return the inner product of the directional arrays with those of the sum."""
+    ours, theirs = dict(one.named()), dict(total.named())
     return float(
         sum(
-            np.vdot(ours[name].astype(np.float64), theirs[name].astype(np.float64, copy=False))
+            np.vdot(
+                ours[name].astype(np.float64),
+                theirs[name][selection_of(one, name)].astype(np.float64, copy=False),
+            )
             for name in one.directional
         )
     )

@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from models.errors import InvalidInput
-from models.kernel.arrays import ArrayGroup
+from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.metric import Metric, total
+from models.kernel.packed import PackedArrays, selection_of
 
 Arrays = TypeVar("Arrays", bound=ArrayGroup)
 
@@ -20,13 +21,13 @@ class Contribution(Generic[Arrays]):
     """One client's summand in a round. The server adds every part of it, and uses no part alone.
 
     Attributes:
-        arrays: differences or additive statistics, times `weight`; float32.
+        arrays: differences or additive statistics, times `weight`; float32, perhaps without rows of zeros.
         weight: the client's weight in a mean.
         interactions: number of training interactions that the client holds.
         metrics: sums that describe the local training, without values of single users.
     """
 
-    arrays: Arrays
+    arrays: Arrays | PackedArrays[Arrays]
     weight: float = 1.0
     interactions: int = 0
     metrics: Mapping[str, Metric] = field(default_factory=dict)
@@ -53,10 +54,47 @@ class RunningSum(Generic[Arrays]):
     @classmethod
     def zero(cls, like: Arrays) -> RunningSum[Arrays]:
         """Return the sum of no contributions, with arrays of these shapes."""
-        return cls(like.map(lambda array: np.zeros(array.shape, dtype=np.float64)), 0.0, ())
+        return Summation(like).result()
 
     def plus(self, client_id: str, contribution: Contribution[Arrays]) -> RunningSum[Arrays]:
-        """Return the sum with one more client.
+        """Return the sum with one more client, as `Summation.add` does."""
+        found = Summation.of(self)
+        found.add(client_id, contribution)
+        return found.result()
+
+
+class Summation(Generic[Arrays]):
+    """Adds contributions up in float64, one after another, in place.
+
+    Args:
+        like: arrays of the shapes of a contribution.
+    """
+
+    def __init__(self, like: Arrays) -> None:
+        self._kind = type(like)
+        self._total: dict[str, FloatArray] = {
+            name: np.zeros(array.shape, dtype=np.float64) for name, array in like.named()
+        }
+        self._weight, self._interactions = 0.0, 0
+        self._metrics: Mapping[str, Metric] = {}
+        self._clients: list[str] = []
+
+    @classmethod
+    def of(cls, state: RunningSum[Arrays]) -> Summation[Arrays]:
+        """Return a summation that continues from `state`, which stays as it is."""
+        found = cls(state.total)
+        found._total = {name: array.copy() for name, array in state.total.named()}
+        found._weight, found._interactions, found._metrics = state.weight, state.interactions, state.metrics
+        found._clients = [*state.clients]
+        return found
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Return the ids added, in order."""
+        return tuple(self._clients)
+
+    def add(self, client_id: str, contribution: Contribution[Arrays]) -> None:
+        """Add one more client.
 
         Clients must come in ascending order: floating-point sums depend on their order, and a fixed order
         makes the result independent of the order of arrival.
@@ -64,17 +102,25 @@ class RunningSum(Generic[Arrays]):
         Raises:
             InvalidInput: a client comes out of order or twice.
         """
-        if self.clients and client_id <= self.clients[-1]:
+        if self._clients and client_id <= self._clients[-1]:
             raise InvalidInput(
                 f"Updates must be added in ascending order of client id, each once: "
-                f"{client_id!r} came after {self.clients[-1]!r}."
+                f"{client_id!r} came after {self._clients[-1]!r}."
             )
+        arrays = contribution.arrays
+        for name, values in arrays.named():
+            self._total[name][selection_of(arrays, name)] += values
+        self._weight += contribution.weight
+        self._interactions += contribution.interactions
+        self._metrics = total((self._metrics, contribution.metrics))
+        self._clients.append(client_id)
+
+    def result(self) -> RunningSum[Arrays]:
+        """Return the sum. Its arrays are read-only from then on, so nothing more can be added."""
         return RunningSum(
-            total=self.total.map(
-                lambda total, array: np.add(total, array, dtype=np.float64), contribution.arrays
-            ),
-            weight=self.weight + contribution.weight,
-            clients=(*self.clients, client_id),
-            interactions=self.interactions + contribution.interactions,
-            metrics=total((self.metrics, contribution.metrics)),
+            total=self._kind(**self._total),
+            weight=self._weight,
+            clients=self.clients,
+            interactions=self._interactions,
+            metrics=self._metrics,
         )

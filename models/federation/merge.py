@@ -14,10 +14,11 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
-from models.federation.contribution import Contribution, RunningSum
+from models.federation.contribution import Contribution, RunningSum, Summation
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.metric import Metric
+from models.kernel.packed import PackedArrays
 
 Model = TypeVar("Model", bound=ItemModel)
 Arrays = TypeVar("Arrays", bound=ArrayGroup)
@@ -35,7 +36,10 @@ class MergeRule(ABC, Generic[Model, Arrays]):
         return 1.0
 
     def contribution(
-        self, arrays: Arrays, interactions: int = 0, metrics: Mapping[str, Metric] | None = None
+        self,
+        arrays: Arrays | PackedArrays[Arrays],
+        interactions: int = 0,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> Contribution[Arrays]:
         """Return a client's contribution: its arrays (float32) times its weight, and its other sums."""
         weight = self.weight_of(interactions)
@@ -49,26 +53,20 @@ class MergeRule(ABC, Generic[Model, Arrays]):
 
     def empty(self, base: GlobalModel) -> RunningSum[Arrays]:
         """Return the sum of no updates."""
-        return RunningSum.zero(self.zero(base.items))  # type: ignore[arg-type]  # a job has models of one kind
+        return self.summation(base).result()
+
+    def summation(self, base: GlobalModel) -> Summation[Arrays]:
+        """Return the sum of no updates, to which updates are added in place."""
+        return Summation(self.zero(base.items))  # type: ignore[arg-type]  # a job has models of one kind
 
     def add(self, state: RunningSum[Arrays], base: GlobalModel, update: ClientUpdate) -> RunningSum[Arrays]:
         """Return the sum with one more update.
 
         Raises:
             InvalidInput: a client comes out of order or twice.
-            StaleUpdate: the update starts from another round.
-            CatalogMismatch: its item rows are from another catalogue.
+            StaleUpdate, CatalogMismatch: see `require_current`.
         """
-        if update.base_round != base.round:
-            raise StaleUpdate(
-                f"The update of client {update.client_id!r} starts from round {update.base_round}, "
-                f"expected round {base.round}."
-            )
-        if update.catalog_digest != base.catalog_digest:
-            raise CatalogMismatch(
-                f"The update of client {update.client_id!r} numbers items by catalogue "
-                f"{update.catalog_digest[:12]}, expected {base.catalog_digest[:12]}."
-            )
+        require_current(base, update)
         return state.plus(update.client_id, update.contribution)  # type: ignore[arg-type]  # as `zero` says
 
     def finish(self, state: RunningSum[Arrays], base: GlobalModel) -> GlobalModel:
@@ -89,6 +87,25 @@ class MergeRule(ABC, Generic[Model, Arrays]):
             round=base.round + 1,
             catalog_digest=base.catalog_digest,
             items=stepped.map(lambda array: array.astype(np.float32)),
+        )
+
+
+def require_current(base: GlobalModel, update: ClientUpdate) -> None:
+    """Raise an error unless the update belongs to this model.
+
+    Raises:
+        StaleUpdate: the update starts from another round.
+        CatalogMismatch: its item rows are from another catalogue.
+    """
+    if update.base_round != base.round:
+        raise StaleUpdate(
+            f"The update of client {update.client_id!r} starts from round {update.base_round}, "
+            f"expected round {base.round}."
+        )
+    if update.catalog_digest != base.catalog_digest:
+        raise CatalogMismatch(
+            f"The update of client {update.client_id!r} numbers items by catalogue "
+            f"{update.catalog_digest[:12]}, expected {base.catalog_digest[:12]}."
         )
 
 

@@ -76,6 +76,11 @@ def plan_round(
     return RoundPlan(round=round_, seed=seed, cohort=cohort, quorum=quorum)
 
 
+def is_evaluated(round_: int, *, every: int, rounds: int) -> bool:
+    """Return whether a job of `rounds` rounds evaluates this one: every `every`-th, and the last."""
+    return round_ % every == 0 or round_ == rounds
+
+
 def cohort_size(clients: int, cohort_share: float) -> int:
     """Return the number of clients that each round selects from `clients` clients."""
     return _share_of(clients, cohort_share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import ClassVar, Self
 
 import numpy as np
@@ -32,9 +33,9 @@ class ArrayGroup:
             array.flags.writeable = False
 
     def _require_axes(self) -> None:
-        arrays, sizes = dict(self.named()), dict[str, int]()
-        for name, names in self.AXES.items():
-            axes, shape = names.split(), arrays[name].shape
+        sizes = dict[str, int]()
+        for name, axes in _axes(type(self)):  # type: ignore[arg-type]  # as `names` says
+            shape = getattr(self, name).shape
             if len(shape) != len(axes) or any(
                 sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
             ):
@@ -50,10 +51,15 @@ class ArrayGroup:
         name, axes = next((name, axes.split()) for name, axes in self.AXES.items() if axis in axes.split())
         return int(arrays[name].shape[axes.index(axis)])
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the arrays, in the order of the fields."""
+        return _names(cls)  # type: ignore[arg-type]  # mypy holds that a class has no hash
+
     def named(self) -> Iterator[tuple[str, FloatArray]]:
         """Yield (name, array) for each array, in the order of the fields."""
-        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            yield field.name, getattr(self, field.name)
+        for name in self.names():
+            yield name, getattr(self, name)
 
     @property
     def directional(self) -> tuple[str, ...]:
@@ -61,8 +67,7 @@ class ArrayGroup:
 
         These are the arrays that are not in `GROWING`, or all arrays if every array is.
         """
-        names = [name for name, _ in self.named()]
-        return tuple(name for name in names if name not in self.GROWING) or tuple(names)
+        return directional_names(type(self))
 
     def map(self, function: Callable[..., FloatArray], *others: Self) -> Self:
         """Return a group of `function`'s results on each array and the arrays of that name in `others`."""
@@ -73,3 +78,20 @@ class ArrayGroup:
     def is_finite(self) -> bool:
         """Return whether all values are finite."""
         return all(bool(np.isfinite(array).all()) for _, array in self.named())
+
+
+def directional_names(kind: type[ArrayGroup]) -> tuple[str, ...]:
+    """Return the names of the arrays that give a contribution's direction; see `ArrayGroup.directional`."""
+    return tuple(name for name in kind.names() if name not in kind.GROWING) or kind.names()
+
+
+# A round makes some groups for each client, so these are not worked out each time.
+@cache
+def _names(kind: type[ArrayGroup]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # subclasses are dataclasses
+
+
+@cache
+def _axes(kind: type[ArrayGroup]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return (name, its axes) of the arrays whose axes are known."""
+    return tuple((name, tuple(axes.split())) for name, axes in kind.AXES.items())

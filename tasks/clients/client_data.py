@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -291,10 +291,11 @@ class UserStates:
         found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
         return min(found, key=lambda each: (abs(each - round_), -each), default=None)
 
-    def forget_before(self, round_: int) -> None:
-        """Delete the states before `round_`."""
+    def forget_before(self, round_: int, kept: Collection[int] = ()) -> None:
+        """Delete the states before `round_`, except those of the rounds `kept`."""
+        staying = {self._file(each) for each in kept}
         for path in self._folder.glob("round-*.safetensors"):
-            if path < self._file(round_):
+            if path < self._file(round_) and path not in staying:
                 path.unlink(missing_ok=True)
 
     def _stored(self, round_: int) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from prefect import task
 from models.federation.model import ClientUpdate
 from models.federation.postprocessors import ClientContext, process_contribution
 from models.kernel.metric import Metric
+from models.kernel.packed import packed, whole
 from models.recommenders.base.family import LocalRound
 from tasks.clients.client_data import UserStates, base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
@@ -55,6 +56,8 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
         base.items, users, data, LocalRound(order.client_id, order.round, job.seed)
     )
     training_s = time.thread_time() - before
+    if job.postprocessors:
+        arrays = whole(arrays)
     contribution = process_contribution(
         job.postprocessors,
         job.family.rule().contribution(arrays, len(data.training), {"users": Metric(len(data.user_ids), 1)}),
@@ -65,10 +68,10 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
         base_round=base.round,
         base_digest=order.base.sha256,
         catalog_digest=base.catalog_digest,
-        contribution=contribution,
+        contribution=replace(contribution, arrays=packed(contribution.arrays)),
     )
     if trained_users is not None:
         states = UserStates(order.silo, job.job_id)
-        states.forget_before(order.start.round)
+        states.forget_before(order.start.round, order.kept)
         states.write(order.round, trained_users, data.user_ids, folded_in=job.family.answers_by_history)
     return encode_update(update), training_s

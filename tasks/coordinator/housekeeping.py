@@ -39,6 +39,18 @@ def finished_jobs(home: Home) -> tuple[list[Journal], list[str]]:
     return [journal for _, _, journal in sorted(finished, key=lambda each: each[:2])], faults
 
 
+def models_at_work(home: Home) -> set[str]:
+    """Return the SHA-256 of the models from which unfinished jobs go on, also those of other jobs."""
+    found = set()
+    for path in home.jobs.glob("*/job.json"):
+        journal = Journal(path.parent)
+        with contextlib.suppress(CorruptArtifact, OSError):
+            result = journal.result()
+            if result is None or result.status != "finished":
+                found |= {each.model_sha256 for each in journal.committed()[-1:]}
+    return found
+
+
 def serving_models(client: MlflowClient) -> set[str]:
     """Return the SHA-256 of all models that an alias names, such as the champion and the previous one."""
     found = (registry.find_tags(client, *version) for version in registry.all_aliases(client))
@@ -48,7 +60,8 @@ def serving_models(client: MlflowClient) -> set[str]:
 def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:
     """Delete a finished job's superseded models from the exchange; return the number deleted.
 
-    The job's last model and models that MLflow does not have yet are kept.
+    The job's last model, models that MLflow does not have yet, and the model from which a longer job would
+    continue are kept, and models that another job trained.
 
     Args:
         exchange: the exchange of the job.
@@ -60,6 +73,8 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
     staying = {*keep, last.model_sha256}
     for record in superseded:
         model = record.model
+        if record.round == journal.opening.shared_rounds or record.job_id != journal.job_id:
+            continue
         if model.sha256 in staying or journal.tracked(record.round) is None:
             continue
         # Reading shows whether the model still exists. It is read only once, because it is then deleted.

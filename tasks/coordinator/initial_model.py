@@ -76,7 +76,7 @@ def model_of_champion(
 def _starting_points(home: Home, record: RoundRecord) -> dict[str, EarlierState]:
     journal = Journal(home.jobs / record.job_id)
     return {
-        client_id: EarlierState(journal.job_id, committed.round)
+        client_id: EarlierState(committed.job_id, committed.round)
         for committed in journal.committed()[: record.round + 1]
         for client_id in committed.accepted
     }

@@ -8,8 +8,8 @@ from typing import Any
 
 from data_contracts.updates import profile_update
 from models.errors import FedrecError, InvalidInput
-from models.federation.contribution import Contribution, RunningSum
-from models.federation.merge import MergeRule
+from models.federation.contribution import Contribution, RunningSum, Summation
+from models.federation.merge import MergeRule, require_current
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
 from tasks.exchange.codec import decode_update
@@ -65,7 +65,7 @@ class UpdateIntake:
         sizes = [each.update.size for each in deliveries if self._may_read(each)]
         self._holds = len(sizes) <= HELD_CLIENTS and sum(sizes) <= HELD_BYTES
         self._held: dict[str, ClientUpdate] = {}
-        self._sum = rule.empty(base)
+        self._sum = rule.summation(base)
         for delivery in self.arrived:
             try:
                 self._take(delivery)
@@ -75,12 +75,12 @@ class UpdateIntake:
     def sum_of(self, accepted: Sequence[Delivery]) -> RunningSum[Any]:
         """Return the sum of the contributions of these deliveries, which are sorted by client id."""
         if self._sum.clients == tuple(delivery.client_id for delivery in accepted):
-            return self._sum
-        state = self._rule.empty(self._base)
+            return self._sum.result()
+        state = self._rule.summation(self._base)
         for delivery in accepted:
             update = self._held.get(delivery.client_id) or self._read(delivery)
-            state = self._rule.add(state, self._base, update)
-        return state
+            self._add(state, update)
+        return state.result()
 
     def held(self, accepted: Sequence[Delivery]) -> dict[str, Contribution[Any]]:
         """Return client id -> contribution of these deliveries; empty if they are not in memory."""
@@ -112,13 +112,17 @@ class UpdateIntake:
         if self._holds:
             self._held[update.client_id] = update
         elif self._can_add(profile):
-            self._sum = self._rule.add(self._sum, self._base, update)
+            self._add(self._sum, update)
 
     def _may_read(self, delivery: Delivery) -> bool:
         return delivery.update.size <= self._expected + _HEADER_BYTES
 
     def _read(self, delivery: Delivery) -> ClientUpdate:
         return decode_update(self._exchange.get(delivery.update), f"The update of {delivery.client_id}")
+
+    def _add(self, state: Summation[Any], update: ClientUpdate) -> None:
+        require_current(self._base, update)
+        state.add(update.client_id, update.contribution)
 
     def _can_add(self, profile: dict[str, object]) -> bool:
         base = self._base

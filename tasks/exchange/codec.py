@@ -16,12 +16,15 @@ from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.arrays import ArrayGroup
 from models.kernel.json_values import number, whole
 from models.kernel.metric import Metric, metric_from_client
+from models.kernel.packed import KeptRows, PackedArrays
 from models.recommenders.families.registry import contribution_types, model_types
 
 _HEADER = "fedrec"
 _Group = TypeVar("_Group", bound=ArrayGroup)
 # Prefix of the names of a server optimiser's arrays, which are in the same file as the items' arrays.
 _MOMENTS = "moments."
+# Prefix of the names of arrays of row numbers, which packed arrays of an update need.
+_ROWS = "rows of "
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
@@ -95,7 +98,11 @@ def encode_update(update: ClientUpdate) -> bytes:
         "interactions": contribution.interactions,
         "metrics": {name: [metric.total, metric.weight] for name, metric in contribution.metrics.items()},
     }
-    return encode(dict(contribution.arrays.named()), facts)
+    arrays = dict(contribution.arrays.named())
+    if isinstance(contribution.arrays, PackedArrays):
+        numbers, facts["rows"] = _encoded_rows(contribution.arrays.rows)
+        arrays |= numbers
+    return encode(arrays, facts)
 
 
 def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
@@ -112,7 +119,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
             base_digest=facts["base_digest"],
             catalog_digest=facts["catalog_digest"],
             contribution=Contribution(
-                arrays=_group(arrays, contribution_types()),
+                arrays=_contributed(arrays, facts.get("rows", {})),
                 weight=number(facts["weight"], "weight"),
                 interactions=whole(facts["interactions"], "number of interactions"),
                 metrics={name: _metric(name, *pair) for name, pair in facts["metrics"].items()},
@@ -120,11 +127,37 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
         )
 
 
+def _encoded_rows(rows: Mapping[str, KeptRows]) -> tuple[dict[str, np.ndarray], dict[str, list[object]]]:
+    """Return arrays of row numbers, and array name -> [name of its row numbers, number of rows]."""
+    arrays: dict[str, np.ndarray] = {}
+    facts: dict[str, list[object]] = {}
+    names: dict[bytes, str] = {}
+    for name, kept in sorted(rows.items()):
+        row_name = names.setdefault(kept.numbers.tobytes(), f"{_ROWS}{name}")
+        arrays[row_name], facts[name] = kept.numbers, [row_name, kept.size]
+    return arrays, facts
+
+
+def _contributed(
+    arrays: Mapping[str, np.ndarray], rows: Mapping[str, Any]
+) -> ArrayGroup | PackedArrays[ArrayGroup]:
+    if not rows:
+        return _group(arrays, contribution_types())
+    kept = {name: KeptRows(arrays[of], whole(size, "number of rows")) for name, (of, size) in rows.items()}
+    used = {numbers for numbers, _ in rows.values()}
+    values = {name: array for name, array in arrays.items() if name not in used}
+    return PackedArrays(_kind(values, contribution_types()), values, kept)
+
+
 def _group(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) -> _Group:
+    return _kind(arrays, kinds)(**arrays)
+
+
+def _kind(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) -> type[_Group]:
     # The registry of families holds that no two kinds have arrays of the same names.
     for kind in kinds:
         if kind.AXES.keys() == arrays.keys():
-            return kind(**arrays)
+            return kind
     raise ValueError(f"its arrays are {', '.join(sorted(arrays)) or 'none'}")
 
 

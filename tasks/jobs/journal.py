@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from filelock import FileLock
 from models.errors import CorruptArtifact, JobBusy
 from models.kernel.json_values import read_json
 from tasks.jobs import lease
-from tasks.local.atomic import create_exclusively, write_atomically
+from tasks.local.atomic import create_exclusively, sync_folder, write_atomically
 from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
 from tasks.messages.late_update import LateUpdate
@@ -33,6 +34,8 @@ from tasks.messages.round_record import RoundRecord, TrackedRound
 R = TypeVar("R", bound=Record)
 
 _ROUND = "{:06d}.json"
+# The folder, beside the jobs, of jobs that are about to be opened.
+_DRAFTS = ".drafts"
 _NEXT_STEP = "Restore it from a backup, or start a new job."
 
 
@@ -155,7 +158,8 @@ class Journal:
         """
         for record in reversed(rounds):
             if client_id in record.accepted:
-                return StartingPoint(self.job_id, record.round)
+                # Rounds that were taken over were trained in the job that the record names.
+                return StartingPoint(record.job_id, record.round)
         earlier = self.opening.starting_points.get(client_id)
         if earlier is None:
             return StartingPoint(None, 0)
@@ -168,9 +172,19 @@ class Journal:
         return self.folder / "rounds" / _ROUND.format(round_)
 
 
+# Writes what a new job takes over from an earlier one to the new job's folder, before the job exists, and
+# returns the job's opening. No other process opens a job meanwhile.
+TakeOver = Callable[[Journal, JobOpening], JobOpening]
+
+
 @contextlib.contextmanager
 def held(
-    jobs: Path, name: str, key: str, opening: JobOpening, lease_s: float = lease.DEFAULT_S
+    jobs: Path,
+    name: str,
+    key: str,
+    opening: JobOpening,
+    lease_s: float = lease.DEFAULT_S,
+    take_over: TakeOver | None = None,
 ) -> Iterator[Journal]:
     """Hold the journal of the unfinished job with this key, or of a new job, for this process alone.
 
@@ -180,12 +194,14 @@ def held(
         key: fingerprint of configuration and data. Only a job with the same key is continued.
         opening: the opening of a new job.
         lease_s: seconds without a beat after which this process may take the job over from another.
+        take_over: called for a new job. None to train all rounds in the job itself: then an unfinished job
+            that has taken over rounds is not continued either.
 
     Raises:
         JobBusy: another process is working on the job.
     """
     jobs.mkdir(parents=True, exist_ok=True)
-    journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s)
+    journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s, take_over)
     try:
         yield replace(journal, lease=taken)
     finally:
@@ -216,19 +232,28 @@ def finished(jobs: Path, name: str, key: str) -> JobResult | None:
     return journals[-1].result() if journals and _is_over(journals[-1]) else None
 
 
+def round_subject(round_: int) -> str:
+    """Return the subject under which the outcomes of a round's contracts are stored, sorted by round."""
+    return f"round-{round_:06d}"
+
+
 def _prefix(name: str, key: str) -> str:
     return f"{name}-{key[:8]}"
 
 
-def _taken(jobs: Path, prefix: str, opening: JobOpening, lease_s: float) -> tuple[Journal, lease.Lease]:
+def _taken(
+    jobs: Path, prefix: str, opening: JobOpening, lease_s: float, take_over: TakeOver | None
+) -> tuple[Journal, lease.Lease]:
     """Return an unfinished job and its lease."""
     with FileLock(jobs / ".lock"):
-        journal = _unfinished(jobs, prefix) or _opened(jobs, prefix, opening)
+        journal = _unfinished(jobs, prefix)
+        if journal is None or (take_over is None and journal.opening.continued):
+            journal = _opened(jobs, prefix, opening, take_over)
     taken = lease.take(journal.folder, lease_s)
     if _is_over(journal):
         # Its holder finished it while this process waited for a beat.
         taken.release()
-        return _taken(jobs, prefix, opening, lease_s)
+        return _taken(jobs, prefix, opening, lease_s, take_over)
     return journal, taken
 
 
@@ -244,11 +269,21 @@ def _is_over(journal: Journal) -> bool:
     return result is not None and result.status != "stopped"
 
 
-def _opened(jobs: Path, prefix: str, opening: JobOpening) -> Journal:
+def _opened(jobs: Path, prefix: str, opening: JobOpening, take_over: TakeOver | None) -> Journal:
     # Numbers only increase, even if older jobs were deleted, so the newest job of a key is the last one.
     number = max((_number(journal) for journal in _journals(jobs, prefix)), default=0) + 1
+    while (jobs / f"{prefix}-{number}").exists():
+        number += 1  # the remains of a damaged job
     journal = Journal(jobs / f"{prefix}-{number}")
-    create_exclusively(journal.folder / "job.json", _json(opening))
+    if take_over is None:
+        create_exclusively(journal.folder / "job.json", _json(opening))
+        return journal
+    draft = Journal(jobs / _DRAFTS / journal.job_id)
+    shutil.rmtree(draft.folder, ignore_errors=True)  # left by a crash
+    create_exclusively(draft.folder / "job.json", _json(take_over(draft, opening)))
+    # In one step: before it there is no job, and after it the job has all that it takes over.
+    draft.folder.rename(journal.folder)
+    sync_folder(jobs)
     return journal
 
 

@@ -27,6 +27,7 @@ from tasks.messages.outbox_messages import (
     message_of_json,
     message_to_json,
 )
+from tasks.messages.round_record import TrackedRound
 
 _ENTRY = "{:06d}.json"
 # What stands for a reason that is missing or damaged.
@@ -158,6 +159,23 @@ class JobOutbox:
 def outbox_of(journal: Journal) -> Outbox:
     """Return the job's outbox."""
     return Outbox(journal.folder / "outbox")
+
+
+def note_of(journal: Journal, round_: int) -> TrackedRound | None:
+    """Return the note about a committed round, sent or still waiting; None if there is none.
+
+    Raises:
+        CorruptArtifact: it is damaged.
+    """
+    tracked = journal.tracked(round_)
+    if tracked is not None:
+        return tracked
+    for each in outbox_of(journal).all():
+        message = each.message_if_readable()
+        if isinstance(message, RoundMessage) and message.record.round == round_:
+            return message.note
+    # Another thread may have sent it meanwhile, and noted it before it left the outbox.
+    return journal.tracked(round_)
 
 
 def outboxes(home: Home) -> list[JobOutbox]:

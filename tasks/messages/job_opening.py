@@ -24,6 +24,19 @@ class EarlierState:
     round: int
 
 
+@dataclass(frozen=True)
+class Continued:
+    """An earlier job of fewer rounds, whose first rounds a job has in common with it and takes over.
+
+    Attributes:
+        job_id: the earlier job.
+        round: the last round that is taken over.
+    """
+
+    job_id: str
+    round: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobOpening(Record):
     """The inputs of a job, fixed when it is opened.
@@ -38,6 +51,10 @@ class JobOpening(Record):
         differing: dotted keys of the settings that differ from their defaults, the most telling first.
         parameters: dotted keys of the settings by which the job is compared with others.
         quality: name of the metric that decides between models of this family, such as "ndcg@10".
+        series: fingerprint of everything that determines the result but the number of rounds, so that jobs
+            of one series differ in nothing else.
+        shared_rounds: number of the first rounds that a longer job of the series has in common with this one.
+        continued: the job whose first rounds this one has taken over; None if it trained all itself.
     """
 
     config: Mapping[str, JsonValue]
@@ -48,6 +65,9 @@ class JobOpening(Record):
     differing: tuple[str, ...] | None = None
     parameters: tuple[str, ...] | None = None
     quality: str | None = None
+    series: str | None = None
+    shared_rounds: int | None = None
+    continued: Continued | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +83,14 @@ class JobOpening(Record):
     def family(self) -> str:
         """Return the name of the family that the job trains."""
         return self._text("train", "family")
+
+    @property
+    def rounds(self) -> int:
+        """Return the number of rounds of the whole job."""
+        value = self._setting("federation", "rounds")
+        if not isinstance(value, int):
+            raise CorruptArtifact(f"The configuration of a job has an invalid number of rounds: {value!r}.")
+        return value
 
     @property
     def exchange_url(self) -> str | None:

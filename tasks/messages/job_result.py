@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from data_contracts.outcome import ContractName
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
+from tasks.messages.job_opening import Continued
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.record import Record
 from tasks.messages.round_record import TrackedRound
@@ -190,6 +191,7 @@ class JobResult(Record):
             from their histories, as in serving; None in results of older versions.
         examples: titles or ids of two items, for the commands that are printed after the job; None in results
             of older versions.
+        continued: the earlier job whose first rounds this one has taken over; None if there is none.
     """
 
     job_id: str
@@ -212,3 +214,4 @@ class JobResult(Record):
     experiment_id: str | None = None
     user_vectors: UserVectors | None = None
     examples: tuple[str, ...] | None = None
+    continued: Continued | None = None

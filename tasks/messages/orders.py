@@ -78,6 +78,8 @@ class ClientOrder:
         round: number of the model to train, or to evaluate.
         base: the global model to start from, or to evaluate.
         start: the user embeddings that belong to the base model.
+        kept: earlier rounds of this job whose user embeddings the client must keep, because a longer job
+            continues from there.
     """
 
     job: JobContext
@@ -85,6 +87,7 @@ class ClientOrder:
     round: int
     base: ArtifactRef
     start: StartingPoint
+    kept: tuple[int, ...] = ()
 
     @property
     def silo(self) -> Path:

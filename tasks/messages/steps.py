@@ -66,6 +66,7 @@ class StepOrder:
                 round=count(order["round"]),
                 base=read_exactly(ArtifactRef, order["base"]),
                 start=read_exactly(StartingPoint, order["start"]),
+                kept=tuple(count(each) for each in order.get("kept", ())),
             )
             count(found.job.cohort)
             for job_id in (found.job.job_id, found.start.job_id):

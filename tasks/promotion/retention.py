@@ -11,7 +11,6 @@ from models.promotion.champions import Champion, champions, pending
 from tasks.jobs.journal import Journal
 from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
-from tasks.messages.round_record import RoundRecord
 from tasks.promotion import ledger
 from tasks.promotion.promote import identity
 from tasks.tracking import registry
@@ -89,7 +88,8 @@ def _key(old: OldRound) -> tuple[str, int]:
 
 def _old_rounds(client: MlflowClient, journal: Journal, keep: int) -> Iterator[OldRound]:
     """Yield the rounds before the newest `keep` that MLflow has and that no earlier call removed."""
-    records: list[RoundRecord] = journal.committed()[1:]
+    # A round that was taken over belongs to the job that trained it.
+    records = [each for each in journal.committed()[1:] if each.job_id == journal.job_id]
     done = _removed_before(journal)
     for record in records[: max(0, len(records) - keep)]:
         note = None if record.round in done else journal.tracked(record.round)

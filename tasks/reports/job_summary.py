@@ -22,6 +22,11 @@ def job_summary(result: JobResult, links: Sequence[tuple[str, str]] = ()) -> str
     facts = [
         f"- model `{result.model_name}`{_version(result)}",
         f"- {len(result.rounds)} rounds over {result.data.clients} clients, {result.timings.total_s:.1f} s",
+        *(
+            [f"- continues job `{result.continued.job_id}` from round {result.continued.round}"]
+            if result.continued
+            else []
+        ),
         f"- report: `{result.report}/report.html`",
         *(f"- [{_escaped(text)}]({address})" for text, address in links),
     ]

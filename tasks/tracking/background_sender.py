@@ -79,7 +79,9 @@ class BackgroundSender:
         Raises:
             LeaseLost, OSError: as `put`.
         """
-        self._wait(lambda: self._sender.silence is not None or self._sender.waiting() <= self._most_waiting)
+        self._wait(
+            lambda: self._sender.silence is not None or self._sender.outbox.count() <= self._most_waiting
+        )
 
     def make_durable(self) -> None:
         """Let all messages so far survive a power cut, if MLflow does not have them yet.

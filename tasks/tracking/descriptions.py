@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from models.evaluation.judgement import judgement_of
 from models.kernel.metric import as_json, values
-from tasks.messages.job_opening import JobOpening
+from tasks.messages.job_opening import Continued, JobOpening
 from tasks.messages.outbox_messages import Refusal
 from tasks.messages.round_record import EvaluatedRound
 
@@ -41,7 +41,15 @@ def run_description(opening: JobOpening, job_id: str, outcome: str) -> str:
     """Return a run's description: the outcome first, then what the job trains and what is not by default."""
     settings = [f"{key} {value}" for key, value in _differing(opening)]
     differs = f"Not by default: {', '.join(settings)}." if settings else "All else is by default."
-    return f"{outcome}\n\nJob {job_id}: {', '.join(_model(opening))}. {differs}"[:_LONGEST]
+    said = [f"Job {job_id}: {', '.join(_model(opening))}.", differs]
+    if opening.continued:
+        said.insert(1, f"{continued_line(opening.continued, opening.rounds, 'It')}")
+    return f"{outcome}\n\n{' '.join(said)}"[:_LONGEST]
+
+
+def continued_line(continued: Continued, rounds: int, subject: str) -> str:
+    """Return the sentence that `subject`, a job of `rounds` rounds, continues an earlier one."""
+    return f"{subject} continues job {continued.job_id} from round {continued.round} of {rounds}."
 
 
 def version_description(record: EvaluatedRound) -> str:

@@ -18,7 +18,7 @@ from tasks.datasets.item_table import read_item_table
 from tasks.exchange.store import Exchange
 from tasks.jobs import lease
 from tasks.jobs.journal import Journal, held_alone
-from tasks.jobs.outbox import Waiting, outbox_of, outboxes
+from tasks.jobs.outbox import Waiting, note_of, outbox_of, outboxes
 from tasks.local.atomic import write_atomically
 from tasks.local.disk_full import is_disk_full
 from tasks.local.home import Home
@@ -143,10 +143,6 @@ class OutboxSender:
         self.silence = None
         return len(self.refused) == before
 
-    def waiting(self) -> int:
-        """Return the number of messages that MLflow has not received yet and did not refuse."""
-        return self.outbox.count()
-
     @property
     def experiment_id(self) -> str | None:
         """Return the id of the experiment of the job's MLflow run; None under the same condition."""
@@ -185,15 +181,7 @@ class OutboxSender:
 
     def note_of(self, round_: int) -> TrackedRound | None:
         """Return the note about a committed round, sent or still waiting; None if there is none."""
-        tracked = self._journal.tracked(round_)
-        if tracked is not None:
-            return tracked
-        for each in self.outbox.all():
-            message = each.message_if_readable()
-            if isinstance(message, RoundMessage) and message.record.round == round_:
-                return message.note
-        # Another thread may have sent it meanwhile, and noted it before it left the outbox.
-        return self._journal.tracked(round_)
+        return note_of(self._journal, round_)
 
     def _send_all(self, progress: Callable[[], None]) -> None:
         try:
@@ -290,6 +278,14 @@ class OutboxSender:
             "fedrec.catalog_digest": start.catalog_digest,
             "mlflow.source.git.commit": opening.git_revision,
         }
+        if opening.continued:
+            earlier = opening.continued
+            run = find_run(self._home, opening.name, earlier.job_id)
+            tags |= {
+                "fedrec.continues": earlier.job_id,
+                "fedrec.continues_round": str(earlier.round),
+                **({"fedrec.continues_run": run} if run else {}),
+            }
         return tags | ({"fedrec.flow_run": self._flow_run_id} if self._flow_run_id else {})
 
     @cached_property
@@ -324,6 +320,10 @@ class OutboxSender:
     def _deliver_round(self, tracker: Tracker, message: RoundMessage) -> None:
         began = time.perf_counter()
         record, note = message.record, message.note
+        if record.job_id != self._journal.job_id:
+            version = tracker.log_shared_round(record, message.metrics, note.version)
+            self._journal.note_tracked(record.round, replace(note, version=version))
+            return
         model = self._exchange.get(record.model)
         version = tracker.log_round(
             record, model, message.metrics, resumed=self._is_repeated, beside=self._model_files

@@ -134,7 +134,7 @@ class Tracker:
             version = find_version(self.client, self.model_name, record.job_id, record.round)
             if version is not None:
                 return version
-        self._log_metrics(metrics, record, step=record.round)
+        self._log_measured(metrics, record)
         folder = round_folder(record.round)
         with tempfile.TemporaryDirectory() as local:
             (Path(local) / "model.safetensors").write_bytes(model)
@@ -142,11 +142,23 @@ class Tracker:
             for name, content in (beside or {}).items():
                 (Path(local) / name).write_bytes(content)
             self.client.log_artifacts(self.run_id, local, folder)
-        if record.evaluation:
-            name = f"clients/round-{record.round:04d}.json"
-            self._tables({name: _client_table(record.evaluation.clients)})
         uri = f"{self._artifacts}/{folder}"
         return register_round(self.client, self.model_name, self.run_id, uri, record)
+
+    def log_shared_round(
+        self, record: EvaluatedRound, metrics: Mapping[str, float], version: int | None
+    ) -> int | None:
+        """Log the metrics of a round that an earlier job trained, and return the version that that job made.
+
+        Its model stays with the run of the earlier job, and is not registered twice.
+
+        Args:
+            record: the round's record, which names the earlier job.
+            metrics: single numbers for MLflow's charts.
+            version: the version, if known.
+        """
+        self._log_measured(metrics, record)
+        return version or find_version(self.client, self.model_name, record.job_id, record.round)
 
     def log_breach(self, round_: int, subject: str, text: str) -> None:
         """Log the outcome of a contract that makes a round fail. Call this before the round fails."""
@@ -178,6 +190,12 @@ class Tracker:
     def _artifacts(self) -> str:
         """Return the URI of the run's artefacts. Cached, because MLflow loads a run with all its metrics."""
         return str(self.client.get_run(self.run_id).info.artifact_uri)
+
+    def _log_measured(self, metrics: Mapping[str, float], record: EvaluatedRound) -> None:
+        self._log_metrics(metrics, record, step=record.round)
+        if record.evaluation:
+            name = f"clients/round-{record.round:04d}.json"
+            self._tables({name: _client_table(record.evaluation.clients)})
 
     def _log_metrics(self, metrics: Mapping[str, float], record: RoundRecord, step: int) -> None:
         from mlflow.entities import Metric as RunMetric
@@ -288,7 +306,7 @@ def end_orphans(
         experiment_ids: the experiments to search; all by default.
         own_job: the job of this process, which is left out.
     """
-    from tasks.tracking.light_client import all_pages
+    from tasks.tracking.mlflow_client.reads import all_pages
 
     if experiment_ids is None:
         experiment_ids = [each.experiment_id for each in all_pages(client.search_experiments)]

@@ -40,9 +40,8 @@ def finished_job(place: Home, name: str, day: int, untracked: int | None = None)
         for round_ in range(3):
             ref = exchange.put(f"{journal.job_id}/models", f"{name} {round_}".encode())
             models.append(ref)
-            journal.commit(
-                round_record(round_, model_path=ref.path, model_sha256=ref.sha256, model_bytes=ref.size)
-            )
+            where = {"model_path": ref.path, "model_sha256": ref.sha256, "model_bytes": ref.size}
+            journal.commit(round_record(round_, job_id=journal.job_id, **where))
             if round_ != untracked:
                 journal.note_tracked(round_, START_TRACKED)
         (journal.folder / "report").mkdir()
@@ -140,7 +139,7 @@ def test_the_records_of_a_dead_job_are_sent(place: Home, monkeypatch: pytest.Mon
         sender.open(journal.opening.config, items)
         sender.put(LineageMessage(data={"ash": ("a" * 64, "file:///ash")}))
         assert not sender.send_waiting()
-        assert (sender.run_id, sender.waiting()) == (None, 2)
+        assert (sender.run_id, sender.outbox.count()) == (None, 2)
         assert sender.silence
     items.unlink()
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.evaluation.judgement import RANKINGS, Judgement
@@ -26,12 +25,16 @@ from models.federation.model import GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories, IntArray
 from models.kernel.metric import Metric
+from models.kernel.packed import PackedArrays
 from models.recommenders.base.data import HeldOutData, LocalData, Part
 from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.scorer import Scorer
 
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
 # (items, features) of 0 and 1: the catalogue's features of each item. Computed when called.
-Features = Callable[[], sp.csr_matrix]
+Features: TypeAlias = "Callable[[], sp.csr_matrix]"
 
 
 class FamilySpec(Protocol):
@@ -144,10 +147,26 @@ class Family(ABC):
             seed: the job's seed, for families whose server draws at random.
         """
 
+    def shared_rounds(self, rounds: int, more: int, seed: int = 0) -> int:
+        """Return the number of first rounds that are the same in jobs of `rounds` and of `more` merges.
+
+        The length of a job reaches a round only through `rule`. So the rounds before the first one with
+        another rule are the same. Rules that do not compare as equal count as others, which is always safe.
+        """
+        fewest = min(rounds, more)
+        return next(
+            (
+                done
+                for done in range(fewest)
+                if not _are_equal(self.rule(done / rounds, seed), self.rule(done / more, seed))
+            ),
+            fewest,
+        )
+
     @abstractmethod
     def train(
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
-    ) -> tuple[ArrayGroup, UserArrays | None]:
+    ) -> tuple[ArrayGroup | PackedArrays[Any], UserArrays | None]:
         """Return the client half of a round: the contribution (float32), and the users if they are kept.
 
         Raises:
@@ -164,7 +183,9 @@ class Family(ABC):
         for done in range(rounds):
             part, users = self.train(base.items, users, data, LocalRound(client_id, done + 1, seed))
             rule = self.rule(done / rounds, seed)
-            base = rule.finish(rule.empty(base).plus(client_id, rule.contribution(part)), base)
+            state = rule.summation(base)
+            state.add(client_id, rule.contribution(part))
+            base = rule.finish(state.result(), base)
         return base.items, users
 
     @classmethod
@@ -207,3 +228,10 @@ class Family(ABC):
         """Return the metrics of a model on one part of a client's held-out cases."""
         ranks = data.ranks(self.scores(items, users, data), part)
         return Judged(ranking_metrics(ranks), ndcg(ranks.full, 10))
+
+
+def _are_equal(rule: MergeRule[Any, Any], other: MergeRule[Any, Any]) -> bool:
+    try:
+        return bool(rule == other)
+    except ValueError:  # a dataclass with an array as a field does not compare
+        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
 
@@ -24,6 +23,8 @@ class TrainingSet:
     """
 
     def __init__(self, users: IntArray, items: IntArray, shape: tuple[int, int]) -> None:
+        import scipy.sparse as sp
+
         if len(users) == 0:
             raise InvalidInput("A training set needs at least one interaction, got none.")
         # pandas may return read-only views, which LightFM's buffers refuse, so the arrays are copied.

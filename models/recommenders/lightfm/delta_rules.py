@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import ItemArrays
 from models.kernel.arrays import FloatArray
+from models.kernel.packed import MOST_KEPT, PackedArrays, with_rows
 
 
 class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
@@ -19,8 +21,19 @@ class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
         return base
 
     def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
-        """Return a client's arrays before weighting: `trained` minus `base` (float32)."""
+        """Return a client's arrays before weighting: `trained` minus `base` (float32).
+
+        Rules work value by value, so rows that the client did not change contribute zeros.
+        """
         return trained.map(lambda new, old: new - old, base)
+
+    def prepared(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays | PackedArrays[ItemArrays]:
+        """Return what `prepare` returns, packed if the client changed few rows."""
+        changed = np.flatnonzero(_changed(base, trained)).astype(np.int32)
+        if len(changed) > MOST_KEPT * len(base):
+            return self.prepare(base, trained)
+        old, new = (each.map(lambda array: array[changed]) for each in (base, trained))
+        return with_rows(self.prepare(old, new), changed, len(base))
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,15 @@ class WeightedMean(Mean):
 
     def weight_of(self, interactions: int) -> float:
         return float(interactions)
+
+
+def _changed(base: ItemArrays, trained: ItemArrays) -> npt.NDArray[np.bool_]:
+    """Return whether any value of an item changed, (items,). With an item penalty, all items change."""
+    found = np.zeros(len(base), dtype=np.bool_)
+    for (_, old), (_, new) in zip(base.named(), trained.named(), strict=True):
+        differs = old != new
+        found |= differs.any(axis=1) if differs.ndim > 1 else differs
+    return found
 
 
 def _scaled(delta: FloatArray, accumulators: FloatArray) -> FloatArray:

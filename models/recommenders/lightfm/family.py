@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from models.evaluation.ranking import Scores, product_scores
 from models.federation.model import ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
+from models.kernel.packed import PackedArrays
 from models.recommenders.base.data import LocalData
 from models.recommenders.base.family import Family, FamilySpec, Features, LocalRound
 from models.recommenders.base.users import UserArrays
@@ -19,7 +20,6 @@ from models.recommenders.items.cold_items import placed_by_features
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
-from models.recommenders.lightfm.training import initial_items, initial_users, train_alone, train_round
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from models.recommenders.scoring.scorer import Factors, Scorer
 
@@ -48,9 +48,13 @@ class LightFMFamily(Family):
         self.spec.check_rounds(rounds)
 
     def initial(self, n_items: int, seed: int) -> ItemArrays:
+        from models.recommenders.lightfm.training import initial_items
+
         return initial_items(n_items, self.spec.dims, seed)
 
     def initial_users(self, n_users: int, *, seed: int, client_id: str) -> UserArrays:
+        from models.recommenders.lightfm.training import initial_users
+
         return initial_users(n_users, self.spec.dims, seed, client_id)
 
     def rule(self, done: float = 0.0, seed: int = 0) -> DeltaRule:
@@ -59,19 +63,23 @@ class LightFMFamily(Family):
 
     def train(
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
-    ) -> tuple[ArrayGroup, UserArrays | None]:
+    ) -> tuple[ArrayGroup | PackedArrays[Any], UserArrays | None]:
         if users is None:
             raise InvalidInput(f"Client {at.client_id!r} needs its user arrays to train LightFM, got none.")
+        from models.recommenders.lightfm.training import train_round
+
         items = require(base, ItemArrays)
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
         )
-        return self.rule().prepare(items, trained), trained_users
+        return self.rule().prepared(items, trained), trained_users
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
     ) -> tuple[ItemModel, UserArrays | None]:
         """Return plain LightFM on these data, trained for as many epochs as the rounds contain."""
+        from models.recommenders.lightfm.training import train_alone
+
         epochs = max(1, rounds // self.spec.merges_per_epoch)
         return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
-import numpy.typing as npt
-
-from models.federation.contribution import RunningSum
 from models.federation.model import GlobalModel, ItemArrays, require
 from models.federation.rounds import plan_round
 from models.recommenders.base.training_set import TrainingSet
@@ -70,11 +66,12 @@ class Simulation:
             quorum_share=1.0,
         )
         rule = self._rule(plan.round)
-        state = rule.empty(base)
+        items = require(base.items, ItemArrays)
+        state = rule.summation(base)
         for client_id in plan.cohort:
             data = self._clients[client_id]
             trained, self.users[client_id] = train_round(
-                require(base.items, ItemArrays),
+                items,
                 self.users[client_id],
                 data,
                 self._spec,
@@ -82,40 +79,7 @@ class Simulation:
                 round_=plan.round,
                 client_id=client_id,
             )
-            state = _added(rule, state, base, client_id, trained, len(data))
-        self.model = rule.finish(state, base)
+            state.add(client_id, rule.contribution(rule.prepared(items, trained), len(data)))
+        self.model = rule.finish(state.result(), base)
         n_items, dims = base.items.shape
         self.update_bytes += len(plan.cohort) * n_items * (dims + 1) * _ARRAYS_PER_PARAMETER * _FLOAT32_BYTES
-
-
-def _added(
-    rule: DeltaRule,
-    state: RunningSum[ItemArrays],
-    base: GlobalModel,
-    client_id: str,
-    trained: ItemArrays,
-    n_interactions: int,
-) -> RunningSum[ItemArrays]:
-    """Return the sum with this client's contribution.
-
-    Rules work value by value, so rows that the client did not change contribute zeros. A client of one user
-    changes few rows, and skipping the others saves most of the time of a merge.
-    """
-    items = require(base.items, ItemArrays)
-    rows = _moved(trained, items)
-    old, new = (each.map(lambda array: array[rows]) for each in (items, trained))
-    contribution = rule.contribution(rule.prepare(old, new), n_interactions)
-    total = {}
-    for (name, sums), (_, part) in zip(state.total.named(), contribution.arrays.named(), strict=True):
-        sums.flags.writeable = True  # only the simulation uses this sum
-        sums[rows] += part
-        total[name] = sums
-    return RunningSum(ItemArrays(**total), state.weight + contribution.weight, (*state.clients, client_id))
-
-
-def _moved(trained: ItemArrays, base: ItemArrays) -> npt.NDArray[np.intp] | slice:
-    """Return the rows with a changed value, ascending. With an item penalty, these are all rows."""
-    changed = (trained.embeddings != base.embeddings).any(axis=1) | (trained.biases != base.biases)
-    changed |= trained.bias_accumulators != base.bias_accumulators
-    changed |= (trained.embedding_accumulators != base.embedding_accumulators).any(axis=1)
-    return slice(None) if changed.all() else np.flatnonzero(changed)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from models.errors import InvalidInput
-from models.federation.contribution import Contribution, RunningSum
+from models.federation.contribution import Contribution, Summation
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
 from models.kernel.splitmix import Keys
@@ -100,14 +100,15 @@ class Federation:
         """
         self.rounds += 1
         self.bytes_down += sum(map(_size, sent))
-        running: RunningSum[Group] | None = None
+        running: Summation[Group] | None = None
         for name in sorted(self.clients):
             part = answer(self.clients[name])
-            running = (running or RunningSum.zero(part)).plus(name, Contribution(part))
+            running = running or Summation(part)
+            running.add(name, Contribution(part))
         if running is None:
             raise InvalidInput("A federation needs at least one client.")
         self.bytes_up += _size(part)
-        return running.total
+        return running.result().total
 
 
 @dataclass(frozen=True)

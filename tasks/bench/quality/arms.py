@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
+from models.kernel.packed import PackedArrays
 from models.recommenders.base.family import FamilySpec, LocalRound
 from models.recommenders.families.registry import family_of, history_scores
 from models.recommenders.lightfm.family import LightFMFamily
@@ -105,12 +106,12 @@ class Additive(OwnFamily):
         model, sent = GlobalModel(0, "", family.initial(_n_items(learners), seed)), 0
         for done in range(self.rounds):
             rule = family.rule(done / self.rounds, seed)
-            state = rule.empty(model)
+            state = rule.summation(model)
             for name in sorted(learners):
                 part, _ = family.train(model.items, None, learners[name], LocalRound(name, done + 1, seed))
-                state = state.plus(name, rule.contribution(part))
+                state.add(name, rule.contribution(part))
             sent += _size(part)
-            model = rule.finish(state, model)
+            model = rule.finish(state.result(), model)
         received = self.rounds * _size(model.items)
         return Trained(scores_by_history(model.items), self.rounds, sent, received, model.items)
 
@@ -208,5 +209,5 @@ def _n_items(learners: Mapping[str, Learner]) -> int:
     return next(iter(learners.values())).histories.n_items
 
 
-def _size(group: ArrayGroup) -> int:
+def _size(group: ArrayGroup | PackedArrays[Any]) -> int:
     return sum(array.nbytes for _, array in group.named())

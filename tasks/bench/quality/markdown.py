@@ -36,6 +36,16 @@ def put_between(document: Path, begin_mark: str, end_mark: str, new: str) -> Non
     Raises:
         InvalidInput: the document cannot be read or lacks the marks.
     """
+    before, after = around(document, begin_mark, end_mark)
+    write_atomically(document, f"{before}{begin_mark}\n{new}\n{end_mark}{after}".encode())
+
+
+def around(document: Path, begin_mark: str, end_mark: str) -> tuple[str, str]:
+    """Return the document's text before and after two marks.
+
+    Raises:
+        InvalidInput: the document cannot be read or lacks the marks.
+    """
     try:
         text = document.read_text(encoding="utf-8")
     except OSError as error:
@@ -47,7 +57,7 @@ def put_between(document: Path, begin_mark: str, end_mark: str, new: str) -> Non
             f"{document} lacks the marks of the table.",
             next_step=f"Put these two lines where the table belongs:\n{begin_mark}\n{end_mark}",
         )
-    write_atomically(document, f"{before}{begin}\n{new}\n{end}{after}".encode())
+    return before, after
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -64,11 +64,11 @@ def test_a_job_killed_at_every_step_ends_as_an_undisturbed_one(federation: Any) 
 
 
 def test_a_job_killed_while_its_rounds_wait_for_mlflow_tells_all_of_them_once(federation: Any) -> None:
-    """MLflow is slow, so that three rounds wait in the outbox when the process dies. This happens twice."""
+    """MLflow is slow, so that three rounds wait when the process dies. The next one dies while it sends them."""
     config = federation.config(federation={"rounds": 5})
     with driver(config) as process:
-        for target, tracked in ((LOG_ROUND, 0), (NOTE, 1)):
-            point = {"target": target, "when": "before", "call": tracked + 1, "waiting": 3}
+        for target, tracked, waiting in ((LOG_ROUND, 0, 3), (NOTE, 1, 2)):
+            point = {"target": target, "when": "before", "call": tracked + 1, "waiting": waiting}
             assert end_of(process, point) == -signal.SIGKILL
             assert newest(federation.home.jobs)[1] == tracked
     result = federation.run(config)

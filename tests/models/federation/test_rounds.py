@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput, QuorumNotReached
-from models.federation.rounds import Rejection, RoundPlan, plan_round, require_quorum
+from models.federation.rounds import Rejection, RoundPlan, is_evaluated, plan_round, require_quorum
 from models.recommenders.lightfm.spec import cooled_down
 
 CLIENTS = st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=40, unique=True)
@@ -107,3 +107,7 @@ def test_a_quorum_is_at_least_one_client():
 )
 def test_a_rate_falls_linearly_over_the_last_share_of_a_training(share, done, expected):
     assert cooled_down(2.0, share, done) == pytest.approx(expected)
+
+
+def test_every_few_rounds_and_the_last_are_evaluated():
+    assert [each for each in range(1, 9) if is_evaluated(each, every=3, rounds=8)] == [3, 6, 8]

@@ -16,6 +16,7 @@ from models.errors import QuorumNotReached
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
+from models.kernel.packed import whole, with_rows
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
@@ -155,6 +156,18 @@ def doubled(update: ClientUpdate) -> ClientUpdate:
     return with_contribution(update, arrays=arrays)
 
 
+def few_items(update: ClientUpdate, size: int = SHAPE[0], **spoil: float) -> ClientUpdate:
+    """Return an update of items 0 and 2 of `size` items, with these values spoilt."""
+    arrays = ItemArrays(
+        *(np.ones((2, *array.shape[1:]), np.float32) for _, array in initial_items(*SHAPE, 1).named())
+    )
+    for name, value in spoil.items():
+        array = getattr(arrays, name)
+        array.flags.writeable = True
+        array.flat[0] = value
+    return with_contribution(update, arrays=with_rows(arrays, np.array([0, 2], np.int32), size))
+
+
 # What birch delivers instead of its update, and what the reason of its rejection must mention.
 BAD_UPDATES: dict[str, tuple[Callable[[ClientUpdate], bytes], str]] = {
     "NaN embedding": (lambda u: encode_update(spoilt(u, "embeddings", np.nan)), "finite"),
@@ -175,6 +188,10 @@ BAD_UPDATES: dict[str, tuple[Callable[[ClientUpdate], bytes], str]] = {
         lambda u: encode_model(GlobalModel(3, "cat", u.contribution.arrays)),
         "expected a 'client_update'",
     ),
+    "NaN among few items": (lambda u: encode_update(few_items(u, biases=np.nan)), "finite"),
+    "shrunk among few items": (lambda u: encode_update(few_items(u, bias_accumulators=-1)), "shrink"),
+    "too large among few items": (lambda u: encode_update(few_items(u, embeddings=1e9)), "norm"),
+    "few of other items": (lambda u: encode_update(few_items(u, 2**40)), "shape"),
     "no arrays": (lambda u: encode({}, {"kind": "client_update"}), "lacks a part"),
     "garbage": (lambda u: b"garbage", "is not a fedrec safetensors file"),
     "nothing": (lambda u: b"", "is not a fedrec safetensors file"),
@@ -192,6 +209,20 @@ def test_a_bad_update_is_rejected_with_its_reason_and_the_others_merge_as_withou
     assert [(each.client_id, each.stage) for each in merged.rejected] == [("birch", "update")]
     assert reason in merged.rejected[0].reason
     assert merged.training == {"users": Metric(2.0 + 4.0 + 5.0, 3.0)}
+
+
+def test_an_update_of_few_items_merges_as_the_whole_one(world):
+    few = few_items(world.update("birch"))
+    full = with_contribution(few, arrays=whole(few.contribution.arrays))
+    models = []
+    for update in (few, full):
+        data = encode_update(update)
+        merged = world.merge([world.delivery(each, data if each == "birch" else None) for each in CLIENTS])
+        assert merged.accepted == CLIENTS
+        models.append(merged)
+    assert models[0].model == models[1].model
+    drift = [each.client_drift["birch"] for each in models]
+    assert (drift[0].norm, drift[0].cosine) == pytest.approx((drift[1].norm, drift[1].cosine))
 
 
 @pytest.mark.parametrize(("claimed", "is_rejected"), [(10**9, True), (12, True), (11, False)])

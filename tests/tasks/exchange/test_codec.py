@@ -19,6 +19,7 @@ from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
+from models.kernel.packed import shapes_of, with_rows
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.additive.ials import IalsFamily, IalsSpec, IalsStatistics
@@ -88,6 +89,71 @@ def test_an_update_is_read_back_bit_by_bit(update):
     assert replace(back.contribution, arrays=update.contribution.arrays) == update.contribution
     assert bits(back.contribution.arrays) == bits(update.contribution.arrays)
     assert encode_update(back) == data
+
+
+def a_packed_update(**changes: object) -> ClientUpdate:
+    """Return an update of items 1 and 3 of 9."""
+    arrays = ItemArrays(*(np.full(shape, 0.5, np.float32) for shape in ((2, 2), (2,), (2, 2), (2,))))
+    contribution = replace(an_update().contribution, arrays=with_rows(arrays, np.array([1, 3], np.int32), 9))
+    return replace(an_update(), contribution=contribution)
+
+
+def test_a_packed_update_is_read_back_bit_by_bit():
+    update = a_packed_update()
+    data = encode_update(update)
+    back = decode_update(data)
+    arrays, found = update.contribution.arrays, back.contribution.arrays
+    assert bits(found) == bits(arrays)
+    assert shapes_of(found) == {
+        "embeddings": (9, 2),
+        "biases": (9,),
+        "embedding_accumulators": (9, 2),
+        "bias_accumulators": (9,),
+    }
+    assert {name: kept.numbers.tolist() for name, kept in found.rows.items()} == {
+        name: [1, 3] for name in ItemArrays.names()
+    }
+    assert encode_update(back) == data
+    assert [name for name in decode(data, "")[0] if name not in ItemArrays.names()] == [
+        "rows of bias_accumulators"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays, rows: rows.update(biases=["rows of bias_accumulators", -1]),
+        lambda arrays, rows: rows.update(biases=["rows of bias_accumulators", 3]),
+        lambda arrays, rows: rows.update(biases=["rows of bias_accumulators", "9"]),
+        lambda arrays, rows: rows.update(biases=["rows of bias_accumulators", 1e300]),
+        lambda arrays, rows: rows.update(biases=["missing", 9]),
+        lambda arrays, rows: rows.update(biases=["embeddings", 9]),
+        lambda arrays, rows: rows.update(biases=["biases", 9]),
+        lambda arrays, rows: rows.update(biases=[]),
+        lambda arrays, rows: rows.update(biases=None),
+        lambda arrays, rows: rows.update(biases=[["rows of bias_accumulators"], 9]),
+        lambda arrays, rows: rows.update(users=["rows of bias_accumulators", 9]),
+        lambda arrays, rows: rows.clear(),
+        lambda arrays, rows: arrays.update({"rows of bias_accumulators": np.array([3, 1], np.int32)}),
+        lambda arrays, rows: arrays.update({"rows of bias_accumulators": np.array([1, 2, 3], np.int32)}),
+        lambda arrays, rows: arrays.update({"rows of bias_accumulators": np.array([1, 3], np.int64)}),
+        lambda arrays, rows: arrays.update({"rows of bias_accumulators": np.array([1.0, 3.0], np.float32)}),
+        lambda arrays, rows: arrays.update({"rows of bias_accumulators": np.array([[1, 3]], np.int32)}),
+        lambda arrays, rows: arrays.update({"users": np.array([1, 3], np.int32)}),
+    ],
+)
+def test_an_update_whose_row_numbers_do_not_fit_is_refused(change):
+    arrays, facts = decode(encode_update(a_packed_update()), "")
+    change(arrays, facts["rows"])
+    with pytest.raises(CorruptArtifact):
+        decode_update(encode(arrays, facts))
+
+
+@pytest.mark.parametrize("rows", [[], "embeddings", 7, True])
+def test_an_update_whose_rows_are_no_object_is_refused(rows):
+    arrays, facts = decode(encode_update(a_packed_update()), "")
+    with pytest.raises(CorruptArtifact):
+        decode_update(encode(arrays, facts | {"rows": rows}))
 
 
 def test_layout_in_memory_and_order_of_facts_do_not_change_the_bytes():

@@ -12,7 +12,7 @@ import pytest
 from models.errors import CorruptArtifact, JobBusy, LeaseLost
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, held
-from tasks.messages.job_opening import EarlierState
+from tasks.messages.job_opening import Continued, EarlierState, JobOpening
 from tasks.messages.orders import StartingPoint
 from tasks.messages.round_record import START_TRACKED, RoundRecord
 from tests.worlds.records import job_result, late_update, opening, round_record
@@ -90,6 +90,41 @@ def test_an_unfinished_job_is_continued_and_a_finished_one_is_not(jobs):
     assert (second.committed(), second.result()) == ([], None)
     assert first.result() == job_result()
     assert opened(jobs) == second
+
+
+def test_a_new_job_has_all_that_it_takes_over_or_does_not_exist(jobs):
+    continued = Continued("films-short-1", 1)
+
+    def take_over(draft: Journal, opening: JobOpening) -> JobOpening:
+        draft.commit(round_record(0))
+        assert not list(jobs.glob("films-*"))
+        draft.commit(round_record(1))
+        return replace(opening, continued=continued)
+
+    def dies(draft: Journal, opening: JobOpening) -> JobOpening:
+        draft.commit(round_record(0, "a leftover"))
+        raise RuntimeError("no power")
+
+    with pytest.raises(RuntimeError), held(jobs, "films", "k" * 64, OPENING, take_over=dies):
+        pass
+    assert not list(jobs.glob("films-*"))
+    with held(jobs, "films", "k" * 64, OPENING, take_over=take_over) as journal:
+        assert journal.job_id == "films-kkkkkkkk-1"
+        assert journal.committed() == [round_record(0), round_record(1)]
+        assert journal.opening == replace(OPENING, continued=continued)
+    # It is continued as any other, without taking over anything again.
+    with held(jobs, "films", "k" * 64, OPENING, take_over=dies) as again:
+        assert again == journal
+    # A job that trains all rounds is another one.
+    assert opened(jobs).job_id == "films-kkkkkkkk-2"
+    assert opened(jobs).job_id == "films-kkkkkkkk-2"
+
+
+def test_the_remains_of_a_damaged_job_are_left_alone(jobs):
+    journal = opened(jobs, round_record(0))
+    (journal.folder / "job.json").unlink()
+    assert opened(jobs).job_id == "films-kkkkkkkk-2"
+    assert journal.committed() == [round_record(0)]
 
 
 def test_jobs_of_other_keys_do_not_mix(jobs):
@@ -175,14 +210,19 @@ def test_a_job_is_released_when_its_work_fails(jobs):
 
 
 def test_a_client_starts_from_the_last_round_that_accepted_it(jobs):
-    journal = opened(jobs, round_record(0), round_record(1, "ash", "birch"), round_record(2, "birch"))
-    rounds, own = journal.committed(), journal.job_id
+    own = "films-kkkkkkkk-1"
+    records = [round_record(0), round_record(1, "ash", "birch"), round_record(2, "birch")]
+    journal = opened(jobs, *(replace(each, job_id=own) for each in records))
+    rounds = journal.committed()
     assert journal.starting_point("birch", rounds) == StartingPoint(own, 2)
     assert journal.starting_point("birch", rounds[:2]) == StartingPoint(own, 1)
     assert journal.starting_point("ash", rounds) == StartingPoint(own, 1)
     # Before its first round ash continues the previous job. Cedar never trained.
     assert journal.starting_point("ash", rounds[:1]) == StartingPoint("old-1", 12, exact=False)
     assert journal.starting_point("cedar", rounds) == StartingPoint(None, 0)
+    # A round that was taken over was trained in another job.
+    taken = [replace(each, job_id="films-short-1") for each in rounds]
+    assert journal.starting_point("birch", taken) == StartingPoint("films-short-1", 2)
 
 
 def test_what_follows_a_commit_is_recorded_beside_it(jobs):

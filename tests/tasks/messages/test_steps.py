@@ -49,6 +49,7 @@ def through_json(value: Any) -> Any:
             "train", replace(ORDER, job=replace(JOB, cohort=3, postprocessors=(Times(4.0), Times(0.5))))
         ),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
+        StepOrder("train", replace(ORDER, kept=(1, 4))),
         StepOrder(
             "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_rounds": 5}
         ),

@@ -85,10 +85,10 @@ def test_a_message_is_sent_while_the_job_goes_on(job: Job, gate: Gate) -> None:
         assert gate.reached.wait(30)
         background.put(second)
         background.keep_pace()
-        assert sender.waiting() == 2
+        assert sender.outbox.count() == 2
         gate.open()
         background.drain()
-        assert (sender.waiting(), sender.silence, sender.refused) == (0, None, [])
+        assert (sender.outbox.count(), sender.silence, sender.refused) == (0, None, [])
         assert job.rounds() == {1: 1, 2: 2}
         found = [job.journal.tracked(round_) for round_ in (1, 2)]
         assert [each.version for each in found if each] == [1, 2]
@@ -110,7 +110,7 @@ def test_the_job_waits_when_too_many_messages_wait(job: Job, gate: Gate) -> None
         gate.open()
         waiting.join(30)
         assert not waiting.is_alive()
-        assert sender.waiting() <= 1
+        assert sender.outbox.count() <= 1
 
 
 def test_the_job_does_not_wait_for_an_mlflow_that_is_away(job: Job) -> None:
@@ -121,7 +121,7 @@ def test_the_job_does_not_wait_for_an_mlflow_that_is_away(job: Job) -> None:
             background.keep_pace()
         background.drain()
         assert sender.silence == "away"
-        assert sender.waiting() == 3
+        assert sender.outbox.count() == 3
     assert (job.waiting(), job.rounds()) == ([0, 1, 2], {})
 
 
@@ -149,7 +149,7 @@ def test_a_full_disk_ends_the_job_and_leaves_the_messages(job: Job) -> None:
             background.keep_pace()
         with pytest.raises(OSError, match="No space"):
             background.put(second)
-        assert sender.waiting() == 1
+        assert sender.outbox.count() == 1
     # The second one was not stored, because the job had to end before.
     with sending(job):
         pass
@@ -200,7 +200,7 @@ def test_the_note_about_a_round_is_found_while_it_moves_from_the_outbox_to_the_j
         background.put(first)
         found: list[bool] = []
         reader = in_thread(
-            lambda: found.extend(sender.note_of(1) is not None for _ in iter(sender.waiting, 0))
+            lambda: found.extend(sender.note_of(1) is not None for _ in iter(sender.outbox.count, 0))
         )
         gate.open()
         background.drain()

@@ -280,7 +280,7 @@ def test_a_running_job_goes_on_and_is_told_again_when_it_is_opened_again(mlflow_
             sender.open(job.journal.opening.config, items)
             assert [put_and_send(sender, each) for each in (lineage, first, second)] == [True, False, False]
         assert [each.what for each in sender.refused] == ["round 1", "round 2"]
-        assert (sender.waiting(), sender.silence) == (0, None)
+        assert (sender.outbox.count(), sender.silence) == (0, None)
         assert sender.note_of(2) == NOTE
         # It follows the rounds although MLflow would take it now.
         assert not put_and_send(sender, result)
@@ -289,7 +289,7 @@ def test_a_running_job_goes_on_and_is_told_again_when_it_is_opened_again(mlflow_
         again = OutboxSender(mlflow_home, journal)
         again.open(job.journal.opening.config, items)
         assert again.send_waiting()
-        assert (again.waiting(), again.refused) == (0, [])
+        assert (again.outbox.count(), again.refused) == (0, [])
         # A job that is opened again will have another result.
         assert outboxes(mlflow_home) == []
         assert job.status() == ["RUNNING"]

@@ -137,11 +137,11 @@ def users_of(family: Family, data: Client) -> UserArrays | None:
     return family.initial_users(len(data.user_ids), seed=SEED, client_id="ash")
 
 
-def rounds_of(family: Family) -> Iterator[Round]:
+def rounds_of(family: Family, rounds: int = ROUNDS) -> Iterator[Round]:
     base, users = GlobalModel(0, CATALOG, family.initial(ITEMS, SEED)), users_of(family, TOGETHER)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         arrays, kept = trained(family, TOGETHER, base, users)
-        rule = family.rule(base.round / ROUNDS, SEED)
+        rule = family.rule(base.round / rounds, SEED)
         update = ClientUpdate("ash", base.round, "base", CATALOG, rule.contribution(arrays, USED))
         model = rule.finish(rule.add(rule.empty(base), base, update), base)
         yield Round(base, users, arrays, kept, model)
@@ -220,6 +220,22 @@ def test_training_again_gives_the_same_bytes(family: Family, rounds: list[Round]
         arrays, kept = trained(family, TOGETHER, each.base, each.users)
         assert content(arrays) == content(each.arrays)
         assert content(kept) == content(each.kept)
+
+
+@pytest.mark.parametrize("cooldown_share", [0.0, 0.5, 1.0])
+def test_the_rounds_that_two_lengths_share_are_the_same(family: Family, cooldown_share: float) -> None:
+    if "cooldown_share" in vars(family.spec):
+        family = dataclasses.replace(
+            family, spec=dataclasses.replace(family.spec, cooldown_share=cooldown_share)
+        )
+    elif cooldown_share:
+        return
+    shared = family.shared_rounds(4, 6, SEED)
+    assert shared == family.shared_rounds(6, 4, SEED)
+    one, other = ([content(each.model.items) for each in rounds_of(family, rounds)] for rounds in (4, 6))
+    assert one[:shared] == other[:shared]
+    if shared < len(one):
+        assert one[shared] != other[shared]
 
 
 def test_users_are_kept_by_those_families_that_say_so(family: Family, rounds: list[Round]) -> None:
