@@ -64,7 +64,7 @@ def test_a_job_killed_at_every_step_ends_as_an_undisturbed_one(federation: Any) 
 
 
 def test_a_job_killed_while_its_rounds_wait_for_mlflow_tells_all_of_them_once(federation: Any) -> None:
-    """MLflow is slow, so that three rounds wait when the process dies. The next one dies while it sends them."""
+    """MLflow is slow, so three rounds wait when the process dies. The next one dies while it sends them."""
     config = federation.config(federation={"rounds": 5})
     with driver(config) as process:
         for target, tracked, waiting in ((LOG_ROUND, 0, 3), (NOTE, 1, 2)):
