@@ -284,6 +284,8 @@ def _opened(jobs: Path, prefix: str, opening: JobOpening, take_over: TakeOver | 
     # In one step: before it there is no job, and after it the job has all that it takes over.
     draft.folder.rename(journal.folder)
     sync_folder(jobs)
+    with contextlib.suppress(OSError):  # another one is in it
+        draft.folder.parent.rmdir()
     return journal
 
 
