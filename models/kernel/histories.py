@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 IntArray = npt.NDArray[np.integer]
 Float64Array = npt.NDArray[np.float64]
@@ -84,5 +87,7 @@ class Histories:
 
         A used item has its weight, or 1 without `weights`. All other entries are 0.
         """
+        import scipy.sparse as sp
+
         values = np.ones(len(self.items)) if weights is None else weights
         return sp.csr_matrix((values, self.items, self.starts), shape=(len(self), self.n_items))

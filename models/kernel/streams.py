@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincinv, ndtri
 
 from models.kernel.seeds import seed_for
 from models.kernel.splitmix import GOLDEN, Keys, mix
@@ -41,11 +40,15 @@ def uniforms(keys: Keys, step: int | npt.NDArray[np.integer], n: int) -> Float64
 
 def normals(keys: Keys, step: int, n: int) -> Float64Array:
     """Return standard normal numbers of shape (users, n), by inversion."""
+    from scipy.special import ndtri
+
     return np.asarray(ndtri(uniforms(keys, step, n)))
 
 
 def gammas(keys: Keys, step: int, shapes: Float64Array) -> Float64Array:
     """Return a gamma-distributed number of each user's shape and of rate 1, (users,), by inversion."""
+    from scipy.special import gammaincinv
+
     return np.asarray(gammaincinv(shapes, uniforms(keys, step, 1)[:, 0]))
 
 

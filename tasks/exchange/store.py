@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec
-
 from models.errors import CorruptArtifact
 
 # In object stores a written object appears whole, folders need not be made, and a rename would copy. In all
@@ -138,6 +136,8 @@ class Exchange:
 
 def _opened(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path of its root there."""
+    import fsspec
+
     # No listings cache: it would hide objects that another machine has written since.
     if url.startswith("file://"):
         # fsspec takes the text behind file:// as it is, so that the folder of `/a b` would be `/a%20b`.

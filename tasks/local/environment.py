@@ -48,7 +48,7 @@ def settings(home: Home) -> dict[str, str]:
 
 
 def _mlflow_database(home: Home) -> str:
-    path = home.mlflow / "mlflow.db"
+    path = home.mlflow_database
     # Behind "sqlite:///", MLflow takes the path for one without escapes and makes its folder.
     return _quoted_url("sqlite+pysqlite", path) if _needs_quoting(path) else f"sqlite:///{path}"
 

@@ -59,6 +59,11 @@ class Home:
         return self.root / "mlflow"
 
     @property
+    def mlflow_database(self) -> Path:
+        """MLflow's database, unless the environment names another one or a server."""
+        return self.mlflow / "mlflow.db"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's database, profiles and results."""
         return self.root / "prefect"

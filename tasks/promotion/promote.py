@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import (
@@ -29,14 +27,14 @@ from models.promotion.champions import (
 from models.promotion.decision import PromotionDecision, abandoned_body, applied_body
 from models.promotion.evidence import RoundEvidence, Trial
 from tasks.local.home import Home
-from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion import ledger
 from tasks.promotion.ledger_heads import remember
-from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from tasks.messages.round_record import EvaluatedRound
 
 
 def now() -> str:
@@ -140,6 +138,10 @@ def gather(client: MlflowClient, model_name: str, version: int) -> tuple[RoundEv
     Raises:
         NotFound: there is no such version.
     """
+    import numpy as np
+
+    from tasks.scoring.recommend import recommender_of
+
     tags = registry.tags_of(client, model_name, version)
     try:
         loaded = registry.load_version(client, model_name, version)

@@ -7,26 +7,20 @@ A version holds no pickle and no MLflow flavour: its source is the round's artef
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import NotFound
 from tasks.local.environment import settings
 from tasks.local.home import Home
-from tasks.messages.round_record import EvaluatedRound
-from tasks.tracking.descriptions import version_description
-from tasks.tracking.registered_round import (
-    RegisteredRound,
-    read_config,
-    read_record,
-    read_round,
-    run_artifacts,
-)
+from tasks.tracking.mlflow_client.reads import ModelEntry, VersionEntry, quoted, reads_of_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+    from tasks.messages.round_record import EvaluatedRound
+    from tasks.tracking.registered_round import RegisteredRound
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -34,14 +28,11 @@ _KIND = "fedrec.kind"
 _RECOMMENDER = "recommender"
 _JOB = "fedrec.job"
 _EVALUATED = "fedrec.evaluated"
-# Numbers of results a page.
-_PAGE = 10
-_MOST_MODELS = 1000
 
 
 def client(home: Home) -> MlflowClient:
     """Return a client of the registry that `home` and the environment name. Create a missing database."""
-    from tasks.tracking.light_client import LightClient
+    from tasks.tracking.mlflow_client.light import LightClient
 
     uri = tracking_uri(home)
     return LightClient(tracking_uri=uri, registry_uri=uri)
@@ -50,16 +41,22 @@ def client(home: Home) -> MlflowClient:
 def open_registry(home: Home) -> MlflowClient:
     """Return a client of an existing registry, for commands that only read or promote.
 
+    It imports MLflow at the first call that MLflow must answer. Reads of the home's own database need none.
+
     Raises:
         NotFound: there is no database yet.
     """
+    from tasks.tracking.mlflow_client.lazy import RegistryClient
+
     uri = tracking_uri(home)
-    if uri.startswith("sqlite") and not Path(_database(uri)).exists():
+    own = home.mlflow_database if uri == settings(home)["MLFLOW_TRACKING_URI"] else None
+    database = own or _database(uri)
+    if database is not None and not database.exists():
         raise NotFound(
             f"Nothing is registered yet below {home.root}.",
             next_step="Train a model first, for example: fedrec train --config configs/ml-100k.yaml",
         )
-    return client(home)
+    return RegistryClient(uri, reads_of_file(own) if own else None)
 
 
 def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
@@ -68,7 +65,7 @@ def ensure_registered_model(client: MlflowClient, model_name: str) -> None:
 
     # To create a model that exists already costs more than a look at its newest version: MLflow then loads
     # all versions.
-    if _newest(client, model_name):
+    if _newest(client, model_name) is not None:
         return
     try:
         client.create_registered_model(
@@ -96,6 +93,8 @@ def register_round(
         round_folder_uri: the artefact folder with `model.safetensors` and `round.json`.
         record: the round's record, as in `round.json`.
     """
+    from tasks.tracking.descriptions import version_description
+
     made = client.create_model_version(
         name=model_name,
         source=round_folder_uri,
@@ -128,7 +127,7 @@ def find_version(client: MlflowClient, model_name: str, job_id: str, round: int)
     The search reads the tags of all versions, so call it only after an interruption.
     """
     found = client.search_model_versions(
-        f"name = {_quoted(model_name)} and tags.`fedrec.job` = {_quoted(job_id)} "
+        f"name = {quoted(model_name)} and tags.`fedrec.job` = {quoted(job_id)} "
         f"and tags.`fedrec.round` = '{int(round)}'"
     )
     return min((int(version.version) for version in found), default=None)
@@ -136,16 +135,8 @@ def find_version(client: MlflowClient, model_name: str, job_id: str, round: int)
 
 def newest_evaluated(client: MlflowClient, model_name: str) -> int | None:
     """Return the newest version whose round was evaluated, or None."""
-    from tasks.tracking.light_client import all_pages
-
-    # A search for the tag would read the tags of all versions.
-    newest_first = all_pages(
-        client.search_model_versions,
-        f"name = {_quoted(model_name)}",
-        max_results=_PAGE,
-        order_by=["version_number DESC"],
-    )
-    return next((int(each.version) for each in newest_first if each.tags.get(_EVALUATED) == "true"), None)
+    newest_first = client.reads.newest_versions(model_name)
+    return next((each.version for each in newest_first if each.tags.get(_EVALUATED) == "true"), None)
 
 
 def require_evaluated(client: MlflowClient, model_name: str) -> int:
@@ -171,8 +162,7 @@ def registered_models(client: MlflowClient) -> list[str]:
 
 def model_tags(client: MlflowClient, model_name: str | None = None) -> dict[str, dict[str, str]]:
     """Return model name -> tags of the registered model; of all models, or of one."""
-    named = None if model_name is None else f"name = {_quoted(model_name)}"
-    return {model.name: dict(model.tags) for model in _search(client, named)}
+    return {model.name: dict(model.tags) for model in client.reads.models(model_name)}
 
 
 def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
@@ -182,7 +172,7 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
         NotFound: no model is registered, none has that name, or there are several and no name was given.
     """
     # Most calls name a model that has versions. Only the others read the list of all models.
-    if model_name is not None and any(_JOB in each.tags for each in _newest(client, model_name)):
+    if model_name is not None and (newest := _newest(client, model_name)) and _JOB in newest.tags:
         return model_name
     names = registered_models(client)
     if not names:
@@ -207,28 +197,19 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
 
 def aliases(client: MlflowClient, model_name: str) -> dict[str, int]:
     """Return the version of each alias of a registered model."""
-    return {
-        alias: int(version)
-        for model in _search(client, f"name = {_quoted(model_name)}")
-        for alias, version in model.aliases.items()
-    }
+    models = client.reads.models(model_name)
+    return {alias: version for model in models for alias, version in model.aliases.items()}
 
 
 def all_aliases(client: MlflowClient) -> set[tuple[str, int]]:
     """Return (model name, version) for each alias of the models that fedrec registered."""
-    return {(each.name, int(version)) for each in _models(client) for version in each.aliases.values()}
+    return {(each.name, version) for each in _models(client) for version in each.aliases.values()}
 
 
 def version_of_alias(client: MlflowClient, model_name: str, alias: str) -> int | None:
     """Return the version that an alias names; None without such an alias, version or model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return int(client.get_model_version_by_alias(model_name, alias).version)
-    except MlflowException as error:
-        if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-            raise
-        return None
+    found: int | None = client.reads.version_of_alias(model_name, alias)
+    return found
 
 
 def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int | str) -> int:
@@ -282,7 +263,7 @@ def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[tupl
     """
     found = _version(client, model_name, version)
     tags = dict(found.tags)
-    return (found.run_id, found.source, str(found.creation_timestamp), tags.get("fedrec.manifest", "")), tags
+    return (found.run_id, found.source, str(found.created_at), tags.get("fedrec.manifest", "")), tags
 
 
 def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
@@ -292,6 +273,8 @@ def load_record(client: MlflowClient, model_name: str, version: int) -> Evaluate
         NotFound: there is no such version, or its record is missing.
         CorruptArtifact: the record does not match the digest in the registry.
     """
+    from tasks.tracking.registered_round import read_record
+
     found = _version(client, model_name, version)
     where = f"Version {version} of {model_name!r}"
     return read_record(found.source, dict(found.tags), where, client.tracking_uri)
@@ -304,6 +287,8 @@ def load_version(client: MlflowClient, model_name: str, version_or_alias: int | 
         NotFound: there is no such version or alias, or an artefact of it is missing.
         CorruptArtifact: record, model or items do not match their SHA-256.
     """
+    from tasks.tracking.registered_round import read_round
+
     version = resolve_version(client, model_name, version_or_alias)
     found = _version(client, model_name, version)
     where = f"Version {version} of {model_name!r}"
@@ -317,6 +302,8 @@ def load_config_of(client: MlflowClient, model_name: str, version_or_alias: int 
         NotFound: there is no such version or alias, or its run has no configuration.
         CorruptArtifact: the configuration is damaged.
     """
+    from tasks.tracking.registered_round import read_config
+
     version = resolve_version(client, model_name, version_or_alias)
     where = f"The job of version {version} of {model_name!r}"
     return read_config(artifacts_of_job(client, model_name, version), where, client.tracking_uri)
@@ -328,6 +315,8 @@ def artifacts_of_job(client: MlflowClient, model_name: str, version: int) -> str
     Raises:
         NotFound: there is no such version.
     """
+    from tasks.tracking.registered_round import run_artifacts
+
     return run_artifacts(_version(client, model_name, version).source)
 
 
@@ -336,46 +325,30 @@ def tracking_uri(home: Home) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or settings(home)["MLFLOW_TRACKING_URI"]
 
 
-def _database(uri: str) -> str:
-    """Return the path of the file that an SQLite URL names."""
+def _database(uri: str) -> Path | None:
+    """Return the file that an SQLite URL names; None for another URL."""
+    if not uri.startswith("sqlite"):
+        return None
     from sqlalchemy.engine import make_url
 
-    return make_url(uri).database or ""
+    return Path(make_url(uri).database or "")
 
 
-def _quoted(text: str) -> str:
-    """Return the text as a literal of MLflow's search language."""
-    return f'"{text}"' if "'" in text else f"'{text}'"
-
-
-def _models(client: MlflowClient) -> Iterator[RegisteredModel]:
+def _models(client: MlflowClient) -> Iterator[ModelEntry]:
     """Yield the models that fedrec registered."""
-    return _search(client, f"tags.`{_KIND}` = '{_RECOMMENDER}'")
+    found: Iterator[ModelEntry] = client.reads.models(tag=(_KIND, _RECOMMENDER))
+    return found
 
 
-def _search(client: MlflowClient, filter_string: str | None) -> Iterator[RegisteredModel]:
-    """Yield the registered models that match the filter."""
-    from tasks.tracking.light_client import all_pages
-
-    return all_pages(client.search_registered_models, filter_string, max_results=_MOST_MODELS)
+def _newest(client: MlflowClient, model_name: str) -> VersionEntry | None:
+    """Return the newest version of a model; None if there is no version."""
+    return next(client.reads.newest_versions(model_name), None)
 
 
-def _newest(client: MlflowClient, model_name: str) -> Sequence[ModelVersion]:
-    """Return the newest version of a model as a list; an empty one if there is no version."""
-    found = client.search_model_versions(
-        f"name = {_quoted(model_name)}", max_results=1, order_by=["version_number DESC"]
-    )
-    return list(found)
-
-
-def _version(client: MlflowClient, model_name: str, version: int) -> ModelVersion:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version(model_name, str(version))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+def _version(client: MlflowClient, model_name: str, version: int) -> VersionEntry:
+    found: VersionEntry | None = client.reads.version(model_name, version)
+    if found is None:
         raise NotFound(
             f"Model {model_name!r} has no version {version}.", model_name=model_name, version=version
-        ) from error
+        )
+    return found

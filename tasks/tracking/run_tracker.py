@@ -306,7 +306,7 @@ def end_orphans(
         experiment_ids: the experiments to search; all by default.
         own_job: the job of this process, which is left out.
     """
-    from tasks.tracking.light_client import all_pages
+    from tasks.tracking.mlflow_client.reads import all_pages
 
     if experiment_ids is None:
         experiment_ids = [each.experiment_id for each in all_pages(client.search_experiments)]

@@ -12,11 +12,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.evaluation.judgement import RANKINGS, Judgement
@@ -31,8 +30,11 @@ from models.recommenders.base.data import HeldOutData, LocalData, Part
 from models.recommenders.base.users import UserArrays
 from models.recommenders.scoring.scorer import Scorer
 
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
 # (items, features) of 0 and 1: the catalogue's features of each item. Computed when called.
-Features = Callable[[], sp.csr_matrix]
+Features: TypeAlias = "Callable[[], sp.csr_matrix]"
 
 
 class FamilySpec(Protocol):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.kernel.arrays import FloatArray
 from models.kernel.histories import Float64Array, Histories, IntArray
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Ratings:
 
     def matrix(self, weights: Float64Array | None = None) -> sp.csr_matrix[np.float64]:
         """Return (users, m): the weight of each rated pair, 1 by default; columns as in `rated`."""
+        import scipy.sparse as sp
+
         values = np.ones(len(self.items)) if weights is None else weights
         shape = (len(self), len(self.rated))
         return sp.csr_matrix((values, self._columns, self.histories.starts), shape=shape)

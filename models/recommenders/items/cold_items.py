@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.kernel.arrays import FloatArray
 from models.recommenders.items.item_weights import ItemWeights
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 REGULARISATION = 10.0
 

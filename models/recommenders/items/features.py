@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 NOT_FEATURES = ("item_id", "title")
 _BINS = 10
@@ -67,6 +69,8 @@ class ItemFeatures:
         Whole numbers with few distinct values have a column per value, other numbers one per tenth. Of more
         than 2,000 columns those with the most items are left, in their order.
         """
+        import scipy.sparse as sp
+
         columns: list[npt.NDArray[np.int64]] = []
         for name in self.columns:
             if name in self.labels:

@@ -20,7 +20,6 @@ from models.recommenders.items.cold_items import placed_by_features
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
-from models.recommenders.lightfm.training import initial_items, initial_users, train_alone, train_round
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from models.recommenders.scoring.scorer import Factors, Scorer
 
@@ -49,9 +48,13 @@ class LightFMFamily(Family):
         self.spec.check_rounds(rounds)
 
     def initial(self, n_items: int, seed: int) -> ItemArrays:
+        from models.recommenders.lightfm.training import initial_items
+
         return initial_items(n_items, self.spec.dims, seed)
 
     def initial_users(self, n_users: int, *, seed: int, client_id: str) -> UserArrays:
+        from models.recommenders.lightfm.training import initial_users
+
         return initial_users(n_users, self.spec.dims, seed, client_id)
 
     def rule(self, done: float = 0.0, seed: int = 0) -> DeltaRule:
@@ -63,6 +66,8 @@ class LightFMFamily(Family):
     ) -> tuple[ArrayGroup | PackedArrays[Any], UserArrays | None]:
         if users is None:
             raise InvalidInput(f"Client {at.client_id!r} needs its user arrays to train LightFM, got none.")
+        from models.recommenders.lightfm.training import train_round
+
         items = require(base, ItemArrays)
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
@@ -73,7 +78,9 @@ class LightFMFamily(Family):
         self, data: LocalData, *, rounds: int, seed: int, client_id: str
     ) -> tuple[ItemModel, UserArrays | None]:
         """Return plain LightFM on these data, trained for as many epochs as the rounds contain."""
-        epochs = max(1, rounds // self.spec.merges_per_epoch)
+        from models.recommenders.lightfm.training import train_alone
+
+        epochs = max(1, int(self.spec.epochs_of(rounds)))
         return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.clients.client_data import load_silo
+from tasks.clients.silo_data import load_silo
 from tasks.datasets.partition_reader import Partition
 from tasks.exchange.codec import encode_model
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 from mlflow.tracking import MlflowClient
+
+from tasks.tracking.mlflow_client.reads import ClientReads
 
 
 class LightClient(MlflowClient):  # type: ignore[misc]  # MLflow has no types
@@ -16,21 +15,10 @@ class LightClient(MlflowClient):  # type: ignore[misc]  # MLflow has no types
     If a later MLflow has no such check, this class changes nothing.
     """
 
+    @property
+    def reads(self) -> ClientReads:
+        """Return what answers reads."""
+        return ClientReads(self)
+
     def _raise_if_prompt(self, name: str) -> None:
         """Accept the name."""
-
-
-def all_pages(search: Callable[..., Any], *filters: Any, **arguments: Any) -> Iterator[Any]:
-    """Yield the results of all pages of one of MLflow's searches.
-
-    Args:
-        search: a method of the client such as `search_runs`, which returns one page.
-        filters, arguments: its arguments.
-    """
-    token = None
-    while True:
-        page = search(*filters, **arguments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

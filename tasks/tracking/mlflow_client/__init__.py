@@ -1,0 +1,1 @@
+"""MLflow's client with cheap calls, made only when it is needed, and reads of the registry without it."""
