@@ -53,6 +53,8 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     _show_checks(result, console)
     console.print()
     console.print(_time_table(result))
+    if beside := result.timings.tracking_beside_s:
+        console.print(f"Beside all this, sending the rounds to MLflow took {beside:.2f} s.", highlight=False)
     if open_next:
         console.print()
         console.print("[bold]Open next[/bold]")
