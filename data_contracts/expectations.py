@@ -50,12 +50,9 @@ EXPECTATIONS = {
     name: _cheaper(name, base)
     for name, base in {
         "ExpectRowCountBetween": gxe.ExpectTableRowCountToBeBetween,
-        "ExpectValuesPresent": gxe.ExpectColumnValuesToNotBeNull,
-        "ExpectValuesAbsent": gxe.ExpectColumnValuesToBeNull,
         "ExpectValuesInSet": gxe.ExpectColumnValuesToBeInSet,
         "ExpectValuesBetween": gxe.ExpectColumnValuesToBeBetween,
         "ExpectValuesUnique": gxe.ExpectColumnValuesToBeUnique,
-        "ExpectColumnsUniqueTogether": gxe.ExpectCompoundColumnsToBeUnique,
         "ExpectMeanBetween": gxe.ExpectColumnMeanToBeBetween,
         "ExpectMaxBetween": gxe.ExpectColumnMaxToBeBetween,
     }.items()

@@ -1,23 +1,35 @@
 """The interactions contract, which a client's data must pass before training.
 
 Breach policy: the client is rejected for the round, the reason is recorded, and the round goes on without it.
-A frame that cannot be evaluated (a missing column, a column of mixed types) is treated the same.
+Data that cannot be evaluated (a missing column, a column of mixed types) are treated the same.
+
+Each client's data are profiled where they are (`interaction_profile`). One validation judges the profiles of
+all clients, one row each, and each client gets an outcome of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from data_contracts.outcome import ContractOutcome
-from data_contracts.rule import Rule, absent, between, present, row_count, unique
-from data_contracts.validation import validate
+from data_contracts.interaction_profile import (
+    OPTIONAL_COLUMNS,
+    REQUIRED_COLUMNS,
+    Finding,
+    InteractionProfile,
+    Range,
+    breaches_column,
+    profile_interactions,
+)
+from data_contracts.outcome import Breach, ContractOutcome
+from data_contracts.rule import Rule, at_least_rows, bounded, in_range
+from data_contracts.validation import RowVerdicts, observed, outcome_of, validate_rows
 from models.kernel.catalog import ItemCatalog
 
-REQUIRED_COLUMNS = ("user_id", "item_id")
-OPTIONAL_COLUMNS = ("rating", "timestamp")
 # Of a job's configuration.
 _SECTION = "contracts.interactions"
 
@@ -38,41 +50,66 @@ class InteractionLimits:
     min_timestamp: int = 0
     max_timestamp: int = 2**53
 
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Return the limits of each optional column."""
+        return {
+            "rating": (self.min_rating, self.max_rating),
+            "timestamp": (self.min_timestamp, self.max_timestamp),
+        }
+
 
 def interaction_rules(limits: InteractionLimits, columns: Collection[str]) -> tuple[Rule, ...]:
-    """Return the suite. It has rules for ratings and timestamps only if `columns` contains these."""
-    rules = [
-        row_count("enough_rows", limits.min_rows, setting=f"{_SECTION}.min_rows"),
-        present("user_present", "user_id"),
-        present("item_present", "item_id"),
-        absent("item_known", "unknown_item", "every item_id in the job's catalogue"),
-        unique("pair_once", ["user_id", "item_id"]),
-    ]
-    if "rating" in columns:
-        rules += [
-            present("rating_present", "rating"),
-            between(
-                "rating_in_range",
-                "rating",
-                limits.min_rating,
-                limits.max_rating,
-                "a rating",
-                f"{_SECTION}.min_rating and max_rating",
-            ),
-        ]
-    if "timestamp" in columns:
-        rules += [
-            present("timestamp_present", "timestamp"),
-            between(
-                "timestamp_in_range",
-                "timestamp",
-                limits.min_timestamp,
-                limits.max_timestamp,
-                "a timestamp in seconds",
-                f"{_SECTION}.min_timestamp and max_timestamp",
-            ),
-        ]
-    return tuple(rules)
+    """Return the suite for profiles of data with these columns; rating and timestamp are optional."""
+    required = {
+        "user_present": "user_id present in every row",
+        "item_present": "item_id present in every row",
+        "item_known": "every item_id in the job's catalogue",
+        "pair_once": "each pair of user_id and item_id once",
+    }
+    for name, what in (("rating", "a rating"), ("timestamp", "a timestamp in seconds")):
+        if name in columns:
+            required[f"{name}_present"] = f"{name} present in every row"
+            required[f"{name}_in_range"] = in_range(
+                what, *limits.ranges[name], f"{_SECTION}.min_{name} and max_{name}"
+            )
+    enough = at_least_rows(limits.min_rows, f"{_SECTION}.min_rows")
+    return (
+        bounded("enough_rows", "rows", enough, minimum=limits.min_rows),
+        *(bounded(name, breaches_column(name), text, maximum=0) for name, text in required.items()),
+    )
+
+
+def check_profiles(
+    profiles: Mapping[str, InteractionProfile], limits: InteractionLimits = InteractionLimits()
+) -> dict[str, ContractOutcome]:
+    """Check the interactions of many clients against the contract, in one validation.
+
+    Clients whose data have other optional columns have other rules, and so a validation of their own.
+
+    Args:
+        profiles: client id -> profile of its interactions.
+        limits: the contract's limits, with which the profiles were made.
+
+    Returns:
+        Client id -> its outcome, in the order of `profiles`. A breach's keys are row numbers, counted from
+        0 in the order of the client's data.
+
+    Raises:
+        ContractViolation: an expectation could not be evaluated.
+    """
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for client_id, profile in profiles.items():
+        alike[tuple(profile.findings)].append(client_id)
+    outcomes: dict[str, ContractOutcome] = {}
+    for findings, client_ids in alike.items():
+        columns = [name for name in OPTIONAL_COLUMNS if f"{name}_present" in findings]
+        rules = interaction_rules(limits, columns)
+        facts = pd.DataFrame([{"client_id": each} | profiles[each].counts() for each in client_ids])
+        verdicts = validate_rows("interactions", f"{len(client_ids)} clients", facts, rules, "client_id")
+        for client_id in client_ids:
+            outcomes[client_id] = _outcome(client_id, profiles[client_id], rules, verdicts)
+    return {client_id: outcomes[client_id] for client_id in profiles}
 
 
 def check_interactions(
@@ -90,17 +127,56 @@ def check_interactions(
         limits: the contract's limits.
 
     Returns:
-        The outcome. A breach's keys are row numbers, counted from 0 in the frame's order.
+        The outcome, as `check_profiles` returns it.
 
     Raises:
         ContractViolation: an expectation could not be evaluated, for example because a column is missing.
     """
-    columns = [name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if name in frame.columns]
-    table = frame[columns].reset_index(drop=True)
-    table["row"] = range(len(table))
-    if "item_id" in table.columns:
-        # Unknown items are found here, because Great Expectations would copy a value set of all items into
-        # every result. The ids are plain objects, because a look-up of 2,000 ids takes Arrow 10 ms.
-        ids = table["item_id"].astype(object)
-        table["unknown_item"] = ids.where(ids.notna() & ~ids.isin(catalog.ids), None)
-    return validate("interactions", client_id, table, interaction_rules(limits, columns), key="row")
+    columns = {
+        name: frame[name].to_numpy(dtype=object if name in REQUIRED_COLUMNS else None)
+        for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+        if name in frame.columns
+    }
+    profile = profile_interactions(columns, catalog, client_id, limits.ranges)
+    return check_profiles({client_id: profile}, limits)[client_id]
+
+
+def _outcome(
+    client_id: str,
+    profile: InteractionProfile,
+    rules: Sequence[Rule],
+    verdicts: Mapping[str, RowVerdicts],
+) -> ContractOutcome:
+    """Return the client's part of a validation, with the rows that its profile lists."""
+    results, breaches = [], []
+    for rule in rules:
+        verdict, finding = verdicts[rule.name], profile.findings.get(rule.name)
+        details = {"observed_value": profile.rows} if finding is None else _details(finding, profile.rows)
+        holds = client_id not in verdict.broken_by
+        results.append({**verdict.result, "success": holds, "result": details})
+        if not holds:
+            found = finding or Finding(None, 0)
+            breaches.append(
+                Breach(
+                    expectation=rule.name,
+                    column=found.column,
+                    observed=observed(details),
+                    required=rule.required,
+                    keys=tuple(map(str, found.rows)),
+                    count=found.count,
+                )
+            )
+    return outcome_of("interactions", client_id, results, breaches)
+
+
+def _details(finding: Finding, rows: int) -> dict[str, Any]:
+    """Return a finding in the form in which Great Expectations describes rows in breach."""
+    found = {
+        "element_count": rows,
+        "unexpected_count": finding.count,
+        "unexpected_percent": 100.0 * finding.count / rows if rows else 0.0,
+        "partial_unexpected_list": list(finding.values),
+    }
+    return (
+        found | {"unexpected_index_list": [{"row": row} for row in finding.rows]} if finding.rows else found
+    )

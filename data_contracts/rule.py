@@ -26,9 +26,7 @@ class Rule:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns that the rule needs."""
-        if "column" in self.kwargs:
-            return (self.kwargs["column"],)
-        return tuple(self.kwargs.get("column_list", ()))
+        return (self.kwargs["column"],) if "column" in self.kwargs else ()
 
     @property
     def is_measured(self) -> bool:
@@ -36,24 +34,13 @@ class Rule:
         return self.kind in ("ExpectMeanBetween", "ExpectMaxBetween")
 
 
-def row_count(name: str, minimum: int, maximum: int | None = None, setting: str = "") -> Rule:
-    """Require at least `minimum` rows, and at most `maximum`; `setting` names what sets these limits."""
-    if maximum == minimum:
-        required = f"exactly {_rows(minimum)}"
-    else:
-        required = f"at least {_rows(minimum)}" + (f" and at most {maximum}" if maximum is not None else "")
+def row_count(name: str, minimum: int, maximum: int | None = None) -> Rule:
+    """Require at least `minimum` rows, and at most `maximum`."""
+    required = f"exactly {_rows(minimum)}" if maximum == minimum else at_least_rows(minimum)
+    if maximum not in (None, minimum):
+        required += f" and at most {maximum}"
     kwargs = {"min_value": minimum} | ({} if maximum is None else {"max_value": maximum})
-    return Rule(name, "ExpectRowCountBetween", required + _set_by(setting), kwargs)
-
-
-def present(name: str, column: str) -> Rule:
-    """Require that no value of the column is missing."""
-    return Rule(name, "ExpectValuesPresent", f"{column} present in every row", {"column": column})
-
-
-def absent(name: str, column: str, required: str) -> Rule:
-    """Require that all values of the column are missing."""
-    return Rule(name, "ExpectValuesAbsent", required, {"column": column})
+    return Rule(name, "ExpectRowCountBetween", required, kwargs)
 
 
 def one_of(name: str, column: str, values: Sequence[object], required: str) -> Rule:
@@ -61,33 +48,49 @@ def one_of(name: str, column: str, values: Sequence[object], required: str) -> R
     return Rule(name, "ExpectValuesInSet", required, {"column": column, "value_set": list(values)})
 
 
-def between(
-    name: str, column: str, minimum: float | None, maximum: float | None, what: str, setting: str = ""
+def bounded(
+    name: str, column: str, required: str, minimum: float | None = None, maximum: float | None = None
 ) -> Rule:
-    """Require that each present value of the column lies between the limits, both included.
-
-    `setting` names what sets these limits.
-    """
-    required = _range(what, minimum, maximum) + _set_by(setting)
+    """Require that each present value of the column lies between the limits, both included."""
     return Rule(name, "ExpectValuesBetween", required, _ends(column, minimum, maximum))
+
+
+def between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
+    """Return the rule `bounded` for values that are each a `what`, such as "a norm"."""
+    return bounded(name, column, in_range(what, minimum, maximum), minimum, maximum)
 
 
 def mean_between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
     """Require that the mean of the column's present values lies between the limits, both included."""
-    return Rule(name, "ExpectMeanBetween", _range(what, minimum, maximum), _ends(column, minimum, maximum))
+    return Rule(name, "ExpectMeanBetween", in_range(what, minimum, maximum), _ends(column, minimum, maximum))
 
 
 def max_between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:
     """Require that the largest present value of the column lies between the limits, both included."""
-    return Rule(name, "ExpectMaxBetween", _range(what, minimum, maximum), _ends(column, minimum, maximum))
+    return Rule(name, "ExpectMaxBetween", in_range(what, minimum, maximum), _ends(column, minimum, maximum))
 
 
-def unique(name: str, columns: Sequence[str]) -> Rule:
-    """Require that the columns' values never occur twice together. Rows with missing values are ignored."""
-    if len(columns) == 1:
-        return Rule(name, "ExpectValuesUnique", f"each {columns[0]} once", {"column": columns[0]})
-    kwargs = {"column_list": list(columns), "ignore_row_if": "any_value_is_missing"}
-    return Rule(name, "ExpectColumnsUniqueTogether", f"each pair of {' and '.join(columns)} once", kwargs)
+def unique(name: str, column: str) -> Rule:
+    """Require that no value of the column occurs twice."""
+    return Rule(name, "ExpectValuesUnique", f"each {column} once", {"column": column})
+
+
+def at_least_rows(minimum: int, setting: str = "") -> str:
+    """Return the text of a requirement of rows; `setting` names what sets it."""
+    return f"at least {_rows(minimum)}{_set_by(setting)}"
+
+
+def in_range(what: str, minimum: float | None, maximum: float | None, setting: str = "") -> str:
+    """Return the text of a requirement that a `what` is within limits; `setting` names what sets them."""
+    if minimum is None:
+        text = f"{what} of at most {maximum:g}"
+    elif maximum is None:
+        text = f"{what} of at least {minimum:g}"
+    elif minimum == maximum:
+        text = f"{what} of {minimum:g}"
+    else:
+        text = f"{what} between {minimum:g} and {maximum:g}"
+    return text + _set_by(setting)
 
 
 def _rows(count: int) -> str:
@@ -96,16 +99,6 @@ def _rows(count: int) -> str:
 
 def _set_by(setting: str) -> str:
     return f" (set by {setting})" if setting else ""
-
-
-def _range(what: str, minimum: float | None, maximum: float | None) -> str:
-    if minimum is None:
-        return f"{what} of at most {maximum:g}"
-    if maximum is None:
-        return f"{what} of at least {minimum:g}"
-    if minimum == maximum:
-        return f"{what} of {minimum:g}"
-    return f"{what} between {minimum:g} and {maximum:g}"
 
 
 def _ends(column: str, minimum: float | None, maximum: float | None) -> dict[str, Any]:

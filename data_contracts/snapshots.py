@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.embeddings import EmbeddingLimits, embedding_rules
-from data_contracts.interactions import OPTIONAL_COLUMNS, InteractionLimits, interaction_rules
+from data_contracts.interaction_profile import OPTIONAL_COLUMNS
+from data_contracts.interactions import InteractionLimits, interaction_rules
 from data_contracts.outcome import ContractName
 from data_contracts.rule import Rule
 from data_contracts.updates import UpdateLimits, update_rules

@@ -17,7 +17,7 @@ import pandas as pd
 
 from data_contracts.outcome import Breach, ContractOutcome
 from data_contracts.rule import Rule, between, one_of, row_count, unique
-from data_contracts.validation import not_evaluated, validate
+from data_contracts.validation import require_no_gaps, validate
 from models.errors import ContractViolation
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
@@ -111,7 +111,7 @@ def update_rules(
     """Return the suite for updates of the model of `base_round`."""
     return (
         row_count("any_update", 1),
-        unique("client_once", ["client_id"]),
+        unique("client_once", "client_id"),
         one_of("base_round_matches", "base_round", [base_round], f"base round {base_round}"),
         one_of("base_digest_matches", "base_digest", [base_digest], f"base model {base_digest[:12]}"),
         one_of(
@@ -165,10 +165,8 @@ def check_updates(
     """
     table = profiles[[name for name in PROFILE_COLUMNS if name in profiles.columns]].reset_index(drop=True)
     name = subject or f"round-{base.round + 1}"
-    gaps = table.columns[table.isna().any(axis=0)]
-    if len(gaps):
-        # Great Expectations ignores missing values, and `profile_update` makes none.
-        raise not_evaluated("updates", name, f"column {', '.join(gaps)} has a missing value")
+    # `profile_update` makes no gaps.
+    require_no_gaps("updates", name, table)
     rules = update_rules(base.round, base_digest, base.catalog_digest, limits)
     return validate("updates", name, table, rules, key="client_id", listed=None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -61,14 +62,71 @@ def validate(
         detailed = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]}
         found |= _evaluate(contract, subject, frame, broken, detailed)
     breaches = tuple(_breach(rule, found[rule.name], key, listed) for rule in broken)
+    return outcome_of(contract, subject, [_trimmed(found[rule.name], listed) for rule in rules], breaches)
+
+
+@dataclass(frozen=True)
+class RowVerdicts:
+    """What a validation found about one rule.
+
+    Attributes:
+        result: the rule's validation result as JSON values, without verdict and details.
+        broken_by: keys of the rows that break the rule.
+    """
+
+    result: Mapping[str, Any]
+    broken_by: frozenset[str]
+
+
+def validate_rows(
+    contract: ContractName, subject: str, frame: pd.DataFrame, rules: Sequence[Rule], key: str
+) -> dict[str, RowVerdicts]:
+    """Check each row of `frame` against `rules` in one validation; return rule name -> verdicts on the rows.
+
+    Args:
+        contract: name of the suite.
+        subject: what the frame describes, for errors.
+        frame: one row of facts for each key, without missing values.
+        rules: the suite, with unique names, whose rules are about single values.
+        key: the column whose values identify the rows.
+
+    Raises:
+        ContractViolation: a rule could not be evaluated, which never counts as passed.
+    """
+    require_no_gaps(contract, subject, frame)
+    outcome = validate(contract, subject, frame, rules, key, listed=None)
+    broken_by = {breach.expectation: frozenset(breach.keys) for breach in outcome.breaches}
+    unnamed = [name for name, keys in broken_by.items() if not keys]
+    if unnamed:
+        raise not_evaluated(contract, subject, f"rule {', '.join(unnamed)} names no row in breach")
+    return {
+        rule.name: RowVerdicts(
+            {name: value for name, value in result.items() if name not in ("success", "result")},
+            broken_by.get(rule.name, frozenset()),
+        )
+        for rule, result in zip(rules, outcome.result["results"], strict=True)
+    }
+
+
+def outcome_of(
+    contract: ContractName, subject: str, results: Sequence[Mapping[str, Any]], breaches: Sequence[Breach]
+) -> ContractOutcome:
+    """Return the outcome of these results, one for each rule, of which those with a breach do not hold."""
     return ContractOutcome(
         contract=contract,
         subject=subject,
         passed=not breaches,
-        breaches=breaches,
-        evaluated=len(rules),
-        result=_suite_result(contract, [_trimmed(found[rule.name], listed) for rule in rules]),
+        breaches=tuple(breaches),
+        evaluated=len(results),
+        result=_suite_result(contract, results),
     )
+
+
+def require_no_gaps(contract: ContractName, subject: str, frame: pd.DataFrame) -> None:
+    """Raise `ContractViolation` if a value is missing, which Great Expectations would ignore."""
+    gaps = frame.columns[frame.isna().any(axis=0)]
+    if len(gaps):
+        raise not_evaluated(contract, subject, f"column {', '.join(gaps)} has a missing value")
 
 
 def not_evaluated(contract: ContractName, subject: str, why: str) -> ContractViolation:
@@ -180,26 +238,23 @@ def _breach(rule: Rule, result: Mapping[str, Any], key: str, listed: int | None)
     return Breach(
         expectation=rule.name,
         column=rule.columns[0] if len(rule.columns) == 1 else None,
-        observed=_observed(details),
+        observed=observed(details),
         required=rule.required,
         keys=tuple(rows if listed is None else rows[:listed]),
         count=len(rows),
     )
 
 
-def _observed(details: Mapping[str, Any]) -> str:
+def observed(details: Mapping[str, Any]) -> str:
+    """Return what was observed, as text, from the details of a rule that does not hold."""
     if "observed_value" in details:
         return str(details["observed_value"])
     text = f"{details['unexpected_count']} of {details['element_count']} rows in breach"
-    values = list(dict.fromkeys(map(_shown, details.get("partial_unexpected_list") or ())))
+    values = list(dict.fromkeys(map(str, details.get("partial_unexpected_list") or ())))
     if not values or values in (["None"], ["False"]):
         return text
     more = ", ..." if len(values) > _SHOWN_VALUES else ""
     return f"{text}: {', '.join(values[:_SHOWN_VALUES])}{more}"
-
-
-def _shown(value: Any) -> str:
-    return "/".join(map(str, value.values())) if isinstance(value, Mapping) else str(value)
 
 
 def _trimmed(result: dict[str, Any], listed: int | None) -> dict[str, Any]:
@@ -214,12 +269,12 @@ def _trimmed(result: dict[str, Any], listed: int | None) -> dict[str, Any]:
     return {**result, "result": details, "expectation_config": {**config, "kwargs": kwargs}}
 
 
-def _suite_result(contract: ContractName, results: list[dict[str, Any]]) -> dict[str, Any]:
+def _suite_result(contract: ContractName, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a suite's result in Great Expectations' JSON form, without times, so repetitions are equal."""
     held = sum(bool(result["success"]) for result in results)
     return {
         "success": held == len(results),
-        "results": results,
+        "results": list(results),
         "suite_name": contract,
         "suite_parameters": {},
         "statistics": {

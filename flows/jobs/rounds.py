@@ -15,12 +15,13 @@ from models.evaluation.judgement import RANKINGS, RATINGS
 from models.federation.rounds import Rejection, RoundPlan, is_evaluated, plan_round
 from models.kernel.metric import Metric, as_json, total, values
 from models.promotion.evidence import RoundEvaluation
+from tasks.clients.check_data import judge
 from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
 from tasks.exchange.layout import updates_folder
 from tasks.jobs.journal import round_subject
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
-from tasks.messages.answers import Checked, ClientEvaluation, Delivery
+from tasks.messages.answers import Checked, ClientEvaluation, Delivery, Profiled
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
 from tasks.messages.round_record import RoundRecord, TrackedRound
 from tasks.tracking.metric_names import metrics_of_round
@@ -34,7 +35,10 @@ def check_silos(job: Job) -> None:
     announce(f"Checking the data of {len(job.client_ids)} silos against the interactions contract.")
     with job.clock.measure("contracts"):
         limits = job.config.contracts.interactions
-        for client_id, answer in job.ask("check", job.client_ids, limits=limits).items():
+        answers = job.ask("check", job.client_ids, limits=limits)
+        # A silo judged itself. The local clients are judged together.
+        profiled = {client_id: each for client_id, each in answers.items() if isinstance(each, Profiled)}
+        for client_id, answer in (answers | judge(profiled, limits)).items():
             if isinstance(answer, Checked):
                 outcome = answer.outcome
                 job.checked[client_id] = answer

@@ -10,7 +10,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runners.runner import Late
-from tasks.clients.check_data import check_client
+from tasks.clients.check_data import profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_client
 from tasks.messages.orders import ClientOrder
@@ -39,7 +39,7 @@ class LateThread(Late):
 
 
 TASKS: dict[Step, Any] = {
-    "check": check_client,
+    "check": profile_client,
     "train": train_client,
     "evaluate": evaluate_client,
     "compare": compare_client,

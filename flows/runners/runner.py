@@ -41,7 +41,7 @@ class Runner(Protocol):
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
-        """Return each client's answer: `Checked`, `Delivery`, `ClientEvaluation`, an exception or a `Late`.
+        """Return each client's answer: one of `tasks.messages.answers`, an exception or a `Late`.
 
         Args:
             step: what the clients do.

@@ -64,3 +64,8 @@ class ItemCatalog:
                 item_id=unknown,
             )
         return rows.astype(np.int32)
+
+    def lacks(self, item_ids: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Return which of the n item ids are not in the catalogue, (n,). Only text is an id."""
+        absent: npt.NDArray[np.bool_] = self._index.get_indexer(pd.Index(item_ids, dtype=object)) < 0
+        return absent

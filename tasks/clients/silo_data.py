@@ -269,7 +269,7 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
 
 
 def _laid_out(source: _Source, client_id: str) -> SiloData:
-    partition = _opened(source.data_dir, source.digest)
+    partition = opened_partition(source.data_dir, source.digest)
     rows = client_rows(partition, client_id)
     user_ids, users, items, times, ratings = rows
     return SiloData(
@@ -285,7 +285,12 @@ def _laid_out(source: _Source, client_id: str) -> SiloData:
 
 # With many small clients, reading catalogue and manifest for each would cost more than reading their data.
 @lru_cache(maxsize=4)
-def _opened(data_dir: str, digest: str) -> Partition:
+def opened_partition(data_dir: str, digest: str) -> Partition:
+    """Return the partition in this folder, opened once per process.
+
+    Raises:
+        CorruptArtifact: it is damaged, or its digest is another one.
+    """
     partition = open_partition(data_dir)
     if partition.digest != digest:
         raise CorruptArtifact(

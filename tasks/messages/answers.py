@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data_contracts.interaction_profile import InteractionProfile
 from data_contracts.outcome import ContractOutcome
 from data_contracts.strict_json import read_exactly, read_strictly
 from models.errors import InvalidInput
@@ -18,6 +19,22 @@ from tasks.messages.record import JsonObject, as_json_object, as_json_value
 from tasks.messages.steps import Step
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """A local client's answer about its data, which the coordinator judges together with those of the others.
+
+    Attributes:
+        profile: what the interactions contract judges.
+        users, interactions: numbers of users and interactions.
+        digest: SHA-256 of the data.
+    """
+
+    profile: InteractionProfile
+    users: int
+    interactions: int
+    digest: str
 
 
 @dataclass(frozen=True)

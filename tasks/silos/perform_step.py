@@ -13,7 +13,7 @@ from typing import Any
 from data_contracts.outcome import ContractOutcome
 from models.errors import EgressRefused
 from models.federation.envelope import AnswerContext
-from tasks.clients.check_data import check_client
+from tasks.clients.check_data import judge, profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_and_put
 from tasks.datasets.partition_reader import Partition, open_partition
@@ -169,7 +169,9 @@ def _require_users(silo: Silo, step_order: StepOrder, snapshot: Partition) -> No
 def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
     order = step_order.order
     if step_order.step == "check":
-        return check_client.fn(order, step_order.limits)
+        # The silo judges itself, so that only the verdict and counts leave it.
+        profiled = profile_client.fn(order, step_order.limits)
+        return judge({order.client_id: profiled}, step_order.limits)[order.client_id]
     if step_order.step == "train":
         return _train(order, exchange)
     if step_order.step == "evaluate":

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from data_contracts import validation
-from data_contracts.rule import Rule, between, mean_between, one_of, present, row_count, unique
+from data_contracts.rule import Rule, between, mean_between, one_of, row_count, unique
 from data_contracts.validation import validate
 from models.errors import ContractViolation
 
@@ -49,9 +49,9 @@ def test_a_mean_of_no_values_is_a_breach() -> None:
 def test_results_are_in_the_order_of_the_suite() -> None:
     frame = pd.DataFrame({"x": [2.0, 2.0], "key": [0, 1]})
     rules = [
-        unique("once", ["x"]),
+        unique("once", "x"),
         row_count("rows", 3),
-        present("there", "x"),
+        one_of("there", "x", [2.0], "an x of 2"),
         between("range", "x", 0.0, 1.0, "an x"),
     ]
     outcome = validate("updates", "round-1", frame, rules, key="key")
@@ -94,7 +94,7 @@ def test_a_rule_that_holds_reports_what_great_expectations_would() -> None:
 
 
 def test_eight_threads_each_get_the_answer_for_their_own_frame() -> None:
-    rules = [row_count("rows", 1), between("range", "x", 0.0, 9.0, "an x"), unique("once", ["key"])]
+    rules = [row_count("rows", 1), between("range", "x", 0.0, 9.0, "an x"), unique("once", "key")]
 
     def check(number: int) -> list[tuple[str, tuple[str, ...]]]:
         frame = pd.DataFrame({"x": [1.0] * 12, "key": [f"{number}-{row}" for row in range(12)]})

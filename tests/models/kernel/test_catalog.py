@@ -40,3 +40,15 @@ def test_an_unknown_item_is_named():
 def test_an_empty_catalogue_and_repeated_items_are_refused(ids, what):
     with pytest.raises(InvalidInput, match=what):
         ItemCatalog.of(ids)
+
+
+def test_what_is_not_in_the_catalogue_is_found():
+    catalog = ItemCatalog.of(["1", "b"])
+    assert catalog.lacks(np.array(["b", "z", None, 1, "1"], dtype=object)).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert catalog.lacks(np.array([], dtype=object)).tolist() == []

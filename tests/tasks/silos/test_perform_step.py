@@ -20,7 +20,7 @@ from models.federation.model import GlobalModel
 from models.ledger.head import Head
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
-from tasks.clients.check_data import check_client
+from tasks.clients.check_data import judge, profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
@@ -126,7 +126,7 @@ def checked(world: World, partition_dir: Path) -> World:
 def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     check = world.order("check", 0)
     answer = world.do("check", check)
-    local = check_client.fn(check, InteractionLimits())
+    local = judge({"ash": profile_client.fn(check, InteractionLimits())}, InteractionLimits())["ash"]
     assert isinstance(answer, Checked)
     assert answer.outcome.passed
     assert (answer.users, answer.interactions, answer.digest) == (8, 80, local.digest)
