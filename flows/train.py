@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from prefect import State, flow
@@ -96,7 +95,7 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
 def _use_threads(config: TrainingConfig) -> None:
     context = FlowRunContext.get()
     if context is not None and isinstance(context.task_runner, NonWaitingThreads):
-        context.task_runner.use_threads(config.runner.threads or os.cpu_count() or 1)
+        context.task_runner.use_threads(config.runner.threads_at_once)
 
 
 def _result(job: Job) -> JsonObject | State[JsonObject]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -76,6 +77,12 @@ class RunnerSection(Section):
     threads: int | None = Field(
         None, ge=1, description="Number of clients that train at once; one per core if empty."
     )
+    client_tasks: int = Field(
+        8,
+        ge=0,
+        description="Number of clients up to which each has a Prefect task of its own in a step. "
+        "More clients share a few tasks. Silos always have runs of their own.",
+    )
     silos: tuple[str, ...] = Field((), description="Names of the silos that take part.")
     exchange: str | None = Field(
         None, description="URL of the folder shared with the silos; a folder below FEDREC_HOME if empty."
@@ -92,6 +99,11 @@ class RunnerSection(Section):
     system_metrics: bool = Field(
         False, description="Log this machine's processor, memory, disk and network with each round."
     )
+
+    @property
+    def threads_at_once(self) -> int:
+        """Return the number of clients that work at once as threads."""
+        return self.threads or os.cpu_count() or 1
 
 
 class TrainingConfig(Section):
