@@ -158,7 +158,8 @@ class Journal:
             client_ids: the clients.
             rounds: records as returned by `committed`.
         """
-        missing, found = set(client_ids), {}
+        found: dict[str, StartingPoint] = {}
+        missing = set(client_ids)
         for record in reversed(rounds):
             if not missing:
                 break
@@ -169,7 +170,9 @@ class Journal:
         for client_id in missing:
             earlier = self.opening.starting_points.get(client_id)
             found[client_id] = (
-                replace(earlier, exact=False) if earlier is not None else StartingPoint(None, 0)
+                StartingPoint(None, 0)
+                if earlier is None
+                else StartingPoint(earlier.job_id, earlier.round, exact=False)
             )
         return found
 
