@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.jobs.continuation import taking_over
 from flows.jobs.tracking import Tracking
-from flows.runners.local_threads import LocalThreads
+from flows.runners.local_threads import LocalThreads, threads_of
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
@@ -355,7 +355,7 @@ def _measures_machine(config: TrainingConfig) -> bool:
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
     if config.runner.kind == "threads":
-        return LocalThreads(config.runner.threads_at_once, config.runner.client_tasks)
+        return LocalThreads(threads_of(config.runner.threads), config.runner.client_tasks)
     items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
     return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from threading import Event
@@ -96,6 +97,11 @@ class LocalThreads:
     def abandon(self, late: Iterable[Any]) -> None:
         """Set the tasks of these clients to CANCELLED in Prefect, without waiting for them."""
         cancel_tasks(each.task_run_id for each in late if isinstance(each, LateThread))
+
+
+def threads_of(setting: int | None) -> int:
+    """Return the number of clients that work at once; without a setting, one per core."""
+    return setting or os.cpu_count() or 1
 
 
 def wait_for_answers(futures: Mapping[str, PrefectFuture[Any]], deadline_s: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -99,11 +98,6 @@ class RunnerSection(Section):
     system_metrics: bool = Field(
         False, description="Log this machine's processor, memory, disk and network with each round."
     )
-
-    @property
-    def threads_at_once(self) -> int:
-        """Return the number of clients that work at once as threads."""
-        return self.threads or os.cpu_count() or 1
 
 
 class TrainingConfig(Section):
