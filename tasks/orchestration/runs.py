@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,7 +36,16 @@ from tasks.local.atomic import write_atomically
 _SERVER = "prefect.server.api.server:create_app"
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
+# Flow run -> the thread that waits for its task runs.
+_begun: dict[str, threading.Thread] = {}
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
+
+
+def begin_to_wait(flow_run_id: str) -> None:
+    """Begin the wait of `wait_until_recorded` beside the caller. The flow run begins no task run any more."""
+    thread = threading.Thread(target=_wait_until_recorded, args=(flow_run_id,), daemon=True)
+    _begun[flow_run_id] = thread
+    thread.start()
 
 
 def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
@@ -43,6 +53,14 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
 
     Prefect records task runs in the background; stopping its server at once would lose the last ones.
     """
+    begun = _begun.pop(flow_run_id, None)
+    if begun is not None:
+        begun.join(timeout_s)
+    else:
+        _wait_until_recorded(flow_run_id, timeout_s)
+
+
+def _wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     quiet = 0
     with get_client(sync_client=True) as client:
