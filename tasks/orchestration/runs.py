@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,16 +36,16 @@ from tasks.local.atomic import write_atomically
 _SERVER = "prefect.server.api.server:create_app"
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
-# Flow run -> the thread that waits for its task runs.
-_begun: dict[str, threading.Thread] = {}
+# Flow run -> its wait that has begun.
+_begun: dict[str, Future[None]] = {}
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
 
 
 def begin_to_wait(flow_run_id: str) -> None:
     """Begin the wait of `wait_until_recorded` beside the caller. The flow run begins no task run any more."""
-    thread = threading.Thread(target=_wait_until_recorded, args=(flow_run_id,), daemon=True)
-    _begun[flow_run_id] = thread
-    thread.start()
+    thread = ThreadPoolExecutor(max_workers=1)
+    _begun[flow_run_id] = thread.submit(_wait_until_recorded, flow_run_id)
+    thread.shutdown(wait=False)
 
 
 def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
@@ -55,7 +55,7 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
     """
     begun = _begun.pop(flow_run_id, None)
     if begun is not None:
-        begun.join(timeout_s)
+        begun.result()
     else:
         _wait_until_recorded(flow_run_id, timeout_s)
 
