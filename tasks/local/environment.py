@@ -84,6 +84,11 @@ OVERRIDABLE = (
 _applied: dict[str, str] = {}
 
 
+def has_prefect_server() -> bool:
+    """Return whether the environment names a server of Prefect; `apply` names that of `fedrec up`."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
 def apply() -> Home:
     """Set the process environment to `settings` of the current home, make its folder and return the home.
 

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 import psutil
-from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -51,20 +50,6 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
             found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
             quiet = 0 if found else quiet + 1
             time.sleep(_STORED_S / 2)
-
-
-def run_recorded(flow: Flow[..., Any], **parameters: Any) -> Any:
-    """Run the flow in this process and return its result.
-
-    If Prefect's server is one that ends with this process, wait until its database has the task runs.
-
-    Raises:
-        Exception: what the flow raises.
-    """
-    state: Any = flow(**parameters, return_state=True)
-    if not get_current_settings().api.url:
-        wait_until_recorded(str(state.state_details.flow_run_id))
-    return state.result()
 
 
 def require_server() -> None:
