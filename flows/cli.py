@@ -35,6 +35,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),
     "outbox": ("outbox", "Show, send again or drop the records that MLflow does not have."),
+    "up": (
+        "home.up",
+        "Start a Prefect server for this home that stays, so that other commands start faster.",
+    ),
+    "down": ("home.down", "Stop the server that `fedrec up` started."),
+    "status": ("home.status", "Show the server, the jobs and what they are doing."),
     "env": ("env", "Print the environment variables of Prefect and MLflow under fedrec."),
 }
 

@@ -7,7 +7,6 @@ command leaves that server running and its flow run in state RUNNING; the next c
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,9 +28,9 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
 
 from models.errors import InvalidConfig
-from tasks.local.atomic import write_atomically
+from tasks.local.process_note import read_note, write_note
+from tasks.orchestration.server import is_server
 
-_SERVER = "prefect.server.api.server:create_app"
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
@@ -78,13 +77,13 @@ def cancel_tasks(task_run_ids: Iterable[UUID]) -> None:
 
 def note_own_run(folder: Path, flow_run_id: str) -> None:
     """Write a note that the flow run belongs to this process, so that it can be ended after a crash."""
-    _note(folder / f"{flow_run_id}.json", psutil.Process())
+    write_note(folder / f"{flow_run_id}.json", psutil.Process())
 
 
 def end_orphaned_runs(folder: Path) -> None:
     """Set each noted flow run whose process is gone to CRASHED in Prefect's records."""
     for note in folder.glob("*.json"):
-        if _noted(note) is None:
+        if read_note(note) is None:
             _mark_crashed(note.stem)
             note.unlink(missing_ok=True)
 
@@ -92,15 +91,15 @@ def end_orphaned_runs(folder: Path) -> None:
 def note_own_server(folder: Path) -> None:
     """Write a note about the server that Prefect started for this process, to end it after a crash."""
     for child in psutil.Process().children():
-        if _is_server(child):
-            _note(folder / f"{child.pid}.json", child)
+        if is_server(child):
+            write_note(folder / f"{child.pid}.json", child)
 
 
 def end_orphaned_servers(folder: Path) -> None:
     """End each noted server whose command was killed; processes without a note are not touched."""
     for note in folder.glob("[0-9]*.json"):
-        server = _noted(note)
-        if server is not None and _is_server(server):
+        found = read_note(note)
+        if found is not None and is_server(server := found[0]):
             parent = server.parent()
             if parent is not None and parent.pid != 1:
                 continue  # its command still runs
@@ -125,23 +124,6 @@ def _mark_crashed(flow_run_id: str) -> None:
         client.set_flow_run_state(run.id, crashed, force=True)
 
 
-def _note(path: Path, process: psutil.Process) -> None:
-    owner = {"pid": process.pid, "created": process.create_time()}
-    write_atomically(path, json.dumps(owner).encode(), durable=False)
-
-
-def _noted(note: Path) -> psutil.Process | None:
-    """Return the noted process, or None if it is gone."""
-    try:
-        written = json.loads(note.read_bytes())
-        process = psutil.Process(written["pid"])
-        # The process id alone may belong to another process by now.
-        return process if process.create_time() == written["created"] else None
-    # A power cut may have destroyed the note, but then its process is gone as well.
-    except (psutil.NoSuchProcess, ValueError, KeyError, TypeError, FileNotFoundError):
-        return None
-
-
 def _unended_tasks(flow_run_id: str) -> dict[str, Any]:
     return {
         "flow_run_filter": FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)])),
@@ -149,10 +131,3 @@ def _unended_tasks(flow_run_id: str) -> dict[str, Any]:
             state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNENDED))
         ),
     }
-
-
-def _is_server(process: psutil.Process) -> bool:
-    try:
-        return _SERVER in process.cmdline()
-    except psutil.Error:
-        return False

@@ -1,4 +1,4 @@
-"""Promotion, rollback and audit as a user runs them, on a real registry, without and with a Prefect server."""
+"""Promotion, rollback and audit as a user runs them, on a real registry, with and without Prefect."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def command(
     ledger.read_verified(home, client, name)
     by, why = actor_or_user(actor), clean(reason)
     outcome: Any
-    if environment.has_prefect_server():
+    if environment.prefect_api_url():
         from flows.promote import promotion
 
         outcome = promotion(

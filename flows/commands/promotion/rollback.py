@@ -42,7 +42,7 @@ def command(model_name: str | None, reason: str, actor: str | None, as_json: boo
     require_target(name, standing_of(client, entries, name))
     by, why = actor_or_user(actor), clean(reason)
     outcome: Any
-    if environment.has_prefect_server():
+    if environment.prefect_api_url():
         from flows.promote import rolling_back
 
         outcome = rolling_back(model_name=name, actor=by, reason=why)
