@@ -32,6 +32,7 @@ from tasks.orchestration.runs import (
     require_server,
     wait_until_recorded,
 )
+from tasks.orchestration.server import wait_for_temporary_server
 from tasks.reports.job_summary import job_summary
 from tasks.tracking.outbox_sender import send_what_waits
 from tasks.tracking.pages import mlflow_pages
@@ -84,6 +85,7 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
     servers = current_home().prefect / "servers"
     report_own_errors_once()
     end_orphaned_servers(servers)
+    wait_for_temporary_server()
     try:
         result: Any = federated_training(config, again)
     except JobStopped as stopped:

@@ -31,6 +31,7 @@ from tasks.orchestration.runs import (
     note_own_server,
     wait_until_recorded,
 )
+from tasks.orchestration.server import wait_for_temporary_server
 from tasks.tuning.study import Proposal, Study, opened_study
 from tasks.tuning.study_tracker import StudyTracker
 from tasks.tuning.trial import TrialResult, TrialSpec, objective, trial_results
@@ -153,6 +154,7 @@ def run_locally(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: 
     open_search(config, tuning, arm)  # reports errors before a server is started
     report_own_errors_once()
     end_orphaned_servers(current_home().prefect / "servers")
+    wait_for_temporary_server()
     result: dict[str, Any] = tune(config, tuning, arm, trials)
     wait_until_recorded(result["flow_run_id"])
     return result
