@@ -10,6 +10,7 @@ import click
 
 from flows.terminal.lazy_group import LazyGroup
 from models.errors import FedrecError
+from tasks.local.collector import collect_seldom
 
 # Name -> (module below `flows.commands`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -59,6 +60,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run `fedrec`; a `FedrecError` ends it with a message and the error's exit code."""
+    collect_seldom()
     try:
         # Outside standalone mode click returns the code that a command passed to `ctx.exit`.
         code = cli(standalone_mode=False)

@@ -17,6 +17,7 @@ from tasks.local import environment
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
 from tasks.orchestration import runs as prefect_runs
+from tasks.orchestration.server import end_orphaned_servers
 from tasks.promotion import retention
 from tasks.tracking import outbox_sender, registry
 from tasks.tracking import run_tracker as tracking
@@ -93,7 +94,7 @@ def end_what_died(home: Home) -> JsonObject:
     return {
         "killed_jobs": [*tracking.end_orphans(registry.client(home), home)],
         "crashed_flow_runs": [*_settled(notes / "flow_runs", prefect_runs.end_orphaned_runs)],
-        "ended_servers": [*_settled(notes / "servers", prefect_runs.end_orphaned_servers)],
+        "ended_servers": [*_settled(notes / "servers", end_orphaned_servers)],
     }
 
 

@@ -29,7 +29,6 @@ from prefect.states import Cancelled, Crashed
 
 from models.errors import InvalidConfig
 from tasks.local.process_note import read_note, write_note
-from tasks.orchestration.server import is_server
 
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
@@ -86,25 +85,6 @@ def end_orphaned_runs(folder: Path) -> None:
         if read_note(note) is None:
             _mark_crashed(note.stem)
             note.unlink(missing_ok=True)
-
-
-def note_own_server(folder: Path) -> None:
-    """Write a note about the server that Prefect started for this process, to end it after a crash."""
-    for child in psutil.Process().children():
-        if is_server(child):
-            write_note(folder / f"{child.pid}.json", child)
-
-
-def end_orphaned_servers(folder: Path) -> None:
-    """End each noted server whose command was killed; processes without a note are not touched."""
-    for note in folder.glob("[0-9]*.json"):
-        found = read_note(note)
-        if found is not None and is_server(server := found[0]):
-            parent = server.parent()
-            if parent is not None and parent.pid != 1:
-                continue  # its command still runs
-            server.terminate()
-        note.unlink(missing_ok=True)
 
 
 def _mark_crashed(flow_run_id: str) -> None:

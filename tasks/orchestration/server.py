@@ -25,9 +25,8 @@ import psutil
 from filelock import FileLock
 
 from models.errors import FedrecError, InvalidInput
-from tasks.local.environment import settings
 from tasks.local.home import Home
-from tasks.local.process_note import write_note
+from tasks.local.process_note import read_note, write_note
 from tasks.local.server_note import ServerNote, note_path, noted_server
 
 _APPLICATION = "prefect.server.api.server:create_app"
@@ -38,8 +37,12 @@ _USUAL_PORT = 4200
 _START_S = 180.0
 _STOP_S = 30.0
 _LOOK_S = 0.05
-# Of a server that ends with a command: nobody opens its pages, and it has no schedules.
-_TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+# Of a server that ends with a command: nobody opens its pages, and it has no schedules and no notifications.
+_TEMPORARY = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+}
 
 _temporary: dict[str, Any] = {}
 
@@ -60,6 +63,7 @@ def start_server(home: Home, port: int | None = None) -> tuple[ServerNote, bool]
     """Start the home's server unless it runs, wait until it answers, and return it and whether it is new.
 
     The server stays after this process has ended. Of several processes that call this at once, one starts it.
+    Call `tasks.local.environment.apply` first: the server runs in this process's environment.
 
     Args:
         home: contains Prefect's database, the server's note and its log.
@@ -114,16 +118,22 @@ def start_temporary_server(home: Home) -> None:
     """
     if os.environ.get(_API_URL) or _temporary or "prefect" in sys.modules:
         return
-    listening = _listening(None)
+    end_orphaned_servers(home.prefect / "servers")
+    listening = _listening(0)
     server = _spawned(listening, os.environ | _TEMPORARY, None)
     url = _url(listening)
     listening.close()
     os.environ[_API_URL] = f"{url}/api"
-    _temporary.update(process=server, api_url=f"{url}/api")
+    _temporary.update(process=server, api_url=f"{url}/api", is_ready=False)
     # Registered before Prefect is imported, so that it is called after Prefect's own functions.
     atexit.register(stop_temporary_server)
     with contextlib.suppress(psutil.NoSuchProcess):
         write_note(home.prefect / "servers" / f"{server.pid}.json", psutil.Process(server.pid))
+
+
+def is_temporary_server_starting() -> bool:
+    """Return whether this process has started a temporary server that does not run its application yet."""
+    return bool(_temporary) and not _temporary["is_ready"]
 
 
 def wait_for_temporary_server() -> None:
@@ -132,23 +142,44 @@ def wait_for_temporary_server() -> None:
     Raises:
         ServerFailed: it ended, or did not answer in time.
     """
-    if _temporary:
+    if is_temporary_server_starting():
         wait_until_it_answers(_temporary["api_url"], _temporary["process"])
+        _temporary["is_ready"] = True
 
 
 def stop_temporary_server() -> None:
     """Stop the temporary server, if this process has started one."""
-    server = _temporary.pop("process", None)
-    if server is None:
+    if not _temporary:
         return
-    if os.environ.get(_API_URL) == _temporary.pop("api_url"):
+    server = _temporary["process"]
+    if os.environ.get(_API_URL) == _temporary["api_url"]:
         del os.environ[_API_URL]
+    _temporary.clear()
     server.terminate()
     try:
         server.wait(5)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+
+
+def note_own_server(folder: Path) -> None:
+    """Write a note about the server that Prefect started for this process, to end it after a crash."""
+    for child in psutil.Process().children():
+        if is_server(child):
+            write_note(folder / f"{child.pid}.json", child)
+
+
+def end_orphaned_servers(folder: Path) -> None:
+    """End each noted server whose command was killed; processes without a note are not touched."""
+    for note in folder.glob("[0-9]*.json"):
+        found = read_note(note)
+        if found is not None and is_server(server := found[0]):
+            parent = server.parent()
+            if parent is not None and parent.pid != 1:
+                continue  # its command still runs
+            server.terminate()
+        note.unlink(missing_ok=True)
 
 
 def wait_until_it_answers(api_url: str, process: psutil.Process | subprocess.Popen[bytes]) -> None:
@@ -184,7 +215,7 @@ def _started(home: Home, port: int | None) -> ServerNote:
     """Start a server that stays, and write a note about it."""
     listening = _listening(port)
     url, since = _url(listening), datetime.now(UTC).isoformat(timespec="seconds")
-    own = settings(home) | {
+    own = {
         "PREFECT_SERVER_API_HOST": _HOST,
         "PREFECT_SERVER_API_PORT": url.rpartition(":")[2],
         "PREFECT_UI_API_URL": f"{url}/api",
@@ -203,9 +234,9 @@ def _spawned(
     listening: socket.socket, environment: Mapping[str, str], log: IO[bytes] | None
 ) -> subprocess.Popen[bytes]:
     """Start a server on a socket. With a log it is the first process of a session of its own."""
-    command = [sys.executable, "-m", "uvicorn", "--factory", _APPLICATION, "--fd", str(listening.fileno())]
+    command = [sys.executable, "-m", "tasks.orchestration.server_process", "--factory", _APPLICATION]
     return subprocess.Popen(  # noqa: S603  # our own command
-        [*command, "--log-level", "error", "--lifespan", "on"],
+        [*command, "--fd", str(listening.fileno()), "--log-level", "error", "--lifespan", "on"],
         env={**environment, "PREFECT__SERVER_FINAL": "1"},
         pass_fds=[listening.fileno()],
         stdin=subprocess.DEVNULL,

@@ -22,6 +22,12 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decide without Prefect, as in a home without a server."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
 def fedrec(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments), standalone_mode=False)
 
