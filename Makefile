@@ -38,8 +38,8 @@ data: | $(INSTALLED) ## Fetch MovieLens-100K and partition it by occupation
 
 quickstart: $(INSTALLED) data ## Train over 21 silos, promote the model, print recommendations
 	$(BIN)/fedrec train --config configs/ml-100k.yaml
-	$(BIN)/fedrec promote
-	$(BIN)/fedrec recommend --history "Toy Story,Star Wars" -k 10
+	$(BIN)/fedrec promote --model fedrec-ml-100k
+	$(BIN)/fedrec recommend --model fedrec-ml-100k --history "Toy Story,Star Wars" -k 10
 	@echo
 	@echo "Next: make ui shows every round in MLflow and Prefect. The path of the report is printed above."
 

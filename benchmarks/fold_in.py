@@ -26,7 +26,7 @@ from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_alone, train_round
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
-from tasks.clients.client_data import SiloData, load_silo
+from tasks.clients.silo_data import SiloData, load_silo
 from tasks.datasets.partition_reader import open_partition
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ml-100k.yaml"

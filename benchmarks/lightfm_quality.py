@@ -85,7 +85,7 @@ def last_result(
 ) -> Any:
     """Return the final result of a training with the settings of one configuration on the data of another."""
     federation, train = settings.federation, settings.train
-    a_round = federation.cohort_share * train.local_epochs / train.merges_per_epoch
+    passes = train.epochs_of(federation.rounds) * federation.cohort_share * train.local_epochs
     trial = TrialSpec(
         data_dir=str(data.data.dir),
         data_digest=open_partition(str(data.data.dir)).digest,
@@ -94,7 +94,7 @@ def last_result(
         train=train,
         pooled=pooled,
         cohort_share=federation.cohort_share,
-        epochs=federation.rounds if pooled else round(federation.rounds * a_round),
+        epochs=federation.rounds if pooled else round(passes),
         evaluations=1,
         seed=seed,
         split=split,

@@ -95,7 +95,7 @@ def rounds(home: Home, count: int) -> dict[str, tuple[float, float]]:
         f"a round's {name}": tuple(
             1000 * median(each.seconds.get(name, 0.0) for each in part) for part in (early, late)
         )
-        for name in ("tracking", "total")
+        for name in ("tracking_beside", "total")
     }
 
 

@@ -19,7 +19,7 @@ from models.federation.model import ClientUpdate, GlobalModel
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
-from tasks.clients.client_data import load_silo
+from tasks.clients.silo_data import load_silo
 from tasks.datasets.partition_reader import open_partition
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ml-100k.yaml"

@@ -41,7 +41,7 @@ from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_round
-from tasks.clients.client_data import SiloData
+from tasks.clients.silo_data import SiloData
 from tasks.datasets.partition_reader import open_partition
 from tasks.local.home import current_home
 from tasks.tuning.trial import open_clients

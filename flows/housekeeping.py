@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 from prefect import flow, task
@@ -47,7 +45,7 @@ def housekeeping(
     of both. A job whose journal is damaged is left alone. The outcome names it, and refused messages.
 
     With `keep_rounds`, versions and models of older rounds are also removed from MLflow. What is, was or may
-    become champion stays: versions in the stack of champions, and those with any alias.
+    become champion stays, and so do versions with any alias.
 
     Args:
         keep_jobs: number of the newest finished jobs whose report stays on disk.
@@ -93,13 +91,6 @@ def end_what_died(home: Home) -> JsonObject:
     notes = home.prefect
     return {
         "killed_jobs": [*tracking.end_orphans(registry.client(home), home)],
-        "crashed_flow_runs": [*_settled(notes / "flow_runs", prefect_runs.end_orphaned_runs)],
-        "ended_servers": [*_settled(notes / "servers", end_orphaned_servers)],
+        "crashed_flow_runs": [*prefect_runs.end_orphaned_runs(notes / "flow_runs")],
+        "ended_servers": [*end_orphaned_servers(notes / "servers")],
     }
-
-
-def _settled(folder: Path, step: Callable[[Path], None]) -> list[str]:
-    """Run the step, and return the names of the notes that it has settled."""
-    before = {path.stem for path in folder.glob("*.json")}
-    step(folder)
-    return sorted(before - {path.stem for path in folder.glob("*.json")})

@@ -119,6 +119,8 @@ class PromotionRefused(FedrecError):
 class NotFound(FedrecError):
     """The requested job, version, alias or item does not exist."""
 
+    exit_code = 2
+
 
 class LedgerTampered(FedrecError):
     """An entry of a ledger does not follow from the entries before it, so the ledger was changed."""

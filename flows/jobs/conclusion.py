@@ -25,6 +25,7 @@ from tasks.messages.job_result import (
     FinalMetrics,
     JobResult,
     RoundResult,
+    Timings,
 )
 from tasks.messages.outbox_messages import ResultMessage, Table
 from tasks.messages.record import as_json_object
@@ -52,6 +53,8 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
         announce(f"Evaluating the model on the test cases{_beside(job.config.evaluation)}.")
         compared, pooled = _compare(job)
     note_late_updates(job, everywhere=True)
+    # The report and the result name the versions.
+    job.tracking.drain(job.clock)
     announce("Writing the report and the Data Docs.")
     with job.journal.guarded():
         return _concluded(job, stopped_by, compared, pooled)
@@ -82,8 +85,8 @@ def _concluded(
         result = replace(result, examples=_examples(job, explanation))
         write_explanation(explanation, folder / "explanation.json")
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))
-    _send(job, replace(result, timings=timings_of(job.clock, job.training_cpu_s)), explanation)
-    result = replace(job.sender.completed(result), timings=timings_of(job.clock, job.training_cpu_s))
+    _send(job, replace(result, timings=_timings(job)), explanation)
+    result = replace(job.sender.completed(result), timings=_timings(job))
     # Last, because a job with a result is finished. After an earlier crash, the same command concludes it.
     job.journal.conclude(result)
     return result
@@ -158,10 +161,14 @@ def _result(
         contracts=tuple(
             ContractSummary(each.contract, each.subject, each.passed, each.summary()) for each in outcomes
         ),
-        timings=timings_of(job.clock, job.training_cpu_s),
+        timings=_timings(job),
         continued=job.journal.opening.continued,
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
     )
+
+
+def _timings(job: Job) -> Timings:
+    return timings_of(job.clock, job.training_cpu_s, job.sender.seconds)
 
 
 def _values(metrics: dict[str, Metric] | None) -> dict[str, float] | None:
@@ -256,9 +263,10 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
     }
     metrics = metrics_of_result(result)
     job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=verdict(result)))
+    job.tracking.drain(job.clock)
     if job.sender.silence is not None:
         announce(
-            f"MLflow is still unavailable. {job.sender.waiting()} records wait in "
+            f"MLflow is still unavailable. {job.sender.outbox.count()} records wait in "
             f"{job.journal.folder / 'outbox'}. "
             "The next fedrec train, fedrec promote or housekeeping sends them."
         )

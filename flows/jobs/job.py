@@ -15,6 +15,7 @@ import pandas as pd
 from prefect.runtime import flow_run
 
 from flows.jobs.continuation import taking_over
+from flows.jobs.tracking import Tracking
 from flows.runners.local_threads import LocalThreads
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
@@ -34,6 +35,7 @@ from tasks.datasets.partition_reader import Partition, item_features, open_parti
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
+from tasks.jobs.machine_monitor import MachineMonitor
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.background_imports import import_in_background
 from tasks.local.disk_full import disk_full, is_disk_full
@@ -47,9 +49,8 @@ from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.record import as_json_value
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
-from tasks.tracking.descriptions import continued_line, refused_line
+from tasks.tracking.descriptions import continued_line
 from tasks.tracking.experiments import require_experiment
-from tasks.tracking.machine_monitor import MachineMonitor
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
@@ -73,6 +74,7 @@ class Job:
         partition: the clients' data, of which the coordinator reads only names and digests.
         journal: the job's folder, held by this process.
         sender: sends the job's messages to MLflow.
+        tracking: lets the sender send beside the job.
         context: the part of an order that every client gets.
         rounds: records of the committed rounds, from round 0 on.
         unfit: client id -> why its data broke the interactions contract.
@@ -91,6 +93,7 @@ class Job:
     partition: Partition
     journal: Journal
     sender: OutboxSender
+    tracking: Tracking
     context: JobContext
     rounds: list[RoundRecord]
     resumed: bool
@@ -145,14 +148,8 @@ class Job:
         return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
 
     def send(self, message: OutboxMessage) -> None:
-        """Send a message to MLflow, or later if MLflow is unavailable."""
-        was_silent, had_refused = self.sender.silence is not None, bool(self.sender.refused)
-        with self.clock.measure("tracking"):
-            self.sender.send(message)
-        if self.sender.silence is not None and not was_silent:
-            announce(_silent(self.sender))
-        if self.sender.refused and not had_refused:
-            announce(refused_line(self.journal.job_id, self.sender.refused))
+        """Let a message to MLflow wait in the outbox, from which it is sent beside the job."""
+        self.tracking.send(message, self.clock)
 
     def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
         """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
@@ -267,7 +264,8 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
         job.clock = clock
         job.machine = MachineMonitor() if _measures_machine(config) else None
         try:
-            yield job
+            with job.tracking.background:
+                yield job
         except JobBusy:
             raise  # the job and its run now belong to another process
         except BaseException as error:
@@ -304,12 +302,14 @@ def _job(
         postprocessors=config.postprocessors,
     )
     rounds = journal.committed()
+    sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
     job = Job(
         home,
         config,
         partition,
         journal,
-        OutboxSender(home, journal, context.exchange, str(flow_run.id)),
+        sender,
+        Tracking(journal.job_id, sender),
         context,
         rounds,
         bool(rounds),
@@ -320,10 +320,6 @@ def _job(
         job.rounds = [_commit_round_0(job, initial)]
     import_in_background(SLOW_TO_IMPORT)
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
-    if job.sender.silence is not None:
-        announce(_silent(job.sender))
-    if job.sender.refused:
-        announce(refused_line(journal.job_id, job.sender.refused))
     continued, newest = journal.opening.continued, job.rounds[-1].round
     if continued and continued.round == newest:
         announce(continued_line(continued, config.federation.rounds, f"Job {journal.job_id}"))
@@ -347,10 +343,6 @@ def _measures_machine(config: TrainingConfig) -> bool:
     # As MLflow reads it, without importing MLflow.
     asked = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "")
     return config.runner.system_metrics or asked.lower() in ("true", "1")
-
-
-def _silent(sender: OutboxSender) -> str:
-    return f"MLflow is unavailable, and gets everything later. {sender.silence}"
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:

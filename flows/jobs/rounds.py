@@ -90,6 +90,7 @@ def run_round(job: Job) -> None:
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
     record = _record(job, plan, merged, checked, deliveries)
+    job.tracking.background.make_durable()
     job.journal.commit(record)
     job.rounds.append(record)
     follow_up(job, clock)
@@ -114,6 +115,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     is_due = is_evaluated(record.round, every=job.config.evaluation.every, rounds=rounds)
     with clock.measure("evaluate"), job.polling(clock, out_of="evaluate"):
         evaluation = _evaluate(job) if is_due else None
+    job.tracking.keep_pace(clock)
     metrics = _values("training", record.training)
     if evaluation:
         metrics |= _values("validation", evaluation.metrics)

@@ -20,6 +20,8 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lazy = lazy
+        # Click suggests a name from these for one that is mistyped. `get_command` answers with the others.
+        self.commands = {name: click.Command(name) for name in lazy}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._lazy)

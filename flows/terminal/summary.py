@@ -20,6 +20,7 @@ from tasks.reports.result_rows import (
     judgement,
     overall_benefit,
     rejections,
+    taken_over,
     time_shares,
     verdict,
 )
@@ -39,11 +40,8 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     finished = result.status == "finished"
     console.print()
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
-    if result.continued:
-        console.print(
-            f"Its first {result.continued.round} rounds are those of job {escape(result.continued.job_id)}.",
-            highlight=False,
-        )
+    if (said := taken_over(result)) is not None:
+        console.print(escape(said), highlight=False)
     rows = comparisons(result)
     if any(row.federated is not None for row in rows):
         console.print()
@@ -55,6 +53,8 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     _show_checks(result, console)
     console.print()
     console.print(_time_table(result))
+    if beside := result.timings.tracking_beside_s:
+        console.print(f"Beside all this, sending the rounds to MLflow took {beside:.2f} s.", highlight=False)
     if open_next:
         console.print()
         console.print("[bold]Open next[/bold]")

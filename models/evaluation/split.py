@@ -198,18 +198,29 @@ class _Gaps:
 def _draw_positions(keys: Keys, sizes: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     """Draw distinct uniform numbers below each case's size, (cases, n) (Floyd's algorithm; Bentley 1987).
 
-    With j = size - n + k, step k of n takes a random t in 0..j, or j if t is already taken. If a size is
-    below n, j is negative in the first steps, which become the padding of the last columns.
+    With j = size - n + k, step k of n draws a random t in 0..j, and takes j instead if t is already taken. A
+    number is taken if an earlier step drew it, or if it is the j of an earlier step that took its j. If a
+    size is below n, j is negative in the first steps, which become the padding of the last columns.
     """
-    taken = np.full((n, len(keys)), PADDING, dtype=np.int64)
+    steps = np.arange(n)
+    lasts = (sizes - n)[:, np.newaxis] + steps
     counters = GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
-    for step in range(n):
-        last = sizes - n + step
-        uniform = (mix(keys + counters[step]) >> np.uint64(11)) * 2.0**-53
-        choice = (uniform * (last + 1)).astype(np.int64)
-        choice = np.where((taken[:step] == choice).any(axis=0), last, choice)
-        taken[step] = np.where(last < 0, PADDING, choice)
-    return taken[::-1].T
+    uniform = (mix(keys[:, np.newaxis] + counters) >> np.uint64(11)) * 2.0**-53
+    # Steps without a number to draw get different negative ones, so that none of them is drawn twice.
+    drawn = np.where(lasts < 0, PADDING - steps, (uniform * (lasts + 1)).astype(np.int64))
+    order = np.argsort(drawn, axis=1, kind="stable")
+    ordered = np.take_along_axis(drawn, order, axis=1)
+    again = np.zeros(drawn.shape, dtype=np.bool_)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+    # The step whose j is the number drawn. Each step depends on an earlier one, so the loop ends.
+    of_step = drawn - (sizes - n)[:, np.newaxis]
+    is_earlier = (of_step >= 0) & (of_step < steps)
+    of_step = np.where(is_earlier, of_step, 0)
+    taken, before = again, None
+    while before is None or (taken != before).any():
+        taken, before = again | (is_earlier & np.take_along_axis(taken, of_step, axis=1)), taken
+    found: npt.NDArray[np.int64] = np.where(lasts < 0, PADDING, np.where(taken, lasts, drawn))
+    return found[:, ::-1]
 
 
 def pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:

@@ -98,6 +98,13 @@ def champions(entries: Iterable[Entry], model_name: str) -> Stack:
     return stack
 
 
+def all_champions(entries: Iterable[Entry], model_name: str) -> frozenset[Champion]:
+    """Return every version that was ever made champion, also those to which no rollback returns any more."""
+    about = entries_about(entries, model_name)
+    applied = {entry.body["decision"] for entry in about if entry.body["type"] == "applied"}
+    return frozenset(decided(entry.body) for entry in about if entry.hash in applied)
+
+
 def after(stack: Stack, decision: Mapping[str, Any]) -> Stack:
     """Return the stack after an accepted decision is applied.
 

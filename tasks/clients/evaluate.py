@@ -10,8 +10,9 @@ from models.evaluation.benefit import paired_difference
 from models.kernel.metric import Metric
 from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
-from tasks.clients.client_data import SiloData, base_of, data_of, users_of
+from tasks.clients.client_data import base_of, data_of, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
+from tasks.clients.silo_data import SiloData
 from tasks.messages.answers import ClientEvaluation
 from tasks.messages.orders import ClientOrder
 

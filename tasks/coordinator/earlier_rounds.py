@@ -132,7 +132,8 @@ def _openings(jobs: Path, name: str) -> list[tuple[Journal, JobOpening]]:
     for path in jobs.glob(f"{name}-*/job.json"):
         journal = Journal(path.parent)
         with contextlib.suppress(CorruptArtifact, OSError):
-            found.append((journal, journal.opening))
+            if journal.opening.rounds:
+                found.append((journal, journal.opening))
     return sorted(found, key=lambda each: each[1].opened_at)
 
 

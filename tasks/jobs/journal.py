@@ -118,9 +118,9 @@ class Journal:
         return [_read(path, RoundRecord.of_json) for path in paths]
 
     def note_tracked(self, round_: int, note: TrackedRound) -> None:
-        """Note that a committed round is evaluated and tracked."""
+        """Note that a committed round is evaluated and tracked. Its message may be deleted afterwards."""
         with self.guarded():
-            write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(note), durable=False)
+            write_atomically(self.folder / "tracked" / _ROUND.format(round_), _json(note))
 
     def tracked(self, round_: int) -> TrackedRound | None:
         """Return the note of `note_tracked`; None if the round is not tracked yet."""
@@ -284,6 +284,8 @@ def _opened(jobs: Path, prefix: str, opening: JobOpening, take_over: TakeOver | 
     # In one step: before it there is no job, and after it the job has all that it takes over.
     draft.folder.rename(journal.folder)
     sync_folder(jobs)
+    with contextlib.suppress(OSError):  # another one is in it
+        draft.folder.parent.rmdir()
     return journal
 
 

@@ -44,7 +44,10 @@ class Lease:
         self._job = job
         self._life = life
         self._lease_s = lease_s
-        self._door = FileLock(job / ".lock")
+        # Held by all threads of this process that are within `guarded`, from the first to the last of them.
+        self._door = FileLock(job / ".lock", thread_local=False)
+        self._inside = 0
+        self._entering = threading.Lock()
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, name=f"lease of {job.name}", daemon=True)
         self._beating.start()
@@ -53,10 +56,12 @@ class Lease:
     def guarded(self) -> Iterator[None]:
         """Prevent other processes from taking the job over while the block runs.
 
+        Several threads of this process may be within such blocks at once.
+
         Raises:
             LeaseLost: another process has already taken it over.
         """
-        with self._door:
+        with self._shared_door():
             newest = newest_token(self._job)
             if newest != self.token:
                 raise LeaseLost(
@@ -74,6 +79,20 @@ class Lease:
         self._over.set()
         self._beating.join()
         self._life.release()
+
+    @contextlib.contextmanager
+    def _shared_door(self) -> Iterator[None]:
+        with self._entering:
+            if not self._inside:
+                self._door.acquire()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._entering:
+                self._inside -= 1
+                if not self._inside:
+                    self._door.release()
 
     def _beat(self) -> None:
         while not self._over.wait(self._lease_s / _BEATS):

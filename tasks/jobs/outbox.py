@@ -8,15 +8,16 @@ its job nor other jobs.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import CorruptArtifact, FedrecError, NotFound
 from models.kernel.json_values import read_json
 from tasks.jobs.journal import Journal
-from tasks.local.atomic import write_atomically
+from tasks.local.atomic import sync_file, sync_folder, write_atomically
 from tasks.local.home import Home
 from tasks.messages.outbox_messages import (
     NEXT_STEP,
@@ -93,12 +94,22 @@ class Outbox:
         """Return the folder of the messages that were set aside."""
         return self.folder / "refused"
 
-    def put(self, message: OutboxMessage, *, first: bool = False) -> None:
-        """Append a message to the waiting ones, or put it before all others."""
+    def put(self, message: OutboxMessage, *, first: bool = False) -> Waiting:
+        """Append a message to the waiting ones, or put it before all others; return it."""
         number = 0 if first else max((each.number for each in self.all()), default=0) + 1
         data = json.dumps(message_to_json(message), sort_keys=True, allow_nan=False).encode()
-        # Not durable: a message that a power cut destroys is derived again from the committed round.
-        write_atomically(self.folder / _ENTRY.format(number), data, durable=False)
+        # Not durable: most messages are gone within milliseconds. See `make_durable`.
+        entry = Waiting(self.folder / _ENTRY.format(number))
+        write_atomically(entry.path, data, durable=False)
+        return entry
+
+    def make_durable(self, entries: Iterable[Waiting]) -> None:
+        """Let those of these messages that still wait survive a power cut."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    sync_file(entry.path)
+            sync_folder(self.folder)
 
     def waiting(self) -> list[Waiting]:
         """Return the waiting messages, oldest first."""
@@ -163,7 +174,8 @@ def note_of(journal: Journal, round_: int) -> TrackedRound | None:
         message = each.message_if_readable()
         if isinstance(message, RoundMessage) and message.record.round == round_:
             return message.note
-    return None
+    # Another thread may have sent it meanwhile, and noted it before it left the outbox.
+    return journal.tracked(round_)
 
 
 def outboxes(home: Home) -> list[JobOutbox]:

@@ -22,7 +22,7 @@ _ACTIVITIES = (
 )
 
 
-def timings_of(clock: Stopwatch, training_cpu_s: float) -> Timings:
+def timings_of(clock: Stopwatch, training_cpu_s: float, tracking_beside_s: float = 0.0) -> Timings:
     """Return the wall seconds by activity, which add up to `total_s`.
 
     Start-up counts from the start of the process: it includes the imports, the servers' start and opening the
@@ -33,6 +33,7 @@ def timings_of(clock: Stopwatch, training_cpu_s: float) -> Timings:
     Args:
         clock: activities measured in this process.
         training_cpu_s: CPU seconds of the clients' training, the time of a bare loop of the same calls.
+        tracking_beside_s: seconds in which rounds were sent to MLflow beside all this.
     """
     total = time.time() - psutil.Process().create_time()
     named = {f"{activity}_s": clock.seconds.get(activity, 0.0) for activity in _ACTIVITIES}
@@ -43,6 +44,7 @@ def timings_of(clock: Stopwatch, training_cpu_s: float) -> Timings:
     seconds = {"total_s": total, "startup_s": startup, **named, "orchestration_s": orchestration}
     return Timings(
         **{name: round(value, 3) for name, value in seconds.items()},
+        tracking_beside_s=round(tracking_beside_s, 3),
         training_cpu_s=round(training_cpu_s, 3),
         overhead_ratio=None if ratio is None else round(ratio, 2),
     )

@@ -71,6 +71,12 @@ def _temporary_path(path: Path) -> Path:
     return path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
 
 
+def sync_file(path: Path) -> None:
+    """Write a file that exists to the disk, so that its content survives a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Write the folder's entries to the disk, so that files made or renamed in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -138,6 +138,8 @@ class Timings:
     """Wall seconds of a job by activity, which add up to `total_s`; `tasks.jobs.timings` measures them.
 
     Attributes:
+        tracking_s: seconds that the job waited for MLflow.
+        tracking_beside_s: seconds in which rounds were sent to MLflow beside the job. Not in the sum.
         training_cpu_s: CPU seconds of the clients' training, the time of a bare loop of the same calls.
         overhead_ratio: the total without start-up and baselines, divided by training_cpu_s; None if
             nothing was trained.
@@ -155,6 +157,7 @@ class Timings:
     baselines_s: float = 0.0
     report_s: float = 0.0
     orchestration_s: float = 0.0
+    tracking_beside_s: float = 0.0
     training_cpu_s: float = 0.0
     overhead_ratio: float | None = None
 

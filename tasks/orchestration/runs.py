@@ -79,29 +79,39 @@ def note_own_run(folder: Path, flow_run_id: str) -> None:
     write_note(folder / f"{flow_run_id}.json", psutil.Process())
 
 
-def end_orphaned_runs(folder: Path) -> None:
-    """Set each noted flow run whose process is gone to CRASHED in Prefect's records."""
-    for note in folder.glob("*.json"):
+def end_orphaned_runs(folder: Path) -> list[str]:
+    """Set each noted flow run that ended with its process to CRASHED in Prefect's records; return which.
+
+    Runs that had ended before their process did stay as they are.
+    """
+    ended = []
+    for note in sorted(folder.glob("*.json")):
         if read_note(note) is None:
-            _mark_crashed(note.stem)
+            if _mark_crashed(note.stem):
+                ended.append(note.stem)
             note.unlink(missing_ok=True)
+    return ended
 
 
-def _mark_crashed(flow_run_id: str) -> None:
-    """Set the flow run and its task runs to CRASHED unless they have ended; their process is gone."""
+def _mark_crashed(flow_run_id: str) -> bool:
+    """Set the flow run and its task runs to CRASHED unless they have ended, and return whether it did.
+
+    Their process is gone.
+    """
     with get_client(sync_client=True) as client:
         try:
             run = client.read_flow_run(UUID(flow_run_id))
         except ObjectNotFound:
-            return  # it was recorded by another Prefect server
+            return False  # it was recorded by another Prefect server
         if run.state is None or run.state.is_final():
-            return
+            return False
         # The last events of its tasks may not be stored yet, and would overwrite this state.
         time.sleep(_STORED_S)
         crashed: State = Crashed(message="Its process ended unexpectedly; a later run continued the job.")
         for task_run in client.read_task_runs(**_unended_tasks(flow_run_id)):
             client.set_task_run_state(task_run.id, crashed, force=True)
         client.set_flow_run_state(run.id, crashed, force=True)
+    return True
 
 
 def _unended_tasks(flow_run_id: str) -> dict[str, Any]:

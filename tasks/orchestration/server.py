@@ -170,16 +170,22 @@ def note_own_server(folder: Path) -> None:
             write_note(folder / f"{child.pid}.json", child)
 
 
-def end_orphaned_servers(folder: Path) -> None:
-    """End each noted server whose command was killed; processes without a note are not touched."""
-    for note in folder.glob("[0-9]*.json"):
+def end_orphaned_servers(folder: Path) -> list[str]:
+    """End each noted server whose command was killed, and return their process ids.
+
+    Processes without a note are not touched.
+    """
+    ended = []
+    for note in sorted(folder.glob("[0-9]*.json")):
         found = read_note(note)
         if found is not None and is_server(server := found[0]):
             parent = server.parent()
             if parent is not None and parent.pid != 1:
                 continue  # its command still runs
             server.terminate()
+            ended.append(note.stem)
         note.unlink(missing_ok=True)
+    return ended
 
 
 def wait_until_it_answers(api_url: str, process: psutil.Process | subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,7 @@ from models.recommenders.base.family import Family
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.base.users import UserArrays
-from tasks.clients.client_data import SiloData
+from tasks.clients.silo_data import SiloData
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.kernel.metric import Metric
-from tasks.clients.client_data import load_silo
+from tasks.clients.silo_data import load_silo
 from tasks.datasets.partition_reader import item_features, open_partition
 from tasks.messages.orders import JobContext
 from tasks.pooling.pooled_data import PooledSilos

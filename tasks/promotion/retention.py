@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.promotion.champions import Champion, champions, pending
+from models.promotion.champions import Champion, all_champions, pending
 from tasks.jobs.journal import Journal
 from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
@@ -43,9 +43,9 @@ def remove_old_rounds(
 ) -> dict[str, list[int]]:
     """Remove the versions of finished jobs' old rounds with their artefacts, and return job -> its rounds.
 
-    Each job keeps its newest rounds. A round also stays while its version has an alias, is decided about, is
-    champion, or was champion and can be returned to. Of a removed round MLflow keeps the metrics and the
-    clients' table, and the job's journal keeps its record.
+    Each job keeps its newest rounds. A round also stays if its version is or ever was champion, because the
+    ledger names it as evidence, and while it has an alias or is decided about. Of a removed round MLflow
+    keeps the metrics and the clients' table, and the job's journal keeps its record.
 
     Args:
         home: contains the jobs and the ledger.
@@ -75,7 +75,7 @@ def _kept(home: Home, client: MlflowClient) -> Collection[tuple[str, int]]:
     entries = ledger.read_verified(home, client).entries
     kept = registry.all_aliases(client)
     for name in {entry.body["model_name"] for entry in entries}:
-        kept |= {(name, each.version) for each in champions(entries, name)}
+        kept |= {(name, each.version) for each in all_champions(entries, name)}
         interrupted = pending(entries, name)
         if interrupted is not None:
             kept.add((name, interrupted.body["candidate"]))

@@ -10,9 +10,10 @@ policy blocks scripts.
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from models.errors import InvalidInput
 INDEX = "index.html"
 _MOST_DIGITS = 100  # of a number in a subject
 
+# Stands for what differs between outcomes of one form. A private character, so no text means it.
+_MARK = "\ue000"
+_MARKED = re.compile(rf"{_MARK}(\d+)\.")
+# A description in which neither Great Expectations' templates nor `_results` change anything.
+# What a description is shown instead of, with values that every outcome may have.
+_LIMITS: dict[str, Any] = {"value_set": [], "min_value": 0, "max_value": 0}
+_PLAIN = re.compile(r"[^\s$<>]+( [^\s$<>]+)*")
 _TEMPLATES = Path(__file__).parent
 # The column of Great Expectations' page that shows the results, between its navigation and the end.
 _RESULTS = '<div class="col-md-10'
@@ -81,6 +89,18 @@ def _write(outcomes: Sequence[ContractOutcome], folder: Path) -> None:
 
 def _rendered(outcomes: Iterable[ContractOutcome]) -> Iterable[Markup]:
     """Yield the results of each outcome as Great Expectations renders them."""
+    render = _renderer()
+    pages: dict[str, str] = {}
+    for outcome in outcomes:
+        try:
+            shown = _shown(outcome, render, pages)
+        except Exception:  # noqa: BLE001 - a silo may send a result of any form
+            shown = "<p>The details cannot be shown.</p>"
+        yield Markup(shown)  # noqa: S704 - all text from outcomes is escaped
+
+
+def _renderer() -> Callable[[str, Mapping[str, Any]], str]:
+    """Return a function that renders the results of (subject, result) with Great Expectations."""
     import great_expectations as gx
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResultSchema,
@@ -93,15 +113,63 @@ def _rendered(outcomes: Iterable[ContractOutcome]) -> Iterable[Markup]:
     schema = ExpectationSuiteValidationResultSchema()
     renderer = ValidationResultsPageRenderer()
     view = DefaultJinjaPageView()  # reused, because each new one compiles its templates: 70 ms per page
-    for outcome in outcomes:
-        run = {"run_name": html.escape(outcome.subject), "run_time": ""}
+
+    def render(subject: str, result: Mapping[str, Any]) -> str:
+        run = {"run_name": html.escape(subject), "run_time": ""}
         meta = {"run_id": run, "great_expectations_version": gx.__version__}
-        try:
-            result = schema.load({**_escaped(outcome.result), "meta": meta})
-            shown = _results(view.render(renderer.render(result), show_how_to_buttons=False))
-        except Exception:  # noqa: BLE001 - a silo may send a result of any form
-            shown = "<p>The details cannot be shown.</p>"
-        yield Markup(shown)  # noqa: S704 - all text from outcomes is escaped
+        loaded = schema.load({**_escaped(result), "meta": meta})
+        return _results(view.render(renderer.render(loaded), show_how_to_buttons=False))
+
+    return render
+
+
+def _shown(
+    outcome: ContractOutcome, render: Callable[[str, Mapping[str, Any]], str], pages: dict[str, str]
+) -> str:
+    """Return the results of an outcome. What passed is rendered once for all outcomes of its form.
+
+    Args:
+        outcome: the outcome.
+        render: returns the results of a subject and a result.
+        pages: form -> its results, with marks where outcomes differ. The new one is added.
+    """
+    if not outcome.passed:
+        return render(outcome.subject, outcome.result)
+    form, texts = _form(outcome)
+    key = json.dumps(form, sort_keys=True, ensure_ascii=False)
+    if key.count(_MARK) != len(texts) - 1:
+        # It has marks of its own.
+        return render(outcome.subject, outcome.result)
+    if key not in pages:
+        pages[key] = render(f"{_MARK}0.", form)
+    return _MARKED.sub(lambda found: texts[int(found[1])], pages[key])
+
+
+def _form(outcome: ContractOutcome) -> tuple[Mapping[str, Any], list[str]]:
+    """Return a passed result with marks in place of what differs, and this as HTML, the subject first."""
+    from great_expectations.render.util import num_to_str
+
+    texts = [html.escape(outcome.subject)]
+
+    def mark(text: str) -> str:
+        texts.append(text)
+        return f"{_MARK}{len(texts) - 1}."
+
+    results = []
+    for each in outcome.result["results"]:
+        found, config = dict(each["result"]), dict(each["expectation_config"])
+        observed, described = found.get("observed_value"), config.get("description")
+        if isinstance(observed, int | float) and not isinstance(observed, bool):
+            # As Great Expectations writes an observed number.
+            found["observed_value"] = mark(num_to_str(observed, precision=10, use_locale=True))
+        if found.get("unexpected_count") == 0:
+            # The number of rows is shown only beside a number of unexpected ones.
+            found.pop("element_count", None)
+        if isinstance(described, str) and _PLAIN.fullmatch(described):
+            config["description"] = mark(html.escape(described))
+            config["kwargs"] = {name: _LIMITS.get(name, one) for name, one in config["kwargs"].items()}
+        results.append({**each, "result": found, "expectation_config": config})
+    return {**outcome.result, "results": results}, texts
 
 
 def _results(page: str) -> str:

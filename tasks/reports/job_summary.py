@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tasks.messages.job_result import JobResult, RoundResult
-from tasks.reports.result_rows import comparisons, judgement, verdict
+from tasks.reports.result_rows import comparisons, judgement, taken_over, verdict
 
 _ROUNDS = 10
 _NONE = "–"
@@ -22,11 +22,7 @@ def job_summary(result: JobResult, links: Sequence[tuple[str, str]] = ()) -> str
     facts = [
         f"- model `{result.model_name}`{_version(result)}",
         f"- {len(result.rounds)} rounds over {result.data.clients} clients, {result.timings.total_s:.1f} s",
-        *(
-            [f"- continues job `{result.continued.job_id}` from round {result.continued.round}"]
-            if result.continued
-            else []
-        ),
+        *([f"- {_escaped(said)}"] if (said := taken_over(result)) else []),
         f"- report: `{result.report}/report.html`",
         *(f"- [{_escaped(text)}]({address})" for text, address in links),
     ]

@@ -24,6 +24,7 @@ from tasks.reports.result_rows import (
     offered_benefit,
     overall_benefit,
     rejections,
+    taken_over,
     time_shares,
     verdict,
 )
@@ -85,6 +86,7 @@ def render_report(
     return environment.get_template(_TEMPLATE).render(
         result=result,
         verdict=verdict(result),
+        taken_over=taken_over(result),
         by=judgement(result),
         scored_by=how_users_are_scored(result),
         comparisons=comparisons(result),

@@ -279,3 +279,15 @@ def in_bytes(count: float) -> str:
 
 def _ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
+
+
+def taken_over(result: JobResult) -> str | None:
+    """Return the sentence that an earlier job trained the first rounds; None if this one trained all."""
+    if result.continued is None:
+        return None
+    first = (
+        "first round is that"
+        if result.continued.round == 1
+        else (f"first {result.continued.round} rounds are those")
+    )
+    return f"Its {first} of job {result.continued.job_id}."

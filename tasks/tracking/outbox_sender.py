@@ -66,8 +66,10 @@ class OutboxSender:
         flow_run_id: id of the Prefect flow run of the job; None if there is none.
 
     Attributes:
+        outbox: the job's outbox.
         silence: why messages wait; None if none waits.
         refused: why messages were set aside by this sender, one for each, in order.
+        seconds: wall seconds in which this sender sent rounds.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class OutboxSender:
         self._journal = journal
         self._given_exchange = exchange
         self._flow_run_id = flow_run_id
-        self._outbox = outbox_of(journal)
+        self.outbox = outbox_of(journal)
         self._tracker: Tracker | None = None
         # Whether an earlier try may already have sent the next round.
         self._is_repeated = False
@@ -85,6 +87,7 @@ class OutboxSender:
         self._is_at_work = False
         self.silence: str | None = None
         self.refused: list[Refusal] = []
+        self.seconds = 0.0
 
     @property
     def run_id(self) -> str | None:
@@ -92,38 +95,37 @@ class OutboxSender:
         return self._tracker.run_id if self._tracker else None
 
     def open(self, config: Mapping[str, JsonValue], items: Path) -> None:
-        """Send configuration and item catalogue, and set the job's MLflow run to RUNNING.
-
-        Messages that were set aside before are sent again.
+        """Let configuration and item catalogue wait, and again the messages that were set aside before.
 
         Args:
             config: the training configuration as JSON values.
             items: the item catalogue, a Parquet file.
         """
-        kept = self._outbox.folder / _ITEMS
+        kept = self.outbox.folder / _ITEMS
         if not kept.exists():
-            self._outbox.folder.mkdir(exist_ok=True)
+            self.outbox.folder.mkdir(exist_ok=True)
             write_atomically(kept, items.read_bytes())
         self._is_at_work = True
-        self._outbox.put_back()
+        self.outbox.put_back()
         if self._journal.tracked(0) is None:
             self._put_opening(config)
         # A job that continues will have another result.
-        for each in self._outbox.waiting():
+        for each in self.outbox.waiting():
             if isinstance(each.message_if_readable(), ResultMessage):
                 each.path.unlink()
-        self.send_waiting()
 
-    def send(self, message: OutboxMessage) -> bool:
-        """Put a message into the outbox, send all waiting ones, and return whether MLflow has received it."""
+    def put(self, message: OutboxMessage) -> Waiting:
+        """Put a message into the outbox, where it waits until it is sent. Raises as `send_waiting` does."""
         with self._journal.guarded():
-            self._outbox.put(message)
-            return self.send_waiting()
+            return self.outbox.put(message)
 
-    def send_waiting(self) -> bool:
+    def send_waiting(self, progress: Callable[[], None] = lambda: None) -> bool:
         """Send all waiting messages, and return whether MLflow has received them.
 
         While MLflow is unavailable, they keep waiting. Those that it refuses are set aside.
+
+        Args:
+            progress: called after each message.
 
         Raises:
             LeaseLost: another process has taken the job over.
@@ -133,17 +135,13 @@ class OutboxSender:
         try:
             # Under one guard: a process that loses its lease in between would send the message a second time.
             with self._journal.guarded():
-                self._send_all()
+                self._send_all(progress)
         except _Away as away:
             self._is_repeated = True
             self.silence = str(away)
             return False
         self.silence = None
         return len(self.refused) == before
-
-    def waiting(self) -> int:
-        """Return the number of messages that MLflow has not received yet and did not refuse."""
-        return self._outbox.count()
 
     @property
     def experiment_id(self) -> str | None:
@@ -174,7 +172,7 @@ class OutboxSender:
             result = self._journal.result()
         except CorruptArtifact:
             return "FAILED", (damaged := "The job's result is damaged."), damaged
-        if any(each.refusal.in_order for each in self._outbox.refused()):
+        if any(each.refusal.in_order for each in self.outbox.refused()):
             lacks = "MLflow lacks records of the job. fedrec outbox list says which, and why."
             return "FAILED", lacks, lacks
         if result is None:
@@ -185,13 +183,14 @@ class OutboxSender:
         """Return the note about a committed round, sent or still waiting; None if there is none."""
         return note_of(self._journal, round_)
 
-    def _send_all(self) -> None:
+    def _send_all(self, progress: Callable[[], None]) -> None:
         try:
             self._opened()
         except Exception as error:  # noqa: BLE001 - raised again unless it concerns messages alone
             self._require_refusal(error)  # each message is set aside for the same reason
-        for each in self._outbox.waiting():
+        for each in self.outbox.waiting():
             self._send_one(each)
+            progress()
 
     def _send_one(self, entry: Waiting) -> None:
         message = None
@@ -214,7 +213,7 @@ class OutboxSender:
 
     def _needed_by(self, entry: Waiting) -> int | None:
         """Return the number of a refused message that must be sent before this one; None if there is none."""
-        earlier = (each for each in self._outbox.refused() if each.number < entry.number)
+        earlier = (each for each in self.outbox.refused() if each.number < entry.number)
         return next((each.number for each in earlier if each.refusal.in_order), None)
 
     def _set_aside(
@@ -227,7 +226,7 @@ class OutboxSender:
             follows=follows,
             refused_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        self._outbox.set_aside(entry, refusal)
+        self.outbox.set_aside(entry, refusal)
         self.refused.append(refusal)
         if isinstance(message, ResultMessage):
             # Otherwise the run would stay RUNNING.
@@ -269,8 +268,8 @@ class OutboxSender:
         Its message may have been lost, or its run deleted in MLflow. A version without the catalogue that the
         opening stores cannot be read.
         """
-        if not any(isinstance(each.message_if_readable(), OpeningMessage) for each in self._outbox.all()):
-            self._outbox.put(OpeningMessage(config=config), first=True)
+        if not any(isinstance(each.message_if_readable(), OpeningMessage) for each in self.outbox.all()):
+            self.outbox.put(OpeningMessage(config=config), first=True)
 
     def _tags(self) -> dict[str, str]:
         opening, start = self._journal.opening, self._journal.committed()[0]
@@ -294,7 +293,7 @@ class OutboxSender:
         """Return the files that make each round an MLflow model; none for families of other packages."""
         if self._journal.opening.family not in FAMILIES:
             return {}
-        return model_files(read_item_table((self._outbox.folder / _ITEMS).read_bytes()))
+        return model_files(read_item_table((self.outbox.folder / _ITEMS).read_bytes()))
 
     @cached_property
     def _exchange(self) -> Exchange:
@@ -305,7 +304,7 @@ class OutboxSender:
     def _deliver(self, tracker: Tracker, message: OutboxMessage) -> None:
         match message:
             case OpeningMessage():
-                tracker.log_opening(message.config, self._outbox.folder / _ITEMS, self._journal.opening)
+                tracker.log_opening(message.config, self.outbox.folder / _ITEMS, self._journal.opening)
                 self._journal.note_tracked(0, START_TRACKED)
             case LineageMessage():
                 tracker.log_lineage(message.data)
@@ -330,7 +329,8 @@ class OutboxSender:
             record, model, message.metrics, resumed=self._is_repeated, beside=self._model_files
         )
         took = time.perf_counter() - began
-        seconds = {**note.seconds, "tracking": took, "total": note.seconds["total"] + took}
+        self.seconds += took
+        seconds = {**note.seconds, "tracking_beside": took}
         self._journal.note_tracked(record.round, replace(note, version=version, seconds=seconds))
 
     def _deliver_result(self, tracker: Tracker, message: ResultMessage) -> None:

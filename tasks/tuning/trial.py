@@ -13,7 +13,7 @@ from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import PooledTraining
-from tasks.clients.client_data import SiloData, load_silo
+from tasks.clients.silo_data import SiloData, load_silo
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.pooling.pooled_data import PooledSilos
 
@@ -48,8 +48,8 @@ class TrialSpec:
 
     def rounds_after(self, epochs: float) -> int:
         """Return the number of rounds in which a client makes `epochs` passes over its data, on average."""
-        epochs_per_round = self.cohort_share * self.train.local_epochs / self.train.merges_per_epoch
-        return max(1, round(epochs / epochs_per_round))
+        passes_per_epoch = self.cohort_share * self.train.local_epochs
+        return max(1, round(self.train.rounds_of(epochs / passes_per_epoch)))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ The imports are made once and shared by fork, because they take longer than the 
 
 A crash point is {"target": "module:name.name", "when": "before" or "after", "call": n}: SIGKILL around the
 n-th call of that function, or `after_s` seconds after it. With "signal": "SIGSTOP" the process is paused
-there instead. The answer is then {"stopped": its id}, and a later line {"wake": that id} continues it and is
+there instead. With "settled": true the process first waits until its job's messages are sent, so that what
+MLflow has does not depend on time. With "waiting": n the calling thread waits before until n messages wait.
+The answer is then {"stopped": its id}, and a later line {"wake": that id} continues it and is
 answered with how it ended. With "error": path the error that ended the process is written to that file.
 """
 
@@ -23,6 +25,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 if "FAKETIME" in os.environ:
     # libfaketime 0.9.10 shifts the deadlines that Python sleeps until, although its setting says to leave the
@@ -44,13 +48,32 @@ def kill_at(point: dict[str, Any]) -> None:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         is_it = next(calls) == point["call"]
         if is_it and point["when"] == "before":
+            prepare(point)
             os.kill(os.getpid(), number)
         result = function(*args, **kwargs)
         if is_it and point["when"] == "after":
+            prepare(point)
             die(number, point.get("after_s", 0.0))
         return result
 
     setattr(owner, name, wrapped)
+
+
+def prepare(point: dict[str, Any]) -> None:
+    """Wait as the point says."""
+    from tasks.local.home import current_home
+
+    jobs = current_home().jobs
+    while len(list(jobs.glob("*/outbox/[0-9]*.json"))) < point.get("waiting", 0):
+        time.sleep(0.01)
+    if point.get("settled"):
+        while any(jobs.glob("*/outbox/[0-9]*.json")):
+            time.sleep(0.01)
+        if "signal" in point:
+            # A paused process is overtaken only if it is not within a write, so the sender has to leave it.
+            for door in jobs.glob("*/.lock"):
+                with FileLock(door):
+                    pass
 
 
 def die(number: signal.Signals, after_s: float) -> None:

@@ -95,7 +95,7 @@ def test_of_finished_jobs_the_needed_files_are_kept(place: Home) -> None:
 
 def test_dead_runs_are_ended_and_living_ones_continue(place: Home) -> None:
     from prefect.client.orchestration import get_client
-    from prefect.states import Running
+    from prefect.states import Completed, Running
 
     from flows.housekeeping import housekeeping
     from flows.promote import promotion
@@ -112,14 +112,23 @@ def test_dead_runs_are_ended_and_living_ones_continue(place: Home) -> None:
         prefect.set_flow_run_state(flow_run.id, Running())
         notes = place.prefect / "flow_runs"
         notes.mkdir(parents=True)
+        # This one ended before its process did, whose note stayed.
+        done = prefect.create_flow_run(promotion)
+        prefect.set_flow_run_state(done.id, Completed(), force=True)
+        servers = place.prefect / "servers"
+        servers.mkdir()
         # No process of this number began at that time.
-        (notes / f"{flow_run.id}.json").write_text(json.dumps({"pid": 1, "created": 0.0}))
+        for note in (notes / f"{flow_run.id}.json", notes / f"{done.id}.json", servers / "1.json"):
+            note.write_text(json.dumps({"pid": 1, "created": 0.0}))
 
         alive = take(place.jobs / "alive-1")
         outcome = housekeeping()
         alive.release()
 
         assert prefect.read_flow_run(flow_run.id).state.name == "Crashed"
+        assert prefect.read_flow_run(done.id).state.name == "Completed"
+    assert [*notes.glob("*.json"), *servers.glob("*.json")] == []
+    assert outcome["ended_servers"] == []
     assert outcome["killed_jobs"] == ["dead-1"]
     assert outcome["crashed_flow_runs"] == [str(flow_run.id)]
     status = {job_id: client.get_run(run_id).info.status for job_id, run_id in runs.items()}
@@ -137,8 +146,9 @@ def test_the_records_of_a_dead_job_are_sent(place: Home, monkeypatch: pytest.Mon
         journal.commit(round_record(0))
         sender = OutboxSender(place, journal, Exchange(place.exchange.as_uri()))
         sender.open(journal.opening.config, items)
-        sender.send(LineageMessage(data={"ash": ("a" * 64, "file:///ash")}))
-        assert (sender.run_id, sender.waiting()) == (None, 2)
+        sender.put(LineageMessage(data={"ash": ("a" * 64, "file:///ash")}))
+        assert not sender.send_waiting()
+        assert (sender.run_id, sender.outbox.count()) == (None, 2)
         assert sender.silence
     items.unlink()
 

@@ -96,13 +96,12 @@ def interrupted(config: TrainingConfig, rounds: int) -> None:
 @pytest.mark.parametrize(
     ("train", "federation", "fewer", "more", "shared"),
     [
-        ({}, {"cohort_share": 0.6}, 2, 5, 2),
         # Of four rounds, the rate falls in the last one: at the start of round 4 a quarter is left.
         ({"cooldown_share": 0.3}, {"cohort_share": 0.6}, 4, 7, 3),
         ({"family": "ials", "dims": 3}, {}, 2, 4, 2),
         (RATING, {}, 4, 6, 4),
     ],
-    ids=["lightfm", "cooldown", "ials", "ratings"],
+    ids=["cooldown", "ials", "ratings"],
 )
 def test_more_rounds_give_the_model_of_all_rounds(
     enter: Any,
@@ -170,16 +169,21 @@ def test_an_interrupted_continuation_of_an_interrupted_job_ends_as_an_undisturbe
     enter: Any, partition_dir: Path, said: list[str]
 ) -> None:
     """The earlier job goes on as well, and its clients keep the users from which the longer one starts."""
+    from mlflow.tracking import MlflowClient
+
     share = {"cohort_share": 0.6}
     enter("straight")
     straight = run(of(partition_dir, 7, **share))
     home = enter("again")
     interrupted(of(partition_dir, 6, **share), 2)
+    # As if the process had ended right after it committed round 2.
+    (first,) = home.jobs.glob("*/tracked/000002.json")
+    first.unlink()
     interrupted(of(partition_dir, 7, **share), 0)
     shorter = run(of(partition_dir, 6, **share))
     assert shorter.continued is None
     interrupted(of(partition_dir, 7, **share), 2)
-    (longer,) = {path.name for path in home.jobs.iterdir() if path.is_dir()} - {shorter.job_id, ".drafts"}
+    (longer,) = {path.name for path in home.jobs.iterdir() if path.is_dir()} - {shorter.job_id}
     assert f"Job {longer} continues after round 4." not in said
     result = run(of(partition_dir, 7, **share))
     assert f"Job {longer} continues after round 4." in said
@@ -187,6 +191,12 @@ def test_an_interrupted_continuation_of_an_interrupted_job_ends_as_an_undisturbe
     assert result.continued == Continued(shorter.job_id, 2)
     assert hashes(result) == hashes(straight)
     assert hashes(shorter) == hashes(straight)[:6]
+    versions = MlflowClient().search_model_versions("name = 'small-model'")
+    made = [(each.tags["fedrec.job"], int(each.tags["fedrec.round"])) for each in versions]
+    assert sorted(made) == sorted(
+        [(shorter.job_id, each) for each in range(1, 7)] + [(longer, each) for each in range(3, 8)]
+    )
+    assert [each.version for each in result.rounds[:2]] == [each.version for each in shorter.rounds[:2]]
 
 
 def test_again_trains_all_rounds(home: Home, partition_dir: Path) -> None:
@@ -285,3 +295,16 @@ def test_all_rounds_are_trained_if_what_they_need_is_gone(
         assert line.startswith(f"All 3 rounds are trained anew. Job {first.job_id} cannot be continued: ")
         assert reason in line
         assert "\n" not in line
+
+
+def test_a_job_on_which_another_process_works_is_not_continued(
+    home: Home, partition_dir: Path, said: list[str]
+) -> None:
+    from flows.jobs.job import opened
+
+    interrupted(of(partition_dir, 3), 1)
+    with opened(of(partition_dir, 3)) as running, opened(of(partition_dir, 4)) as job:
+        assert len(running.rounds) == 2
+        assert job.journal.opening.continued is None
+    (line,) = [each for each in said if "trained anew" in each]
+    assert f"Another process works on job {running.journal.job_id}" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,6 +134,7 @@ def become_service(
 
     home = apply()
     name = model_name or _only_model(home, model_name, published=publisher is None)
+    _require_free(host, port)
     folder = serving_folder(home, name, silo)
     folder.mkdir(parents=True, exist_ok=True)
     token = _token(token_file)
@@ -164,6 +166,23 @@ def become_service(
     click.echo(f"Serving model {name} at http://{host}:{port}; stop with Ctrl-C.", err=True)
     serving = ["-m", "serving", "--host", host, "--port", str(port), "--workers", str(workers)]
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise `InvalidInput` if the service could not listen there.
+
+    The service would find out only after the publisher has started and this command has said that it serves.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            raise InvalidInput(
+                f"Nothing can listen at {host}:{port}: {os.strerror(error.errno or 0)}.",
+                next_step="Choose another --port or --host, or end what listens there.",
+            ) from error
 
 
 def _only_model(home: Home, model_name: str | None, *, published: bool) -> str:

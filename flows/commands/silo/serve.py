@@ -39,7 +39,7 @@ def command(
     else works as with fedrec serve.
     """
     from flows.commands.serving.serve import become_service
-    from flows.silo.settings import load_silo_settings
+    from flows.silo.settings import default_settings_path, load_silo_settings
     from tasks.local.home import current_home
 
     registry = current_home().mlflow / "mlflow.db"
@@ -47,6 +47,12 @@ def command(
         raise NotFound(
             f"MLFLOW_TRACKING_URI names no registry, and this machine has none at {registry}.",
             next_step="Set MLFLOW_TRACKING_URI to the coordinator's MLflow, such as http://coordinator:5000.",
+        )
+    settings = default_settings_path()
+    if name is None and not settings.exists():
+        raise NotFound(
+            f"It is not said whose users to serve: there is no --silo, and no silo's settings at {settings}.",
+            next_step="Name the silo with --silo NAME. With --data PARTITION it is one of the clients there.",
         )
     become_service(
         model_name,

@@ -226,11 +226,11 @@ class TitleIndex:
 
     def _close_to(self, name: str) -> list[int]:
         plain = _key(shortened(name))
+        written_otherwise = [row for item_id, row in self._ids.items() if _key(item_id) == _key(name)]
         holding = self._holding(plain) if len(plain) >= _SHORTEST_PART else []
         forms = difflib.get_close_matches(plain, self._short, n=_CANDIDATES, cutoff=0.5)
-        return list(dict.fromkeys([*holding, *(row for form in forms for row in self._short[form])]))[
-            :_CANDIDATES
-        ]
+        similar = (row for form in forms for row in self._short[form])
+        return list(dict.fromkeys([*written_otherwise, *holding, *similar]))[:_CANDIDATES]
 
     def _label(self, row: int) -> str:
         return f"{self.titles[row]} [id {self.item_ids[row]}]"

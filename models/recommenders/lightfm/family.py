@@ -80,7 +80,7 @@ class LightFMFamily(Family):
         """Return plain LightFM on these data, trained for as many epochs as the rounds contain."""
         from models.recommenders.lightfm.training import train_alone
 
-        epochs = max(1, rounds // self.spec.merges_per_epoch)
+        epochs = max(1, int(self.spec.epochs_of(rounds)))
         return train_alone(data.training, self.spec, epochs=epochs, seed=seed, client_id=client_id)
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
 
@@ -13,6 +13,20 @@ from models.kernel.settings import defaults_of, refuse_without_effect
 Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
 MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
 UserVectors = Literal["trained", "folded_in"]
+
+
+class EpochPart(NamedTuple):
+    """The part of an epoch that a round trains.
+
+    Attributes:
+        epoch: number of the epoch, from 0.
+        part: number of the part, from 0.
+        parts: number of parts of this epoch.
+    """
+
+    epoch: int
+    part: int
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,9 @@ class LightFMSpec:
         max_sampled: WARP's maximal number of negatives drawn for a positive.
         kos_k, kos_n: WARP k-OS's rank k and number of positives drawn n.
         merges_per_epoch: number of rounds per local epoch; a round trains one over this of an epoch.
+        early_epochs: number of first epochs with `early_merges` rounds each. Item embeddings start near zero,
+            and clients that merge once an epoch pull them apart before they agree on a direction.
+        early_merges: number of rounds of each of these epochs.
         local_epochs: number of passes of a round over that part.
         merge_rule: the rule that merges the clients' updates.
         server_learning_rate: factor on the server's step. The means do not use it. The adaptive rules
@@ -57,6 +74,8 @@ class LightFMSpec:
     kos_k: Annotated[int, Ge(1)] = 5
     kos_n: Annotated[int, Ge(1)] = 10
     merges_per_epoch: Annotated[int, Ge(1)] = 1
+    early_epochs: Annotated[int, Ge(0)] = 0
+    early_merges: Annotated[int, Ge(1)] = 8
     local_epochs: Annotated[int, Ge(1)] = 1
     proximal: Annotated[float, Ge(0)] = 0.0
     cooldown_share: Annotated[float, Ge(0), Le(1)] = 0.0
@@ -69,10 +88,33 @@ class LightFMSpec:
         for name, other in _unused(vars(self)).items():
             refuse_without_effect(self, name, other, getattr(self, other))
 
+    def part_of(self, round_: int) -> EpochPart:
+        """Return the part of an epoch that a round trains. Rounds count from 1."""
+        done = round_ - 1
+        early = self.early_epochs * self.early_merges
+        if done < early:
+            return EpochPart(*divmod(done, self.early_merges), self.early_merges)
+        epoch, part = divmod(done - early, self.merges_per_epoch)
+        return EpochPart(self.early_epochs + epoch, part, self.merges_per_epoch)
+
+    def epochs_of(self, rounds: int) -> float:
+        """Return the number of epochs that the first `rounds` rounds train."""
+        if not rounds:
+            return 0.0
+        last = self.part_of(rounds)
+        return last.epoch + (last.part + 1) / last.parts
+
+    def rounds_of(self, epochs: float) -> float:
+        """Return the number of rounds that train this number of epochs; the inverse of `epochs_of`."""
+        early = min(epochs, self.early_epochs)
+        return early * self.early_merges + (epochs - early) * self.merges_per_epoch
+
     def check_rounds(self, rounds: int) -> None:
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges."""
         if cooled_down(1.0, self.cooldown_share, (rounds - 1) / rounds) == 1.0:
             refuse_without_effect(self, "cooldown_share", "federation.rounds", rounds)
+        if self.rounds_of(self.early_epochs) >= rounds:
+            refuse_without_effect(self, "merges_per_epoch", "early_epochs", self.early_epochs)
 
 
 # Settings that training on data in one place does not use.
@@ -80,6 +122,8 @@ OF_ROUNDS = frozenset(
     {
         "user_alpha_steps",
         "merges_per_epoch",
+        "early_epochs",
+        "early_merges",
         "local_epochs",
         "proximal",
         "merge_rule",
@@ -90,6 +134,7 @@ _MEANS: tuple[MergeRuleName, ...] = ("mean", "weighted_mean")
 # Setting -> another setting, and the values of that one with which the setting has no effect.
 _WITHOUT_EFFECT: dict[str, tuple[str, tuple[object, ...]]] = {
     "user_alpha_steps": ("user_alpha", (0.0,)),
+    "early_merges": ("early_epochs", (0,)),
     "max_sampled": ("loss", ("bpr", "logistic")),
     "kos_k": ("loss", ("warp", "bpr", "logistic")),
     "kos_n": ("loss", ("warp", "bpr", "logistic")),
@@ -110,6 +155,8 @@ def _unused(values: Mapping[str, Any]) -> dict[str, str]:
     found = {name: other for name, (other, those) in _WITHOUT_EFFECT.items() if every[other] in those}
     if every["kos_k"] > every["kos_n"]:
         found.setdefault("kos_k", "kos_n")  # no rank exceeds the number of draws
+    if every["early_merges"] == every["merges_per_epoch"]:
+        found.setdefault("early_epochs", "merges_per_epoch")
     return found
 
 

@@ -70,9 +70,9 @@ def train_round(
 ) -> tuple[ItemArrays, UserArrays]:
     """Return the item and user arrays after one round of local training; the inputs stay as they are.
 
-    Rounds go through local epochs: round r trains part (r-1) mod m of epoch (r-1) div m, where m is
-    `spec.merges_per_epoch`. The order of an epoch depends on seed, client and epoch alone. With
-    `spec.local_epochs` above 1 a round repeats its part, each time in another order.
+    Rounds go through local epochs, part by part (`LightFMSpec.part_of`). The order of an epoch depends on
+    seed, client and epoch alone. With `spec.local_epochs` above 1 a round repeats its part, each time in
+    another order.
 
     After each pass the items w are pulled towards the round's base w0 by the proximal step of
     mu/2 ||w - w0||^2, which is (w + mu w0) / (1 + mu) with mu = `spec.proximal`. FedProx (Li et al. 2020,
@@ -82,9 +82,9 @@ def train_round(
     Raises:
         DivergedUpdate: a trained value is NaN or infinite.
     """
-    epoch, part = divmod(round_ - 1, spec.merges_per_epoch)
+    epoch, part, parts = spec.part_of(round_)
     order = generator_for(seed, "order", client_id, epoch).permutation(len(data))
-    chosen = order[part :: spec.merges_per_epoch]
+    chosen = order[part::parts]
     new_items = [np.array(array) for _, array in items.named()]
     new_users = [
         np.array(array)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
-from tasks.clients.client_data import load_silo
+from tasks.clients.silo_data import load_silo
 from tasks.datasets.partition_reader import Partition
 from tasks.exchange.codec import encode_model
 
@@ -20,10 +20,12 @@ class BareRun:
 
     Attributes:
         rounds_s: seconds of each round.
+        cpu_s: processor seconds of all rounds.
         model_sha256: digest of the final model, encoded as a job encodes it.
     """
 
     rounds_s: tuple[float, ...]
+    cpu_s: float
     model_sha256: str
 
 
@@ -39,10 +41,11 @@ def bare_loop(partition: Partition, spec: LightFMSpec, rounds: int, seed: int) -
     }
     family = LightFMFamily(spec)
     simulation = Simulation(data, spec, lambda round_: family.rule((round_ - 1) / rounds), seed=seed)
-    seconds = []
+    seconds, cpu_began = [], time.process_time()
     for _ in range(rounds):
         began = time.perf_counter()
         simulation.run_round()
         seconds.append(time.perf_counter() - began)
+    cpu_s = time.process_time() - cpu_began
     model = replace(simulation.model, catalog_digest=partition.catalog.digest)
-    return BareRun(tuple(seconds), hashlib.sha256(encode_model(model)).hexdigest())
+    return BareRun(tuple(seconds), cpu_s, hashlib.sha256(encode_model(model)).hexdigest())

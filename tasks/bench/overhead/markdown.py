@@ -22,6 +22,8 @@ _FIGURES = {
     "round s": ("round_s", ",.3f"),
     "bare round s": ("bare_round_s", ",.3f"),
     "overhead of a round s": ("round_overhead_s", ",.3f"),
+    "bare loop CPU s": ("bare_cpu_s", ",.1f"),
+    "command CPU s": ("job_cpu_s", ",.1f"),
     "peak MB": ("peak_rss_mb", ",.0f"),
 }
 _FACTS = ("clients", "rounds", "items")

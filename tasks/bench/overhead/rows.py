@@ -114,6 +114,8 @@ def row_of(bare: BareRun, job: JobRun) -> Row:
         "round_s": round(round_s, 4),
         "bare_round_s": round(bare_round_s, 4),
         "round_overhead_s": round(round_s - bare_round_s, 4),
+        "bare_cpu_s": round(bare.cpu_s, 2),
+        "job_cpu_s": round(job.cpu_s, 2),
         "peak_rss_mb": round(job.peak_rss_mb, 1),
         "model_sha256": job.model_sha256,
         "parts_s": parts_of(job),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -60,6 +61,7 @@ class JobRun:
 
     Attributes:
         job_s: wall seconds of the command.
+        cpu_s: processor seconds of its processes, which other work on the machine hardly changes.
         commits_s: seconds from its start to the commit of each round, from round 0 on. Round 0 is the initial
             model: its commit ends the start-up.
         peak_rss_mb: largest resident memory of the command's processes together, in 10^6 bytes.
@@ -68,6 +70,7 @@ class JobRun:
     """
 
     job_s: float
+    cpu_s: float
     commits_s: tuple[float, ...]
     peak_rss_mb: float
     model_sha256: str
@@ -94,7 +97,7 @@ def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, time
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(_config(case, partition, timeout_s)))
     command = checkout.command("train", "--config", str(config), "--json")
-    began = time.time()
+    began, cpu_began = time.time(), _cpu_of_children()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(  # noqa: S603
             command, cwd=checkout.root, env=environ, stdout=out, stderr=err
@@ -103,16 +106,16 @@ def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, time
     ended = time.time()
     if process.returncode:
         raise FedrecError(_failure(checkout, process, ended - began, folder / "err"))
-    return job_run(home, began, ended, peak / _MEGABYTE)
+    return job_run(home, began, ended, _cpu_of_children() - cpu_began, peak / _MEGABYTE)
 
 
-def job_run(home: Path, began: float, ended: float, peak_rss_mb: float) -> JobRun:
+def job_run(home: Path, began: float, ended: float, cpu_s: float, peak_rss_mb: float) -> JobRun:
     """Return the measurements of the only job of a home, whose command ran between these times.
 
     Args:
         home: a home in which one job was trained.
         began, ended: seconds since 1970.
-        peak_rss_mb: as in `JobRun`.
+        cpu_s, peak_rss_mb: as in `JobRun`.
 
     Raises:
         FedrecError: the home does not have exactly one finished job.
@@ -123,7 +126,7 @@ def job_run(home: Path, began: float, ended: float, peak_rss_mb: float) -> JobRu
     rounds = [_json(path) for path in sorted((results[0].parent / "rounds").glob("[0-9]*.json"))]
     commits = [datetime.fromisoformat(record["committed_at"]).timestamp() - began for record in rounds]
     timings = {name: value for name, value in _json(results[0])["timings"].items() if value is not None}
-    return JobRun(ended - began, tuple(commits), peak_rss_mb, rounds[-1]["model_sha256"], timings)
+    return JobRun(ended - began, cpu_s, tuple(commits), peak_rss_mb, rounds[-1]["model_sha256"], timings)
 
 
 def _options(case: Case, tables: Tables, out: Path) -> list[str]:
@@ -177,6 +180,12 @@ def _watched(process: subprocess.Popen[bytes], timeout_s: float) -> int:
                     each.kill()
             process.wait()
             psutil.wait_procs(killed, _END_S)
+
+
+def _cpu_of_children() -> float:
+    """Return the processor seconds of all child processes that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _tree(pid: int) -> list[psutil.Process]:

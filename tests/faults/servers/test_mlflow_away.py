@@ -14,6 +14,7 @@ from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion import ledger
 from tasks.tracking import registry
 from tasks.tracking.outbox_sender import send_what_waits
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -68,6 +69,8 @@ def test_a_round_whose_registration_lost_its_answer_is_registered_once(
     rounds: list[int] = []
 
     def between(event: Event) -> None:
+        if event.round == 2:
+            until(lambda: rounds)
         if event.round == 3:
             served.start()
 

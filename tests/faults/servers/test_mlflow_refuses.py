@@ -13,6 +13,7 @@ from tasks.jobs.journal import Journal
 from tasks.jobs.outbox import outbox_of, outboxes
 from tasks.tracking import registry
 from tasks.tracking.outbox_sender import send_again
+from tests.waiting import until
 from tests.worlds.waiting_jobs import job_with_waiting_messages
 
 
@@ -24,6 +25,7 @@ def test_a_job_whose_experiment_is_deleted_meanwhile_is_told_after_it_is_restore
     def deleted(event: Event) -> None:
         said.append(event.text)
         if event.round == 2:
+            until(lambda: client.search_model_versions("tags.`fedrec.round` = '2'"))
             client.delete_experiment(client.get_experiment_by_name(federation.name).experiment_id)
 
     with listening(deleted):

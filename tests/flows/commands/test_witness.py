@@ -118,7 +118,7 @@ def test_without_answers_there_is_nothing_to_show(pair):
     assert "No silo has signed a head" in fedrec(pair, "witness", by_silo=True).stdout
     for arguments in (["birch"], ["birch", "--restart", "x"], ["birch", "--ledger", str(pair.file)]):
         done = fedrec(pair, "witness", *arguments)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "Silo 'birch' never answered this coordinator" in done.stderr
 
 

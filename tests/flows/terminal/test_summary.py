@@ -12,6 +12,7 @@ from rich.console import Console
 
 from data_contracts.outcome import ContractName
 from flows.terminal.summary import show_result
+from tasks.messages.job_opening import Continued
 from tasks.messages.job_result import ContractSummary, FinalMetrics, JobResult, Timings
 from tests.worlds.records import client_result, job_result, rejection, round_result
 
@@ -145,3 +146,10 @@ def test_paths_to_open_next_are_not_broken():
     address = "http://localhost:5000/" + "a" * 100
     lines = shown(job(), address, "see [1]").splitlines()
     assert lines[-3:] == ["Open next", f"  {address}", "  see [1]"]
+
+
+def test_a_job_that_continues_another_names_it():
+    assert "Its first" not in shown(job())
+    assert "Its first round is that of job films-short-1." in shown(
+        job(continued=Continued("films-short-1", 1))
+    )

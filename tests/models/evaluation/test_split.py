@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.errors import InvalidInput
 from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.kernel.seeds import seed_for
 
 SOME_PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), unique=True, min_size=1, max_size=40)
 
@@ -161,6 +162,40 @@ def test_negatives_are_distinct_items_that_the_user_never_used(data, n, seed):
         assert len(given_items) == len(set(given_items)) == min(n, 10 - len(used))
         assert not used & set(given_items)
         assert set(given_items) <= set(range(10))
+
+
+MASK = 2**64 - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def splitmix64(state: int) -> int:
+    """Return SplitMix64's output at a state, in whole numbers (Steele, Lea & Flood 2014, figure 16)."""
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & MASK
+    return state ^ (state >> 31)
+
+
+def floyd(unused: list[int], n: int, key: int) -> list[int]:
+    """Return up to n of the unused items by Floyd's algorithm, one step after another (Bentley 1987)."""
+    taken: list[int] = []
+    for step in range(n):
+        last = len(unused) - n + step
+        if last >= 0:
+            uniform = (splitmix64((key + GOLDEN * (step + 1)) & MASK) >> 11) * 2.0**-53
+            drawn = int(uniform * (last + 1))
+            taken.append(last if drawn in taken else drawn)
+    return [unused[place] for place in reversed(taken)]
+
+
+@settings(deadline=None)
+@given(data=SOME_PAIRS, n=st.integers(1, 25), n_items=st.integers(10, 40), seed=st.integers(0, 2**32))
+def test_negatives_are_drawn_by_floyd_s_algorithm(data, n, n_items, seed):
+    drawn = draw(range(5), data, n_items=n_items, n=n, seed=seed)
+    base = seed_for(seed, "negatives", "nurse", "test")
+    for user in range(5):
+        unused = sorted(set(range(n_items)) - {item for owner, item in data if owner == user})
+        expected = floyd(unused, n, splitmix64((base + GOLDEN * (user + 1)) & MASK))
+        assert drawn[user].tolist() == expected + [-1] * (n - len(expected))
 
 
 def test_every_unused_item_is_equally_likely():

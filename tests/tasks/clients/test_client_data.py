@@ -12,7 +12,8 @@ import pytest
 from models.errors import CorruptArtifact, NotFound
 from models.recommenders.base.users import UserArrays
 from models.recommenders.lightfm.training import initial_users
-from tasks.clients.client_data import SiloData, UserStates, load_silo, starting_users
+from tasks.clients.client_data import UserStates, starting_users
+from tasks.clients.silo_data import SiloData, load_silo
 from tasks.datasets.partition_reader import open_partition, read_interactions
 from tasks.exchange.codec import encode
 from tasks.messages.orders import StartingPoint

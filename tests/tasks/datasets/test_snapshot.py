@@ -15,7 +15,7 @@ import pytest
 from data_contracts.interactions import check_interactions
 from models.errors import CatalogMismatch, CorruptArtifact, InvalidInput
 from models.evaluation.split import Split
-from tasks.clients.client_data import SiloData, load_silo
+from tasks.clients.silo_data import SiloData, load_silo
 from tasks.datasets import snapshot as snapshots
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,32 @@ def test_a_holder_that_renews_keeps_the_lease_for_longer_than_its_time(job: Path
         with left_behind(job) as is_left:
             assert not is_left
         assert said(process, "write") == "written"
+
+
+def test_threads_of_the_holder_are_inside_together_and_keep_others_out_until_the_last_has_left(
+    job: Path,
+) -> None:
+    lease = take(job, LEASE_S)
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def enter_and_leave() -> None:
+        with lease.guarded():
+            first_is_in.set()
+            assert second_is_in.wait(30)
+
+    first = threading.Thread(target=enter_and_leave)
+    first.start()
+    assert first_is_in.wait(30)
+    with lease.guarded():  # would never begin if one thread kept the other out
+        second_is_in.set()
+        first.join(30)
+        assert not first.is_alive()
+        with left_behind(job) as is_left:
+            assert not is_left
+        lease.release()  # alive or not, no other process may take it yet
+        with pytest.raises(JobBusy):
+            take(job, LEASE_S)
+    take(job, LEASE_S).release()
 
 
 def test_a_dead_holder_loses_the_lease_at_once(job: Path) -> None:

@@ -295,5 +295,5 @@ def test_a_silo_without_a_registry_learns_how_to_name_one(home, monkeypatch):
         check=False,
     )
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Set MLFLOW_TRACKING_URI to the coordinator's MLflow" in done.stderr

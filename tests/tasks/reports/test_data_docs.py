@@ -188,3 +188,33 @@ def test_text_that_looks_like_a_template_is_shown_unchanged(tmp_path: Path) -> N
     page = page_of([outcome], tmp_path / "docs")
     assert "$x ${y} {{ 7 * 7 }} %s" in page
     assert r"updates / round \1 \g&lt;0&gt;" in page
+
+
+def test_what_passed_is_shown_as_great_expectations_renders_it_alone(tmp_path: Path) -> None:
+    """What passed is rendered once for a form. An outcome that is said to be broken is rendered by itself."""
+    described = [
+        ("a", [2.5], 3.0, "a relative drift"),
+        ("b & <b>", [1e-7, -12345.678], 20000.0, "the client's drift of <i>3</i>"),
+        ("c", [-1e300], 1.5, "$x ${y}  and \\1"),
+        ("\ue0000. \ue0001.", [0.0], 7.0, "\ue0000.\ue0001."),
+        ("e", [1234567.0], 1e9, "ü 漢字 \ue0001."),
+    ]
+    held = []
+    for name, values, most, what in described:
+        frame = pd.DataFrame({"x": values, "kind": ["k"] * len(values), "row": range(len(values))})
+        rules = [
+            row_count("rows", 1),
+            max_between("drift", "x", None, most, what),
+            one_of("kind", "kind", ["k", name], what),
+        ]
+        outcome = validate("updates", name, frame, rules, "row")
+        held.append(ContractOutcome.from_json(outcome.to_json()))
+    assert all(each.passed for each in held)
+
+    def results(outcomes: list[ContractOutcome]) -> list[str]:
+        page = page_of(outcomes, tmp_path / "docs")
+        return re.findall(r"</summary>(.*?)</details>", page, re.DOTALL)
+
+    alone = [replace(each, passed=False) for each in held]
+    assert results(held) == results(alone)
+    assert len(results(held)) == len(held)

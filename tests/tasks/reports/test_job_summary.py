@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.messages.job_opening import Continued
 from tasks.messages.job_result import FinalMetrics
 from tasks.reports.job_summary import job_summary
 from tests.worlds.records import job_result, rejection, round_result
@@ -52,3 +53,9 @@ def test_the_last_rounds_stand_for_many() -> None:
     assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")][2:] == [
         f"| {number}" for number in range(3, 13)
     ]
+
+
+def test_a_job_that_continues_another_names_it() -> None:
+    assert "Its first" not in job_summary(job_result())
+    page = job_summary(job_result(continued=Continued("films-short-1", 4)))
+    assert "- Its first 4 rounds are those of job films-short-1." in page.splitlines()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from models.federation.client_drift import ClientDrift
+from tasks.messages.job_opening import Continued
 from tasks.messages.job_result import (
     ClientResult,
     ContractSummary,
@@ -235,6 +236,12 @@ def test_neighbours_and_moved_items_are_shown_in_tables(text):
 
 def test_a_report_without_an_explanation_says_nothing_of_items():
     assert "What the model learned" not in render_report(job())
+
+
+def test_a_job_that_continues_another_names_it():
+    assert "Its first" not in render_report(job())
+    text = render_report(job(continued=Continued("films-short-1", 2)))
+    assert "out of a silo. Its first 2 rounds are those of job films-short-1.</p>" in text
 
 
 def test_late_updates_are_listed_beside_the_rejections(text):

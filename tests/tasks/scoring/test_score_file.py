@@ -235,7 +235,7 @@ def test_the_command_prints_one_json_object(champion, tmp_path):
     assert f"4 users are in {tmp_path / 'scored.parquet'}" in shown
     assert "1 of 6 interactions were left out, because the model does not know their 1 items" in shown
     refused = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "has no champion" in refused.stderr
 
 

@@ -14,6 +14,7 @@ from models.errors import CorruptArtifact
 from tasks.jobs.journal import held_alone
 from tasks.jobs.outbox import drop_refused, outbox_of, outboxes
 from tasks.local.home import Home
+from tasks.messages.outbox_messages import OutboxMessage
 from tasks.tracking import registry
 from tasks.tracking.mlflow_model import FAMILIES
 from tasks.tracking.outbox_sender import OutboxSender, send_again, send_what_waits
@@ -35,6 +36,11 @@ def sent(home: Home) -> tuple[list[str], list[str]]:
     """Send what waits. Return the jobs of which all was sent, and the warnings."""
     warnings: list[str] = []
     return send_what_waits(home, warnings.append), warnings
+
+
+def put_and_send(sender: OutboxSender, message: OutboxMessage) -> bool:
+    sender.put(message)
+    return sender.send_waiting()
 
 
 def is_whole(job: Job) -> None:
@@ -272,21 +278,22 @@ def test_a_running_job_goes_on_and_is_told_again_when_it_is_opened_again(mlflow_
         sender = OutboxSender(mlflow_home, journal)
         with refusing("create_model_version", ValueError("no")):
             sender.open(job.journal.opening.config, items)
-            assert [sender.send(each) for each in (lineage, first, second)] == [True, False, False]
+            assert [put_and_send(sender, each) for each in (lineage, first, second)] == [True, False, False]
         assert [each.what for each in sender.refused] == ["round 1", "round 2"]
-        assert (sender.waiting(), sender.silence) == (0, None)
+        assert (sender.outbox.count(), sender.silence) == (0, None)
         assert sender.note_of(2) == NOTE
         # It follows the rounds although MLflow would take it now.
-        assert not sender.send(result)
+        assert not put_and_send(sender, result)
         assert job.status() == ["FAILED"]
     with held_alone(job.journal) as journal:
         again = OutboxSender(mlflow_home, journal)
         again.open(job.journal.opening.config, items)
-        assert (again.waiting(), again.refused) == (0, [])
+        assert again.send_waiting()
+        assert (again.outbox.count(), again.refused) == (0, [])
         # A job that is opened again will have another result.
         assert outboxes(mlflow_home) == []
         assert job.status() == ["RUNNING"]
-        assert again.send(result)
+        assert put_and_send(again, result)
     assert job.rounds() == {1: 1, 2: 2}
 
 

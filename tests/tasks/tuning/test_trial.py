@@ -16,7 +16,7 @@ from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import train_alone
-from tasks.clients.client_data import SiloData
+from tasks.clients.silo_data import SiloData
 from tasks.datasets.partition_reader import open_partition
 from tasks.pooling.pooled_data import PooledSilos
 from tasks.tuning.trial import TrialSpec, objective, open_clients, trial_results

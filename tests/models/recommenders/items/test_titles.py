@@ -88,6 +88,14 @@ def test_a_misspelt_title_suggests_the_nearest():
     assert caught.value.text == "Tou Stroy"
 
 
+@pytest.mark.parametrize("text", ["a-3b", "A-3B", " a-3b"])
+def test_an_id_in_other_letters_is_suggested_first(text):
+    index = TitleIndex.of(["A-393b", "A-3b", "A-30b"], ["Jug", "Mug", "Cup"])
+    with pytest.raises(InvalidInput, match="Did you mean") as caught:
+        index.rows_of(text)
+    assert caught.value.candidates[0] == "Mug [id A-3b]"
+
+
 @pytest.mark.parametrize("text", ["zzzzzz", "qq"])
 def test_a_title_unlike_any_other_gets_a_hint(text):
     with pytest.raises(InvalidInput, match="Give a title or an id"):

@@ -166,12 +166,14 @@ def test_initial_arrays_are_lightfms():
     assert not np.array_equal(users.embeddings, initial_users(1000, 8, SEED, "birch").embeddings)
 
 
+@pytest.mark.parametrize("setting", ["merges_per_epoch", "early_merges"])
 @pytest.mark.parametrize("parts", [2, 3, 7])
-def test_the_parts_of_an_epoch_are_disjoint_and_cover_it(parts):
+def test_the_parts_of_an_epoch_are_disjoint_and_cover_it(parts, setting):
     # Each user has one positive, and the logistic loss always moves its user: the moved users are the part.
     n = 20
     data = TrainingSet(np.arange(n), np.zeros(n, int), (n, 40))
-    spec = LightFMSpec(loss="logistic", dims=2, merges_per_epoch=parts)
+    early = {"early_epochs": 2} if setting == "early_merges" else {}
+    spec = LightFMSpec(loss="logistic", dims=2, **{setting: parts}, **early)
     start = started(data, spec)
 
     def moved(round_: int) -> set[int]:

@@ -32,20 +32,20 @@ def put_job(home: Path, commits: list[str]) -> None:
 
 def test_a_job_is_measured_by_the_records_of_its_rounds(tmp_path):
     put_job(tmp_path, ["2020-01-01T00:00:08.000+00:00", "2020-01-01T00:00:11.250+00:00"])
-    found = job_run(tmp_path, MIDNIGHT, MIDNIGHT + 20, 500.0)
+    found = job_run(tmp_path, MIDNIGHT, MIDNIGHT + 20, 25.0, 500.0)
     assert found == JobRun(
-        20.0, (8.0, 11.25), 500.0, "digest 1", {"train_s": 2.5, "merge_s": 1.0, "total_s": 17.0}
+        20.0, 25.0, (8.0, 11.25), 500.0, "digest 1", {"train_s": 2.5, "merge_s": 1.0, "total_s": 17.0}
     )
 
 
 def test_a_home_without_a_finished_job_cannot_be_measured(tmp_path):
     with pytest.raises(FedrecError, match="0 finished jobs"):
-        job_run(tmp_path, MIDNIGHT, MIDNIGHT + 20, 500.0)
+        job_run(tmp_path, MIDNIGHT, MIDNIGHT + 20, 25.0, 500.0)
 
 
 def test_a_row_is_what_a_hand_computes():
-    bare = BareRun((1.0, 0.5, 0.25), "digest")
-    job = JobRun(30.0, (10.0, 16.0, 18.0, 21.0), 812.34, "digest", {"train_s": 3.0, "report_s": 2.0})
+    bare = BareRun((1.0, 0.5, 0.25), 1.7, "digest")
+    job = JobRun(30.0, 44.0, (10.0, 16.0, 18.0, 21.0), 812.34, "digest", {"train_s": 3.0, "report_s": 2.0})
     row = row_of(bare, job)
     assert row == {
         "bare_s": 1.75,
@@ -56,6 +56,8 @@ def test_a_row_is_what_a_hand_computes():
         "round_s": 2.5,  # between 2 and 3
         "bare_round_s": 0.5,
         "round_overhead_s": 2.0,
+        "bare_cpu_s": 1.7,
+        "job_cpu_s": 44.0,
         "peak_rss_mb": 812.3,
         "model_sha256": "digest",
         "parts_s": {
@@ -75,6 +77,7 @@ def test_the_bare_loop_times_every_round(partition_dir):
     found = bare_loop(open_partition(partition_dir), LightFMSpec(dims=4), rounds=3, seed=1)
     assert len(found.rounds_s) == 3
     assert min(found.rounds_s) > 0
+    assert found.cpu_s > 0
 
 
 @pytest.mark.timeout(240)
@@ -89,6 +92,7 @@ def test_a_job_and_the_bare_loop_make_the_same_model(home):
     assert row["ratio"] == pytest.approx(row["after_startup_s"] / row["bare_s"], rel=0.05)
     assert 0 < row["startup_s"] < row["job_s"]
     assert row["bare_s"] < row["after_startup_s"]
+    assert 0 < row["bare_cpu_s"] < row["job_cpu_s"]
     # Python with the libraries takes more, and this federation less.
     assert 100 < row["peak_rss_mb"] < 5000
     assert sum(row["parts_s"].values()) == pytest.approx(row["job_s"], abs=0.01)

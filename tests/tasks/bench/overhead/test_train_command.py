@@ -59,6 +59,18 @@ def test_the_memory_is_that_of_all_processes_together(measured):
     assert 250 < found.peak_rss_mb < 350
 
 
+def test_the_processor_time_is_that_of_the_child_processes_too(measured):
+    spin = "import time\nwhile time.process_time() < 0.7: pass"
+    busy = f"""
+    subprocess.run([sys.executable, "-c", {spin!r}])
+    began = time.process_time()
+    while time.process_time() - began < 0.5: pass
+"""
+    found = measured(busy + FINISHES)
+    # The rest is the start of two interpreters.
+    assert 1.2 < found.cpu_s < 2.5
+
+
 def test_a_failed_training_is_reported_with_its_last_lines(measured):
     with pytest.raises(FedrecError, match=r"of abc123 failed with exit code 3: no quorum"):
         measured("""

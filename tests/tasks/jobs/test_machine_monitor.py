@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from tasks.tracking.machine_monitor import MachineMonitor
+from tasks.jobs.machine_monitor import MachineMonitor
 
 
 def test_the_means_since_the_last_call_are_those_of_this_machine() -> None:

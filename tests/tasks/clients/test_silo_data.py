@@ -1,0 +1,104 @@
+"""A process lays a client's data out once, as long as they fit, and makes nothing that no step uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tasks.clients.silo_data import KeptSilos, SiloData, _Source, client_rows, load_silo
+from tasks.datasets.partition_reader import open_partition, read_interactions
+
+PARTS_MADE_WHEN_USED = {"training", "histories", "validation_negatives", "test_negatives", "ratings"}
+
+
+def silo(partition_dir: Path, client_id: str = "ash", negatives: int = 20) -> SiloData:
+    return load_silo(str(partition_dir), open_partition(partition_dir).digest, client_id, 5, negatives)
+
+
+def source(name: str) -> _Source:
+    return _Source(name, "digest", 5, 20)
+
+
+def test_a_client_s_data_are_laid_out_once(partition_dir):
+    first = silo(partition_dir)
+    # A second read of the file would be refused.
+    open_partition(partition_dir).client("ash").path.write_bytes(b"")
+    assert silo(partition_dir) is first
+
+
+def test_training_makes_neither_negatives_nor_histories_nor_ratings(rated_partition_dir):
+    data = silo(rated_partition_dir)
+    assert len(data.training)
+    assert data.__dict__.keys() & PARTS_MADE_WHEN_USED == {"training"}
+
+
+class Kept:
+    """Data kept under a limit, and the names of those that were laid out."""
+
+    def __init__(self, data: SiloData, fitting: int) -> None:
+        self._data, self._kept = data, KeptSilos(fitting * data.nbytes)
+        self.laid_out: list[str] = []
+
+    def ask(self, job: str, client_ids: str) -> str:
+        """Return those of the clients, a letter each, whose data had to be laid out."""
+        self.laid_out.clear()
+        for client_id in client_ids:
+            self._kept.get(source(job), client_id, lambda name=client_id: self._lay_out(name))
+        return "".join(self.laid_out)
+
+    def _lay_out(self, client_id: str) -> SiloData:
+        self.laid_out.append(client_id)
+        return self._data
+
+
+def test_of_more_clients_than_fit_the_first_stay(partition_dir):
+    kept = Kept(silo(partition_dir), fitting=3)
+    assert kept.ask("job", "abcde") == "abcde"
+    assert kept.ask("job", "abcde") == "de"
+    assert kept.ask("job", "edcba") == "ed"
+
+
+def test_another_job_s_data_give_way(partition_dir):
+    kept = Kept(silo(partition_dir), fitting=3)
+    assert kept.ask("job", "ab") == "ab"
+    assert kept.ask("next", "ab") == "ab"
+    assert kept.ask("next", "ab") == ""
+    assert kept.ask("job", "ab") == "ab"
+
+
+def test_data_larger_than_the_limit_are_used_without_being_kept(partition_dir):
+    kept = Kept(silo(partition_dir), fitting=0)
+    assert kept.ask("job", "aa") == "aa"
+
+
+def test_the_estimate_of_bytes_covers_the_arrays(rated_partition_dir):
+    data = silo(rated_partition_dir, negatives=99)
+    split, training = data.split, data.training
+    arrays = [
+        *vars(split).values(),
+        training.users,
+        training.items,
+        training.positives.data,
+        training.positives.indices,
+        training.positives.indptr,
+        data.histories.items,
+        data.histories.starts,
+        data.validation_negatives,
+        data.test_negatives,
+        data.rating_values,
+    ]
+    assert sum(array.nbytes for array in arrays) <= data.nbytes
+
+
+def test_rows_are_those_of_the_file_in_its_order(rated_partition_dir):
+    partition = open_partition(rated_partition_dir)
+    frame = read_interactions(partition.client("birch"))
+    rows = client_rows(partition, "birch")
+    assert list(rows.user_ids) == sorted(set(frame["user_id"]))
+    assert [rows.user_ids[row] for row in rows.users] == list(frame["user_id"])
+    assert [partition.catalog.ids[row] for row in rows.items] == list(frame["item_id"])
+    assert (rows.users.dtype, rows.items.dtype) == (np.int32, np.int32)
+    assert (rows.times.dtype, rows.ratings.dtype) == (np.int64, np.float64)
+    assert rows.times.tolist() == list(frame["timestamp"])
+    assert rows.ratings.tolist() == list(frame["rating"])
