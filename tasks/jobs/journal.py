@@ -157,7 +157,7 @@ class Journal:
             rounds: records as returned by `committed`.
         """
         for record in reversed(rounds):
-            if client_id in record.accepted:
+            if record.accepts(client_id):
                 # Rounds that were taken over were trained in the job that the record names.
                 return StartingPoint(record.job_id, record.round)
         earlier = self.opening.starting_points.get(client_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -32,7 +33,16 @@ from tasks.local.process_note import read_note, write_note
 
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
+# Flow run -> its wait that has begun.
+_begun: dict[str, Future[None]] = {}
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
+
+
+def begin_to_wait(flow_run_id: str) -> None:
+    """Begin the wait of `wait_until_recorded` beside the caller. The flow run begins no task run any more."""
+    thread = ThreadPoolExecutor(max_workers=1)
+    _begun[flow_run_id] = thread.submit(_wait_until_recorded, flow_run_id)
+    thread.shutdown(wait=False)
 
 
 def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
@@ -40,6 +50,14 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
 
     Prefect records task runs in the background; stopping its server at once would lose the last ones.
     """
+    begun = _begun.pop(flow_run_id, None)
+    if begun is not None:
+        begun.result()
+    else:
+        _wait_until_recorded(flow_run_id, timeout_s)
+
+
+def _wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     quiet = 0
     with get_client(sync_client=True) as client:
