@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from data_contracts.validation import LISTED, not_evaluated
 from models.kernel.catalog import ItemCatalog
@@ -129,6 +128,8 @@ class _Search(NamedTuple):
 
 
 def _missing(values: Column) -> Mask:
+    import pandas as pd
+
     return np.asarray(pd.isna(values))
 
 
@@ -139,6 +140,8 @@ def _unknown(items: Column, catalog: ItemCatalog) -> Mask:
 
 def _repeated(users: Column, items: Column) -> Mask:
     """Return which pairs occur several times. A pair with a missing part does not count."""
+    import pandas as pd
+
     (user_codes, _), (item_codes, known) = pd.factorize(users), pd.factorize(items)
     pairs = user_codes.astype(np.int64) * len(known) + item_codes
     complete = (user_codes >= 0) & (item_codes >= 0)

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from data_contracts.interaction_profile import (
     OPTIONAL_COLUMNS,
@@ -29,6 +27,10 @@ from data_contracts.outcome import Breach, ContractOutcome
 from data_contracts.rule import Rule, at_least_rows, bounded, in_range
 from data_contracts.validation import RowVerdicts, observed, outcome_of, validate_rows
 from models.kernel.catalog import ItemCatalog
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 # Of a job's configuration.
 _SECTION = "contracts.interactions"
@@ -98,6 +100,8 @@ def check_profiles(
     Raises:
         ContractViolation: an expectation could not be evaluated.
     """
+    import pandas as pd
+
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for client_id, profile in profiles.items():
         alike[tuple(profile.findings)].append(client_id)
