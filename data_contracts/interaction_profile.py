@@ -50,10 +50,12 @@ class InteractionProfile:
 
     Attributes:
         rows: number of interactions.
+        ranges: the limits of the optional columns that the data have, with which the findings were made.
         findings: rule -> the rows that break it. Which rules there are depends only on the data's columns.
     """
 
     rows: int
+    ranges: Mapping[str, Range]
     findings: Mapping[str, Finding]
 
     def counts(self) -> dict[str, int]:
@@ -92,18 +94,18 @@ def profile_interactions(
         "item_known": _Search("item_id", partial(_unknown, items, catalog), (items,)),
         "pair_once": _Search(None, partial(_repeated, users, items), (users, items)),
     }
-    for name, limits in ranges.items():
-        if name in columns:
-            values = columns[name]
-            searches[f"{name}_present"] = _Search(name, partial(_missing, values))
-            searches[f"{name}_in_range"] = _Search(name, partial(_outside, values, limits), (values,))
+    there = {name: limits for name, limits in ranges.items() if name in columns}
+    for name, limits in there.items():
+        values = columns[name]
+        searches[f"{name}_present"] = _Search(name, partial(_missing, values))
+        searches[f"{name}_in_range"] = _Search(name, partial(_outside, values, limits), (values,))
     findings = {}
     for rule, search in searches.items():
         try:
             findings[rule] = search.finding()
         except (TypeError, ValueError) as error:
             raise not_evaluated("interactions", client_id, f"rule {rule} failed with: {error}") from error
-    return InteractionProfile(len(users), findings)
+    return InteractionProfile(len(users), there, findings)
 
 
 class _Search(NamedTuple):

@@ -24,8 +24,8 @@ from data_contracts.interaction_profile import (
     profile_interactions,
 )
 from data_contracts.outcome import Breach, ContractOutcome
-from data_contracts.rule import Rule, at_least_rows, bounded, in_range
-from data_contracts.validation import RowVerdicts, observed, outcome_of, validate_rows
+from data_contracts.rule import Rule, at_least_rows, bounded, in_range, unbroken
+from data_contracts.validation import RowVerdicts, not_evaluated, observed, outcome_of, validate_rows
 from models.kernel.catalog import ItemCatalog
 
 if TYPE_CHECKING:
@@ -63,23 +63,22 @@ class InteractionLimits:
 
 def interaction_rules(limits: InteractionLimits, columns: Collection[str]) -> tuple[Rule, ...]:
     """Return the suite for profiles of data with these columns; rating and timestamp are optional."""
-    required = {
-        "user_present": "user_id present in every row",
-        "item_present": "item_id present in every row",
-        "item_known": "every item_id in the job's catalogue",
-        "pair_once": "each pair of user_id and item_id once",
-    }
+    enough = at_least_rows(limits.min_rows, f"{_SECTION}.min_rows")
+    rules = [
+        bounded("enough_rows", "rows", enough, minimum=limits.min_rows),
+        _unbroken("user_present", "user_id present in every row"),
+        _unbroken("item_present", "item_id present in every row"),
+        _unbroken("item_known", "every item_id in the job's catalogue"),
+        _unbroken("pair_once", "each pair of user_id and item_id once"),
+    ]
     for name, what in (("rating", "a rating"), ("timestamp", "a timestamp in seconds")):
         if name in columns:
-            required[f"{name}_present"] = f"{name} present in every row"
-            required[f"{name}_in_range"] = in_range(
-                what, *limits.ranges[name], f"{_SECTION}.min_{name} and max_{name}"
-            )
-    enough = at_least_rows(limits.min_rows, f"{_SECTION}.min_rows")
-    return (
-        bounded("enough_rows", "rows", enough, minimum=limits.min_rows),
-        *(bounded(name, breaches_column(name), text, maximum=0) for name, text in required.items()),
-    )
+            lowest, highest = limits.ranges[name]
+            text = in_range(what, lowest, highest, f"{_SECTION}.min_{name} and max_{name}")
+            counted = {"min_value": lowest, "max_value": highest}
+            rules.append(_unbroken(f"{name}_present", f"{name} present in every row"))
+            rules.append(_unbroken(f"{name}_in_range", text, counted))
+    return tuple(rules)
 
 
 def check_profiles(
@@ -98,16 +97,17 @@ def check_profiles(
         0 in the order of the client's data.
 
     Raises:
-        ContractViolation: an expectation could not be evaluated.
+        ContractViolation: an expectation could not be evaluated, or a profile was made with other limits.
     """
     import pandas as pd
 
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for client_id, profile in profiles.items():
-        alike[tuple(profile.findings)].append(client_id)
+        if any(limits.ranges[name] != range_ for name, range_ in profile.ranges.items()):
+            raise not_evaluated("interactions", client_id, "its data were profiled with other limits")
+        alike[tuple(profile.ranges)].append(client_id)
     outcomes: dict[str, ContractOutcome] = {}
-    for findings, client_ids in alike.items():
-        columns = [name for name in OPTIONAL_COLUMNS if f"{name}_present" in findings]
+    for columns, client_ids in alike.items():
         rules = interaction_rules(limits, columns)
         facts = pd.DataFrame([{"client_id": each} | profiles[each].counts() for each in client_ids])
         verdicts = validate_rows("interactions", f"{len(client_ids)} clients", facts, rules, "client_id")
@@ -143,6 +143,10 @@ def check_interactions(
     }
     profile = profile_interactions(columns, catalog, client_id, limits.ranges)
     return check_profiles({client_id: profile}, limits)[client_id]
+
+
+def _unbroken(name: str, required: str, counted: Mapping[str, float] | None = None) -> Rule:
+    return unbroken(name, breaches_column(name), required, counted)
 
 
 def _outcome(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -16,12 +16,15 @@ class Rule:
         kind: key of the expectation's class in `data_contracts.expectations.EXPECTATIONS`.
         required: the requirement as a noun phrase, for Data Docs and for the text of a breach.
         kwargs: arguments of the expectation.
+        counted: for a rule about a number of rows in breach, the limits with which they were counted. The
+            suite's JSON has them.
     """
 
     name: str
     kind: str
     required: str
     kwargs: Mapping[str, Any]
+    counted: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -53,6 +56,11 @@ def bounded(
 ) -> Rule:
     """Require that each present value of the column lies between the limits, both included."""
     return Rule(name, "ExpectValuesBetween", required, _ends(column, minimum, maximum))
+
+
+def unbroken(name: str, column: str, required: str, counted: Mapping[str, float] | None = None) -> Rule:
+    """Require that the column's numbers of rows in breach are 0; `counted` are the limits of these rows."""
+    return Rule(name, "ExpectValuesBetween", required, _ends(column, None, 0), counted or {})
 
 
 def between(name: str, column: str, minimum: float | None, maximum: float | None, what: str) -> Rule:

@@ -205,7 +205,7 @@ def _suite(contract: ContractName, rules: Sequence[Rule]) -> Any:
             EXPECTATIONS[rule.kind](
                 **rule.kwargs,
                 description=f"Requires {rule.required}",
-                meta={"name": rule.name},
+                meta={"name": rule.name} | ({"counted": dict(rule.counted)} if rule.counted else {}),
             )
             for rule in rules
         ],

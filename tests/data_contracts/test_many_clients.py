@@ -175,6 +175,16 @@ def test_facts_are_numbers_of_rows_and_add_up_over_parts_of_the_data() -> None:
     assert {name: sum(part[name] for part in parts) for name in whole} == whole
 
 
+def test_data_that_were_profiled_with_other_limits_are_never_a_pass() -> None:
+    """A rating of 10.5 is no breach where the limit is 11, and must not pass where it is 10."""
+    wide = profile(frame("rating_in_range"), InteractionLimits(max_rating=11.0))
+    assert check_profiles({"ash": wide}, InteractionLimits(max_rating=11.0))["ash"].passed
+    with pytest.raises(
+        ContractViolation, match="ash could not be evaluated: its data were profiled with other"
+    ):
+        check_profiles({"birch": profile(frame()), "ash": wide}, LIMITS)
+
+
 def test_a_fact_that_is_missing_is_never_a_pass() -> None:
     rules = [bounded("few", "faults", "no faults", maximum=0)]
     table = pd.DataFrame({"client_id": ["ash", "birch"], "faults": [0.0, np.nan]})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import threading
 from pathlib import Path
@@ -14,22 +12,12 @@ import pandas as pd
 import pytest
 
 from flows.terminal.progress import Event, listening
-from tasks.local.checksums import digest_of
+from tests.worlds.changed_data import republish
 
 
 def rejection(result: dict[str, Any], round_: int, client_id: str) -> dict[str, str]:
     (found,) = [each for each in result["rounds"][round_ - 1]["rejected"] if each["client_id"] == client_id]
     return dict(found)
-
-
-def republish(partition: Path, client_id: str) -> None:
-    """Make the partition's manifest name the client's file as it is now."""
-    manifest = partition / "partition.json"
-    facts = json.loads(manifest.read_text())
-    (entry,) = [each for each in facts["clients"] if each["id"] == client_id]
-    entry["sha256"] = hashlib.sha256((partition / entry["path"]).read_bytes()).hexdigest()
-    facts["digest"] = digest_of({"catalog": facts["catalog"], "clients": facts["clients"]})
-    manifest.write_text(json.dumps(facts))
 
 
 def truncated(path: Path) -> None:
