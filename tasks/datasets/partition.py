@@ -17,7 +17,7 @@ from models.errors import InvalidInput
 from models.evaluation.data_report import DataReport, report_on
 from models.kernel.catalog import ItemCatalog
 from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions, check_catalog, require_listed
-from tasks.datasets.client_assignment import Split, assign_clients
+from tasks.datasets.client_assignment import Split, assign_clients, require_split
 from tasks.datasets.interaction_tables import Interactions, check_interactions, require_no_repeats
 from tasks.datasets.item_table import item_table, parquet_bytes
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
@@ -27,9 +27,7 @@ from tasks.local.folders import build_folder, is_vacant
 from tasks.tables.read import read_table
 from tasks.tables.table import Table
 
-_MERGE_REPEATS = (
-    "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to add up their ratings."
-)
+_MERGE_REPEATS = "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to {what}."
 
 
 def make_partition(
@@ -62,11 +60,17 @@ def make_partition(
     """
     _require_free(out, replace)
     source = read_table(interactions)
-    checked = check_interactions(source)
-    if repeats is None:
-        require_no_repeats(source, checked, _MERGE_REPEATS)
     users_table = read_table(users) if users else None
     items_table = read_table(items) if items else None
+    # What the options and the headers say comes before what the rows hold.
+    require_split(split, source, users_table)
+    if items_table:
+        items_table.require_columns(["item_id"])
+        columns.require_known(items_table)
+    checked = check_interactions(source)
+    if repeats is None:
+        what = "count them" if checked.ratings is None else "add up their ratings"
+        require_no_repeats(source, checked, _MERGE_REPEATS.format(what=what))
     catalog = _catalog(checked, items_table, source, columns)
     clients = assign_clients(split, checked, source, users_table)
     tables = {"interactions": source, "items": items_table, "users": users_table}
