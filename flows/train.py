@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from prefect import State, flow
@@ -13,7 +12,7 @@ from prefect.states import Failed
 from flows.jobs.conclusion import conclude
 from flows.jobs.job import Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
-from flows.runners.local_threads import NonWaitingThreads
+from flows.runners.local_threads import NonWaitingThreads, threads_of
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.terminal.progress import announce
 from models.errors import ContractViolation, FedrecError, JobStopped, QuorumNotReached
@@ -96,7 +95,7 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
 def _use_threads(config: TrainingConfig) -> None:
     context = FlowRunContext.get()
     if context is not None and isinstance(context.task_runner, NonWaitingThreads):
-        context.task_runner.use_threads(config.runner.threads or os.cpu_count() or 1)
+        context.task_runner.use_threads(threads_of(config.runner.threads))
 
 
 def _result(job: Job) -> JsonObject | State[JsonObject]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.jobs.continuation import taking_over
 from flows.jobs.tracking import Tracking
-from flows.runners.local_threads import LocalThreads
+from flows.runners.local_threads import LocalThreads, threads_of
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
@@ -156,7 +156,7 @@ class Job:
         Raises:
             OSError: the disk is full.
         """
-        orders = {client_id: self._order(step, client_id) for client_id in client_ids}
+        orders = self._orders(step, tuple(client_ids))
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
         for answer in found.values():
             # The coordinator's own disk is full, so no client is at fault.
@@ -175,14 +175,22 @@ class Job:
             if out_of:
                 clock.add(out_of, -waited)
 
-    def _order(self, step: Step, client_id: str) -> ClientOrder:
-        """Return an order to train from the newest committed model, or to evaluate it."""
-        start = self.journal.starting_point(client_id, self.rounds)
-        newest = self.rounds[-1].round
-        branches = [self.rounds[: each + 1] for each in self.branches if each < newest]
-        points = {self.journal.starting_point(client_id, each) for each in branches}
-        kept = tuple(sorted(each.round for each in points if each.job_id == self.journal.job_id))
-        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start, kept)
+    def _orders(self, step: Step, client_ids: Sequence[str]) -> dict[str, ClientOrder]:
+        """Return orders to train from the newest committed model, or to evaluate it."""
+        newest, base, mine = self.rounds[-1].round, self.base, self.journal.job_id
+        starts = self.journal.starting_points(client_ids, self.rounds)
+        branches = [
+            self.journal.starting_points(client_ids, self.rounds[: each + 1])
+            for each in self.branches
+            if each < newest
+        ]
+        orders = {}
+        for client_id in client_ids:
+            points = {branch[client_id] for branch in branches}
+            kept = tuple(sorted(each.round for each in points if each.job_id == mine))
+            round_ = newest + (step == "train")
+            orders[client_id] = ClientOrder(self.context, client_id, round_, base, starts[client_id], kept)
+        return orders
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:
@@ -347,7 +355,7 @@ def _measures_machine(config: TrainingConfig) -> bool:
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
     if config.runner.kind == "threads":
-        return LocalThreads()
+        return LocalThreads(threads_of(config.runner.threads), config.runner.client_tasks)
     items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
     return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 

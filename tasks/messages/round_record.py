@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import ClassVar, Literal
 
 from data_contracts.outcome import ContractName
@@ -80,14 +79,6 @@ class RoundRecord(Record):
     def model(self) -> ArtifactRef:
         """Return the reference of the round's model."""
         return ArtifactRef(self.model_path, self.model_sha256, self.model_bytes)
-
-    def accepts(self, client_id: str) -> bool:
-        """Return whether the client's update is in the model. The cost does not depend on their number."""
-        return client_id in self._accepted
-
-    @cached_property
-    def _accepted(self) -> frozenset[str]:
-        return frozenset(self.accepted)
 
     def with_evaluation(self, evaluation: RoundEvaluation | None) -> EvaluatedRound:
         """Return the record with its evaluation, as MLflow stores it.
