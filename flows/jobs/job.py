@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
 from tasks.jobs.machine_monitor import MachineMonitor
 from tasks.jobs.stopwatch import Stopwatch
+from tasks.local.background_imports import import_in_background
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
@@ -54,8 +55,8 @@ from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
 
-# They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
-_SLOW_TO_IMPORT = (
+# A job needs them after its start. Imported while it waits for Prefect's server, or during its rounds.
+SLOW_TO_IMPORT = (
     "data_contracts.expectations",
     "mlflow.data.meta_dataset",
     "mlflow.data.sources",
@@ -244,8 +245,6 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     """
     home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
-        for slow_to_import in _SLOW_TO_IMPORT:
-            importlib.import_module(slow_to_import)
         partition, initial, key = _beginning(home, config)
         require_experiment(home, config.name)
         family, rounds = family_of(config.train), config.federation.rounds
@@ -327,6 +326,7 @@ def _job(
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
+    import_in_background(SLOW_TO_IMPORT)
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
     continued, newest = journal.opening.continued, job.rounds[-1].round
     if continued and continued.round == newest:
@@ -348,9 +348,9 @@ def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int
 
 def _measures_machine(config: TrainingConfig) -> bool:
     """Return whether the configuration or MLflow's own variable asks for system metrics."""
-    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
-
-    return config.runner.system_metrics or bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
+    # As MLflow reads it, without importing MLflow.
+    asked = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "")
+    return config.runner.system_metrics or asked.lower() in ("true", "1")
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
