@@ -9,16 +9,20 @@ item with a value that is not finite breaks only `values_finite`, because the ot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from data_contracts.outcome import ContractOutcome
 from data_contracts.rule import Rule, between, max_between, mean_between, one_of, row_count
 from data_contracts.validation import validate
 from models.federation.model import GlobalModel, ItemModel
 from models.kernel.arrays import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -116,6 +120,8 @@ def profile_embeddings(model: GlobalModel, previous: GlobalModel, row_quantile: 
     vector of zeros means that no client's data contain the item. If all items of the previous model are such
     items, the relative drift is 0.
     """
+    import pandas as pd
+
     items, dims = model.items.shape
     with np.errstate(all="ignore"):
         new = _sides(model.items)

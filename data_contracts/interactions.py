@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from data_contracts.outcome import ContractOutcome
 from data_contracts.rule import Rule, absent, between, present, row_count, unique
 from data_contracts.validation import validate
 from models.kernel.catalog import ItemCatalog
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 REQUIRED_COLUMNS = ("user_id", "item_id")
 OPTIONAL_COLUMNS = ("rating", "timestamp")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from data_contracts.outcome import Breach, ContractOutcome
 from data_contracts.rule import Rule, between, one_of, row_count, unique
@@ -22,6 +21,10 @@ from models.errors import ContractViolation
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.packed import shapes_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 PROFILE_COLUMNS = (
     "client_id",

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from data_contracts.outcome import Breach, ContractName, ContractOutcome
 from data_contracts.rule import Rule
 from models.errors import ContractViolation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 LISTED = 20
 _SHOWN_VALUES = 5

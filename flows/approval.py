@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from flows.decide import ApprovalDecision
 from models.promotion.gates import GateVerdict
 
 # Seconds between checks for an answer.
@@ -22,21 +22,6 @@ class ApprovalForm(RunInput):
     approve: bool = Field(description="Whether this version becomes the champion.")
     approver: str = Field(min_length=1, description="Your name; the ledger records who decided.")
     note: str = Field("", description="The reason; the ledger records it.")
-
-
-@dataclass(frozen=True)
-class ApprovalDecision:
-    """A person's decision, or its absence.
-
-    Attributes:
-        verdict: in the form of a gate's verdict, so that the ledger shows it with those of the gates.
-        actor: the person who decided; empty if the time ran out.
-        note: the reason; may be empty.
-    """
-
-    verdict: GateVerdict
-    actor: str = ""
-    note: str = ""
 
 
 def request_approval(

@@ -10,6 +10,7 @@ import click
 
 from flows.terminal.lazy_group import LazyGroup
 from models.errors import FedrecError
+from tasks.local.collector import collect_seldom
 
 # Name -> (module below `flows.commands`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -35,6 +36,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),
     "outbox": ("outbox", "Show, send again or drop the records that MLflow does not have."),
+    "up": (
+        "home.up",
+        "Start a Prefect server for this home that stays, so that other commands start faster.",
+    ),
+    "down": ("home.down", "Stop the server that `fedrec up` started."),
+    "status": ("home.status", "Show the server, the jobs and what they are doing."),
     "env": ("env", "Print the environment variables of Prefect and MLflow under fedrec."),
 }
 
@@ -53,6 +60,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run `fedrec`; a `FedrecError` ends it with a message and the error's exit code."""
+    collect_seldom()
     try:
         # Outside standalone mode click returns the code that a command passed to `ctx.exit`.
         code = cli(standalone_mode=False)

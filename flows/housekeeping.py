@@ -15,6 +15,7 @@ from tasks.local import environment
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
 from tasks.orchestration import runs as prefect_runs
+from tasks.orchestration.server import end_orphaned_servers
 from tasks.promotion import retention
 from tasks.tracking import outbox_sender, registry
 from tasks.tracking import run_tracker as tracking
@@ -91,5 +92,5 @@ def end_what_died(home: Home) -> JsonObject:
     return {
         "killed_jobs": [*tracking.end_orphans(registry.client(home), home)],
         "crashed_flow_runs": [*prefect_runs.end_orphaned_runs(notes / "flow_runs")],
-        "ended_servers": [*prefect_runs.end_orphaned_servers(notes / "servers")],
+        "ended_servers": [*end_orphaned_servers(notes / "servers")],
     }

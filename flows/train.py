@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from prefect import State, flow
@@ -11,12 +10,13 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.jobs.conclusion import conclude
-from flows.jobs.job import Job, open_data, opened
+from flows.jobs.job import SLOW_TO_IMPORT, Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
-from flows.runners.local_threads import NonWaitingThreads
+from flows.runners.local_threads import NonWaitingThreads, threads_of
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.terminal.progress import announce
 from models.errors import ContractViolation, FedrecError, JobStopped, QuorumNotReached
+from tasks.local.background_imports import import_in_background
 from tasks.local.home import current_home
 from tasks.messages.job_result import JobResult
 from tasks.messages.record import JsonObject
@@ -26,11 +26,15 @@ from tasks.orchestration.logs import report_own_errors_once, send_run_log
 from tasks.orchestration.run_names import named_after
 from tasks.orchestration.runs import (
     end_orphaned_runs,
-    end_orphaned_servers,
     note_own_run,
-    note_own_server,
     require_server,
     wait_until_recorded,
+)
+from tasks.orchestration.server import (
+    end_orphaned_servers,
+    is_temporary_server_starting,
+    note_own_server,
+    wait_for_temporary_server,
 )
 from tasks.reports.job_summary import job_summary
 from tasks.tracking.outbox_sender import send_what_waits
@@ -84,6 +88,9 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
     servers = current_home().prefect / "servers"
     report_own_errors_once()
     end_orphaned_servers(servers)
+    if is_temporary_server_starting():
+        import_in_background(SLOW_TO_IMPORT)
+        wait_for_temporary_server()
     try:
         result: Any = federated_training(config, again)
     except JobStopped as stopped:
@@ -96,7 +103,7 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
 def _use_threads(config: TrainingConfig) -> None:
     context = FlowRunContext.get()
     if context is not None and isinstance(context.task_runner, NonWaitingThreads):
-        context.task_runner.use_threads(config.runner.threads or os.cpu_count() or 1)
+        context.task_runner.use_threads(threads_of(config.runner.threads))
 
 
 def _result(job: Job) -> JsonObject | State[JsonObject]:

@@ -26,11 +26,10 @@ from tasks.orchestration.logs import report_own_errors_once
 from tasks.orchestration.run_names import named_after
 from tasks.orchestration.runs import (
     end_orphaned_runs,
-    end_orphaned_servers,
     note_own_run,
-    note_own_server,
     wait_until_recorded,
 )
+from tasks.orchestration.server import end_orphaned_servers, note_own_server, wait_for_temporary_server
 from tasks.tuning.study import Proposal, Study, opened_study
 from tasks.tuning.study_tracker import StudyTracker
 from tasks.tuning.trial import TrialResult, TrialSpec, objective, trial_results
@@ -153,6 +152,7 @@ def run_locally(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: 
     open_search(config, tuning, arm)  # reports errors before a server is started
     report_own_errors_once()
     end_orphaned_servers(current_home().prefect / "servers")
+    wait_for_temporary_server()
     result: dict[str, Any] = tune(config, tuning, arm, trials)
     wait_until_recorded(result["flow_run_id"])
     return result

@@ -52,12 +52,17 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
     from tasks.local.environment import apply
 
     apply()
+    from flows.local import start_server_early
+
+    start_server_early(config)
     from rich.console import Console
 
     progress = Console(stderr=True)
     from flows.jobs.job import finished_before
+    from tasks.orchestration.server import stop_temporary_server
 
     if not again and (found := finished_before(config)):
+        stop_temporary_server()
         _end_finished(found, as_json, progress)
         return
     with _Shown(progress) as shown:

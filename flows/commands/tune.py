@@ -47,6 +47,9 @@ def command(
     from tasks.local.environment import apply
 
     apply()
+    from flows.local import start_server_early
+
+    start_server_early(config)
     from flows.terminal.progress import listening
     from flows.tune import run_locally
 

@@ -30,6 +30,7 @@ from tasks.messages.job_result import (
 from tasks.messages.outbox_messages import ResultMessage, Table
 from tasks.messages.record import as_json_object
 from tasks.messages.round_record import RoundRecord
+from tasks.orchestration.runs import begin_to_wait
 from tasks.pooling.train_centralised import Pooled, train_centralised
 from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
@@ -52,6 +53,7 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
     if stopped_by is None:
         announce(f"Evaluating the model on the test cases{_beside(job.config.evaluation)}.")
         compared, pooled = _compare(job)
+    begin_to_wait(job.flow_run_id)
     note_late_updates(job, everywhere=True)
     # The report and the result name the versions.
     job.tracking.drain(job.clock)

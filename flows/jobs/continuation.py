@@ -78,8 +78,8 @@ def _taken(home: Home, config: TrainingConfig, partition: Partition, earlier: Ea
             raise busy(earlier.journal.folder)
         earlier.require_model(Exchange(config.runner.exchange or home.exchange.as_uri()))
         if family_of(config.train).keeps_users:
-            for client in partition.clients:
-                start = earlier.journal.starting_point(client.id, earlier.records)
+            client_ids = [client.id for client in partition.clients]
+            for client_id, start in earlier.journal.starting_points(client_ids, earlier.records).items():
                 if start.job_id is not None and start.exact:
-                    UserStates(home.silos / client.id, start.job_id).read(start.round)
+                    UserStates(home.silos / client_id, start.job_id).read(start.round)
         return taken_over(earlier, rounds=config.federation.rounds, every=config.evaluation.every)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.jobs.continuation import taking_over
 from flows.jobs.tracking import Tracking
-from flows.runners.local_threads import LocalThreads
+from flows.runners.local_threads import LocalThreads, threads_of
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
@@ -37,6 +37,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
 from tasks.jobs.machine_monitor import MachineMonitor
 from tasks.jobs.stopwatch import Stopwatch
+from tasks.local.background_imports import import_in_background
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
@@ -54,8 +55,8 @@ from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
 
-# They are imported lazily, which would be in the middle of a job. Importing them here counts as start-up.
-_SLOW_TO_IMPORT = (
+# A job needs them after its start. Imported while it waits for Prefect's server, or during its rounds.
+SLOW_TO_IMPORT = (
     "data_contracts.expectations",
     "mlflow.data.meta_dataset",
     "mlflow.data.sources",
@@ -156,7 +157,7 @@ class Job:
         Raises:
             OSError: the disk is full.
         """
-        orders = {client_id: self._order(step, client_id) for client_id in client_ids}
+        orders = self._orders(step, tuple(client_ids))
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
         for answer in found.values():
             # The coordinator's own disk is full, so no client is at fault.
@@ -175,14 +176,22 @@ class Job:
             if out_of:
                 clock.add(out_of, -waited)
 
-    def _order(self, step: Step, client_id: str) -> ClientOrder:
-        """Return an order to train from the newest committed model, or to evaluate it."""
-        start = self.journal.starting_point(client_id, self.rounds)
-        newest = self.rounds[-1].round
-        branches = [self.rounds[: each + 1] for each in self.branches if each < newest]
-        points = {self.journal.starting_point(client_id, each) for each in branches}
-        kept = tuple(sorted(each.round for each in points if each.job_id == self.journal.job_id))
-        return ClientOrder(self.context, client_id, newest + (step == "train"), self.base, start, kept)
+    def _orders(self, step: Step, client_ids: Sequence[str]) -> dict[str, ClientOrder]:
+        """Return orders to train from the newest committed model, or to evaluate it."""
+        newest, base, mine = self.rounds[-1].round, self.base, self.journal.job_id
+        starts = self.journal.starting_points(client_ids, self.rounds)
+        branches = [
+            self.journal.starting_points(client_ids, self.rounds[: each + 1])
+            for each in self.branches
+            if each < newest
+        ]
+        orders = {}
+        for client_id in client_ids:
+            points = {branch[client_id] for branch in branches}
+            kept = tuple(sorted(each.round for each in points if each.job_id == mine))
+            round_ = newest + (step == "train")
+            orders[client_id] = ClientOrder(self.context, client_id, round_, base, starts[client_id], kept)
+        return orders
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:
@@ -236,8 +245,6 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     """
     home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
-        for slow_to_import in _SLOW_TO_IMPORT:
-            importlib.import_module(slow_to_import)
         partition, initial, key = _beginning(home, config)
         require_experiment(home, config.name)
         family, rounds = family_of(config.train), config.federation.rounds
@@ -319,6 +326,7 @@ def _job(
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
+    import_in_background(SLOW_TO_IMPORT)
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
     continued, newest = journal.opening.continued, job.rounds[-1].round
     if continued and continued.round == newest:
@@ -340,14 +348,14 @@ def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int
 
 def _measures_machine(config: TrainingConfig) -> bool:
     """Return whether the configuration or MLflow's own variable asks for system metrics."""
-    from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
-
-    return config.runner.system_metrics or bool(MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get())
+    # As MLflow reads it, without importing MLflow.
+    asked = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "")
+    return config.runner.system_metrics or asked.lower() in ("true", "1")
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
     if config.runner.kind == "threads":
-        return LocalThreads()
+        return LocalThreads(threads_of(config.runner.threads), config.runner.client_tasks)
     items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
     return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 

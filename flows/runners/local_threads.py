@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from threading import Event
 from typing import Any
 
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.runners.client_groups import ask_in_groups
 from flows.runners.runner import Late
 from tasks.clients.check_data import check_client
 from tasks.clients.evaluate import compare_client, evaluate_client
+from tasks.clients.shared_work import Unanswered
 from tasks.clients.train import train_client
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
@@ -46,21 +50,58 @@ TASKS: dict[Step, Any] = {
 }
 
 
+class LateInGroup(Late):
+    """A client of a group that missed the deadline.
+
+    Args:
+        client: the client.
+    """
+
+    def __init__(self, client: Unanswered) -> None:
+        super().__init__(str(client))
+        self._client = client
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the client has begun and has not ended."""
+        return self._client.is_at_work
+
+
 class LocalThreads:
-    """A runner whose clients are Prefect tasks of the calling flow."""
+    """A runner whose clients are Prefect tasks of the calling flow, or share a few if there are many.
+
+    Args:
+        threads: number of clients that work at once.
+        client_tasks: number of clients up to which each has a task of its own.
+    """
 
     polling_s = 0.0
+
+    def __init__(self, threads: int, client_tasks: int) -> None:
+        self._threads, self._client_tasks = threads, client_tasks
 
     def ask(
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
         """Return each client's answer to its order; see `flows.runners.runner.Runner`."""
+        if len(orders) > self._client_tasks:
+            do = partial(TASKS[step].fn, **arguments)
+            found = ask_in_groups(step, orders, do, deadline_s, self._threads)
+            return {
+                client_id: LateInGroup(answer) if isinstance(answer, Unanswered) else answer
+                for client_id, answer in found.items()
+            }
         futures = {client_id: TASKS[step].submit(order, **arguments) for client_id, order in orders.items()}
         return wait_for_answers(futures, deadline_s)
 
     def abandon(self, late: Iterable[Any]) -> None:
         """Set the tasks of these clients to CANCELLED in Prefect, without waiting for them."""
-        cancel_tasks(each.task_run_id for each in late)
+        cancel_tasks(each.task_run_id for each in late if isinstance(each, LateThread))
+
+
+def threads_of(setting: int | None) -> int:
+    """Return the number of clients that work at once; without a setting, one per core."""
+    return setting or os.cpu_count() or 1
 
 
 def wait_for_answers(futures: Mapping[str, PrefectFuture[Any]], deadline_s: float) -> dict[str, Any]:

@@ -76,6 +76,12 @@ class RunnerSection(Section):
     threads: int | None = Field(
         None, ge=1, description="Number of clients that train at once; one per core if empty."
     )
+    client_tasks: int = Field(
+        8,
+        ge=0,
+        description="Number of clients up to which each has a Prefect task of its own in a step. "
+        "More clients share a few tasks. Silos always have runs of their own.",
+    )
     silos: tuple[str, ...] = Field((), description="Names of the silos that take part.")
     exchange: str | None = Field(
         None, description="URL of the folder shared with the silos; a folder below FEDREC_HOME if empty."

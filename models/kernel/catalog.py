@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from models.errors import CatalogMismatch, InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class ItemCatalog:
         Raises:
             InvalidInput: there is no id, or an id occurs twice.
         """
+        import pandas as pd
+
         names = tuple(str(item_id) for item_id in ids)
         if not names:
             raise InvalidInput("An item catalogue needs at least one item, got none.")
@@ -53,6 +57,8 @@ class ItemCatalog:
         Raises:
             CatalogMismatch: an id is not in the catalogue.
         """
+        import pandas as pd
+
         names = [str(item_id) for item_id in item_ids]
         rows = self._index.get_indexer(pd.Index(names, dtype=object))
         if (rows < 0).any():

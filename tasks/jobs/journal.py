@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -149,21 +149,32 @@ class Journal:
         """Return all stored outcomes, sorted by subject."""
         return [path.read_text() for path in sorted((self.folder / "contracts").glob("*.json"))]
 
-    def starting_point(self, client_id: str, rounds: Sequence[RoundRecord]) -> StartingPoint:
-        """Return the user embeddings for the newest round: those of the last round that accepted the client.
+    def starting_points(
+        self, client_ids: Iterable[str], rounds: Sequence[RoundRecord]
+    ) -> dict[str, StartingPoint]:
+        """Return each client's user embeddings for the newest round: of the last round that accepted it.
 
         Args:
-            client_id: the client.
+            client_ids: the clients.
             rounds: records as returned by `committed`.
         """
+        found: dict[str, StartingPoint] = {}
+        missing = set(client_ids)
         for record in reversed(rounds):
-            if client_id in record.accepted:
-                # Rounds that were taken over were trained in the job that the record names.
-                return StartingPoint(record.job_id, record.round)
-        earlier = self.opening.starting_points.get(client_id)
-        if earlier is None:
-            return StartingPoint(None, 0)
-        return StartingPoint(earlier.job_id, earlier.round, exact=False)
+            if not missing:
+                break
+            newest = missing.intersection(record.accepted)
+            missing -= newest
+            # Rounds that were taken over were trained in the job that the record names.
+            found |= dict.fromkeys(newest, StartingPoint(record.job_id, record.round))
+        for client_id in missing:
+            earlier = self.opening.starting_points.get(client_id)
+            found[client_id] = (
+                StartingPoint(None, 0)
+                if earlier is None
+                else StartingPoint(earlier.job_id, earlier.round, exact=False)
+            )
+        return found
 
     def _late(self, round_: int, client_id: str) -> Path:
         return self.folder / "late" / f"{round_:06d}.{client_id}.json"

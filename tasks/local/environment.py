@@ -11,6 +11,7 @@ from pathlib import Path
 from models.errors import InvalidConfig
 from tasks.local.disk_full import is_disk_full
 from tasks.local.home import Home, current_home
+from tasks.local.server_note import running_server
 
 
 def settings(home: Home) -> dict[str, str]:
@@ -82,10 +83,20 @@ OVERRIDABLE = (
 
 
 _applied: dict[str, str] = {}
+_API_URL = "PREFECT_API_URL"
+# The server of `fedrec up` that this process, or the one that started it, has found. It may have ended since.
+_FOUND = "FEDREC_FOUND_SERVER"
+
+
+def prefect_api_url() -> str | None:
+    """Return the API of the Prefect server that the environment names; `apply` names that of `fedrec up`."""
+    return os.environ.get(_API_URL) or None
 
 
 def apply() -> Home:
     """Set the process environment to `settings` of the current home, make its folder and return the home.
+
+    It also names the server of `fedrec up` if it runs, unless the user names one with PREFECT_API_URL.
 
     Raises:
         InvalidConfig: the folder cannot be made.
@@ -104,4 +115,15 @@ def apply() -> Home:
         # A value that an earlier call set for another home was not set by the user.
         if name not in OVERRIDABLE or os.environ.get(name) in (None, _applied.get(name, value)):
             os.environ[name] = _applied[name] = value
+    _name_server(home)
     return home
+
+
+def _name_server(home: Home) -> None:
+    if os.environ.get(_API_URL) not in (None, "", os.environ.get(_FOUND)):
+        return
+    found = running_server(home)
+    for name in (_API_URL, _FOUND):
+        os.environ.pop(name, None)
+        if found is not None:
+            os.environ[name] = found.api_url

@@ -7,15 +7,14 @@ command leaves that server running and its flow run in state RUNNING; the next c
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psutil
-from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -25,17 +24,28 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
 
 from models.errors import InvalidConfig
-from tasks.local.atomic import write_atomically
+from tasks.local.process_note import read_note, write_note
 
-_SERVER = "prefect.server.api.server:create_app"
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
+# Flow run -> its wait that has begun.
+_begun: dict[str, Future[str | None]] = {}
+# Number of looks in a row, because an event may still wait to be stored.
+_QUIET = 3
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
+
+
+def begin_to_wait(flow_run_id: str) -> None:
+    """Begin the wait of `wait_until_recorded` beside the caller. The flow run begins no task run any more."""
+    thread = ThreadPoolExecutor(max_workers=1)
+    _begun[flow_run_id] = thread.submit(_wait_until_recorded, flow_run_id)
+    thread.shutdown(wait=False)
 
 
 def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
@@ -43,28 +53,30 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
 
     Prefect records task runs in the background; stopping its server at once would lose the last ones.
     """
+    begun = _begun.pop(flow_run_id, None)
+    # After a wait beside the caller one look is enough, if nothing has come since.
+    newest, quiet = (begun.result(), _QUIET - 1) if begun else (None, 0)
+    _wait_until_recorded(flow_run_id, timeout_s, newest, quiet)
+
+
+def _wait_until_recorded(
+    flow_run_id: str, timeout_s: float = 20.0, newest: str | None = None, quiet: int = 0
+) -> str | None:
+    """Wait until looks in a row find no task run unended or newly ended, and return the newest one's id."""
     deadline = time.monotonic() + timeout_s
-    quiet = 0
+    unended = _unended_tasks(flow_run_id)
     with get_client(sync_client=True) as client:
-        # Twice in a row, because an event may still wait to be stored.
-        while quiet < 2 and time.monotonic() < deadline:  # noqa: PLR2004
-            found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
-            quiet = 0 if found else quiet + 1
-            time.sleep(_STORED_S / 2)
-
-
-def run_recorded(flow: Flow[..., Any], **parameters: Any) -> Any:
-    """Run the flow in this process and return its result.
-
-    If Prefect's server is one that ends with this process, wait until its database has the task runs.
-
-    Raises:
-        Exception: what the flow raises.
-    """
-    state: Any = flow(**parameters, return_state=True)
-    if not get_current_settings().api.url:
-        wait_until_recorded(str(state.state_details.flow_run_id))
-    return state.result()
+        while time.monotonic() < deadline:
+            is_unended = bool(client.read_task_runs(**unended, limit=1))
+            ended = client.read_task_runs(
+                flow_run_filter=unended["flow_run_filter"], sort=TaskRunSort.END_TIME_DESC, limit=1
+            )
+            before, newest = newest, str(ended[0].id) if ended else None
+            quiet = 0 if is_unended else quiet + 1 if newest == before else 1
+            if quiet >= _QUIET:
+                break
+            time.sleep(_STORED_S / (_QUIET - 1))
+    return newest
 
 
 def require_server() -> None:
@@ -93,7 +105,7 @@ def cancel_tasks(task_run_ids: Iterable[UUID]) -> None:
 
 def note_own_run(folder: Path, flow_run_id: str) -> None:
     """Write a note that the flow run belongs to this process, so that it can be ended after a crash."""
-    _note(folder / f"{flow_run_id}.json", psutil.Process())
+    write_note(folder / f"{flow_run_id}.json", psutil.Process())
 
 
 def end_orphaned_runs(folder: Path) -> list[str]:
@@ -103,35 +115,10 @@ def end_orphaned_runs(folder: Path) -> list[str]:
     """
     ended = []
     for note in sorted(folder.glob("*.json")):
-        if _noted(note) is None:
+        if read_note(note) is None:
             if _mark_crashed(note.stem):
                 ended.append(note.stem)
             note.unlink(missing_ok=True)
-    return ended
-
-
-def note_own_server(folder: Path) -> None:
-    """Write a note about the server that Prefect started for this process, to end it after a crash."""
-    for child in psutil.Process().children():
-        if _is_server(child):
-            _note(folder / f"{child.pid}.json", child)
-
-
-def end_orphaned_servers(folder: Path) -> list[str]:
-    """End each noted server whose command was killed, and return their process ids.
-
-    Processes without a note are not touched.
-    """
-    ended = []
-    for note in sorted(folder.glob("[0-9]*.json")):
-        server = _noted(note)
-        if server is not None and _is_server(server):
-            parent = server.parent()
-            if parent is not None and parent.pid != 1:
-                continue  # its command still runs
-            server.terminate()
-            ended.append(note.stem)
-        note.unlink(missing_ok=True)
     return ended
 
 
@@ -156,23 +143,6 @@ def _mark_crashed(flow_run_id: str) -> bool:
     return True
 
 
-def _note(path: Path, process: psutil.Process) -> None:
-    owner = {"pid": process.pid, "created": process.create_time()}
-    write_atomically(path, json.dumps(owner).encode(), durable=False)
-
-
-def _noted(note: Path) -> psutil.Process | None:
-    """Return the noted process, or None if it is gone."""
-    try:
-        written = json.loads(note.read_bytes())
-        process = psutil.Process(written["pid"])
-        # The process id alone may belong to another process by now.
-        return process if process.create_time() == written["created"] else None
-    # A power cut may have destroyed the note, but then its process is gone as well.
-    except (psutil.NoSuchProcess, ValueError, KeyError, TypeError, FileNotFoundError):
-        return None
-
-
 def _unended_tasks(flow_run_id: str) -> dict[str, Any]:
     return {
         "flow_run_filter": FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)])),
@@ -180,10 +150,3 @@ def _unended_tasks(flow_run_id: str) -> dict[str, Any]:
             state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNENDED))
         ),
     }
-
-
-def _is_server(process: psutil.Process) -> bool:
-    try:
-        return _SERVER in process.cmdline()
-    except psutil.Error:
-        return False

@@ -58,8 +58,9 @@ def head_tag(model_name: str) -> str:
 
 def _kept(client: MlflowClient) -> dict[str, str]:
     """Return the heads of all models in the experiment. A tag that names no model goes by its own key."""
+    experiment = client.reads.experiment(EXPERIMENT)
     found = {}
-    for key, value in client.reads.experiment_tags(EXPERIMENT).items():
+    for key, value in ({} if experiment is None else experiment.tags).items():
         if key.startswith(_PREFIX):
             head, _, name = value.partition(" ")
             found[name if key == head_tag(name) else key] = head

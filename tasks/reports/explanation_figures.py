@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize, to_hex
 from matplotlib.ticker import MaxNLocator
 
 from models.federation.client_drift import ClientDrift
@@ -24,6 +24,7 @@ from tasks.reports.figure_style import (
     SKY,
     SLATE,
     VERMILION,
+    add_boxes,
     blank,
     number_rounds,
     short,
@@ -36,11 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# A cell of a grid as matplotlib writes it: 250 bytes, and there may be thousands of cells.
-_CELL = re.compile(
-    r'<path d="M (\S+) (\S+) \nL (\S+) \S+ \nL \S+ (\S+) \nL[^"]*" '
-    r'clip-path="[^"]*" style="fill: (#\w+);[^"]*"/>'
-)
 # One marker and colour for each label, so that shape alone distinguishes them too.
 _MARKS = (
     (BLUE, "o"),
@@ -53,7 +49,7 @@ _MARKS = (
 )
 _OTHER = ("#b0bac4", ".")
 # A colour map for colour-blind readers, without the colours that are too dark for a dark page. It has few
-# steps, because matplotlib draws more as an image.
+# steps, because all cells of one step are one path.
 _SHADES = ListedColormap(colormaps["cividis"](np.linspace(0.2, 1.0, 16)))
 # The colour for a client that is not in a round, or whose update was not compared.
 _UNSEEN = ClientDrift(math.nan, math.nan)
@@ -112,22 +108,21 @@ def draw_client_drift(rounds: Sequence[RoundResult], drifts: Sequence[ClientDrif
         axes.set_title(title)
     left.set_yticks(range(len(drifts)), [short(one.client_id, 14) for one in drifts])
     left.set_ylim(len(drifts) - 0.5, -0.5)
-    text = svg(figure, "client-drift", "Direction and length of each client's update by round")
-    return _CELL.sub(_short_cell, text)
-
-
-def _short_cell(found: re.Match[str]) -> str:
-    left, top, right, bottom = (f"{float(number):.1f}" for number in found.groups()[:4])
-    return f'<path d="M{left} {top}H{right}V{bottom}H{left}Z" fill="{found[5]}" stroke="{found[5]}"/>'
+    return svg(figure, "client-drift", "Direction and length of each client's update by round")
 
 
 def _draw_grid(figure: Figure, axes: Axes, values: np.ndarray, rounds: Sequence[int]) -> None:
     """Draw (clients, rounds) values; NaN leaves a cell empty."""
-    edges = np.arange(len(rounds) + 1) - 0.5, np.arange(len(values) + 1) - 0.5
-    grid = axes.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=_SHADES, edgecolors="face", lw=0.3)
+    is_seen = ~np.isnan(values)
+    scale = Normalize(*((values[is_seen].min(), values[is_seen].max()) if is_seen.any() else (0.0, 1.0)))
+    steps = np.floor(np.clip(scale(np.where(is_seen, values, 0.0)), 0, 1) * _SHADES.N).clip(max=_SHADES.N - 1)
+    for step in np.unique(steps[is_seen]):
+        cells = np.argwhere(is_seen & (steps == step))
+        boxes = [(x - 0.5, x + 0.5, y - 0.5, y + 0.5) for y, x in cells.tolist()]
+        add_boxes(axes, boxes, to_hex(_SHADES(int(step))), edge=0.3)
     if len(rounds) <= _NUMBERED_ROUNDS:
         middle = (np.nanmax(values) + np.nanmin(values)) / 2
-        for row, column in np.argwhere(~np.isnan(values)):
+        for row, column in np.argwhere(is_seen):
             value = values[row, column]
             ink = "white" if value <= middle else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
@@ -136,4 +131,11 @@ def _draw_grid(figure: Figure, axes: Axes, values: np.ndarray, rounds: Sequence[
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    figure.colorbar(grid, ax=axes, location="bottom", aspect=25, ticks=MaxNLocator(4), shrink=0.9)
+    figure.colorbar(
+        ScalarMappable(scale, _SHADES),
+        ax=axes,
+        location="bottom",
+        aspect=25,
+        ticks=MaxNLocator(4),
+        shrink=0.9,
+    )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from models.evaluation.judgement import Judgement
@@ -25,6 +26,7 @@ from tasks.reports.figure_style import (
     SLATE,
     SOFT,
     VERMILION,
+    add_boxes,
     drawing,
     is_light,
     number_rounds,
@@ -191,9 +193,11 @@ def _draw_rounds(result: JobResult) -> Figure:
         good += [(x, rows[client_id]) for client_id in one.accepted if client_id in rows]
         bad += [(x, rows[rejected.client_id]) for rejected in one.rejected if rejected.client_id in rows]
     figure, (axes,) = stacked(1, height=0.75 + 0.19 * (len(names) + len(clients) + 0.7))
-    size = min(34.0, 34.0 * (32 / max(len(rounds), 1)) ** 2)
-    _draw_marks(axes, good, "s", SKY, size)
-    _draw_marks(axes, bad, "X", VERMILION, size * 1.5)
+    size = min(51.0, 51.0 * (32 / max(len(rounds), 1)) ** 2)
+    wide = min(0.32, 0.011 * len(rounds))
+    add_boxes(axes, [(x - wide, x + wide, y - 0.21, y + 0.21) for x, y in good], SKY)
+    crosses = np.array(bad).reshape(-1, 2)
+    axes.scatter(crosses[:, 0], crosses[:, 1], s=size, marker="X", color=VERMILION, linewidths=0)
     axes.set_yticks([*range(len(names)), *rows.values()], [*names, *(short(name) for name in clients)])
     for y, label in enumerate(axes.get_yticklabels()):
         label.set_fontweight("bold" if y < len(names) else "normal")
@@ -203,13 +207,6 @@ def _draw_rounds(result: JobResult) -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
-
-
-def _draw_marks(
-    axes: Axes, points: Sequence[tuple[float, float]], marker: str, colour: str, size: float
-) -> None:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    axes.scatter(xs, ys, s=size, marker=marker, color=colour, linewidths=0)
 
 
 def _draw_wall_time(times: Sequence[TimeShare]) -> Figure:
@@ -240,18 +237,16 @@ def _draw_seconds(rounds: Sequence[RoundResult]) -> Figure:
         "evaluate": "Evaluation",
     }
     figure, (axes,) = stacked(1, height=2.4)
-    numbers = range(len(rounds))
     bottom = [0.0] * len(rounds)
     for key, label in stages.items():
         heights = [one.seconds.get(key) or 0.0 for one in rounds]
         if key in ("transfer", "polling") and not any(heights):
             continue  # the clients are threads
-        axes.bar(numbers, heights, 0.85, bottom=bottom, color=STAGE_COLOURS[label], label=label)
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+        bottom = _stack(axes, heights, bottom, STAGE_COLOURS[label], label)
     rest = [
         max(0.0, (one.seconds.get("total") or 0.0) - low) for one, low in zip(rounds, bottom, strict=True)
     ]
-    axes.bar(numbers, rest, 0.85, bottom=bottom, color=STAGE_COLOURS["Not accounted for"], label="Rest")
+    _stack(axes, rest, bottom, STAGE_COLOURS["Not accounted for"], "Rest")
     _finish_bars(axes, rounds, "seconds")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
     return figure
@@ -259,17 +254,27 @@ def _draw_seconds(rounds: Sequence[RoundResult]) -> Figure:
 
 def _draw_bytes(rounds: Sequence[RoundResult]) -> Figure:
     figure, (axes,) = stacked(1, height=1.9)
-    axes.bar(range(len(rounds)), [one.update_bytes for one in rounds], 0.85, color=BLUE)
+    _stack(axes, [one.update_bytes for one in rounds], [0.0] * len(rounds), BLUE)
     _finish_bars(axes, rounds, "")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
-    axes.set_ylim(bottom=0)
     return figure
+
+
+def _stack(
+    axes: Axes, heights: Sequence[float], bottom: Sequence[float], colour: str, label: str = ""
+) -> list[float]:
+    """Draw one bar a round on top of `bottom`, and return the tops."""
+    tops = [low + height for low, height in zip(bottom, heights, strict=True)]
+    boxes = [(x - 0.425, x + 0.425, low, top) for x, (low, top) in enumerate(zip(bottom, tops, strict=True))]
+    add_boxes(axes, boxes, colour, label)
+    return tops
 
 
 def _finish_bars(axes: Axes, rounds: Sequence[RoundResult], label: str) -> None:
     axes.grid(axis="y", color=FAINT, lw=0.7)
     number_rounds(axes, [one.round for one in rounds])
     axes.set_ylabel(label)
+    axes.set_ylim(bottom=0)
 
 
 def _shown_clients(result: JobResult) -> list[str]:

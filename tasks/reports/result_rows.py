@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from scipy.special import stdtrit
-
 from models.evaluation.benefit import benefit_of
 from models.evaluation.judgement import RANKINGS, Judgement, judgement_of
 from models.federation.client_drift import ClientDrift
@@ -85,6 +83,8 @@ class ClientBenefit:
         """
         if self.standard_error is None or self.standard_error <= _ROUNDING * abs(self.mean):
             return None
+        from scipy.special import stdtrit
+
         return float(stdtrit(self.cases - 1, _CONFIDENCE)) * self.standard_error
 
     @property

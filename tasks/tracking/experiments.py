@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING
 
 from models.errors import InvalidConfig
 from tasks.local.home import Home
-from tasks.tracking.registry import client as registry_client
+from tasks.tracking.registry import open_registry
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
 
+    from tasks.tracking.mlflow_client.reads import ExperimentEntry
+
 
 def require_experiment(home: Home, name: str) -> None:
     """Raise `InvalidConfig` if the experiment of this name was deleted in MLflow. It may be missing."""
     try:
-        found = registry_client(home).get_experiment_by_name(name)
+        found = open_registry(home).reads.experiment(name)
     except Exception:  # noqa: BLE001 - an outage or a refusal, which the job's outbox handles
         return
     if found is not None:
         _require_active(found)
 
 
-def _require_active(experiment: Experiment) -> None:
+def _require_active(experiment: Experiment | ExperimentEntry) -> None:
     if experiment.lifecycle_stage == "deleted":
         raise InvalidConfig(
             f"The experiment {experiment.name!r} was deleted in MLflow, so it takes no runs.",

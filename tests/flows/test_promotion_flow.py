@@ -1,4 +1,4 @@
-"""Promotion, rollback and audit as a user runs them, on a real registry and a real Prefect."""
+"""Promotion, rollback and audit as a user runs them, on a real registry, with and without Prefect."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decide without Prefect, as in a home without a server."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
 
 def fedrec(*arguments: str) -> Result:
@@ -258,6 +264,36 @@ def test_a_model_without_versions_is_reported_before_prefect_starts(world):
         error = refusal(*arguments)
         assert isinstance(error, NotFound)
         assert words in str(error)
+
+
+def test_with_a_server_a_decision_is_also_a_flow_run(world, evaluated, monkeypatch):
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    world.register(1, evaluated(0.30))
+    world.register(2, evaluated(0.40))
+    without_server = answer("promote", "--version", "1", "--actor", "ada", "--reason", "first")
+    monkeypatch.setenv("PREFECT_API_URL", str(get_current_settings().api.url))
+
+    with_server = answer("promote", "--version", "2", "--actor", "ada", "--reason", "second")
+    back = answer("rollback", "--actor", "bob", "--reason", "worse")
+
+    # The same output and the same entries of the ledger; only Prefect's records differ.
+    assert without_server.keys() == with_server.keys() == back.keys()
+    assert [outcome["version"] for outcome in (without_server, with_server, back)] == [1, 2, 1]
+    bodies = [each.body for each in ledger.read(world.home).entries if each.body["type"] == "decision"]
+    assert [(body["candidate"], body["actor"], body["reason"]) for body in bodies] == [
+        (1, "ada", "first"),
+        (2, "ada", "second"),
+        (1, "bob", "worse"),
+    ]
+    assert bodies[0].keys() == bodies[1].keys()
+    with get_client(sync_client=True) as client:
+        flows = {flow.id: flow.name for flow in client.read_flows()}
+        runs = [(flows[run.flow_id], run.parameters.get("reason")) for run in client.read_flow_runs()]
+    assert ("promotion", "second") in runs
+    assert ("rollback", "worse") in runs
+    assert ("promotion", "first") not in runs
 
 
 def test_a_refused_flow_run_ends_in_a_state_of_that_name(world, evaluated):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.terminal.output import emit, json_option
 from models.errors import PromotionRefused
+
+if TYPE_CHECKING:
+    from tasks.local.home import Home
 
 model_option = click.option(
     "--model", "model_name", metavar="NAME", help="Registered model; needed only if there are several."
@@ -68,35 +71,49 @@ def command(
 
     Gates: the round passed its contracts; the artefact loads and scores; the quality is within a tolerance of
     the champion's; no client loses too much. A refusal is recorded in the ledger too, and ends with exit code
-    4.
+    4. It is a flow run of Prefect's server if there is one (fedrec up, PREFECT_API_URL).
     """
+    from flows.decide import decide_promotion
+    from models.promotion.gates import PromotionPolicy
     from tasks.local import environment
     from tasks.promotion import ledger
-    from tasks.tracking import outbox_sender, registry
+    from tasks.tracking import registry
 
     home = environment.apply()
     client = registry.open_registry(home)
-    # What waits may include the newest version.
-    outbox_sender.send_what_waits(home, lambda line: click.echo(line, err=True))
+    send_what_waits(home)
     name = registry.resolve_model_name(client, model_name)
-    # Checked before Prefect starts, so that a wrong version is reported at once.
+    # Checked before Prefect or MLflow is imported, so that a wrong version is reported at once.
     candidate = version or registry.require_evaluated(client, name)
     registry.tags_of(client, name, candidate)
     ledger.read_verified(home, client, name)
-    click.echo(f"Promoting version {candidate} of {name}; starting Prefect takes some seconds.", err=True)
-    from flows.promote import promotion
-    from tasks.orchestration.runs import run_recorded
+    by, why = actor_or_user(actor), clean(reason)
+    outcome: Any
+    if environment.prefect_api_url():
+        from flows.promote import promotion
 
-    outcome: Any = run_recorded(
-        promotion,
-        model_name=name,
-        version=candidate,
-        actor=actor_or_user(actor),
-        reason=clean(reason),
-        tolerance=tolerance,
-        max_client_drop=max_client_drop,
-    )
+        outcome = promotion(
+            model_name=name,
+            version=candidate,
+            actor=by,
+            reason=why,
+            tolerance=tolerance,
+            max_client_drop=max_client_drop,
+        )
+    else:
+        policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
+        outcome = decide_promotion(home, client, name, candidate, policy, actor=by, reason=why)
     finish(outcome, as_json)
+
+
+def send_what_waits(home: Home) -> None:
+    """Send what jobs could not send to MLflow before: it may include the newest version."""
+    from tasks.jobs.outbox import outboxes
+
+    if any(each.outbox.waiting() for each in outboxes(home)):
+        from tasks.tracking import outbox_sender
+
+        outbox_sender.send_what_waits(home, lambda line: click.echo(line, err=True))
 
 
 def finish(outcome: Mapping[str, Any], as_json: bool) -> None:

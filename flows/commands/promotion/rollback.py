@@ -28,6 +28,7 @@ def command(model_name: str | None, reason: str, actor: str | None, as_json: boo
     Each further rollback goes back one more champion. Champions that were deleted from the registry, or whose
     artefacts are missing, are passed over. The version must still load and score.
     """
+    from flows.decide import decide_rollback
     from tasks.local import environment
     from tasks.promotion import ledger
     from tasks.promotion.promote import require_target, standing_of
@@ -36,14 +37,15 @@ def command(model_name: str | None, reason: str, actor: str | None, as_json: boo
     home = environment.apply()
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
-    # Checked before Prefect starts, so that a missing target is reported at once.
+    # Checked before Prefect or MLflow is imported, so that a missing target is reported at once.
     entries = ledger.read_verified(home, client, name).entries
     require_target(name, standing_of(client, entries, name))
-    click.echo(f"Rolling back {name}; starting Prefect takes some seconds.", err=True)
-    from flows.promote import rolling_back
-    from tasks.orchestration.runs import run_recorded
+    by, why = actor_or_user(actor), clean(reason)
+    outcome: Any
+    if environment.prefect_api_url():
+        from flows.promote import rolling_back
 
-    outcome: Any = run_recorded(
-        rolling_back, model_name=name, actor=actor_or_user(actor), reason=clean(reason)
-    )
+        outcome = rolling_back(model_name=name, actor=by, reason=why)
+    else:
+        outcome = decide_rollback(home, client, name, actor=by, reason=why)
     finish(outcome, as_json)

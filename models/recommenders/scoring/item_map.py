@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
 
 from models.errors import InvalidInput
 from models.kernel.arrays import FloatArray
@@ -43,6 +42,8 @@ def principal_plane(vectors: FloatArray) -> Plane:
         raise InvalidInput(f"A plane needs at least {_AXES} vectors, got {n}.")
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     products = centred @ centred.T
+    from scipy.linalg import eigh
+
     variances, axes = eigh(products, subset_by_index=(n - _AXES, n - 1))
     # Descending. Rounding may bring a zero variance just below zero.
     variances, axes = np.clip(variances[::-1], 0.0, None), axes[:, ::-1]

@@ -14,7 +14,7 @@ from pathlib import Path
 from models.errors import InvalidInput, NotFound
 from tasks.bench.overhead.train_command import Checkout
 
-_WHERE = "import flows, os; print(os.path.dirname(os.path.dirname(os.path.abspath(flows.__file__))))"
+_WHERE = "import flows, os; print(os.path.realpath(os.path.dirname(os.path.dirname(flows.__file__))))"
 
 
 def commit_of(repository: Path, revision: str) -> str:
@@ -52,7 +52,7 @@ def checked_out(repository: Path, commit: str, scratch: Path) -> Iterator[Checko
     top = _git(repository, "rev-parse", "--show-toplevel").stdout.decode().strip()
     archive = _git(Path(top), "archive", "--format=tar", commit)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="revision-") as name:
-        root = Path(name)
+        root = Path(name).resolve()
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(root, filter="data")
         checkout = Checkout(root, commit[:8])

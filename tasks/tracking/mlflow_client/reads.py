@@ -61,6 +61,22 @@ class VersionEntry:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class ExperimentEntry:
+    """An experiment, also a deleted one.
+
+    Attributes:
+        experiment_id, name: of the experiment.
+        lifecycle_stage: "active" or "deleted".
+        tags: by key.
+    """
+
+    experiment_id: str
+    name: str
+    lifecycle_stage: str
+    tags: Mapping[str, str]
+
+
 class RegistryReads(Protocol):
     """The questions that commands put to the registry."""
 
@@ -76,8 +92,8 @@ class RegistryReads(Protocol):
     def version_of_alias(self, model_name: str, alias: str) -> int | None:
         """Return the version that an alias names; None without such an alias, version or model."""
 
-    def experiment_tags(self, name: str) -> Mapping[str, str]:
-        """Return the tags of the experiment of this name; none without such an experiment."""
+    def experiment(self, name: str) -> ExperimentEntry | None:
+        """Return the experiment of this name, which may be deleted; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +142,11 @@ class ClientReads:
                 raise
             return None
 
-    def experiment_tags(self, name: str) -> Mapping[str, str]:
+    def experiment(self, name: str) -> ExperimentEntry | None:
         found = self.client.get_experiment_by_name(name)
-        return {} if found is None else dict(found.tags)
+        if found is None:
+            return None
+        return ExperimentEntry(str(found.experiment_id), found.name, found.lifecycle_stage, dict(found.tags))
 
 
 @dataclass(frozen=True)
@@ -172,14 +190,11 @@ class FileReads:
         found = dict(self._about("alias, version FROM registered_model_aliases", model_name))
         return found.get(alias)
 
-    def experiment_tags(self, name: str) -> Mapping[str, str]:
-        return dict(
-            self._rows(
-                "SELECT key, value FROM experiment_tags JOIN experiments USING (experiment_id) "
-                "WHERE {workspace} AND name = ?",
-                name,
-            )
-        )
+    def experiment(self, name: str) -> ExperimentEntry | None:
+        for id_, stage in self._about("experiment_id, lifecycle_stage FROM experiments", name):
+            tags = self._rows("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", id_)
+            return ExperimentEntry(str(id_), name, stage, dict(tags))
+        return None
 
     def _versions(self, model_name: str, which: str, version: int) -> Iterator[VersionEntry]:
         """Yield the newest of the versions that compare with `version` as the SQL in `which` says."""
@@ -198,8 +213,8 @@ class FileReads:
             return self._about(what, name)
         return self._rows(f"SELECT {what} WHERE {{workspace}} ORDER BY name")
 
-    def _about(self, what: str, model_name: str, further: str = "", *values: object) -> list[Any]:
-        return self._rows(f"SELECT {what} WHERE {{workspace}} AND name = ? {further}", model_name, *values)
+    def _about(self, what: str, name: str, further: str = "", *values: object) -> list[Any]:
+        return self._rows(f"SELECT {what} WHERE {{workspace}} AND name = ? {further}", name, *values)
 
     def _rows(self, query: str, *values: object) -> list[Any]:
         """Return the rows of a query.

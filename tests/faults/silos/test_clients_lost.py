@@ -87,8 +87,10 @@ class Fifo:
             os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
 
 
-def test_a_client_that_never_answers_is_left_out_of_every_round(federation: Any) -> None:
-    config = federation.config(federation={"rounds": 2, "deadline_s": 6})
+# Each client has a Prefect task of its own, or all share one.
+@pytest.mark.parametrize("runner", [{"client_tasks": 3}, {"client_tasks": 0, "threads": 1}])
+def test_a_client_that_never_answers_is_left_out_of_every_round(federation: Any, runner: Any) -> None:
+    config = federation.config(federation={"rounds": 2, "deadline_s": 6}, runner=runner)
     fifo = Fifo(federation.client_file("cedar"))
     try:
         result = federation.run(config)
@@ -98,9 +100,12 @@ def test_a_client_that_never_answers_is_left_out_of_every_round(federation: Any)
     assert rejection(result, 1, "cedar")["reason"] == "no answer within 6 s when its data were checked"
 
 
-def test_silent_and_diverging_clients_are_left_out_of_their_rounds_alone(federation: Any) -> None:
+@pytest.mark.parametrize("runner", [{"client_tasks": 3}, {"client_tasks": 0}])
+def test_silent_and_diverging_clients_are_left_out_of_their_rounds_alone(
+    federation: Any, runner: Any
+) -> None:
     """Cedar hangs from round 2 on as it reads its users' state. Birch's state is damaged before round 3."""
-    config = federation.config(federation={"rounds": 4, "deadline_s": 4, "quorum_share": 0.3})
+    config = federation.config(federation={"rounds": 4, "deadline_s": 4, "quorum_share": 0.3}, runner=runner)
     fifos: list[Fifo] = []
     kept: dict[str, bytes] = {}
 

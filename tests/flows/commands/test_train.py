@@ -50,7 +50,7 @@ def written(folder: Path, config: dict[str, Any] | str) -> str:
 @pytest.mark.parametrize(
     ("config", "overrides", "code", "message"),
     [
-        (GOOD | {"data": {"dir": "nowhere"}}, [], 1, "nowhere is not a partition: the folder does not exist"),
+        (GOOD | {"data": {"dir": "nowhere"}}, [], 2, "nowhere is not a partition: the folder does not exist"),
         (GOOD | {"data": {"dir": "x"}}, ["--set", "train.dim=3"], 2, "Did you mean train.dims?"),
         ("name: [unclosed", [], 2, "cannot be read"),
     ],

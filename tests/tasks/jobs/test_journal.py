@@ -214,15 +214,18 @@ def test_a_client_starts_from_the_last_round_that_accepted_it(jobs):
     records = [round_record(0), round_record(1, "ash", "birch"), round_record(2, "birch")]
     journal = opened(jobs, *(replace(each, job_id=own) for each in records))
     rounds = journal.committed()
-    assert journal.starting_point("birch", rounds) == StartingPoint(own, 2)
-    assert journal.starting_point("birch", rounds[:2]) == StartingPoint(own, 1)
-    assert journal.starting_point("ash", rounds) == StartingPoint(own, 1)
-    # Before its first round ash continues the previous job. Cedar never trained.
-    assert journal.starting_point("ash", rounds[:1]) == StartingPoint("old-1", 12, exact=False)
-    assert journal.starting_point("cedar", rounds) == StartingPoint(None, 0)
+    # Cedar never trained.
+    assert journal.starting_points(["cedar", "birch", "ash"], rounds) == {
+        "birch": StartingPoint(own, 2),
+        "ash": StartingPoint(own, 1),
+        "cedar": StartingPoint(None, 0),
+    }
+    assert journal.starting_points(["birch"], rounds[:2]) == {"birch": StartingPoint(own, 1)}
+    # Before its first round ash continues the previous job.
+    assert journal.starting_points(["ash"], rounds[:1]) == {"ash": StartingPoint("old-1", 12, exact=False)}
     # A round that was taken over was trained in another job.
     taken = [replace(each, job_id="films-short-1") for each in rounds]
-    assert journal.starting_point("birch", taken) == StartingPoint("films-short-1", 2)
+    assert journal.starting_points(["birch"], taken) == {"birch": StartingPoint("films-short-1", 2)}
 
 
 def test_what_follows_a_commit_is_recorded_beside_it(jobs):

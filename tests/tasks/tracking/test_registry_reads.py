@@ -11,7 +11,13 @@ from mlflow.tracking import MlflowClient
 
 from models.errors import TrackingUnavailable
 from tasks.tracking import registry
-from tasks.tracking.mlflow_client.reads import ClientReads, FileReads, RegistryReads, reads_of_file
+from tasks.tracking.mlflow_client.reads import (
+    ClientReads,
+    ExperimentEntry,
+    FileReads,
+    RegistryReads,
+    reads_of_file,
+)
 
 
 @pytest.fixture(params=["client", "file"])
@@ -77,12 +83,13 @@ def test_an_alias_names_a_version_until_it_is_removed(world, reads):
     assert reads.version_of_alias("books", "champion") is None
 
 
-def test_an_experiment_has_its_tags_even_when_it_is_deleted(world, reads):
+def test_an_experiment_is_found_even_when_it_is_deleted(world, reads):
     made = world.client.create_experiment("decisions", tags={"a": "1", "b": "2 c"})
-    assert reads.experiment_tags("decisions") == {"a": "1", "b": "2 c"}
+    tags = {"a": "1", "b": "2 c"}
+    assert reads.experiment("decisions") == ExperimentEntry(made, "decisions", "active", tags)
     world.client.delete_experiment(made)
-    assert reads.experiment_tags("decisions") == {"a": "1", "b": "2 c"}
-    assert reads.experiment_tags("nothing") == {}
+    assert reads.experiment("decisions") == ExperimentEntry(made, "decisions", "deleted", tags)
+    assert reads.experiment("nothing") is None
 
 
 def test_an_odd_name_is_one_name(world, reads):

@@ -1,0 +1,1 @@
+"""The commands about a home: its server, and what it holds."""

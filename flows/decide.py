@@ -1,0 +1,197 @@
+"""Decides about a version: settles, gathers evidence, judges, records. It runs with and without Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models.errors import NotFound
+from models.ledger.chain import Entry
+from models.promotion.champions import Standing
+from models.promotion.decision import PromotionDecision
+from models.promotion.evidence import RoundEvidence
+from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
+from tasks.local.home import Home
+from tasks.promotion import ledger
+from tasks.promotion import promote as shell
+
+# The command's output: the decision, and the current champion.
+Outcome = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a decision: plain functions, or Prefect tasks around them.
+
+    Attributes:
+        settle: makes ledger and aliases agree.
+        gather: loads and scores a candidate.
+        find_target: loads and scores an earlier champion.
+        record: writes the decision and moves the aliases.
+    """
+
+    settle: Callable[..., Any] = shell.settle
+    gather: Callable[..., Any] = shell.gather
+    find_target: Callable[..., Any] = shell.rollback_target
+    record: Callable[..., Any] = shell.record
+
+
+PLAIN = Steps()
+
+
+@dataclass(frozen=True)
+class ApprovalDecision:
+    """A person's decision, or its absence.
+
+    Attributes:
+        verdict: in the form of a gate's verdict, so that the ledger shows it with those of the gates.
+        actor: the person who decided; empty if the time ran out.
+        note: the reason; may be empty.
+    """
+
+    verdict: GateVerdict
+    actor: str = ""
+    note: str = ""
+
+
+# Asks a person whether a candidate that has passed the gates becomes champion. Its arguments are the
+# candidate, the champion that it would replace, in words, and the verdicts.
+Ask = Callable[[int, str, tuple[GateVerdict, ...]], ApprovalDecision]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The results of the gates for a candidate that is not the champion."""
+
+    evidence: RoundEvidence
+    verdicts: tuple[GateVerdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+
+def decide_promotion(
+    home: Home,
+    client: Any,
+    name: str,
+    candidate: int,
+    policy: PromotionPolicy,
+    *,
+    actor: str,
+    reason: str,
+    steps: Steps = PLAIN,
+    ask: Ask | None = None,
+) -> Outcome:
+    """Run the gates on a version, make it champion if it passes all, and write the decision to the ledger.
+
+    Args:
+        home: contains the ledger.
+        client: the registry.
+        name: the registered model.
+        candidate: the version.
+        policy: the limits of the gates.
+        actor, reason: who decides, and why.
+        steps: how each step runs.
+        ask: asks a person first; None to decide by the gates alone. The ledger then names that person instead
+            of the actor, and their note instead of the reason.
+    """
+    answer: ApprovalDecision | None = None
+    if ask is not None:
+        # The lock is free while a person decides. The gates run again afterwards.
+        with ledger.locked(home):
+            standing = steps.settle(home, client, name)
+            judged = _judged(client, name, candidate, standing, policy, steps)
+        if judged is not None and judged.passed:
+            answer = ask(candidate, standing.instead(), judged.verdicts)
+    with ledger.locked(home):
+        standing = steps.settle(home, client, name)
+        judged = _judged(client, name, candidate, standing, policy, steps)
+        if judged is None:
+            return _already_champion(name, home, standing)
+        decision = PromotionDecision(
+            kind="promotion",
+            model_name=name,
+            candidate=candidate,
+            incumbent=standing.champion,
+            verdicts=judged.verdicts + ((answer.verdict,) if answer else ()),
+            actor=answer.actor or actor if answer else actor,
+            reason=answer.note or reason if answer else reason,
+            decided_at=shell.now(),
+            evidence=judged.evidence.identity(),
+            policy=asdict(policy.of(judged.evidence)),
+            gone=standing.gone,
+        )
+        entry = steps.record(home, client, decision)
+    return _outcome(entry, standing)
+
+
+def decide_rollback(
+    home: Home, client: Any, name: str, *, actor: str, reason: str, steps: Steps = PLAIN
+) -> Outcome:
+    """Make the previous champion serve again, if its artefact still loads and scores.
+
+    Args:
+        home, client, name, actor, reason, steps: as in `decide_promotion`.
+
+    Raises:
+        NotFound: there is no previous champion, or none is left.
+    """
+    with ledger.locked(home):
+        standing = steps.settle(home, client, name)
+        target = steps.find_target(client, name, standing)
+        decision = PromotionDecision(
+            kind="rollback",
+            model_name=name,
+            candidate=target.version,
+            incumbent=standing.champion,
+            verdicts=(artefact_gate(target.trial),),
+            actor=actor,
+            reason=reason,
+            decided_at=shell.now(),
+            evidence=target.evidence.identity(),
+            policy={},
+            gone=target.gone,
+        )
+        entry = steps.record(home, client, decision)
+    return _outcome(entry, standing)
+
+
+def _judged(
+    client: Any, name: str, candidate: int, standing: Standing, policy: PromotionPolicy, steps: Steps
+) -> _Judged | None:
+    """Return the current results of the gates; None if the candidate is the champion."""
+    if candidate == standing.champion:
+        return None
+    evidence, trial = steps.gather(client, name, candidate)
+    champion, lost = shell.compared_with(client, name, standing)
+    return _Judged(evidence, judge(evidence, trial, champion, policy, lost))
+
+
+def _outcome(entry: Entry, standing: Standing) -> Outcome:
+    body = entry.body
+    return {
+        "model_name": body["model_name"],
+        "kind": body["kind"],
+        "version": body["candidate"],
+        "promoted": body["accepted"],
+        "already_champion": False,
+        "previous": standing.champion,
+        "gone": list(standing.gone),
+        "verdicts": body["verdicts"],
+        "decision_id": entry.hash,
+        "actor": body["actor"],
+        "reason": body["reason"],
+        "decided_at": body["decided_at"],
+        "evidence": body["evidence"],
+        "repaired": list(standing.repaired),
+    }
+
+
+def _already_champion(model_name: str, home: Home, standing: Standing) -> Outcome:
+    """Return the existing decision that made a version champion. No new one is written."""
+    entry = shell.decision_of(ledger.read(home).entries, model_name, standing.stack[-1])
+    if entry is None:
+        raise NotFound(f"The champion of {model_name!r} has no decision in the ledger.")
+    return _outcome(entry, standing) | {"already_champion": True, "previous": standing.before}
