@@ -64,7 +64,7 @@ def evaluate_version(
             f"Version {found.version} of {name!r} was trained on data {found.record.data_digest[:12]}, "
             f"but {partition.root} contains {partition.digest[:12]}; it may have been trained on "
             "interactions that are held out there.",
-            next_step="If the data in that folder were replaced since, make the former data again in a folder "
+            next_step="If the data in that folder were replaced since, make the former again in a folder "
             "of their own ('fedrec data partition --out') and evaluate with a configuration that names it; "
             "otherwise give the configuration that the version was trained with.",
         )
