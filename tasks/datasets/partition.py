@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import asdict
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from models.errors import InvalidInput
-from models.evaluation.data_report import DataReport, report_on
+from models.evaluation.data_report import DataReport, alike_ids, report_on
 from models.kernel.catalog import ItemCatalog
 from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions, check_catalog, require_listed
 from tasks.datasets.client_assignment import Split, assign_clients, require_split
@@ -150,7 +151,7 @@ def _catalog(checked: Interactions, table: Table | None, source: Table, columns:
 
 
 def _report(rows: Interactions, clients: pd.Series[str], n_items: int, repeats: int) -> DataReport:
-    return report_on(
+    report = report_on(
         rows.user_codes,
         _places(rows.items)[rows.item_codes],
         pd.factorize(clients)[0],
@@ -158,6 +159,14 @@ def _report(rows: Interactions, clients: pd.Series[str], n_items: int, repeats: 
         timestamps=rows.timestamps,
         ratings=rows.ratings,
         repeats=repeats,
+    )
+    users, items = alike_ids(rows.users), alike_ids(rows.items)
+    return dataclasses.replace(
+        report,
+        alike_users=len(users),
+        alike_items=len(items),
+        examples_of_users=users[:2],
+        examples_of_items=items[:2],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 
 from models.errors import InvalidInput
 from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser, slug
+from tasks.datasets.data_notes import warnings_about
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import CLIENT_ID, open_partition, read_interactions, read_items
 
@@ -381,6 +383,21 @@ def test_an_item_unknown_to_the_items_file_is_refused(tmp_path):
     assert "item 'b' is not in the items file" in error.rule
     assert "(1 of 2 items, in 2 of 3 rows, are not there, such as 'b')" in error.rule
     assert "Add rows with their item_id" in error.next_step
+
+
+def test_ids_that_only_look_different_are_counted_with_examples_and_not_merged(tmp_path):
+    path = tmp_path / "interactions.csv"
+    rows = ["Ann,x", "ann,X", "AN N,y", "bob,cafe\u0301", "carl,caf\u00e9", "dan,z"]
+    path.write_text("\n".join(["user_id,item_id", *rows]), encoding="utf-8")
+
+    report = make_partition(path, tmp_path / "out", ByUser()).report
+
+    assert (report.users, report.items) == (6, 6)
+    assert (report.alike_users, report.examples_of_users) == (3, ("AN N", "Ann"))
+    assert (report.alike_items, report.examples_of_items) == (4, ("X", "x"))
+    users, items = warnings_about(report, datetime.now(UTC))[-2:]
+    assert users.startswith("3 user ids differ from another one only in case") and "'AN N' and 'Ann'" in users
+    assert items.startswith("4 item ids") and "'X' and 'x'" in items
 
 
 def test_a_mistyped_column_is_reported_before_any_row(tmp_path):
