@@ -43,8 +43,14 @@ def require_columns(
 
 def nearest(name: str, among: Sequence[str]) -> str:
     """Return the name that is most like this one, whatever its case; "" if none is."""
-    plain = {each.casefold(): each for each in reversed(among)}
-    return next((plain[each] for each in difflib.get_close_matches(name.casefold(), plain, 1)), "")
+    plain = {_stem(each): each for each in reversed(among)}
+    return next((plain[each] for each in difflib.get_close_matches(_stem(name), plain, 1)), "")
+
+
+def _stem(name: str) -> str:
+    """Return a name in small letters without "id" at its end, which would make order_id like user_id."""
+    small = name.casefold()
+    return small.removesuffix("id").rstrip("_- ") or small
 
 
 def listing(names: Sequence[str]) -> str:

@@ -409,9 +409,13 @@ def test_a_mistyped_column_is_reported_before_any_row(tmp_path):
 
 
 def test_missing_columns_are_named_together_with_the_nearest_one(tmp_path):
-    error = refusal("User_ID,sku\nu,a\n", tmp_path)
-    assert "the columns 'user_id' and 'item_id' are missing; the columns are: User_ID, sku" in error.rule
+    error = refusal("order_id,User_ID,sku\n1,u,a\n", tmp_path)
+    assert (
+        "the columns 'user_id' and 'item_id' are missing; the columns are: order_id, User_ID, sku"
+        in error.rule
+    )
     assert "'user_id' is perhaps 'User_ID'" in error.next_step
+    assert "perhaps 'order_id'" not in refusal("order_id,item_id\n1,a\n", tmp_path / "case").next_step
 
 
 def test_the_number_of_empty_ids_and_the_remedy_are_named(tmp_path):
