@@ -274,8 +274,20 @@ def _show_partition(made: Partition, report: DataReport, warnings: list[str]) ->
     click.echo(f"digest {made.digest}")
     file = quote(f"{name_for(made.root)}.yaml")
     click.echo("Next:")
-    click.echo(f"  fedrec data config {quote(str(made.root))} --out {file}")
+    if not _is_configured(Path(f"{name_for(made.root)}.yaml"), made.root):
+        click.echo(f"  fedrec data config {quote(str(made.root))} --out {file}")
     click.echo(f"  fedrec train --config {file}")
+
+
+def _is_configured(file: Path, folder: Path) -> bool:
+    """Return whether a file is a configuration that trains on the partition in a folder."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(file.read_bytes())
+        return Path(found["data"]["dir"]).resolve() == folder.resolve()
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return False
 
 
 def _show_columns(columns: Sequence[ColumnFacts], items: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +43,8 @@ class DataReport:
         times: the first and the last timestamp; None without timestamps.
         times_like_dates: whether every timestamp is a number such as 20240131.
         repeats: number of rows that were merged with another of the same user and item.
+        alike_users, alike_items: number of ids that differ from another only in case, blanks or Unicode form.
+        examples_of_users, examples_of_items: some of these ids, beside each other.
     """
 
     clients: int
@@ -59,6 +63,19 @@ class DataReport:
     times: tuple[int, int] | None
     times_like_dates: bool
     repeats: int = 0
+    alike_users: int = 0
+    alike_items: int = 0
+    examples_of_users: tuple[str, ...] = ()
+    examples_of_items: tuple[str, ...] = ()
+
+
+def alike_ids(ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids that differ from another one only in case, blanks or Unicode form, beside each other."""
+    groups: dict[str, list[str]] = {}
+    for id_ in sorted(ids):
+        plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", id_).casefold())
+        groups.setdefault("".join(plain.split()), []).append(id_)
+    return tuple(id_ for group in groups.values() if len(group) > 1 for id_ in group)
 
 
 def report_on(

@@ -145,7 +145,17 @@ def require_listed(catalog: Catalog, table: Table, interactions: Interactions, s
     if unknown.any():
         code = first(unknown)
         at = first(interactions.item_codes == code)
-        source.refuse(at, f"item {interactions.items[code]!r} is not in the items file {table.path}")
+        count, examples = int(unknown.sum()), interactions.items[unknown][:_EXAMPLES]
+        rows = int(unknown[interactions.item_codes].sum())
+        rule = f"item {interactions.items[code]!r} is not in the items file {table.path}"
+        more = (
+            f" ({count:,} of {len(unknown):,} items, in {rows:,} of {len(interactions.item_codes):,} rows, "
+            f"are not there, such as {', '.join(map(repr, examples))})"
+        )
+        step = (
+            "Add rows with their item_id to the items file (other values may be empty), or remove these rows."
+        )
+        source.refuse(at, rule + more, next_step=step)
 
 
 def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:

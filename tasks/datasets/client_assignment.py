@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import unicodedata
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from models.kernel.seeds import generator_for
 from tasks.datasets.interaction_tables import Interactions, values_in_rows, values_of_users
-from tasks.tables.table import Table, refuse
+from tasks.tables.table import Table, nearest, refuse
 
 # Columns that describe the interaction, not the user.
 _OWN = ("user_id", "item_id", "rating", "timestamp")
@@ -65,6 +66,7 @@ def assign_clients(split: Split, checked: Interactions, source: Table, users: Ta
     Raises:
         InvalidInput: the column does not exist or breaks a rule, or a client would be empty.
     """
+    require_split(split, source, users)
     if isinstance(split, ByChance):
         return _at_random(split, checked, source)
     if isinstance(split, ByUser):
@@ -72,6 +74,28 @@ def assign_clients(split: Split, checked: Interactions, source: Table, users: Ta
     else:
         values, prefix = _values(split.column, checked, source, users), ""
     return values.map({value: prefix + slug(value) for value in values.unique()})
+
+
+def require_split(split: Split, source: Table, users: Table | None) -> None:
+    """Raise `InvalidInput` unless the column that a split names exists; it looks at no row."""
+    tables = [table for table in (users, source) if table]
+    if not isinstance(split, ByColumn):
+        return
+    columns = {table.path: [name for name in table.columns if name not in _OWN] for table in tables}
+    every = [name for names in columns.values() for name in names]
+    if split.column in every:
+        return
+    listed = "; ".join(f"{path} has {', '.join(names) or 'none'}" for path, names in columns.items())
+    near = nearest(split.column, every)
+    steps = [f"Did you mean --by {shlex.quote(near)}?"] if near else []
+    if not users:
+        steps.append("If it is a column of the users file, give that file with --users.")
+    refuse(
+        tables[0].path,
+        f"there is no column {split.column!r} to partition by ({listed})",
+        next_step=" ".join(steps),
+        column=split.column,
+    )
 
 
 def slug(value: str) -> str:
@@ -92,17 +116,7 @@ def slug(value: str) -> str:
 def _values(column: str, checked: Interactions, source: Table, users: Table | None) -> pd.Series[str]:
     if users and column in users.columns and column not in _OWN:
         return values_of_users(users, column, checked, source)
-    if column in source.columns and column not in _OWN:
-        return values_in_rows(source, column, checked)
-    tables = [table for table in (users, source) if table]
-    columns = {table.path: [name for name in table.columns if name not in _OWN] for table in tables}
-    listed = "; ".join(f"{path} has {', '.join(names) or 'none'}" for path, names in columns.items())
-    refuse(
-        tables[0].path,
-        f"there is no column {column!r} to partition by ({listed})",
-        next_step="" if users else "If it is a column of the users file, give that file with --users.",
-        column=column,
-    )
+    return values_in_rows(source, column, checked)
 
 
 def _at_random(split: ByChance, checked: Interactions, source: Table) -> pd.Series[str]:

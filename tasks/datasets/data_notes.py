@@ -45,7 +45,7 @@ def warnings_about(report: DataReport, now: datetime) -> list[str]:
         report: on the data.
         now: the time of the report.
     """
-    return [*_about_ratings(report), *_about_times(report, now), *_about_users(report)]
+    return [*_about_ratings(report), *_about_times(report, now), *_about_users(report), *_about_ids(report)]
 
 
 def wanted_limits(report: DataReport) -> dict[str, float]:
@@ -138,6 +138,19 @@ def _about_users(report: DataReport) -> list[str]:
             "little, and their updates say much about a single user."
         )
     return found
+
+
+def _about_ids(report: DataReport) -> list[str]:
+    return [
+        f"{count:,} {what} ids differ from another one only in case, blanks or Unicode form, such as "
+        f"{' and '.join(map(repr, examples))}. They count as different {what}s: if they are not, write them "
+        "in one way and make the partition again."
+        for what, count, examples in (
+            ("user", report.alike_users, report.examples_of_users),
+            ("item", report.alike_items, report.examples_of_items),
+        )
+        if count
+    ]
 
 
 def _clients(count: int, report: DataReport) -> str:

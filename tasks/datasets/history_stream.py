@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tasks.datasets.repeats import Repeats
 from tasks.tables.read import TableStream, stream_table
 from tasks.tables.table import Table, first
 
@@ -33,12 +34,13 @@ class UserHistory:
 
     Attributes:
         user_id: the user.
-        weights: item row -> weight, oldest first; in file order if the file has no timestamps. The weights of
-            a repeated item are added up, and its latest interaction decides its place.
+        weights: item row -> weight, oldest first; in file order if the file has no timestamps.
+        repeats: number of interactions that were merged with another one of the same item.
     """
 
     user_id: str
     weights: dict[int, float]
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,15 @@ def write_buckets(
     return Buckets(buckets, interactions, unknown_interactions, len(unknown))
 
 
-def histories_in(bucket: Path) -> list[UserHistory]:
-    """Return the histories of a bucket, sorted by user; a history of unknown items alone is empty."""
+def histories_in(bucket: Path, repeats: Repeats = "latest") -> list[UserHistory]:
+    """Return the histories of a bucket, sorted by user; a history of unknown items alone is empty.
+
+    Args:
+        bucket: as `write_buckets` wrote it.
+        repeats: which of several interactions with an item counts, with its weight and place: the "latest" or
+            the "first". "sum" keeps the latest with the sum of the weights. Of equal times, the later row is
+            the later interaction.
+    """
     with pa.ipc.open_stream(bucket) as reader:
         table = reader.read_all()
     codes, names = pd.factorize(table["user"].to_numpy(), sort=True)
@@ -119,10 +128,18 @@ def histories_in(bucket: Path) -> list[UserHistory]:
     for number, name in enumerate(names):
         part = slice(starts[number], starts[number + 1])
         own: dict[int, float] = {}
+        known = 0
         for row, weight in zip(rows[part].tolist(), weights[part].tolist(), strict=True):
-            if row != _UNKNOWN:
-                own[row] = own.pop(row, 0.0) + weight
-        found.append(UserHistory(str(name), own))
+            if row == _UNKNOWN:
+                continue
+            known += 1
+            if repeats == "first":
+                own.setdefault(row, weight)
+            else:
+                # Taken out first, so that the latest decides the place.
+                before = own.pop(row, 0.0)
+                own[row] = before + weight if repeats == "sum" else weight
+        found.append(UserHistory(str(name), own, known - len(own)))
     return found
 
 

@@ -123,7 +123,13 @@ def unique_ids(table: Table, name: str) -> pd.Series[str]:
     if repeated.any():
         at = first(repeated)
         before = table.row(first(ids == ids.iloc[at]))
-        table.refuse(at, f"{name} {ids.iloc[at]!r} already occurs in row {before}")
+        same = table.data.slice(at, 1).equals(table.data.slice(first(ids == ids.iloc[at]), 1))
+        rule = (
+            f"{name} {ids.iloc[at]!r} already occurs in row {before}, "
+            f"{'with the same' if same else 'but with other'} values "
+            f"({int(repeated.sum()):,} of {len(ids):,} rows repeat an earlier {name})"
+        )
+        table.refuse(at, rule, next_step=f"Keep one row of each {name}.")
     return ids
 
 

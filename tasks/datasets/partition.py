@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import asdict
@@ -14,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from models.errors import InvalidInput
-from models.evaluation.data_report import DataReport, report_on
+from models.evaluation.data_report import DataReport, alike_ids, report_on
 from models.kernel.catalog import ItemCatalog
 from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions, check_catalog, require_listed
-from tasks.datasets.client_assignment import Split, assign_clients
+from tasks.datasets.client_assignment import Split, assign_clients, require_split
 from tasks.datasets.interaction_tables import Interactions, check_interactions, require_no_repeats
 from tasks.datasets.item_table import item_table, parquet_bytes
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
@@ -27,9 +28,7 @@ from tasks.local.folders import build_folder, is_vacant
 from tasks.tables.read import read_table
 from tasks.tables.table import Table
 
-_MERGE_REPEATS = (
-    "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to add up their ratings."
-)
+_MERGE_REPEATS = "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to {what}."
 
 
 def make_partition(
@@ -62,11 +61,17 @@ def make_partition(
     """
     _require_free(out, replace)
     source = read_table(interactions)
-    checked = check_interactions(source)
-    if repeats is None:
-        require_no_repeats(source, checked, _MERGE_REPEATS)
     users_table = read_table(users) if users else None
     items_table = read_table(items) if items else None
+    # What the options and the headers say comes before what the rows hold.
+    require_split(split, source, users_table)
+    if items_table:
+        items_table.require_columns(["item_id"])
+        columns.require_known(items_table)
+    checked = check_interactions(source)
+    if repeats is None:
+        what = "count them" if checked.ratings is None else "add up their ratings"
+        require_no_repeats(source, checked, _MERGE_REPEATS.format(what=what))
     catalog = _catalog(checked, items_table, source, columns)
     clients = assign_clients(split, checked, source, users_table)
     tables = {"interactions": source, "items": items_table, "users": users_table}
@@ -146,7 +151,7 @@ def _catalog(checked: Interactions, table: Table | None, source: Table, columns:
 
 
 def _report(rows: Interactions, clients: pd.Series[str], n_items: int, repeats: int) -> DataReport:
-    return report_on(
+    report = report_on(
         rows.user_codes,
         _places(rows.items)[rows.item_codes],
         pd.factorize(clients)[0],
@@ -154,6 +159,14 @@ def _report(rows: Interactions, clients: pd.Series[str], n_items: int, repeats: 
         timestamps=rows.timestamps,
         ratings=rows.ratings,
         repeats=repeats,
+    )
+    users, items = alike_ids(rows.users), alike_ids(rows.items)
+    return dataclasses.replace(
+        report,
+        alike_users=len(users),
+        alike_items=len(items),
+        examples_of_users=users[:2],
+        examples_of_items=items[:2],
     )
 
 

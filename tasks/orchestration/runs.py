@@ -24,6 +24,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
@@ -34,7 +35,9 @@ from tasks.local.process_note import read_note, write_note
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
 # Flow run -> its wait that has begun.
-_begun: dict[str, Future[None]] = {}
+_begun: dict[str, Future[str | None]] = {}
+# Number of looks in a row, because an event may still wait to be stored.
+_QUIET = 3
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
 
 
@@ -51,21 +54,29 @@ def wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
     Prefect records task runs in the background; stopping its server at once would lose the last ones.
     """
     begun = _begun.pop(flow_run_id, None)
-    if begun is not None:
-        begun.result()
-    else:
-        _wait_until_recorded(flow_run_id, timeout_s)
+    # After a wait beside the caller one look is enough, if nothing has come since.
+    newest, quiet = (begun.result(), _QUIET - 1) if begun else (None, 0)
+    _wait_until_recorded(flow_run_id, timeout_s, newest, quiet)
 
 
-def _wait_until_recorded(flow_run_id: str, timeout_s: float = 20.0) -> None:
+def _wait_until_recorded(
+    flow_run_id: str, timeout_s: float = 20.0, newest: str | None = None, quiet: int = 0
+) -> str | None:
+    """Wait until looks in a row find no task run unended or newly ended, and return the newest one's id."""
     deadline = time.monotonic() + timeout_s
-    quiet = 0
+    unended = _unended_tasks(flow_run_id)
     with get_client(sync_client=True) as client:
-        # Twice in a row, because an event may still wait to be stored.
-        while quiet < 2 and time.monotonic() < deadline:  # noqa: PLR2004
-            found = client.read_task_runs(**_unended_tasks(flow_run_id), limit=1)
-            quiet = 0 if found else quiet + 1
-            time.sleep(_STORED_S / 2)
+        while time.monotonic() < deadline:
+            is_unended = bool(client.read_task_runs(**unended, limit=1))
+            ended = client.read_task_runs(
+                flow_run_filter=unended["flow_run_filter"], sort=TaskRunSort.END_TIME_DESC, limit=1
+            )
+            before, newest = newest, str(ended[0].id) if ended else None
+            quiet = 0 if is_unended else quiet + 1 if newest == before else 1
+            if quiet >= _QUIET:
+                break
+            time.sleep(_STORED_S / (_QUIET - 1))
+    return newest
 
 
 def require_server() -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from models.recommenders.scoring.recommender import Recommendation, Recommender
 from tasks.datasets.history_stream import UserHistory, histories_in, write_buckets
+from tasks.datasets.repeats import Repeats
 from tasks.local.atomic import replacing
 from tasks.local.home import Home
 from tasks.scoring.recommend import recommender_of
@@ -42,6 +43,7 @@ def score_users(
     model_name: str | None = None,
     version: str = registry.CHAMPION,
     weight: str | None = None,
+    repeats: Repeats = "latest",
     tell: Tell = lambda what, done, of: None,
 ) -> dict[str, Any]:
     """Write a Parquet file with the k best items of each user of a file, and return a summary.
@@ -58,6 +60,7 @@ def score_users(
         model_name: required only if several models are registered.
         version: a version number or an alias.
         weight: the column of weights; None for the column "weight", if there is one.
+        repeats: which of a user's interactions with an item counts; "sum" adds up their weights.
         tell: called with the progress: the activity, the amount done, and the total amount if known.
 
     Raises:
@@ -74,7 +77,7 @@ def score_users(
     item_rows = {item_id: row for row, item_id in enumerate(recommender.item_ids)}
     facts = {"model_name": name, "version": found.version, "model_sha256": found.sha256}
     schema = _SCHEMA.with_metadata({f"fedrec.{key}": str(value) for key, value in facts.items()})
-    scored = without_history = 0
+    scored = without_history = repeated = 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -97,9 +100,10 @@ def score_users(
             with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
                 rows = _Rows(writer)
                 for number, bucket in enumerate(dealt.buckets):
-                    for history in histories_in(bucket):
+                    for history in histories_in(bucket, repeats):
                         rows.add(history, _best(recommender, history, k))
                         scored += 1
+                        repeated += history.repeats
                         without_history += not history.weights
                         if scored % _USERS_BETWEEN_NEWS == 0:
                             tell("users", scored, None)
@@ -114,6 +118,8 @@ def score_users(
         "users": scored,
         "users_without_known_items": without_history,
         "interactions": dealt.interactions,
+        "repeats": repeated,
+        "repeats_rule": repeats,
         "unknown_interactions": dealt.unknown_interactions,
         "unknown_items": dealt.unknown_items,
         "recommendations": rows.written,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -100,6 +101,10 @@ class DelimitedFile:
             if not others and delimiter != self._dialect.delimiter and delimiter in first:
                 expected = _OTHER_DELIMITERS[self._dialect.delimiter]
                 step = f"Write it with {expected}, or give it the extension of its form."
+                if delimiter in ";|":
+                    step = f"Convert it: {_conversion(self._path, delimiter, self._dialect.delimiter)}"
+                    if delimiter == ";":
+                        step += " (then write numbers such as 12,50 with a point)"
                 rule = (
                     f"the values are separated by {what}, expected {expected}: the only column is {first!r}"
                 )
@@ -127,6 +132,16 @@ class DelimitedFile:
         if "straddl" in str(error):
             refuse(self._path, f"a row is longer than {_BLOCK_BYTES >> 20} MB")
         refuse(self._path, f"the file cannot be parsed ({one_line(error)})")
+
+
+def _conversion(path: Path, delimiter: str, expected: str) -> str:
+    """Return the command that writes a file again with the expected delimiter."""
+    target = f"{path.stem}-converted{path.suffix}"
+    code = (
+        f"import csv, sys; csv.writer(sys.stdout, delimiter={expected!r}).writerows("
+        f"csv.reader(sys.stdin, delimiter={delimiter!r}))"
+    )
+    return f'python3 -c "{code}" < {shlex.quote(str(path))} > {shlex.quote(target)}'
 
 
 def _has_late_mark(values: list[str]) -> bool:

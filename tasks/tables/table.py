@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,9 +34,41 @@ def require_columns(
     for name in found:
         if found.count(name) > 1:
             refuse(path, f"the column {name!r} occurs twice; the columns are: {listed}", row=header_row)
-    for name in needed:
-        if name not in found:
-            refuse(path, f"the column {name!r} is missing; the columns are: {listed}", row=header_row)
+    missing = [name for name in needed if name not in found]
+    if missing:
+        what = f"column {missing[0]!r} is" if len(missing) == 1 else f"columns {listing(missing)} are"
+        rule = f"the {what} missing; the columns are: {listed}"
+        refuse(path, rule, row=header_row, next_step=_renaming(missing, found), column=missing[0])
+
+
+def nearest(name: str, among: Sequence[str]) -> str:
+    """Return the name that is most like this one, whatever its case; "" if none is."""
+    plain = {_stem(each): each for each in reversed(among)}
+    return next((plain[each] for each in difflib.get_close_matches(_stem(name), plain, 1)), "")
+
+
+def _stem(name: str) -> str:
+    """Return a name in small letters without "id" at its end, which would make order_id like user_id."""
+    small = name.casefold()
+    return small.removesuffix("id").rstrip("_- ") or small
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names in quotation marks, with "and" before the last."""
+    quoted = [repr(name) for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
+def _renaming(missing: Sequence[str], found: Sequence[str]) -> str:
+    """Return how to mend missing columns."""
+    others = [name for name in found if name not in missing]
+    near = {name: nearest(name, others) for name in missing}
+    if len(missing) > 1:
+        step = f"Rename the columns that hold them to {listing(missing)}"
+    else:
+        step = f"Rename the column that holds it to {missing[0]!r}"
+    hints = [f"{name!r} is perhaps {other!r}" for name, other in near.items() if other]
+    return f"{step}{': ' + ', '.join(hints) if hints else ''}."
 
 
 def first(mask: pd.Series[bool] | npt.NDArray[np.bool_]) -> int:

@@ -20,6 +20,11 @@ _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PARTS_OF_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Bits of a float -> bits of its significand. From 2 to that power on, not every whole number has a float.
 SIGNIFICAND_BITS = {16: 11, 32: 24, 64: 53}
+_MEND = {
+    "is empty": "Fill it in, or remove the row.",
+    "holds a line break": "Is a quotation mark before it not closed?",
+    "holds a NUL character": "Remove the character.",
+}
 _WIDEST_DECIMAL = pa.decimal256(76, 0)
 
 
@@ -69,7 +74,9 @@ def trimmed(name: str, text: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray
         (pc.match_substring(inner, "\0"), "holds a NUL character"),
     ):
         if pc.any(mask).as_py():
-            refuse(_first(mask), f"{name} {rule}")
+            count = pc.sum(mask).as_py()
+            more = f", as in {count - 1:,} or more other rows" if count > 1 else ""
+            refuse(_first(mask), f"{name} {rule}{more}", _MEND[rule])
     return inner
 
 

@@ -7,15 +7,23 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.commands.promotion.promote import model_option, model_version_option
 from flows.terminal.output import emit, json_option
 
+if TYPE_CHECKING:
+    from tasks.datasets.repeats import Repeats
+
 _file = click.Path(path_type=Path, dir_okay=False)
 _SECONDS_BETWEEN_LINES = 5.0
+_COUNTED = {
+    "latest": "the latest of them counts, once (--repeats)",
+    "first": "the first of them counts, once (--repeats)",
+    "sum": "the latest counts with the sum of their weights (--repeats)",
+}
 
 
 @click.command("score")
@@ -32,11 +40,25 @@ _SECONDS_BETWEEN_LINES = 5.0
     metavar="COLUMN",
     help='Column of weights, such as rating.  [default: "weight" if there is such a column]',
 )
+@click.option(
+    "--repeats",
+    type=click.Choice(["latest", "first", "sum"]),
+    default="latest",
+    show_default=True,
+    help="Which of a user's repeated interactions with an item counts; sum adds weights, or counts.",
+)
 @model_version_option
 @model_option
 @json_option
 def command(
-    users: Path, out: Path, k: int, weight: str | None, version: str, model_name: str | None, as_json: bool
+    users: Path,
+    out: Path,
+    k: int,
+    weight: str | None,
+    repeats: Repeats,
+    version: str,
+    model_name: str | None,
+    as_json: bool,
 ) -> None:
     """Recommend items to all users of a file, whose rows may be in any order.
 
@@ -53,7 +75,15 @@ def command(
     begun = time.perf_counter()
     try:
         result = score_users(
-            home, users, out, k, model_name=model_name, version=version, weight=weight, tell=progress.tell
+            home,
+            users,
+            out,
+            k,
+            model_name=model_name,
+            version=version,
+            weight=weight,
+            repeats=repeats,
+            tell=progress.tell,
         )
     finally:
         progress.end()
@@ -91,6 +121,8 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{result['model_name']} version {result['version']}: {result['recommendations']:,} recommendations "
         f"for {result['users']:,} users are in {result['out']}"
     )
+    if result["repeats"]:
+        click.echo(f"{result['repeats']:,} rows repeat a user's item: {_COUNTED[result['repeats_rule']]}.")
     if result["unknown_items"]:
         click.echo(
             f"{result['unknown_interactions']:,} of {result['interactions']:,} interactions were left out, "

@@ -142,9 +142,9 @@ def _parsed(
     if not found or len(found) < _MOSTLY * (len(found) + len(others)):
         return None
     if others:
-        share = len(found) / (len(found) + len(others))
+        every = len(found) + len(others)
         raise ColumnRefused(
-            f"holds {what} in {share:.0%} of its cells, but not {texts[others[0]][:60]!r}", others[0]
+            f"holds {what} in {len(found):,} of {every:,} cells, but not {texts[others[0]][:60]!r}", others[0]
         )
     return found
 

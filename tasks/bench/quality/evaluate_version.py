@@ -64,7 +64,9 @@ def evaluate_version(
             f"Version {found.version} of {name!r} was trained on data {found.record.data_digest[:12]}, "
             f"but {partition.root} contains {partition.digest[:12]}; it may have been trained on "
             "interactions that are held out there.",
-            next_step="Evaluate it with the configuration that it was trained with.",
+            next_step="If the data in that folder were replaced since, make the former again in a folder "
+            "of their own ('fedrec data partition --out') and evaluate with a configuration that names it; "
+            "otherwise give the configuration that the version was trained with.",
         )
     items = found.model().items
     if answering(items).judgement is not RANKINGS:

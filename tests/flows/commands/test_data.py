@@ -87,6 +87,16 @@ def test_partition_names_the_next_command(folder):
     assert train == "  fedrec train --config out.yaml"
 
 
+def test_a_partition_that_has_a_configuration_is_trained_next(folder, run):
+    again = ["partition", "--interactions", "interactions.csv", "--by-user", "--out", "out", "--force"]
+    (folder / "out.yaml").write_text("data:\n  dir: elsewhere\n", encoding="utf-8")
+    assert "fedrec data config" in run(*again).stdout
+
+    (folder / "out.yaml").write_text("data:\n  dir: out\n", encoding="utf-8")
+
+    assert run(*again).stdout.endswith("Next:\n  fedrec train --config out.yaml\n")
+
+
 def test_partition_says_what_it_found_and_what_will_not_work(folder, run):
     lines = [
         f"u{user},{item},{rating},{rating}" for user in range(2) for item, rating in (("a", -5), ("b", 11))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 
 from models.errors import InvalidInput
 from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser, slug
+from tasks.datasets.data_notes import warnings_about
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import CLIENT_ID, open_partition, read_interactions, read_items
 
@@ -378,6 +381,61 @@ def test_an_item_unknown_to_the_items_file_is_refused(tmp_path):
     error = refusal("user_id,item_id\nu,a\nu,b\nv,b\n", tmp_path, items="item_id,title\na,A\n")
     assert error.row == 3
     assert "item 'b' is not in the items file" in error.rule
+    assert "(1 of 2 items, in 2 of 3 rows, are not there, such as 'b')" in error.rule
+    assert "Add rows with their item_id" in error.next_step
+
+
+def test_ids_that_only_look_different_are_counted_with_examples_and_not_merged(tmp_path):
+    path = tmp_path / "interactions.csv"
+    rows = ["Ann,x", "ann,X", "AN N,y", "bob,cafe\u0301", "carl,caf\u00e9", "dan,z"]
+    path.write_text("\n".join(["user_id,item_id", *rows]), encoding="utf-8")
+
+    report = make_partition(path, tmp_path / "out", ByUser()).report
+
+    assert (report.users, report.items) == (6, 6)
+    assert (report.alike_users, report.examples_of_users) == (3, ("AN N", "Ann"))
+    assert (report.alike_items, report.examples_of_items) == (4, ("X", "x"))
+    users, items = warnings_about(report, datetime.now(UTC))[-2:]
+    assert users.startswith("3 user ids differ from another one only in case") and "'AN N' and 'Ann'" in users
+    assert items.startswith("4 item ids") and "'X' and 'x'" in items
+
+
+def test_a_mistyped_column_is_reported_before_any_row(tmp_path):
+    path = tmp_path / "interactions.csv"
+    path.write_text("user_id,item_id,store\n,a,x\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="there is no column 'Sotre'") as caught:
+        make_partition(path, tmp_path / "out", ByColumn("Sotre"))
+    assert "--by store?" in caught.value.next_step
+
+
+def test_missing_columns_are_named_together_with_the_nearest_one(tmp_path):
+    error = refusal("order_id,User_ID,sku\n1,u,a\n", tmp_path)
+    assert (
+        "the columns 'user_id' and 'item_id' are missing; the columns are: order_id, User_ID, sku"
+        in error.rule
+    )
+    assert "'user_id' is perhaps 'User_ID'" in error.next_step
+    assert "perhaps 'order_id'" not in refusal("order_id,item_id\n1,a\n", tmp_path / "case").next_step
+
+
+def test_the_number_of_empty_ids_and_the_remedy_are_named(tmp_path):
+    error = refusal("user_id,item_id\nu,a\n,b\nv,a\n , \n,c\n", tmp_path)
+    assert (error.row, error.rule) == (3, "user_id is empty, as in 2 or more other rows")
+    assert error.next_step == "Fill it in, or remove the row."
+
+
+@pytest.mark.parametrize(("head", "step"), [("", "sum to count them"), (",rating", "sum to add up their")])
+def test_the_remedy_of_repeats_speaks_of_ratings_only_where_there_are_some(tmp_path, head, step):
+    row = "u,a" + (",1" if head else "") + "\n"
+    assert step in refusal(f"user_id,item_id{head}\n{row}{row}", tmp_path).next_step
+
+
+def test_the_command_for_semicolons_makes_a_file_that_is_accepted(tmp_path):
+    error = refusal("user_id;item_id\nu;a\nv;'b, c'\n", tmp_path)
+    command = error.next_step.removeprefix("Convert it: ").split(" (then")[0]
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    made = make_partition(tmp_path / "interactions-converted.csv", tmp_path / "made", ByUser())
+    assert sorted(made.catalog.ids) == ["'b, c'", "a"]
 
 
 def test_a_repeated_item_is_refused(tmp_path):

@@ -27,7 +27,7 @@ from tests.worlds.registered import ITEMS
 IDS = ITEMS["item_id"].tolist()
 # Rows of one user are not adjacent, and user 7 uses an item twice.
 ROWS = [("7", "50", 2.0), ("ann", "12", 1.0), ("7", "1", 0.5), ("zoë", "100", 3.0), ("7", "50", 1.0)]
-HISTORIES = {"7": {"1": 0.5, "50": 3.0}, "ann": {"12": 1.0}, "zoë": {"100": 3.0}}
+HISTORIES = {"7": {"1": 0.5, "50": 1.0}, "ann": {"12": 1.0}, "zoë": {"100": 3.0}}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_another_column_can_be_the_weight(champion, tmp_path):
     _, alike = score(champion, tmp_path / "users.csv")
 
     assert_same(weighted, expected(champion, HISTORIES))
-    assert_same(alike, expected(champion, HISTORIES | {"7": {"50": 2.0, "1": 1.0}, "zoë": {"100": 1.0}}))
+    assert_same(alike, expected(champion, HISTORIES | {"7": {"1": 1.0, "50": 1.0}, "zoë": {"100": 1.0}}))
 
 
 def test_unknown_items_are_left_out_and_counted(champion, tmp_path):
@@ -125,6 +125,23 @@ def test_a_file_of_which_no_item_is_known_is_refused_and_the_old_output_stays(ch
     assert out.read_bytes() == b"of yesterday"
 
 
+@pytest.mark.parametrize(
+    ("repeats", "own"),
+    [
+        ("latest", {"1": 0.5, "50": 1.0}),
+        ("first", {"50": 2.0, "1": 0.5}),
+        ("sum", {"1": 0.5, "50": 3.0}),
+    ],
+)
+def test_a_repeated_pair_counts_by_the_rule_that_is_given_and_is_counted(champion, tmp_path, repeats, own):
+    frame(ROWS).to_csv(tmp_path / "users.csv", index=False)
+
+    result, found = score(champion, tmp_path / "users.csv", repeats=repeats)
+
+    assert_same(found, expected(champion, {**HISTORIES, "7": own}))
+    assert (result["repeats"], result["repeats_rule"]) == (1, repeats)
+
+
 def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypatch):
     random = np.random.default_rng(2)
     rows = [
@@ -136,7 +153,8 @@ def test_many_buckets_and_batches_change_no_answer(champion, tmp_path, monkeypat
     histories: dict[str, dict[str, float]] = {}
     for user_id, item_id, weight in rows:
         own = histories.setdefault(user_id, {})
-        own[item_id] = own.get(item_id, 0.0) + weight
+        own.pop(item_id, None)
+        own[item_id] = weight
     frame(rows).to_parquet(tmp_path / "users.parquet")
     monkeypatch.setattr(history_stream, "_ROWS_IN_A_BUCKET", 30)
     monkeypatch.setattr(parquet, "_BATCH_ROWS", 37)
