@@ -16,11 +16,11 @@ def test_a_restart_of_prefect_during_training_loses_no_round(
 ) -> None:
     """It goes down when a client of round 2 trains, and is away for as long as a start takes."""
 
-    from models.recommenders.lightfm import family
+    from models.recommenders.lightfm import training
 
     config = federation.config(federation={"rounds": 4})
     restarts: list[threading.Thread] = []
-    train, lock = family.train_round, threading.Lock()
+    train, lock = training.train_round, threading.Lock()
 
     def restart() -> None:
         restartable_prefect.stop()
@@ -34,7 +34,7 @@ def test_a_restart_of_prefect_during_training_loses_no_round(
                 time.sleep(1)
         return train(*args, **kwargs)
 
-    monkeypatch.setattr(family, "train_round", restarting)
+    monkeypatch.setattr(training, "train_round", restarting)
     said: list[Event] = []
     with listening(said.append):
         result = federation.run(config)
