@@ -36,6 +36,7 @@ def test_exit_codes_are_those_of_the_command_s_help():
     special = {
         errors.InvalidInput: 2,
         errors.InvalidConfig: 2,
+        errors.NotFound: 2,
         errors.QuorumNotReached: 3,
         errors.PromotionRefused: 4,
         errors.ContractViolation: 5,

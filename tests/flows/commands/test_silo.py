@@ -64,7 +64,7 @@ def test_a_silo_enrols_and_the_coordinator_trusts_it(folder):
 
     assert answered(trust("ash", "--remove", "--json")) == {"name": "ash", "removed": again["key_id"]}
     assert answered(trust("--list", "--json")) == {"silos": []}
-    assert "fedrec trust ash FILE" in refused(trust("ash", "--remove"), 1)
+    assert "fedrec trust ash FILE" in refused(trust("ash", "--remove"), 2)
 
 
 def test_the_output_names_the_next_command(folder):
