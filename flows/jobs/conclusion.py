@@ -26,6 +26,7 @@ from tasks.messages.job_result import (
     JobResult,
     RoundResult,
     Timings,
+    best_of,
 )
 from tasks.messages.outbox_messages import ResultMessage, Table
 from tasks.messages.record import as_json_object
@@ -36,7 +37,7 @@ from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
 from tasks.reports.next_steps import example_items, steps_after
 from tasks.reports.report import write_report
-from tasks.reports.result_rows import verdict
+from tasks.reports.result_rows import best_round, verdict
 from tasks.tracking.metric_names import metrics_of_result
 from tasks.tracking.pages import mlflow_pages, places_of_job
 
@@ -133,6 +134,7 @@ def _result(
     pooled: dict[str, Metric] | None,
     outcomes: list[ContractOutcome],
 ) -> JobResult:
+    rounds = tuple(_round(job, record) for record in job.rounds[1:])
     return JobResult(
         job_id=job.journal.job_id,
         run_id=job.sender.run_id,
@@ -152,7 +154,8 @@ def _result(
             items=len(job.partition.catalog),
             interactions=sum(checked.interactions for checked in job.checked.values()),
         ),
-        rounds=tuple(_round(job, record) for record in job.rounds[1:]),
+        rounds=rounds,
+        best=best_of(rounds),
         late=tuple(job.journal.late()),
         final=FinalMetrics(
             federated=_values(total(each.metrics for each in compared)),
@@ -264,7 +267,8 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
         ],
     }
     metrics = metrics_of_result(result)
-    job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=verdict(result)))
+    outcome = " ".join(filter(None, (verdict(result), best_round(result))))
+    job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=outcome))
     job.tracking.drain(job.clock)
     if job.sender.silence is not None:
         announce(

@@ -15,6 +15,7 @@ import pandas as pd
 from prefect.runtime import flow_run
 
 from flows.jobs.continuation import taking_over
+from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
 from flows.runners.local_threads import LocalThreads, threads_of
 from flows.runners.remote_silos import RemoteSilos
@@ -37,7 +38,6 @@ from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
 from tasks.jobs.machine_monitor import MachineMonitor
 from tasks.jobs.stopwatch import Stopwatch
-from tasks.local.background_imports import import_in_background
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
@@ -54,14 +54,6 @@ from tasks.tracking.experiments import require_experiment
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
-
-# A job needs them after its start. Imported while it waits for Prefect's server, or during its rounds.
-SLOW_TO_IMPORT = (
-    "data_contracts.expectations",
-    "mlflow.data.meta_dataset",
-    "mlflow.data.sources",
-    "tasks.reports.report_figures",
-)
 
 
 @dataclass
@@ -269,6 +261,7 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
+            import_ahead()
         job.clock = clock
         job.machine = MachineMonitor() if _measures_machine(config) else None
         try:
@@ -326,7 +319,6 @@ def _job(
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
-    import_in_background(SLOW_TO_IMPORT)
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
     continued, newest = journal.opening.continued, job.rounds[-1].round
     if continued and continued.round == newest:

@@ -14,6 +14,7 @@ from tasks.messages.job_result import JobResult
 from tasks.reports.result_rows import (
     MetricComparison,
     benefits,
+    best_round,
     comparisons,
     contract_tallies,
     how_users_are_scored,
@@ -40,8 +41,9 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     finished = result.status == "finished"
     console.print()
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
-    if (said := taken_over(result)) is not None:
-        console.print(escape(said), highlight=False)
+    for said in (best_round(result), taken_over(result)):
+        if said is not None:
+            console.print(escape(said), highlight=False)
     rows = comparisons(result)
     if any(row.federated is not None for row in rows):
         console.print()

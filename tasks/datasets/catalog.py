@@ -124,7 +124,7 @@ def write_catalog(items: Path, out: Path, options: ColumnOptions = JUDGE_ALL) ->
     """
     if out.suffix != ".parquet":
         raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
-    catalog = check_catalog(read_table(items), options)
+    catalog = check_catalog(read_table(items, ["item_id"]), options)
     write_atomically(out, parquet_bytes(item_table(catalog.items)), durable=False)
     return catalog
 

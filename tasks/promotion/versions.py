@@ -14,7 +14,6 @@ from models.kernel.clipping import clipped
 from models.ledger.chain import Entry
 from models.promotion.champions import Champion, Standing, decided, entries_about
 from tasks.tracking import registry
-from tasks.tracking.registered_round import recorded_origin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,6 +75,9 @@ def existence(client: MlflowClient, model_name: str) -> Callable[[Champion], boo
             return False
         if identity(champion.version, found.tags) == champion:
             return True
+        # Imported only here: it brings tables, which a look at the ledger does not need.
+        from tasks.tracking.registered_round import recorded_origin
+
         origin = recorded_origin(found.source, client.tracking_uri)
         return origin == (champion.job_id, champion.round)
 

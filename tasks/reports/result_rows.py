@@ -11,7 +11,7 @@ from models.evaluation.judgement import RANKINGS, Judgement, judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
 from models.kernel.metric import Metric
-from tasks.messages.job_result import ContractSummary, JobResult
+from tasks.messages.job_result import ContractSummary, JobResult, best_of
 
 # The mean of 95 % of samples lies within the interval.
 _CONFIDENCE = 0.975
@@ -255,6 +255,19 @@ def verdict(result: JobResult) -> str:
         )
     head = f"Federated training reached {by.quality_label} of {row.federated:.4f}"
     return f"{head}: {' and '.join(against)}." if against else f"{head}."
+
+
+def best_round(result: JobResult) -> str | None:
+    """Return the sentences on the best round by validation; None if no round was evaluated."""
+    best = result.best or best_of(result.rounds)
+    if best is None:
+        return None
+    version = "" if best.version is None else f" (version {best.version})"
+    figure = f"has the best validation {judgement(result).quality_label}, {best.value:.4f}"
+    if best.round == result.rounds[-1].round:
+        return f"The last round, {best.round}{version}, {figure}."
+    last = f"Round {best.round}{version} {figure}; the last evaluated round has {best.last_value:.4f}."
+    return f"{last} The test figures are those of the last round." if result.final.federated else last
 
 
 def how_users_are_scored(result: JobResult) -> str | None:

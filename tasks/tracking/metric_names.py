@@ -57,6 +57,9 @@ def metrics_of_result(result: JobResult) -> dict[str, float]:
     deciding = judgement_of(federated).quality
     if deciding in federated:
         numbers[deciding_metric(deciding)] = federated[deciding]
+    if result.best:
+        numbers["round/best"] = result.best.round
+        numbers[f"quality/validation_best/{result.best.metric}"] = result.best.value
     numbers |= {
         f"seconds/job/{name.removesuffix('_s')}": value for name, value in result.timings.by_name().items()
     }

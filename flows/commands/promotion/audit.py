@@ -342,7 +342,7 @@ def _what_was_verified(models: Sequence[str] | None) -> str:
             "that fedrec audit --verify shows."
         )
     return (
-        f"{chain}; the last line about each model is the one that MLflow remembers; and champion and previous "
+        f"{chain}; the last line about each model is the one that MLflow knows; and champion and previous "
         f"of {', '.join(models)} are in MLflow the versions that were decided. Not proved: that the named "
         "people decided, and that nobody who can write to both the ledger and MLflow rewrote both. A head "
         "that you keep elsewhere shows the latter."

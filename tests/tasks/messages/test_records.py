@@ -18,7 +18,7 @@ from models.ledger.head import Head
 from models.promotion.evidence import RoundEvaluation
 from tasks.jobs.journal import Journal
 from tasks.messages.job_opening import EarlierState, JobOpening
-from tasks.messages.job_result import ContractSummary, FinalMetrics, JobResult
+from tasks.messages.job_result import BestRound, ContractSummary, FinalMetrics, JobResult
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.outbox_messages import (
     BreachMessage,
@@ -72,6 +72,7 @@ RESULT = job_result(
     final=FinalMetrics(federated={"ndcg@10": 0.5}),
     clients=(client_result("ash", 0.5, None, federated={"ndcg@10": 0.5}),),
     contracts=(ContractSummary("updates", "round-2", False, "1 of 5 expectations broken"),),
+    best=BestRound(round=1, version=1, metric="ndcg@10", value=0.25, last_value=0.125),
 )
 RECORDS: list[Record] = [
     ROUND,
@@ -347,3 +348,13 @@ def test_a_result_takes_version_and_times_from_the_tracking_note() -> None:
     after = before.with_note(NOTE)
     assert (after.version, after.seconds) == (4, {"total": 2.5})
     assert after.with_note(None) == before
+
+
+def test_a_result_names_the_best_of_its_rounds_with_its_version() -> None:
+    rounds = tuple(
+        round_result(place, version=7 + place, metrics=metrics)
+        for place, metrics in enumerate(({"validation/ndcg@10": 0.5}, {}, {"validation/ndcg@10": 0.25}), 1)
+    )
+    best = job_result().with_rounds(rounds).best
+    assert best == BestRound(round=1, version=8, metric="ndcg@10", value=0.5, last_value=0.25)
+    assert job_result().with_rounds((round_result(1),)).best is None

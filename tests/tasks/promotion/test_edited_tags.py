@@ -6,7 +6,6 @@ import pytest
 
 from models.errors import CorruptArtifact, LedgerTampered, NotFound
 from models.promotion.champions import Champion
-from tasks.jobs.journal import Journal
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
 from tasks.promotion.served import chosen, resolve_decided
@@ -49,29 +48,29 @@ def standing_of(world):
     return promotion.standing_of(world.client, entries_of(world), "movies")
 
 
-@pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("key", ["fedrec.round", "fedrec.job"])
-def test_a_champion_is_found_by_its_record_whatever_its_tags_say(decided, key, text):
-    edit(decided, 2, key, text)
+def test_a_champion_is_found_by_its_record_whatever_its_tags_say(decided, key):
+    for text in TEXTS:
+        edit(decided, 2, key, text)
 
-    found = standing_of(decided)
+        found = standing_of(decided)
 
-    assert (found.champion, found.before, found.gone) == (2, 1, ())
+        assert (found.champion, found.before, found.gone) == (2, 1, ()), text
 
 
-@pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("version", [1, 2])
-def test_the_next_decision_restores_the_tags_of_champions(decided, version, key):
+def test_the_next_decision_restores_the_tags_of_champions(decided, version):
     kept = registry.tags_of(decided.client, "movies", version)
-    edit(decided, version, key, "abc")
+    for key in KEYS:
+        edit(decided, version, key, "abc")
 
-    standing = promotion.settle(decided.home, decided.client, "movies")
+        standing = promotion.settle(decided.home, decided.client, "movies")
 
-    assert standing.repaired == (
-        f"restored: tag {key!r} of version {version} is 'abc', but the ledger says {kept[key]!r}",
-    )
-    assert registry.tags_of(decided.client, "movies", version) == kept
-    assert promotion.settle(decided.home, decided.client, "movies").repaired == ()
+        assert standing.repaired == (
+            f"restored: tag {key!r} of version {version} is 'abc', but the ledger says {kept[key]!r}",
+        )
+        assert registry.tags_of(decided.client, "movies", version) == kept
+        assert promotion.settle(decided.home, decided.client, "movies").repaired == ()
 
 
 def test_a_changed_tag_is_named_in_a_short_line(decided):
@@ -105,15 +104,15 @@ def test_a_version_with_an_edited_round_can_become_champion(decided, text):
 
 
 @pytest.mark.parametrize("key", ["fedrec.sha256", "fedrec.manifest"])
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_digest_that_was_edited_fails_this_version_s_gate_and_no_other_version(decided, key, text):
-    edit(decided, 3, key, text)
-    edit(decided, 3, "fedrec.round", text)
+def test_a_digest_that_was_edited_fails_this_version_s_gate_and_no_other_version(decided, key):
+    for text in TEXTS:
+        edit(decided, 3, key, text)
+        edit(decided, 3, "fedrec.round", text)
 
-    evidence, trial = promotion.gather(decided.client, "movies", 3)
+        evidence, trial = promotion.gather(decided.client, "movies", 3)
 
-    assert "Version 3 of 'movies'" in (trial.error or "")
-    assert evidence.round in (-1, 3)
+        assert "Version 3 of 'movies'" in (trial.error or "")
+        assert evidence.round == -1
     assert promotion.gather(decided.client, "movies", 1)[1].error is None
 
 
@@ -216,14 +215,16 @@ def test_a_model_without_fedrec_s_tags_is_named_as_such(world, evaluated):
     assert "fedrec.kind" in caught.value.next_step
 
 
-@pytest.mark.parametrize("text", ["/etc", "..", "", "x" * 3000, "a/b", "."])
-def test_a_run_whose_tag_names_no_job_of_this_home_is_left_alone(world, text):
+def test_a_run_whose_tag_names_no_job_of_this_home_is_left_alone(world, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
     (world.home.jobs / "job-a").mkdir(parents=True)
-    world.client.set_tag(world.run_id, "fedrec.job", text)
-
-    assert end_orphans(world.client, world.home) == []
+    for text in (str(outside), "..", "", "x" * 3000, "a/b", ".", "job-a/../job-a"):
+        world.client.set_tag(world.run_id, "fedrec.job", text)
+        assert end_orphans(world.client, world.home) == []
     assert world.client.get_run(world.run_id).info.status == "RUNNING"
-    assert Journal(world.home.jobs / "job-a").folder.exists()
+    # Not even a lock was left there.
+    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("version", ["9" * 20, "9" * 5000, "0", "007"])

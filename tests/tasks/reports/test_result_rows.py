@@ -11,6 +11,7 @@ from tasks.messages.job_result import ContractSummary, FinalMetrics, Timings
 from tasks.reports.result_rows import (
     ClientBenefit,
     benefits,
+    best_round,
     comparisons,
     contract_tallies,
     how_users_are_scored,
@@ -177,3 +178,19 @@ def test_the_verdict_of_a_stopped_job_is_its_reason():
 )
 def test_bytes_are_shown_in_decimal_units(count, text):
     assert in_bytes(count) == text
+
+
+def test_a_better_round_before_the_last_is_named_with_what_the_last_has():
+    rounds = tuple(
+        round_result(place, version=8 + place, metrics={"validation/ndcg@10": value})
+        for place, value in enumerate((0.25, 0.125), start=1)
+    )
+    final = FinalMetrics(federated={"ndcg@10": 0.5})
+    assert best_round(job_result(rounds=rounds, final=final)) == (
+        "Round 1 (version 9) has the best validation NDCG@10, 0.2500; the last evaluated round has 0.1250. "
+        "The test figures are those of the last round."
+    )
+    assert best_round(job_result(rounds=rounds[:1])) == (
+        "The last round, 1 (version 9), has the best validation NDCG@10, 0.2500."
+    )
+    assert best_round(job_result(rounds=(round_result(1),))) is None
