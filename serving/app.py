@@ -56,7 +56,7 @@ class Service:
         pair = self._slot.pair
         served = self._challenge.choose(pair, data)
         begun = time.perf_counter()
-        answer = await _computed(served, served.recommend, query)
+        answer = await _computed(served.is_slow_for(query), served.recommend, query)
         self._challenge.answered(served)
         self._challenge.shadow(pair, served, data, query, answer, time.perf_counter() - begun)
         return _reply(request, served, answer)
@@ -65,7 +65,7 @@ class Service:
         """Return the best items for a user of this silo, by the user's trained embedding if there is one."""
         query = _parsed(schema.RECOMMENDATION_QUERY, await body_of(request, self._settings))
         served = self._slot.pair.champion
-        answer = await _computed(served, served.recommend_to, user_id, query)
+        answer = await _computed(served.is_slow_for(query), served.recommend_to, user_id, query)
         self._challenge.answered(served)
         return _reply(request, served, answer)
 
@@ -99,7 +99,7 @@ class Service:
         """Return items that are similar to this one."""
         served = self._slot.pair.champion
         row = served.row(item_id)
-        return _reply(request, served, {"items": await _computed(served, served.similar, row, k)})
+        return _reply(request, served, {"items": await _computed(served.is_slow, served.similar, row, k)})
 
     async def items(
         self,
@@ -109,7 +109,9 @@ class Service:
     ) -> Response:
         """Return items whose titles contain the query, or popular items for an empty query."""
         served = self._slot.pair.champion
-        return _reply(request, served, {"items": await _computed(served, served.search, query, limit)})
+        return _reply(
+            request, served, {"items": await _computed(served.is_slow, served.search, query, limit)}
+        )
 
     async def model(self, request: Request) -> Response:
         """Return the served model and the decision to serve it."""
@@ -121,6 +123,7 @@ class Service:
             **{name: facts[name] for name in names},
             "gates": decision.get("gates", []),
             **{name: decision.get(name) for name in ("decided_by", "decided_at", "reason", "ledger_entry")},
+            "index": pair.champion.bundle.index,
             "challenger": pair.challenger.model if pair.challenger else None,
         }
         return _json(content)
@@ -270,8 +273,8 @@ def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:
         raise of_validation(error) from None
 
 
-async def _computed(served: Served, work: Callable[..., T], *arguments: Any) -> T:
-    return await run_in_threadpool(work, *arguments) if served.is_slow else work(*arguments)
+async def _computed(is_slow: bool, work: Callable[..., T], *arguments: Any) -> T:
+    return await run_in_threadpool(work, *arguments) if is_slow else work(*arguments)
 
 
 def _reply(request: Request, served: Served, content: dict[str, Any]) -> Response:

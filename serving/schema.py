@@ -253,6 +253,19 @@ class GateResult(BaseModel):
     required: str
 
 
+class IndexFacts(BaseModel):
+    """The index of a model with many items, which may miss some of the best ones.
+
+    Without a filter, and with a history, it finds the items whose exact scores an answer ranks.
+    """
+
+    lists: int = Field(description="Number of lists of items.")
+    lists_read: int = Field(description="Number of lists that an answer reads.")
+    recall_at_10: float = Field(
+        description="Share of the ten best items that it finds, for histories made from the model."
+    )
+
+
 class ModelFacts(ModelVersion):
     """The served model and the decision to serve it."""
 
@@ -267,6 +280,7 @@ class ModelFacts(ModelVersion):
     decided_at: str | None
     reason: str | None
     ledger_entry: str | None = Field(description="Hash of the decision in the ledger, see fedrec audit.")
+    index: IndexFacts | None = Field(description="Null where each answer takes a pass over all items.")
     challenger: ModelVersion | None
 
 

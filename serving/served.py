@@ -88,9 +88,14 @@ class Served:
 
     @property
     def is_slow(self) -> bool:
-        """Return whether answers should be computed outside the event loop."""
+        """Return whether a pass over all items should be made outside the event loop."""
         passes = self.bundle.recommender.scorer.passes
         return len(self.rows) * int(self.bundle.facts["dims"]) * passes > _SLOW
+
+    def is_slow_for(self, query: RecommendationQuery) -> bool:
+        """Return whether the answer to this query should be computed outside the event loop."""
+        is_by_index = self.bundle.index is not None and bool(query.history) and not query.features
+        return self.is_slow and not is_by_index
 
     def recommend(self, query: RecommendationQuery) -> dict[str, Any]:
         """Return the recommendations for a history, and the items of the history that are unknown.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from models.recommenders.items.titles import folded, shortened
 from models.recommenders.scoring.recommender import Recommender
 from models.recommenders.scoring.scorer import Scorer
 from models.recommenders.scoring.scorers import scorer_of_kind
+from tasks.bundles.item_index import build_index, is_worth_an_index, open_index, write_index
 from tasks.bundles.pointer import MANIFEST
 from tasks.local.checksums import sha256_of
 from tasks.local.folders import build_folder
 from tasks.local.packed_strings import PackedStrings, open_strings, write_strings
 
 FORMAT = 1
-_MANIFEST_KEYS = frozenset({"format", "family", "facts", "golden", "files"})
+_MANIFEST_KEYS = frozenset({"format", "family", "facts", "golden", "index", "files"})
 _LABEL_ARRAYS = ("item_starts", "item_labels", "label_starts", "label_items")
 _GOLDEN_K = 10
 # Another processor may add in another order. A wrong model differs by far more.
@@ -89,12 +90,14 @@ class Bundle:
         recommender: the model, over mapped arrays.
         labels: the labels of its items.
         search: `searchable` of each title.
+        index: facts about the recommender's index, as `FaissIndex` has them; None without one.
     """
 
     facts: Mapping[str, Any]
     recommender: Recommender
     labels: Labels
     search: PackedStrings
+    index: Mapping[str, float] | None = None
 
 
 def write_bundle(
@@ -104,8 +107,18 @@ def write_bundle(
     item_ids: Sequence[str],
     titles: Sequence[str],
     labels: Labels,
+    *,
+    may_index: bool = True,
 ) -> str:
     """Write a bundle of this model atomically, and return the SHA-256 of its manifest.
+
+    Args:
+        target: folder to create.
+        facts: as `Bundle` has them.
+        scorer: the model.
+        item_ids, titles: in row order.
+        labels: the labels of the items.
+        may_index: whether a large model gets an index.
 
     Raises:
         InvalidInput: the ids are not unique, or not one for each item; the name of a part of the scorer is
@@ -113,13 +126,15 @@ def write_bundle(
     """
     if len(set(item_ids)) != len(scorer):
         raise InvalidInput(f"A bundle of {len(scorer)} items needs one unique id for each of them.")
-    golden = _golden_answers(Recommender(scorer, item_ids, titles))
+    recommender = Recommender(scorer, item_ids, titles)
+    golden = _golden_answers(recommender)
     parts = scorer.parts()
     own = {name: getattr(labels, name) for name in _LABEL_ARRAYS}
     taken = sorted((own.keys() & parts.arrays) | (_MANIFEST_KEYS & parts.settings.keys()))
     if taken:
         raise InvalidInput(f"The scorer {type(scorer).__name__} has parts with reserved names: {taken}.")
     arrays = {**parts.arrays, **own}
+    index = build_index(recommender) if may_index and is_worth_an_index(scorer) else None
     with build_folder(target) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
@@ -127,12 +142,15 @@ def write_bundle(
         write_strings(folder, "titles", titles)
         write_strings(folder, "search", [searchable(title) for title in titles])
         write_strings(folder, "labels", labels.names)
+        if index is not None:
+            write_index(folder, index)
         manifest = {
             "format": FORMAT,
             "family": scorer.KIND,
             **parts.settings,
             "facts": dict(facts),
             "golden": golden,
+            "index": dict(index.facts) if index else None,
             "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         }
         data = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode()
@@ -164,7 +182,8 @@ def open_bundle(folder: Path, manifest_sha256: str) -> Bundle:
         bundle = _opened(folder, manifest)
     except (OSError, KeyError, TypeError, ValueError, InvalidInput) as error:
         raise CorruptArtifact(f"Bundle {folder} cannot be opened: {error!r}.") from error
-    _require_golden(bundle.recommender, manifest["golden"], folder)
+    # By a pass over all items, because an index may miss some.
+    _require_golden(replace(bundle.recommender, index=None), manifest["golden"], folder)
     return bundle
 
 
@@ -200,11 +219,14 @@ def _opened(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
             "scorer.",
         ) from error
     scorer = kind.of_parts(manifest, len(ids), dims, lambda name, shape: _array(folder, name, shape))
+    facts = manifest.get("index")
+    index = open_index(folder, facts, scorer) if facts else None
     return Bundle(
         facts=manifest["facts"],
-        recommender=Recommender(scorer, ids, titles),
+        recommender=Recommender(scorer, ids, titles, index),
         labels=_labels(folder, len(ids), names),
         search=search,
+        index=facts if index else None,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from models.kernel.arrays import FloatArray
 from models.recommenders.items.item_factors import ItemFactors, UserStep
 from models.recommenders.items.item_weights import ItemWeights, remembered
 from models.recommenders.scoring.fold_in import Float64Array, Rows
+from models.recommenders.scoring.points import PointScores
 from models.recommenders.scoring.reasons import Reason, shares_of
 from models.recommenders.scoring.scorer import HistoryScorer, Read, ScorerParts
 
@@ -39,10 +41,46 @@ class SummedScores:
     averages: Float64Array
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
-        """Return reasons from each summand minus its mean, since a part common to all items explains none."""
-        above = self.summands(np.asarray(rows, dtype=np.int64)) - self.averages[:, np.newaxis]
-        nothing = np.zeros(above.shape[1])
-        return shares_of(np.column_stack([above.T, nothing]), nothing, self.history_rows, most)
+        """Return the result of `_reasons` for the rows."""
+        summands = self.summands(np.asarray(rows, dtype=np.int64))
+        return _reasons(summands, self.averages, self.history_rows, most)
+
+
+@dataclass(frozen=True)
+class FactorSums(PointScores):
+    """The scores of `FactorScorer`.
+
+    Attributes:
+        history_rows: rows of the history.
+        parts: (history, dims), the part of each of its items in the user's vector.
+        scorer: the items.
+    """
+
+    history_rows: list[int]
+    parts: Float64Array
+    scorer: FactorScorer
+
+    @cached_property
+    def scores(self) -> FloatArray:
+        point = self.point
+        # Without a history, the scores are the popularity.
+        return self.scorer.popularity if point is None else np.asarray(self.scorer.step.items @ point)
+
+    @property
+    def point(self) -> FloatArray | None:
+        """Return the user's vector (dims,); None without a history."""
+        # A vector of another precision would make numpy copy all embeddings first.
+        vector = self.parts.sum(axis=0).astype(self.scorer.step.items.dtype)
+        return vector if self.history_rows else None
+
+    def of(self, rows: Rows) -> FloatArray:
+        point, items = self.point, self.scorer.step.items
+        return np.asarray(self.scorer.popularity[rows] if point is None else items[rows] @ point)
+
+    def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
+        """Return the result of `_reasons` for the rows."""
+        summands = self.parts @ self.scorer.step.items[np.asarray(rows, dtype=np.int64)].T
+        return _reasons(summands, self.parts @ self.scorer.mean, self.history_rows, most)
 
 
 @dataclass(frozen=True)
@@ -81,14 +119,13 @@ class FactorScorer(HistoryScorer):
     def __len__(self) -> int:
         return len(self.popularity)
 
-    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> SummedScores:
-        parts, items = self.step.parts(rows, counts), self.step.items
-        # Without a history, the scores are the popularity. A vector of another precision would make numpy
-        # copy all embeddings first.
-        scores = items @ parts.sum(axis=0).astype(items.dtype) if len(rows) else self.popularity
-        return SummedScores(
-            np.asarray(scores), rows.tolist(), lambda some: parts @ items[some].T, parts @ self.mean
-        )
+    def scored(self, rows: npt.NDArray[np.int64], counts: Float64Array) -> FactorSums:
+        return FactorSums(rows.tolist(), self.step.parts(rows, counts), self)
+
+    @property
+    def points(self) -> FloatArray:
+        """Return the embeddings (items, dims)."""
+        return self.step.items
 
     def similarities(self, row: int) -> FloatArray:
         """Return the cosines (items,) of all embeddings with this one."""
@@ -187,6 +224,22 @@ class WeightsScorer(HistoryScorer):
             popularity=read("popularity", (items,)),
         )
         return cls(model, read("norms", (items,)), read("averages", (memories, items)))
+
+
+def _reasons(
+    summands: Float64Array, averages: Float64Array, history_rows: list[int], most: int
+) -> list[tuple[Reason, ...]]:
+    """Return reasons from each summand minus its mean, since a part common to all items explains none.
+
+    Args:
+        summands: (history, n), the part of each item of the history in the scores of n items.
+        averages: (history,), the mean of that part over all items.
+        history_rows: rows of the history.
+        most: as in `shares_of`.
+    """
+    above = summands - averages[:, np.newaxis]
+    nothing = np.zeros(above.shape[1])
+    return shares_of(np.column_stack([above.T, nothing]), nothing, history_rows, most)
 
 
 def _lengths(squares: FloatArray) -> FloatArray:

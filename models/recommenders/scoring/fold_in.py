@@ -85,8 +85,13 @@ class ItemSide:
 
     def scores(self, user: Float64Array) -> FloatArray:
         """Return the scores (items,) of all items for a user vector (dims,), in the embeddings' precision."""
+        return self.scores_of(slice(None), user)
+
+    def scores_of(self, rows: Rows | slice, user: Float64Array) -> FloatArray:
+        """Return the scores of these rows alone, as `scores` does for all."""
         # A vector of another precision would have numpy copy all embeddings first.
-        return np.asarray(self.embeddings @ user.astype(self.embeddings.dtype) + self.biases)
+        vector = user.astype(self.embeddings.dtype)
+        return np.asarray(self.embeddings[rows] @ vector + self.biases[rows])
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,17 @@ from models.federation.model import ItemArrays
 from models.kernel.arrays import FloatArray
 from models.recommenders.scoring.diversity import diversified
 from models.recommenders.scoring.fold_in import Float64Array, FoldIn, ItemSide, top_k
+from models.recommenders.scoring.points import ItemIndex, PointScores
 from models.recommenders.scoring.reasons import Reason
-from models.recommenders.scoring.scorer import Factors, Scorer
+from models.recommenders.scoring.scorer import Factors, Scored, Scorer
 
 # Number of candidates for each item of a diverse answer.
 _CANDIDATES_EACH = 10
+# Number of items that an index is asked for, for each item wanted, since it rounds in another way.
+_NEAREST_EACH = 2
+# An index is asked for at most this number of items. For more, a pass over all items takes about as long.
+_MOST_NEAREST = 4_000
+_RowsAndScores = tuple[npt.NDArray[np.int64], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,13 @@ class Recommender:
     Attributes:
         scorer: the promoted model.
         item_ids, titles: in row order.
+        index: finds candidates, which are then scored. Without it each answer takes a pass over all items.
     """
 
     scorer: Scorer
     item_ids: Sequence[str]
     titles: Sequence[str]
+    index: ItemIndex | None = None
 
     def __post_init__(self) -> None:
         if not len(self.item_ids) == len(self.titles) == len(self.scorer):
@@ -118,11 +126,14 @@ class Recommender:
         """
         scored = self.scorer.score(history_rows, weights, vector)
         candidates = k * _CANDIDATES_EACH if diversity else k
-        rows = top_k(scored.scores, candidates, [*history_rows, *exclude], allowed)
+        excluded = [*history_rows, *exclude]
+        found = self._nearest(scored, candidates, excluded) if allowed is None else None
+        rows, scores = found or _best(scored, candidates, excluded, allowed)
         if diversity:
-            rows = diversified(rows, scored.scores[rows], self.scorer.directions(rows), k, diversity)
+            chosen = diversified(np.arange(len(rows)), scores, self.scorer.directions(rows), k, diversity)
+            rows, scores = rows[chosen], scores[chosen]
         why = scored.reasons(rows, reasons) if reasons else None
-        ranked = zip(rows.tolist(), scored.scores[rows].tolist(), strict=True)
+        ranked = zip(rows.tolist(), scores.tolist(), strict=True)
         return [
             Recommendation(
                 rank=place + 1,
@@ -133,6 +144,19 @@ class Recommender:
             )
             for place, (row, score) in enumerate(ranked)
         ]
+
+    def _nearest(self, scored: Scored, k: int, exclude: Sequence[int]) -> _RowsAndScores | None:
+        """Return about the k best rows and their scores by the index; None if only a pass finds k rows."""
+        wanted = k * _NEAREST_EACH + len(exclude)
+        if self.index is None or not isinstance(scored, PointScores) or wanted > _MOST_NEAREST:
+            return None
+        if (point := scored.point) is None:
+            return None
+        near = self.index.nearest(point, wanted)
+        near = near[np.isin(near, exclude, invert=True)]
+        scores = scored.of(near)
+        places = top_k(scores, k)
+        return (near[places], scores[places]) if len(places) == k else None
 
     def similar(self, row: int, k: int) -> list[Similar]:
         """Return the k items that are most like this one."""
@@ -146,3 +170,11 @@ class Recommender:
         """Return all items' scores for three fixed histories: the first row, the middle one, and both."""
         middle = len(self.item_ids) // 2
         return np.concatenate([self.scores(rows) for rows in ([0], [middle], sorted({0, middle}))])
+
+
+def _best(
+    scored: Scored, k: int, exclude: Sequence[int], allowed: npt.NDArray[np.bool_] | None
+) -> _RowsAndScores:
+    """Return the k best rows and their scores by a pass over all items."""
+    rows = top_k(scored.scores, k, exclude, allowed)
+    return rows, scored.scores[rows]

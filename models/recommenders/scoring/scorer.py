@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from models.recommenders.scoring.fold_in import (
     checked_history,
     fold_in,
 )
+from models.recommenders.scoring.points import PointScores
 from models.recommenders.scoring.reasons import Reason, reasons_for
 
 Array = npt.NDArray[Any]
@@ -140,6 +142,11 @@ class Scorer(ABC):
         return 1
 
     @property
+    def points(self) -> FloatArray | None:
+        """Return (items, n) the points of the items, if all scores are `PointScores`; None for any others."""
+        return None
+
+    @property
     def rater(self) -> Rater | None:
         """Return the object that predicts ratings; None for a model that only ranks."""
         return None
@@ -196,7 +203,12 @@ class Factors(Scorer):
         user = fold_in(history_rows, self.side, self.how, weights)
         if vector is not None:
             user = FoldedUser.trained(vector, user.parts)
-        return FactorScores(self.side.scores(user.vector), list(history_rows), user, self)
+        return FactorScores(list(history_rows), user, self)
+
+    @property
+    def points(self) -> FloatArray:
+        """Return (items, dims + 1), each embedding with its bias."""
+        return np.column_stack([self.side.embeddings, self.side.biases])
 
     def similarities(self, row: int) -> FloatArray:
         """Return the cosines (items,) of all embeddings with this one."""
@@ -236,20 +248,31 @@ class Factors(Scorer):
 
 
 @dataclass(frozen=True)
-class FactorScores:
+class FactorScores(PointScores):
     """The scores of `Factors`.
 
     Attributes:
-        scores: (items,).
         history_rows: rows of the history.
         user: the user folded in from them.
         factors: the items.
     """
 
-    scores: FloatArray
     history_rows: list[int]
     user: FoldedUser
     factors: Factors
+
+    @cached_property
+    def scores(self) -> FloatArray:
+        return self.factors.side.scores(self.user.vector)
+
+    @property
+    def point(self) -> FloatArray | None:
+        """Return the user vector and a 1 for the bias, (dims + 1,); None for the zero vector."""
+        vector = self.user.vector
+        return np.append(vector, 1.0).astype(self.factors.side.embeddings.dtype) if vector.any() else None
+
+    def of(self, rows: Rows) -> FloatArray:
+        return self.factors.side.scores_of(rows, self.user.vector)
 
     def reasons(self, rows: Rows, most: int) -> list[tuple[Reason, ...]]:
         """Return the result of `reasons_for` for the rows."""

@@ -24,17 +24,14 @@ import pandas as pd
 from models.errors import FedrecError
 from models.federation.model import GlobalModel, ItemArrays
 from models.kernel.catalog import ItemCatalog
-from models.recommenders.items.item_weights import ItemWeights
-from models.recommenders.scoring.additive_scorers import WeightsScorer
-from models.recommenders.scoring.fold_in import ItemSide
-from models.recommenders.scoring.scorer import Factors, Scorer
+from models.recommenders.scoring.scorer import Scorer
+from tasks.bench.serving.synthetic import DIMS, blend, embeddings_and_biases, factors, histories
 from tasks.bench.serving.wrk import Load, put_under_load, require_wrk
 from tasks.bundles.bundle import Labels, write_bundle
 from tasks.bundles.pointer import Pointer, Target, write_pointer
 from tasks.exchange.codec import encode_model
 from tasks.tracking.mlflow_model import model_files
 
-DIMS = 64
 _HISTORY = 10
 _QUESTIONS = 500
 _WARM_UP_S = 1.0
@@ -66,23 +63,58 @@ def bench(
     """
     require_wrk()
     result: dict[str, Any] = {"dims": DIMS, "history": _HISTORY, "k": 10, "seconds": seconds}
-    for name, items in (("small", small), ("large", large)):
-        if items:
-            announce(f"{items:,} items x {DIMS}")
-            result[name] = _served(folder / name, _factors(items), DIMS, seconds)
+    model = embeddings_and_biases(small)
+    asked = histories(model, _QUESTIONS)
+    announce(f"{small:,} items x {DIMS}")
+    result["small"], _ = _served(folder / "small", factors(model), DIMS, asked, seconds)
+    if large:
+        result |= _with_and_without_index(folder, large, seconds, announce)
     if weights:
         announce(f"a blend of {weights:,} items")
-        result["weights"] = _served(folder / "weights", _blend(weights), 2 * weights, seconds)
+        random = np.random.default_rng(2).integers(0, weights, (_QUESTIONS, _HISTORY)).tolist()
+        drawn = [[str(row) for row in dict.fromkeys(each)] for each in random]
+        result["weights"], _ = _served(folder / "weights", blend(weights), 2 * weights, drawn, seconds)
     if beside_mlflow:
         announce("the same model behind mlflow models serve")
-        mlflow = _mlflow(folder / "mlflow", small, seconds)
+        mlflow = _mlflow(folder / "mlflow", model, asked, seconds)
         result["mlflow"] = mlflow
         ratio = mlflow["one_connection"]["p50_ms"] / result["small"]["one_connection"]["p50_ms"]
         result["speedup_over_mlflow_serve_p50"] = round(ratio, 2)
     return result
 
 
-def _served(folder: Path, scorer: Scorer, dims: int, seconds: float) -> dict[str, Any]:
+def _with_and_without_index(
+    folder: Path, items: int, seconds: float, announce: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure one large model twice. The recall is over the answers of both servers to the same requests."""
+    announce(f"{items:,} items x {DIMS}, each answer by a pass over all items")
+    model = embeddings_and_biases(items)
+    scorer, asked = factors(model), histories(model, _QUESTIONS)
+    del model
+    slow, exact = _served(folder / "pass", scorer, DIMS, asked, seconds, may_index=False)
+    announce("the same model with an index, after building it")
+    fast, answers = _served(folder / "large", scorer, DIMS, asked, seconds)
+    recall = np.mean(
+        [len(set(one) & set(other)) / len(one) for one, other in zip(exact, answers, strict=True)]
+    )
+    ratio = slow["one_connection"]["p50_ms"] / fast["one_connection"]["p50_ms"]
+    return {
+        "large": {**fast, "recall_at_10": round(float(recall), 4)},
+        "large_pass": slow,
+        "speedup_of_index_p50": round(ratio, 2),
+    }
+
+
+def _served(
+    folder: Path,
+    scorer: Scorer,
+    dims: int,
+    asked: Sequence[Sequence[str]],
+    seconds: float,
+    *,
+    may_index: bool = True,
+) -> tuple[dict[str, Any], list[list[str]]]:
+    """Return the result for one model, and the item ids of its answer to each history."""
     folder.mkdir(parents=True)
     items = len(scorer)
     facts = {
@@ -98,7 +130,11 @@ def _served(folder: Path, scorer: Scorer, dims: int, seconds: float) -> dict[str
     }
     even = np.arange(0, items, 2)
     labels = Labels.of(items, {"parity:even": even})
-    digest = write_bundle(folder / "1-bench", facts, scorer, _ids(items), _titles(items), labels)
+    begun = time.perf_counter()
+    digest = write_bundle(
+        folder / "1-bench", facts, scorer, _ids(items), _titles(items), labels, may_index=may_index
+    )
+    published_s = time.perf_counter() - begun
     write_pointer(folder, Pointer(Target("1-bench", digest, {})))
     del scorer
     port = _free_port()
@@ -109,19 +145,26 @@ def _served(folder: Path, scorer: Scorer, dims: int, seconds: float) -> dict[str
     }
     url = f"http://127.0.0.1:{port}"
     with _server([sys.executable, *command], f"{url}/readyz", folder / "log", settings) as ready_s:
-        bodies = [_question(rows) for rows in _histories(items)]
-        return {
+        bodies = [_question(history) for history in asked]
+        result = {
             "items": items,
+            "published_s": round(published_s, 2),
             "ready_s": round(ready_s, 2),
+            "index": _reply(f"{url}/v1/model")["index"],
             **_loads(f"{url}/v1/recommendations", bodies, seconds),
         }
+        answers = [_reply(f"{url}/v1/recommendations", body)["recommendations"] for body in bodies]
+    return result, [[each["item_id"] for each in answer] for answer in answers]
 
 
-def _mlflow(folder: Path, items: int, seconds: float) -> dict[str, Any]:
+def _mlflow(
+    folder: Path, model: ItemArrays, asked: Sequence[Sequence[str]], seconds: float
+) -> dict[str, Any]:
     folder.mkdir(parents=True)
+    items = len(model.biases)
     catalog = pd.DataFrame({"item_id": _ids(items), "title": _titles(items)})
     digest = ItemCatalog.of(catalog["item_id"]).digest
-    data = encode_model(GlobalModel(round=1, catalog_digest=digest, items=_model(items)))
+    data = encode_model(GlobalModel(round=1, catalog_digest=digest, items=model))
     files = model_files(catalog) | {
         "model.safetensors": data,
         "round.json": json.dumps({"model_sha256": hashlib.sha256(data).hexdigest()}).encode(),
@@ -135,7 +178,7 @@ def _mlflow(folder: Path, items: int, seconds: float) -> dict[str, Any]:
     command += ["--env-manager", "local", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with _server(command, f"{url}/ping", folder / "log", {"PATH": path}) as ready_s:
-        bodies = [_mlflow_question(rows) for rows in _histories(items)]
+        bodies = [_mlflow_question(history) for history in asked]
         return {"ready_s": round(ready_s, 2), **_loads(f"{url}/invocations", bodies, seconds)}
 
 
@@ -183,25 +226,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _model(items: int) -> ItemArrays:
-    random = np.random.default_rng(1)
-    embeddings = random.standard_normal((items, DIMS), dtype=np.float32) * np.float32(0.3)
-    biases = random.standard_normal(items, dtype=np.float32)
-    # Not 1, because training changes these sums.
-    sums = np.float32(2.0)
-    return ItemArrays(embeddings, biases, np.full_like(embeddings, sums), np.full_like(biases, sums))
-
-
-def _factors(items: int) -> Factors:
-    model = _model(items)
-    return Factors.of(ItemSide.of(model.embeddings, model.biases))
-
-
-def _blend(items: int) -> WeightsScorer:
-    random = np.random.default_rng(1)
-    weights = random.standard_normal((2, items, items), dtype=np.float32)
-    popularity = random.standard_normal(items, dtype=np.float32)
-    return WeightsScorer.of(ItemWeights(weights, np.array([0.75, 0.7], dtype=np.float32), popularity))
+def _reply(url: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  # our own server
+        return json.loads(reply.read())
 
 
 def _ids(items: int) -> list[str]:
@@ -210,12 +238,6 @@ def _ids(items: int) -> list[str]:
 
 def _titles(items: int) -> list[str]:
     return [f"Film number {row} ({1930 + row % 90})" for row in range(items)]
-
-
-def _histories(items: int) -> list[list[str]]:
-    random = np.random.default_rng(2)
-    drawn = random.integers(0, items, (_QUESTIONS, _HISTORY))
-    return [[str(row) for row in dict.fromkeys(history)] for history in drawn.tolist()]
 
 
 def _question(history: Sequence[str]) -> bytes:
