@@ -186,7 +186,7 @@ def _write_catalog(folder: Path, catalog: Catalog) -> dict[str, Any]:
         "sha256": sha256,
         "digest": digest,
         "items": len(catalog.items),
-        "columns": [asdict(each) for each in catalog.columns],
+        "columns": [each.as_json() for each in catalog.columns],
     }
 
 
