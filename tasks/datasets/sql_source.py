@@ -205,8 +205,8 @@ def _columns(found: list[str], origin: str) -> list[str]:
 def _converted(
     columns: Mapping[str, tuple[Any, ...]], origin: str, start: int, float_bits: Mapping[str, int]
 ) -> pa.Table:
-    def refuse_at(position: int, rule: str, next_step: str = "") -> NoReturn:
-        refuse(origin, rule, row=start + position, next_step=next_step)
+    def refuse_at(position: int, rule: str, next_step: str = "", **facts: Any) -> NoReturn:
+        refuse(origin, rule, row=start + position, next_step=next_step, **facts)
 
     return pa.table(
         {
