@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tasks.datasets.client_assignment import Split
     from tasks.datasets.item_table import ColumnFacts
     from tasks.datasets.movielens.fetch import Fetched
-    from tasks.datasets.owner_files.unknown_items import UnknownItems
     from tasks.datasets.partition_reader import Partition
     from tasks.datasets.repeats import Repeats
+    from tasks.datasets.unknown_items import UnknownItems
     from tasks.tables.column_names import ColumnNames
     from tasks.tables.faults import BadRows
 
@@ -197,7 +197,7 @@ def partition(
     into labels at "|" or at commas. What was found is printed and stored.
     """
     from tasks.datasets.data_notes import warnings_about
-    from tasks.datasets.owner_files.reading import Reading
+    from tasks.datasets.owner_files import Reading
     from tasks.datasets.partition import make_partition
 
     split = _split(column, by_user, clients, seed)

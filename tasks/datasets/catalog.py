@@ -20,9 +20,9 @@ from models.recommenders.items.column_kinds import (
     judge_column,
 )
 from tasks.datasets.item_table import ColumnFacts, item_table, judged_kinds, parquet_bytes
-from tasks.datasets.owner_files.distinct_rows import distinct_rows
 from tasks.local.atomic import write_atomically
 from tasks.tables.column_names import AS_THEY_ARE, ColumnNames
+from tasks.tables.distinct_rows import distinct_rows
 from tasks.tables.faults import BadRows, LeftOut
 from tasks.tables.read import read_table
 from tasks.tables.table import Table, refuse

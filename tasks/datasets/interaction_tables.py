@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.datasets.owner_files.distinct_rows import distinct_rows, without
+from tasks.tables.distinct_rows import distinct_rows, without
 from tasks.tables.faults import Faults, LeftOut
 from tasks.tables.table import Table, first
 

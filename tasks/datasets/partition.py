@@ -21,7 +21,7 @@ from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions
 from tasks.datasets.client_assignment import Split, assign_clients
 from tasks.datasets.interaction_tables import Interactions
 from tasks.datasets.item_table import item_table, parquet_bytes
-from tasks.datasets.owner_files.reading import STRICT, Reading, Tell, read_owner_files
+from tasks.datasets.owner_files import STRICT, Reading, Tell, read_owner_files
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
 from tasks.datasets.repeats import Repeats, merged_repeats
 from tasks.local.checksums import digest_of

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from models.errors import InvalidConfig, InvalidInput, SourceUnavailable
 from tasks.datasets.repeats import Repeats
-from tasks.datasets.sql_values import converted
+from tasks.tables.sql_values import converted
 from tasks.tables.table import Table, refuse
 
 PASSWORD_VARIABLE = "FEDREC_SOURCE_PASSWORD"  # noqa: S105 - the variable's name, not a password

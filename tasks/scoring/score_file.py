@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.recommenders.scoring.recommender import Recommendation, Recommender
-from tasks.datasets.history_stream import UserHistory, histories_in, write_buckets
 from tasks.datasets.repeats import Repeats
 from tasks.local.atomic import replacing
 from tasks.local.home import Home
+from tasks.scoring.history_stream import UserHistory, histories_in, write_buckets
 from tasks.scoring.recommend import recommender_of
 from tasks.tables.column_names import ColumnNames
 from tasks.tables.table import refuse

@@ -13,7 +13,7 @@ import pytest
 from models.errors import InvalidInput
 from tasks.datasets.catalog import ColumnOptions, check_catalog
 from tasks.datasets.client_assignment import ByColumn, ByUser
-from tasks.datasets.owner_files.reading import Reading
+from tasks.datasets.owner_files import Reading
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import Partition, read_interactions, read_items
 from tasks.tables.column_names import parsed

@@ -15,8 +15,8 @@ from tasks.datasets.interaction_tables import (
     require_no_repeats,
     usable_interactions,
 )
-from tasks.datasets.owner_files.distinct_rows import distinct_rows
-from tasks.datasets.owner_files.unknown_items import (
+from tasks.datasets.repeats import Repeats
+from tasks.datasets.unknown_items import (
     UnknownItems,
     dropped_note,
     kept_note,
@@ -25,8 +25,8 @@ from tasks.datasets.owner_files.unknown_items import (
     with_unknown_items,
     without_rows,
 )
-from tasks.datasets.repeats import Repeats
 from tasks.tables.column_names import AS_THEY_ARE, OPTION, ColumnNames, guessed, written
+from tasks.tables.distinct_rows import distinct_rows
 from tasks.tables.faults import BadRows, LeftOut
 from tasks.tables.read import read_table
 from tasks.tables.table import Table
