@@ -77,6 +77,16 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{result['model_name']} version {result['version']}, {result['protocol']}, {result['part']}, "
         f"{result['clients']} clients, {result['users']} users"
     )
+    if result["seed"] != result["given_seed"]:
+        click.echo(
+            f"Its own evaluation.seed, {result['seed']}, is used instead of the configuration's, "
+            f"{result['given_seed']}, because the seed decides what is held out."
+        )
+    if result["left_out"]:
+        click.echo(
+            f"{result['left_out']} of {result['left_out'] + result['users']} cases do not count, because "
+            "earlier trainings of the model saw them or may have."
+        )
     click.echo("Users are folded in from their training histories, as in serving.")
     job = result["job"] or {"user_vectors": None, "metrics": {}}
     for name, found in result["metrics"].items():
