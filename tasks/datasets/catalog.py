@@ -23,7 +23,7 @@ from tasks.datasets.item_table import ColumnFacts, item_table, judged_kinds, par
 from tasks.local.atomic import write_atomically
 from tasks.tables.column_names import AS_THEY_ARE, ColumnNames
 from tasks.tables.distinct_rows import distinct_rows
-from tasks.tables.faults import BadRows, LeftOut
+from tasks.tables.faults import BadRows, SkippedRows
 from tasks.tables.read import read_table
 from tasks.tables.table import Table, refuse
 
@@ -86,7 +86,7 @@ class Catalog:
     items: pd.DataFrame
     columns: tuple[ColumnFacts, ...] = ()
     repeats: int = 0
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: SkippedRows = field(default_factory=SkippedRows)
 
     def with_items(self, items: pd.DataFrame) -> Catalog:
         """Return the catalogue with further items behind its own, which have no values."""
@@ -158,7 +158,7 @@ def write_catalog(
     """
     if out.suffix != ".parquet":
         raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
-    skipped = LeftOut() if options.bad_rows == "skip" else None
+    skipped = SkippedRows() if options.bad_rows == "skip" else None
     table = read_table(items, ["item_id"], names=names, own=ITEM_COLUMNS, skipped=skipped)
     names.require_found([(items, table.stored)])
     catalog = check_catalog(table, options)

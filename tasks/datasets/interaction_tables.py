@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tasks.tables.distinct_rows import distinct_rows, without
-from tasks.tables.faults import Faults, LeftOut
+from tasks.tables.faults import Faults, SkippedRows
 from tasks.tables.table import Table, first
 
 
@@ -114,7 +114,7 @@ def values_in_rows(table: Table, column: str, interactions: Interactions) -> pd.
     return pd.Series(values[codes[starts]], index=interactions.users)
 
 
-def usable_interactions(table: Table, by: str | None = None) -> tuple[Table, LeftOut]:
+def usable_interactions(table: Table, by: str | None = None) -> tuple[Table, SkippedRows]:
     """Return the rows that `check_interactions` accepts, and what was left out.
 
     Args:

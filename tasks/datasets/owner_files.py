@@ -27,7 +27,7 @@ from tasks.datasets.unknown_items import (
 )
 from tasks.tables.column_names import AS_THEY_ARE, OPTION, ColumnNames, guessed, written
 from tasks.tables.distinct_rows import distinct_rows
-from tasks.tables.faults import BadRows, LeftOut
+from tasks.tables.faults import BadRows, SkippedRows
 from tasks.tables.read import read_table
 from tasks.tables.table import Table
 
@@ -51,9 +51,9 @@ class Reading:
     bad_rows: BadRows = "refuse"
     unknown_items: UnknownItems = "refuse"
 
-    def table(self, path: Path, needed: Sequence[str], own: Sequence[str]) -> tuple[Table, LeftOut]:
+    def table(self, path: Path, needed: Sequence[str], own: Sequence[str]) -> tuple[Table, SkippedRows]:
         """Return the rows of a file, and those that were left out because they are ragged."""
-        left_out = LeftOut()
+        left_out = SkippedRows()
         skipped = left_out if self.bad_rows == "skip" else None
         return read_table(path, needed, names=self.names, own=own, skipped=skipped), left_out
 
@@ -104,8 +104,12 @@ def read_owner_files(
         InvalidInput: a file breaks a rule.
     """
     source, of_source = reading.table(interactions, ["user_id", "item_id"], INTERACTION_COLUMNS)
-    users_table, of_users = reading.table(users, ["user_id"], USER_COLUMNS) if users else (None, LeftOut())
-    items_table, of_items = reading.table(items, ["item_id"], ITEM_COLUMNS) if items else (None, LeftOut())
+    users_table, of_users = (
+        reading.table(users, ["user_id"], USER_COLUMNS) if users else (None, SkippedRows())
+    )
+    items_table, of_items = (
+        reading.table(items, ["item_id"], ITEM_COLUMNS) if items else (None, SkippedRows())
+    )
     tables = {"interactions": source, "items": items_table, "users": users_table}
     # What the options and the headers say comes before what the rows hold.
     reading.names.require_found((table.path, table.stored) for table in tables.values() if table)
@@ -146,7 +150,7 @@ def _listed(
     checked: Interactions,
     columns: ColumnOptions,
     reading: Reading,
-    of_items: LeftOut,
+    of_items: SkippedRows,
     tell: Tell,
 ) -> tuple[Catalog, Table, Interactions]:
     """Return the catalogue in a table, and the interactions with its items."""

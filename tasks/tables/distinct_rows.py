@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.tables.faults import BadRows, Broken, Faults, LeftOut, Report
+from tasks.tables.faults import BadRows, Broken, Faults, Report, SkippedRows
 from tasks.tables.table import Table, refuse
 
 
@@ -27,7 +27,7 @@ class Distinct:
     table: Table
     ids: pd.Series[str]
     repeats: int
-    left_out: LeftOut
+    left_out: SkippedRows
 
 
 def distinct_rows(table: Table, name: str, compared: Sequence[str], bad_rows: BadRows = "refuse") -> Distinct:
@@ -44,7 +44,7 @@ def distinct_rows(table: Table, name: str, compared: Sequence[str], bad_rows: Ba
         InvalidInput: the column is missing, an id is empty, or two rows of an id contradict each other.
     """
     table.require_columns([name])
-    left_out = LeftOut()
+    left_out = SkippedRows()
     if bad_rows == "skip":
         faults = Faults()
         replace(table, faults=faults).ids(name)
@@ -83,13 +83,13 @@ def distinct_rows(table: Table, name: str, compared: Sequence[str], bad_rows: Ba
     )
 
 
-def without(table: Table, faults: Faults) -> tuple[Table, LeftOut]:
+def without(table: Table, faults: Faults) -> tuple[Table, SkippedRows]:
     """Return the table without the rows that break a rule, and these.
 
     Raises:
         InvalidInput: no row is left.
     """
-    left_out = LeftOut()
+    left_out = SkippedRows()
     if not faults.wrong:
         return table, left_out
     left_out.add(len(faults.wrong), [(table.row(at), rule) for at, rule in faults.first()])

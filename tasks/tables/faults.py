@@ -50,17 +50,17 @@ class Faults:
     def add(self, mask: Mask, broken: Callable[[int], Broken]) -> None:
         """Add the rows of a mask (n,)."""
         found = np.flatnonzero(mask).tolist()
-        for at in found[: LeftOut.EXAMPLES]:
+        for at in found[: SkippedRows.EXAMPLES]:
             self.rules.setdefault(at, broken(at).rule)
         self.wrong.update(found)
 
     def first(self) -> list[tuple[int, str]]:
         """Return position and rule of the first rows."""
-        return sorted(self.rules.items())[: LeftOut.EXAMPLES]
+        return sorted(self.rules.items())[: SkippedRows.EXAMPLES]
 
 
 @dataclass
-class LeftOut:
+class SkippedRows:
     """The rows of a file that were left out.
 
     Attributes:

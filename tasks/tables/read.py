@@ -14,7 +14,7 @@ import pyarrow as pa
 from tasks.tables.column_names import AS_THEY_ARE, ColumnNames
 from tasks.tables.delimited import DelimitedFile
 from tasks.tables.dialect import DIALECTS, Opened
-from tasks.tables.faults import LeftOut
+from tasks.tables.faults import SkippedRows
 from tasks.tables.parquet import ParquetFile
 from tasks.tables.table import Table, refuse, require_columns
 
@@ -28,7 +28,7 @@ def read_table(
     *,
     names: ColumnNames | None = None,
     own: Sequence[str] = (),
-    skipped: LeftOut | None = None,
+    skipped: SkippedRows | None = None,
 ) -> Table:
     """Read a file; its extension decides its format.
 
@@ -56,7 +56,7 @@ def read_table(
     require_columns(path, list(stored), needed, file.header_row, own if names else ())
     batches = [batch for batch in file.batches(list(stored.values())) if batch.num_rows]
     if skipped is not None and isinstance(file, DelimitedFile):
-        skipped.add(*file.left_out(LeftOut.EXAMPLES))
+        skipped.add(*file.left_out(SkippedRows.EXAMPLES))
     if not batches:
         _refuse_no_rows(path, file)
     data = pa.Table.from_batches(batches)
