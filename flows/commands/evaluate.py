@@ -35,7 +35,8 @@ def command(config_file: Path | None, version: str, part: Any, model_name: str |
     Users are folded in from their training histories, as in serving. The job's own figures stand beside it.
     They differ if the job scored users by the vectors that it trained with the items, which only the clients
     have. A version that was trained on other data is refused, because it may have been trained on
-    interactions that are held out here.
+    interactions that are held out here. The version's own evaluation.seed is used, and cases that an earlier
+    training of its lineage saw do not count.
     """
     from flows.settings.training_config import load_config
     from tasks.bench.quality.evaluate_version import evaluate_version
@@ -77,6 +78,16 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{result['model_name']} version {result['version']}, {result['protocol']}, {result['part']}, "
         f"{result['clients']} clients, {result['users']} users"
     )
+    if result["seed"] != result["given_seed"]:
+        click.echo(
+            f"Its own evaluation.seed, {result['seed']}, is used instead of the configuration's, "
+            f"{result['given_seed']}, because the seed decides what is held out."
+        )
+    if result["left_out"]:
+        click.echo(
+            f"{result['left_out']} of {result['left_out'] + result['users']} cases do not count, because "
+            "earlier trainings of the model saw them or may have."
+        )
     click.echo("Users are folded in from their training histories, as in serving.")
     job = result["job"] or {"user_vectors": None, "metrics": {}}
     for name, found in result["metrics"].items():

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,18 +29,20 @@ from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
+from tasks.coordinator.lineage import contexts_of_silos, split_of
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, item_features, open_partition, read_items
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
-from tasks.jobs.machine_monitor import MachineMonitor
+from tasks.jobs.machine_monitor import MachineMonitor, is_measured
 from tasks.jobs.stopwatch import Stopwatch
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
 from tasks.messages.answers import Checked
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
 from tasks.messages.orders import ClientOrder, JobContext
@@ -78,6 +79,7 @@ class Job:
         runner: runs the clients' steps.
         branches: rounds of this job from which a longer one continues, or could continue later.
         machine: measures this machine; None unless the configuration asks for it.
+        earlier: the training of the champion that the job started from; None for a fresh model.
     """
 
     home: Home
@@ -97,6 +99,7 @@ class Job:
     clock: Stopwatch = field(default_factory=Stopwatch)
     training_cpu_s: float = 0.0
     machine: MachineMonitor | None = None
+    earlier: EarlierTraining | None = None
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
@@ -168,6 +171,13 @@ class Job:
             if out_of:
                 clock.add(out_of, -waited)
 
+    @cached_property
+    def _contexts(self) -> Mapping[str, JobContext]:
+        """Return each client's part of the order that is the same in all rounds."""
+        if self.config.runner.kind == "silos":
+            return contexts_of_silos(self.home, self.context, self.client_ids)
+        return dict.fromkeys(self.client_ids, self.context)
+
     def _orders(self, step: Step, client_ids: Sequence[str]) -> dict[str, ClientOrder]:
         """Return orders to train from the newest committed model, or to evaluate it."""
         newest, base, mine = self.rounds[-1].round, self.base, self.journal.job_id
@@ -177,12 +187,15 @@ class Job:
             for each in self.branches
             if each < newest
         ]
+        contexts = self._contexts
         orders = {}
         for client_id in client_ids:
             points = {branch[client_id] for branch in branches}
             kept = tuple(sorted(each.round for each in points if each.job_id == mine))
             round_ = newest + (step == "train")
-            orders[client_id] = ClientOrder(self.context, client_id, round_, base, starts[client_id], kept)
+            orders[client_id] = ClientOrder(
+                contexts[client_id], client_id, round_, base, starts[client_id], kept
+            )
         return orders
 
 
@@ -263,7 +276,7 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
             job = _job(home, config, partition, journal, initial)
             import_ahead()
         job.clock = clock
-        job.machine = MachineMonitor() if _measures_machine(config) else None
+        job.machine = MachineMonitor() if is_measured(config.runner.system_metrics) else None
         try:
             with job.tracking.background:
                 yield job
@@ -289,6 +302,7 @@ def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialMo
 def _job(
     home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
 ) -> Job:
+    split = split_of(config.model_dump(mode="json"), partition.digest)
     context = JobContext(
         job_id=journal.job_id,
         seed=config.seed,
@@ -301,6 +315,7 @@ def _job(
         negatives=config.evaluation.negatives,
         cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
         postprocessors=config.postprocessors,
+        earlier_jobs=initial.earlier.other_jobs(split) if initial.earlier else (),
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
@@ -316,6 +331,7 @@ def _job(
         bool(rounds),
         _runner(home, config, context, partition),
         _branches(home, config, journal),
+        earlier=initial.earlier,
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
@@ -336,13 +352,6 @@ def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int
         return ()
     shared = journal.opening.shared_rounds
     return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
-
-
-def _measures_machine(config: TrainingConfig) -> bool:
-    """Return whether the configuration or MLflow's own variable asks for system metrics."""
-    # As MLflow reads it, without importing MLflow.
-    asked = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "")
-    return config.runner.system_metrics or asked.lower() in ("true", "1")
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
@@ -369,6 +378,8 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
         training={},
         lease=job.journal.token,
         committed_at=_now(),
+        earlier=initial.earlier,
+        evaluation_seed=job.config.evaluation.seed,
     )
     job.journal.commit(record)
     return record

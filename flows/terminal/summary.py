@@ -14,14 +14,13 @@ from tasks.messages.job_result import JobResult
 from tasks.reports.result_rows import (
     MetricComparison,
     benefits,
-    best_round,
     comparisons,
     contract_tallies,
     how_users_are_scored,
     judgement,
+    notes,
     overall_benefit,
     rejections,
-    taken_over,
     time_shares,
     verdict,
 )
@@ -41,9 +40,8 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     finished = result.status == "finished"
     console.print()
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
-    for said in (best_round(result), taken_over(result)):
-        if said is not None:
-            console.print(escape(said), highlight=False)
+    for said in notes(result):
+        console.print(escape(said), highlight=False)
     rows = comparisons(result)
     if any(row.federated is not None for row in rows):
         console.print()

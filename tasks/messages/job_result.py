@@ -12,6 +12,7 @@ from data_contracts.outcome import ContractName
 from models.evaluation.judgement import judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import Continued
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.record import Record
@@ -126,6 +127,21 @@ class FinalMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Numbers of held-out cases that do not count, and of all cases.
+
+    Attributes:
+        validation, validation_cases: in the job's last evaluated round.
+        test, test_cases: at the end of the job.
+    """
+
+    validation: int
+    validation_cases: int
+    test: int
+    test_cases: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClientResult:
     """One client's result of the job.
 
@@ -230,6 +246,10 @@ class JobResult(Record):
         continued: the earlier job whose first rounds this one has taken over; None if there is none.
         best: the best round on the validation cases; None if no round was evaluated, and in results of older
             versions.
+        earlier: the training of the champion that the job started from; None for a fresh model, and in
+            results of older versions.
+        left_out: held-out cases that do not count, because earlier jobs of the model's lineage trained on
+            them, or may have; None if there are no such jobs.
     """
 
     job_id: str
@@ -254,6 +274,13 @@ class JobResult(Record):
     examples: tuple[str, ...] | None = None
     continued: Continued | None = None
     best: BestRound | None = None
+    earlier: EarlierTraining | None = None
+    left_out: LeftOut | None = None
+
+    @property
+    def best_round(self) -> BestRound | None:
+        """Return the best round, also of a result of an older version."""
+        return self.best or best_of(self.rounds)
 
     def with_rounds(self, rounds: tuple[RoundResult, ...]) -> JobResult:
         """Return the result with these rounds, and with the best of them."""

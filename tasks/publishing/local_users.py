@@ -10,7 +10,7 @@ import numpy as np
 from models.errors import CatalogMismatch, NotFound
 from tasks.bundles.users_bundle import LocalUsers, write_users
 from tasks.clients.client_data import UserStates
-from tasks.clients.silo_data import client_rows
+from tasks.clients.client_rows import client_rows
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.local.home import Home
 from tasks.messages.round_record import EvaluatedRound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tasks.messages.job_result import JobResult, RoundResult
-from tasks.reports.result_rows import best_round, comparisons, judgement, taken_over, verdict
+from tasks.reports.result_rows import comparisons, judgement, notes, verdict
 
 _ROUNDS = 10
 _NONE = "–"
@@ -22,7 +22,7 @@ def job_summary(result: JobResult, links: Sequence[tuple[str, str]] = ()) -> str
     facts = [
         f"- model `{result.model_name}`",
         f"- {len(result.rounds)} rounds over {result.data.clients} clients, {result.timings.total_s:.1f} s",
-        *(f"- {_escaped(said)}" for said in (best_round(result), taken_over(result)) if said),
+        *(f"- {_escaped(said)}" for said in notes(result)),
         f"- report: `{result.report}/report.html`",
         *(f"- [{_escaped(text)}]({address})" for text, address in links),
     ]

@@ -15,17 +15,16 @@ from tasks.reports import tables
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation
 from tasks.reports.result_rows import (
     benefits,
-    best_round,
     client_drifts,
     comparisons,
     contract_tallies,
     how_users_are_scored,
     in_bytes,
     judgement,
+    notes,
     offered_benefit,
     overall_benefit,
     rejections,
-    taken_over,
     time_shares,
     verdict,
 )
@@ -87,8 +86,7 @@ def render_report(
     return environment.get_template(_TEMPLATE).render(
         result=result,
         verdict=verdict(result),
-        best_round=best_round(result),
-        taken_over=taken_over(result),
+        notes=notes(result),
         by=judgement(result),
         scored_by=how_users_are_scored(result),
         comparisons=comparisons(result),

@@ -17,8 +17,9 @@ from models.kernel.metric import Metric
 from models.ledger.head import Head
 from models.promotion.evidence import RoundEvaluation
 from tasks.jobs.journal import Journal
+from tasks.messages.earlier_training import EarlierJob, EarlierTraining, SplitFacts
 from tasks.messages.job_opening import EarlierState, JobOpening
-from tasks.messages.job_result import BestRound, ContractSummary, FinalMetrics, JobResult
+from tasks.messages.job_result import BestRound, ContractSummary, FinalMetrics, JobResult, LeftOut
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.outbox_messages import (
     BreachMessage,
@@ -61,6 +62,10 @@ ROUND = round_record(
     drift=0.25,
     client_drift={"ash": ClientDrift(0.5, 0.75), "birch": ClientDrift(0.5, -0.25)},
     egress={"ash": Head(7, "e" * 64)},
+    earlier=EarlierTraining(
+        30, None, (EarlierJob("films-0", None), EarlierJob("films-1", SplitFacts("d" * 64, 1)))
+    ),
+    evaluation_seed=0,
 )
 EVALUATED = ROUND.with_evaluation(evaluation(ash=(1.0, 4.0), birch=(2.0, 3.0)))
 NOTE = TrackedRound(
@@ -73,6 +78,8 @@ RESULT = job_result(
     clients=(client_result("ash", 0.5, None, federated={"ndcg@10": 0.5}),),
     contracts=(ContractSummary("updates", "round-2", False, "1 of 5 expectations broken"),),
     best=BestRound(round=1, version=1, metric="ndcg@10", value=0.25, last_value=0.125),
+    earlier=EarlierTraining(30, 31),
+    left_out=LeftOut(validation=1, validation_cases=4, test=2, test_cases=4),
 )
 RECORDS: list[Record] = [
     ROUND,
