@@ -1,4 +1,4 @@
-"""The exit code of a failed flow run, as a label of the run: whoever waits for the run elsewhere ends with it."""
+"""The exit code of a failed flow run, as a label of the run, for whoever waits for the run elsewhere."""
 
 from __future__ import annotations
 

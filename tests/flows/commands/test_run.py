@@ -191,9 +191,8 @@ def test_a_failed_flow_run_is_labelled_with_its_error_s_exit_code(
 def test_every_flow_of_a_command_is_labelled() -> None:
     from flows.housekeeping import housekeeping
     from flows.promote import promotion, rolling_back
-    from flows.train import federated_training
     from flows.tune import tune
     from tasks.orchestration.exit_codes import label_exit_code
 
-    flows: list[Any] = [federated_training, tune, promotion, rolling_back, housekeeping]
-    assert [each.on_failure_hooks for each in flows] == [[label_exit_code]] * 5
+    flows: list[Any] = [tune, promotion, rolling_back, housekeeping]
+    assert [each.on_failure_hooks for each in flows] == [[label_exit_code]] * 4
