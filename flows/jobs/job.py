@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from prefect.runtime import flow_run
 
 from flows.jobs.continuation import taking_over
 from flows.jobs.tracking import Tracking
+from flows.runners.cluster_runner import ClusterRunner
+from flows.runners.clusters import open_cluster
 from flows.runners.local_threads import LocalThreads, threads_of
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
@@ -354,10 +356,13 @@ def _measures_machine(config: TrainingConfig) -> bool:
 
 
 def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
-    if config.runner.kind == "threads":
-        return LocalThreads(threads_of(config.runner.threads), config.runner.client_tasks)
+    runner = config.runner
+    if runner.kind == "threads":
+        return LocalThreads(threads_of(runner.threads), runner.client_tasks)
+    if runner.kind in ("dask", "ray"):
+        return ClusterRunner(partial(open_cluster, runner.kind, runner.address, runner.processes), home.silos)
     items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
-    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
+    return RemoteSilos(context.exchange, TrustStore(home), items, runner.poll_s, runner.away_s)
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
