@@ -10,6 +10,7 @@ import click
 
 from flows.terminal.lazy_group import LazyGroup
 from models.errors import FedrecError
+from models.kernel.clipping import without_long_words
 from tasks.local.collector import collect_seldom
 
 # Name -> (module below `flows.commands`, one line of help).
@@ -90,7 +91,9 @@ def main() -> None:
 
 
 def _end(error: FedrecError) -> NoReturn:
-    click.echo(f"fedrec: {error}", err=True)
+    # A label, an id or a tag from elsewhere may have any length.
+    message = without_long_words(str(error))
+    click.echo(f"fedrec: {message}", err=True)
     if "--json" in sys.argv:
-        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}))
     sys.exit(error.exit_code)

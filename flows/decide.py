@@ -15,6 +15,7 @@ from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, 
 from tasks.local.home import Home
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
+from tasks.promotion.versions import decision_of
 
 # The command's output: the decision, and the current champion.
 Outcome = dict[str, Any]
@@ -191,7 +192,7 @@ def _outcome(entry: Entry, standing: Standing) -> Outcome:
 
 def _already_champion(model_name: str, home: Home, standing: Standing) -> Outcome:
     """Return the existing decision that made a version champion. No new one is written."""
-    entry = shell.decision_of(ledger.read(home).entries, model_name, standing.stack[-1])
+    entry = decision_of(ledger.read(home).entries, model_name, standing.stack[-1])
     if entry is None:
         raise NotFound(f"The champion of {model_name!r} has no decision in the ledger.")
     return _outcome(entry, standing) | {"already_champion": True, "previous": standing.before}

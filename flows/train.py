@@ -10,14 +10,14 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.jobs.conclusion import conclude
-from flows.jobs.job import SLOW_TO_IMPORT, Job, open_data, opened
+from flows.jobs.job import Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
+from flows.jobs.slow_imports import import_ahead
 from flows.runners.clusters import require_extra
 from flows.runners.local_threads import NonWaitingThreads, threads_of
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.terminal.progress import announce
 from models.errors import ContractViolation, FedrecError, JobStopped, QuorumNotReached
-from tasks.local.background_imports import import_in_background
 from tasks.local.home import current_home
 from tasks.messages.job_result import JobResult
 from tasks.messages.record import JsonObject
@@ -91,7 +91,7 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
     report_own_errors_once()
     end_orphaned_servers(servers)
     if is_temporary_server_starting():
-        import_in_background(SLOW_TO_IMPORT)
+        import_ahead()
         wait_for_temporary_server()
     try:
         result: Any = federated_training(config, again)

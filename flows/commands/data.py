@@ -94,7 +94,7 @@ def items_(items: Path, splits: tuple[str, ...], left_out: tuple[str, ...], out:
 
     made = write_catalog(items, out, _columns(splits, left_out, items))
     count = len(made.items)
-    result = {"file": str(out), "items": count, "columns": [asdict(each) for each in made.columns]}
+    result = {"file": str(out), "items": count, "columns": [each.as_json() for each in made.columns]}
 
     def show() -> None:
         click.echo(f"{count:,} items are in {out}")
@@ -169,7 +169,7 @@ def partition(
         "users": sum(each.users for each in made.clients),
         "items": len(made.catalog),
         "interactions": sum(each.interactions for each in made.clients),
-        "columns": [asdict(each) for each in made.columns],
+        "columns": [each.as_json() for each in made.columns],
         "report": asdict(report),
         "warnings": warnings,
         "catalog_digest": made.catalog.digest,

@@ -40,9 +40,12 @@ def command(config_file: Path | None, version: str, part: Any, model_name: str |
     from flows.settings.training_config import load_config
     from tasks.bench.quality.evaluate_version import evaluate_version
     from tasks.local import environment
+    from tasks.promotion.served import chosen
 
     home = environment.apply()
-    config = _stored(home, model_name, version) if config_file is None else load_config(config_file)
+    given = None if config_file is None else load_config(config_file)
+    name, number = chosen(home, model_name or (given.model_name if given else None), version)
+    config = given or _stored(home, name, number)
     if config.data.dir is None:
         raise InvalidInput(
             "The data of this version are with its silos, so they cannot be evaluated here.",
@@ -51,8 +54,8 @@ def command(config_file: Path | None, version: str, part: Any, model_name: str |
     result = evaluate_version(
         home,
         config.data.dir,
-        model_name or config.model_name,
-        version,
+        name,
+        number,
         part,
         seed=config.evaluation.seed,
         negatives=config.evaluation.negatives,
@@ -60,13 +63,12 @@ def command(config_file: Path | None, version: str, part: Any, model_name: str |
     emit(result, as_json=as_json, show=lambda: _show(result))
 
 
-def _stored(home: Home, model_name: str | None, version: str) -> TrainingConfig:
+def _stored(home: Home, name: str, version: str) -> TrainingConfig:
     """Return the configuration that the version was trained with."""
     from flows.settings.training_config import parse_config
     from tasks.tracking import registry
 
     client = registry.open_registry(home)
-    name = registry.resolve_model_name(client, model_name)
     return parse_config(registry.load_config_of(client, name, version), f"The configuration of {name!r}")
 
 
@@ -75,6 +77,16 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{result['model_name']} version {result['version']}, {result['protocol']}, {result['part']}, "
         f"{result['clients']} clients, {result['users']} users"
     )
+    if result["seed"] != result["given_seed"]:
+        click.echo(
+            f"Its own evaluation.seed, {result['seed']}, is used instead of the configuration's, "
+            f"{result['given_seed']}, because the seed decides what is held out."
+        )
+    if result["left_out"]:
+        click.echo(
+            f"{result['left_out']} of {result['left_out'] + result['users']} cases do not count, because "
+            "earlier trainings of the model saw them or may have."
+        )
     click.echo("Users are folded in from their training histories, as in serving.")
     job = result["job"] or {"user_vectors": None, "metrics": {}}
     for name, found in result["metrics"].items():

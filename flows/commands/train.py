@@ -87,6 +87,8 @@ def _end_finished(result: JobResult, as_json: bool, progress: Any) -> None:
 
     home = current_home()
     send_what_waits(home, lambda line: progress.print(line, markup=False, highlight=False, soft_wrap=True))
+    # MLflow may have assigned versions only now.
+    result = Journal(home.jobs / result.job_id).result() or result
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
     progress.print(
         f"Job {result.job_id} has finished this configuration on these data, so nothing was trained. Change "

@@ -13,6 +13,7 @@ from flows.terminal.progress import announce
 from models.errors import CorruptArtifact, FedrecError
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, benefit_of, offer_of
 from models.evaluation.judgement import judgement_of
+from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import Metric, as_json, total, values
 from tasks.jobs.stopwatch import share_of_wall_time
 from tasks.jobs.timings import timings_of
@@ -24,8 +25,10 @@ from tasks.messages.job_result import (
     DataFacts,
     FinalMetrics,
     JobResult,
+    LeftOut,
     RoundResult,
     Timings,
+    best_of,
 )
 from tasks.messages.outbox_messages import ResultMessage, Table
 from tasks.messages.record import as_json_object
@@ -36,7 +39,7 @@ from tasks.reports.data_docs import build_data_docs
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation, explain, write_explanation
 from tasks.reports.next_steps import example_items, steps_after
 from tasks.reports.report import write_report
-from tasks.reports.result_rows import verdict
+from tasks.reports.result_rows import notes, verdict
 from tasks.tracking.metric_names import metrics_of_result
 from tasks.tracking.pages import mlflow_pages, places_of_job
 
@@ -51,7 +54,8 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
     compared: list[ClientEvaluation] = []
     pooled: dict[str, Metric] | None = None
     if stopped_by is None:
-        announce(f"Evaluating the model on the test cases{_beside(job.config.evaluation)}.")
+        beside = _beside(job.config.evaluation) if _baseline_rounds(job) else ""
+        announce(f"Evaluating the model on the test cases{beside}.")
         compared, pooled = _compare(job)
     begin_to_wait(job.flow_run_id)
     note_late_updates(job, everywhere=True)
@@ -103,13 +107,18 @@ def open_next(result: JobResult) -> list[str]:
     ]
 
 
+def _baseline_rounds(job: Job) -> int:
+    """Return the rounds of a baseline, as many as the model has had in all jobs; 0 if that is not known."""
+    rounds = job.config.federation.rounds
+    return (job.earlier.rounds_with(rounds) or 0) if job.earlier else rounds
+
+
 def _compare(job: Job) -> tuple[list[ClientEvaluation], dict[str, Metric] | None]:
     """Return every client's test metrics, and those of pooled training if it is allowed."""
-    evaluation = job.config.evaluation
-    rounds = job.config.federation.rounds
+    evaluation, rounds = job.config.evaluation, _baseline_rounds(job)
     with job.clock.measure("comparison"), job.polling(job.clock, out_of="comparison"):
         central = None
-        if evaluation.pooling_allowed:
+        if evaluation.pooling_allowed and rounds:
             central = train_centralised.submit(job.context, job.reachable, rounds)
         answers = job.ask("compare", job.reachable, alone_rounds=rounds if evaluation.silo_only else 0)
         # If a client's data have become unreadable since the check, only this baseline fails, not the job.
@@ -133,6 +142,7 @@ def _result(
     pooled: dict[str, Metric] | None,
     outcomes: list[ContractOutcome],
 ) -> JobResult:
+    rounds = tuple(_round(job, record) for record in job.rounds[1:])
     return JobResult(
         job_id=job.journal.job_id,
         run_id=job.sender.run_id,
@@ -152,7 +162,8 @@ def _result(
             items=len(job.partition.catalog),
             interactions=sum(checked.interactions for checked in job.checked.values()),
         ),
-        rounds=tuple(_round(job, record) for record in job.rounds[1:]),
+        rounds=rounds,
+        best=best_of(rounds),
         late=tuple(job.journal.late()),
         final=FinalMetrics(
             federated=_values(total(each.metrics for each in compared)),
@@ -165,7 +176,26 @@ def _result(
         ),
         timings=_timings(job),
         continued=job.journal.opening.continued,
+        earlier=job.earlier,
+        left_out=_left_out(job, compared),
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
+    )
+
+
+def _left_out(job: Job, compared: list[ClientEvaluation]) -> LeftOut | None:
+    """Return the cases that do not count; None if all do."""
+    notes = (job.sender.note_of(record.round) for record in reversed(job.rounds[1:]))
+    evaluation = next((note.evaluation for note in notes if note and note.evaluation), None)
+    none = Metric(0.0, 0.0)
+    validation = evaluation.metrics.get(LEFT_OUT, none) if evaluation else none
+    test = total(each.metrics for each in compared).get(LEFT_OUT, none)
+    if not job.context.earlier_jobs:
+        return None
+    return LeftOut(
+        validation=int(validation.total),
+        validation_cases=int(validation.weight),
+        test=int(test.total),
+        test_cases=int(test.weight),
     )
 
 
@@ -216,7 +246,8 @@ def _client(job: Job, compared: ClientEvaluation) -> ClientResult:
 
 
 def _benefit(sums: dict[str, Metric]) -> Benefit | None:
-    return benefit_of(sums[DIFFERENCE], sums[SQUARED_DIFFERENCE]) if sums else None
+    is_measured = bool(sums) and sums[DIFFERENCE].weight > 0
+    return benefit_of(sums[DIFFERENCE], sums[SQUARED_DIFFERENCE]) if is_measured else None
 
 
 def _explained(job: Job) -> Explanation:
@@ -264,7 +295,8 @@ def _send(job: Job, result: JobResult, explanation: Explanation) -> None:
         ],
     }
     metrics = metrics_of_result(result)
-    job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=verdict(result)))
+    outcome = " ".join([verdict(result), *notes(result)])
+    job.send(ResultMessage(result=result, metrics=metrics, tables=tables, outcome=outcome))
     job.tracking.drain(job.clock)
     if job.sender.silence is not None:
         announce(

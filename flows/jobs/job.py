@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from prefect.runtime import flow_run
 
+from flows.jobs.chosen_runner import runner_of
 from flows.jobs.continuation import taking_over
+from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
-from flows.runners.cluster_runner import ClusterRunner
-from flows.runners.clusters import open_cluster
-from flows.runners.local_threads import LocalThreads, threads_of
-from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
 from flows.settings.training_config import TrainingConfig
@@ -31,19 +28,19 @@ from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
-from tasks.coordinator.trust_store import TrustStore
+from tasks.coordinator.lineage import contexts_of_silos, split_of
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, item_features, open_partition, read_items
-from tasks.exchange.layout import catalog_folder, models_folder
+from tasks.exchange.layout import models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
-from tasks.jobs.machine_monitor import MachineMonitor
+from tasks.jobs.machine_monitor import MachineMonitor, is_measured
 from tasks.jobs.stopwatch import Stopwatch
-from tasks.local.background_imports import import_in_background
 from tasks.local.disk_full import disk_full, is_disk_full
 from tasks.local.environment import apply
 from tasks.local.home import Home
 from tasks.messages.answers import Checked
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
 from tasks.messages.orders import ClientOrder, JobContext
@@ -56,14 +53,6 @@ from tasks.tracking.experiments import require_experiment
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
 from tasks.tracking.run_tracker import git_revision
-
-# A job needs them after its start. Imported while it waits for Prefect's server, or during its rounds.
-SLOW_TO_IMPORT = (
-    "data_contracts.expectations",
-    "mlflow.data.meta_dataset",
-    "mlflow.data.sources",
-    "tasks.reports.report_figures",
-)
 
 
 @dataclass
@@ -88,6 +77,7 @@ class Job:
         runner: runs the clients' steps.
         branches: rounds of this job from which a longer one continues, or could continue later.
         machine: measures this machine; None unless the configuration asks for it.
+        earlier: the training of the champion that the job started from; None for a fresh model.
     """
 
     home: Home
@@ -107,6 +97,7 @@ class Job:
     clock: Stopwatch = field(default_factory=Stopwatch)
     training_cpu_s: float = 0.0
     machine: MachineMonitor | None = None
+    earlier: EarlierTraining | None = None
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
@@ -178,6 +169,13 @@ class Job:
             if out_of:
                 clock.add(out_of, -waited)
 
+    @cached_property
+    def _contexts(self) -> Mapping[str, JobContext]:
+        """Return each client's part of the order that is the same in all rounds."""
+        if self.config.runner.kind == "threads":
+            return dict.fromkeys(self.client_ids, self.context)
+        return contexts_of_silos(self.home, self.context, self.client_ids)
+
     def _orders(self, step: Step, client_ids: Sequence[str]) -> dict[str, ClientOrder]:
         """Return orders to train from the newest committed model, or to evaluate it."""
         newest, base, mine = self.rounds[-1].round, self.base, self.journal.job_id
@@ -187,12 +185,15 @@ class Job:
             for each in self.branches
             if each < newest
         ]
+        contexts = self._contexts
         orders = {}
         for client_id in client_ids:
             points = {branch[client_id] for branch in branches}
             kept = tuple(sorted(each.round for each in points if each.job_id == mine))
             round_ = newest + (step == "train")
-            orders[client_id] = ClientOrder(self.context, client_id, round_, base, starts[client_id], kept)
+            orders[client_id] = ClientOrder(
+                contexts[client_id], client_id, round_, base, starts[client_id], kept
+            )
         return orders
 
 
@@ -271,8 +272,9 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
+            import_ahead()
         job.clock = clock
-        job.machine = MachineMonitor() if _measures_machine(config) else None
+        job.machine = MachineMonitor() if is_measured(config.runner.system_metrics) else None
         try:
             with job.tracking.background:
                 yield job
@@ -310,6 +312,7 @@ def _job(
         negatives=config.evaluation.negatives,
         cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
         postprocessors=config.postprocessors,
+        earlier_jobs=initial.earlier.jobs if initial.earlier else (),
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
@@ -323,12 +326,12 @@ def _job(
         context,
         rounds,
         bool(rounds),
-        _runner(home, config, context, partition),
+        runner_of(config, home, context, partition),
         _branches(home, config, journal),
+        earlier=initial.earlier,
     )
     if not rounds:
         job.rounds = [_commit_round_0(job, initial)]
-    import_in_background(SLOW_TO_IMPORT)
     job.sender.open(config.model_dump(mode="json"), partition.items_path)
     continued, newest = journal.opening.continued, job.rounds[-1].round
     if continued and continued.round == newest:
@@ -348,23 +351,6 @@ def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int
     return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
 
 
-def _measures_machine(config: TrainingConfig) -> bool:
-    """Return whether the configuration or MLflow's own variable asks for system metrics."""
-    # As MLflow reads it, without importing MLflow.
-    asked = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "")
-    return config.runner.system_metrics or asked.lower() in ("true", "1")
-
-
-def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
-    runner = config.runner
-    if runner.kind == "threads":
-        return LocalThreads(threads_of(runner.threads), runner.client_tasks)
-    if runner.kind in ("dask", "ray"):
-        return ClusterRunner(partial(open_cluster, runner.kind, runner.address, runner.processes), home.silos)
-    items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
-    return RemoteSilos(context.exchange, TrustStore(home), items, runner.poll_s, runner.away_s)
-
-
 def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
     ref = job.context.exchange.put(models_folder(job.journal.job_id), initial.data)
     record = RoundRecord(
@@ -382,6 +368,8 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
         training={},
         lease=job.journal.token,
         committed_at=_now(),
+        earlier=initial.earlier,
+        evaluation_seed=job.config.evaluation.seed,
     )
     job.journal.commit(record)
     return record
@@ -390,7 +378,8 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
     family = family_of(config.train).with_features(item_features(partition))
     if config.start_from == "champion":
-        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
+        split = split_of(config.model_dump(mode="json"), partition.digest)
+        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed, split)
     return fresh_model(partition.catalog, family, config.seed)
 
 

@@ -208,6 +208,8 @@ def _record(
         client_drift=merged.client_drift,
         # Local clients keep no egress ledger.
         egress={each.client_id: each.egress for each in deliveries if each.egress},
+        earlier=job.earlier,
+        evaluation_seed=job.config.evaluation.seed,
     )
 
 

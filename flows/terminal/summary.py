@@ -18,9 +18,9 @@ from tasks.reports.result_rows import (
     contract_tallies,
     how_users_are_scored,
     judgement,
+    notes,
     overall_benefit,
     rejections,
-    taken_over,
     time_shares,
     verdict,
 )
@@ -40,7 +40,7 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
     finished = result.status == "finished"
     console.print()
     console.print(Text(verdict(result), style="bold" if finished else "bold red"))
-    if (said := taken_over(result)) is not None:
+    for said in notes(result):
         console.print(escape(said), highlight=False)
     rows = comparisons(result)
     if any(row.federated is not None for row in rows):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.split import FEWEST_INTERACTIONS
+from models.evaluation.time_units import TimesLike, times_like
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
@@ -19,8 +20,6 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FEW_USERS = 5
 # Rows in no particular order have half of their neighbours in ascending order.
 _SORTED, _FEWEST_PAIRS = 0.95, 20
-# Numbers from 19000101 to 21001231 whose last digits are a month and a day.
-_FIRST_DATE, _LAST_DATE = 19000101, 21001231
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class DataReport:
         unevaluated_clients: number of clients none of whose users is evaluated.
         ratings: the least and the greatest rating; None without ratings.
         times: the first and the last timestamp; None without timestamps.
-        times_like_dates: whether every timestamp is a number such as 20240131.
+        times_like: what every timestamp looks like, such as dates; None if they may be seconds.
         repeats: number of rows that were merged with another of the same user and item.
         alike_users, alike_items: number of ids that differ from another only in case, blanks or Unicode form.
         examples_of_users, examples_of_items: some of these ids, beside each other.
@@ -61,7 +60,7 @@ class DataReport:
     unevaluated_clients: int
     ratings: tuple[float, float] | None
     times: tuple[int, int] | None
-    times_like_dates: bool
+    times_like: TimesLike | None = None
     repeats: int = 0
     alike_users: int = 0
     alike_items: int = 0
@@ -117,7 +116,7 @@ def report_on(
         unevaluated_clients=int((np.bincount(clients, weights=evaluated) == 0).sum()),
         ratings=None if ratings is None else (float(ratings.min()), float(ratings.max())),
         times=None if timestamps is None else (int(timestamps.min()), int(timestamps.max())),
-        times_like_dates=timestamps is not None and _are_dates(timestamps),
+        times_like=None if timestamps is None else times_like(timestamps),
         repeats=repeats,
     )
 
@@ -133,9 +132,3 @@ def _ties(users: Ints, items: Ints, timestamps: Ints, evaluated: npt.NDArray[np.
     share = ascending.mean() if len(ascending) else 0.5
     is_sorted = len(ascending) >= _FEWEST_PAIRS and (share >= _SORTED or share <= 1 - _SORTED)
     return len(np.unique(owners[1:][neighbours])), bool(is_sorted)
-
-
-def _are_dates(timestamps: Ints) -> bool:
-    months, days = timestamps // 100 % 100, timestamps % 100
-    is_date = (timestamps >= _FIRST_DATE) & (timestamps <= _LAST_DATE)
-    return bool((is_date & (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)).all())  # noqa: PLR2004

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from models.evaluation.ranking import METRICS
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS, RMSE
+from models.kernel.metric import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class Judgement:
     second_label: str
     client_metric: str
     benefit_label: str
+
+    def best(self, found: Mapping[int, float]) -> int | None:
+        """Return the round with the best value of the deciding metric; None without values.
+
+        Of equally good rounds it is the last, which was trained longest.
+
+        Args:
+            found: round -> its value.
+        """
+        sign = -1.0 if self.quality in LOWER_IS_BETTER else 1.0
+        return max(found, key=lambda round_: (sign * found[round_], round_), default=None)
 
 
 RANKINGS = Judgement(

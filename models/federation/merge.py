@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -63,11 +63,11 @@ class MergeRule(ABC, Generic[Model, Arrays]):
         """Return the sum with one more update.
 
         Raises:
-            InvalidInput: a client comes out of order or twice.
-            StaleUpdate, CatalogMismatch: see `require_current`.
+            InvalidInput, StaleUpdate, CatalogMismatch: as `add_update`.
         """
-        require_current(base, update)
-        return state.plus(update.client_id, update.contribution)  # type: ignore[arg-type]  # as `zero` says
+        summation = Summation.of(state)
+        add_update(summation, base, update)
+        return summation.result()
 
     def finish(self, state: RunningSum[Arrays], base: GlobalModel) -> GlobalModel:
         """Return the next global model (float32).
@@ -90,12 +90,13 @@ class MergeRule(ABC, Generic[Model, Arrays]):
         )
 
 
-def require_current(base: GlobalModel, update: ClientUpdate) -> None:
-    """Raise an error unless the update belongs to this model.
+def add_update(summation: Summation[Any], base: GlobalModel, update: ClientUpdate) -> None:
+    """Add an update to a sum in place, if it belongs to this model.
 
     Raises:
         StaleUpdate: the update starts from another round.
         CatalogMismatch: its item rows are from another catalogue.
+        InvalidInput: a client comes out of order or twice.
     """
     if update.base_round != base.round:
         raise StaleUpdate(
@@ -107,6 +108,7 @@ def require_current(base: GlobalModel, update: ClientUpdate) -> None:
             f"The update of client {update.client_id!r} numbers items by catalogue "
             f"{update.catalog_digest[:12]}, expected {base.catalog_digest[:12]}."
         )
+    summation.add(update.client_id, update.contribution)
 
 
 def _f64(array: FloatArray) -> FloatArray:

@@ -36,6 +36,8 @@ class RoundEvidence:
         data_digest, catalog_digest: digests of the training data and of the item catalogue.
         contracts: contract -> "passed" or "breached".
         evaluation: None if this round was not evaluated.
+        evaluation_seed: seed of the evaluation, which splits ratings and histories without times; None if it
+            was not recorded.
     """
 
     version: int
@@ -47,6 +49,7 @@ class RoundEvidence:
     catalog_digest: str
     contracts: Mapping[str, str]
     evaluation: RoundEvaluation | None
+    evaluation_seed: int | None = None
 
     def identity(self) -> dict[str, str | int]:
         """Return the facts that a decision records: enough to find the round and to verify it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
+from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import LOWER_IS_BETTER, Metric, display_value
 from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
 
@@ -142,9 +143,8 @@ def quality_gate(
     if mine is None:
         return GateVerdict("quality", False, _lacks(candidate, name), required)
     if champion is None:
-        return GateVerdict(
-            "quality", True, f"{name} {mine:.4f}; there is no champion to compare with", required
-        )
+        alone = f"{name} {mine:.4f}; there is no champion to compare with{_left_out(candidate)}"
+        return GateVerdict("quality", True, alone, required)
     theirs = _value(champion.evaluation, name)
     if theirs is None:
         return GateVerdict("quality", False, _lacks(champion, name), required)
@@ -153,7 +153,7 @@ def quality_gate(
         gate="quality",
         passed=mine <= limit + _ROUNDING if is_error else mine >= limit - _ROUNDING,
         observed=f"{name} {mine:.4f} against {theirs:.4f} of version {champion.version}"
-        f"{_across_data(candidate, champion)}",
+        f"{_across_data(candidate, champion)}{_left_out(candidate, champion)}",
         required=f"{required}: {limit:.4f}",
     )
 
@@ -255,14 +255,35 @@ def _lacks(evidence: RoundEvidence, name: str) -> str:
             f"version {evidence.version} (round {evidence.round}) was not evaluated; promote a round that "
             "was, such as the job's last, or train with a shorter evaluation interval"
         )
+    left_out = evidence.evaluation.metrics.get(LEFT_OUT)
+    if left_out and left_out.weight and left_out.total == left_out.weight:
+        return (
+            f"version {evidence.version} has no validation case that counts{_left_out(evidence)}; promote a "
+            "version of a job with start_from: fresh"
+        )
     known = ", ".join(sorted(evidence.evaluation.metrics)) or "none"
     return f"version {evidence.version} has no value of {name!r}; it has: {known}"
 
 
 def _across_data(candidate: RoundEvidence, champion: RoundEvidence) -> str:
-    if candidate.data_digest == champion.data_digest:
+    """Return how the two versions were measured on different cases, as further text."""
+    if candidate.data_digest != champion.data_digest:
+        return (
+            f" (measured on other data: candidate {candidate.data_digest[:12]}, "
+            f"champion {champion.data_digest[:12]})"
+        )
+    seeds = candidate.evaluation_seed, champion.evaluation_seed
+    if None in seeds or seeds[0] == seeds[1]:
         return ""
-    return (
-        f" (measured on other data: candidate {candidate.data_digest[:12]}, "
-        f"champion {champion.data_digest[:12]})"
+    return f" (measured with another evaluation.seed: candidate {seeds[0]}, champion {seeds[1]})"
+
+
+def _left_out(*compared: RoundEvidence) -> str:
+    """Return how many cases do not count, because earlier trainings saw them, as further text."""
+    found = ((each.version, each.evaluation.metrics.get(LEFT_OUT)) for each in compared if each.evaluation)
+    return "".join(
+        f"; {int(metric.total)} of {int(metric.weight)} cases of version {version} left out, because earlier "
+        "trainings of the model saw them or may have"
+        for version, metric in found
+        if metric and metric.total
     )

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from data_contracts.interaction_profile import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, profile_interactions
 from data_contracts.interactions import InteractionLimits, check_profiles
-from tasks.clients.silo_data import opened_partition
+from tasks.clients.client_rows import opened_partition
 from tasks.datasets.partition_reader import read_interaction_table
 from tasks.messages.answers import Checked, Profiled
 from tasks.messages.orders import ClientOrder

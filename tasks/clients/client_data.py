@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 
 from models.errors import CorruptArtifact
+from models.evaluation.judgement import RATINGS
+from models.evaluation.trained_pairs import pair_keys
 from models.federation.model import GlobalModel
+from models.kernel.splitmix import Keys
 from models.recommenders.base.users import UserArrays
+from tasks.clients.client_rows import catalog_keys
 from tasks.clients.silo_data import SiloData, load_silo
+from tasks.clients.trained_pairs import note_trained
 from tasks.exchange.codec import decode, encode
 from tasks.exchange.models import fetch_model
 from tasks.local.atomic import write_atomically
@@ -128,7 +133,29 @@ def base_of(order: ClientOrder) -> GlobalModel:
 def data_of(order: ClientOrder) -> SiloData:
     """Return the data of the order's client."""
     job = order.job
-    return load_silo(job.data_dir, job.data_digest, order.client_id, job.evaluation_seed, job.negatives)
+    return load_silo(
+        job.data_dir,
+        job.data_digest,
+        order.client_id,
+        job.evaluation_seed,
+        job.negatives,
+        job.silos_dir,
+        job.earlier_jobs,
+    )
+
+
+def note_training(order: ClientOrder, data: SiloData) -> None:
+    """Write into the client's private folder on which interactions its family trains in the order's job."""
+    job = order.job
+
+    def keys() -> Keys:
+        of_items = catalog_keys(job.data_dir, job.data_digest)
+        if job.family.judgement is RATINGS:
+            rated = data.rated.ratings
+            return pair_keys(data.user_ids, of_items, rated.users, rated.items)
+        return pair_keys(data.user_ids, of_items, data.split.train_users, data.split.train_items)
+
+    note_trained(order.silo, job.job_id, keys)
 
 
 def users_of(order: ClientOrder, data: SiloData) -> UserArrays:

@@ -7,6 +7,8 @@ import time
 from prefect import task
 
 from models.evaluation.benefit import paired_difference
+from models.evaluation.judgement import RATINGS
+from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import Metric
 from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
@@ -21,8 +23,9 @@ from tasks.messages.orders import ClientOrder
 def evaluate_client(order: ClientOrder) -> ClientEvaluation:
     """Return the federated model's metrics on the client's validation cases, which choices may use."""
     started = time.perf_counter()
-    found = _federated(order, data_of(order), "validation")
-    return ClientEvaluation(order.client_id, found.metrics, {}, {}, {}, started, time.perf_counter(), 0.0)
+    data = data_of(order)
+    found = _federated(order, data, "validation").metrics | _left_out(order, data, "validation")
+    return ClientEvaluation(order.client_id, found, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
 @task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
@@ -52,10 +55,9 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
         alone = own.metrics
         benefit = paired_difference(federated.worth, own.worth)
         choice = paired_difference(_federated(order, data, "validation").worth, chosen.worth)
+    metrics = federated.metrics | _left_out(order, data, "test")
     ended = time.perf_counter()
-    return ClientEvaluation(
-        order.client_id, federated.metrics, alone, benefit, choice, started, ended, ended - between
-    )
+    return ClientEvaluation(order.client_id, metrics, alone, benefit, choice, started, ended, ended - between)
 
 
 def _federated(order: ClientOrder, data: SiloData, part: Part) -> Judged:
@@ -64,3 +66,10 @@ def _federated(order: ClientOrder, data: SiloData, part: Part) -> Judged:
     by_history = family.answers_by_history or order.start.job_id is None
     users = None if by_history else users_of(order, data)
     return family.judge(base_of(order).items, users, data, part)
+
+
+def _left_out(order: ClientOrder, data: SiloData, part: Part) -> dict[str, Metric]:
+    """Return the number of cases that the model's earlier trainings have seen; nothing if it had none."""
+    if not order.job.earlier_jobs:
+        return {}
+    return {LEFT_OUT: data.left_out(part, of_ratings=order.job.family.judgement is RATINGS)}

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from models.errors import CorruptArtifact, InvalidInput
+from models.errors import InvalidInput
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks
 from models.evaluation.rating_split import split_ratings
 from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.evaluation.trained_pairs import pair_keys
 from models.kernel.histories import Histories
+from models.kernel.metric import Metric
 from models.kernel.streams import user_keys
 from models.recommenders.base.data import Part
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
-from tasks.datasets.partition_reader import Partition, open_partition, read_interaction_table
+from tasks.clients.client_rows import ClientRows, catalog_keys, client_rows, opened_partition
+from tasks.clients.trained_pairs import seen
 
 # Share of the ratings that is for the test. A fifth of the others is for validation.
 _TEST_SHARE = 0.1
@@ -42,6 +44,8 @@ class SiloData:
         seed: seed of the split and of the negatives.
         negatives: number of sampled negatives of a held-out case.
         rating_values: (n,), the rating of each interaction, sorted by user and item; None without ratings.
+        seen: (n,), whether an earlier training of the model has seen the interaction, in the same order. It
+            is no held-out case then. None if the model starts fresh.
     """
 
     client_id: str
@@ -51,6 +55,7 @@ class SiloData:
     seed: int
     negatives: int
     rating_values: np.ndarray | None
+    seen: np.ndarray | None = None
 
     @cached_property
     def training(self) -> TrainingSet:
@@ -109,24 +114,32 @@ class SiloData:
         """
         return {"validation": self.rating_parts.validation, "test": self.rating_parts.test}[part]
 
+    def left_out(self, part: Part, *, of_ratings: bool) -> Metric:
+        """Return the number of held-out cases that do not count, because the model has seen them, of all.
+
+        Args:
+            part: validation or test cases.
+            of_ratings: whether the cases are ratings.
+        """
+        if of_ratings:
+            return self.rating_parts.left_out[part]
+        seen = self._is_seen(*self._cases(part))
+        return Metric(float(seen.sum()), float(len(seen)))
+
     def ranks(self, scores: Scores, part: Part) -> HeldOutRanks:
         """Return the ranks of the held-out interactions by the scores of the client's users."""
-        split = self.split
-        if part == "validation":
-            users, items, negatives = (
-                split.validation_users,
-                split.validation_items,
-                self.validation_negatives,
-            )
-        else:
-            users, items, negatives = split.test_users, split.test_items, self.test_negatives
+        users, items = self._cases(part)
+        negatives = self.validation_negatives if part == "validation" else self.test_negatives
+        if self.seen is not None:
+            counted = ~self._is_seen(users, items)
+            users, items, negatives = users[counted], items[counted], negatives[counted]
         return held_out_ranks(
             scores,
             self.n_items,
             case_users=users,
             case_items=items,
-            train_users=split.train_users,
-            train_items=split.train_items,
+            train_users=self.split.train_users,
+            train_items=self.split.train_items,
             negatives=negatives,
         )
 
@@ -154,6 +167,24 @@ class SiloData:
         order = np.lexsort((items, users))
         return users[order], items[order]
 
+    def _cases(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Return the user and the item rows of the held-out interactions."""
+        split = self.split
+        if part == "validation":
+            return split.validation_users, split.validation_items
+        return split.test_users, split.test_items
+
+    def _is_seen(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Return (n,): whether an earlier training has seen these interactions of the client."""
+        if self.seen is None:
+            return np.zeros(len(users), dtype=np.bool_)
+        all_users, all_items = (rows.astype(np.int64) for rows in self._pairs)
+        places = np.searchsorted(
+            all_users * self.n_items + all_items, users.astype(np.int64) * self.n_items + items
+        )
+        found: np.ndarray = self.seen[places]
+        return found
+
     def _negatives(self, case_users: np.ndarray, name: str) -> np.ndarray:
         return sample_negatives(
             case_users,
@@ -173,10 +204,17 @@ class SiloData:
             for validation in (False, True)
         )
 
+        seen = np.zeros(len(users), dtype=np.bool_) if self.seen is None else self.seen
+
         def part(mask: np.ndarray) -> Ratings:
             return Ratings.of(users[mask], items[mask], values[mask], self._shape)
 
-        return RatingParts(part(chosen.train), part(chosen.held_out), part(last.held_out))
+        held_out: dict[Part, np.ndarray] = {"validation": chosen.held_out, "test": last.held_out}
+        validation, test = (part(mask & ~seen) for mask in held_out.values())
+        left_out = {
+            name: Metric(float(seen[mask].sum()), float(mask.sum())) for name, mask in held_out.items()
+        }
+        return RatingParts(part(chosen.train), validation, test, left_out)
 
 
 @dataclass(frozen=True)
@@ -187,11 +225,13 @@ class RatingParts:
         training: ratings for training.
         validation: ratings for choices.
         test: ratings for reported metrics.
+        left_out: the held-out ratings that an earlier training has seen, of all.
     """
 
     training: Ratings
     validation: Ratings
     test: Ratings
+    left_out: Mapping[Part, Metric]
 
 
 class _Source(NamedTuple):
@@ -201,6 +241,8 @@ class _Source(NamedTuple):
     digest: str
     seed: int
     negatives: int
+    silos_dir: str = ""
+    earlier_jobs: tuple[str, ...] = ()
 
 
 class KeptSilos:
@@ -250,7 +292,15 @@ class KeptSilos:
 _KEPT = KeptSilos(_KEPT_BYTES)
 
 
-def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: int) -> SiloData:
+def load_silo(
+    data_dir: str,
+    digest: str,
+    client_id: str,
+    seed: int,
+    negatives: int,
+    silos_dir: str = "",
+    earlier_jobs: tuple[str, ...] = (),
+) -> SiloData:
     """Return a client's data, split for leave-one-out evaluation.
 
     Args:
@@ -259,12 +309,14 @@ def load_silo(data_dir: str, digest: str, client_id: str, seed: int, negatives: 
         client_id: the client.
         seed: the job's seed.
         negatives: number of sampled negatives of a held-out case.
+        silos_dir: parent of the clients' private folders; used only with earlier jobs.
+        earlier_jobs: the jobs whose training interactions are no held-out cases.
 
     Raises:
         CorruptArtifact: the data are not those that the job was opened with.
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
-    source = _Source(data_dir, digest, seed, negatives)
+    source = _Source(data_dir, digest, seed, negatives, silos_dir, earlier_jobs)
     return _KEPT.get(source, client_id, lambda: _laid_out(source, client_id))
 
 
@@ -272,6 +324,7 @@ def _laid_out(source: _Source, client_id: str) -> SiloData:
     partition = opened_partition(source.data_dir, source.digest)
     rows = client_rows(partition, client_id)
     user_ids, users, items, times, ratings = rows
+    order = np.lexsort((items, users))
     return SiloData(
         client_id=client_id,
         user_ids=user_ids,
@@ -279,74 +332,12 @@ def _laid_out(source: _Source, client_id: str) -> SiloData:
         split=split_leave_one_out(users, items, times, len(user_ids), source.seed),
         seed=source.seed,
         negatives=source.negatives,
-        rating_values=None if ratings is None else ratings[np.lexsort((items, users))],
+        rating_values=None if ratings is None else ratings[order],
+        seen=_seen(source, rows)[order] if source.earlier_jobs else None,
     )
 
 
-# With many small clients, reading catalogue and manifest for each would cost more than reading their data.
-@lru_cache(maxsize=4)
-def opened_partition(data_dir: str, digest: str) -> Partition:
-    """Return the partition in this folder, opened once per process.
-
-    Raises:
-        CorruptArtifact: it is damaged, or its digest is another one.
-    """
-    partition = open_partition(data_dir)
-    if partition.digest != digest:
-        raise CorruptArtifact(
-            f"The partition {data_dir} has digest {partition.digest[:12]}, but the job was opened with "
-            f"{digest[:12]}.",
-            next_step="Start a new job on the new data, or put the old data back.",
-        )
-    return partition
-
-
-class ClientRows(NamedTuple):
-    """A client's interactions.
-
-    Attributes:
-        user_ids: ids of the users, sorted; the position of an id is its user's row.
-        users, items: (n,), user and item rows.
-        times: (n,), seconds since 1970; None without timestamps.
-        ratings: (n,); None without ratings.
-    """
-
-    user_ids: tuple[str, ...]
-    users: np.ndarray
-    items: np.ndarray
-    times: np.ndarray | None
-    ratings: np.ndarray | None
-
-
-def client_rows(partition: Partition, client_id: str) -> ClientRows:
-    """Return a client's interactions in the order of the source.
-
-    Raises:
-        CorruptArtifact: the file is missing or its bytes changed.
-        CatalogMismatch: an interaction is with an item that the catalogue does not have.
-    """
-    table = read_interaction_table(partition.client(client_id))
-    ids, places = _encoded(table, "user_id")
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    rows = np.empty(len(ids), dtype=np.int32)
-    rows[order] = np.arange(len(ids), dtype=np.int32)
-    item_ids, item_places = _encoded(table, "item_id")
-
-    def column(name: str, dtype: type[np.generic]) -> np.ndarray | None:
-        if name not in table.column_names:
-            return None
-        return np.asarray(table.column(name).to_numpy()).astype(dtype)
-
-    return ClientRows(
-        tuple(ids[place] for place in order),
-        rows[places],
-        partition.catalog.rows_of(item_ids)[item_places],
-        column("timestamp", np.int64),
-        column("rating", np.float64),
-    )
-
-
-def _encoded(table: pa.Table, name: str) -> tuple[list[str], np.ndarray]:
-    """Return the different texts of a column, and for each row the place of its text among them."""
-    encoded = table.column(name).combine_chunks().dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+def _seen(source: _Source, rows: ClientRows) -> np.ndarray:
+    of_items = catalog_keys(source.data_dir, source.digest)
+    keys = pair_keys(rows.user_ids, of_items, rows.users, rows.items)
+    return seen(keys, source.silos_dir, source.earlier_jobs)

@@ -12,7 +12,7 @@ from models.federation.postprocessors import ClientContext, process_contribution
 from models.kernel.metric import Metric
 from models.kernel.packed import packed, whole
 from models.recommenders.base.family import LocalRound
-from tasks.clients.client_data import UserStates, base_of, data_of, users_of
+from tasks.clients.client_data import UserStates, base_of, data_of, note_training, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
 from tasks.exchange.layout import client_updates_folder
@@ -74,4 +74,5 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
         states = UserStates(order.silo, job.job_id)
         states.forget_before(order.start.round, order.kept)
         states.write(order.round, trained_users, data.user_ids, folded_in=job.family.answers_by_history)
+    note_training(order, data)
     return encode_update(update), training_s

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from models.errors import InvalidConfig
 from models.federation.model import GlobalModel
 from models.federation.warm_start import carry_over
 from models.kernel.catalog import ItemCatalog
 from models.recommenders.base.family import Family
+from tasks.coordinator.lineage import SplitFacts, training_before
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.round_record import RoundRecord
-from tasks.tracking.registry import CHAMPION, load_version, open_registry, resolve_model_name
+from tasks.tracking.registry import (
+    CHAMPION,
+    load_version,
+    open_registry,
+    resolve_model_name,
+)
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True)
@@ -26,10 +37,12 @@ class InitialModel:
         data: the model's bytes.
         starting_points: client id -> the user embeddings that were trained with this model. Empty for a fresh
             model.
+        earlier: the training that the model has had in earlier jobs; None for a fresh model.
     """
 
     data: bytes
     starting_points: dict[str, EarlierState]
+    earlier: EarlierTraining | None = None
 
     @property
     def sha256(self) -> str:
@@ -44,16 +57,29 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 
 
 def model_of_champion(
-    home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
+    home: Home,
+    model_name: str,
+    catalog: ItemCatalog,
+    family: Family,
+    seed: int,
+    split: SplitFacts | None = None,
 ) -> InitialModel:
     """Return the champion, mapped to this catalogue, with the user embeddings of the job that trained it.
+
+    Args:
+        home: contains the registry and the jobs.
+        model_name: the registered model.
+        catalog: the catalogue of the job that starts.
+        family, seed: what that job trains.
+        split: what decides which interactions it holds out; None if that is not known.
 
     Raises:
         NotFound: there is no champion.
         InvalidConfig: the champion is from another family, or its dimensions differ from the job's.
     """
     registry = open_registry(home)
-    champion = load_version(registry, resolve_model_name(registry, model_name), CHAMPION)
+    name = resolve_model_name(registry, model_name)
+    champion = load_version(registry, name, CHAMPION)
     known, fresh = champion.model().items, family.initial(len(catalog), seed)
     if type(known) is not type(fresh):
         raise InvalidConfig(
@@ -70,7 +96,7 @@ def model_of_champion(
         )
     model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)
     points = _starting_points(home, champion.record) if family.keeps_users else {}
-    return InitialModel(encode_model(model), points)
+    return InitialModel(encode_model(model), points, training_before(home, registry, name, champion, split))
 
 
 def _starting_points(home: Home, record: RoundRecord) -> dict[str, EarlierState]:

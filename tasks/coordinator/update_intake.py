@@ -8,8 +8,8 @@ from typing import Any
 
 from data_contracts.updates import profile_update
 from models.errors import FedrecError, InvalidInput
-from models.federation.contribution import Contribution, RunningSum, Summation
-from models.federation.merge import MergeRule, require_current
+from models.federation.contribution import Contribution, RunningSum
+from models.federation.merge import MergeRule, add_update
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
 from tasks.exchange.codec import decode_update
@@ -79,7 +79,7 @@ class UpdateIntake:
         state = self._rule.summation(self._base)
         for delivery in accepted:
             update = self._held.get(delivery.client_id) or self._read(delivery)
-            self._add(state, update)
+            add_update(state, self._base, update)
         return state.result()
 
     def held(self, accepted: Sequence[Delivery]) -> dict[str, Contribution[Any]]:
@@ -112,17 +112,13 @@ class UpdateIntake:
         if self._holds:
             self._held[update.client_id] = update
         elif self._can_add(profile):
-            self._add(self._sum, update)
+            add_update(self._sum, self._base, update)
 
     def _may_read(self, delivery: Delivery) -> bool:
         return delivery.update.size <= self._expected + _HEADER_BYTES
 
     def _read(self, delivery: Delivery) -> ClientUpdate:
         return decode_update(self._exchange.get(delivery.update), f"The update of {delivery.client_id}")
-
-    def _add(self, state: Summation[Any], update: ClientUpdate) -> None:
-        require_current(self._base, update)
-        state.add(update.client_id, update.contribution)
 
     def _can_add(self, profile: dict[str, object]) -> bool:
         base = self._base

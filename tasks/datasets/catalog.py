@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from models.errors import InvalidInput
 from models.recommenders.items.cells import ColumnRefused, text_of
@@ -124,7 +125,7 @@ def write_catalog(items: Path, out: Path, options: ColumnOptions = JUDGE_ALL) ->
     """
     if out.suffix != ".parquet":
         raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
-    catalog = check_catalog(read_table(items), options)
+    catalog = check_catalog(read_table(items, ["item_id"]), options)
     write_atomically(out, parquet_bytes(item_table(catalog.items)), durable=False)
     return catalog
 
@@ -180,7 +181,7 @@ def _stored(table: Table, name: str, kind: str) -> JudgedColumn:
 
 
 def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
-    cells = table.data[name].to_pylist()
+    cells = _cells(table.data[name])
     try:
         return judge_column(cells, split)
     except ColumnRefused as error:
@@ -197,6 +198,20 @@ def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
         table.refuse(error.position, rule, next_step=next_step)
 
 
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column; short floats are those of numpy, which know how they are written."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        present = column.is_valid().to_pylist()
+        values = column.to_numpy()
+        return [value if there else None for value, there in zip(values, present, strict=True)]
+    return list(column.to_pylist())
+
+
 def _facts(name: str, judged: JudgedColumn) -> ColumnFacts:
     if judged.numbers is not None:
         least, greatest = float(np.nanmin(judged.numbers)), float(np.nanmax(judged.numbers))
@@ -205,6 +220,12 @@ def _facts(name: str, judged: JudgedColumn) -> ColumnFacts:
         counts = pd.Series([label for own in judged.labels for label in own]).value_counts(sort=False)
         frequent = sorted(counts.index, key=lambda label: (-int(counts[label]), label))[:_EXAMPLES]
         return ColumnFacts(
-            name, judged.kind, judged.missing, judged.separator, labels=len(counts), examples=tuple(frequent)
+            name,
+            judged.kind,
+            judged.missing,
+            judged.separator,
+            labels=len(counts),
+            examples=tuple(frequent),
+            unsplit=judged.unsplit,
         )
     return ColumnFacts(name, judged.kind, judged.missing)

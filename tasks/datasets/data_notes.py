@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from data_contracts.interactions import InteractionLimits
 from models.evaluation.data_report import FEW_USERS, DataReport
 from models.evaluation.split import FEWEST_INTERACTIONS
+from models.evaluation.time_units import TimesLike
 
 # Clocks of different machines, and time zones that a source forgot.
 _TOLERANCE = timedelta(days=1)
@@ -17,6 +18,19 @@ _SORTED_TIES = (
     " These rows are sorted by item, which changes what is measured: keep the order of the events, or give "
     "finer times."
 )
+# What timestamps look like -> in words, and how to mend it. Without a step they are written as ISO 8601.
+_MENDED_TIMES: dict[TimesLike, tuple[str, str]] = {
+    "years": ("a year", ""),
+    "months": ("a month", ""),
+    "dates": ("a date", ""),
+    "hours of dates": ("a date with its hour", ""),
+    "minutes of dates": ("a date with its time", ""),
+    "days": ("days since 1970", "Multiply by 86,400."),
+    "Excel days": ("a day of Excel", "Subtract 25,569, then multiply by 86,400."),
+    "hours": ("hours since 1970", "Multiply by 3,600."),
+    "minutes": ("minutes since 1970", "Multiply by 60."),
+}
+_PLACES = ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12))
 
 
 def report_lines(report: DataReport) -> list[str]:
@@ -97,12 +111,13 @@ def _about_times(report: DataReport, now: datetime) -> list[str]:
             f"{_day(_LIMITS.min_timestamp)} and rejects every client with an earlier one. Train with "
             f"{options}, or correct the times."
         )
-    if report.times_like_dates:
+    if report.times_like is not None:
+        what, step = _MENDED_TIMES[report.times_like]
         found.append(
-            f"Every timestamp looks like a date, such as {first}, but is read as seconds since 1970 "
-            f"({_day(first)}). Write dates as {_iso(first)}."
+            f"Every timestamp looks like {what}, such as {first}, but is read as seconds since 1970 "
+            f"({_day(first)}). {step or f'Write dates as {_iso(first)}.'}"
         )
-    if last > (now + _TOLERANCE).timestamp():
+    elif last > (now + _TOLERANCE).timestamp():
         found.append(
             f"Times end at {_day(last)}, which is in the future. Timestamps are seconds since 1970; "
             "are these in another unit?"
@@ -165,4 +180,8 @@ def _day(seconds: int) -> str:
 
 
 def _iso(number: int) -> str:
-    return f"{number // 10000:04}-{number // 100 % 100:02}-{number % 100:02}"
+    """Return a number such as 2024, 202401, 20240131 or 202401311230 as ISO 8601."""
+    digits = str(number)
+    year, month, day, hour, minute = (digits[start:end] for start, end in _PLACES)
+    date = f"{year}-{month or '01'}-{day or '01'}"
+    return f"{date}T{hour}:{minute or '00'}" if hour else date

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _KEY = b"fedrec.items"
 _LEFT_OUT = {
     "text": "long texts are no labels; to take each as one: --labels-split {name}=none",
     "identifiers": "no two items share a value; to take them as labels: --labels-split {name}=none",
+    "vectors": "measured numbers are no labels; to take each as one: --labels-split {name}=none",
     "empty": "no item has a value",
     "left out": "by --leave-out",
     "row numbers": "it has the name that pandas gives to row numbers",
@@ -43,6 +45,7 @@ class ColumnFacts:
         separator: where text was split into labels; None if it was not.
         labels: number of distinct labels; None unless the column holds labels.
         examples: the most frequent labels.
+        unsplit: a separator that belongs to the labels, and the number of cells that have it.
         least, greatest: range of numbers; None otherwise. A date is a number such as 19950321.
     """
 
@@ -54,6 +57,7 @@ class ColumnFacts:
     examples: tuple[str, ...] = ()
     least: float | None = None
     greatest: float | None = None
+    unsplit: tuple[str, int] | None = None
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> ColumnFacts:
@@ -62,7 +66,16 @@ class ColumnFacts:
         Raises:
             TypeError: the entry has other keys.
         """
-        return cls(**{**values, "examples": tuple(values.get("examples", ()))})
+        unsplit = {"unsplit": tuple(values["unsplit"])} if "unsplit" in values else {}
+        return cls(**{**values, **unsplit, "examples": tuple(values.get("examples", ()))})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the facts as a manifest's entry."""
+        found = asdict(self)
+        # Without it where there is none, so that an equal column has the same entry as before it was noted.
+        if self.unsplit is None:
+            del found["unsplit"]
+        return found
 
     def described(self, items: int) -> str:
         """Return what was found, as one line, given the number of items."""
@@ -73,7 +86,14 @@ class ColumnFacts:
             return f"{self.kind} from {self.least:.15g} to {self.greatest:.15g}{missing}"
         split = f", split at {self.separator!r}" if self.separator else ""
         more = ", ..." if self.labels > len(self.examples) else ""
-        return f"{self.labels:,} labels{split}: {', '.join(map(repr, self.examples))}{more}{missing}"
+        kept = ""
+        if self.unsplit:
+            separator, cells = self.unsplit
+            option = shlex.quote(f"{self.name}={separator}")
+            kept = (
+                f"; not split at {separator!r} (in {cells:,} items); to split there: --labels-split {option}"
+            )
+        return f"{self.labels:,} labels{split}: {', '.join(map(repr, self.examples))}{more}{missing}{kept}"
 
 
 def item_table(items: pd.DataFrame) -> pa.Table:

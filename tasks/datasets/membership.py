@@ -46,7 +46,7 @@ def open_membership(home: Home, items: Path, silos: tuple[str, ...]) -> Partitio
 
 
 def _catalog(home: Home, items: Path) -> Partition:
-    table = read_table(items)
+    table = read_table(items, ["item_id"])
     # A catalogue that an older fedrec stored was not judged.
     folder = home.root / "catalogs" / f"{table.sha256[:32]}-{FORMAT}"
     if not is_vacant(folder):

@@ -60,13 +60,12 @@ def make_partition(
         InvalidInput: a file breaks a rule (the message names file, row and rule), or `out` is taken.
     """
     _require_free(out, replace)
-    source = read_table(interactions)
-    users_table = read_table(users) if users else None
-    items_table = read_table(items) if items else None
+    source = read_table(interactions, ["user_id", "item_id"])
+    users_table = read_table(users, ["user_id"]) if users else None
+    items_table = read_table(items, ["item_id"]) if items else None
     # What the options and the headers say comes before what the rows hold.
     require_split(split, source, users_table)
     if items_table:
-        items_table.require_columns(["item_id"])
         columns.require_known(items_table)
     checked = check_interactions(source)
     if repeats is None:
@@ -187,7 +186,7 @@ def _write_catalog(folder: Path, catalog: Catalog) -> dict[str, Any]:
         "sha256": sha256,
         "digest": digest,
         "items": len(catalog.items),
-        "columns": [asdict(each) for each in catalog.columns],
+        "columns": [each.as_json() for each in catalog.columns],
     }
 
 

@@ -202,6 +202,9 @@ def _report(values: dict[str, Any] | None) -> DataReport | None:
     facts: dict[str, Any] = {
         name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
     }
+    # Before there were other forms.
+    if facts.pop("times_like_dates", False):
+        facts["times_like"] = "dates"
     return DataReport(**facts)
 
 

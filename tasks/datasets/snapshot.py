@@ -48,7 +48,7 @@ def take_snapshot(source: Source, catalog_items: Path, client_id: str, folder: P
         raise InvalidInput(
             f"{client_id!r} is not a client id, expected {CLIENT_ID.pattern}.", client_id=client_id
         )
-    catalog = check_catalog(read_table(catalog_items))
+    catalog = check_catalog(read_table(catalog_items, ["item_id"]))
     # Only the silo's own account may read its users.
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(folder.parent / _LOCK):

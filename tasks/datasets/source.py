@@ -89,7 +89,7 @@ def _read_folder(folder: Path, repeats: Repeats | None) -> SourceRows:
     parts: list[_Part] = []
     sources: dict[str, str] = {}
     for path in _files(folder):
-        table = read_table(path)
+        table = read_table(path, ["user_id", "item_id"])
         checked = check_interactions(table)
         if repeats is None:
             require_no_repeats(table, checked, _MERGE_REPEATS)

@@ -59,10 +59,11 @@ def read_query(source: SqlSource) -> Table:
     origin = f"The query of {_shown(url)}"
     with _connection(url) as connection, _translated_errors(origin, url):
         result = connection.exec_driver_sql(source.query)
-        names = _columns(list(result.keys()), origin)
+        found = [name.strip() for name in list(result.keys())]
+        names = _columns(found, origin)
         float_bits = _float_bits(result, connection.dialect.name)
         # Converted to columns piece by piece, because a list of all rows would need ten times the memory.
-        rows = result.columns(*names)
+        rows = result.columns(*(found.index(name) for name in names))
         pieces: list[pa.Table] = []
         start = 1
         for piece in rows.partitions(_ROWS_AT_ONCE):
@@ -219,7 +220,7 @@ def _float_bits(result: sa.CursorResult[Any], dialect: str) -> dict[str, int]:
     """Return the size of the floats of each column whose floats have less than 64 bits."""
     if dialect != "postgresql":
         return {}
-    return {column[0]: 32 for column in result.cursor.description if column[1] == _POSTGRES_REAL}
+    return {column[0].strip(): 32 for column in result.cursor.description if column[1] == _POSTGRES_REAL}
 
 
 def _together(pieces: list[pa.Table]) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
 
 _PREFIX = "system/"
 _INTERVAL_S = 10.0
+
+
+def is_measured(setting: bool) -> bool:
+    """Return whether the configuration's setting or MLflow's own variable asks for system metrics."""
+    # As MLflow reads it, without importing MLflow.
+    asked = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "")
+    return setting or asked.lower() in ("true", "1")
 
 
 class MachineMonitor:

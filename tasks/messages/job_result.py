@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import JsonValue
 
 from data_contracts.outcome import ContractName
+from models.evaluation.judgement import judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import Continued
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.record import Record
@@ -18,6 +20,8 @@ from tasks.messages.round_record import TrackedRound
 
 Values = Mapping[str, float]
 UserVectors = Literal["trained", "folded_in"]
+
+_VALIDATION = "validation/"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,39 @@ class RoundResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestRound:
+    """The round with the best deciding metric on the validation cases, never on the test cases.
+
+    Attributes:
+        round: number of the round.
+        version: version number in the registry; None until MLflow has assigned one.
+        metric: name of the metric.
+        value: its value after this round.
+        last_value: its value after the job's last evaluated round.
+    """
+
+    round: int
+    version: int | None
+    metric: str
+    value: float
+    last_value: float
+
+
+def best_of(rounds: Sequence[RoundResult]) -> BestRound | None:
+    """Return the best round of a job; None if no round was evaluated."""
+    by = judgement_of({name.removeprefix(_VALIDATION) for one in rounds for name in one.metrics})
+    name = f"{_VALIDATION}{by.quality}"
+    found = {one.round: one.metrics[name] for one in rounds if name in one.metrics}
+    best = by.best(found)
+    if best is None:
+        return None
+    version = next(one.version for one in rounds if one.round == best)
+    return BestRound(
+        round=best, version=version, metric=by.quality, value=found[best], last_value=found[max(found)]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinalMetrics:
     """Metrics on the test cases by name, for each kind of training; None if one was not computed.
 
@@ -87,6 +124,21 @@ class FinalMetrics:
     def sides(self) -> dict[str, Values | None]:
         """Return the metrics by kind of training."""
         return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Numbers of held-out cases that do not count, and of all cases.
+
+    Attributes:
+        validation, validation_cases: in the job's last evaluated round.
+        test, test_cases: at the end of the job.
+    """
+
+    validation: int
+    validation_cases: int
+    test: int
+    test_cases: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +244,12 @@ class JobResult(Record):
         examples: titles or ids of two items, for the commands that are printed after the job; None in results
             of older versions.
         continued: the earlier job whose first rounds this one has taken over; None if there is none.
+        best: the best round on the validation cases; None if no round was evaluated, and in results of older
+            versions.
+        earlier: the training of the champion that the job started from; None for a fresh model, and in
+            results of older versions.
+        left_out: held-out cases that do not count, because earlier jobs of the model's lineage trained on
+            them, or may have; None if there are no such jobs.
     """
 
     job_id: str
@@ -215,3 +273,10 @@ class JobResult(Record):
     user_vectors: UserVectors | None = None
     examples: tuple[str, ...] | None = None
     continued: Continued | None = None
+    best: BestRound | None = None
+    earlier: EarlierTraining | None = None
+    left_out: LeftOut | None = None
+
+    def with_rounds(self, rounds: tuple[RoundResult, ...]) -> JobResult:
+        """Return the result with these rounds, and with the best of them."""
+        return replace(self, rounds=rounds, best=best_of(rounds))

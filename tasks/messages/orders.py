@@ -26,6 +26,8 @@ class JobContext:
             same in all jobs on the same data, so that their metrics can be compared.
         cohort: number of clients that each round selects.
         postprocessors: the postprocessors, in the order in which clients apply them.
+        earlier_jobs: the jobs that trained the model before, on other cases than this one holds out. A client
+            does not evaluate the model on interactions that they trained on.
     """
 
     job_id: str
@@ -39,6 +41,7 @@ class JobContext:
     negatives: int
     cohort: int = 1
     postprocessors: tuple[Postprocessor, ...] = ()
+    earlier_jobs: tuple[str, ...] = ()
 
     @property
     def family(self) -> Family:

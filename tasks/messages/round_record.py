@@ -15,6 +15,7 @@ from models.kernel.metric import Metric
 from models.ledger.head import Head
 from models.promotion.evidence import RoundEvaluation
 from tasks.exchange.store import ArtifactRef
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.record import Record
 
 ContractResult = Literal["passed", "breached"]
@@ -51,6 +52,10 @@ class RoundRecord(Record):
         client_drift: client id -> its update compared with the sum of all; None in round 0.
         egress: silo -> the head of its egress ledger, which it signed with its update; None in round 0.
         privacy: the privacy guarantee to each of its users; None if there is none.
+        earlier: the training of the champion that the job started from; None for a fresh model, and in
+            records of older versions.
+        evaluation_seed: seed of the job's evaluation, which splits ratings and histories without times; None
+            in records of older versions.
     """
 
     was_without_format: ClassVar[bool] = False
@@ -74,6 +79,8 @@ class RoundRecord(Record):
     client_drift: Mapping[str, ClientDrift] | None = None
     egress: Mapping[str, Head] | None = None
     privacy: Privacy | None = None
+    earlier: EarlierTraining | None = None
+    evaluation_seed: int | None = None
 
     @property
     def model(self) -> ArtifactRef:

@@ -69,7 +69,7 @@ class StepOrder:
                 kept=tuple(count(each) for each in order.get("kept", ())),
             )
             count(found.job.cohort)
-            for job_id in (found.job.job_id, found.start.job_id):
+            for job_id in (found.job.job_id, found.start.job_id, *found.job.earlier_jobs):
                 if job_id is not None and not JOB_ID.fullmatch(job_id):
                     raise InvalidInput(f"{job_id!r} is not a job id. A silo names folders by job ids.")
             return cls(step=value["step"], order=found, arguments=dict(value["arguments"]))

@@ -34,7 +34,15 @@ def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int)
     """
     started = time.perf_counter()
     silos = [
-        load_silo(job.data_dir, job.data_digest, client_id, job.evaluation_seed, job.negatives)
+        load_silo(
+            job.data_dir,
+            job.data_digest,
+            client_id,
+            job.evaluation_seed,
+            job.negatives,
+            job.silos_dir,
+            job.earlier_jobs,
+        )
         for client_id in client_ids
     ]
     data = PooledSilos.of(silos)

@@ -7,7 +7,7 @@ in between leaves a pending decision. The next command completes it first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import (
-    Champion,
     Standing,
     after,
     champions,
-    decided,
     entries_about,
     pending,
     standing,
@@ -29,6 +27,7 @@ from models.promotion.evidence import RoundEvidence, Trial
 from tasks.local.home import Home
 from tasks.promotion import ledger
 from tasks.promotion.ledger_heads import remember
+from tasks.promotion.versions import changed_tags, existence, round_of
 from tasks.tracking import registry
 
 if TYPE_CHECKING:
@@ -53,25 +52,13 @@ def standing_of(client: MlflowClient, entries: Sequence[Entry], model_name: str)
     return standing(stack, existence(client, model_name))
 
 
-def existence(client: MlflowClient, model_name: str) -> Callable[[Champion], bool]:
-    """Return a function that tells whether a champion's version exists in the registry.
-
-    It may have been deleted, alone or with its model. Another version may have its number since then.
-    """
-
-    def exists(champion: Champion) -> bool:
-        tags = registry.find_tags(client, model_name, champion.version)
-        return tags is not None and identity(champion.version, tags) == champion
-
-    return exists
-
-
 def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
     """Make a model's ledger, its head in MLflow and its aliases agree.
 
     This completes a pending decision. It also restores aliases that were moved without fedrec, because only a
-    decision makes a champion. A version that is gone gets no alias, and no other one replaces a champion that
-    is gone. Call this only within `tasks.promotion.ledger.locked`.
+    decision makes a champion, and tags of the champion and of the one before it that were edited. A version
+    that is gone gets no alias, and no other one replaces a champion that is gone. Call this only within
+    `tasks.promotion.ledger.locked`.
 
     Raises:
         LedgerTampered: the ledger is not valid. Nothing is changed then.
@@ -90,7 +77,8 @@ def settle(home: Home, client: MlflowClient, model_name: str) -> Standing:
         remember(home, client, last)
     found = standing_of(client, entries, model_name)
     if found.stack:
-        repaired += [f"restored: {fault}" for fault in _set_aliases(client, model_name, found)]
+        faults = [*_set_tags(client, entries, model_name, found), *_set_aliases(client, model_name, found)]
+        repaired += [f"restored: {fault}" for fault in faults]
     return replace(found, repaired=tuple(repaired))
 
 
@@ -101,11 +89,13 @@ def apply(home: Home, client: MlflowClient, decision: Entry) -> bool:
     """
     body = decision.body
     name = body["model_name"]
-    stack = after(champions(ledger.read(home).entries, name), body)
+    entries = ledger.read(home).entries
+    stack = after(champions(entries, name), body)
     then = standing(stack, existence(client, name))
     if then.champion is None:
         ledger.append(home, client, abandoned_body(body, decision.hash, now()))
         return False
+    _set_tags(client, entries, name, then)
     _set_aliases(client, name, then)
     ledger.append(home, client, applied_body(body, decision.hash, now()))
     return True
@@ -183,6 +173,7 @@ def evidence_of(version: int, record: EvaluatedRound, manifest_sha256: str) -> R
         catalog_digest=record.catalog_digest,
         contracts={str(name): str(result) for name, result in record.contracts.items()},
         evaluation=record.evaluation,
+        evaluation_seed=record.evaluation_seed,
     )
 
 
@@ -239,20 +230,6 @@ def rollback_target(client: MlflowClient, model_name: str, found: Standing) -> R
     if not targets:
         require_target(model_name, found)
     return targets[0]
-
-
-def decision_of(entries: Sequence[Entry], model_name: str, version: Champion) -> Entry | None:
-    """Return the newest accepted decision about a version, or None."""
-    for entry in reversed(entries_about(entries, model_name)):
-        body = entry.body
-        if body["type"] == "decision" and body["accepted"] and decided(body) == version:
-            return entry
-    return None
-
-
-def identity(version: int, tags: Mapping[str, str]) -> Champion:
-    """Return what identifies a version with these tags in the registry."""
-    return Champion(version, tags.get("fedrec.job", ""), int(tags.get("fedrec.round", "-1")))
 
 
 def alias_faults(
@@ -312,13 +289,21 @@ def _set_aliases(client: MlflowClient, model_name: str, found: Standing) -> list
     return [*faults.values()]
 
 
+def _set_tags(client: MlflowClient, entries: Sequence[Entry], model_name: str, found: Standing) -> list[str]:
+    """Set the tags of the champion and of the one before it as the ledger says, and return what differed."""
+    changed = list(changed_tags(client, entries, model_name, found))
+    for each in changed:
+        client.set_model_version_tag(model_name, str(each.version), each.key, each.decided)
+    return [str(each) for each in changed]
+
+
 def _from_tags(version: int, tags: dict[str, str]) -> RoundEvidence:
     """Return the facts in the registry's tags. The tags do not prove an evaluation."""
     outcome = tags.get("fedrec.contracts", "unknown")
     return RoundEvidence(
         version=version,
         job_id=tags.get("fedrec.job", ""),
-        round=int(tags.get("fedrec.round", "-1")),
+        round=round_of(tags),
         model_sha256=tags.get("fedrec.sha256", ""),
         manifest_sha256=tags.get("fedrec.manifest", ""),
         data_digest=tags.get("fedrec.data", ""),

@@ -12,7 +12,7 @@ from tasks.jobs.journal import Journal
 from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
 from tasks.promotion import ledger
-from tasks.promotion.promote import identity
+from tasks.promotion.versions import existence
 from tasks.tracking import registry
 from tasks.tracking.registered_round import round_folder
 from tasks.tracking.removal import artifacts_of_run, delete_folder, delete_version
@@ -103,10 +103,9 @@ def _remove(client: MlflowClient, journal: Journal, rounds: Iterable[OldRound]) 
     artifacts = artifacts_of_run(client, result.run_id) if result and result.run_id else None
     done = _removed_before(journal)
     for old in rounds:
-        tags = registry.find_tags(client, old.model_name, old.version)
         made = Champion(old.version, journal.job_id, old.round)
         # The number can belong to another version by now, if the model was deleted and made again.
-        if tags is not None and identity(old.version, tags) == made:
+        if existence(client, old.model_name)(made):
             delete_version(client, old.model_name, old.version)
         if artifacts is not None:
             delete_folder(client, artifacts, round_folder(old.round))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import CorruptArtifact, FedrecError, LedgerTampered, NotFound
+from models.errors import CorruptArtifact, FedrecError, NotFound
 from models.ledger.chain import Entry
-from models.promotion.champions import champions, entries_about
+from models.promotion.champions import Champion, entries_about
 from models.recommenders.items.features import ItemFeatures
 from tasks.bundles.bundle import Labels, open_bundle, write_bundle
 from tasks.bundles.pointer import MANIFEST, Pointer, Target, read_pointer, users_folder, write_pointer
@@ -25,8 +25,10 @@ from tasks.bundles.users_bundle import open_users
 from tasks.local.checksums import digest_of, sha256_of
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
+from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion.ledger import LedgerReader
-from tasks.promotion.promote import decision_of, identity, standing_of
+from tasks.promotion.served import decided_champion
+from tasks.promotion.versions import decision_of
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound
@@ -47,12 +49,28 @@ class SiloUsers:
 
     Attributes:
         silo: the silo's name.
-        lay_out: writes them for a version, given a folder and the version's tags, and returns the SHA-256 of
-            their manifest (see `tasks.publishing.local_users`).
+        lay_out: writes them for a version, given a folder and the version's record, and returns the SHA-256
+            of their manifest (see `tasks.publishing.local_users`).
     """
 
     silo: str
-    lay_out: Callable[[Path, Mapping[str, str]], str]
+    lay_out: Callable[[Path, EvaluatedRound], str]
+
+
+@dataclass(frozen=True)
+class _LaidOut:
+    """The files of a version that are on disk.
+
+    Attributes:
+        bundle, sha256: name of the bundle, and digest of its manifest.
+        users_sha256: digest of the users beside it; empty outside a silo.
+        of: what the version's verified record says about it.
+    """
+
+    bundle: str
+    sha256: str
+    users_sha256: str
+    of: Champion
 
 
 class Publisher:
@@ -75,10 +93,10 @@ class Publisher:
     ) -> None:
         self._home, self._client, self._model_name, self._users = home, client, model_name, users
         self._folder = serving_folder(home, model_name, users.silo if users else None)
-        # Origin of a version -> name of its bundle, digest of that, digest of the users beside it.
         self._reader = LedgerReader(home)
         self.refused: FedrecError | None = None
-        self._known: dict[tuple[str, ...], tuple[str, str, str]] = {}
+        # By the origin of the version.
+        self._known: dict[tuple[str, ...], _LaidOut] = {}
 
     def publish(self) -> Pointer:
         """Publish the champion and, if the registry names one, the challenger.
@@ -95,10 +113,7 @@ class Publisher:
         remove_shared_layout(self._home)
         self.refused = None
         entries = self.decisions()
-        champion = registry.version_of_alias(self._client, self._model_name, registry.CHAMPION)
-        if champion is None:
-            raise _no_champion(self._client, entries, self._model_name)
-        _require_decided(self._client, entries, self._model_name, champion)
+        champion = self._champion(entries)
         challenger = registry.version_of_alias(self._client, self._model_name, CHALLENGER)
         try:
             served = read_pointer(self._folder)
@@ -124,16 +139,23 @@ class Publisher:
             return []
         return entries_about(self._reader.verified(self._client, self._model_name), self._model_name)
 
-    def _target(self, version: int, served: Pointer | None, entries: list[Entry]) -> Target:
-        origin, tags = registry.origin_of(self._client, self._model_name, version)
-        known = self._known.get(origin)
-        if known is None or self._intact(known[0], served) != known[1]:
-            known = self._known[origin] = self._laid_out(version, served)
-        decision = decision_of(entries, self._model_name, identity(version, tags))
-        return Target(known[0], known[1], decision_facts(decision), known[2])
+    def _champion(self, entries: list[Entry]) -> int:
+        try:
+            return decided_champion(self._client, entries, self._model_name)
+        except NotFound as none:
+            what = f"{none.what} Services keep answering from the bundle that they have."
+            raise NotFound(what, next_step=none.next_step, **none.facts) from None
 
-    def _laid_out(self, version: int, served: Pointer | None) -> tuple[str, str, str]:
-        """Write what is missing of a version, and return the name and digests of what is there then.
+    def _target(self, version: int, served: Pointer | None, entries: list[Entry]) -> Target:
+        origin = registry.origin_of(self._client, self._model_name, version)
+        known = self._known.get(origin)
+        if known is None or self._intact(known.bundle, served) != known.sha256:
+            known = self._known[origin] = self._laid_out(version, served)
+        decision = decision_of(entries, self._model_name, known.of)
+        return Target(known.bundle, known.sha256, decision_facts(decision), known.users_sha256)
+
+    def _laid_out(self, version: int, served: Pointer | None) -> _LaidOut:
+        """Write what is missing of a version, and return what is there then.
 
         The name contains a digest of all that the version serves. So neither a version of another model nor
         one with other titles can be taken for it.
@@ -144,8 +166,9 @@ class Publisher:
         digest = self._intact(name, served) or _written(found, facts, self._folder / name)
         users = ""
         if self._users is not None:
-            users = _with_users(self._folder, name, found.model().items.shape, self._users, found.tags)
-        return name, digest, users
+            users = _with_users(self._folder, name, found.model().items.shape, self._users, found.record)
+        made_by = Champion(version, found.record.job_id, found.record.round)
+        return _LaidOut(name, digest, users, made_by)
 
     def _intact(self, name: str, served: Pointer | None) -> str | None:
         """Return the digest of a bundle's manifest; None if the bundle is missing or incomplete."""
@@ -176,45 +199,6 @@ def publish(home: Home, client: MlflowClient, model_name: str, users: SiloUsers 
     return pointer
 
 
-def _no_champion(client: MlflowClient, entries: list[Entry], model_name: str) -> NotFound:
-    """Return the error that says why the registry names no champion, and what to do."""
-    found = standing_of(client, entries, model_name)
-    promote, rollback = f"fedrec promote --model {model_name}", f"fedrec rollback --model {model_name}"
-    if found.champion is not None:
-        what = f"Alias 'champion' of {model_name!r} was removed; the ledger says version {found.champion}"
-        step = f"{promote} or {rollback} restores it"
-    elif found.lost is None:
-        what, step = f"Model {model_name!r} has no champion", f"Promote a version with {promote}"
-    else:
-        what = f"The champion of {model_name!r}, version {found.lost}, was deleted from the registry"
-        back = f"{rollback} returns to version {found.before}, " if found.before else ""
-        step = f"{back}{promote} makes another version champion"
-    return NotFound(
-        f"{what}. Services keep answering from the bundle that they have.",
-        next_step=f"{step}.",
-        model_name=model_name,
-    )
-
-
-def _require_decided(client: MlflowClient, entries: list[Entry], model_name: str, version: int) -> None:
-    """Raise `LedgerTampered` if there are decisions and none made the version champion."""
-    if not entries:
-        return
-    # Between a decision and the move of the alias, both versions are valid.
-    applied = [each.version for each in champions(entries, model_name)[-1:]]
-    if version in applied:
-        return
-    decided = standing_of(client, entries, model_name).champion
-    if version != decided:
-        raise LedgerTampered(
-            f"Alias 'champion' of {model_name!r} names version {version}, but no decision made it champion: "
-            f"according to the ledger, that is {decided}.",
-            next_step="See fedrec audit --verify; fedrec promote and fedrec rollback restore the alias.",
-            model_name=model_name,
-            version=version,
-        )
-
-
 def _written(found: RegisteredRound, facts: JsonObject, target: Path) -> str:
     recommender = recommender_of(found)
     return write_bundle(
@@ -228,13 +212,13 @@ def _written(found: RegisteredRound, facts: JsonObject, target: Path) -> str:
 
 
 def _with_users(
-    folder: Path, bundle: str, shape: tuple[int, int], users: SiloUsers, tags: Mapping[str, str]
+    folder: Path, bundle: str, shape: tuple[int, int], users: SiloUsers, record: EvaluatedRound
 ) -> str:
     """Write the silo's users beside a bundle unless the same are there, and return their digest."""
     parent = folder / "users"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix=".new.", dir=parent) as staging:
-        digest = users.lay_out(Path(staging) / "users", tags)
+        digest = users.lay_out(Path(staging) / "users", record)
         target = users_folder(folder, bundle, digest)
         try:
             open_users(target, digest, shape)

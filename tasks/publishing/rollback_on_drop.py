@@ -9,7 +9,8 @@ from models.ledger.chain import Entry
 from models.promotion.live import DropPolicy, Hits, has_dropped
 from tasks.bundles.pointer import Pointer
 from tasks.bundles.tallies import Tallies, comparison_key, serving_key
-from tasks.promotion.promote import decision_of, standing_of
+from tasks.promotion.promote import standing_of
+from tasks.promotion.versions import decision_of
 from tasks.tracking import registry
 
 if TYPE_CHECKING:

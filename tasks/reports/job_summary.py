@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tasks.messages.job_result import JobResult, RoundResult
-from tasks.reports.result_rows import comparisons, judgement, taken_over, verdict
+from tasks.reports.result_rows import comparisons, judgement, notes, verdict
 
 _ROUNDS = 10
 _NONE = "–"
@@ -20,9 +20,9 @@ def job_summary(result: JobResult, links: Sequence[tuple[str, str]] = ()) -> str
     """
     head = f"# Job {result.job_id}: {result.status}"
     facts = [
-        f"- model `{result.model_name}`{_version(result)}",
+        f"- model `{result.model_name}`",
         f"- {len(result.rounds)} rounds over {result.data.clients} clients, {result.timings.total_s:.1f} s",
-        *([f"- {_escaped(said)}"] if (said := taken_over(result)) else []),
+        *(f"- {_escaped(said)}" for said in notes(result)),
         f"- report: `{result.report}/report.html`",
         *(f"- [{_escaped(text)}]({address})" for text, address in links),
     ]
@@ -39,11 +39,6 @@ def job_summary(result: JobResult, links: Sequence[tuple[str, str]] = ()) -> str
         table = [_round(each, f"validation/{quality.quality}") for each in last]
         parts += [f"## {which}", _table(titles, table)]
     return "\n\n".join(parts) + "\n"
-
-
-def _version(result: JobResult) -> str:
-    versions = [each.version for each in result.rounds if each.version is not None]
-    return f", newest version {versions[-1]}" if versions else ""
 
 
 def _round(one: RoundResult, quality: str) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from shlex import quote
 
-from tasks.messages.job_result import JobResult
+from models.evaluation.judgement import judgement_of
+from tasks.messages.job_result import JobResult, best_of
 
 _WANTED = 2
 
@@ -31,11 +32,11 @@ def example_items(items: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def steps_after(result: JobResult) -> list[str]:
-    """Return the commands for the job's newest version, one line each; none if it has no version."""
+    """Return the commands for the job's best round, one line each; none if it has no round."""
     if not result.rounds:
         return []
     model = f"--model {quote(result.model_name)}"
-    steps = [f"Put the newest version through the gates: `fedrec promote {model}`"]
+    steps = _promotion(result, model)
     if result.examples:
         history = " ".join(f"--item {quote(name)}" for name in result.examples)
         steps.append(f"Ask the champion: `fedrec recommend {model} {history} -k 10`")
@@ -43,4 +44,21 @@ def steps_after(result: JobResult) -> list[str]:
         *steps,
         f"Serve it over HTTP: `fedrec serve {model}`",
         f"See who promoted what, when and on which evidence: `fedrec audit {model}`",
+    ]
+
+
+def _promotion(result: JobResult, model: str) -> list[str]:
+    """Return how to promote the best round. The newest version of the model may be another job's."""
+    best = result.best or best_of(result.rounds)
+    if best is None:
+        return []
+    why = f"the best of the job's rounds by validation {judgement_of({best.metric}).quality_label}"
+    if best.version is None:
+        return [
+            f"Round {best.round}, {why}, has no version until MLflow has received it: `fedrec housekeeping` "
+            "sends it, and the same training command then names its version"
+        ]
+    return [
+        f"Put version {best.version}, {why}, through the gates: "
+        f"`fedrec promote {model} --version {best.version}`"
     ]

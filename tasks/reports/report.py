@@ -21,10 +21,10 @@ from tasks.reports.result_rows import (
     how_users_are_scored,
     in_bytes,
     judgement,
+    notes,
     offered_benefit,
     overall_benefit,
     rejections,
-    taken_over,
     time_shares,
     verdict,
 )
@@ -86,7 +86,7 @@ def render_report(
     return environment.get_template(_TEMPLATE).render(
         result=result,
         verdict=verdict(result),
-        taken_over=taken_over(result),
+        notes=notes(result),
         by=judgement(result),
         scored_by=how_users_are_scored(result),
         comparisons=comparisons(result),

@@ -11,7 +11,7 @@ from models.evaluation.judgement import RANKINGS, Judgement, judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
 from models.kernel.metric import Metric
-from tasks.messages.job_result import ContractSummary, JobResult
+from tasks.messages.job_result import ContractSummary, JobResult, best_of
 
 # The mean of 95 % of samples lies within the interval.
 _CONFIDENCE = 0.975
@@ -150,6 +150,8 @@ def judgement(result: JobResult) -> Judgement:
 def comparisons(result: JobResult) -> list[MetricComparison]:
     """Return one row for each metric of the final evaluation, in the tables' order."""
     sides = {side: values or {} for side, values in result.final.sides().items()}
+    if not _is_fair(result):
+        sides |= {"silo_only": {}, "centralised": {}}
     return [
         MetricComparison(name, **{side: values.get(name) for side, values in sides.items()})
         for name in judgement(result).metrics
@@ -161,7 +163,7 @@ def benefits(result: JobResult) -> list[ClientBenefit]:
     known = [
         ClientBenefit(one.client_id, one.cases, one.benefit, one.benefit_se, one.offer)
         for one in result.clients
-        if one.benefit is not None
+        if one.benefit is not None and _is_fair(result)
     ]
     return sorted(known, key=lambda one: (-one.mean, one.client_id))
 
@@ -257,6 +259,12 @@ def verdict(result: JobResult) -> str:
     return f"{head}: {' and '.join(against)}." if against else f"{head}."
 
 
+def notes(result: JobResult) -> list[str]:
+    """Return the sentences beside the verdict: the best round, the rounds before, and cases left out."""
+    said = (_best_round(result), _taken_over(result), _origin(result), _left_out(result))
+    return [each for each in said if each]
+
+
 def how_users_are_scored(result: JobResult) -> str | None:
     """Return a sentence on the user vectors behind the federated rankings; None if these are not known."""
     sentences = {
@@ -281,7 +289,20 @@ def _ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
 
 
-def taken_over(result: JobResult) -> str | None:
+def _best_round(result: JobResult) -> str | None:
+    """Return the sentences on the best round by validation; None if no round was evaluated."""
+    best = result.best or best_of(result.rounds)
+    if best is None:
+        return None
+    version = "" if best.version is None else f" (version {best.version})"
+    figure = f"has the best validation {judgement(result).quality_label}, {best.value:.4f}"
+    if best.round == result.rounds[-1].round:
+        return f"The last round, {best.round}{version}, {figure}."
+    last = f"Round {best.round}{version} {figure}; the last evaluated round has {best.last_value:.4f}."
+    return f"{last} The test figures are those of the last round." if result.final.federated else last
+
+
+def _taken_over(result: JobResult) -> str | None:
     """Return the sentence that an earlier job trained the first rounds; None if this one trained all."""
     if result.continued is None:
         return None
@@ -291,3 +312,43 @@ def taken_over(result: JobResult) -> str | None:
         else (f"first {result.continued.round} rounds are those")
     )
     return f"Its {first} of job {result.continued.job_id}."
+
+
+def _is_fair(result: JobResult) -> bool:
+    """Return whether the baselines had as many rounds as the model. Those of older versions had fewer."""
+    return result.config.get("start_from") != "champion" or result.earlier is not None
+
+
+def _origin(result: JobResult) -> str | None:
+    """Return the sentence on the champion that the job started from; None if it started fresh."""
+    if not _is_fair(result):
+        return "It started from a champion, so its baselines had fewer rounds than it and are not compared."
+    if result.earlier is None:
+        return None
+    started = f"It started from version {result.earlier.version}"
+    rounds = result.earlier.rounds_with(len(result.rounds))
+    if rounds is None:
+        return f"{started}, whose rounds in all are not recorded, so it is compared with no baseline."
+    has_baseline = bool(result.final.silo_only or result.final.centralised)
+    beside = ", as many as each baseline has had on these data" if has_baseline else ""
+    return f"{started} and has had {rounds} rounds in all{beside}."
+
+
+def _left_out(result: JobResult) -> str | None:
+    """Return the sentences on the held-out cases that do not count; None if all do."""
+    found = result.left_out
+    if found is None or not found.validation + found.test:
+        return None
+    numbers = [
+        f"{number} of {cases} {part} cases"
+        for part, number, cases in (
+            ("validation", found.validation, found.validation_cases),
+            ("test", found.test, found.test_cases),
+        )
+        if cases
+    ]
+    said = (
+        f"{' and '.join(numbers)} do not count, because earlier trainings of the model saw them or may have."
+    )
+    none_left = (found.validation, found.test) == (found.validation_cases, found.test_cases)
+    return f"{said} A job with start_from: fresh can be evaluated." if none_left else said

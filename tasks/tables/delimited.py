@@ -6,7 +6,7 @@ import csv
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 
 from tasks.tables.dialect import Dialect, Opened, first_record, header, row_at
 from tasks.tables.encoding import require_text
-from tasks.tables.table import one_line, refuse
+from tasks.tables.table import named, one_line, refuse
 
 _BLOCK_BYTES = 4 << 20
 # The least bytes of a usual row.
@@ -46,10 +46,11 @@ class DelimitedFile:
             self._all_names, self._start = header(open_, dialect)
         except csv.Error as error:
             refuse(path, f"the header cannot be read ({one_line(error)})", row=1)
-        self.names = [name for name in self._all_names if name]
+        self.names = named(self._all_names)
         if not self.names:
             refuse(path, "the header is missing", row=1)
         self._require_delimiter()
+        self._require_header_first()
 
     def most_rows(self, size: int) -> int:
         """Return how many rows a file of `size` bytes may have; usually it has fewer."""
@@ -65,20 +66,21 @@ class DelimitedFile:
             stream.seek(self._start)
             if not stream.read(1):
                 return
-            stream.seek(self._start)
-            try:
-                for batch in self._parsed(stream, columns):
-                    self._require_marks_at_the_start(batch)
-                    yield batch
-            except pa.ArrowInvalid as error:
-                self._refuse_row(error)
+        try:
+            for batch in self._parsed(columns):
+                self._require_marks_at_the_start(batch)
+                yield batch
+        except pa.ArrowInvalid as error:
+            self._refuse_row(error)
 
     def number(self, position: int) -> int:
         """Return the number in the file, where the header is 1, of the row at this position."""
         return row_at(self._open, self._dialect, position)
 
-    def _parsed(self, stream: BinaryIO, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from pa_csv.open_csv(
+    def _parsed(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        stream = self._open()
+        stream.seek(self._start)
+        reader = pa_csv.open_csv(
             stream,
             read_options=pa_csv.ReadOptions(
                 use_threads=False, block_size=_BLOCK_BYTES, column_names=self._all_names
@@ -93,6 +95,10 @@ class DelimitedFile:
                 include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
             ),
         )
+        # The reader owns the stream now, and closes it when its thread has read the last block.
+        del stream
+        with reader:
+            yield from reader
 
     def _require_delimiter(self) -> None:
         """Raise `InvalidInput` if the header is one name that other delimiters would split."""
@@ -109,6 +115,18 @@ class DelimitedFile:
                     f"the values are separated by {what}, expected {expected}: the only column is {first!r}"
                 )
                 refuse(self._path, rule, row=1, next_step=step)
+
+    def _require_header_first(self) -> None:
+        """Raise `InvalidInput` if row 1 is a comment or a title, and the header comes after it."""
+        [first, *others] = self._all_names
+        if others and not first.startswith("#"):
+            return
+        row, values = first_record(self._open, self._dialect, lambda values: values[0][:1] != "#", start=2)
+        if len(values) > len(self._all_names):
+            source, target = shlex.quote(str(self._path)), shlex.quote(_converted_name(self._path))
+            rule = f"the header is expected, but it is {first[:60]!r}, and row {row} has {len(values)} values"
+            step = f"Remove the lines above the header: tail -n +{row} {source} > {target}"
+            refuse(self._path, rule, row=1, next_step=step)
 
     def _require_marks_at_the_start(self, batch: pa.RecordBatch) -> None:
         """Raise `InvalidInput` at a blank before a quoted value: its marks would be part of the value."""
@@ -134,14 +152,17 @@ class DelimitedFile:
         refuse(self._path, f"the file cannot be parsed ({one_line(error)})")
 
 
+def _converted_name(path: Path) -> str:
+    return f"{path.stem}-converted{path.suffix}"
+
+
 def _conversion(path: Path, delimiter: str, expected: str) -> str:
     """Return the command that writes a file again with the expected delimiter."""
-    target = f"{path.stem}-converted{path.suffix}"
     code = (
         f"import csv, sys; csv.writer(sys.stdout, delimiter={expected!r}).writerows("
         f"csv.reader(sys.stdin, delimiter={delimiter!r}))"
     )
-    return f'python3 -c "{code}" < {shlex.quote(str(path))} > {shlex.quote(target)}'
+    return f'python3 -c "{code}" < {shlex.quote(str(path))} > {shlex.quote(_converted_name(path))}'
 
 
 def _has_late_mark(values: list[str]) -> bool:

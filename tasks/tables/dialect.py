@@ -6,12 +6,16 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Literal
+
+import pyarrow as pa
 
 BOM = "\ufeff"
 _MOST_CHARACTERS_OF_A_LINE = 1 << 20
 
-Opened = Callable[[], BinaryIO]
+# Opens a file from its start. Arrow reads ahead in a thread of its own, also after an error and while the
+# process ends, when a stream of Python must not be read any more. So the file is one of Arrow's own.
+Opened = Callable[[], pa.NativeFile]
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,12 @@ def header(open_: Opened, dialect: Dialect) -> tuple[list[str], int]:
 
 
 def first_record(
-    open_: Opened, dialect: Dialect, is_wrong: Callable[[list[str]], bool]
+    open_: Opened, dialect: Dialect, is_meant: Callable[[list[str]], bool], start: int = 1
 ) -> tuple[int | None, list[str]]:
-    """Return number and values of the first record that `is_wrong`; (None, []) if there is none."""
+    """Return number and values of the first record, from `start` on, that `is_meant`; else (None, [])."""
     try:
-        return next((each for each in records(open_, dialect) if is_wrong(each[1])), (None, []))
+        every = records(open_, dialect)
+        return next((each for each in every if each[0] >= start and is_meant(each[1])), (None, []))
     except csv.Error:
         return None, []  # a value longer than Python's reader accepts
 
@@ -98,7 +103,7 @@ def row_of_open_quotation(open_: Opened, dialect: Dialect) -> int | None:
 class _Lines:
     """The lines of a stream with their ends, and the number of bytes read."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: pa.NativeFile) -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
         self.bytes_read = 0
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.tables.dialect import Opened
-from tasks.tables.table import from_one, one_line, refuse
+from tasks.tables.table import from_one, named, one_line, refuse
 
 _BATCH_ROWS = 1 << 17
 
@@ -18,7 +18,7 @@ class ParquetFile:
     """A Parquet file, whose footer is checked. Its rows are counted from 1.
 
     Attributes:
-        names: the columns.
+        names: the columns; one without a name is left out.
         header_row: None, because no row has the names.
     """
 
@@ -34,10 +34,12 @@ class ParquetFile:
         with self._open() as stream:
             try:
                 footer = pq.ParquetFile(stream)
-                self.names: list[str] = footer.schema_arrow.names
+                self._all_names: list[str] = [name.strip() for name in footer.schema_arrow.names]
+                self._stored = footer.schema_arrow.names
                 self._rows: int = footer.metadata.num_rows
             except (pa.ArrowException, ValueError, OSError) as error:
                 refuse(path, f"the file cannot be read as Parquet ({one_line(error)})")
+        self.names = named(self._all_names)
 
     def most_rows(self, size: int) -> int:
         """Return the number of rows, whatever the size in bytes is."""
@@ -51,8 +53,12 @@ class ParquetFile:
             InvalidInput: a part of the file is damaged.
         """
         with self._open() as stream:
+            stored = [self._stored[self._all_names.index(name)] for name in columns]
             try:
-                yield from pq.ParquetFile(stream).iter_batches(_BATCH_ROWS, columns=list(columns))
+                for batch in pq.ParquetFile(stream).iter_batches(_BATCH_ROWS, columns=stored):
+                    plain = [name.strip() for name in batch.schema.names]
+                    # The metadata say which columns were judged before.
+                    yield batch.rename_columns(plain).replace_schema_metadata(batch.schema.metadata)
             except (pa.ArrowException, ValueError, OSError) as error:
                 refuse(self._path, f"the file cannot be read as Parquet ({one_line(error)})")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,18 @@ _PARQUET = (".parquet", ".pq")
 _KINDS = ", ".join([*DIALECTS, *_PARQUET])
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, needed: Sequence[str] = ()) -> Table:
     """Read a file; its extension decides its format.
 
     Text files are UTF-8 with a header in row 1. Values of text files stay text, so "007" remains "007".
 
+    Args:
+        path: the file.
+        needed: columns that it must have; what the header lacks comes before what is wrong with a row.
+
     Raises:
-        InvalidInput: the file is missing, of an unknown format, empty, not UTF-8, ragged or without rows, or
-            two of its columns have one name.
+        InvalidInput: the file is missing, of an unknown format, empty, not UTF-8, ragged or without rows, it
+            lacks a column, or two of its columns have one name.
     """
     _require_kind(path)
     try:
@@ -35,7 +39,8 @@ def read_table(path: Path) -> Table:
         content = path.read_bytes()
     except OSError as error:
         _refuse_unreadable(path, error)
-    file = _opened(path, lambda: io.BytesIO(content), len(content))
+    file = _opened(path, lambda: pa.BufferReader(content), len(content))
+    require_columns(path, file.names, needed, file.header_row)
     batches = [batch for batch in file.batches(file.names) if batch.num_rows]
     if not batches:
         _refuse_no_rows(path, file)
@@ -97,8 +102,9 @@ def stream_table(path: Path) -> TableStream:
     """
     _require_kind(path)
     try:
-        size = path.stat().st_size
-        return TableStream(path, _opened(path, lambda: path.open("rb"), size), size)
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+        return TableStream(path, _opened(path, lambda: pa.OSFile(os.fsencode(path)), size), size)
     except OSError as error:
         _refuse_unreadable(path, error)
 
@@ -121,7 +127,7 @@ def _opened(path: Path, open_: Opened, size: int) -> DelimitedFile | ParquetFile
 def _refuse_unreadable(path: Path, error: OSError) -> NoReturn:
     if isinstance(error, FileNotFoundError):
         refuse(path, "the file does not exist")
-    refuse(path, f"the file cannot be read ({error.strerror or error})")
+    refuse(path, f"the file cannot be read ({os.strerror(error.errno) if error.errno else error})")
 
 
 def _refuse_no_rows(path: Path, file: DelimitedFile | ParquetFile) -> NoReturn:

@@ -41,6 +41,11 @@ def require_columns(
         refuse(path, rule, row=header_row, next_step=_renaming(missing, found), column=missing[0])
 
 
+def named(names: Sequence[str]) -> list[str]:
+    """Return the names of columns without the blanks around them; a column without a name is none."""
+    return [name.strip() for name in names if name.strip()]
+
+
 def nearest(name: str, among: Sequence[str]) -> str:
     """Return the name that is most like this one, whatever its case; "" if none is."""
     plain = {_stem(each): each for each in reversed(among)}

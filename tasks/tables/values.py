@@ -20,6 +20,7 @@ _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PARTS_OF_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Bits of a float -> bits of its significand. From 2 to that power on, not every whole number has a float.
 SIGNIFICAND_BITS = {16: 11, 32: 24, 64: 53}
+_BITS_OF_A_DOUBLE = 64
 _MEND = {
     "is empty": "Fill it in, or remove the row.",
     "holds a line break": "Is a quotation mark before it not closed?",
@@ -87,6 +88,17 @@ def numbers_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> npt.NDArra
         column = _written_numbers(column)
     elif not (_is_number(column.type) or pa.types.is_null(column.type)):
         refuse(_first_present(column), f"{name} is a {column.type}, expected a number")
+    return as_doubles(column)
+
+
+def as_doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return (n,) a column of numbers as float64; a shorter float becomes the number that it is written as.
+
+    1.1 in 32 bits would else become 1.10000002384, and another number than in a text file.
+    """
+    kind = column.type
+    if pa.types.is_floating(kind) and kind.bit_width < _BITS_OF_A_DOUBLE:
+        return np.asarray(column.to_numpy()).astype(str).astype(np.float64)
     return _array(column.cast(pa.float64()))
 
 

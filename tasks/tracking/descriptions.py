@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import JsonValue
 
 from models.evaluation.judgement import judgement_of
+from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import as_json, values
 from tasks.messages.job_opening import Continued, JobOpening
 from tasks.messages.outbox_messages import Refusal
@@ -61,6 +62,12 @@ def version_description(record: EvaluatedRound) -> str:
         if by.quality in found
         else "not evaluated"
     )
+    left_out = record.evaluation.metrics.get(LEFT_OUT) if record.evaluation else None
+    if left_out and left_out.total:
+        measured += (
+            f" ({int(left_out.total)} of {int(left_out.weight)} left out, because earlier trainings of the "
+            "model saw them or may have)"
+        )
     clients = _count(len(record.accepted), "client")
     rejected = f", {len(record.rejected)} rejected" if record.rejected else ""
     return f"Round {record.round} of job {record.job_id}: {measured}; {clients} accepted{rejected}."

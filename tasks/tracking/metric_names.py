@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.evaluation.judgement import judgement_of
+from models.evaluation.trained_pairs import LEFT_OUT
 from tasks.messages.job_result import JobResult
 from tasks.messages.round_record import RoundRecord
 
@@ -57,6 +58,11 @@ def metrics_of_result(result: JobResult) -> dict[str, float]:
     deciding = judgement_of(federated).quality
     if deciding in federated:
         numbers[deciding_metric(deciding)] = federated[deciding]
+    if result.left_out and result.left_out.test_cases:
+        numbers[f"quality/test/{LEFT_OUT}"] = result.left_out.test / result.left_out.test_cases
+    if result.best:
+        numbers["round/best"] = result.best.round
+        numbers[f"quality/validation_best/{result.best.metric}"] = result.best.value
     numbers |= {
         f"seconds/job/{name.removesuffix('_s')}": value for name, value in result.timings.by_name().items()
     }

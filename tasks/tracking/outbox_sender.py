@@ -345,7 +345,8 @@ class OutboxSender:
     def completed(self, result: JobResult) -> JobResult:
         """Return the result with the ids and the version numbers that MLflow has assigned so far."""
         rounds = tuple(each.with_note(self.note_of(each.round)) for each in result.rounds)
-        return replace(result, run_id=self.run_id, experiment_id=self.experiment_id, rounds=rounds)
+        named = replace(result, run_id=self.run_id, experiment_id=self.experiment_id)
+        return named.with_rounds(rounds)
 
 
 def send_what_waits(home: Home, warn: Warn | None = None) -> list[str]:

@@ -17,10 +17,13 @@ import yaml
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
+from models.kernel.clipping import clipped
 from tasks.datasets.item_table import read_item_table
 from tasks.exchange.codec import decode_model
 from tasks.messages.job_result import JobResult
 from tasks.messages.round_record import EvaluatedRound, record_digest
+
+_RESTORE_TAGS = "fedrec promote and fedrec rollback restore the tags of champions; or use another version."
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,13 @@ def read_record(
         NotFound: the file is missing.
         CorruptArtifact: it does not match the tag, the tag is missing, or its format is unknown.
     """
-    if "fedrec.sha256" not in tags or "fedrec.manifest" not in tags:
-        raise CorruptArtifact(f"{where} lacks the tags of a committed round; it was not made by fedrec.")
+    missing = [key for key in ("fedrec.sha256", "fedrec.manifest") if key not in tags]
+    if missing:
+        raise CorruptArtifact(
+            f"{where} lacks the tag {' and '.join(missing)} of a committed round: it was not "
+            "made by fedrec, or the tag was deleted in MLflow.",
+            next_step=_RESTORE_TAGS,
+        )
     path, promised = f"{source}/round.json", tags["fedrec.manifest"]
     try:
         value = json.loads(_read(path, tracking_uri))
@@ -100,13 +108,27 @@ def read_record(
     actual = record_digest(value)
     if actual != promised:
         raise CorruptArtifact(
-            f"{where}: its record {path} has digest {actual}, but its registry tag says {promised}; "
-            "it was changed after the round.",
+            f"{where}: its record {path} has digest {actual}, but its tag fedrec.manifest says "
+            f"{clipped(promised)!r}; one of them was changed after the round.",
+            next_step=_RESTORE_TAGS,
             path=path,
             actual=actual,
             promised=promised,
         )
     return EvaluatedRound.of_json(value, f"{where}: {path}", "Use another version.")
+
+
+def recorded_origin(source: str, tracking_uri: str | None = None) -> tuple[str, int] | None:
+    """Return the job and the round in a `round.json`; None if the file is missing or is not a record.
+
+    Nothing verifies the file, so this tells which round a version is of, and not that it is unchanged.
+    """
+    try:
+        value = json.loads(_read(f"{source}/round.json", tracking_uri))
+        record = EvaluatedRound.of_json(value, source, "")
+    except (NotFound, CorruptArtifact, ValueError):
+        return None
+    return record.job_id, record.round
 
 
 def read_round(

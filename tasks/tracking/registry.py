@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import NotFound
+from models.kernel.clipping import clipped
 from tasks.local.environment import settings
 from tasks.local.home import Home
 from tasks.tracking.mlflow_client.reads import ModelEntry, VersionEntry, quoted, reads_of_file
@@ -28,6 +29,8 @@ _KIND = "fedrec.kind"
 _RECOMMENDER = "recommender"
 _JOB = "fedrec.job"
 _EVALUATED = "fedrec.evaluated"
+# Of a version's number, which SQLite stores in 64 bits.
+_MOST_DIGITS = 18
 
 
 def client(home: Home) -> MlflowClient:
@@ -175,11 +178,18 @@ def resolve_model_name(client: MlflowClient, model_name: str | None) -> str:
     if model_name is not None and (newest := _newest(client, model_name)) and _JOB in newest.tags:
         return model_name
     names = registered_models(client)
+    if model_name in names:
+        return str(model_name)
+    listed = ", ".join(names)
+    if model_name is not None and model_tags(client, model_name):
+        raise NotFound(
+            f"Model {model_name!r} is in MLflow, but it is not tagged as one of fedrec's.",
+            next_step=f"If fedrec registered it, set its tag {_KIND} to {_RECOMMENDER} in MLflow again.",
+            model_name=model_name,
+            names=names,
+        )
     if not names:
         raise NotFound("No model is registered yet.", next_step="Train one first with fedrec train.")
-    if model_name in names:
-        return model_name
-    listed = ", ".join(names)
     if model_name is not None:
         raise NotFound(
             f"No model {model_name!r} is registered; registered are: {listed}.",
@@ -218,11 +228,21 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
     Raises:
         NotFound: there is no such alias.
     """
-    if isinstance(version_or_alias, int) or version_or_alias.isdecimal():
+    if isinstance(version_or_alias, int):
+        return version_or_alias
+    if version_or_alias.isdecimal():
+        if len(version_or_alias) > _MOST_DIGITS:
+            raise NotFound(f"Model {model_name!r} has no version {clipped(version_or_alias)}.")
         return int(version_or_alias)
     found = version_of_alias(client, model_name, version_or_alias)
     if found is not None:
         return found
+    if version_or_alias == CHAMPION and _newest(client, model_name) is None:
+        raise NotFound(
+            f"Model {model_name!r} has no champion: no version is registered yet, or all were deleted.",
+            next_step="Train it with fedrec train.",
+            model_name=model_name,
+        )
     if version_or_alias == CHAMPION:
         raise NotFound(
             f"Model {model_name!r} has no champion.",
@@ -238,12 +258,16 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
     )
 
 
+def find_entry(client: MlflowClient, model_name: str, version: int) -> VersionEntry | None:
+    """Return what the registry says about a version; None if there is no such version."""
+    found: VersionEntry | None = client.reads.version(model_name, version)
+    return found
+
+
 def find_tags(client: MlflowClient, model_name: str, version: int) -> dict[str, str] | None:
     """Return a version's tags; None if there is no such version."""
-    try:
-        return tags_of(client, model_name, version)
-    except NotFound:
-        return None
+    found = find_entry(client, model_name, version)
+    return None if found is None else dict(found.tags)
 
 
 def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, str]:
@@ -255,15 +279,14 @@ def tags_of(client: MlflowClient, model_name: str, version: int) -> dict[str, st
     return dict(_version(client, model_name, version).tags)
 
 
-def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return what tells a version from a later one with its name and number, and the version's tags.
+def origin_of(client: MlflowClient, model_name: str, version: int) -> tuple[str, ...]:
+    """Return what tells a version from a later one with its name and number.
 
     Raises:
         NotFound: there is no such version.
     """
     found = _version(client, model_name, version)
-    tags = dict(found.tags)
-    return (found.run_id, found.source, str(found.created_at), tags.get("fedrec.manifest", "")), tags
+    return found.run_id, found.source, str(found.created_at), found.tags.get("fedrec.manifest", "")
 
 
 def load_record(client: MlflowClient, model_name: str, version: int) -> EvaluatedRound:
@@ -340,13 +363,19 @@ def _models(client: MlflowClient) -> Iterator[ModelEntry]:
     return found
 
 
+def newest_version(client: MlflowClient, model_name: str) -> int | None:
+    """Return the number of the newest version of a model; None if there is no version."""
+    newest = _newest(client, model_name)
+    return None if newest is None else newest.version
+
+
 def _newest(client: MlflowClient, model_name: str) -> VersionEntry | None:
     """Return the newest version of a model; None if there is no version."""
     return next(client.reads.newest_versions(model_name), None)
 
 
 def _version(client: MlflowClient, model_name: str, version: int) -> VersionEntry:
-    found: VersionEntry | None = client.reads.version(model_name, version)
+    found = find_entry(client, model_name, version)
     if found is None:
         raise NotFound(
             f"Model {model_name!r} has no version {version}.", model_name=model_name, version=version

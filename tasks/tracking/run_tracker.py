@@ -311,10 +311,12 @@ def end_orphans(
     if experiment_ids is None:
         experiment_ids = [each.experiment_id for each in all_pages(client.search_experiments)]
     ended = []
+    # A tag may hold any text, also a path.
+    own = {each.name for each in home.jobs.iterdir()} - {own_job} if home.jobs.is_dir() else set()
     # All pages are read before a run is ended, because an ended run no longer matches.
     for run in list(all_pages(client.search_runs, list(experiment_ids), "attributes.status = 'RUNNING'")):
         job_id = run.data.tags.get(_JOB_TAG)
-        if job_id in (None, own_job) or not (home.jobs / job_id).exists():
+        if job_id not in own:
             continue
         with left_behind(home.jobs / job_id) as has_ended:
             if has_ended and _ended(client, run):

@@ -267,9 +267,17 @@ def test_a_publisher_says_what_is_lost_and_the_bundle_stays(loss, lived):
 def test_a_lost_model_is_named_by_every_command_and_starts_again(lived, evaluated):
     lived.client.delete_registered_model("movies")
 
-    for command in ("promote", "rollback", "audit"):
+    for command in ("promote", "rollback"):
         with pytest.raises(NotFound, match="registered"):
             fedrec(command)
+    for arguments in ((), ("3",)):
+        _, shown = fedrec("audit", *arguments)
+        assert (shown["champion"], shown["gone"]) == (None, [3, 2, 1])
+        assert len(shown["decisions"]) == (1 if arguments == ("3",) else 3)
+    alone = CliRunner().invoke(cli, ["audit", "--json"], standalone_mode=False)
+    assert json.loads(alone.stdout)["model_name"] == "movies"
+    other = CliRunner().invoke(cli, ["audit", "--model", "books"], standalone_mode=False)
+    assert "The ledger has decisions about: movies" in str(other.exception)
     with pytest.raises(NotFound, match="version 3, was deleted"):
         publish(lived.home, lived.client, "movies")
     (lost,) = audited()

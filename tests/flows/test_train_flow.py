@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from flows.settings.training_config import TrainingConfig
@@ -22,13 +23,17 @@ from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.quality.evaluate_version import evaluate_version
+from tasks.datasets.client_assignment import ByChance
+from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.job_result import JobResult
+from tasks.tracking import registry
 from tasks.tuning.trial import open_clients
+from tests.conftest import small_tables
 from tests.worlds.mlflow_home import put_database
 from tests.worlds.small_jobs import small_job
 
@@ -237,6 +242,80 @@ def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> N
     # An embedding that has been trained for two rounds moves less than one that begins at random.
     assert second["rounds"][0]["drift"] < first["rounds"][0]["drift"]
     assert second["rounds"][0]["version"] == 3
+
+    # Its baselines have as many rounds as the model has had in all, as those of a fresh job of three rounds.
+    compared = {"negatives": 9, "silo_only": True, "pooling_allowed": True}
+    third = run(small_job(partition_dir, start_from="champion", evaluation=compared))
+    whole = run(small_job(partition_dir, federation={"rounds": 3}, evaluation=compared))
+    for side in ("silo_only", "centralised"):
+        assert third["final"][side] == whole["final"][side]
+    assert third["earlier"] == {"version": 2, "rounds": 2, "jobs": []}
+    assert third.get("left_out") is None
+
+
+def test_a_job_from_a_champion_leaves_out_what_that_was_trained_on(enter: Any, tmp_path: Path) -> None:
+    """Without times, next week's data hold out other interactions, of which the champion knows some."""
+    from mlflow.tracking import MlflowClient
+
+    from tasks.promotion.promote import facts_of
+
+    home = enter("home")
+    paths = small_tables(tmp_path / "tables", liked=12)
+    rows = pd.read_csv(paths["interactions"])
+    weeks = {"week-1": rows[rows.groupby("user_id").cumcount() < 10], "week-2": rows}
+    for name, each in weeks.items():
+        source = tmp_path / f"{name}.csv"
+        each.drop(columns="timestamp").to_csv(source, index=False)
+        # The users of the second week are with other clients.
+        make_partition(source, tmp_path / name, ByChance(3, seed=len(each)), items=paths["items"])
+    config = small_job(tmp_path / "week-1", evaluation={"every": 1})
+    run(config)
+    client = MlflowClient()
+    client.set_registered_model_alias("small-model", "champion", "1")
+    compared = {"negatives": 9, "silo_only": True, "pooling_allowed": True}
+    second = run(small_job(tmp_path / "week-2", start_from="champion", evaluation=compared))
+
+    trained = _pairs(tmp_path / "week-1", "train")
+    expected = {
+        name: number
+        for part in ("validation", "test")
+        for name, number in (
+            (part, len(_pairs(tmp_path / "week-2", part) & trained)),
+            (f"{part}_cases", 24),
+        )
+    }
+    assert second["left_out"] == expected
+    assert 0 < expected["test"] < 24
+    assert sum(each["cases"] for each in second["clients"]) == 24 - expected["test"]
+    assert second["earlier"]["rounds"] == 1
+    assert second["final"]["silo_only"] and second["final"]["centralised"]
+    validation, test = expected["validation"], expected["test"]
+    said = f"{validation} of 24 validation cases and {test} of 24 test cases do not count"
+    run_of_second = client.get_run(second["run_id"])
+    assert said in run_of_second.data.tags["mlflow.note.content"]
+    assert run_of_second.data.metrics["quality/test/left_out"] == expected["test"] / 24
+    assert run_of_second.data.metrics["quality/validation/left_out"] == expected["validation"] / 24
+    assert said in Path(second["report"], "report.html").read_text()
+    assert f"({validation} of 24 left out" in client.get_model_version("small-model", "2").description
+    found = facts_of(registry.client(home), "small-model", 2).evaluation
+    assert found is not None
+    assert found.metrics["left_out"].total == expected["validation"]
+    assert found.metrics["ndcg@10"].weight == 24 - expected["validation"]
+    shown = evaluate_version(home, str(tmp_path / "week-2"), "small-model", "2", "test", seed=0, negatives=9)
+    assert (shown["users"], shown["left_out"]) == (24 - expected["test"], expected["test"])
+
+
+def _pairs(partition: Path, part: str) -> set[tuple[str, str]]:
+    """Return the pairs of a part of the split, of all clients."""
+    opened = open_partition(partition)
+    ids = opened.catalog.ids
+    return {
+        (data.user_ids[user], ids[item])
+        for data in open_clients(opened, 0, 9).values()
+        for user, item in zip(
+            getattr(data.split, f"{part}_users"), getattr(data.split, f"{part}_items"), strict=True
+        )
+    }
 
 
 def test_ials_can_start_from_a_champion_of_its_own_family(enter: Any, partition_dir: Path) -> None:

@@ -25,7 +25,7 @@ def decision(
         actor="ada",
         reason="test",
         decided_at="2026-11-20T10:00:00+00:00",
-        evidence={"sha256": "s", "job_id": "job-a", "round": candidate},
+        evidence={"job_id": "job-a", "round": candidate},
         policy={},
         gone=gone,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def command(
     if copy is not None:
         _read_copy(copy, version, model_name, verify, as_json)
     elif verify:
-        _verify(as_json)
+        _verify(model_name, as_json)
     else:
         _show_history(version, model_name, as_json)
 
@@ -52,14 +53,35 @@ def command(
 def _show_history(version: int | None, model_name: str | None, as_json: bool) -> None:
     from tasks.local import environment
     from tasks.promotion import ledger
-    from tasks.promotion.promote import existence
+    from tasks.promotion.versions import existence
     from tasks.tracking import registry
 
     home = environment.apply()
     client = registry.open_registry(home)
-    name = registry.resolve_model_name(client, model_name)
+    name = _named(client, ledger.read(home).entries, model_name)
     entries = ledger.read_verified(home, client, name).entries
     _emit_history(entries, name, existence(client, name), version, as_json)
+
+
+def _named(client: MlflowClient, entries: Sequence[Entry], model_name: str | None) -> str:
+    """Return the model to show. The ledger keeps the decisions about a model that was deleted in MLflow."""
+    from tasks.tracking import registry
+
+    try:
+        return registry.resolve_model_name(client, model_name)
+    except NotFound as error:
+        decided = sorted({entry.body["model_name"] for entry in entries})
+        if model_name in decided:
+            return str(model_name)
+        if model_name is None and len(decided) == 1:
+            return str(decided[0])
+        if not decided:
+            raise
+        raise NotFound(
+            f"{error.what} The ledger has decisions about: {', '.join(decided)}.",
+            next_step="Choose one with --model NAME.",
+            **error.facts,
+        ) from None
 
 
 def _read_copy(copy: Path, version: int | None, model_name: str | None, verify: bool, as_json: bool) -> None:
@@ -77,10 +99,20 @@ def _read_copy(copy: Path, version: int | None, model_name: str | None, verify: 
         emit(result, as_json=as_json, show=lambda: _show_verified(result))
         return
     names = sorted({entry.body["model_name"] for entry in found.entries})
-    if model_name is None and len(names) != 1:
+    if not names:
         raise InvalidInput(
-            f"{copy} has decisions about {len(names)} models: {', '.join(names) or 'none'}.",
+            f"{copy} has no decision: it has no complete line.",
+            next_step="Copy the whole file ledger/decisions.jsonl of a home in which something was promoted.",
+        )
+    if model_name is None and len(names) > 1:
+        raise InvalidInput(
+            f"{copy} has decisions about {len(names)} models: {', '.join(names)}.",
             next_step="Choose one with --model, or check the whole copy with --verify.",
+        )
+    if model_name not in (None, *names):
+        raise NotFound(
+            f"{copy} has no decision about {model_name!r}; it has decisions about: {', '.join(names)}.",
+            model_name=model_name,
         )
     # Without the registry, nothing shows which champions still exist.
     _emit_history(found.entries, model_name or names[0], lambda _: True, version, as_json)
@@ -98,7 +130,7 @@ def _emit_history(
     if version is not None and not chosen:
         raise NotFound(
             f"No decision was ever made about version {version} of {name!r}.",
-            next_step=f"Check it by the gates with fedrec promote --version {version}.",
+            next_step=f"Check it by the gates with {_promote(name)} --version {version}.",
             model_name=name,
             version=version,
         )
@@ -142,7 +174,7 @@ def _decisions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def _show(result: Mapping[str, Any], detailed: bool) -> None:
     name, champion = result["model_name"], result["champion"]
     if not result["decisions"]:
-        click.echo(f"No decision about {name} yet; make one with fedrec promote.")
+        click.echo(f"No decision about {name} yet; make one with {_promote(name)}.")
         return
     if detailed:
         for decision in result["decisions"]:
@@ -155,6 +187,11 @@ def _show(result: Mapping[str, Any], detailed: bool) -> None:
         else ""
     )
     click.echo(f"Champion of {name}: {f'version {champion}' if champion else 'none'}{gone}.")
+
+
+def _promote(name: str) -> str:
+    """Return the command that decides about a model, as one can type it."""
+    return f"fedrec promote --model {shlex.quote(name)}"
 
 
 def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
@@ -214,7 +251,7 @@ def _show_decision(decision: Mapping[str, Any]) -> None:
     click.echo()
 
 
-def _verify(as_json: bool) -> None:
+def _verify(model_name: str | None, as_json: bool) -> None:
     from tasks.local import environment
     from tasks.promotion import ledger
     from tasks.tracking import registry
@@ -223,12 +260,17 @@ def _verify(as_json: bool) -> None:
     client = registry.open_registry(home)
     with ledger.locked(home):
         found = ledger.read_verified(home, client)
-        interrupted = _interrupted_or_raise(client, found.entries)
+        decided = {entry.body["model_name"] for entry in found.entries}
+        models = sorted({*registry.registered_models(client), *decided})
+        if model_name is not None:
+            models = [_named(client, found.entries, model_name)]
+        interrupted = _interrupted_or_raise(client, found.entries, models)
         gone = _gone(client, found.entries)
     result = {
         "intact": True,
         "entries": len(found.entries),
         "head": found.entries[-1].hash if found.entries else None,
+        "models": models,
         "interrupted": interrupted,
         "gone": gone,
         "torn_bytes": len(found.torn),
@@ -236,26 +278,32 @@ def _verify(as_json: bool) -> None:
     emit(result, as_json=as_json, show=lambda: _show_verified(result))
 
 
-def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry]) -> list[str]:
-    """Return the interrupted decisions as text; raise `LedgerTampered` for other differences of aliases."""
+def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry], models: Sequence[str]) -> list[str]:
+    """Return the interrupted decisions as text.
+
+    Raises:
+        LedgerTampered: aliases, or tags of champions, differ from the ledger in another way.
+    """
     from tasks.promotion.promote import alias_faults, standing_of
-    from tasks.tracking import registry
+    from tasks.promotion.versions import changed_tags
 
     interrupted: list[str] = []
     faults: list[str] = []
-    for name in registry.registered_models(client):
+    for name in models:
         decision = pending(entries, name)
         if decision:
             interrupted.append(f"{decision.body['kind']} of version {decision.body['candidate']} of {name}")
-        else:
-            found = standing_of(client, entries, name)
-            # MLflow removes the aliases of a version that it deletes.
-            differing = alias_faults(client, name, found, may_be_missing=bool(found.gone))
-            faults += [f"{name}: {fault}" for fault in differing.values()]
+            continue
+        found = standing_of(client, entries, name)
+        # MLflow removes the aliases of a version that it deletes.
+        differing = alias_faults(client, name, found, may_be_missing=bool(found.gone))
+        faults += [f"{name}: {fault}" for fault in differing.values()]
+        faults += [f"{name}: {each}" for each in changed_tags(client, entries, name, found)]
     if faults:
         raise LedgerTampered(
-            f"The ledger is intact, but aliases were changed without a decision: {'; '.join(faults)}.",
-            next_step="Find out who could write to the registry. fedrec promote or rollback restores them.",
+            f"The ledger is intact, but the registry was changed without a decision: {'; '.join(faults)}.",
+            next_step="Find out who could write to the registry. The next fedrec promote or rollback of the "
+            "model restores what the ledger says.",
             faults=faults,
         )
     return interrupted
@@ -285,11 +333,28 @@ def _gone(client: MlflowClient, entries: Sequence[Entry]) -> list[dict[str, Any]
     return found
 
 
+def _what_was_verified(models: Sequence[str] | None) -> str:
+    """Return what the check proves and what it does not, for a copy if `models` is None."""
+    chain = "Verified: no line was edited, removed or inserted, because each has the hash of the one before"
+    if models is None:
+        return (
+            f"{chain}. Not verified: that the copy is whole. If its end was cut off, its head is not the one "
+            "that fedrec audit --verify shows."
+        )
+    return (
+        f"{chain}; the last line about each model is the one that MLflow knows; and champion and previous "
+        f"of {', '.join(models)} are in MLflow the versions that were decided. Not proved: that the named "
+        "people decided, and that nobody who can write to both the ledger and MLflow rewrote both. A head "
+        "that you keep elsewhere shows the latter."
+    )
+
+
 def _show_verified(result: Mapping[str, Any]) -> None:
     if not result["entries"]:
         click.echo("The ledger is empty: there is no decision yet.")
         return
     click.echo(f"The ledger is intact: {result['entries']} entries, head {result['head']}.")
+    click.echo(_what_was_verified(result.get("models")))
     for what in result.get("interrupted", ()):
         click.echo(f"Interrupted: the {what}. The next fedrec promote or rollback completes it.")
     for each in result.get("gone", ()):

@@ -49,10 +49,12 @@ def command(
 
     if not history.strip(" ,") and not items:
         raise click.UsageError("Name at least one item with --history or --item.")
+    from tasks.promotion.served import chosen
     from tasks.scoring.recommend import answer
 
     home = environment.apply()
-    result = answer(home, history, k, model_name=model_name, version=version, exclude=exclude, items=items)
+    name, number = chosen(home, model_name, version)
+    result = answer(home, history, k, model_name=name, version=number, exclude=exclude, items=items)
     for note in result["notes"]:
         click.echo(f"fedrec: {note}", err=True)
     emit(result, as_json=as_json, show=lambda: _show(result))

@@ -66,9 +66,11 @@ def command(
     the file. The output has one row for each recommended item: user_id, rank, item_id, title, score.
     """
     from tasks.local import environment
+    from tasks.promotion.served import chosen
     from tasks.scoring.score_file import score_users
 
     home = environment.apply()
+    name, number = chosen(home, model_name, version)
     # On SIGTERM it exits normally, so that no temporary files with users' histories are left.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     progress = _Progress()
@@ -79,8 +81,8 @@ def command(
             users,
             out,
             k,
-            model_name=model_name,
-            version=version,
+            model_name=name,
+            version=number,
             weight=weight,
             repeats=repeats,
             tell=progress.tell,

@@ -17,6 +17,8 @@ from models.recommenders.items.list_texts import number_text
 Labels = tuple[str, ...]
 _LISTS = (list, tuple, np.ndarray, set, frozenset)
 _BYTES = (bytes, bytearray, memoryview)
+# From here on, not every whole number is a float.
+EXACT_WHOLE = 2**53
 
 
 class ColumnRefused(Exception):
@@ -34,10 +36,10 @@ class ColumnRefused(Exception):
 
 
 def as_written(cell: Any, position: int) -> str | Labels | None:
-    """Return a cell as text, a list as its labels, or None if it is missing.
+    """Return a cell as text, a list as those of its entries, or None if it is missing.
 
     Numbers are written without a point if they are whole, truths as "true" or "false", dates as ISO 8601.
-    Missing entries of a list are left out, and repeated ones after the first.
+    Missing entries of a list are left out.
 
     Args:
         cell: a value as a table has it.
@@ -51,7 +53,7 @@ def as_written(cell: Any, position: int) -> str | Labels | None:
     for entry in cell:
         if isinstance(entry, _LISTS):
             raise ColumnRefused("holds lists of lists, which are neither numbers nor labels", position)
-    return distinct(text_of(entry, position) for entry in cell)
+    return tuple(text for entry in cell if (text := text_of(entry, position)))
 
 
 def text_of(cell: Any, position: int) -> str | None:
@@ -60,7 +62,7 @@ def text_of(cell: Any, position: int) -> str | None:
     Raises:
         ColumnRefused: the cell holds a list, bytes, a structure, or something else without a text.
     """
-    value = cell.item() if isinstance(cell, np.generic) and not isinstance(cell, np.datetime64) else cell
+    value = _plain(cell)
     text: str | None = None
     if isinstance(value, str):
         text = value.strip()
@@ -71,7 +73,7 @@ def text_of(cell: Any, position: int) -> str | None:
     elif isinstance(value, int | UUID):
         text = str(value)
     elif isinstance(value, float | Decimal):
-        text = str(float(value)) if isinf(value) else number_text(float(value))
+        text = _number_text(value)
     elif isinstance(value, np.datetime64):
         text = pd.Timestamp(value).isoformat()
     elif hasattr(value, "isoformat") and hasattr(value, "year"):
@@ -82,9 +84,23 @@ def text_of(cell: Any, position: int) -> str | None:
     return unicodedata.normalize("NFC", text) if text else None
 
 
-def distinct(labels: Iterable[str | None]) -> Labels:
-    """Return the labels in their order, each once, without missing ones."""
+def distinct(labels: Iterable[str]) -> Labels:
+    """Return the labels in their order, each once, without empty ones."""
     return tuple(dict.fromkeys(label for label in labels if label))
+
+
+def _plain(cell: Any) -> Any:
+    """Return a value of numpy as one of Python: a short float as the number that it is written as."""
+    if isinstance(cell, np.floating):
+        # 1.1 in 32 bits is 1.10000002384 in 64.
+        return float(str(cell))
+    return cell.item() if isinstance(cell, np.generic) and not isinstance(cell, np.datetime64) else cell
+
+
+def _number_text(number: float | Decimal) -> str:
+    # A great float may stand for several whole numbers, so it is not written like one of them.
+    is_inexact = isinstance(number, float) and abs(number) >= EXACT_WHOLE
+    return str(float(number)) if is_inexact or isinf(number) else number_text(number)
 
 
 def _name_of(value: Any) -> str:

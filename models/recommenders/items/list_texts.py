@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import cast
 
 MISSING_WORDS = frozenset(
     {"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "nat", "unknown", "-", "--", "?"}
 )
+# Those of them that programs write for missing values; people may write the others as names.
+NULL_WORDS = frozenset({"", "nan", "n/a", "#n/a", "<na>", "null", "none", "nat"})
 _ENDS = {"[": "]", "{": "}", "(": ")"}
 _ENTRY = re.compile(
     r"""\s*(?:'(?P<single>(?:[^'\\]|\\.)*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,'"\[\]{}()][^,\[\]{}]*))?\s*""",
@@ -51,7 +54,7 @@ def entries_of(text: str) -> list[str]:
     return [each for each in found if each]
 
 
-def number_text(number: float) -> str:
+def number_text(number: float | Decimal) -> str:
     """Return a number as a label: without a point if it is whole."""
     return str(int(number)) if number == int(number) else repr(float(number))
 

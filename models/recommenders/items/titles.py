@@ -225,8 +225,8 @@ class TitleIndex:
         )
 
     def _close_to(self, name: str) -> list[int]:
-        plain = _key(shortened(name))
-        written_otherwise = [row for item_id, row in self._ids.items() if _key(item_id) == _key(name)]
+        plain, key = _key(shortened(name)), _key(name)
+        written_otherwise = [row for item_id, row in self._ids.items() if _key(item_id) == key]
         holding = self._holding(plain) if len(plain) >= _SHORTEST_PART else []
         forms = difflib.get_close_matches(plain, self._short, n=_CANDIDATES, cutoff=0.5)
         similar = (row for form in forms for row in self._short[form])

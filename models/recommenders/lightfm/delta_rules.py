@@ -27,7 +27,7 @@ class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
         """
         return trained.map(lambda new, old: new - old, base)
 
-    def prepared(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays | PackedArrays[ItemArrays]:
+    def prepare_packed(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays | PackedArrays[ItemArrays]:
         """Return what `prepare` returns, packed if the client changed few rows."""
         changed = np.flatnonzero(_changed(base, trained)).astype(np.int32)
         if len(changed) > MOST_KEPT * len(base):

@@ -72,7 +72,7 @@ class LightFMFamily(Family):
         trained, trained_users = train_round(
             items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
         )
-        return self.rule().prepared(items, trained), trained_users
+        return self.rule().prepare_packed(items, trained), trained_users
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str

@@ -79,7 +79,7 @@ class Simulation:
                 round_=plan.round,
                 client_id=client_id,
             )
-            state.add(client_id, rule.contribution(rule.prepared(items, trained), len(data)))
+            state.add(client_id, rule.contribution(rule.prepare_packed(items, trained), len(data)))
         self.model = rule.finish(state.result(), base)
         n_items, dims = base.items.shape
         self.update_bytes += len(plan.cohort) * n_items * (dims + 1) * _ARRAYS_PER_PARAMETER * _FLOAT32_BYTES

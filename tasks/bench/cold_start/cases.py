@@ -22,7 +22,7 @@ from models.evaluation.split import user_order
 from models.kernel.histories import Histories
 from models.recommenders.base.data import Part
 from tasks.bench.quality.cases import BenchClient, Learner
-from tasks.clients.silo_data import client_rows
+from tasks.clients.client_rows import client_rows
 from tasks.datasets.partition_reader import Partition
 
 

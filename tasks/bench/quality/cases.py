@@ -21,7 +21,7 @@ from models.kernel.histories import Histories
 from models.recommenders.base.data import Part
 from models.recommenders.base.ratings import RatedData
 from models.recommenders.base.training_set import TrainingSet
-from tasks.clients.silo_data import client_rows
+from tasks.clients.client_rows import client_rows
 from tasks.datasets.partition_reader import Partition
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from models.errors import InvalidInput
+from models.errors import CorruptArtifact, InvalidInput, NotFound
 from models.evaluation.bootstrap import interval
 from models.evaluation.judgement import RANKINGS
 from models.evaluation.protocols import LEAVE_ONE_OUT
+from models.evaluation.trained_pairs import pair_keys
 from models.kernel.metric import as_json, values
 from models.recommenders.base.data import Part
 from models.recommenders.families.registry import answering
 from tasks.bench.quality.arms import Trained, scores_by_history
-from tasks.bench.quality.cases import clients_of
+from tasks.bench.quality.cases import BenchClient, clients_of
 from tasks.bench.quality.table_rows import Evaluator
-from tasks.datasets.partition_reader import open_partition
+from tasks.clients.client_rows import catalog_keys
+from tasks.clients.trained_pairs import seen
+from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.local.home import Home
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound, read_result
@@ -40,6 +45,8 @@ def evaluate_version(
     clients. "job" holds the figures of the job itself on the same cases, if they are known, and how it scored
     the users.
 
+    Cases that earlier jobs of the version's lineage saw do not count, as in its own job.
+
     Other protocols would hold out interactions that the version was trained on. `fedrec bench quality` trains
     separately for them.
 
@@ -49,11 +56,12 @@ def evaluate_version(
         model_name: the registered model.
         version: a version number or an alias.
         part: "validation" or "test".
-        seed, negatives: of the sampled items, as in the job.
+        seed, negatives: of the sampled items, as in the job. The version's own seed replaces another one,
+            because the seed also decides what is held out if the data have no times.
 
     Raises:
         NotFound: the version or the partition does not exist.
-        InvalidInput: the version was trained on other data, or predicts ratings.
+        InvalidInput: the version was trained on other data, or predicts ratings, or no case counts.
     """
     client = registry.open_registry(home)
     name = registry.resolve_model_name(client, model_name)
@@ -75,7 +83,18 @@ def evaluate_version(
             next_step="The job's report and MLflow show its errors by round.",
         )
     scores = scores_by_history(items)
-    clients = clients_of(partition, LEAVE_ONE_OUT, part, seed=seed, negatives=negatives)
+    own_seed = _seed_of(client, name, found)
+    all_cases = clients_of(
+        partition, LEAVE_ONE_OUT, part, seed=seed if own_seed is None else own_seed, negatives=negatives
+    )
+    clients = _unseen(home, partition, found, all_cases)
+    users, cases = (sum(len(one.held_out.users) for one in each) for each in (clients, all_cases))
+    if not users:
+        raise InvalidInput(
+            f"None of the {cases} {part} cases of version {found.version} of {name!r} counts, because "
+            "earlier trainings of the model saw them or may have.",
+            next_step="Evaluate a version of a job with start_from: fresh.",
+        )
     curves = Evaluator(clients, LEAVE_ONE_OUT).measure(lambda _: Trained(scores), (0,)).curves
     metrics = {}
     for metric, runs in curves.items():
@@ -88,12 +107,46 @@ def evaluate_version(
         "data_digest": partition.digest,
         "protocol": LEAVE_ONE_OUT.name,
         "part": part,
+        "seed": seed if own_seed is None else own_seed,
+        "given_seed": seed,
         "clients": len(clients),
-        "users": sum(len(one.held_out.users) for one in clients),
+        "users": users,
+        "left_out": cases - users,
         "user_vectors": "folded_in",
         "metrics": metrics,
         "job": _of_job(client, name, found, part),
     }
+
+
+def _seed_of(client: MlflowClient, name: str, found: RegisteredRound) -> int | None:
+    """Return the seed with which the version's job split its data; None if that is not known."""
+    if found.record.evaluation_seed is not None:
+        return found.record.evaluation_seed
+    # Records of older versions lack it.
+    with contextlib.suppress(NotFound, CorruptArtifact):
+        seed = registry.load_config_of(client, name, found.version).get("evaluation", {}).get("seed")
+        return seed if isinstance(seed, int) else None
+    return None
+
+
+def _unseen(
+    home: Home, partition: Partition, found: RegisteredRound, clients: Sequence[BenchClient]
+) -> tuple[BenchClient, ...]:
+    """Return the clients with only those cases that no earlier job of the version's lineage saw."""
+    jobs = found.record.earlier.jobs if found.record.earlier else ()
+    if not jobs:
+        return tuple(clients)
+    of_items = catalog_keys(str(partition.root), partition.digest)
+    unseen = []
+    for one in clients:
+        held = one.held_out
+        keys = pair_keys(one.user_ids, of_items, held.users, held.items)
+        counted = ~seen(keys, str(home.silos), jobs)
+        cases = replace(
+            held, users=held.users[counted], items=held.items[counted], negatives=held.negatives[counted]
+        )
+        unseen.append(replace(one, held_out=cases))
+    return tuple(unseen)
 
 
 def _of_job(client: MlflowClient, name: str, found: RegisteredRound, part: Part) -> dict[str, Any] | None:

@@ -67,7 +67,12 @@ def test_an_incomplete_last_line_is_counted(copy):
 def test_a_copy_without_decisions_about_the_model_says_so(copy):
     with pytest.raises(NotFound, match="version 3"):
         audited("3", "--ledger", copy)
-    assert audited("--ledger", copy, "--model", "books")["decisions"] == []
+    with pytest.raises(NotFound, match="no decision about 'books'; it has decisions about: movies"):
+        audited("--ledger", copy, "--model", "books")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--model", "books"), ("3",)])
+def test_a_copy_without_any_line_says_so(copy, arguments):
     copy.write_bytes(b"")
-    with pytest.raises(InvalidInput, match="0 models: none"):
-        audited("--ledger", copy)
+    with pytest.raises(InvalidInput, match="has no decision: it has no complete line"):
+        audited("--ledger", copy, *arguments)

@@ -73,6 +73,33 @@ TEXT: dict[str, tuple[str | bytes, Pairs | str]] = {
     "commas.tsv": (HEAD + "u,1\n", ", row 1: the values are separated by commas"),
     "short-row.csv": (HEAD + "u,1\nv\n", ", row 3: the row has 1 values, expected 2 as in the header"),
     "long-row.csv": (HEAD + "u,1\n\nv,1,2\n", ", row 4: the row has 3 values, expected 2 as in the header"),
+    "comment.csv": (
+        "# made by x\n" + HEAD + "u,1\n",
+        ", row 1: the header is expected, but it is '# made by x', and row 2 has 2 values. Remove the lines",
+    ),
+    "comments.tsv": (
+        "#made by x\n\n# on Monday\nuser_id\titem_id\nu\t1\n",
+        ", row 1: the header is expected, but it is '#made by x', and row 4 has 2 values",
+    ),
+    "comment-with-comma.csv": (
+        "# a, b\nuser_id,item_id,note\nu,1,x\n",
+        ", row 1: the header is expected, but it is '# a', and row 2 has 3 values",
+    ),
+    "heading.csv": (
+        "Sales of June\n\n" + HEAD + "u,1\n",
+        ", row 1: the header is expected, but it is 'Sales of June', and row 3 has 2 values",
+    ),
+    "comment-as-id.csv": (HEAD + "#u,1\nv,50\n", [("#u", "1"), ("v", "50")]),
+    "mark-before-name.csv": (
+        "#user_id,item_id\nu,1\n",
+        ", row 1: the column 'user_id' is missing; the columns are: #user_id, item_id",
+    ),
+    # What the header lacks comes first.
+    "missing-and-ragged.csv": ("user_id,item\nu,1\nv\n", ", row 1: the column 'item_id' is missing"),
+    "blanks-twice.csv": (
+        "user_id,item_id,x , x\nu,1,2,3\n",
+        ", row 1: the column 'x' occurs twice; the columns are: user_id, item_id, x, x",
+    ),
     # Ids are text as it is written.
     "decimals.csv": (HEAD + "1.0,1e3\n007,1\n", [("1.0", "1e3"), ("007", "1")]),
     "big.csv": (HEAD + "9007199254740993,1\n1e400,50\n", [("9007199254740993", "1"), ("1e400", "50")]),
@@ -207,6 +234,12 @@ PARQUET: dict[str, tuple[pa.Table, Pairs | str]] = {
         pa.table([["u"], ["1"], ["2"]], names=["user_id", "item_id", "item_id"]),
         ": the column 'item_id' occurs twice; the columns are: user_id, item_id, item_id",
     ),
+    "blanks-in-names": (pa.table([["u", "v"], ["1", "50"]], names=[" user_id", "item_id\t"]), TWO),
+    "blanks-twice": (
+        pa.table([["u"], ["1"], ["2"]], names=["user_id", "item_id", "item_id "]),
+        ": the column 'item_id' occurs twice; the columns are: user_id, item_id, item_id",
+    ),
+    "without-name": (pa.table([[0, 1], ["u", "v"], ["1", "50"]], names=["", "user_id", "item_id"]), TWO),
     "no-rows": (columns(pa.array([], pa.string()), pa.array([], pa.string())), ": the file has no rows"),
     "zone": (
         columns(["u", "v"], ["1", "50"], timestamp=pa.array([0, 5], pa.timestamp("ns", "Asia/Tokyo"))),

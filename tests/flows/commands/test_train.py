@@ -75,19 +75,39 @@ def test_a_missing_file_is_one_message_and_exit_code_2(home: Path, tmp_path: Pat
     assert done.stdout == ""
 
 
+# Notes the thread of each module that a process imports.
+NOTES_IMPORTS = """
+import importlib.machinery, os, threading
+run = importlib.machinery.SourceFileLoader.exec_module
+def noted(loader, module):
+    with open(os.environ["NOTED_IMPORTS"], "a") as notes:
+        print(os.getpid(), threading.current_thread().name, module.__name__, file=notes)
+    return run(loader, module)
+importlib.machinery.SourceFileLoader.exec_module = noted
+"""
+
+
 def test_a_missed_quorum_is_exit_code_3(
     home: Path, tmp_path: Path, partition_dir: Path, prefect_server: None
 ) -> None:
-    """The result is printed all the same, and without a stack trace of the clients that were left out."""
+    """The result is printed all the same, and without a stack trace of the clients that were left out.
+
+    Once the sending thread begins to import MLflow, it shares no package that it imports with other threads:
+    either could get half of the package.
+    """
     from prefect.settings import PREFECT_API_URL
 
     (partition_dir / "clients" / "birch" / "interactions.parquet").unlink()
     path = written(tmp_path, GOOD | {"data": {"dir": str(partition_dir)}})
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NOTES_IMPORTS)
     done = fedrec(
         home,
         *("train", "--config", path, "--json"),
         PREFECT_API_URL=str(PREFECT_API_URL.value()),
         MLFLOW_TRACKING_URI="",
+        PYTHONPATH=str(tmp_path / "site"),
+        NOTED_IMPORTS=str(tmp_path / "imports"),
     )
     assert done.returncode == 3, done.stderr
     result = json.loads(done.stdout)
@@ -96,6 +116,15 @@ def test_a_missed_quorum_is_exit_code_3(
     assert "birch" in result["stop_reason"]
     assert result["stop_reason"] in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+    noted = [line.split() for line in (tmp_path / "imports").read_text().splitlines()]
+    (begun,) = (at for at, (_, _, module) in enumerate(noted) if module == "mlflow")
+    process, sender, _ = noted[begun]
+    packages: dict[bool, set[str]] = {True: set(), False: set()}
+    for each, thread, module in noted[begun:]:
+        if each == process:
+            packages[thread == sender].add(module.partition(".")[0])
+    assert "sqlalchemy" in packages[True]
+    assert not packages[True] & packages[False]
 
 
 def test_a_finished_configuration_is_not_trained_again(

@@ -25,7 +25,7 @@ def test_a_report_counts_what_can_be_trained_and_evaluated():
     assert (found.evaluated_users, found.tied_users, found.ties_by_item) == (2, 1, False)
     assert (found.small_clients, found.unevaluated_clients) == (3, 1)
     assert (found.ratings, found.times, found.repeats) == ((-2.5, 5.0), (5, 50), 3)
-    assert not found.times_like_dates
+    assert found.times_like is None
 
 
 def test_without_times_and_ratings_there_is_nothing_about_them():
@@ -65,15 +65,34 @@ def test_ties_in_the_order_of_the_items_are_found():
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
-        ([20240101, 20231231, 19000101], True),
-        ([20240101, 20240100, 20240102], False),
-        ([20240101, 20241301, 20240102], False),
-        ([20240101, 20240132, 20240102], False),
-        ([20240101, 1_700_000_000, 20240102], False),
-        ([20240101, 18991231, 20240102], False),
-        ([20240101, 20240001, 20240102], False),
+        ([20240101, 20231231, 19000101], "dates"),
+        # Not all of them are dates; as minutes since 1970 they are in the year 2008.
+        ([20240101, 20240100, 20240102], "minutes"),
+        ([20240101, 20241301, 20240102], "minutes"),
+        ([20240101, 20240132, 20240102], "minutes"),
+        ([20240101, 20240001, 20240102], "minutes"),
+        ([20240101, 1_700_000_000, 20240102], None),
+        ([20240101, 99, 20240102], None),
+        ([1900, 2024, 2100], "years"),
+        ([1899, 2024, 2024], None),
+        ([202401, 202412, 199001], "months"),
+        ([202401, 202413, 199001], "hours"),
+        ([2024013112, 2024013123, 1990010100], "hours of dates"),
+        ([2024013112, 2024013124, 1990010100], None),
+        ([202401311259, 202401310000, 199001010000], "minutes of dates"),
+        ([202401311260, 202401310000, 199001010000], None),
+        # 2023-12-09 and later days, 2024-01-01 in Excel, 2024-01-01 00:00 and 2023-12-31 12:00.
+        ([19700, 19701, 20000], "days"),
+        ([45292, 45293, 36526], "Excel days"),
+        ([473352, 473353, 400000], "hours"),
+        ([28401120, 28400400, 28400401], "minutes"),
+        # Seconds, and the places of events in an order.
+        ([1_700_000_000, 1_700_086_400, 881_250_949], None),
+        ([0, 1, 2], None),
+        ([10, 2000, 30000], None),
+        ([-1, -20240101, 0], None),
     ],
 )
-def test_times_that_are_dates_as_numbers_are_recognised(times, expected):
+def test_times_in_another_form_than_seconds_are_recognised(times, expected):
     found = report_on(np.zeros(3, int), np.arange(3), np.zeros(1, int), 3, timestamps=np.array(times))
-    assert found.times_like_dates is expected
+    assert found.times_like == expected

@@ -114,7 +114,7 @@ def test_a_client_that_changed_few_items_prepares_only_these(rule, changed):
     for _, array in trained.named():
         array.flags.writeable = True
         array[changed] += 0.25
-    found = merge_rule(rule).prepared(base, trained)
+    found = merge_rule(rule).prepare_packed(base, trained)
     assert isinstance(found, PackedArrays) == (len(changed) <= 3)
     assert bits(whole(found)) == bits(merge_rule(rule).prepare(base, trained))
 

@@ -82,6 +82,41 @@ def test_quality_may_be_two_percent_below_the_champion(ndcg, passed):
     assert "0.4900" in verdict.required
 
 
+def with_left_out(found, number, cases):
+    metrics = found.evaluation.metrics | {"left_out": Metric(number, cases)}
+    return replace(found, evaluation=replace(found.evaluation, metrics=metrics))
+
+
+def test_cases_that_earlier_trainings_saw_are_counted_in_the_verdict():
+    leaky = with_left_out(evidence(31, 0.9), 5.0, 40.0)
+    said = (
+        "; 5 of 40 cases of version 31 left out, because earlier trainings of the model saw them or may have"
+    )
+    for champion in (None, evidence(1)):
+        verdict = quality_gate(leaky, champion, POLICY)
+        assert verdict.passed
+        assert verdict.observed.endswith(said)
+    assert quality_gate(evidence(32, 0.5), leaky, POLICY).observed.endswith(said)
+    for clean in (evidence(31), with_left_out(evidence(31), 0.0, 40.0)):
+        assert "left out" not in quality_gate(clean, evidence(1), POLICY).observed
+
+
+def test_a_version_without_a_case_that_counts_is_refused():
+    found = evidence(31, 0.9)
+    none = {"ndcg@10": Metric(0.0, 0.0), "left_out": Metric(40.0, 40.0)}
+    verdict = quality_gate(replace(found, evaluation=RoundEvaluation("validation", none, {})), None, POLICY)
+    assert not verdict.passed
+    assert verdict.observed.startswith("version 31 has no validation case that counts; 40 of 40 cases")
+    assert "start_from: fresh" in verdict.observed
+
+
+@pytest.mark.parametrize(("seeds", "said"), [((1, 2), True), ((2, 2), False), ((None, 2), False)])
+def test_another_evaluation_seed_is_named(seeds, said):
+    mine, theirs = (replace(evidence(), evaluation_seed=seed) for seed in seeds)
+    observed = quality_gate(mine, theirs, POLICY).observed
+    assert ("measured with another evaluation.seed: candidate 1, champion 2" in observed) == said
+
+
 def test_quality_without_a_champion_passes_and_says_so():
     verdict = quality_gate(evidence(), None, POLICY)
 

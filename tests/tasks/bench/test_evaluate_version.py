@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -16,13 +18,16 @@ from click.testing import CliRunner, Result
 
 from flows.cli import cli
 from models.errors import CorruptArtifact, InvalidInput, NotFound
+from models.evaluation.trained_pairs import item_keys, pair_keys
 from models.federation.model import GlobalModel
 from models.recommenders.families.registry import family_of
 from models.recommenders.rating.spec import RatingSpec
 from tasks.bench.quality.evaluate_version import evaluate_version
+from tasks.clients.trained_pairs import note_trained
 from tasks.datasets.client_assignment import ByChance
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import Partition
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_result import FinalMetrics
 from tasks.tracking import registry
 from tests.worlds.records import job_result
@@ -100,6 +105,33 @@ def test_a_version_of_other_data_is_refused(world: World, partition: Partition):
         evaluated(world, partition, "test")
 
 
+def test_a_version_s_own_seed_decides_what_is_held_out(world: World, partition: Partition):
+    world.register(1, None, data_digest=partition.digest, evaluation_seed=3)
+    found = evaluated(world, partition, "test")
+    assert (found["seed"], found["given_seed"]) == (3, 0)
+    # An older record lacks the seed. The configuration of its job has it, or nothing has.
+    world.register(2, None, data_digest=partition.digest)
+    assert evaluated(world, partition, "test", "2")["seed"] == 0
+    (world.artifacts / "config.yaml").write_text(yaml.safe_dump({"evaluation": {"seed": 4}}))
+    assert evaluated(world, partition, "test", "2")["seed"] == 4
+
+
+def test_cases_that_earlier_trainings_saw_do_not_count(world: World, partition: Partition):
+    ids = list(partition.catalog.ids)
+    # Users u0 and u2 have the test item "12".
+    seen = pair_keys(["u0", "u2"], item_keys(ids), np.array([0, 1]), np.array([ids.index("12")] * 2))
+    note_trained(world.home.silos / "elsewhere", "job-0", lambda: seen)
+    earlier = EarlierTraining(1, 4, ("job-0",))
+    world.register(1, None, data_digest=partition.digest, earlier=earlier)
+    found = evaluated(world, partition, "test")
+    assert (found["users"], found["left_out"]) == (6, 2)
+    assert evaluated(world, partition, "validation")["left_out"] == 0
+    lost = replace(earlier, jobs=("job-0", "job-of-another-home"))
+    world.register(2, None, data_digest=partition.digest, earlier=lost)
+    with pytest.raises(InvalidInput, match=r"None of the 8 test cases of version 2 of 'movies' counts"):
+        evaluated(world, partition, "test", "2")
+
+
 def test_a_version_that_predicts_ratings_is_not_evaluated_as_a_ranking(world: World, partition: Partition):
     items = family_of(RatingSpec(dims=2, directions=2)).initial(len(ITEMS), seed=1)
     world.register(1, None, data_digest=partition.digest, model=GlobalModel(1, CATALOG.digest, items))
@@ -110,7 +142,7 @@ def test_a_version_that_predicts_ratings_is_not_evaluated_as_a_ranking(world: Wo
 def test_the_command_takes_data_and_model_from_the_configuration(
     tmp_path: Path, world: World, partition: Partition
 ):
-    world.register(1, None, data_digest=partition.digest)
+    world.register(1, None, data_digest=partition.digest, evaluation_seed=3)
     finish(world, 1, user_vectors="trained", final=FinalMetrics(federated={"ndcg@10": 0.5}))
     config = tmp_path / "job.yaml"
     config.write_text(
@@ -124,6 +156,7 @@ def test_the_command_takes_data_and_model_from_the_configuration(
     assert (result["model_name"], result["protocol"], result["part"]) == ("movies", "leave_one_out", "test")
     shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
     assert "movies version 1, leave_one_out, test, 2 clients, 8 users" in shown
+    assert "Its own evaluation.seed, 3, is used instead of the configuration's, 0, because" in shown
     assert "Users are folded in from their training histories, as in serving." in shown
     assert re.search(r"^ndcg@10 +0\.\d{4}  \(0\.\d{4} to 0\.\d{4}\)  job: 0\.5000$", shown, re.MULTILINE)
     assert "vectors that it trained with the items" in shown

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.clients.silo_data import KeptSilos, SiloData, _Source, client_rows, load_silo
+from tasks.clients.client_rows import client_rows
+from tasks.clients.silo_data import KeptSilos, SiloData, _Source, load_silo
 from tasks.datasets.partition_reader import open_partition, read_interactions
 
 PARTS_MADE_WHEN_USED = {"training", "histories", "validation_negatives", "test_negatives", "ratings"}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +20,15 @@ from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
+from tasks.coordinator.lineage import SplitFacts, contexts_of_silos
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
 from tasks.local.home import Home
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
+from tests.worlds.jobs import job_of
 from tests.worlds.records import opening, round_record
 
 SPEC = LightFMSpec(dims=4)
@@ -52,8 +58,23 @@ def record_of(job_id: str, round_: int, data: bytes, accepted: list[str]) -> Eva
     ).with_evaluation(None)
 
 
+FRESH = {"start_from": "fresh", "runner": {"kind": "threads"}, "evaluation": {"seed": 5}}
+SPLIT = SplitFacts("d" * 64, 5)
+
+
 @pytest.fixture
-def champion(mlflow_home: Home) -> Home:
+def champion(make_champion: Callable[..., Home]) -> Home:
+    """Make round 2 of a job that began with a fresh model the champion."""
+    return make_champion(FRESH)
+
+
+@pytest.fixture
+def make_champion(mlflow_home: Home) -> Callable[..., Home]:
+    """Return a function that makes round 2 of a job of this configuration the champion."""
+    return lambda config, earlier=None: _made_champion(mlflow_home, config, earlier)
+
+
+def _made_champion(mlflow_home: Home, config: dict[str, Any] | None, earlier: EarlierTraining | None) -> Home:
     """Make round 2 of a job of three rounds the champion. Its four arrays hold 1, 2, 3 by item."""
     rows = np.array([1, 2, 3], dtype=np.float32)
     items = initial_items(3, 4, 1).map(lambda a: np.ones_like(a) * (rows if a.ndim == 1 else rows[:, None]))
@@ -67,9 +88,11 @@ def champion(mlflow_home: Home) -> Home:
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     folder = artifacts / "rounds" / "0002"
     folder.mkdir(parents=True)
-    record = record_of(journal.job_id, 2, data, ["ash"])
+    record = replace(record_of(journal.job_id, 2, data, ["ash"]), earlier=earlier)
     (folder / "model.safetensors").write_bytes(data)
     (folder / "round.json").write_text(json.dumps(record.to_json(), indent=1, sort_keys=True))
+    if config is not None:
+        (artifacts / "config.yaml").write_text(json.dumps(config))
     (artifacts / "catalog").mkdir()
     pd.DataFrame({"item_id": KNOWN.ids, "title": ["A", "B", "C"]}).to_parquet(
         artifacts / "catalog" / "items.parquet"
@@ -95,6 +118,61 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     assert found.starting_points == {
         "ash": EarlierState(job, 2),
         "birch": EarlierState(job, 1),
+    }
+
+
+def earlier_of(home: Home, split: SplitFacts | None) -> EarlierTraining:
+    found = model_of_champion(home, "movies", KNOWN, family_of(SPEC), 7, split).earlier
+    assert found is not None
+    return found
+
+
+def job_of_champion(home: Home) -> str:
+    (journal,) = home.jobs.glob("*/job.json")
+    return journal.parent.name
+
+
+def test_the_champion_s_rounds_and_jobs_are_known(champion):
+    # The record names the data "dd...", and the champion is round 2 of its job.
+    assert earlier_of(champion, SPLIT) == EarlierTraining(1, 2, ())
+    assert fresh_model(KNOWN, family_of(SPEC), 7).earlier is None
+    # Newer data, another seed, and silos whose data are not known hold out other interactions.
+    for other in (SplitFacts("e" * 64, 5), SplitFacts("d" * 64, 6), None):
+        assert earlier_of(champion, other) == EarlierTraining(1, 2, (job_of_champion(champion),))
+
+
+@pytest.mark.parametrize(
+    ("config", "rounds"),
+    [
+        # An older version began this job with a champion, of which its records say nothing.
+        (FRESH | {"start_from": "champion"}, None),
+        (None, None),
+        # The data of silos on other machines may change while their digest stays the same.
+        (FRESH | {"runner": {"kind": "silos"}}, 2),
+        (FRESH | {"evaluation": {}}, 2),
+    ],
+)
+def test_what_is_not_known_of_a_champion_may_be_held_out_here(make_champion, config, rounds):
+    home = make_champion(config)
+    assert earlier_of(home, SPLIT) == EarlierTraining(1, rounds, (job_of_champion(home),))
+
+
+def test_jobs_and_rounds_add_up_over_a_lineage(make_champion):
+    before = EarlierTraining(30, 30, ("films-first-1",))
+    home = make_champion(FRESH | {"start_from": "champion"}, before)
+    assert earlier_of(home, SPLIT) == EarlierTraining(1, 32, ("films-first-1",))
+    job = job_of_champion(home)
+    assert earlier_of(home, None) == EarlierTraining(1, 32, ("films-first-1", job))
+
+
+def test_a_silo_needs_a_record_only_of_the_jobs_in_which_it_took_part(champion, tmp_path, partition_dir):
+    job = job_of_champion(champion)
+    context = job_of(partition_dir, tmp_path, earlier_jobs=(job, "films-elsewhere-1"))
+    found = contexts_of_silos(champion, context, ("ash", "birch", "new"))
+    assert {name: each.earlier_jobs for name, each in found.items()} == {
+        "ash": (job, "films-elsewhere-1"),
+        "birch": (job, "films-elsewhere-1"),
+        "new": ("films-elsewhere-1",),
     }
 
 

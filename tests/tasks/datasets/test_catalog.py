@@ -177,6 +177,54 @@ def test_a_column_can_be_left_out(tmp_path):
     assert features_in(read_items(made)) == (LABELS, NUMBERS)
 
 
+def test_short_floats_are_the_numbers_of_the_text_file(tmp_path):
+    prices = [1.1, None, 19.99, 0.1]
+    ids = {"item_id": ["a", "b", "c", "d"]}
+    text = partitioned(
+        tmp_path,
+        written(tmp_path, "csv", ids | {"price": prices, "sizes": ["[0.1, 2]", "", "[0.1]", ""]}),
+        ColumnOptions(),
+    )
+    sizes = [[0.1, 2], None, [0.1], None]
+    for number, kind in enumerate((pa.float64(), pa.float32(), pa.float16())):
+        short = pa.array(prices if kind != pa.float16() else [1.1, None, 19.98, 0.1]).cast(kind)
+        columns = ids | {"price": short, "sizes": pa.array(sizes, pa.list_(kind))}
+        pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+        made = partitioned(tmp_path, tmp_path / "items.parquet", ColumnOptions(), f"typed {number}")
+        if kind != pa.float16():
+            assert made.items_sha256 == text.items_sha256
+        labels, numbers = features_in(read_items(made))
+        assert labels == {"sizes": {"0.1": [0, 2], "2": [0]}}
+        assert numbers["price"] == ([1.1, None, 19.98, 0.1] if kind == pa.float16() else prices)
+    dictionary = pa.table(ids | {"price": pa.array(prices, pa.float32()).dictionary_encode()})
+    pq.write_table(dictionary, tmp_path / "items.parquet")
+    coded = partitioned(tmp_path, tmp_path / "items.parquet", ColumnOptions(), "coded")
+    assert features_in(read_items(coded))[1]["price"] == prices
+
+
+def test_what_is_not_split_and_not_used_is_said_with_the_option(tmp_path):
+    columns = {
+        "item_id": [*"abcdef"],
+        "brand": ["Acme", "Acme", "Bolt", "Smith, Sons", "Cork", None],
+        "embedding": [[0.25, 0.5], [0.75, 0.5], [0.1, 0.2], [0.3, 0.4], [0.5, 0.6], None],
+        "ean": [2**60 + place for place in range(6)],
+    }
+    made = partitioned(tmp_path, written(tmp_path, "parquet", columns), ColumnOptions())
+    assert {each.name: each.described(6) for each in made.columns} == {
+        "brand": "4 labels: 'Acme', 'Bolt', 'Cork', ...; 1 of 6 items have none; "
+        "not split at ',' (in 1 items); to split there: --labels-split brand=,",
+        "embedding": "left out: measured numbers are no labels; to take each as one: "
+        "--labels-split embedding=none",
+        "ean": "6 labels: '1152921504606846976', '1152921504606846977', '1152921504606846978', ...",
+    }
+    facts = json.loads((made.root / "partition.json").read_text())["catalog"]["columns"]
+    # Only where it says something: the digest of other partitions stays as it was.
+    assert [each.get("unsplit") for each in facts] == [[",", 1], None, None]
+    assert ["unsplit" in each for each in facts] == [True, False, False]
+    split = partitioned(tmp_path, tmp_path / "items.parquet", ColumnOptions({"brand": ","}), "split")
+    assert set(features_in(read_items(split))[0]["brand"]) == {"Acme", "Bolt", "Cork", "Smith", "Sons"}
+
+
 def test_the_row_numbers_of_pandas_are_no_feature(tmp_path):
     frame = pd.DataFrame({"item_id": ["a", "b"], "year": [1990, 1991]})
     path = tmp_path / "items.csv"

@@ -27,7 +27,6 @@ GOOD = DataReport(
     unevaluated_clients=0,
     ratings=(0.5, 5.0),
     times=(0, 1_700_000_000),
-    times_like_dates=False,
 )
 
 
@@ -62,8 +61,34 @@ def test_good_data_have_facts_and_no_warnings():
         ({"times": (-86400, 9)}, ["begin at 1969-12-31", "contracts.interactions.min_timestamp=-86400"]),
         ({"times": (0, 1_900_000_000)}, ["end at 2030-03-17", "in the future", "another unit"]),
         (
-            {"times": (20240131, 20240201), "times_like_dates": True},
-            ["such as 20240131", "1970-08-23", "Write dates as 2024-01-31"],
+            {"times": (20240131, 20240201), "times_like": "dates"},
+            ["looks like a date, such as 20240131", "1970-08-23", "Write dates as 2024-01-31."],
+        ),
+        (
+            {"times": (2019, 2024), "times_like": "years"},
+            ["looks like a year, such as 2019", "1970-01-01", "Write dates as 2019-01-01."],
+        ),
+        ({"times": (202401, 202412), "times_like": "months"}, ["a month", "Write dates as 2024-01-01."]),
+        (
+            {"times": (2024013112, 2024020100), "times_like": "hours of dates"},
+            ["a date with its hour, such as 2024013112", "Write dates as 2024-01-31T12:00."],
+        ),
+        (
+            {"times": (202401311259, 202402010000), "times_like": "minutes of dates"},
+            ["a date with its time", "Write dates as 2024-01-31T12:59."],
+        ),
+        (
+            {"times": (19700, 19800), "times_like": "days"},
+            ["looks like days since 1970, such as 19700", "(1970-01-01)", "Multiply by 86,400."],
+        ),
+        (
+            {"times": (45292, 45300), "times_like": "Excel days"},
+            ["a day of Excel, such as 45292", "Subtract 25,569, then multiply by 86,400."],
+        ),
+        ({"times": (473352, 473400), "times_like": "hours"}, ["hours since 1970", "Multiply by 3,600."]),
+        (
+            {"times": (28401120, 28401200), "times_like": "minutes"},
+            ["minutes since 1970", "1970-11-25", "Multiply by 60."],
         ),
         ({"tied_users": 51}, ["51 of 1,000 evaluated users", "The later row counts as the later"]),
         ({"tied_users": 51, "ties_by_item": True}, ["sorted by item, which changes what is measured"]),

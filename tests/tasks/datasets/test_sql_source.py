@@ -324,6 +324,12 @@ class TestSqlite:
         query = "SELECT u AS user_id, i AS item_id FROM t ORDER BY u DESC"
         assert self.read(database, query) == [("1", "7"), ("1", "b"), ("2", "a")]
 
+    def test_blanks_around_names_do_not_count(self, database):
+        query = 'SELECT u AS " user_id", i AS "item_id " FROM t'
+        assert self.read(database, query) == [("1", "7"), ("1", "b"), ("2", "a")]
+        with pytest.raises(InvalidInput, match="the column 'item_id' occurs twice"):
+            self.read(database, query.replace(" FROM", ", r AS item_id FROM"))
+
     def test_a_null_is_an_empty_value(self, database):
         with pytest.raises(InvalidInput, match=r"row 3: rating \(empty\) is not a finite number"):
             self.read(database, "SELECT u AS user_id, i AS item_id, r AS rating FROM t")

@@ -17,8 +17,9 @@ from models.kernel.metric import Metric
 from models.ledger.head import Head
 from models.promotion.evidence import RoundEvaluation
 from tasks.jobs.journal import Journal
+from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import EarlierState, JobOpening
-from tasks.messages.job_result import ContractSummary, FinalMetrics, JobResult
+from tasks.messages.job_result import BestRound, ContractSummary, FinalMetrics, JobResult, LeftOut
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.outbox_messages import (
     BreachMessage,
@@ -61,6 +62,8 @@ ROUND = round_record(
     drift=0.25,
     client_drift={"ash": ClientDrift(0.5, 0.75), "birch": ClientDrift(0.5, -0.25)},
     egress={"ash": Head(7, "e" * 64)},
+    earlier=EarlierTraining(30, None, ("films-0",)),
+    evaluation_seed=0,
 )
 EVALUATED = ROUND.with_evaluation(evaluation(ash=(1.0, 4.0), birch=(2.0, 3.0)))
 NOTE = TrackedRound(
@@ -72,6 +75,9 @@ RESULT = job_result(
     final=FinalMetrics(federated={"ndcg@10": 0.5}),
     clients=(client_result("ash", 0.5, None, federated={"ndcg@10": 0.5}),),
     contracts=(ContractSummary("updates", "round-2", False, "1 of 5 expectations broken"),),
+    best=BestRound(round=1, version=1, metric="ndcg@10", value=0.25, last_value=0.125),
+    earlier=EarlierTraining(30, 31),
+    left_out=LeftOut(validation=1, validation_cases=4, test=2, test_cases=4),
 )
 RECORDS: list[Record] = [
     ROUND,
@@ -347,3 +353,13 @@ def test_a_result_takes_version_and_times_from_the_tracking_note() -> None:
     after = before.with_note(NOTE)
     assert (after.version, after.seconds) == (4, {"total": 2.5})
     assert after.with_note(None) == before
+
+
+def test_a_result_names_the_best_of_its_rounds_with_its_version() -> None:
+    rounds = tuple(
+        round_result(place, version=7 + place, metrics=metrics)
+        for place, metrics in enumerate(({"validation/ndcg@10": 0.5}, {}, {"validation/ndcg@10": 0.25}), 1)
+    )
+    best = job_result().with_rounds(rounds).best
+    assert best == BestRound(round=1, version=8, metric="ndcg@10", value=0.5, last_value=0.25)
+    assert job_result().with_rounds((round_result(1),)).best is None

@@ -50,6 +50,7 @@ def through_json(value: Any) -> Any:
         ),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder("train", replace(ORDER, kept=(1, 4))),
+        StepOrder("evaluate", replace(ORDER, job=replace(JOB, earlier_jobs=("towns-0", "older-1")))),
         StepOrder(
             "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_rounds": 5}
         ),
@@ -90,10 +91,15 @@ def test_an_unknown_postprocessor_is_refused_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("job_id", ["../x", "a/b", "/etc", "", ".", "..", "a\n", "A", "-a", "a" * 129])
-@pytest.mark.parametrize("path", [("order", "job", "job_id"), ("order", "start", "job_id")])
-def test_a_job_s_id_cannot_lead_out_of_its_folder(path: tuple[str, ...], job_id: str) -> None:
+@pytest.mark.parametrize("path", ["job_id", "earlier_jobs", "start"])
+def test_a_job_s_id_cannot_lead_out_of_its_folder(path: str, job_id: str) -> None:
+    value = {
+        "job_id": changed("order", "job", "job_id", to=job_id),
+        "earlier_jobs": changed("order", "job", "earlier_jobs", to=["towns-0", job_id]),
+        "start": changed("order", "start", "job_id", to=job_id),
+    }[path]
     with pytest.raises(InvalidInput, match="is not a job id"):
-        StepOrder.of_json(changed(*path, to=job_id))
+        StepOrder.of_json(value)
 
 
 @pytest.mark.parametrize(

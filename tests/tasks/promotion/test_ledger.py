@@ -12,6 +12,7 @@ from models.promotion.champions import Champion, Standing
 from tasks.promotion import ledger
 from tasks.promotion import promote as promotion
 from tasks.promotion.ledger_heads import EXPERIMENT, head_tag, heads
+from tasks.promotion.versions import decision_of
 from tasks.tracking import registry
 from tests.worlds.chains import next_entry
 from tests.worlds.decisions import decision
@@ -288,10 +289,10 @@ def test_the_decision_about_a_version_is_the_newest_accepted_one(decided):
     promotion.record(decided.home, decided.client, decision(1, 1, passed=False))
 
     entries = ledger.read(decided.home).entries
-    assert promotion.decision_of(entries, "movies", Champion(1, "job-a", 1)) == entry
-    assert promotion.decision_of(entries, "movies", Champion(3, "job-a", 3)) is None
+    assert decision_of(entries, "movies", Champion(1, "job-a", 1)) == entry
+    assert decision_of(entries, "movies", Champion(3, "job-a", 3)) is None
     # Another version with the same number, after the model was deleted and made again.
-    assert promotion.decision_of(entries, "movies", Champion(1, "job-b", 1)) is None
+    assert decision_of(entries, "movies", Champion(1, "job-b", 1)) is None
 
 
 def test_a_version_that_fails_its_check_is_evidence_too(world, evaluated):

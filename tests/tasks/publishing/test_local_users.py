@@ -23,6 +23,7 @@ from tasks.bundles.users_bundle import open_users
 from tasks.clients.client_data import UserStates
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition
+from tasks.messages.round_record import EvaluatedRound
 from tasks.publishing.local_users import lay_out_users
 from tasks.publishing.publish import SiloUsers, publish
 from tasks.scoring.recommend import recommender_of
@@ -48,11 +49,11 @@ class Silo:
     def recommender(self) -> Recommender:
         return recommender_of(registry.load_version(self.world.client, self.world.model_name, 1))
 
-    def tags(self, version: int = 1) -> dict[str, str]:
-        return registry.tags_of(self.world.client, self.world.model_name, version)
+    def record(self, version: int = 1) -> EvaluatedRound:
+        return registry.load_record(self.world.client, self.world.model_name, version)
 
     def lay_out(self, target: Path, silo: str = "ash", data: Path | None = None) -> str:
-        return lay_out_users(self.world.home, silo, data, target, self.tags())
+        return lay_out_users(self.world.home, silo, data, target, self.record())
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ def test_users_are_answered_from_the_silo_s_data_about_them(silo, server):
 
 
 def publish_with_users(silo: Silo, name: str = "ash", data: Path | None = None) -> Pointer:
-    users = SiloUsers(name, lambda target, tags: lay_out_users(silo.world.home, name, data, target, tags))
+    users = SiloUsers(name, lambda target, record: lay_out_users(silo.world.home, name, data, target, record))
     return publish(silo.world.home, silo.world.client, silo.world.model_name, users)
 
 

@@ -242,7 +242,7 @@ def test_a_report_without_an_explanation_says_nothing_of_items():
 def test_a_job_that_continues_another_names_it():
     assert "Its first" not in render_report(job())
     text = render_report(job(continued=Continued("films-short-1", 2)))
-    assert "out of a silo. Its first 2 rounds are those of job films-short-1.</p>" in text
+    assert "Its first 2 rounds are those of job films-short-1.</p>" in text
 
 
 def test_late_updates_are_listed_beside_the_rejections(text):

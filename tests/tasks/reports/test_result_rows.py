@@ -7,7 +7,8 @@ from statistics import stdev
 
 import pytest
 
-from tasks.messages.job_result import ContractSummary, FinalMetrics, Timings
+from tasks.messages.earlier_training import EarlierTraining
+from tasks.messages.job_result import ContractSummary, FinalMetrics, LeftOut, Timings
 from tasks.reports.result_rows import (
     ClientBenefit,
     benefits,
@@ -15,12 +16,13 @@ from tasks.reports.result_rows import (
     contract_tallies,
     how_users_are_scored,
     in_bytes,
+    notes,
     overall_benefit,
     rejections,
     time_shares,
     verdict,
 )
-from tests.worlds.records import client_result, job_result, rejection, round_result
+from tests.worlds.records import CONFIG, client_result, job_result, rejection, round_result
 
 
 def test_ratios_are_shown_only_if_both_sides_are_known():
@@ -177,3 +179,83 @@ def test_the_verdict_of_a_stopped_job_is_its_reason():
 )
 def test_bytes_are_shown_in_decimal_units(count, text):
     assert in_bytes(count) == text
+
+
+def test_a_better_round_before_the_last_is_named_with_what_the_last_has():
+    rounds = tuple(
+        round_result(place, version=8 + place, metrics={"validation/ndcg@10": value})
+        for place, value in enumerate((0.25, 0.125), start=1)
+    )
+    final = FinalMetrics(federated={"ndcg@10": 0.5})
+    assert notes(job_result(rounds=rounds, final=final)) == [
+        "Round 1 (version 9) has the best validation NDCG@10, 0.2500; the last evaluated round has 0.1250. "
+        "The test figures are those of the last round."
+    ]
+    assert notes(job_result(rounds=rounds[:1])) == [
+        "The last round, 1 (version 9), has the best validation NDCG@10, 0.2500."
+    ]
+    assert notes(job_result(rounds=(round_result(1),))) == []
+
+
+SIDES = FinalMetrics(federated={"ndcg@10": 0.06}, silo_only={"ndcg@10": 0.05}, centralised={"ndcg@10": 0.08})
+FROM_CHAMPION = {
+    "config": CONFIG | {"start_from": "champion"},
+    "rounds": (round_result(1), round_result(2)),
+    "final": SIDES,
+    "clients": (client_result("a", 0.05, 0.01),),
+}
+
+
+def test_a_job_from_a_champion_says_how_many_rounds_all_have_had():
+    result = job_result(**FROM_CHAMPION, earlier=EarlierTraining(30, 30))
+    assert verdict(result).endswith("and 1.20 times what the clients reach alone.")
+    assert notes(result) == [
+        "It started from version 30 and has had 32 rounds in all, "
+        "as many as each baseline has had on these data."
+    ]
+    alone = job_result(**FROM_CHAMPION | {"final": FinalMetrics()}, earlier=result.earlier)
+    assert notes(alone) == ["It started from version 30 and has had 32 rounds in all."]
+
+
+def test_a_champion_whose_rounds_are_not_recorded_is_compared_with_nothing():
+    final = FinalMetrics(federated={"ndcg@10": 0.06})
+    result = job_result(**FROM_CHAMPION | {"final": final}, earlier=EarlierTraining(30, None, ("films-0",)))
+    (said,) = notes(result)
+    assert said.endswith("whose rounds in all are not recorded, so it is compared with no baseline.")
+
+
+def test_a_result_of_an_older_version_does_not_claim_more_than_its_baselines_had():
+    result = job_result(**FROM_CHAMPION)
+    assert verdict(result) == "Federated training reached NDCG@10 of 0.0600."
+    assert notes(result) == [
+        "It started from a champion, so its baselines had fewer rounds than it and are not compared."
+    ]
+    assert benefits(result) == []
+    (row,) = [row for row in comparisons(result) if row.metric == "ndcg@10"]
+    assert (row.federated, row.silo_only, row.centralised) == (0.06, None, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            LeftOut(validation=5, validation_cases=24, test=8, test_cases=24),
+            "5 of 24 validation cases and 8 of 24 test cases do not count, because earlier trainings of the "
+            "model saw them or may have.",
+        ),
+        (
+            LeftOut(validation=24, validation_cases=24, test=24, test_cases=24),
+            "24 of 24 validation cases and 24 of 24 test cases do not count, because earlier trainings of "
+            "the model saw them or may have. A job with start_from: fresh can be evaluated.",
+        ),
+        # A stopped job has no test cases.
+        (
+            LeftOut(validation=5, validation_cases=24, test=0, test_cases=0),
+            "5 of 24 validation cases do not count, because earlier trainings of the model saw them or may "
+            "have.",
+        ),
+        (LeftOut(validation=0, validation_cases=24, test=0, test_cases=24), None),
+    ],
+)
+def test_cases_that_do_not_count_are_said_with_their_number(found, said):
+    assert notes(job_result(left_out=found)) == ([said] if said else [])

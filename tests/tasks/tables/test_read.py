@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
 from models.errors import InvalidInput
 from tasks.tables import delimited, parquet
 from tasks.tables.read import read_table, stream_table
+from tests.waiting import until
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -56,6 +59,55 @@ def test_rows_of_parquet_are_counted_over_all_batches(tmp_path, monkeypatch):
     with pytest.raises(InvalidInput, match="row 10: user_id is empty"):
         batches[-1].ids("user_id")
     assert stream_table(path).most_rows == 10
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Return a list to which the streams are added that Arrow's parser of text files is given."""
+    given = []
+    parser = pa_csv.open_csv
+
+    def noted(stream, **options):
+        given.append(stream)
+        return parser(stream, **options)
+
+    monkeypatch.setattr(pa_csv, "open_csv", noted)
+    return given
+
+
+@pytest.mark.parametrize("last", ["x,y\n", "x\n", "x,y,z\n"])
+def test_arrow_never_reads_a_stream_of_python(tmp_path, streams, last):
+    """Its thread may still read when the process ends, and would abort it if it had to enter Python."""
+    path = written(tmp_path / "a.csv", "a,b\n1,2\n" + last)
+    for read in (lambda: read_table(path), lambda: list(stream_table(path).batches(["b"]))):
+        if last == "x,y\n":
+            read()
+        else:
+            with pytest.raises(InvalidInput, match="row 3: the row has"):
+                read()
+    assert [type(stream) for stream in streams] == [pa.BufferReader, pa.OSFile]
+
+
+def test_a_file_is_closed_when_its_reading_ends_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 64)
+    path = written(tmp_path / "a.csv", "a,b\n" + 500 * "1,2\n")
+    batches = stream_table(path).batches(["a"])
+    assert len(next(batches).data)
+    batches.close()
+    ragged = stream_table(written(tmp_path / "b.csv", "a,b\n" + 500 * "1,2\n" + "1\n")).batches(["a"])
+    with pytest.raises(InvalidInput, match="row 502"):
+        list(ragged)
+    # Arrow's thread may have a block to read before it closes the file.
+    until(lambda: not open_files_in(tmp_path), what="the reading")
+
+
+def open_files_in(folder: Path) -> list[str]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        # One that is closed in the meantime.
+        with suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return [target for target in found if target.startswith(str(folder))]
 
 
 def test_a_damaged_page_of_parquet_is_named(tmp_path):

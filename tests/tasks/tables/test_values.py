@@ -48,6 +48,9 @@ def test_a_number_is_written_in_digits(written, number):
         (pa.array([1, None]), [1.0, NAN]),
         (pa.array([1.5, NAN]), [1.5, NAN]),
         (pa.array([np.float16(0.5)], pa.float16()), [0.5]),
+        # As they are written, so that they equal those of a text file.
+        (pa.array([1.1, None, 4.3], pa.float32()), [1.1, NAN, 4.3]),
+        (pa.array([np.float16(0.1), np.float16(np.inf)], pa.float16()), [0.1, np.inf]),
         (pa.array([Decimal("1.25")]), [1.25]),
         (pa.array([b"1.25", None]), [1.25, NAN]),
         (pa.array([2.5, 2.5]).dictionary_encode(), [2.5, 2.5]),

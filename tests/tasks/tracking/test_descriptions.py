@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,3 +86,11 @@ def test_a_version_is_described_by_round_metric_and_clients(found: RoundEvaluati
     record = round_record(3, "ash", "birch", rejected=(rejection("elm", "it is late"),))
     said = version_description(record.with_evaluation(found))
     assert said.startswith(f"Round 3 of job films-1: {text}")
+
+
+def test_a_version_says_how_many_cases_do_not_count() -> None:
+    found = evaluation(ash=(1.0, 4.0))
+    metrics = {**found.metrics, "left_out": Metric(3.0, 7.0)}
+    said = version_description(round_record(3, "ash").with_evaluation(replace(found, metrics=metrics)))
+    assert "NDCG@10 0.2500 on the validation cases (3 of 7 left out, because earlier trainings" in said
+    assert "left out" not in version_description(round_record(3, "ash").with_evaluation(found))

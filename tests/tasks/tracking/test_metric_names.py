@@ -6,7 +6,7 @@ from models.evaluation.ranking import METRICS
 from models.evaluation.rating_metrics import RATING_METRICS
 from tasks.messages.job_result import FinalMetrics, Timings
 from tasks.tracking.metric_names import metrics_of_result, metrics_of_round, metrics_of_trial
-from tests.worlds.records import job_result, rejection, round_record
+from tests.worlds.records import job_result, rejection, round_record, round_result
 
 
 def test_a_round_has_quality_counts_and_seconds() -> None:
@@ -48,12 +48,20 @@ def test_by_the_alphabet_the_deciding_metric_comes_first_and_seconds_come_last()
         final = FinalMetrics(federated=scores, centralised=scores, silo_only=scores)
         validation = {f"validation/{name}": 0.5 for name in names}
         found = sorted(
-            metrics_of_result(job_result(final=final))
+            metrics_of_result(job_result(final=final).with_rounds((round_result(1, metrics=validation),)))
             | metrics_of_round(round_record(1, "ash", drift=1.0), validation, {"merge": 1.0})
         )
         assert found[0] == first
         groups = list(dict.fromkeys(name.partition("/")[0] for name in found))
         assert groups == ["quality", "round", "seconds"]
+
+
+def test_a_result_names_the_best_round_by_validation() -> None:
+    rounds = tuple(
+        round_result(n, metrics={"validation/rmse": value}) for n, value in enumerate((0.75, 1.0), 1)
+    )
+    found = metrics_of_result(job_result().with_rounds(rounds))
+    assert (found["round/best"], found["quality/validation_best/rmse"]) == (1, 0.75)
 
 
 def test_a_job_without_test_cases_has_no_quality() -> None:

@@ -50,14 +50,16 @@ def test_the_pages_of_a_database_are_where_make_ui_serves_them(
     assert mlflow_pages(Home(tmp_path)) == MlflowPages(root, is_served=False)
 
 
-def test_a_job_is_shown_by_its_run_by_all_runs_and_by_its_newest_version() -> None:
-    # MLflow has not received round 3 yet.
-    rounds = (round_result(1, version=4), round_result(2, version=5), round_result(3, version=None))
+def test_a_job_is_shown_by_its_run_by_all_runs_and_by_its_best_version() -> None:
+    rounds = tuple(
+        round_result(place, version=3 + place, metrics={"validation/ndcg@10": value})
+        for place, value in enumerate((0.1, 0.3, 0.2), start=1)
+    )
     pages = MlflowPages("http://tracking", is_served=True)
     assert places_of_job(pages, job_result(experiment_id="3", rounds=rounds)) == [
         f"The job's run in MLflow: {pages.run('3', 'run-77')}",
         f"All runs beside each other: {pages.experiment('3')}",
-        f"Its newest version, 5: {pages.version('movies', 5)}",
+        f"Version 5, its best round by validation: {pages.version('movies', 5)}",
     ]
 
 

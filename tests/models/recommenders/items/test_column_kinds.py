@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,11 @@ def numbers_of(cells, kind="numbers"):
 @pytest.mark.parametrize(
     ("cells", "numbers"),
     [
+        # A short float is the number that it is written as.
+        ([np.float32(1.1), None, np.float16(0.1)], [1.1, None, 0.1]),
+        ([9007199254740991, -9007199254740991], [9007199254740991.0, -9007199254740991.0]),
+        # Floats may be as great as they like: what was lost in them is lost.
+        ([1e20, 2.0**53], [1e20, 2.0**53]),
         (["12.50", " 7 ", "", "-1e3"], [12.5, 7.0, None, -1000.0]),
         ([12.5, 7.0, NAN, -1000.0], [12.5, 7.0, None, -1000.0]),
         ([1, None, 3], [1.0, None, 3.0]),
@@ -78,11 +84,19 @@ def test_dates_are_numbers_that_people_can_read(cells, dates):
         (["War | Drama||War", "|"], [("War", "Drama"), ()]),
         (["Sci-Fi", "Film-Noir"], [("Sci-Fi",), ("Film-Noir",)]),
         (["28,12,16", "18"], [("28", "12", "16"), ("18",)]),
-        (["Action", "unknown", "None"], [("Action",), ("unknown",), ("None",)]),
+        # Words that programs write for missing values, and others.
+        (["Action", "unknown", "None", "NaN", "null", "<NA>"], [("Action",), ("unknown",), (), (), (), ()]),
+        (["NA", "EU", "-", "Nothing"], None),
+        (["Action|null", "nan|War", "None|NaN"], [("Action",), ("War",), ()]),
         # Codes keep their zeros.
         (["007", "010", "7"], [("007",), ("010",), ("7",)]),
         (["00501", "unknown", "90210"], [("00501",), (), ("90210",)]),
-        (["True", "false", ""], [("true",), ("false",), ()]),
+        # A float would make each of them equal to its neighbour.
+        (["9007199254740993", "9007199254740992", "7"], None),
+        ([2**63, -(2**53), None], [("9223372036854775808",), ("-9007199254740992",), ()]),
+        ([Decimal("1234567890123456789"), Decimal(1)], [("1234567890123456789",), ("1",)]),
+        (["1" * 50, "2" * 50], None),
+        (["True", "false", "nan"], [("true",), ("false",), ()]),
         ([True, np.False_, None], [("true",), ("false",), ()]),
         (["1989", "Thriller", "25", "Let it be"], [("1989",), ("Thriller",), ("25",), ("Let it be",)]),
         (["[REC]", "Alien"], [("[REC]",), ("Alien",)]),
@@ -121,6 +135,106 @@ def test_lists_hold_numbers_truths_and_dates_as_text():
     assert labels_of([{"a"}, frozenset({"b"})]) == [("a",), ("b",)]
 
 
+COMPANIES = [f"Company {number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        # A comma in a few names.
+        [*COMPANIES, "Smith, Wesson & Co"],
+        [*COMPANIES, "Smith, Wesson & Co", "O'Neill, Inc.", "Smith, Wesson & Co", "Barnes, Inc."],
+        ["Acme", "Bolt", "Smith, Wesson & Co", "Cork", "Acme"],
+        # One end is another in each of them.
+        [f"{name}, Inc." for name in COMPANIES],
+        [f"Town {number}, {('AL', 'AK', 'AZ')[number % 3]}" for number in range(40)],
+        [f"Name {number}, {('Ann', 'Bob', 'Eve')[number % 3]}" for number in range(40)],
+        # A part is a name of its own, too.
+        [*COMPANIES, "Company 7, Ltd"],
+        # The same holds for bars.
+        [*COMPANIES, "Left | Right"],
+    ],
+)
+def test_a_separator_in_names_separates_nothing(cells):
+    twice = [*cells, *cells]
+    assert labels_of(twice) == [(cell,) for cell in twice]
+    separator = "|" if "|" in cells[-1] else ","
+    assert judge_column(twice).separator is None
+    assert judge_column(twice).unsplit == (separator, sum(separator in cell for cell in twice))
+    assert judge_column(twice, separator).separator == separator
+
+
+GENRES = ["Action", "Comedy", "Drama", "War"]
+
+
+@pytest.mark.parametrize("separator", [", ", "|"])
+@pytest.mark.parametrize(
+    "lists",
+    [
+        # One list among many single labels.
+        [*([genre] for genre in GENRES * 10), ["Action", "War"]],
+        # Lists alone, too many for chance.
+        [[one, other] for one in GENRES for other in GENRES if one != other],
+        # Casts, whose names mostly differ.
+        [[f"Star {film % 9}", f"Actor {film}", f"Extra {film}"] for film in range(60)],
+        # Too few to tell.
+        [["Action", "War"], ["Comedy"]],
+        [["Action"], ["War", "Comedy"], ["Drama"]],
+    ],
+)
+def test_a_separator_between_labels_splits_them(lists, separator):
+    judged = judge_column([separator.join(own) for own in lists])
+    assert (judged.kind, judged.separator, judged.unsplit) == ("labels", separator.strip(), None)
+    assert list(judged.labels) == [tuple(own) for own in lists]
+
+
+def test_the_judgement_about_a_separator_depends_on_neither_order_nor_frequency():
+    cells = [*COMPANIES, "Smith, Sons", *(f"Other {name}, Inc." for name in COMPANIES[:15])]
+    for others in (cells[::-1], cells + 500 * ["Smith, Sons"], sorted(cells)):
+        assert judge_column(others).separator is None
+    lists = [", ".join(pair) for pair in pairwise(GENRES)]
+    for others in (lists[::-1], [*lists, *["War"] * 500], sorted([*GENRES, *lists])):
+        assert judge_column(others).separator == ","
+
+
+def vectors(width: int, digits: int) -> list[list[float]]:
+    generator = np.random.default_rng(7)
+    return [[round(float(each), digits) for each in row] for row in generator.normal(size=(40, width))]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        vectors(8, 16),
+        # Rounded, so that numbers occur again, also in one vector.
+        vectors(8, 1),
+        [*vectors(128, 3), None],
+        [np.array(own, dtype=np.float32) for own in vectors(8, 16)],
+        [str(own) for own in vectors(8, 6)],
+        [" ".join(map(str, own)) for own in vectors(8, 6)],
+        [",".join(map(str, own)) for own in vectors(8, 6)],
+        ["|".join(map(str, own)) for own in vectors(8, 6)],
+        [str(np.array(own)) for own in vectors(8, 6)],
+        # Of different lengths.
+        [own[: 3 + place % 5] for place, own in enumerate(vectors(8, 16))],
+        # Whole numbers: an embedding of bytes.
+        [[round(100 * each) for each in own] for own in vectors(32, 2)],
+    ],
+)
+def test_lists_of_measured_numbers_are_no_labels(cells):
+    judged = judge_column(cells)
+    assert (judged.kind, judged.missing) == ("vectors", sum(cell is None for cell in cells))
+    assert judged.labels is None
+    assert judge_column(cells, "none").kind == "labels"
+
+
+def test_lists_of_few_numbers_are_labels():
+    # Ids of genres, and sizes of shoes.
+    assert labels_of([[28, 12], [18]]) == [("28", "12"), ("18",)]
+    assert labels_of([[8.5, 9], [8.5, 9, 9.5], [9.5]]) == [("8.5", "9"), ("8.5", "9", "9.5"), ("9.5",)]
+    assert labels_of([[0.5], [0.7], [0.5]]) == [("0.5",), ("0.7",), ("0.5",)]
+
+
 @pytest.mark.parametrize(
     ("cells", "split", "labels"),
     [
@@ -153,6 +267,10 @@ def test_long_texts_are_not_labels():
     assert judge_column(["字" * 70, "文" * 80]).kind == "text"
 
 
+def test_a_number_of_any_length_is_judged():
+    assert judge_column(["1" * 5000]).kind == "text"
+
+
 def test_many_short_labels_are_not_prose():
     tags = ["Single-player, Online Co-op, Steam Trading Cards, Partial Controller Support, Cloud Saves"]
     assert len(labels_of([*tags, "Single-player"])[0]) == 5
@@ -165,6 +283,8 @@ def test_many_short_labels_are_not_prose():
 
 def test_labels_that_no_two_of_many_items_share_are_identifiers():
     codes = [f"A{number}" for number in range(100)]
+    assert judge_column([f"{number:05}" for number in range(100)]).kind == "identifiers"
+    assert judge_column([2**53 + number for number in range(100)]).kind == "identifiers"
     assert judge_column(codes).kind == "identifiers"
     assert judge_column(codes[:99]).kind == "labels"
     assert judge_column([*codes, "A7"]).kind == "labels"
@@ -174,7 +294,19 @@ def test_labels_that_no_two_of_many_items_share_are_identifiers():
     assert judge_column([[code] for code in codes], "none").kind == "labels"
 
 
-@pytest.mark.parametrize("cells", [[], [None, NAN], ["", "  "], [[], None], ["[]", "[None]"], ["|", " | "]])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [],
+        [None, NAN],
+        ["", "  "],
+        [[], None],
+        ["[]", "[None]"],
+        ["|", " | "],
+        ["nan", "None"],
+        [["null"], "NaT"],
+    ],
+)
 def test_a_column_without_values_is_empty(cells):
     judged = judge_column(cells)
     assert (judged.kind, judged.missing) == ("empty", len(cells))
@@ -205,6 +337,12 @@ MOSTLY = [*"123456789"]
         (["$12.99", "$7"], 0, r"'\$12.99' has more than digits"),
         (["12,50", "n/a", "7,00 EUR"], 0, "'12,50' has more than digits"),
         (["5%", "10 %"], 0, "'5%' has more than digits"),
+        # In books, these are negative.
+        (["(5)", "(6)", None], 0, r"'\(5\)' has more than digits"),
+        (["12.50", "(12.50)", "7", "$ (3)"], 1, r"'\(12.50\)' has more than digits"),
+        (["($5.00)", "7"], 0, r"'\(\$5.00\)' has more"),
+        (["5-", "7"], 0, "'5-' has more than digits"),
+        (["-$5", "7"], 0, r"'-\$5' has more than digits"),
         (["1 299", "2 000"], 0, "'1 299' has more than digits"),
     ],
 )

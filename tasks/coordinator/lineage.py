@@ -1,0 +1,102 @@
+"""The earlier jobs that trained a model before a job starts from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from models.errors import CorruptArtifact, NotFound
+from tasks.jobs.journal import Journal
+from tasks.local.home import Home
+from tasks.messages.earlier_training import EarlierTraining
+from tasks.messages.orders import JobContext
+from tasks.messages.round_record import RoundRecord
+from tasks.tracking.registered_round import RegisteredRound
+from tasks.tracking.registry import load_config_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """What decides which interactions a job holds out.
+
+    Attributes:
+        data_digest: digest of its data.
+        seed: seed of its evaluation, which splits ratings and histories without times.
+    """
+
+    data_digest: str
+    seed: int
+
+
+def split_of(config: Mapping[str, Any], data_digest: str) -> SplitFacts | None:
+    """Return what decides which interactions a job holds out; None if that is not known.
+
+    The digest of silos on other machines names them, and not the data that they have at the time.
+
+    Args:
+        config: the job's configuration as JSON values.
+        data_digest: digest of its data.
+    """
+    kind, seed = (config.get(part, {}).get(key) for part, key in (("runner", "kind"), ("evaluation", "seed")))
+    return SplitFacts(data_digest, seed) if kind == "threads" and isinstance(seed, int) else None
+
+
+def training_before(
+    home: Home, registry: MlflowClient, name: str, champion: RegisteredRound, split: SplitFacts | None
+) -> EarlierTraining:
+    """Return the training of the champion from which a job starts.
+
+    Args:
+        home: contains the jobs.
+        registry, name: the registry, and the registered model in it.
+        champion: the champion.
+        split: what decides which interactions the starting job holds out; None if that is not known.
+    """
+    record = champion.record
+    try:
+        config = load_config_of(registry, name, champion.version)
+    except (NotFound, CorruptArtifact):
+        config = {}
+    # A job of an older version does not record the training before it.
+    is_known = record.earlier is not None or config.get("start_from") == "fresh"
+    rounds = record.earlier.rounds_with(record.round) if record.earlier else record.round
+    before = record.earlier.jobs if record.earlier else ()
+    own = _jobs_of(home, record)
+    if is_known and split is not None and split == split_of(config, record.data_digest):
+        own = ()
+    return EarlierTraining(
+        champion.version, rounds if is_known else None, tuple(dict.fromkeys((*before, *own)))
+    )
+
+
+def _jobs_of(home: Home, record: RoundRecord) -> tuple[str, ...]:
+    """Return the job that trained a round, and those of which it took over the rounds before."""
+    committed = Journal(home.jobs / record.job_id).committed()[1 : record.round + 1]
+    return tuple(sorted({record.job_id, *(each.job_id for each in committed)}))
+
+
+def contexts_of_silos(home: Home, context: JobContext, client_ids: Sequence[str]) -> dict[str, JobContext]:
+    """Return each silo's part of its orders, with only those earlier jobs of which it must have a record.
+
+    These are the jobs in which it took part, and the jobs whose rounds this home does not have.
+
+    Args:
+        home: contains the jobs.
+        context: the part for all silos, with all earlier jobs.
+        client_ids: the silos.
+    """
+    rounds = {job_id: Journal(home.jobs / job_id).committed() for job_id in context.earlier_jobs}
+    took_part = {
+        job_id: {client_id for one in records for client_id in one.accepted} if records else set(client_ids)
+        for job_id, records in rounds.items()
+    }
+    return {
+        client_id: replace(
+            context, earlier_jobs=tuple(job for job, clients in took_part.items() if client_id in clients)
+        )
+        for client_id in client_ids
+    }
