@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import platform
 import socket
 import time
@@ -16,8 +14,8 @@ from typing import Any
 
 from models.errors import FedrecError, InvalidConfig, SiloFailed
 from tasks.clients.client_data import base_of
+from tasks.clients.client_rows import opened_partition
 from tasks.clients.shared_work import SharedWork, Unanswered
-from tasks.clients.silo_data import opened_partition
 from tasks.clients.work_signs import WorkSigns
 from tasks.messages.answers import ClientEvaluation, Delivery
 from tasks.messages.orders import ClientOrder
@@ -25,6 +23,7 @@ from tasks.messages.orders import ClientOrder
 # They decide a model's bytes.
 _PACKAGES = ("fedrec", "lightfm-next", "numpy", "scipy")
 _THREADS = "OMP_NUM_THREADS"
+_PLAIN = (str, bytes, int, float, type(None))
 
 
 @dataclass(frozen=True)
@@ -195,13 +194,13 @@ def _text(path: Path) -> str | None:
 
 
 def _portable(answer: Any) -> Any:
-    """Return what a process can send of a client's answer: an error of a library becomes its text."""
+    """Return what a process can send of a client's answer: of an error the text, and its type if known."""
     if isinstance(answer, Unanswered):
         return Missed(answer.has_begun)
     if not isinstance(answer, Exception):
         return answer
-    if isinstance(answer, FedrecError) or type(answer).__module__ == "builtins":
-        with contextlib.suppress(Exception):
-            pickle.dumps(answer)
-            return answer
+    if isinstance(answer, FedrecError):
+        return type(answer)(answer.what, next_step=answer.next_step)
+    if type(answer).__module__ == "builtins" and all(isinstance(each, _PLAIN) for each in answer.args):
+        return answer
     return SiloFailed(f"{type(answer).__name__}: {answer}")

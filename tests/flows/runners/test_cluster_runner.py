@@ -15,8 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import dask
-import distributed
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -42,6 +40,8 @@ from tests.conftest import small_tables
 from tests.waiting import until
 from tests.worlds.jobs import job_of
 
+dask = pytest.importorskip("dask", reason="the extra 'dask' is not installed")
+distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 

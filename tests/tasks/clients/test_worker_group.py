@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import time
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tasks.clients.worker_group import ClusterGroup, Missed, SharedPlaces, requi
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import encode_model
 from tasks.exchange.store import ArtifactRef
+from tasks.local.disk_full import is_disk_full
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder, StartingPoint
 from tests.worlds.jobs import job_of
@@ -102,7 +104,7 @@ class UnsendableError(Exception):
 
 def do(order: ClientOrder) -> Delivery:
     if order.client_id == "birch":
-        raise CorruptArtifact("its file is damaged.", path=Path("x"))
+        raise CorruptArtifact("its file is damaged.", next_step="Restore it.", path=Path("x"))
     if order.client_id == "cedar":
         raise UnsendableError(7, "the store")
     return Delivery("ash", ArtifactRef("updates/a", "0" * 64, 1), 100.0, 101.5, 0.25)
@@ -119,9 +121,19 @@ def test_answers_and_errors_arrive_as_data(
     # A clock that shows 5,000 s now: the work ended as long ago as on the clock of the process.
     assert 5_000.0 - after + 101.5 <= found["ash"].ended <= 5_000.0 - before + 101.5
     assert found["ash"].ended - found["ash"].started == pytest.approx(1.5)
-    assert (type(found["birch"]), found["birch"].path) == (CorruptArtifact, Path("x"))
+    assert (type(found["birch"]), found["birch"].next_step) == (CorruptArtifact, "Restore it.")
     assert isinstance(found["cedar"], SiloFailed)
     assert str(found["cedar"]) == "UnsendableError: 7 at the store"
+
+
+def test_a_full_disk_is_still_known_as_such(orders: list[ClientOrder], places: SharedPlaces) -> None:
+    def fill(order: ClientOrder) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/exchange/x")
+
+    answers = ClusterGroup(orders[:1], fill, 0.9, places).serve()
+    (found,) = pickle.loads(pickle.dumps(answers)).answers.values()  # noqa: S301 - as Dask and Ray do
+    assert is_disk_full(found)
+    assert found.filename == "/exchange/x"
 
 
 def test_clients_without_time_left_are_missed(orders: list[ClientOrder], places: SharedPlaces) -> None:
