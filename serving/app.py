@@ -74,13 +74,7 @@ class Service:
         queries = _parsed(schema.RECOMMENDATION_QUERIES, await body_of(request, self._settings)).requests
         served = self._slot.pair.champion
 
-        def answer(number: int, query: schema.RecommendationQuery) -> dict[str, Any]:
-            try:
-                return served.recommend(query)
-            except Problem as problem:
-                raise problem.within(f"requests.{number}") from None
-
-        found = await run_in_threadpool(lambda: [answer(*numbered) for numbered in enumerate(queries)])
+        found = await run_in_threadpool(lambda: [served.recommend(query) for query in queries])
         self._challenge.answered(served, len(found))
         return _reply(request, served, {"answers": found})
 
@@ -204,8 +198,8 @@ def _add_routes(app: FastAPI, service: Service, *, local_users: bool) -> None:
 
     one, several = schema.RecommendationQuery, schema.RecommendationQueries
     tag = "recommendations"
-    post("/v1/recommendations", service.recommend, tag, one, schema.RecommendationResponse, 404)
-    post("/v1/recommendations/batch", service.recommend_batch, tag, several, schema.BatchResponse, 404)
+    post("/v1/recommendations", service.recommend, tag, one, schema.RecommendationResponse)
+    post("/v1/recommendations/batch", service.recommend_batch, tag, several, schema.BatchResponse)
     post("/v1/ratings", service.ratings, "ratings", schema.RatingQuery, schema.RatingResponse, 409)
     similar = replies(schema.SimilarItems, 404, 422)
     # An id may contain a slash.

@@ -37,11 +37,6 @@ class Problem(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.errors, self.headers = errors, headers
 
-    def within(self, where: str) -> Problem:
-        """Return the same error of a part of the request, such as "requests.3"."""
-        errors = [{"where": f"{where}.{each['where']}", "what": each["what"]} for each in self.errors]
-        return Problem(self.status, self.kind, f"{where}.{self.detail}", errors, self.headers)
-
     def response(self) -> Response:
         """Return the response."""
         content: dict[str, Any] = {

@@ -24,8 +24,8 @@ ItemId = Annotated[str, Field(min_length=1, max_length=500)]
 Unknown = Annotated[
     list[str],
     Field(
-        description="Ids in the history that the version does not know. They are left out; without any known "
-        "item, popular items are recommended."
+        description="Ids in the history, and features, that the version does not know. They are left out; "
+        "without any known item, popular items are recommended."
     ),
 ]
 _QUERY: dict[str, Any] = {
@@ -73,7 +73,8 @@ class RecommendationQuery(_RequestModel):
 
     history: Annotated[list[HistoryItem], Field(max_length=MAX_HISTORY)] = Field(
         default=[],
-        description="Items that the user liked, oldest first. If it is empty, popular items are recommended.",
+        description="Items that the user liked, oldest first. If it is empty, popular items are recommended: "
+        "those that the model itself ranks first for a user of whom nothing is known.",
     )
     k: Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_whole)] = Field(
         default=10, description="Number of recommendations."
@@ -84,7 +85,8 @@ class RecommendationQuery(_RequestModel):
     )
     features: Annotated[list[ItemId], Field(max_length=MAX_FEATURES)] = Field(
         default=[],
-        description="Recommend only items with at least one of these features; empty for all items.",
+        description="Recommend only items with at least one of these features; empty for all items. No item "
+        "has an unknown feature, so with unknown ones alone nothing is recommended.",
     )
     diversity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
         default=0.0, description="From 0 (the best scores) to 1 (the most different of the good items)."

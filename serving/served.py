@@ -28,7 +28,6 @@ _REASONS = 3
 _Z = 1.6448536
 # The largest number of matches that are ranked. A short query has more, but its user is still typing.
 _MOST_MATCHES = 2_000
-_SHOWN = 5
 _QUOTED = 100
 # Above this size an answer takes milliseconds and is computed in a thread, so other requests need not wait.
 _SLOW = 8_000_000
@@ -93,11 +92,7 @@ class Served:
         return len(self.rows) * int(self.bundle.facts["dims"]) * passes > _SLOW
 
     def recommend(self, query: RecommendationQuery) -> dict[str, Any]:
-        """Return the recommendations for a history, and the items of the history that are unknown.
-
-        Raises:
-            Problem: 404, a feature of the query is unknown.
-        """
+        """Return the recommendations for a history, and what is unknown of the query's items and features."""
         return self._answer(query, self._weights(query.history))
 
     def recommend_to(self, user_id: str, query: RecommendationQuery) -> dict[str, Any]:
@@ -105,9 +100,6 @@ class Served:
 
         If the silo knows the user, the items of the query's history are not recommended. They have no other
         effect.
-
-        Raises:
-            Problem: 404, a feature of the query is unknown.
         """
         sent = self._weights(query.history)
         user = self.users.find(user_id) if self.users else None
@@ -126,19 +118,20 @@ class Served:
         exclude: Sequence[int] = (),
     ) -> dict[str, Any]:
         history = list(weights)
+        known, unknown = self._features(query.features)
         found = self.bundle.recommender.recommend(
             history,
             query.k,
             [*exclude, *(self.rows[item_id] for item_id in query.exclude if item_id in self.rows)],
             weights=list(weights.values()),
-            allowed=self._allowed(query.features),
+            allowed=self.bundle.labels.having_any(known) if query.features else None,
             diversity=query.diversity,
             reasons=_REASONS if history else 0,
             vector=vector,
         )
         return {
             "recommendations": [self._recommended(each) for each in found],
-            "unknown": self._unknown([item.item_id for item in query.history]),
+            "unknown": [*self._unknown([item.item_id for item in query.history]), *unknown],
         }
 
     def rate(self, query: RatingQuery) -> dict[str, Any]:
@@ -245,17 +238,10 @@ class Served:
     def _unknown(self, item_ids: Iterable[str]) -> list[str]:
         return list(dict.fromkeys(item_id for item_id in item_ids if item_id not in self.rows))
 
-    def _allowed(self, features: Sequence[str]) -> npt.NDArray[np.bool_] | None:
-        if not features:
-            return None
-        unknown = [name for name in features if name not in self.labels]
-        if unknown:
-            column = unknown[0].partition(":")[0]
-            similar = [name for name in self.labels if name.startswith(f"{column}:")] or list(self.labels)
-            examples = ", ".join(similar[:_SHOWN]) or "none"
-            what = f"no item has the feature {unknown[0][:_QUOTED]!r}; known features include: {examples}"
-            raise Problem(404, "unknown-feature", f"features: {what}.", [{"where": "features", "what": what}])
-        return self.bundle.labels.having_any([self.labels[name] for name in features])
+    def _features(self, names: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Return the numbers of the known features, and the unknown ones, which no item has."""
+        known = [self.labels[name] for name in names if name in self.labels]
+        return known, list(dict.fromkeys(name for name in names if name not in self.labels))
 
     def _recommended(self, recommendation: Recommendation) -> dict[str, Any]:
         return {

@@ -67,7 +67,7 @@ def command(
     path = path or Path(__file__).resolve().parents[2] / "prefect.yaml"
     silos = sorted(TrustStore(home).keys())
     file = read_deployment_file(path, [silo_deployment(name) for name in silos])
-    with connected(api_url) as client:
+    with connected(api_url, "deploy again") as client:
         outcome, shown = _deploy(client, file, switched_on, dry_run=dry_run, adopt=adopt)
     outcome["warnings"] = schedule_warnings(file.deployments)
     emit(outcome, as_json=as_json, show=lambda: click.echo("\n".join([*shown, *_next(file, api_url)])))

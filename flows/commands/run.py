@@ -46,13 +46,15 @@ def command(
     --wait the exit code is 0 for a completed run, 4 for a refused promotion, and 1 for a run that failed,
     crashed or was cancelled.
     """
+    from flows.settings.overrides import check_overrides
     from tasks.local import environment
 
+    check_overrides(overrides)
     environment.apply()
     from flows.deployments.run_parameters import find_deployment, run_parameters
     from tasks.orchestration.deployments import connected, read_deployments, reason_of
 
-    with connected(api_url) as client:
+    with connected(api_url, "start the run again") as client:
         id_, found = find_deployment(read_deployments(client), deployment)
         parameters = run_parameters(found, overrides)
         try:

@@ -67,11 +67,18 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
         return
     with _Shown(progress) as shown:
         shown.print("Starting Prefect's server and the job.")
-        from flows.terminal.progress import listening
-        from flows.train import run_locally
+        from flows.terminal.interrupts import EXIT_CODE, quiet_interrupts
 
-        with listening(shown.event):
-            result, exit_code = run_locally(config, again=again)
+        try:
+            with quiet_interrupts():
+                from flows.terminal.progress import listening
+                from flows.train import run_locally
+
+                with listening(shown.event):
+                    result, exit_code = run_locally(config, again=again)
+        except KeyboardInterrupt:
+            shown.print(f"fedrec: interrupted. {shown.continues()}")
+            ctx.exit(EXIT_CODE)
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
     if result.stop_reason and as_json:
         progress.print(f"fedrec: {result.stop_reason}", markup=False)
@@ -128,6 +135,7 @@ class _Shown:
             disable=not console.is_terminal,
         )
         self._task: Any = None
+        self._round = 0
 
     def __enter__(self) -> _Shown:
         self._bar.start()
@@ -140,11 +148,18 @@ class _Shown:
         """Print a line above the bar."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def continues(self) -> str:
+        """Return the sentence that says from where the same command continues."""
+        if not self._round:
+            return "The same command continues the job from its last finished round."
+        return f"The same command continues after round {self._round}."
+
     def event(self, event: Event) -> None:
         """Show an event in the bar or as a line."""
         if event.round is None:
             self.print(event.text)
             return
+        self._round = event.round
         if not self._console.is_terminal:
             self.print(f"Round {event.round}/{event.rounds}: {event.text}")
             return

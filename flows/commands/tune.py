@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.terminal.output import emit, json_option
+
+if TYPE_CHECKING:
+    from flows.terminal.progress import Event
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -32,8 +35,15 @@ _file = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of --config.")
 @json_option
+@click.pass_context
 def command(
-    path: Path, space: Path, trials: int, arm: Any, overrides: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    path: Path,
+    space: Path,
+    trials: int,
+    arm: Any,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Search the settings of a training job, on the validation cases and never on the test cases.
 
@@ -50,12 +60,25 @@ def command(
     from flows.local import start_server_early
 
     start_server_early(config)
-    from flows.terminal.progress import listening
-    from flows.tune import run_locally
+    from flows.terminal.interrupts import EXIT_CODE, quiet_interrupts
 
-    with listening(lambda event: click.echo(f"Trial {event.round}/{event.rounds}: {event.text}", err=True)):
-        result = run_locally(config, tuning, arm, trials)
+    try:
+        with quiet_interrupts():
+            from flows.terminal.progress import listening
+            from flows.tune import run_locally
+
+            with listening(_tell):
+                result = run_locally(config, tuning, arm, trials)
+    except KeyboardInterrupt:
+        click.echo(
+            "fedrec: interrupted. The same command continues with the trials that are finished.", err=True
+        )
+        ctx.exit(EXIT_CODE)
     emit(result, as_json=as_json, show=lambda: _show(result))
+
+
+def _tell(event: Event) -> None:
+    click.echo(f"Trial {event.round}/{event.rounds}: {event.text}", err=True)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -17,9 +18,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     Raises:
         InvalidConfig: it is not of that form.
     """
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise InvalidConfig(f"--set needs key=value, got {override!r}.", next_step="Try --set train.dims=64.")
+    key, value = _parsed(override)
     *parents, last = key.split(".")
     for parent in parents:
         # A section whose keys are all commented out is empty in YAML.
@@ -27,8 +26,22 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         raw = raw[parent]
         if not isinstance(raw, dict):
             raise InvalidConfig(f"--set {override}: {parent!r} is a value and has no keys below it.", key=key)
+    raw[last] = value
+
+
+def check_overrides(overrides: Iterable[str]) -> None:
+    """Raise `InvalidConfig` unless each is a key and a YAML value. It does not look at what the keys mean."""
+    for override in overrides:
+        _parsed(override)
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not all(key.split(".")):
+        raise InvalidConfig(f"--set needs key=value, got {override!r}.", next_step="Try --set train.dims=64.")
     try:
         # A path is taken as it is: in YAML, " #" would begin a comment and ": " a section.
-        raw[last] = text if text.startswith(_PATH_STARTS) else yaml.safe_load(text)
+        return key, text if text.startswith(_PATH_STARTS) else yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InvalidConfig(f"--set {override}: the value is not YAML: {error}.", key=key) from error
+        what = " ".join(str(error).split())
+        raise InvalidConfig(f"--set {override}: the value is not YAML: {what}.", key=key) from error

@@ -186,13 +186,26 @@ def clients_gate(
         if after.value < floors[client] - _ROUNDING
     ]
     judged = sum(floor > 0.0 for floor in floors.values())
-    outcome = "; ".join(dropped) or "none of them dropped too far"
+    outcome = "; ".join(dropped) or f"none of them dropped too far{_nearest(pairs, floors)}"
     return GateVerdict(
         gate="clients",
         passed=not dropped,
         observed=f"{judged} of {len(pairs)} clients have enough cases to be judged; {outcome}"
         f"{_across_data(candidate, champion)}",
         required=required,
+    )
+
+
+def _nearest(pairs: Mapping[str, tuple[Metric, Metric]], floors: Mapping[str, float]) -> str:
+    """Return which judged client is nearest to its floor, in words; empty if no client is judged."""
+    above = {client: pairs[client][0].value - floor for client, floor in floors.items() if floor > 0.0}
+    if not above:
+        return ""
+    client = min(above, key=lambda each: (above[each], each))
+    after, before = pairs[client]
+    return (
+        f", and nearest to its floor is {client}: {after.value:.4f} with floor {floors[client]:.4f} "
+        f"(before {before.value:.4f})"
     )
 
 

@@ -96,7 +96,8 @@ class Outbox:
 
     def put(self, message: OutboxMessage, *, first: bool = False) -> Waiting:
         """Append a message to the waiting ones, or put it before all others; return it."""
-        number = 0 if first else max((each.number for each in self.all()), default=0) + 1
+        taken = [*_numbered(self.folder), *_numbered(self.refused_folder)]
+        number = 0 if first else max((int(path.stem) for path in taken), default=0) + 1
         data = json.dumps(message_to_json(message), sort_keys=True, allow_nan=False).encode()
         # Not durable: most messages are gone within milliseconds. See `make_durable`.
         entry = Waiting(self.folder / _ENTRY.format(number))
@@ -113,11 +114,11 @@ class Outbox:
 
     def waiting(self) -> list[Waiting]:
         """Return the waiting messages, oldest first."""
-        return [Waiting(path) for path in _numbered(self.folder)]
+        return [Waiting(path) for path in _numbered(self.folder) if path.is_file()]
 
     def refused(self) -> list[Refused]:
         """Return the messages that were set aside, oldest first."""
-        return [Refused(path) for path in _numbered(self.refused_folder)]
+        return [Refused(path) for path in _numbered(self.refused_folder) if path.is_file()]
 
     def all(self) -> list[Waiting]:
         """Return all messages that MLflow does not have, oldest first."""
@@ -125,7 +126,7 @@ class Outbox:
 
     def count(self) -> int:
         """Return the number of waiting messages."""
-        return len(_numbered(self.folder))
+        return len(self.waiting())
 
     def set_aside(self, entry: Waiting, refusal: Refusal) -> None:
         """Set a waiting message aside. Its file is kept, and the reason is stored beside it."""
@@ -220,6 +221,7 @@ def drop_refused(journal: Journal, numbers: Collection[int] = ()) -> dict[int, R
 
 
 def _numbered(folder: Path) -> list[Path]:
+    """Return what has the name of a message, in order. A folder of such a name is none."""
     found = [path for path in folder.glob("[0-9]*.json") if path.stem.isdecimal()]
     return sorted(found, key=lambda path: int(path.stem))
 

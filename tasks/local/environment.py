@@ -83,14 +83,14 @@ OVERRIDABLE = (
 
 
 _applied: dict[str, str] = {}
-_API_URL = "PREFECT_API_URL"
+PREFECT_API_URL = "PREFECT_API_URL"
 # The server of `fedrec up` that this process, or the one that started it, has found. It may have ended since.
 _FOUND = "FEDREC_FOUND_SERVER"
 
 
 def prefect_api_url() -> str | None:
     """Return the API of the Prefect server that the environment names; `apply` names that of `fedrec up`."""
-    return os.environ.get(_API_URL) or None
+    return os.environ.get(PREFECT_API_URL) or None
 
 
 def apply() -> Home:
@@ -120,10 +120,10 @@ def apply() -> Home:
 
 
 def _name_server(home: Home) -> None:
-    if os.environ.get(_API_URL) not in (None, "", os.environ.get(_FOUND)):
+    if os.environ.get(PREFECT_API_URL) not in (None, "", os.environ.get(_FOUND)):
         return
     found = running_server(home)
-    for name in (_API_URL, _FOUND):
+    for name in (PREFECT_API_URL, _FOUND):
         os.environ.pop(name, None)
         if found is not None:
             os.environ[name] = found.api_url

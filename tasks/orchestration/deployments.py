@@ -85,11 +85,12 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def connected(api_url: str | None) -> Iterator[SyncPrefectClient]:
+def connected(api_url: str | None, again: str) -> Iterator[SyncPrefectClient]:
     """Yield a client of Prefect's API after checking that the API responds.
 
     Args:
         api_url: address of the API; by default the one in Prefect's settings.
+        again: what to do once it answers, such as "deploy again", for the error's next step.
 
     Raises:
         FedrecError: no API is configured, or it does not answer.
@@ -111,7 +112,7 @@ def connected(api_url: str | None) -> Iterator[SyncPrefectClient]:
             raise FedrecError(
                 f"Prefect's API at {url} does not answer: {fault or type(fault).__name__}.",
                 next_step="Nothing was changed. Check the address and that the server runs (make ui), then "
-                "deploy again.",
+                f"{again}.",
                 api_url=url,
             )
         yield client

@@ -16,21 +16,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from tempfile import NamedTemporaryFile
+from typing import IO
 from urllib.parse import urlsplit
 
 import psutil
 from filelock import FileLock
 
 from models.errors import FedrecError, InvalidInput
+from tasks.local.environment import PREFECT_API_URL, prefect_api_url
 from tasks.local.home import Home
 from tasks.local.process_note import read_note, write_note
 from tasks.local.server_note import ServerNote, note_path, noted_server
 
 _APPLICATION = "prefect.server.api.server:create_app"
-_API_URL = "PREFECT_API_URL"
 _HOST = "127.0.0.1"
 # The port of Prefect's UI, where it is free.
 _USUAL_PORT = 4200
@@ -44,7 +46,26 @@ _TEMPORARY = {
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
 }
 
-_temporary: dict[str, Any] = {}
+
+@dataclass
+class _Temporary:
+    """The server that this process has started for its own time.
+
+    Attributes:
+        process: the server.
+        api_url: its address.
+        log: the file with its output, which is deleted when the server is ended.
+        is_ready: whether it has answered.
+    """
+
+    process: subprocess.Popen[bytes]
+    api_url: str
+    log: Path
+    is_ready: bool = False
+
+
+# At most one.
+_own: list[_Temporary] = []
 
 
 class ServerFailed(FedrecError):
@@ -115,25 +136,28 @@ def start_temporary_server(home: Home) -> None:
     """Start a server for the time of this process, unless the environment names one. Do not wait for it.
 
     Prefect finds it by the environment when it is imported. If it is imported already, it starts its own one.
+    Its output goes to a file: it reports at length what Prefect tries again, and what its own end interrupts.
     """
-    if os.environ.get(_API_URL) or _temporary or "prefect" in sys.modules:
+    if prefect_api_url() or _own or "prefect" in sys.modules:
         return
-    end_orphaned_servers(home.prefect / "servers")
-    listening = _listening(0)
-    server = _spawned(listening, os.environ | _TEMPORARY, None)
-    url = _url(listening)
-    listening.close()
-    os.environ[_API_URL] = f"{url}/api"
-    _temporary.update(process=server, api_url=f"{url}/api", is_ready=False)
+    folder = home.prefect / "servers"
+    end_orphaned_servers(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _listening(0) as listening, NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as log:
+        server = _spawned(listening, os.environ | _TEMPORARY, log, stays=False)
+        url = _url(listening)
+    own_log = Path(log.name).replace(folder / f"{server.pid}.log")
+    os.environ[PREFECT_API_URL] = f"{url}/api"
+    _own.append(_Temporary(server, f"{url}/api", own_log))
     # Registered before Prefect is imported, so that it is called after Prefect's own functions.
     atexit.register(stop_temporary_server)
     with contextlib.suppress(psutil.NoSuchProcess):
-        write_note(home.prefect / "servers" / f"{server.pid}.json", psutil.Process(server.pid))
+        write_note(folder / f"{server.pid}.json", psutil.Process(server.pid))
 
 
 def is_temporary_server_starting() -> bool:
     """Return whether this process has started a temporary server that does not run its application yet."""
-    return bool(_temporary) and not _temporary["is_ready"]
+    return any(not each.is_ready for each in _own)
 
 
 def wait_for_temporary_server() -> None:
@@ -142,25 +166,27 @@ def wait_for_temporary_server() -> None:
     Raises:
         ServerFailed: it ended, or did not answer in time.
     """
-    if is_temporary_server_starting():
-        wait_until_it_answers(_temporary["api_url"], _temporary["process"])
-        _temporary["is_ready"] = True
+    for each in _own:
+        try:
+            wait_until_it_answers(each.api_url, each.process)
+        except ServerFailed as failed:
+            raise ServerFailed(f"{failed.what} {_last_line(each.log)}".rstrip()) from failed
+        each.is_ready = True
 
 
 def stop_temporary_server() -> None:
     """Stop the temporary server, if this process has started one."""
-    if not _temporary:
-        return
-    server = _temporary["process"]
-    if os.environ.get(_API_URL) == _temporary["api_url"]:
-        del os.environ[_API_URL]
-    _temporary.clear()
-    server.terminate()
-    try:
-        server.wait(5)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+    while _own:
+        ending = _own.pop()
+        if prefect_api_url() == ending.api_url:
+            del os.environ[PREFECT_API_URL]
+        ending.process.terminate()
+        try:
+            ending.process.wait(5)
+        except subprocess.TimeoutExpired:
+            ending.process.kill()
+            ending.process.wait()
+        ending.log.unlink(missing_ok=True)
 
 
 def note_own_server(folder: Path) -> None:
@@ -185,6 +211,7 @@ def end_orphaned_servers(folder: Path) -> list[str]:
             server.terminate()
             ended.append(note.stem)
         note.unlink(missing_ok=True)
+        note.with_suffix(".log").unlink(missing_ok=True)
     return ended
 
 
@@ -227,19 +254,19 @@ def _started(home: Home, port: int | None) -> ServerNote:
         "PREFECT_UI_API_URL": f"{url}/api",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
     }
-    environment = {name: value for name, value in os.environ.items() if name != _API_URL} | own
+    environment = {name: value for name, value in os.environ.items() if name != PREFECT_API_URL} | own
     home.prefect.mkdir(parents=True, exist_ok=True)
     with listening, log_path(home).open("wb") as log:
-        server = _spawned(listening, environment, log)
+        server = _spawned(listening, environment, log, stays=True)
     process = psutil.Process(server.pid)
     _write(home, process, url, since, is_ready=False)
     return ServerNote(process, url, since, is_ready=False)
 
 
 def _spawned(
-    listening: socket.socket, environment: Mapping[str, str], log: IO[bytes] | None
+    listening: socket.socket, environment: Mapping[str, str], log: IO[bytes], *, stays: bool
 ) -> subprocess.Popen[bytes]:
-    """Start a server on a socket. With a log it is the first process of a session of its own."""
+    """Start a server on a socket. One that stays is the first process of a session of its own."""
     command = [sys.executable, "-m", "tasks.orchestration.server_process", "--factory", _APPLICATION]
     return subprocess.Popen(  # noqa: S603  # our own command
         [*command, "--fd", str(listening.fileno()), "--log-level", "error", "--lifespan", "on"],
@@ -248,7 +275,7 @@ def _spawned(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        start_new_session=log is not None,
+        start_new_session=stays,
     )
 
 

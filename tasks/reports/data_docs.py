@@ -29,9 +29,9 @@ _MOST_DIGITS = 100  # of a number in a subject
 # Stands for what differs between outcomes of one form. A private character, so no text means it.
 _MARK = "\ue000"
 _MARKED = re.compile(rf"{_MARK}(\d+)\.")
-# A description in which neither Great Expectations' templates nor `_results` change anything.
 # What a description is shown instead of, with values that every outcome may have.
 _LIMITS: dict[str, Any] = {"value_set": [], "min_value": 0, "max_value": 0}
+# A description in which neither Great Expectations' templates nor `_results` change anything.
 _PLAIN = re.compile(r"[^\s$<>]+( [^\s$<>]+)*")
 _TEMPLATES = Path(__file__).parent
 # The column of Great Expectations' page that shows the results, between its navigation and the end.

@@ -82,20 +82,43 @@ def test_every_request_of_a_batch_is_checked(server):
     problem(server.ask("POST", "/v1/recommendations/batch", {"requests": []}), 422, "invalid-request")
 
 
-def test_an_unknown_feature_is_named(server):
-    found = problem(server.ask(*ASK, {"features": ["parity:even", "parity:nope"]}), 404, "unknown-feature")
+def answered(found):
+    """Return the content of a reply that must be an answer."""
+    status, content, _ = found
+    assert status == 200, content
+    return content
 
-    assert "'parity:nope'" in found["detail"]
-    assert "parity:even" in found["detail"]
-    assert [error["where"] for error in found["errors"]] == ["features"]
+
+@pytest.mark.parametrize("history", [[], [{"item_id": "i1"}], [{"item_id": "gone"}]])
+def test_an_unknown_feature_is_left_out_and_listed(server, history):
+    question = {"history": history, "features": ["parity:even"]}
+    known = answered(server.ask(*ASK, question))
+    unknown = [each["item_id"] for each in history if each["item_id"] == "gone"]
+    assert known["recommendations"]
+    assert known["unknown"] == unknown
+
+    for odd in ("parity:nope", "nope:even", "parity", ":", "parity:", "PARITY:even", "x" * 500, "é:☃"):
+        content = answered(server.ask(*ASK, question | {"features": [odd, "parity:even", odd]}))
+        assert content["recommendations"] == known["recommendations"]
+        assert content["unknown"] == [*unknown, odd]
 
 
-def test_an_error_in_a_batch_names_its_question(server):
-    body = {"requests": [{"k": 1}, {"features": ["parity:even"]}, {"features": ["parity:nope"]}]}
-    found = problem(server.ask("POST", "/v1/recommendations/batch", body), 404, "unknown-feature")
+@pytest.mark.parametrize("diversity", [0.0, 0.5])
+def test_no_item_has_an_unknown_feature(server, diversity):
+    question = {"history": [{"item_id": "i1"}], "features": ["parity:nope", "no"], "diversity": diversity}
+    content = answered(server.ask(*ASK, question))
 
-    assert [error["where"] for error in found["errors"]] == ["requests.2.features"]
-    assert found["detail"].startswith("requests.2.features: no item has the feature 'parity:nope'")
+    assert (content["recommendations"], content["unknown"]) == ([], ["parity:nope", "no"])
+
+
+def test_an_unknown_feature_in_a_batch_concerns_its_question_only(server):
+    questions = [{"k": 1}, {"features": ["parity:even"]}, {"features": ["parity:nope", "parity:odd"], "k": 2}]
+    body = {"requests": questions}
+    answers = answered(server.ask("POST", "/v1/recommendations/batch", body))["answers"]
+
+    assert [each["unknown"] for each in answers] == [[], [], ["parity:nope"]]
+    alone = answered(server.ask(*ASK, {"features": ["parity:odd"], "k": 2}))
+    assert answers[2]["recommendations"] == alone["recommendations"]
 
 
 @pytest.mark.parametrize(

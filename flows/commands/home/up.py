@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -39,6 +38,6 @@ def command(port: int | None, as_json: bool) -> None:
         click.echo(f"Its log is {result['log']}. Stop it with fedrec down.")
 
     emit(result, as_json=as_json, show=show)
-    named = os.environ.get("PREFECT_API_URL")
-    if named not in (None, "", server.api_url):
+    named = environment.prefect_api_url()
+    if named not in (None, server.api_url):
         click.echo(f"fedrec: Commands use PREFECT_API_URL, {named}, as long as it is set.", err=True)

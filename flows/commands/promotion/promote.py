@@ -148,8 +148,7 @@ def _show(outcome: Mapping[str, Any]) -> None:
         return
     for verdict in outcome["verdicts"]:
         click.echo(f"{'pass' if verdict['passed'] else 'FAIL'}  {verdict['gate']:<10} {verdict['observed']}")
-        if not verdict["passed"]:
-            click.echo(f"      required:  {verdict['required']}")
+        click.echo(f"      required:  {verdict['required']}")
     if outcome["gone"]:
         passed_over = ", ".join(map(str, outcome["gone"]))
         click.echo(f"Champions that no longer exist in the registry: version {passed_over}.")

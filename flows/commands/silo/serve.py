@@ -42,7 +42,7 @@ def command(
     from flows.silo.settings import default_settings_path, load_silo_settings
     from tasks.local.home import current_home
 
-    registry = current_home().mlflow / "mlflow.db"
+    registry = current_home().mlflow_database
     if not os.environ.get("MLFLOW_TRACKING_URI") and not registry.exists():
         raise NotFound(
             f"MLFLOW_TRACKING_URI names no registry, and this machine has none at {registry}.",

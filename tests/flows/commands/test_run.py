@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import cli
-from models.errors import InvalidConfig, NotFound
+from models.errors import FedrecError, InvalidConfig, NotFound
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -84,6 +84,31 @@ def test_a_wrong_name_or_key_starts_nothing(client: SyncPrefectClient) -> None:
         assert isinstance(error, kind)
         assert words in str(error)
     assert len(client.read_flow_runs()) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("a=[1,", "the value is not YAML"),
+        ("rounds", "needs key=value"),
+        ("=2", "needs key=value"),
+        ("a..b=2", "needs key=value"),
+        ("a=" + "{" * 200, "the value is not YAML"),
+    ],
+)
+def test_a_value_of_another_form_is_refused_before_any_connection(override: str, words: str) -> None:
+    error = run("towns", "--set", override, "--api-url", "http://127.0.0.1:9/api").exception
+
+    assert isinstance(error, InvalidConfig)
+    assert words in str(error)
+
+
+def test_without_an_api_the_next_step_is_about_the_run() -> None:
+    error = run("towns", "--set", "a=1", "--api-url", "http://127.0.0.1:9/api").exception
+
+    assert isinstance(error, FedrecError)
+    assert "start the run again" in error.next_step
+    assert "deploy" not in error.next_step
 
 
 def _ends() -> list[Any]:

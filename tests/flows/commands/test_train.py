@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ GOOD = {
     "federation": {"rounds": 1, "quorum_share": 1.0},
     "evaluation": {"negatives": 9, "silo_only": False},
 }
+
+
+WITHOUT_A_SERVER = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 
 
 def fedrec(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -140,3 +144,31 @@ def test_a_finished_configuration_is_not_trained_again(
     assert "nothing was trained" in " ".join(done.stderr.split())
     assert [each.name for each in mlflow_home.jobs.glob("typed-*")] == [job.journal.job_id]
     assert finished_before(load_config(Path(path), ["seed=2"])) is None
+
+
+def test_a_ctrl_c_ends_in_one_line_and_the_same_command_continues(
+    home: Path, tmp_path: Path, partition_dir: Path
+) -> None:
+    """As in a terminal, the interrupt reaches the command's own Prefect server too."""
+    data = {"data": {"dir": str(partition_dir)}, "federation": {"rounds": 500, "quorum_share": 1.0}}
+    kept = {name: value for name, value in os.environ.items() if name not in WITHOUT_A_SERVER}
+    command = subprocess.Popen(
+        [str(Path(sys.executable).with_name("fedrec")), "train", "--config", written(tmp_path, GOOD | data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**kept, "FEDREC_HOME": str(home)},
+        start_new_session=True,
+    )
+    assert command.stderr is not None
+    assert any(line.startswith("Round 1/500") for line in command.stderr)
+    os.killpg(command.pid, signal.SIGINT)
+    stdout, stderr = command.communicate(timeout=120)
+
+    *further, last = stderr.splitlines()
+    assert all(line.startswith("Round ") for line in further), stderr
+    # A line that is interrupted while it is written can be there twice.
+    finished = max([1, *(int(line.removeprefix("Round ").partition("/")[0]) for line in further)])
+    assert last == f"fedrec: interrupted. The same command continues after round {finished}.", stderr
+    assert (command.returncode, stdout) == (130, "")
+    assert list((home / "prefect" / "servers").glob("*.log")) == []

@@ -190,6 +190,17 @@ def test_a_client_of_a_few_users_cannot_fall_by_chance():
     assert "0 of 1 clients have enough cases" in verdict.observed
 
 
+def test_the_judged_client_that_is_nearest_to_its_floor_is_shown():
+    # f = .8 * .5, and the floor is .4 - 1.645 sqrt(.25 / 100 + .24 / 100) = .28485. "tiny" has no floor.
+    champion = evidence(1, far=(50, 100), near=(50, 100), tiny=(2, 4))
+    verdict = clients_gate(evidence(2, far=(50, 100), near=(30, 100), tiny=(0, 4)), champion, POLICY)
+
+    assert verdict.passed
+    assert "nearest to its floor is near: 0.3000 with floor 0.2849 (before 0.5000)" in verdict.observed
+    nobody = clients_gate(evidence(2, tiny=(0, 4)), evidence(1, tiny=(2, 4)), POLICY)
+    assert nobody.observed.endswith("none of them dropped too far")
+
+
 def test_clients_of_only_one_round_are_not_compared():
     champion = evidence(1, left=(90, 100), stays=(50, 100), idle=(0, 0))
     verdict = clients_gate(evidence(2, joins=(0, 100), stays=(50, 100), idle=(0, 0)), champion, POLICY)

@@ -128,3 +128,14 @@ def test_only_messages_that_were_set_aside_are_dropped(tmp_path: Path) -> None:
         assert [each.number for each in outbox.all()] == [3]
         with pytest.raises(NotFound):
             drop_refused(journal)
+
+
+def test_a_folder_with_the_name_of_a_message_is_none_and_keeps_its_number(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    (outbox.folder / "000903.json").mkdir(parents=True)
+    (outbox.refused_folder / "000905.json").mkdir(parents=True)
+    (outbox.folder / "000904.json").symlink_to("nowhere")
+
+    assert (outbox.all(), outbox.count()) == ([], 0)
+    assert outbox.put(breach(1)).number == 906
+    assert [each.message for each in outbox.all()] == [breach(1)]

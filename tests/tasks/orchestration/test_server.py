@@ -238,7 +238,17 @@ flow(name="one")(lambda: 1)()
 import psutil
 with get_client(sync_client=True) as client:
     assert [run.state.name for run in client.read_flow_runs()] == ["Completed"]
-print([child.pid for child in psutil.Process().children()])
+[server] = psutil.Process().children()
+import os, signal
+# As a Ctrl-C in a terminal.
+os.kill(server.pid, signal.SIGINT)
+try:
+    server.wait(2)
+except psutil.TimeoutExpired:
+    pass
+log = home.prefect / "servers" / f"{server.pid}.log"
+assert log.is_file()
+print([server.pid])
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -254,3 +264,6 @@ print([child.pid for child in psutil.Process().children()])
     while runs(pid) and time.monotonic() < give_up:
         time.sleep(0.1)
     assert not runs(pid)
+    # Nothing of the server's own output is in the terminal, and its log goes with it.
+    assert done.stderr == ""
+    assert list((home.prefect / "servers").glob("*.log")) == []
