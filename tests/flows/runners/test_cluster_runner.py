@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -153,11 +154,14 @@ class Fifo:
         finally:
             os.close(fd)
 
-    def is_read_by(self, pid: int | None) -> bool:
-        """Return whether this process has it open."""
-        with contextlib.suppress(OSError):  # if it has ended, or closed a file meanwhile
-            return any(fd.readlink() == self.path for fd in Path(f"/proc/{pid}/fd").iterdir())
-        return False
+    def readers(self) -> list[int]:
+        """Return the processes below this one that have it open."""
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(OSError):  # if it has ended, or closed a file meanwhile
+                if any(fd.readlink() == self.path for fd in Path(f"/proc/{process.pid}/fd").iterdir()):
+                    found.append(process.pid)
+        return found
 
     def opened(self) -> int | None:
         """Return a descriptor for writing if a process reads, which then waits until it is closed."""
@@ -186,6 +190,13 @@ def test_a_client_that_hangs_is_late_alone_and_at_work_until_it_ends(
     assert broken not in found
 
 
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_client_whose_process_dies_fails_alone(
     cluster: distributed.LocalCluster, job: JobContext, orders: dict[str, ClientOrder]
 ) -> None:
@@ -196,11 +207,11 @@ def test_a_client_whose_process_dies_fails_alone(
         answers = pool.submit(asked, runner, {name: orders[name] for name in (deadly, *others)})
         while not answers.done():
             if fd := fifo.opened():
-                (reader,) = until(
-                    lambda: [each.pid for each in cluster.workers.values() if fifo.is_read_by(each.pid)], 10
-                )
+                (reader,) = until(fifo.readers, 30, what="the wait for the reader's process")
                 os.kill(reader, signal.SIGKILL)
                 os.close(fd)
+                # Until it is gone it could be taken for the next reader.
+                until(partial(is_gone, reader), 30, what="the death of a process")
                 deaths += 1
             time.sleep(0.02)
         found = answers.result()
