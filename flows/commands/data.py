@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from flows.terminal.column_option import columns_option
+from flows.terminal.next_command import offered
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from tasks.datasets.movielens.fetch import Fetched
     from tasks.datasets.partition_reader import Partition
     from tasks.datasets.repeats import Repeats
+    from tasks.datasets.unknown_items import UnknownItems
+    from tasks.tables.column_names import ColumnNames
+    from tasks.tables.faults import BadRows
 
 _file = click.Path(path_type=Path)
 
@@ -79,26 +84,54 @@ _leave_out_option = click.option(
 )
 
 
+_columns_option = columns_option("user_id, item_id, rating, timestamp or title")
+_bad_rows_option = click.option(
+    "--bad-rows",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of rows that break a rule, such as an empty id; skip leaves them out, with a note.",
+)
+
+
 @command.command(name="items")
 @click.option("--items", type=_file, required=True, help="item_id[, title] and further columns.")
+@_columns_option
+@_bad_rows_option
 @_split_option
 @_leave_out_option
 @click.option("--out", type=_file, required=True, help="Parquet file to make.")
 @json_option
-def items_(items: Path, splits: tuple[str, ...], left_out: tuple[str, ...], out: Path, as_json: bool) -> None:
+def items_(
+    items: Path,
+    names: ColumnNames,
+    bad_rows: BadRows,
+    splits: tuple[str, ...],
+    left_out: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+) -> None:
     """Make the item catalogue of a job whose silos keep the interactions: its data.items.
 
     Each column is judged as by 'fedrec data partition'.
     """
     from tasks.datasets.catalog import write_catalog
 
-    made = write_catalog(items, out, _columns(splits, left_out, items))
+    with offered("--columns", "--bad-rows", "--leave-out"):
+        made = write_catalog(items, out, _columns(splits, left_out, items, bad_rows), names)
     count = len(made.items)
-    result = {"file": str(out), "items": count, "columns": [each.as_json() for each in made.columns]}
+    notes = made.notes(items)
+    result = {
+        "file": str(out),
+        "items": count,
+        "notes": notes,
+        "columns": [each.as_json() for each in made.columns],
+    }
 
     def show() -> None:
         click.echo(f"{count:,} items are in {out}")
         _show_columns(made.columns, count)
+        _show_notes(notes)
         click.echo(f"Next: set data.items to {out.absolute()} in the configuration of the job.")
 
     emit(result, as_json=as_json, show=show)
@@ -116,6 +149,16 @@ def items_(items: Path, splits: tuple[str, ...], left_out: tuple[str, ...], out:
     "--random", "clients", type=click.IntRange(min=1), metavar="N", help="N clients of random users."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
+@_columns_option
+@_bad_rows_option
+@click.option(
+    "--unknown-items",
+    type=click.Choice(["refuse", "keep", "drop"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of interactions with items that the items file does not list: keep adds these items, "
+    "drop leaves the rows out.",
+)
 @_split_option
 @_leave_out_option
 @click.option(
@@ -135,6 +178,9 @@ def partition(
     by_user: bool,
     clients: int | None,
     seed: int,
+    names: ColumnNames,
+    bad_rows: BadRows,
+    unknown_items: UnknownItems,
     splits: tuple[str, ...],
     left_out: tuple[str, ...],
     repeats: Repeats | None,
@@ -151,13 +197,25 @@ def partition(
     into labels at "|" or at commas. What was found is printed and stored.
     """
     from tasks.datasets.data_notes import warnings_about
+    from tasks.datasets.owner_files import Reading
     from tasks.datasets.partition import make_partition
 
     split = _split(column, by_user, clients, seed)
-    columns = _columns(splits, left_out, items)
-    made = make_partition(
-        interactions, out, split, items=items, users=users, columns=columns, repeats=repeats, replace=force
-    )
+    columns = _columns(splits, left_out, items, bad_rows)
+    notes: list[str] = []
+    with offered("--columns", "--bad-rows", "--leave-out", "--repeats", "--unknown-items"):
+        made = make_partition(
+            interactions,
+            out,
+            split,
+            items=items,
+            users=users,
+            columns=columns,
+            repeats=repeats,
+            reading=Reading(names, bad_rows, unknown_items),
+            replace=force,
+            tell=notes.append,
+        )
     report = cast("DataReport", made.report)
     warnings = warnings_about(report, datetime.now(UTC))
     result = {
@@ -171,11 +229,12 @@ def partition(
         "interactions": sum(each.interactions for each in made.clients),
         "columns": [each.as_json() for each in made.columns],
         "report": asdict(report),
+        "notes": notes,
         "warnings": warnings,
         "catalog_digest": made.catalog.digest,
         "digest": made.digest,
     }
-    emit(result, as_json=as_json, show=lambda: _show_partition(made, report, warnings))
+    emit(result, as_json=as_json, show=lambda: _show_partition(made, report, [*notes, *warnings]))
 
 
 @command.command()
@@ -225,7 +284,9 @@ def _split(column: str | None, by_user: bool, clients: int | None, seed: int) ->
     return ByUser() if clients is None else ByChance(clients, seed)
 
 
-def _columns(splits: tuple[str, ...], left_out: tuple[str, ...], items: Path | None) -> ColumnOptions:
+def _columns(
+    splits: tuple[str, ...], left_out: tuple[str, ...], items: Path | None, bad_rows: BadRows
+) -> ColumnOptions:
     from tasks.datasets.catalog import ColumnOptions
 
     if (splits or left_out) and items is None:
@@ -237,7 +298,7 @@ def _columns(splits: tuple[str, ...], left_out: tuple[str, ...], items: Path | N
             raise click.UsageError(f"--labels-split takes COLUMN=SEP, such as genres=';', got {each!r}.")
         if found.setdefault(column, separator) != separator:
             raise click.UsageError(f"--labels-split names the column {column!r} twice.")
-    return ColumnOptions(found, frozenset(left_out))
+    return ColumnOptions(found, frozenset(left_out), bad_rows)
 
 
 def _show_fetched(fetched: Fetched) -> None:
@@ -269,14 +330,18 @@ def _show_partition(made: Partition, report: DataReport, warnings: list[str]) ->
     for line in report_lines(report):
         click.echo(line)
     _show_columns(made.columns, len(made.catalog))
-    for warning in warnings:
-        click.echo(f"Note: {warning}")
+    _show_notes(warnings)
     click.echo(f"digest {made.digest}")
     file = quote(f"{name_for(made.root)}.yaml")
     click.echo("Next:")
     if not _is_configured(Path(f"{name_for(made.root)}.yaml"), made.root):
         click.echo(f"  fedrec data config {quote(str(made.root))} --out {file}")
     click.echo(f"  fedrec train --config {file}")
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        click.echo(f"Note: {note}")
 
 
 def _is_configured(file: Path, folder: Path) -> bool:

@@ -172,9 +172,9 @@ class Job:
     @cached_property
     def _contexts(self) -> Mapping[str, JobContext]:
         """Return each client's part of the order that is the same in all rounds."""
-        if self.config.runner.kind == "threads":
-            return dict.fromkeys(self.client_ids, self.context)
-        return contexts_of_silos(self.home, self.context, self.client_ids)
+        if self.config.runner.kind == "silos":
+            return contexts_of_silos(self.home, self.context, self.client_ids)
+        return dict.fromkeys(self.client_ids, self.context)
 
     def _orders(self, step: Step, client_ids: Sequence[str]) -> dict[str, ClientOrder]:
         """Return orders to train from the newest committed model, or to evaluate it."""
@@ -300,6 +300,7 @@ def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialMo
 def _job(
     home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
 ) -> Job:
+    split = split_of(config.model_dump(mode="json"), partition.digest)
     context = JobContext(
         job_id=journal.job_id,
         seed=config.seed,
@@ -312,7 +313,7 @@ def _job(
         negatives=config.evaluation.negatives,
         cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
         postprocessors=config.postprocessors,
-        earlier_jobs=initial.earlier.jobs if initial.earlier else (),
+        earlier_jobs=initial.earlier.other_jobs(split) if initial.earlier else (),
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
@@ -378,8 +379,7 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
     family = family_of(config.train).with_features(item_features(partition))
     if config.start_from == "champion":
-        split = split_of(config.model_dump(mode="json"), partition.digest)
-        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed, split)
+        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
     return fresh_model(partition.catalog, family, config.seed)
 
 

@@ -12,6 +12,7 @@ from flows.jobs.late import note_late_updates
 from flows.terminal.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
+from models.evaluation.trained_pairs import LEFT_OUT
 from models.federation.rounds import Rejection, RoundPlan, is_evaluated, plan_round
 from models.kernel.metric import Metric, as_json, total, values
 from models.promotion.evidence import RoundEvaluation
@@ -234,6 +235,8 @@ def _line(record: RoundRecord, metrics: Mapping[str, float], seconds: float) -> 
         if quality is not None:
             parts.append(f"validation {judgement.quality_label} {quality:.4f}")
             break
+    if share := metrics.get(f"validation/{LEFT_OUT}"):
+        parts.append(f"{share:.0%} of the validation cases left out")
     line = ", ".join([*parts, f"{seconds:.1f} s"])
     if not record.rejected:
         return line

@@ -57,13 +57,15 @@ def seen(keys: Keys, silos_dir: str, jobs: tuple[str, ...]) -> npt.NDArray[np.bo
 @lru_cache(maxsize=2)
 def _trained_on(silos_dir: str, jobs: tuple[str, ...]) -> Keys | None:
     """Return the sorted keys of what these jobs trained on; None if the record of a job is missing."""
-    parts: list[Keys] = []
+    known = union([])
     for job_id in jobs:
         paths = sorted(Path(silos_dir).glob(f"*/{_FOLDER}/{job_id}.npy"))
         try:
-            parts += [np.load(path, allow_pickle=False) for path in paths]
+            parts = [np.load(path, allow_pickle=False) for path in paths]
         except (OSError, ValueError, EOFError):
             return None
-        if not paths:
+        if not parts:
             return None
-    return union(parts)
+        # Job by job, because most of what jobs trained on is the same.
+        known = union([known, *parts])
+    return known

@@ -11,7 +11,7 @@ from models.federation.model import GlobalModel
 from models.federation.warm_start import carry_over
 from models.kernel.catalog import ItemCatalog
 from models.recommenders.base.family import Family
-from tasks.coordinator.lineage import SplitFacts, training_before
+from tasks.coordinator.lineage import training_before
 from tasks.exchange.codec import encode_model
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
@@ -57,12 +57,7 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 
 
 def model_of_champion(
-    home: Home,
-    model_name: str,
-    catalog: ItemCatalog,
-    family: Family,
-    seed: int,
-    split: SplitFacts | None = None,
+    home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
 ) -> InitialModel:
     """Return the champion, mapped to this catalogue, with the user embeddings of the job that trained it.
 
@@ -71,7 +66,6 @@ def model_of_champion(
         model_name: the registered model.
         catalog: the catalogue of the job that starts.
         family, seed: what that job trains.
-        split: what decides which interactions it holds out; None if that is not known.
 
     Raises:
         NotFound: there is no champion.
@@ -96,7 +90,7 @@ def model_of_champion(
         )
     model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)
     points = _starting_points(home, champion.record) if family.keeps_users else {}
-    return InitialModel(encode_model(model), points, training_before(home, registry, name, champion, split))
+    return InitialModel(encode_model(model), points, training_before(home, registry, name, champion))
 
 
 def _starting_points(home: Home, record: RoundRecord) -> dict[str, EarlierState]:

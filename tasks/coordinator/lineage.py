@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from models.errors import CorruptArtifact, NotFound
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
-from tasks.messages.earlier_training import EarlierTraining
+from tasks.messages.earlier_training import EarlierJob, EarlierTraining, SplitFacts
 from tasks.messages.orders import JobContext
 from tasks.messages.round_record import RoundRecord
 from tasks.tracking.registered_round import RegisteredRound
@@ -17,19 +17,6 @@ from tasks.tracking.registry import load_config_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-@dataclass(frozen=True)
-class SplitFacts:
-    """What decides which interactions a job holds out.
-
-    Attributes:
-        data_digest: digest of its data.
-        seed: seed of its evaluation, which splits ratings and histories without times.
-    """
-
-    data_digest: str
-    seed: int
 
 
 def split_of(config: Mapping[str, Any], data_digest: str) -> SplitFacts | None:
@@ -42,11 +29,12 @@ def split_of(config: Mapping[str, Any], data_digest: str) -> SplitFacts | None:
         data_digest: digest of its data.
     """
     kind, seed = (config.get(part, {}).get(key) for part, key in (("runner", "kind"), ("evaluation", "seed")))
-    return SplitFacts(data_digest, seed) if kind == "threads" and isinstance(seed, int) else None
+    is_known = isinstance(kind, str) and kind != "silos" and isinstance(seed, int)
+    return SplitFacts(data_digest, seed) if is_known else None
 
 
 def training_before(
-    home: Home, registry: MlflowClient, name: str, champion: RegisteredRound, split: SplitFacts | None
+    home: Home, registry: MlflowClient, name: str, champion: RegisteredRound
 ) -> EarlierTraining:
     """Return the training of the champion from which a job starts.
 
@@ -54,23 +42,22 @@ def training_before(
         home: contains the jobs.
         registry, name: the registry, and the registered model in it.
         champion: the champion.
-        split: what decides which interactions the starting job holds out; None if that is not known.
     """
     record = champion.record
     try:
         config = load_config_of(registry, name, champion.version)
     except (NotFound, CorruptArtifact):
         config = {}
-    # A job of an older version does not record the training before it.
-    is_known = record.earlier is not None or config.get("start_from") == "fresh"
-    rounds = record.earlier.rounds_with(record.round) if record.earlier else record.round
-    before = record.earlier.jobs if record.earlier else ()
-    own = _jobs_of(home, record)
-    if is_known and split is not None and split == split_of(config, record.data_digest):
-        own = ()
-    return EarlierTraining(
-        champion.version, rounds if is_known else None, tuple(dict.fromkeys((*before, *own)))
-    )
+    split = split_of(config, record.data_digest)
+    if record.earlier is not None:
+        before, rounds = record.earlier.jobs, record.earlier.rounds_with(record.round)
+    elif config.get("start_from") == "fresh":
+        before, rounds = (), record.round
+    else:
+        # A job of an older version does not record the training before it, nor what it held out itself.
+        before, rounds, split = (), None, None
+    own = [EarlierJob(job_id, split) for job_id in _jobs_of(home, record)]
+    return EarlierTraining(champion.version, rounds, tuple(dict.fromkeys((*before, *own))))
 
 
 def _jobs_of(home: Home, record: RoundRecord) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ from models.recommenders.items.column_kinds import (
     JudgedColumn,
     judge_column,
 )
-from tasks.datasets.interaction_tables import Interactions, unique_ids
 from tasks.datasets.item_table import ColumnFacts, item_table, judged_kinds, parquet_bytes
 from tasks.local.atomic import write_atomically
+from tasks.tables.column_names import AS_THEY_ARE, ColumnNames
+from tasks.tables.distinct_rows import distinct_rows
+from tasks.tables.faults import BadRows, SkippedRows
 from tasks.tables.read import read_table
-from tasks.tables.table import Table, first, refuse
+from tasks.tables.table import Table, refuse
 
-_OWN = ("item_id", "title")
+ITEM_COLUMNS = ("item_id", "title")
 _EXAMPLES = 3
 # The row numbers of pandas, which `to_csv` and `to_parquet` write unless told not to.
 _ROW_NUMBERS = ("Unnamed: 0", "__index_level_0__")
@@ -38,10 +40,12 @@ class ColumnOptions:
     Attributes:
         split: column -> the text that separates its labels, or "none" if each cell is one label.
         left_out: columns that are not stored.
+        bad_rows: whether rows without an id, or that contradict an earlier one, are refused or left out.
     """
 
     split: Mapping[str, str] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
+    bad_rows: BadRows = "refuse"
 
     def require_known(self, table: Table) -> None:
         """Raise `InvalidInput` unless the options name columns that the table has besides its own.
@@ -49,7 +53,7 @@ class ColumnOptions:
         Raises:
             InvalidInput: a column is not in the table, is item_id or title, or has two options.
         """
-        columns = [str(name) for name in table.columns if name not in _OWN]
+        columns = [str(name) for name in table.columns if name not in ITEM_COLUMNS]
         for option, names in (("--labels-split", self.split), ("--leave-out", self.left_out)):
             for name in names:
                 if name not in columns:
@@ -75,28 +79,54 @@ class Catalog:
     Attributes:
         items: item_id and title (text), then the used columns: numbers as float64, labels as tuples of texts.
         columns: what was found in each of the table's further columns, also in those that are left out.
+        repeats: number of rows that repeat an earlier one and were left out.
+        left_out: the rows that break a rule.
     """
 
     items: pd.DataFrame
     columns: tuple[ColumnFacts, ...] = ()
+    repeats: int = 0
+    left_out: SkippedRows = field(default_factory=SkippedRows)
+
+    def with_items(self, items: pd.DataFrame) -> Catalog:
+        """Return the catalogue with further items behind its own, which have no values."""
+        added = len(items) - len(self.items)
+        unused = ("left out", "row numbers")
+        columns = tuple(
+            each if each.kind in unused else replace(each, missing=each.missing + added)
+            for each in self.columns
+        )
+        return replace(self, items=items, columns=columns)
+
+    def notes(self, path: object) -> list[str]:
+        """Return what was left out of the rows of the file at `path`, one sentence each."""
+        found = []
+        if self.repeats:
+            found.append(f"{self.repeats:,} rows of {path} repeat an earlier one, so they were left out.")
+        if self.left_out.count:
+            found.append(self.left_out.sentence(path, len(self.items) + self.repeats))
+        return found
 
 
 def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
     """Return the catalogue in a table with item_id, and optionally title and further columns, in its order.
 
-    The item's id replaces a title that is missing or empty. The columns of an item table were judged before,
-    and stay as they are unless an option names them.
+    A row that repeats an earlier one counts once. The item's id replaces a title that is missing or empty.
+    The columns of an item table were judged before, and stay as they are unless an option names them.
 
     Raises:
-        InvalidInput: item_id is missing, empty or repeated, a column cannot be used, or the options name a
-            column that does not exist.
+        InvalidInput: item_id is missing or empty, two rows of an item contradict each other, a column cannot
+            be used, or the options name a column that does not exist.
     """
-    ids = unique_ids(table, "item_id")
+    table.require_columns(["item_id"])
     options.require_known(table)
+    compared = [name for name in table.columns if name not in {"item_id", *options.left_out, *_ROW_NUMBERS}]
+    distinct = distinct_rows(table, "item_id", compared, options.bad_rows)
+    table, ids = distinct.table, distinct.ids
     columns: dict[str, Any] = {"item_id": ids, "title": _titles(table, ids)}
     facts, kinds = [], judged_kinds(table.data)
     for name in table.columns:
-        if name in _OWN:
+        if name in ITEM_COLUMNS:
             continue
         if name in options.left_out or name in _ROW_NUMBERS:
             facts.append(ColumnFacts(name, "left out" if name in options.left_out else "row numbers"))
@@ -109,54 +139,33 @@ def check_catalog(table: Table, options: ColumnOptions = JUDGE_ALL) -> Catalog:
             columns[name] = judged.numbers
         elif judged.labels is not None:
             columns[name] = pd.Series(list(judged.labels), dtype=object)
-    return Catalog(pd.DataFrame(columns), tuple(facts))
+    return Catalog(pd.DataFrame(columns), tuple(facts), distinct.repeats, distinct.left_out)
 
 
-def write_catalog(items: Path, out: Path, options: ColumnOptions = JUDGE_ALL) -> Catalog:
+def write_catalog(
+    items: Path, out: Path, options: ColumnOptions = JUDGE_ALL, names: ColumnNames = AS_THEY_ARE
+) -> Catalog:
     """Write the item table of a file to `out`, as a coordinator of silos on other machines needs it.
 
     Args:
         items: CSV, TSV or Parquet with item_id, and optionally title and further columns.
         out: a Parquet file; replaced if it is there.
         options: decisions about the columns; the others are judged.
+        names: what the file calls item_id and title.
 
     Raises:
         InvalidInput: as `check_catalog`, or the name of `out` does not end with .parquet.
     """
     if out.suffix != ".parquet":
         raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
-    catalog = check_catalog(read_table(items, ["item_id"]), options)
+    skipped = SkippedRows() if options.bad_rows == "skip" else None
+    table = read_table(items, ["item_id"], names=names, own=ITEM_COLUMNS, skipped=skipped)
+    names.require_found([(items, table.stored)])
+    catalog = check_catalog(table, options)
+    if skipped:
+        catalog.left_out.add(skipped.count, skipped.first)
     write_atomically(out, parquet_bytes(item_table(catalog.items)), durable=False)
     return catalog
-
-
-def require_listed(catalog: Catalog, table: Table, interactions: Interactions, source: Table) -> None:
-    """Raise `InvalidInput` unless the catalogue lists each item of the interactions.
-
-    Args:
-        catalog: made from `table`.
-        table: the items file.
-        interactions: made from `source`.
-        source: the interactions file.
-
-    Raises:
-        InvalidInput: an item of the interactions is not listed.
-    """
-    unknown = pd.Index(catalog.items["item_id"]).get_indexer(interactions.items) < 0
-    if unknown.any():
-        code = first(unknown)
-        at = first(interactions.item_codes == code)
-        count, examples = int(unknown.sum()), interactions.items[unknown][:_EXAMPLES]
-        rows = int(unknown[interactions.item_codes].sum())
-        rule = f"item {interactions.items[code]!r} is not in the items file {table.path}"
-        more = (
-            f" ({count:,} of {len(unknown):,} items, in {rows:,} of {len(interactions.item_codes):,} rows, "
-            f"are not there, such as {', '.join(map(repr, examples))})"
-        )
-        step = (
-            "Add rows with their item_id to the items file (other values may be empty), or remove these rows."
-        )
-        source.refuse(at, rule + more, next_step=step)
 
 
 def _titles(table: Table, ids: pd.Series[str]) -> pd.Series[str]:
@@ -195,7 +204,7 @@ def _judged(table: Table, name: str, split: str | None) -> JudgedColumn:
             next_step += f" To take its cells as labels: --labels-split {option}."
         if error.position is None:
             refuse(table.path, rule, next_step=next_step, column=name)
-        table.refuse(error.position, rule, next_step=next_step)
+        table.refuse(error.position, rule, next_step=next_step, option=("--leave-out", name))
 
 
 def _cells(column: pa.ChunkedArray) -> list[Any]:

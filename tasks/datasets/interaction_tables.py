@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tasks.tables.distinct_rows import distinct_rows, without
+from tasks.tables.faults import Faults, SkippedRows
 from tasks.tables.table import Table, first
 
 
@@ -44,7 +46,7 @@ def check_interactions(table: Table) -> Interactions:
         items=items,
         user_codes=user_codes,
         item_codes=item_codes,
-        ratings=_ratings(table) if "rating" in table.columns else None,
+        ratings=table.finite("rating") if "rating" in table.columns else None,
         timestamps=table.seconds("timestamp") if "timestamp" in table.columns else None,
     )
 
@@ -64,17 +66,18 @@ def require_no_repeats(table: Table, interactions: Interactions, next_step: str)
         pair = f"user {interactions.users[users[at]]!r} and item {interactions.items[items[at]]!r}"
         count = f"{int(repeated.sum()):,} of {len(pairs):,} rows repeat an earlier pair"
         rule = f"{pair} already occur together in row {before}; each pair may occur once ({count})"
-        table.refuse(at, rule, next_step=next_step)
+        table.refuse(at, rule, next_step=next_step, option=("--repeats", "latest"))
 
 
 def values_of_users(table: Table, column: str, interactions: Interactions, source: Table) -> pd.Series[str]:
     """Return each user's value (text) of a column of the users file, indexed by user id.
 
     Raises:
-        InvalidInput: user_id is missing, empty or repeated, a user of the interactions is not listed, a value
-            is empty, or a value belongs to no user with interactions.
+        InvalidInput: user_id is missing or empty, or has two values, a user of the interactions is not
+            listed, a value is empty, or a value belongs to no user with interactions.
     """
-    ids = unique_ids(table, "user_id")
+    distinct = distinct_rows(table, "user_id", [column])
+    table, ids = distinct.table, distinct.ids
     unknown = pd.Index(ids).get_indexer(interactions.users) < 0
     if unknown.any():
         code = first(unknown)
@@ -111,32 +114,16 @@ def values_in_rows(table: Table, column: str, interactions: Interactions) -> pd.
     return pd.Series(values[codes[starts]], index=interactions.users)
 
 
-def unique_ids(table: Table, name: str) -> pd.Series[str]:
-    """Return a column of ids (text).
+def usable_interactions(table: Table, by: str | None = None) -> tuple[Table, SkippedRows]:
+    """Return the rows that `check_interactions` accepts, and what was left out.
 
-    Raises:
-        InvalidInput: the column is missing, or an id is empty or repeated.
+    Args:
+        table: with user_id and item_id, and optionally rating and timestamp.
+        by: a further column whose values must not be empty.
     """
-    table.require_columns([name])
-    ids = table.ids(name)
-    repeated = ids.duplicated()
-    if repeated.any():
-        at = first(repeated)
-        before = table.row(first(ids == ids.iloc[at]))
-        same = table.data.slice(at, 1).equals(table.data.slice(first(ids == ids.iloc[at]), 1))
-        rule = (
-            f"{name} {ids.iloc[at]!r} already occurs in row {before}, "
-            f"{'with the same' if same else 'but with other'} values "
-            f"({int(repeated.sum()):,} of {len(ids):,} rows repeat an earlier {name})"
-        )
-        table.refuse(at, rule, next_step=f"Keep one row of each {name}.")
-    return ids
-
-
-def _ratings(table: Table) -> npt.NDArray[np.float64]:
-    numbers = table.numbers("rating")
-    wrong = ~np.isfinite(numbers)
-    if wrong.any():
-        at = first(wrong)
-        table.refuse(at, f"rating {table.shown('rating', at)} is not a finite number")
-    return numbers
+    faults = Faults()
+    lenient = replace(table, faults=faults)
+    check_interactions(lenient)
+    if by is not None:
+        lenient.text(by)
+    return without(table, faults)

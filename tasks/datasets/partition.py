@@ -17,18 +17,15 @@ import pyarrow as pa
 from models.errors import InvalidInput
 from models.evaluation.data_report import DataReport, alike_ids, report_on
 from models.kernel.catalog import ItemCatalog
-from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions, check_catalog, require_listed
-from tasks.datasets.client_assignment import Split, assign_clients, require_split
-from tasks.datasets.interaction_tables import Interactions, check_interactions, require_no_repeats
+from tasks.datasets.catalog import JUDGE_ALL, Catalog, ColumnOptions
+from tasks.datasets.client_assignment import Split, assign_clients
+from tasks.datasets.interaction_tables import Interactions
 from tasks.datasets.item_table import item_table, parquet_bytes
+from tasks.datasets.owner_files import STRICT, Reading, Tell, read_owner_files
 from tasks.datasets.partition_reader import FORMAT, ITEMS, MANIFEST, Partition, client_file, open_partition
 from tasks.datasets.repeats import Repeats, merged_repeats
 from tasks.local.checksums import digest_of
 from tasks.local.folders import build_folder, is_vacant
-from tasks.tables.read import read_table
-from tasks.tables.table import Table
-
-_MERGE_REPEATS = "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to {what}."
 
 
 def make_partition(
@@ -40,7 +37,9 @@ def make_partition(
     users: Path | None = None,
     columns: ColumnOptions = JUDGE_ALL,
     repeats: Repeats | None = None,
+    reading: Reading = STRICT,
     replace: bool = False,
+    tell: Tell = lambda note: None,
 ) -> Partition:
     """Write the partition of these files to `out`. Equal files give equal bytes; an error changes nothing.
 
@@ -54,27 +53,17 @@ def make_partition(
             partition.
         columns: decisions about the columns of the items file; the others are judged.
         repeats: what becomes of repeated pairs of user and item; None refuses them.
+        reading: how the files are read.
         replace: whether to replace a partition at `out`.
+        tell: called with a sentence about each kind of rows that were left out, or items that were added.
 
     Raises:
         InvalidInput: a file breaks a rule (the message names file, row and rule), or `out` is taken.
     """
     _require_free(out, replace)
-    source = read_table(interactions, ["user_id", "item_id"])
-    users_table = read_table(users, ["user_id"]) if users else None
-    items_table = read_table(items, ["item_id"]) if items else None
-    # What the options and the headers say comes before what the rows hold.
-    require_split(split, source, users_table)
-    if items_table:
-        columns.require_known(items_table)
-    checked = check_interactions(source)
-    if repeats is None:
-        what = "count them" if checked.ratings is None else "add up their ratings"
-        require_no_repeats(source, checked, _MERGE_REPEATS.format(what=what))
-    catalog = _catalog(checked, items_table, source, columns)
-    clients = assign_clients(split, checked, source, users_table)
-    tables = {"interactions": source, "items": items_table, "users": users_table}
-    sources = {name: table.sha256 for name, table in tables.items() if table}
+    found = read_owner_files(interactions, items, users, split, columns, reading, repeats, tell)
+    checked, catalog = found.interactions, found.catalog or _catalog_of(found.interactions)
+    clients = assign_clients(split, checked, found.source, found.users)
     # Last, because errors name rows of the source.
     rows = merged_repeats(checked, repeats) if repeats else checked
     return write_partition(
@@ -83,7 +72,7 @@ def make_partition(
         rows,
         clients,
         by=str(split),
-        sources=sources,
+        sources=found.sources,
         report=_report(rows, clients, len(catalog.items), len(checked.user_codes) - len(rows.user_codes)),
     )
 
@@ -140,11 +129,7 @@ def _require_free(out: Path, replace: bool) -> None:
         )
 
 
-def _catalog(checked: Interactions, table: Table | None, source: Table, columns: ColumnOptions) -> Catalog:
-    if table:
-        catalog = check_catalog(table, columns)
-        require_listed(catalog, table, checked, source)
-        return catalog
+def _catalog_of(checked: Interactions) -> Catalog:
     ids = pd.Series(checked.items.sort_values())
     return Catalog(pd.DataFrame({"item_id": ids, "title": ids}))
 

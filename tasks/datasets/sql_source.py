@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from models.errors import InvalidConfig, InvalidInput, SourceUnavailable
 from tasks.datasets.repeats import Repeats
-from tasks.datasets.sql_values import converted
+from tasks.tables.sql_values import converted
 from tasks.tables.table import Table, refuse
 
 PASSWORD_VARIABLE = "FEDREC_SOURCE_PASSWORD"  # noqa: S105 - the variable's name, not a password
@@ -205,8 +205,8 @@ def _columns(found: list[str], origin: str) -> list[str]:
 def _converted(
     columns: Mapping[str, tuple[Any, ...]], origin: str, start: int, float_bits: Mapping[str, int]
 ) -> pa.Table:
-    def refuse_at(position: int, rule: str, next_step: str = "") -> NoReturn:
-        refuse(origin, rule, row=start + position, next_step=next_step)
+    def refuse_at(position: int, rule: str, next_step: str = "", **facts: Any) -> NoReturn:
+        refuse(origin, rule, row=start + position, next_step=next_step, **facts)
 
     return pa.table(
         {

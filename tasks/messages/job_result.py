@@ -277,6 +277,11 @@ class JobResult(Record):
     earlier: EarlierTraining | None = None
     left_out: LeftOut | None = None
 
+    @property
+    def best_round(self) -> BestRound | None:
+        """Return the best round, also of a result of an older version."""
+        return self.best or best_of(self.rounds)
+
     def with_rounds(self, rounds: tuple[RoundResult, ...]) -> JobResult:
         """Return the result with these rounds, and with the best of them."""
         return replace(self, rounds=rounds, best=best_of(rounds))

@@ -43,9 +43,9 @@ def remove_old_rounds(
 ) -> dict[str, list[int]]:
     """Remove the versions of finished jobs' old rounds with their artefacts, and return job -> its rounds.
 
-    Each job keeps its newest rounds. A round also stays if its version is or ever was champion, because the
-    ledger names it as evidence, and while it has an alias or is decided about. Of a removed round MLflow
-    keeps the metrics and the clients' table, and the job's journal keeps its record.
+    Each job keeps its newest rounds and its best one. A round also stays if its version is or ever was
+    champion, because the ledger names it as evidence, and while it has an alias or is decided about. Of a
+    removed round MLflow keeps the metrics and the clients' table, and the job's journal keeps its record.
 
     Args:
         home: contains the jobs and the ledger.
@@ -87,12 +87,17 @@ def _key(old: OldRound) -> tuple[str, int]:
 
 
 def _old_rounds(client: MlflowClient, journal: Journal, keep: int) -> Iterator[OldRound]:
-    """Yield the rounds before the newest `keep` that MLflow has and that no earlier call removed."""
+    """Yield the rounds before the newest `keep` that MLflow has and that no earlier call removed.
+
+    The best round stays, because the job names it as the one to promote.
+    """
     # A round that was taken over belongs to the job that trained it.
     records = [each for each in journal.committed()[1:] if each.job_id == journal.job_id]
-    done = _removed_before(journal)
+    result = journal.result()
+    best = result.best_round if result else None
+    staying = _removed_before(journal) | ({best.round} if best else set())
     for record in records[: max(0, len(records) - keep)]:
-        note = None if record.round in done else journal.tracked(record.round)
+        note = None if record.round in staying else journal.tracked(record.round)
         if note is not None and note.version is not None:
             yield OldRound(journal.opening.model_name, note.version, record.round)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from shlex import quote
 
 from models.evaluation.judgement import judgement_of
-from tasks.messages.job_result import JobResult, best_of
+from tasks.messages.job_result import JobResult
 
 _WANTED = 2
 
@@ -49,7 +49,7 @@ def steps_after(result: JobResult) -> list[str]:
 
 def _promotion(result: JobResult, model: str) -> list[str]:
     """Return how to promote the best round. The newest version of the model may be another job's."""
-    best = result.best or best_of(result.rounds)
+    best = result.best_round
     if best is None:
         return []
     why = f"the best of the job's rounds by validation {judgement_of({best.metric}).quality_label}"

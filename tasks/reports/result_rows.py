@@ -11,7 +11,7 @@ from models.evaluation.judgement import RANKINGS, Judgement, judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
 from models.kernel.metric import Metric
-from tasks.messages.job_result import ContractSummary, JobResult, best_of
+from tasks.messages.job_result import ContractSummary, JobResult
 
 # The mean of 95 % of samples lies within the interval.
 _CONFIDENCE = 0.975
@@ -291,7 +291,7 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 def _best_round(result: JobResult) -> str | None:
     """Return the sentences on the best round by validation; None if no round was evaluated."""
-    best = result.best or best_of(result.rounds)
+    best = result.best_round
     if best is None:
         return None
     version = "" if best.version is None else f" (version {best.version})"

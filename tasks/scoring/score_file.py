@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.recommenders.scoring.recommender import Recommendation, Recommender
-from tasks.datasets.history_stream import UserHistory, histories_in, write_buckets
 from tasks.datasets.repeats import Repeats
 from tasks.local.atomic import replacing
 from tasks.local.home import Home
+from tasks.scoring.history_stream import UserHistory, histories_in, write_buckets
 from tasks.scoring.recommend import recommender_of
+from tasks.tables.column_names import ColumnNames
 from tasks.tables.table import refuse
 from tasks.tracking import registry
 
@@ -44,6 +45,7 @@ def score_users(
     version: str = registry.CHAMPION,
     weight: str | None = None,
     repeats: Repeats = "latest",
+    names: ColumnNames | None = None,
     tell: Tell = lambda what, done, of: None,
 ) -> dict[str, Any]:
     """Write a Parquet file with the k best items of each user of a file, and return a summary.
@@ -61,6 +63,7 @@ def score_users(
         version: a version number or an alias.
         weight: the column of weights; None for the column "weight", if there is one.
         repeats: which of a user's interactions with an item counts; "sum" adds up their weights.
+        names: what the file calls user_id, item_id, timestamp and weight.
         tell: called with the progress: the activity, the amount done, and the total amount if known.
 
     Raises:
@@ -88,7 +91,7 @@ def score_users(
             part.open("wb") as sink,
         ):
             dealt = write_buckets(
-                users, Path(folder), item_rows, weight, lambda rows: tell("interactions", rows, None)
+                users, Path(folder), item_rows, weight, lambda rows: tell("interactions", rows, None), names
             )
             if dealt.unknown_interactions == dealt.interactions:
                 examples = ", ".join(map(repr, recommender.item_ids[:_EXAMPLES]))

@@ -66,19 +66,19 @@ def _refuse_bytes(
     path: Path, open_: Opened, dialect: Dialect, head: bytes, offset: int, byte: int
 ) -> NoReturn:
     what = "holds a NUL byte" if byte == 0 else f"is not UTF-8: byte 0x{byte:02x}"
-    source, target = shlex.quote(str(path)), shlex.quote(f"{path.stem}-utf8{path.suffix}")
+    source, target = shlex.quote(str(path)), f"{path.stem}-utf8{path.suffix}"
     encoding = _encoding(head)
     rule = f"the file {what} at offset {offset}"
-    step = f"Convert it: iconv -f {encoding or 'WINDOWS-1252'} -t UTF-8 {source} > {target}"
+    step = f"Convert it: iconv -f {encoding or 'WINDOWS-1252'} -t UTF-8 {source} > {shlex.quote(target)}"
     if encoding:
         # Lines have no meaning before the file is converted.
-        refuse(path, f"{rule}; it seems to be {encoding}", offset=offset, next_step=step)
+        refuse(path, f"{rule}; it seems to be {encoding}", offset=offset, next_step=step, converted=target)
     row, _ = first_record(open_, dialect, _has_surrogate if byte else _has_nul)
     if byte:
         step += " (if it is western European text from Windows; else name its own encoding after -f)"
     else:
-        step = f"Remove it: tr -d '\\000' < {source} > {target}"
-    refuse(path, rule, row=row, offset=offset, next_step=step)
+        step = f"Remove it: tr -d '\\000' < {source} > {shlex.quote(target)}"
+    refuse(path, rule, row=row, offset=offset, next_step=step, converted=target)
 
 
 def _encoding(head: bytes) -> str:

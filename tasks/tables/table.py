@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,8 @@ import pyarrow as pa
 
 from models.errors import InvalidInput
 from tasks.tables import values
+from tasks.tables.column_names import OPTION, guessed, written
+from tasks.tables.faults import Broken, Faults, Report
 
 
 def refuse(
@@ -27,9 +30,21 @@ def refuse(
 
 
 def require_columns(
-    path: Path | str, found: Sequence[str], needed: Sequence[str], header_row: int | None = None
+    path: Path | str,
+    found: Sequence[str],
+    needed: Sequence[str],
+    header_row: int | None = None,
+    own: Sequence[str] = (),
 ) -> None:
-    """Raise `InvalidInput` unless each needed column is among those found, and none is there twice."""
+    """Raise `InvalidInput` unless each needed column is among those found, and none is there twice.
+
+    Args:
+        path: of the file, or a description of where the rows come from.
+        found: the names of its columns.
+        needed: the names that must be among them.
+        header_row: the number of the row that has the names, or None.
+        own: all names that `ColumnNames` may give to columns of this file; without them, it may give none.
+    """
     listed = ", ".join(found)
     for name in found:
         if found.count(name) > 1:
@@ -38,7 +53,20 @@ def require_columns(
     if missing:
         what = f"column {missing[0]!r} is" if len(missing) == 1 else f"columns {listing(missing)} are"
         rule = f"the {what} missing; the columns are: {listed}"
-        refuse(path, rule, row=header_row, next_step=_renaming(missing, found), column=missing[0])
+        if not own:
+            refuse(path, rule, row=header_row, next_step=_renaming(missing, found), column=missing[0])
+        meant = guessed(missing, found, own)
+        meant = {
+            name: meant.get(name, nearest(name, [each for each in found if each not in own]))
+            for name in missing
+        } | meant
+        option = (OPTION, written({name: stored or "COLUMN" for name, stored in meant.items()}))
+        which = "column holds it" if len(missing) == 1 else "columns hold them"
+        step = f"Say which {which}, such as {' '.join(map(shlex.quote, option))}."
+        known = all(meant.values())
+        refuse(
+            path, rule, row=header_row, next_step=step, column=missing[0], option=option if known else None
+        )
 
 
 def named(names: Sequence[str]) -> list[str]:
@@ -101,6 +129,8 @@ class Table:
         sha256: of the file's bytes or of the query; empty for a part of a file.
         number: returns the number in the file, from 1, of the row at a position of `data`.
         header_row: the number of the row that names the columns; None unless there is such a row.
+        faults: collects the rows that break a rule; None refuses the first.
+        stored: the names that the columns have in the file.
     """
 
     path: Path | str
@@ -108,6 +138,8 @@ class Table:
     sha256: str = ""
     number: Callable[[int], int] = from_one
     header_row: int | None = None
+    faults: Faults | None = None
+    stored: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -135,9 +167,19 @@ class Table:
         """Return the number, in the file and from 1, of the row at this position."""
         return self.number(int(position))
 
-    def refuse(self, position: int, rule: str, next_step: str = "") -> NoReturn:
+    def refuse(self, position: int, rule: str, next_step: str = "", **facts: Any) -> NoReturn:
         """Raise `InvalidInput` for the row at this position."""
-        refuse(self.path, rule, row=self.row(position), next_step=next_step)
+        refuse(self.path, rule, row=self.row(position), next_step=next_step, **facts)
+
+    def kept(self, mask: npt.NDArray[np.bool_]) -> Table:
+        """Return the table with the rows of a mask (n,) alone, which keep their numbers."""
+        positions = np.flatnonzero(mask)
+        number = self.number
+        return replace(
+            self,
+            data=self.data.filter(pa.array(mask)),
+            number=lambda position: number(int(positions[position])),
+        )
 
     def require_columns(self, names: Sequence[str]) -> None:
         """Raise `InvalidInput` unless the table has these columns."""
@@ -149,7 +191,7 @@ class Table:
         Raises:
             InvalidInput: a value is empty, holds a line break or NUL, or is neither text nor a whole number.
         """
-        return self._text(name, values.ids_of(name, self.data[name], self.refuse))
+        return self._text(name, values.ids_of(name, self.data[name], self._report))
 
     def text(self, name: str) -> pd.Series[str]:
         """Return a column of names as text, without the blanks around them; dates and booleans are allowed.
@@ -157,7 +199,7 @@ class Table:
         Raises:
             InvalidInput: a value is empty, holds a line break or NUL, or has no text of its own.
         """
-        return self._text(name, values.text_of(name, self.data[name], self.refuse))
+        return self._text(name, values.text_of(name, self.data[name], self._report))
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """Return (n,) a column of numbers, with NaN for values that are not numbers.
@@ -165,7 +207,19 @@ class Table:
         Raises:
             InvalidInput: the column has a type that is neither a number nor text.
         """
-        return values.numbers_of(name, self.data[name], self.refuse)
+        return values.numbers_of(name, self.data[name], self._report)
+
+    def finite(self, name: str) -> npt.NDArray[np.float64]:
+        """Return (n,) a column of numbers.
+
+        Raises:
+            InvalidInput: a value is not a finite number.
+        """
+        numbers = self.numbers(name)
+        self._report.rows(
+            ~np.isfinite(numbers), lambda at: Broken(f"{name} {self.shown(name, at)} is not a finite number")
+        )
+        return numbers
 
     def seconds(self, name: str) -> npt.NDArray[np.int64]:
         """Return (n,) a column of times as whole seconds since 1970 (UTC).
@@ -173,19 +227,25 @@ class Table:
         Raises:
             InvalidInput: a value is neither a number of seconds nor a date.
         """
-        seconds = values.seconds_of(name, self.data[name], self.refuse)
-        wrong = np.isnan(seconds)
-        if wrong.any():
-            at = first(wrong)
-            rule = f"{name} {self.shown(name, at)} is neither seconds since 1970 nor ISO 8601"
-            self.refuse(at, rule, values.unit_advice(str(self.data[name][at].as_py())))
-        return seconds.astype(np.int64)
+        seconds = values.seconds_of(name, self.data[name], self._report)
+        self._report.rows(np.isnan(seconds), lambda at: self._no_time(name, at))
+        return np.nan_to_num(seconds).astype(np.int64)
 
     def shown(self, name: str, position: int) -> str:
         """Return a value as errors show it."""
         value = self.data[name][position].as_py()
         return "(empty)" if value is None or not str(value).strip() else repr(str(value))
 
+    @property
+    def _report(self) -> Report:
+        return Report(self.refuse, self.faults)
+
+    def _no_time(self, name: str, position: int) -> Broken:
+        return Broken(
+            f"{name} {self.shown(name, position)} is neither seconds since 1970 nor ISO 8601",
+            values.unit_advice(str(self.data[name][position].as_py())),
+        )
+
     def _text(self, name: str, text: pa.ChunkedArray) -> pd.Series[str]:
-        whole: pd.Series[str] = values.trimmed(name, text, self.refuse).to_pandas()
+        whole: pd.Series[str] = values.trimmed(name, text, self._report).to_pandas()
         return whole

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tasks.tables.faults import Broken, Report
 
 # The last second of the year 9999. Milliseconds since 1970 are far greater, so this bound detects them.
 _LAST_SECOND = 253_402_300_799
@@ -29,14 +31,7 @@ _MEND = {
 _WIDEST_DECIMAL = pa.decimal256(76, 0)
 
 
-class Refuse(Protocol):
-    """Raises the error for the row at a position."""
-
-    def __call__(self, position: int, rule: str, next_step: str = ..., /) -> NoReturn:
-        """Raise the error of a row that breaks a rule."""
-
-
-def ids_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray:
+def ids_of(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray:
     """Return a column of ids as text; a null stays a null.
 
     Text is kept as it is. A whole number is written in digits, without a point.
@@ -44,28 +39,28 @@ def ids_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArra
     Args:
         name: of the column.
         column: (n,) text, whole numbers, UUIDs, or bytes that are UTF-8.
-        refuse: raises the error for a position and a rule.
+        report: gets what is wrong.
     """
-    column = _plain(name, column, refuse)
+    column = _plain(name, column, report)
     kind = column.type
     if pa.types.is_floating(kind):
-        return _whole_floats(name, column, refuse)
+        return _whole_floats(name, column, report)
     if pa.types.is_decimal(kind):
-        return _whole_decimals(name, column, refuse)
+        return _whole_decimals(name, column, report)
     if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
-    return refuse(_first_present(column), f"{name} is a {kind}, expected text or a whole number")
+    return report.refuse(_first_present(column), f"{name} is a {kind}, expected text or a whole number")
 
 
-def text_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray:
+def text_of(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray:
     """Return a column of names as text; like `ids_of`, but booleans, dates and times are allowed too."""
     kind = _decoded(column).type
     if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
         return _decoded(column).cast(pa.string())
-    return ids_of(name, column, refuse)
+    return ids_of(name, column, report)
 
 
-def trimmed(name: str, text: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray:
+def trimmed(name: str, text: pa.ChunkedArray, report: Report) -> pa.ChunkedArray:
     """Return text without the blanks around each value; every value must have one line of text."""
     inner = pc.utf8_trim_whitespace(text)
     for mask, rule in (
@@ -74,20 +69,21 @@ def trimmed(name: str, text: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray
         (pc.match_substring_regex(inner, "[\r\n]"), "holds a line break"),
         (pc.match_substring(inner, "\0"), "holds a NUL character"),
     ):
-        if pc.any(mask).as_py():
-            count = pc.sum(mask).as_py()
-            more = f", as in {count - 1:,} or more other rows" if count > 1 else ""
-            refuse(_first(mask), f"{name} {rule}{more}", _MEND[rule])
+        count = pc.sum(mask).as_py() or 0
+        # Of a part of a file, there may be more.
+        more = f", as in {count - 1:,} or more other rows" if count > 1 and report.faults is None else ""
+        broken = Broken(f"{name} {rule}{more}", _MEND[rule])
+        report.rows(_mask(mask), lambda at, broken=broken: broken)  # type: ignore[misc]
     return inner
 
 
-def numbers_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> npt.NDArray[np.float64]:
+def numbers_of(name: str, column: pa.ChunkedArray, report: Report) -> npt.NDArray[np.float64]:
     """Return (n,) numbers, or texts of numbers, as float64; NaN for a null or another text."""
-    column = _plain(name, column, refuse)
+    column = _plain(name, column, report)
     if pa.types.is_string(column.type):
         column = _written_numbers(column)
     elif not (_is_number(column.type) or pa.types.is_null(column.type)):
-        refuse(_first_present(column), f"{name} is a {column.type}, expected a number")
+        report.refuse(_first_present(column), f"{name} is a {column.type}, expected a number")
     return as_doubles(column)
 
 
@@ -102,12 +98,12 @@ def as_doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return _array(column.cast(pa.float64()))
 
 
-def seconds_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> npt.NDArray[np.float64]:
+def seconds_of(name: str, column: pa.ChunkedArray, report: Report) -> npt.NDArray[np.float64]:
     """Return (n,) whole seconds since 1970 (UTC) of numbers, dates or texts of either; NaN for the rest.
 
     A time without a zone is UTC. Fractions of a second are dropped.
     """
-    column = _plain(name, column, refuse)
+    column = _plain(name, column, report)
     kind = column.type
     if pa.types.is_date(kind):
         column = column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
@@ -118,8 +114,10 @@ def seconds_of(name: str, column: pa.ChunkedArray, refuse: Refuse) -> npt.NDArra
         seconds = np.where(column.is_null().to_numpy(), np.nan, whole)
     else:
         if not (_is_number(kind) or pa.types.is_string(kind) or pa.types.is_null(kind)):
-            refuse(_first_present(column), f"{name} is a {kind}, expected seconds since 1970 or a date")
-        seconds = numbers_of(name, column, refuse)
+            report.refuse(
+                _first_present(column), f"{name} is a {kind}, expected seconds since 1970 or a date"
+            )
+        seconds = numbers_of(name, column, report)
         if pa.types.is_string(kind):
             other = np.isnan(seconds)
             seconds[other] = _written_dates(column.filter(pa.array(other)))
@@ -157,7 +155,7 @@ def not_whole(name: str, value: object) -> str:
     return f"{name} {value} is neither text nor a whole number"
 
 
-def _plain(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray:
+def _plain(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray:
     """Return the column with UUIDs and bytes as text, and as strings of one kind."""
     column = _decoded(column)
     kind = column.type
@@ -170,8 +168,10 @@ def _plain(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArra
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
-            at = next(at for at, value in enumerate(column.to_pylist()) if value and not _is_utf8(value))
-            refuse(at, f"{name} is neither text nor a whole number: its bytes are not UTF-8")
+            wrong = np.array([bool(value) and not _is_utf8(value) for value in column.to_pylist()])
+            broken = Broken(f"{name} is neither text nor a whole number: its bytes are not UTF-8")
+            report.rows(wrong, lambda at: broken)
+            return _without(column, wrong).cast(pa.string())
     return column
 
 
@@ -185,29 +185,36 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _whole_floats(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray:
+def _whole_floats(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray:
     bits = column.type.bit_width
     present = column.is_valid().to_numpy()
     numbers = _array(column.cast(pa.float64()))
     with np.errstate(invalid="ignore"):
         wrong = present & ~(np.isfinite(numbers) & (np.floor(numbers) == numbers))
         lossy = present & (np.abs(numbers) >= 2.0 ** SIGNIFICAND_BITS[bits])
-    if (wrong | lossy).any():
-        at = int(np.argmax(wrong | lossy))
+
+    def broken(at: int) -> Broken:
         if wrong[at]:
-            refuse(at, not_whole(name, numbers[at]))
-        refuse(at, lossy_float(name, numbers[at], bits), LOSSY_FLOAT_STEP)
-    return column.cast(pa.float64()).cast(pa.int64()).cast(pa.string())
+            return Broken(not_whole(name, numbers[at]))
+        return Broken(lossy_float(name, numbers[at], bits), LOSSY_FLOAT_STEP)
+
+    report.rows(wrong | lossy, broken)
+    return _without(column, wrong | lossy).cast(pa.float64()).cast(pa.int64()).cast(pa.string())
 
 
-def _whole_decimals(name: str, column: pa.ChunkedArray, refuse: Refuse) -> pa.ChunkedArray:
+def _whole_decimals(name: str, column: pa.ChunkedArray, report: Report) -> pa.ChunkedArray:
     try:
         return column.cast(_WIDEST_DECIMAL).cast(pa.string())
     except pa.ArrowInvalid:
-        for at, value in enumerate(column.to_pylist()):
-            if value is not None and value != value.to_integral_value():
-                refuse(at, not_whole(name, value))
-        raise
+        values = column.to_pylist()
+        wrong = np.array([each is not None and each != each.to_integral_value() for each in values])
+        report.rows(wrong, lambda at: Broken(not_whole(name, values[at])))
+        return _without(column, wrong).cast(_WIDEST_DECIMAL).cast(pa.string())
+
+
+def _without(column: pa.ChunkedArray, wrong: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
+    """Return the column with nulls where it is wrong."""
+    return pc.if_else(pa.array(wrong), pa.scalar(None, column.type), column)
 
 
 def _written_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -229,6 +236,10 @@ def _written_dates(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def _array(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return np.array(column.to_numpy(), dtype=np.float64)
+
+
+def _mask(mask: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(mask, False).to_numpy(), dtype=bool)
 
 
 def _first(mask: pa.ChunkedArray) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from tasks.local.home import Home
-from tasks.messages.job_result import JobResult, best_of
+from tasks.messages.job_result import JobResult
 from tasks.tracking.registry import tracking_uri
 
 _VIEW = "workflowType=machine_learning"
@@ -66,7 +66,7 @@ def places_of_job(pages: MlflowPages, result: JobResult) -> list[str]:
         f"The job's run in MLflow: {pages.run(result.experiment_id, result.run_id)}",
         f"All runs beside each other: {pages.experiment(result.experiment_id)}",
     ]
-    best = result.best or best_of(result.rounds)
+    best = result.best_round
     if best is not None and best.version is not None:
         page = pages.version(result.model_name, best.version)
         lines.append(f"Version {best.version}, its best round by validation: {page}")

@@ -249,11 +249,14 @@ def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> N
     whole = run(small_job(partition_dir, federation={"rounds": 3}, evaluation=compared))
     for side in ("silo_only", "centralised"):
         assert third["final"][side] == whole["final"][side]
-    assert third["earlier"] == {"version": 2, "rounds": 2, "jobs": []}
+    assert (third["earlier"]["version"], third["earlier"]["rounds"]) == (2, 2)
+    assert [each["job_id"] for each in third["earlier"]["jobs"]] == [first["job_id"]]
     assert third.get("left_out") is None
 
 
-def test_a_job_from_a_champion_leaves_out_what_that_was_trained_on(enter: Any, tmp_path: Path) -> None:
+def test_a_job_from_a_champion_leaves_out_what_that_was_trained_on(
+    enter: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Without times, next week's data hold out other interactions, of which the champion knows some."""
     from mlflow.tracking import MlflowClient
 
@@ -291,6 +294,7 @@ def test_a_job_from_a_champion_leaves_out_what_that_was_trained_on(enter: Any, t
     assert second["final"]["silo_only"] and second["final"]["centralised"]
     validation, test = expected["validation"], expected["test"]
     said = f"{validation} of 24 validation cases and {test} of 24 test cases do not count"
+    assert f"{validation / 24:.0%} of the validation cases left out" in caplog.text
     run_of_second = client.get_run(second["run_id"])
     assert said in run_of_second.data.tags["mlflow.note.content"]
     assert run_of_second.data.metrics["quality/test/left_out"] == expected["test"] / 24

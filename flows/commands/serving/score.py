@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.commands.promotion.promote import model_option, model_version_option
+from flows.terminal.column_option import columns_option
+from flows.terminal.next_command import offered
 from flows.terminal.output import emit, json_option
 
 if TYPE_CHECKING:
     from tasks.datasets.repeats import Repeats
+    from tasks.tables.column_names import ColumnNames
 
 _file = click.Path(path_type=Path, dir_okay=False)
 _SECONDS_BETWEEN_LINES = 5.0
@@ -33,6 +36,7 @@ _COUNTED = {
     required=True,
     help="user_id, item_id[, weight, timestamp] of all users, as CSV, TSV or Parquet.",
 )
+@columns_option("user_id, item_id, timestamp or weight")
 @click.option("--out", type=_file, required=True, help="Parquet file to write; replaces an existing file.")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Items per user.")
 @click.option(
@@ -52,6 +56,7 @@ _COUNTED = {
 @json_option
 def command(
     users: Path,
+    names: ColumnNames,
     out: Path,
     k: int,
     weight: str | None,
@@ -76,17 +81,19 @@ def command(
     progress = _Progress()
     begun = time.perf_counter()
     try:
-        result = score_users(
-            home,
-            users,
-            out,
-            k,
-            model_name=name,
-            version=number,
-            weight=weight,
-            repeats=repeats,
-            tell=progress.tell,
-        )
+        with offered("--columns"):
+            result = score_users(
+                home,
+                users,
+                out,
+                k,
+                model_name=name,
+                version=number,
+                weight=weight,
+                repeats=repeats,
+                names=names,
+                tell=progress.tell,
+            )
     finally:
         progress.end()
     result["seconds"] = round(time.perf_counter() - begun, 2)

@@ -22,6 +22,7 @@ from tasks.clients.client_rows import catalog_keys
 from tasks.clients.trained_pairs import seen
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.local.home import Home
+from tasks.messages.earlier_training import SplitFacts
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound, read_result
 
@@ -87,7 +88,9 @@ def evaluate_version(
     all_cases = clients_of(
         partition, LEAVE_ONE_OUT, part, seed=seed if own_seed is None else own_seed, negatives=negatives
     )
-    clients = _unseen(home, partition, found, all_cases)
+    split = None if own_seed is None else SplitFacts(partition.digest, own_seed)
+    jobs = found.record.earlier.other_jobs(split) if found.record.earlier else ()
+    clients = _unseen(home, partition, jobs, all_cases)
     users, cases = (sum(len(one.held_out.users) for one in each) for each in (clients, all_cases))
     if not users:
         raise InvalidInput(
@@ -130,10 +133,9 @@ def _seed_of(client: MlflowClient, name: str, found: RegisteredRound) -> int | N
 
 
 def _unseen(
-    home: Home, partition: Partition, found: RegisteredRound, clients: Sequence[BenchClient]
+    home: Home, partition: Partition, jobs: tuple[str, ...], clients: Sequence[BenchClient]
 ) -> tuple[BenchClient, ...]:
-    """Return the clients with only those cases that no earlier job of the version's lineage saw."""
-    jobs = found.record.earlier.jobs if found.record.earlier else ()
+    """Return the clients with only those cases that none of these jobs has trained on."""
     if not jobs:
         return tuple(clients)
     of_items = catalog_keys(str(partition.root), partition.digest)

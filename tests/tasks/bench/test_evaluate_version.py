@@ -27,7 +27,7 @@ from tasks.clients.trained_pairs import note_trained
 from tasks.datasets.client_assignment import ByChance
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import Partition
-from tasks.messages.earlier_training import EarlierTraining
+from tasks.messages.earlier_training import EarlierJob, EarlierTraining
 from tasks.messages.job_result import FinalMetrics
 from tasks.tracking import registry
 from tests.worlds.records import job_result
@@ -121,12 +121,12 @@ def test_cases_that_earlier_trainings_saw_do_not_count(world: World, partition: 
     # Users u0 and u2 have the test item "12".
     seen = pair_keys(["u0", "u2"], item_keys(ids), np.array([0, 1]), np.array([ids.index("12")] * 2))
     note_trained(world.home.silos / "elsewhere", "job-0", lambda: seen)
-    earlier = EarlierTraining(1, 4, ("job-0",))
+    earlier = EarlierTraining(1, 4, (EarlierJob("job-0", None),))
     world.register(1, None, data_digest=partition.digest, earlier=earlier)
     found = evaluated(world, partition, "test")
     assert (found["users"], found["left_out"]) == (6, 2)
     assert evaluated(world, partition, "validation")["left_out"] == 0
-    lost = replace(earlier, jobs=("job-0", "job-of-another-home"))
+    lost = replace(earlier, jobs=(*earlier.jobs, EarlierJob("job-of-another-home", None)))
     world.register(2, None, data_digest=partition.digest, earlier=lost)
     with pytest.raises(InvalidInput, match=r"None of the 8 test cases of version 2 of 'movies' counts"):
         evaluated(world, partition, "test", "2")

@@ -20,11 +20,11 @@ from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
-from tasks.coordinator.lineage import SplitFacts, contexts_of_silos
+from tasks.coordinator.lineage import contexts_of_silos
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
 from tasks.local.home import Home
-from tasks.messages.earlier_training import EarlierTraining
+from tasks.messages.earlier_training import EarlierJob, EarlierTraining, SplitFacts
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.round_record import EvaluatedRound
 from tasks.tracking import registry
@@ -121,24 +121,22 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
     }
 
 
-def earlier_of(home: Home, split: SplitFacts | None) -> EarlierTraining:
-    found = model_of_champion(home, "movies", KNOWN, family_of(SPEC), 7, split).earlier
+def earlier_of(home: Home) -> EarlierTraining:
+    found = model_of_champion(home, "movies", KNOWN, family_of(SPEC), 7).earlier
     assert found is not None
     return found
 
 
 def job_of_champion(home: Home) -> str:
-    (journal,) = home.jobs.glob("*/job.json")
-    return journal.parent.name
+    (opened,) = home.jobs.glob("*/job.json")
+    return opened.parent.name
 
 
 def test_the_champion_s_rounds_and_jobs_are_known(champion):
     # The record names the data "dd...", and the champion is round 2 of its job.
-    assert earlier_of(champion, SPLIT) == EarlierTraining(1, 2, ())
+    own = EarlierJob(job_of_champion(champion), SPLIT)
+    assert earlier_of(champion) == EarlierTraining(1, 2, (own,))
     assert fresh_model(KNOWN, family_of(SPEC), 7).earlier is None
-    # Newer data, another seed, and silos whose data are not known hold out other interactions.
-    for other in (SplitFacts("e" * 64, 5), SplitFacts("d" * 64, 6), None):
-        assert earlier_of(champion, other) == EarlierTraining(1, 2, (job_of_champion(champion),))
 
 
 @pytest.mark.parametrize(
@@ -154,15 +152,23 @@ def test_the_champion_s_rounds_and_jobs_are_known(champion):
 )
 def test_what_is_not_known_of_a_champion_may_be_held_out_here(make_champion, config, rounds):
     home = make_champion(config)
-    assert earlier_of(home, SPLIT) == EarlierTraining(1, rounds, (job_of_champion(home),))
+    found = earlier_of(home)
+    assert found == EarlierTraining(1, rounds, (EarlierJob(job_of_champion(home), None),))
+    assert found.other_jobs(SPLIT) == (job_of_champion(home),)
 
 
 def test_jobs_and_rounds_add_up_over_a_lineage(make_champion):
-    before = EarlierTraining(30, 30, ("films-first-1",))
-    home = make_champion(FRESH | {"start_from": "champion"}, before)
-    assert earlier_of(home, SPLIT) == EarlierTraining(1, 32, ("films-first-1",))
-    job = job_of_champion(home)
-    assert earlier_of(home, None) == EarlierTraining(1, 32, ("films-first-1", job))
+    first = EarlierJob("films-first-1", SplitFacts("e" * 64, 5))
+    home = make_champion(FRESH | {"start_from": "champion"}, EarlierTraining(30, 30, (first,)))
+    own = EarlierJob(job_of_champion(home), SPLIT)
+    found = earlier_of(home)
+    assert found == EarlierTraining(1, 32, (first, own))
+    assert found.rounds_with(4) == 36
+    # Only jobs that held out the same interactions cannot have trained on them.
+    assert found.other_jobs(SPLIT) == (first.job_id,)
+    assert found.other_jobs(first.split) == (own.job_id,)
+    for other in (SplitFacts("d" * 64, 6), None):
+        assert found.other_jobs(other) == (first.job_id, own.job_id)
 
 
 def test_a_silo_needs_a_record_only_of_the_jobs_in_which_it_took_part(champion, tmp_path, partition_dir):

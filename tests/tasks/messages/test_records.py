@@ -17,7 +17,7 @@ from models.kernel.metric import Metric
 from models.ledger.head import Head
 from models.promotion.evidence import RoundEvaluation
 from tasks.jobs.journal import Journal
-from tasks.messages.earlier_training import EarlierTraining
+from tasks.messages.earlier_training import EarlierJob, EarlierTraining, SplitFacts
 from tasks.messages.job_opening import EarlierState, JobOpening
 from tasks.messages.job_result import BestRound, ContractSummary, FinalMetrics, JobResult, LeftOut
 from tasks.messages.late_update import LateUpdate
@@ -62,7 +62,9 @@ ROUND = round_record(
     drift=0.25,
     client_drift={"ash": ClientDrift(0.5, 0.75), "birch": ClientDrift(0.5, -0.25)},
     egress={"ash": Head(7, "e" * 64)},
-    earlier=EarlierTraining(30, None, ("films-0",)),
+    earlier=EarlierTraining(
+        30, None, (EarlierJob("films-0", None), EarlierJob("films-1", SplitFacts("d" * 64, 1)))
+    ),
     evaluation_seed=0,
 )
 EVALUATED = ROUND.with_evaluation(evaluation(ash=(1.0, 4.0), birch=(2.0, 3.0)))

@@ -14,7 +14,7 @@ from tasks.promotion import promote as promotion
 from tasks.promotion.retention import remove_old_rounds
 from tasks.tracking import registry
 from tests.worlds.decisions import decision
-from tests.worlds.records import job_result, opening, round_record
+from tests.worlds.records import job_result, opening, round_record, round_result
 from tests.worlds.registered import World
 
 
@@ -73,6 +73,17 @@ def test_only_the_newest_rounds_stay(finished):
     assert len(finished.journal.committed()) == 9
     assert finished.remove(3) == []
     assert finished.remove(2) == [6]
+
+
+def test_the_best_round_stays_because_it_is_the_one_to_promote(finished):
+    rounds = tuple(
+        round_result(number, metrics={"validation/ndcg@10": 0.5 if number == 2 else 0.25})
+        for number in range(1, 9)
+    )
+    result = finished.journal.result()
+    finished.journal.conclude(result.with_rounds(rounds))
+    assert finished.remove(3) == [1, 3, 4, 5]
+    assert finished.left() == [2, 6, 7, 8]
 
 
 def test_a_dry_run_changes_nothing(finished):

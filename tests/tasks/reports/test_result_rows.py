@@ -219,7 +219,7 @@ def test_a_job_from_a_champion_says_how_many_rounds_all_have_had():
 
 def test_a_champion_whose_rounds_are_not_recorded_is_compared_with_nothing():
     final = FinalMetrics(federated={"ndcg@10": 0.06})
-    result = job_result(**FROM_CHAMPION | {"final": final}, earlier=EarlierTraining(30, None, ("films-0",)))
+    result = job_result(**FROM_CHAMPION | {"final": final}, earlier=EarlierTraining(30, None))
     (said,) = notes(result)
     assert said.endswith("whose rounds in all are not recorded, so it is compared with no baseline.")
 

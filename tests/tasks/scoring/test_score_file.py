@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import InvalidInput
-from tasks.datasets import history_stream
+from tasks.scoring import history_stream
 from tasks.scoring.recommend import recommender_of
 from tasks.scoring.score_file import score_users
 from tasks.tables import parquet

@@ -11,7 +11,8 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from tasks.tables.values import LOSSY_FLOAT_STEP, SIGNIFICAND_BITS, Refuse, lossy_float, not_whole
+from tasks.tables.faults import Refuse
+from tasks.tables.values import LOSSY_FLOAT_STEP, SIGNIFICAND_BITS, lossy_float, not_whole
 
 _NONE = type(None)
 _1970 = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.datasets.repeats import Repeats
+from tasks.tables.column_names import ColumnNames
 from tasks.tables.read import TableStream, stream_table
 from tasks.tables.table import Table, first
 
@@ -66,6 +67,7 @@ def write_buckets(
     item_rows: Mapping[str, int],
     weight: str | None,
     on_progress: Callable[[int], None] = lambda rows: None,
+    names: ColumnNames | None = None,
 ) -> Buckets:
     """Write the rows of a file to buckets in `folder`, so that each user's rows are in one bucket.
 
@@ -75,12 +77,15 @@ def write_buckets(
         item_rows: item id -> item row of the model.
         weight: the column of weights; None for the column "weight" if there is one.
         on_progress: is called after each batch with the number of rows read.
+        names: what the file calls its columns.
 
     Raises:
         InvalidInput: the file cannot be read, lacks a column or has no row, an id is empty, a weight is not a
             positive number, or a timestamp is neither seconds since 1970 nor ISO 8601.
     """
-    stream = stream_table(path)
+    stream = stream_table(path, names, (USER, ITEM, TIME, "weight"))
+    if names:
+        names.require_found([(path, stream.stored)])
     count = int(np.clip(-(-stream.most_rows // _ROWS_IN_A_BUCKET), 1, _MOST_BUCKETS))
     buckets = tuple(folder / f"{number:03d}.arrow" for number in range(count))
     index = pd.Index(list(item_rows))
@@ -95,9 +100,9 @@ def write_buckets(
             unknown.update(items[places < 0])
             unknown_interactions += int((places < 0).sum())
             interactions += len(users)
-            codes, names = pd.factorize(users)
+            codes, distinct = pd.factorize(users)
             # The same in every process and on every machine, unlike Python's own hash.
-            targets = (pd.util.hash_array(names.to_numpy(dtype=object)) % np.uint64(count))[codes]
+            targets = (pd.util.hash_array(distinct.to_numpy(dtype=object)) % np.uint64(count))[codes]
             for number in np.unique(targets).tolist():
                 at = np.flatnonzero(targets == number)
                 names_at = pa.array(users.to_numpy(dtype=object)[at])
