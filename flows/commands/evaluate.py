@@ -35,7 +35,8 @@ def command(config_file: Path | None, version: str, part: Any, model_name: str |
     Users are folded in from their training histories, as in serving. The job's own figures stand beside it.
     They differ if the job scored users by the vectors that it trained with the items, which only the clients
     have. A version that was trained on other data is refused, because it may have been trained on
-    interactions that are held out here.
+    interactions that are held out here. The version's own evaluation.seed is used, and cases that an earlier
+    training of its lineage saw do not count.
     """
     from flows.settings.training_config import load_config
     from tasks.bench.quality.evaluate_version import evaluate_version

@@ -17,6 +17,7 @@ from data_contracts.interactions import InteractionLimits
 from models.errors import CatalogMismatch, EgressRefused, ForgedAnswer, LedgerTampered, NotFound
 from models.federation.envelope import AnswerContext
 from models.federation.model import GlobalModel
+from models.kernel.metric import Metric
 from models.ledger.head import Head
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
@@ -148,6 +149,19 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
         *((2, "client_update", "sent"), (2, "train", "sent")),
     ]
     assert not any(b"u000" in path.read_bytes() for path in world.left)
+
+
+@pytest.mark.parametrize(("earlier", "left_out"), [("job-1", 0.0), ("job-of-an-older-version", 8.0)])
+def test_a_silo_leaves_out_cases_by_the_records_in_its_own_folder(
+    checked: World, earlier: str, left_out: float
+) -> None:
+    checked.do("train", checked.order("train"))
+    assert (checked.silo.home.silos / "ash" / "trained" / "job-1.npy").is_file()
+    going_on = replace(checked, local=replace(checked.local, earlier_jobs=(earlier,)))
+    found = going_on.do("evaluate", going_on.order("evaluate")).metrics
+    # Each of its eight users has one case. A job trains on none of the cases that it holds out.
+    assert found["left_out"] == Metric(left_out, 8.0)
+    assert found["ndcg@10"].weight == 8.0 - left_out
 
 
 def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(checked: World) -> None:
