@@ -134,7 +134,7 @@ def read_owner_files(
         distinct = distinct_rows(users_table, "user_id", [by] if in_users and by else [], reading.bad_rows)
         users_table = distinct.table
         if distinct.repeats:
-            tell(f"{distinct.repeats:,} rows of {users} repeat an earlier one, so they were left out.")
+            tell(f"Rows of {users} that repeat an earlier one were left out: {distinct.repeats:,}.")
         of_users.add(distinct.left_out.count, distinct.left_out.first)
         if of_users.count:
             tell(of_users.sentence(users, len(users_table.data)))

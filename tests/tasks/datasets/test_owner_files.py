@@ -153,7 +153,7 @@ def test_item_rows_that_repeat_another_count_once(shop, again):
     once = shop.partition(orders, Reading(), shop.write("items.csv", ITEMS))
     twice = shop.write("twice.csv", ITEMS + again + again)
     assert shop.partition(orders, Reading(), twice).items_sha256 == once.items_sha256
-    assert shop.notes == [f"2 rows of {twice} repeat an earlier one, so they were left out."]
+    assert shop.notes == [f"Rows of {twice} that repeat an earlier one were left out: 2."]
 
 
 def test_lists_and_missing_values_are_compared_too(tmp_path):
@@ -178,7 +178,7 @@ def test_item_rows_that_contradict_another_are_refused_or_left_out(shop):
     made = shop.partition(orders, SKIP, items)
     assert read_items(made)["title"].tolist() == ["Adapter", "Bulb"]
     assert shop.notes == [
-        f"2 rows of {items} repeat an earlier one, so they were left out.",
+        f"Rows of {items} that repeat an earlier one were left out: 2.",
         f"2 of 6 rows of {items} were left out (row 5: item_id 'b' already occurs in row 3, but here with "
         "price '2.5', not '2', tags (empty), not 'y'; row 7: item_id 'a' already occurs in row 2, but here "
         "with title 'Lamp', not 'Adapter').",
@@ -196,7 +196,7 @@ def test_user_rows_that_repeat_another_count_once_and_only_the_client_counts(sho
     users = shop.write("users.csv", "user_id,town,visit\nu,Bonn,1\nv,Bern,1\nu,Bonn,2\n")
     made = shop.partition(orders, Reading(), by="town", users=users)
     assert {each.id for each in made.clients} == {"bonn-x-" + made.clients[1].id[-12:], made.clients[0].id}
-    assert shop.notes == [f"1 rows of {users} repeat an earlier one, so they were left out."]
+    assert shop.notes == [f"Rows of {users} that repeat an earlier one were left out: 1."]
     users.write_text("user_id,town\nu,Bonn\nv,Bern\nu,Berlin\n,Bern\n")
     with pytest.raises(InvalidInput, match=r"row 5: user_id is empty"):
         shop.partition(orders, Reading(), by="town", users=users)
