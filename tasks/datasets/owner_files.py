@@ -123,6 +123,8 @@ def read_owner_files(
     if reading.bad_rows == "skip":
         source, faulty = usable_interactions(source, None if in_users else by)
         of_source.add(faulty.count, faulty.first)
+    if of_source.count:
+        tell(of_source.sentence(interactions, len(source.data)))
     checked = check_interactions(source)
     if repeats is None:
         what = "count them" if checked.ratings is None else "add up their ratings"
@@ -138,8 +140,6 @@ def read_owner_files(
         of_users.add(distinct.left_out.count, distinct.left_out.first)
         if of_users.count:
             tell(of_users.sentence(users, len(users_table.data)))
-    if of_source.count:
-        tell(of_source.sentence(interactions, len(source.data)))
     sources = {name: table.sha256 for name, table in tables.items() if table}
     return OwnerFiles(source, checked, catalog, users_table, sources)
 

@@ -255,6 +255,16 @@ def test_rows_with_unknown_items_are_left_out(shop):
         shop.partition(orders, Reading(unknown_items="drop"), items)
 
 
+def test_rows_are_counted_before_those_of_unknown_items_are_left_out(shop):
+    orders, items = shop.write("orders.csv", UNKNOWN + ",a\n"), shop.write("items.csv", ITEMS)
+    made = shop.partition(orders, Reading(bad_rows="skip", unknown_items="drop"), items)
+    assert pairs(made) == [("u", "a"), ("v", "b")]
+    assert shop.notes == [
+        f"1 of 6 rows of {orders} were left out (row 7: user_id is empty).",
+        f"2 of 4 items, in 3 of 5 rows, are not in {items}, such as 'z', 'y': these rows were left out.",
+    ]
+
+
 def test_names_of_columns_may_differ_between_the_files(shop):
     orders = shop.write("orders.csv", "client,sku,price,shop\nu,a,3,Bonn\nv,b,4,Bonn\n")
     items = shop.write("items.csv", "article,name,price\na,Adapter,1.5\nb,Bulb,2\n")
