@@ -13,6 +13,7 @@ from flows.jobs.conclusion import conclude
 from flows.jobs.job import Job, open_data, opened
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
 from flows.jobs.slow_imports import import_ahead
+from flows.runners.clusters import require_extra
 from flows.runners.local_threads import NonWaitingThreads, threads_of
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.terminal.progress import announce
@@ -84,6 +85,7 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
     """Run `federated_training` in this process, and return the job's result and the command's exit code."""
     if config.runner.kind == "silos":
         require_server()
+    require_extra(config.runner.kind)
     open_data(current_home(), config)  # so that missing data are reported before a server is started
     servers = current_home().prefect / "servers"
     report_own_errors_once()

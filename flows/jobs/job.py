@@ -13,11 +13,10 @@ from typing import Any
 import pandas as pd
 from prefect.runtime import flow_run
 
+from flows.jobs.chosen_runner import runner_of
 from flows.jobs.continuation import taking_over
 from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
-from flows.runners.local_threads import LocalThreads, threads_of
-from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
 from flows.settings.training_config import TrainingConfig
@@ -30,10 +29,9 @@ from models.recommenders.families.registry import family_of
 from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.lineage import contexts_of_silos, split_of
-from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, item_features, open_partition, read_items
-from tasks.exchange.layout import catalog_folder, models_folder
+from tasks.exchange.layout import models_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.jobs.journal import Journal, fingerprint, finished, held
 from tasks.jobs.machine_monitor import MachineMonitor, is_measured
@@ -329,7 +327,7 @@ def _job(
         context,
         rounds,
         bool(rounds),
-        _runner(home, config, context, partition),
+        runner_of(config, home, context, partition),
         _branches(home, config, journal),
         earlier=initial.earlier,
     )
@@ -352,13 +350,6 @@ def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int
         return ()
     shared = journal.opening.shared_rounds
     return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
-
-
-def _runner(home: Home, config: TrainingConfig, context: JobContext, partition: Partition) -> Runner:
-    if config.runner.kind == "threads":
-        return LocalThreads(threads_of(config.runner.threads), config.runner.client_tasks)
-    items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
-    return RemoteSilos(context.exchange, TrustStore(home), items, config.runner.poll_s, config.runner.away_s)
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:

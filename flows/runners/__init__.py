@@ -1,1 +1,1 @@
-"""Where the clients' work runs: threads of this process, or silos elsewhere."""
+"""Where the clients' work runs: threads of this process, processes of a cluster, or silos elsewhere."""

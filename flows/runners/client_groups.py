@@ -11,6 +11,7 @@ from prefect.futures import wait
 from prefect.states import Completed, Failed
 
 from tasks.clients.shared_work import SharedWork, Unanswered
+from tasks.clients.worker_group import Missed
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
 from tasks.orchestration.logs import write_run_log
@@ -62,7 +63,7 @@ def ask_in_groups(
         deadline_s: seconds to wait.
         threads: number of clients that are served at once, of all groups together.
     """
-    groups = _cut([orders[client_id] for client_id in sorted(orders)], min(threads, _MOST_GROUPS))
+    groups = cut([orders[client_id] for client_id in sorted(orders)], min(threads, _MOST_GROUPS))
     work = SharedWork(groups, do, deadline_s)
     futures = [
         _TASKS[step].submit(ClientGroup(work, number, group, len(range(number, threads, len(groups)))))
@@ -73,24 +74,33 @@ def ask_in_groups(
     return work.answers(orders)
 
 
-def _cut(orders: Sequence[ClientOrder], count: int) -> list[Sequence[ClientOrder]]:
+def cut(orders: Sequence[ClientOrder], count: int) -> list[Sequence[ClientOrder]]:
     """Return at most `count` groups of about the same size, none of them empty."""
     size = -(-len(orders) // count)
     return [orders[first : first + size] for first in range(0, len(orders), size)]
 
 
-def _serve(group: ClientGroup) -> State[None]:
-    answers = group.serve()
+def ended_with(answers: Mapping[str, Any], data: Any = None) -> State[Any]:
+    """Return the state of a task with these answers, and log what is missing.
+
+    Args:
+        answers: client id -> its answer, the error that it failed with, or why there is no answer.
+        data: what the state carries.
+    """
     answered = 0
     for client_id, answer in answers.items():
         if isinstance(answer, Exception):
             write_run_log(f"Client {client_id} failed. {type(answer).__name__}: {answer}")
-        elif isinstance(answer, Unanswered):
+        elif isinstance(answer, Unanswered | Missed):
             write_run_log(f"Client {client_id}: {answer}.")
         else:
             answered += 1
     message = f"{answered} of {len(answers)} clients answered."
-    return Completed(message=message) if answered else Failed(message=message)
+    return Completed(message=message, data=data) if answered else Failed(message=message, data=data)
+
+
+def _serve(group: ClientGroup) -> State[None]:
+    return ended_with(group.serve())
 
 
 _TASKS: dict[Step, Any] = {

@@ -50,6 +50,11 @@ TASKS: dict[Step, Any] = {
 }
 
 
+def perform(step: Step, order: ClientOrder, **arguments: Any) -> Any:
+    """Return the client's answer to its order, outside a Prefect task of its own."""
+    return TASKS[step].fn(order, **arguments)
+
+
 class LateInGroup(Late):
     """A client of a group that missed the deadline.
 
@@ -85,7 +90,7 @@ class LocalThreads:
     ) -> dict[str, Any]:
         """Return each client's answer to its order; see `flows.runners.runner.Runner`."""
         if len(orders) > self._client_tasks:
-            do = partial(TASKS[step].fn, **arguments)
+            do = partial(perform, step, **arguments)
             found = ask_in_groups(step, orders, do, deadline_s, self._threads)
             return {
                 client_id: LateInGroup(answer) if isinstance(answer, Unanswered) else answer

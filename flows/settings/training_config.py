@@ -70,21 +70,31 @@ class ContractsSection(Section):
 class RunnerSection(Section):
     """Where the clients' steps run. This does not change the results."""
 
-    kind: Literal["threads", "silos"] = Field(
-        "threads", description="Threads of this process, or silos with their own workers."
+    kind: Literal["threads", "dask", "ray", "silos"] = Field(
+        "threads",
+        description="Threads of this process, processes of a Dask or Ray cluster, or silos with their own "
+        "workers.",
     )
     threads: int | None = Field(
         None, ge=1, description="Number of clients that train at once; one per core if empty."
+    )
+    address: str | None = Field(
+        None,
+        description="Address of Dask's scheduler or Ray's head; processes of this machine if empty.",
+    )
+    processes: int | None = Field(
+        None, ge=1, description="Number of processes of this machine for dask or ray; one per core if empty."
     )
     client_tasks: int = Field(
         8,
         ge=0,
         description="Number of clients up to which each has a Prefect task of its own in a step. "
-        "More clients share a few tasks. Silos always have runs of their own.",
+        "More clients share a few tasks, as they always do on clusters. Silos always have runs of their own.",
     )
     silos: tuple[str, ...] = Field((), description="Names of the silos that take part.")
     exchange: str | None = Field(
-        None, description="URL of the folder shared with the silos; a folder below FEDREC_HOME if empty."
+        None,
+        description="URL of the folder shared with silos or a cluster; a folder below FEDREC_HOME if empty.",
     )
     poll_s: float = Field(0.5, gt=0, description="Seconds between two checks of the silos' progress.")
     away_s: float = Field(

@@ -17,8 +17,14 @@ from models.recommenders.families.registry import family_of
 if TYPE_CHECKING:
     from flows.settings.training_config import TrainingConfig
 
-_OF_THREADS = ("threads",)
-_OF_SILOS = ("silos", "poll_s", "away_s")
+_OF_CLUSTERS = ("address", "processes")
+# By kind of runner: the settings that others do not have. All use the lease and the exchange.
+_OWN_SETTINGS: dict[str, tuple[str, ...]] = {
+    "threads": ("threads",),
+    "dask": _OF_CLUSTERS,
+    "ray": _OF_CLUSTERS,
+    "silos": ("silos", "poll_s", "away_s"),
+}
 
 
 def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
@@ -60,9 +66,13 @@ def _check_rounds(config: TrainingConfig, origin: str) -> None:
 
 
 def _without_runner(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    """Yield the settings of the other kind of runner. Both kinds use the lease and the exchange."""
-    for name in _OF_THREADS if config.runner.kind == "silos" else _OF_SILOS:
-        yield f"runner.{name}", "runner.kind"
+    """Yield the settings of other kinds of runner, and that of a cluster that is already there."""
+    own = _OWN_SETTINGS[config.runner.kind]
+    for name in dict.fromkeys(each for names in _OWN_SETTINGS.values() for each in names):
+        if name not in own:
+            yield f"runner.{name}", "runner.kind"
+    if config.runner.address is not None:
+        yield "runner.processes", "runner.address"
 
 
 def _without_negatives(config: TrainingConfig) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,11 @@ class Unanswered:
         return self._reason
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the client has begun."""
+        return self._ended is not None
+
+    @property
     def is_at_work(self) -> bool:
         """Whether the client still works."""
         return self._ended is not None and not self._ended.is_set()

@@ -6,10 +6,10 @@ command leaves that server running and its flow run in state RUNNING; the next c
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import TaskRunSort
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
 
@@ -99,8 +99,12 @@ def cancel_tasks(task_run_ids: Iterable[UUID]) -> None:
     cancelled: State = Cancelled(message="It missed its deadline, and the job ended without it.")
     with get_client(sync_client=True) as client:
         for task_run_id in task_run_ids:
-            with contextlib.suppress(ObjectNotFound):
+            try:
                 client.set_task_run_state(task_run_id, cancelled, force=True)
+            except PrefectHTTPStatusError as error:
+                # Prefect has never heard of a task whose process died at its start.
+                if error.response.status_code != HTTPStatus.NOT_FOUND:
+                    raise
 
 
 def note_own_run(folder: Path, flow_run_id: str) -> None:

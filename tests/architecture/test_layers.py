@@ -135,6 +135,16 @@ def test_one_file_imports_lightfm():
     assert users == ["models/recommenders/lightfm/training.py"]
 
 
+def test_dask_and_ray_are_imported_in_one_file_when_they_are_chosen():
+    clusters = {"dask", "distributed", "prefect_dask", "ray", "prefect_ray"}
+    users = [path for path in SOURCES if clusters & set(imports_of(path))]
+    assert users == [ROOT / "flows" / "runners" / "clusters.py"]
+    body = ast.parse(users[0].read_text()).body
+    at_once = ast.unparse([node for node in body if isinstance(node, ast.Import | ast.ImportFrom)])
+    assert "prefect.tasks" in at_once
+    assert not any(re.search(rf"\b{name}\b", at_once) for name in clusters)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_is_pickled_and_no_file_is_too_long(path):
     assert not UNSAFE & set(imports_of(path))

@@ -19,6 +19,8 @@ _SEED = 1
 _FALL = 0.45
 _LENGTH = 2.5
 _BIAS = 0.5
+# Of the biases' variance, the part that the items of a theme share: similar items are about as popular.
+_SHARED = 0.75
 # Items lie around themes. Their deviation from a theme, over that of the themes.
 _SPREAD = 0.5
 _ITEMS_PER_THEME = 250
@@ -33,11 +35,12 @@ def embeddings_and_biases(items: int) -> ItemArrays:
     random = np.random.default_rng(_SEED)
     fall = (1 + np.arange(DIMS, dtype=np.float32)) ** np.float32(-_FALL)
     themes = _drawn(random, max(1, items // _ITEMS_PER_THEME), fall)
-    embeddings = themes[random.integers(0, len(themes), items)] + _drawn(
-        random, items, fall * np.float32(_SPREAD)
-    )
+    theme_of = random.integers(0, len(themes), items)
+    embeddings = themes[theme_of] + _drawn(random, items, fall * np.float32(_SPREAD))
     embeddings *= _LENGTH / np.sqrt(np.square(embeddings[:_SEEN]).sum(axis=1).mean())
-    biases = random.standard_normal(items, dtype=np.float32) * np.float32(_BIAS)
+    popular, own = (random.standard_normal(count, dtype=np.float32) for count in (len(themes), items))
+    biases = np.sqrt(_SHARED) * _BIAS * popular[theme_of] + np.sqrt(1 - _SHARED) * _BIAS * own
+    biases = biases.astype(np.float32)
     # Not 1, because training changes these sums.
     sums = np.float32(2.0)
     return ItemArrays(embeddings, biases, np.full_like(embeddings, sums), np.full_like(biases, sums))

@@ -73,8 +73,10 @@ def test_a_job_reads_every_key(
         "data": {"items": str(items)},
         "runner": {"kind": "silos", "silos": ["ash", "birch"]},
     }
-    with opened(parse_config(elsewhere, "the test")):
-        pass
+    clustered = {**here, "name": "clustered", "runner": {"kind": "dask", "processes": 2}}
+    for each in (elsewhere, clustered):
+        with opened(parse_config(each, "the test")):
+            pass
 
     keys = keys_of(TrainingConfig)
     assert len(keys) > 25
