@@ -22,6 +22,7 @@ from tasks.local.home import current_home
 from tasks.messages.job_result import JobResult
 from tasks.messages.record import JsonObject
 from tasks.orchestration.artifacts import put_markdown
+from tasks.orchestration.exit_codes import label_exit_code
 from tasks.orchestration.groups import in_group
 from tasks.orchestration.logs import report_own_errors_once, send_run_log
 from tasks.orchestration.run_names import named_after
@@ -51,6 +52,7 @@ _THREADS: Any = NonWaitingThreads()
     task_runner=_THREADS,
     persist_result=False,
     validate_parameters=True,
+    on_failure=[label_exit_code],
 )
 def federated_training(config: TrainingConfig, again: bool = False) -> JsonObject | State[JsonObject]:
     """Commit, track and register all rounds of a job, and return its result as JSON with an `exit_code`.
