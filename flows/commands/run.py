@@ -43,8 +43,8 @@ def command(
     """Start a run of a deployment, such as federated-training/ml-100k, and print its address.
 
     A worker of the deployment's pool runs it. What --set does not name is as the deployment has it. With
-    --wait the exit code is 0 for a completed run, 4 for a refused promotion, and 1 for a run that crashed or
-    was cancelled. A failed run has that of its label fedrec.exit_code, or 1 without one.
+    --wait the exit code is 0 for a completed run, 4 for a refused promotion, 1 for a run that crashed or was
+    cancelled, and for a failed run that of the same command, such as 3 for a job below its quorum.
     """
     from flows.settings.overrides import check_overrides
     from tasks.local import environment

@@ -188,7 +188,7 @@ def test_a_failed_flow_run_is_labelled_with_its_error_s_exit_code(
     assert exit_codes.exit_code_of(client, state.state_details.flow_run_id) == code
 
 
-def test_flows_that_search_decide_and_clean_up_are_labelled() -> None:
+def test_every_flow_of_a_command_is_labelled() -> None:
     from flows.housekeeping import housekeeping
     from flows.promote import promotion, rolling_back
     from flows.tune import tune
