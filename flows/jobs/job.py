@@ -48,10 +48,12 @@ from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.record import as_json_value
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
+from tasks.promotion.served import chosen
 from tasks.tracking.descriptions import continued_line
 from tasks.tracking.experiments import require_experiment
 from tasks.tracking.outage import reason_of
 from tasks.tracking.outbox_sender import OutboxSender
+from tasks.tracking.registry import CHAMPION
 from tasks.tracking.run_tracker import git_revision
 
 
@@ -379,7 +381,8 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
     family = family_of(config.train).with_features(item_features(partition))
     if config.start_from == "champion":
-        return model_of_champion(home, config.model_name, partition.catalog, family, config.seed)
+        name, version = chosen(home, config.model_name, CHAMPION)
+        return model_of_champion(home, name, version, partition.catalog, family, config.seed)
     return fresh_model(partition.catalog, family, config.seed)
 
 

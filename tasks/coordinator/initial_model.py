@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from models.errors import InvalidConfig
 from models.federation.model import GlobalModel
@@ -18,15 +17,7 @@ from tasks.local.home import Home
 from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import EarlierState
 from tasks.messages.round_record import RoundRecord
-from tasks.tracking.registry import (
-    CHAMPION,
-    load_version,
-    open_registry,
-    resolve_model_name,
-)
-
-if TYPE_CHECKING:
-    pass
+from tasks.tracking.registry import load_version, open_registry
 
 
 @dataclass(frozen=True)
@@ -57,23 +48,22 @@ def fresh_model(catalog: ItemCatalog, family: Family, seed: int) -> InitialModel
 
 
 def model_of_champion(
-    home: Home, model_name: str, catalog: ItemCatalog, family: Family, seed: int
+    home: Home, model_name: str, version: int | str, catalog: ItemCatalog, family: Family, seed: int
 ) -> InitialModel:
     """Return the champion, mapped to this catalogue, with the user embeddings of the job that trained it.
 
     Args:
         home: contains the registry and the jobs.
-        model_name: the registered model.
+        model_name, version: the registered model and its champion.
         catalog: the catalogue of the job that starts.
         family, seed: what that job trains.
 
     Raises:
-        NotFound: there is no champion.
+        NotFound: there is no such version.
         InvalidConfig: the champion is from another family, or its dimensions differ from the job's.
     """
     registry = open_registry(home)
-    name = resolve_model_name(registry, model_name)
-    champion = load_version(registry, name, CHAMPION)
+    champion = load_version(registry, model_name, version)
     known, fresh = champion.model().items, family.initial(len(catalog), seed)
     if type(known) is not type(fresh):
         raise InvalidConfig(
@@ -90,7 +80,7 @@ def model_of_champion(
         )
     model = carry_over(known, ItemCatalog.of(champion.items["item_id"]), fresh, catalog)
     points = _starting_points(home, champion.record) if family.keeps_users else {}
-    return InitialModel(encode_model(model), points, training_before(home, registry, name, champion))
+    return InitialModel(encode_model(model), points, training_before(home, registry, model_name, champion))
 
 
 def _starting_points(home: Home, record: RoundRecord) -> dict[str, EarlierState]:

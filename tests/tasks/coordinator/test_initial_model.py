@@ -105,7 +105,7 @@ def _made_champion(mlflow_home: Home, config: dict[str, Any] | None, earlier: Ea
 
 def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion):
     catalog = ItemCatalog.of(["c", "new", "a"])
-    found = model_of_champion(champion, "movies", catalog, family_of(SPEC), 7)
+    found = model_of_champion(champion, "movies", 1, catalog, family_of(SPEC), 7)
     model = decode_model(found.data)
     fresh = initial_items(3, 4, 7)
     assert (model.round, model.catalog_digest) == (0, catalog.digest)
@@ -122,7 +122,7 @@ def test_the_champion_is_carried_over_with_the_users_that_belong_to_it(champion)
 
 
 def earlier_of(home: Home) -> EarlierTraining:
-    found = model_of_champion(home, "movies", KNOWN, family_of(SPEC), 7).earlier
+    found = model_of_champion(home, "movies", 1, KNOWN, family_of(SPEC), 7).earlier
     assert found is not None
     return found
 
@@ -184,16 +184,16 @@ def test_a_silo_needs_a_record_only_of_the_jobs_in_which_it_took_part(champion, 
 
 def test_a_champion_of_other_dims_is_refused(champion):
     with pytest.raises(InvalidConfig, match=r"has 4 dims, but train\.dims is 8") as caught:
-        model_of_champion(champion, "movies", KNOWN, family_of(LightFMSpec(dims=8)), 7)
+        model_of_champion(champion, "movies", 1, KNOWN, family_of(LightFMSpec(dims=8)), 7)
     assert caught.value.key == "train.dims"
 
 
 def test_without_a_registry_there_is_no_champion_to_start_from(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(NotFound, match="registered"):
-        model_of_champion(Home(home), "movies", KNOWN, family_of(SPEC), 7)
+        model_of_champion(Home(home), "movies", 1, KNOWN, family_of(SPEC), 7)
 
 
 def test_without_the_model_there_is_no_champion_to_start_from(mlflow_home):
     with pytest.raises(NotFound, match="registered"):
-        model_of_champion(mlflow_home, "movies", KNOWN, family_of(SPEC), 7)
+        model_of_champion(mlflow_home, "movies", 1, KNOWN, family_of(SPEC), 7)
