@@ -15,6 +15,7 @@ from tasks.local import environment
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
 from tasks.orchestration import runs as prefect_runs
+from tasks.orchestration.exit_codes import label_exit_code
 from tasks.orchestration.server import end_orphaned_servers
 from tasks.promotion import retention
 from tasks.tracking import outbox_sender, registry
@@ -30,7 +31,7 @@ remove_old_rounds = task(name="remove old rounds from MLflow", cache_policy=NO_C
 prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.prune_reports)
 
 
-@flow(name="housekeeping", validate_parameters=True)
+@flow(name="housekeeping", validate_parameters=True, on_failure=[label_exit_code])
 def housekeeping(
     keep_jobs: Annotated[int, Field(ge=0)] = 20,
     keep_rounds: Annotated[int, Field(ge=1)] | None = None,

@@ -18,6 +18,7 @@ from flows.decide import ApprovalDecision, Outcome, Steps, decide_promotion, dec
 from flows.terminal.progress import announce
 from models.promotion.gates import GateVerdict, PromotionPolicy
 from tasks.local import environment
+from tasks.orchestration.exit_codes import label_exit_code
 from tasks.orchestration.run_names import named_after
 from tasks.promotion import promote as shell
 from tasks.tracking import registry
@@ -36,7 +37,12 @@ def _subject(parameters: Mapping[str, Any]) -> str:
     return parameters["model_name"] or "model"
 
 
-@flow(name="promotion", flow_run_name=named_after(_subject), validate_parameters=True)
+@flow(
+    name="promotion",
+    flow_run_name=named_after(_subject),
+    validate_parameters=True,
+    on_failure=[label_exit_code],
+)
 @names_outages
 def promotion(
     model_name: str | None = None,
@@ -84,7 +90,12 @@ def promotion(
     )
 
 
-@flow(name="rollback", flow_run_name=named_after(_subject), validate_parameters=True)
+@flow(
+    name="rollback",
+    flow_run_name=named_after(_subject),
+    validate_parameters=True,
+    on_failure=[label_exit_code],
+)
 @names_outages
 def rolling_back(
     model_name: str | None = None, actor: str = "prefect", reason: str = ""

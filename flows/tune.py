@@ -22,6 +22,7 @@ from tasks.datasets.partition_reader import open_partition
 from tasks.jobs.journal import fingerprint
 from tasks.local.environment import apply
 from tasks.local.home import current_home
+from tasks.orchestration.exit_codes import label_exit_code
 from tasks.orchestration.logs import report_own_errors_once
 from tasks.orchestration.run_names import named_after
 from tasks.orchestration.runs import (
@@ -109,6 +110,7 @@ class Search:
     flow_run_name=named_after(lambda parameters: f"{parameters['config'].name}-{parameters['arm']}"),
     description="Searches the settings of a training job, on the validation cases.",
     persist_result=False,
+    on_failure=[label_exit_code],
 )
 def tune(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: int) -> dict[str, Any]:
     """Run trials until the study has `trials` of them, and return them with the best one.

@@ -43,8 +43,8 @@ def command(
     """Start a run of a deployment, such as federated-training/ml-100k, and print its address.
 
     A worker of the deployment's pool runs it. What --set does not name is as the deployment has it. With
-    --wait the exit code is 0 for a completed run, 4 for a refused promotion, and 1 for a run that failed,
-    crashed or was cancelled.
+    --wait the exit code is 0 for a completed run, 4 for a refused promotion, and 1 for a run that crashed or
+    was cancelled. A failed run has that of its label fedrec.exit_code, or 1 without one.
     """
     from flows.settings.overrides import check_overrides
     from tasks.local import environment
@@ -74,10 +74,11 @@ def command(
         _warn_without_worker(client, found.work_pool)
         if wait:
             ended = _wait(client, run)
+            exit_code = _exit_code(client, ended)
             outcome |= {"name": ended.name, "state": ended.state.name, "message": ended.state.message}
     emit(outcome, as_json=as_json, show=lambda: _show_end(outcome))
     if wait:
-        ctx.exit(_exit_code(ended))
+        ctx.exit(exit_code)
 
 
 def _wait(client: SyncPrefectClient, run: FlowRun) -> Any:
@@ -96,9 +97,13 @@ def _wait(client: SyncPrefectClient, run: FlowRun) -> Any:
         time.sleep(_POLL_S)
 
 
-def _exit_code(run: Any) -> int:
+def _exit_code(client: SyncPrefectClient, run: Any) -> int:
+    from tasks.orchestration.exit_codes import exit_code_of
+
     if run.state.name == "Refused":
         return PromotionRefused.exit_code
+    if run.state.is_failed():
+        return exit_code_of(client, run.id)
     return 0 if run.state.is_completed() else FedrecError.exit_code
 
 

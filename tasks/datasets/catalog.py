@@ -102,7 +102,7 @@ class Catalog:
         """Return what was left out of the rows of the file at `path`, one sentence each."""
         found = []
         if self.repeats:
-            found.append(f"{self.repeats:,} rows of {path} repeat an earlier one, so they were left out.")
+            found.append(f"Rows of {path} that repeat an earlier one were left out: {self.repeats:,}.")
         if self.left_out.count:
             found.append(self.left_out.sentence(path, len(self.items) + self.repeats))
         return found

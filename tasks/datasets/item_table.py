@@ -90,9 +90,8 @@ class ColumnFacts:
         if self.unsplit:
             separator, cells = self.unsplit
             option = shlex.quote(f"{self.name}={separator}")
-            kept = (
-                f"; not split at {separator!r} (in {cells:,} items); to split there: --labels-split {option}"
-            )
+            where = f"{separator!r} (in {cells:,} of {items:,} items)"
+            kept = f"; not split at {where}; to split there: --labels-split {option}"
         return f"{self.labels:,} labels{split}: {', '.join(map(repr, self.examples))}{more}{missing}{kept}"
 
 

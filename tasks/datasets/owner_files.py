@@ -123,6 +123,8 @@ def read_owner_files(
     if reading.bad_rows == "skip":
         source, faulty = usable_interactions(source, None if in_users else by)
         of_source.add(faulty.count, faulty.first)
+    if of_source.count:
+        tell(of_source.sentence(interactions, len(source.data)))
     checked = check_interactions(source)
     if repeats is None:
         what = "count them" if checked.ratings is None else "add up their ratings"
@@ -134,12 +136,10 @@ def read_owner_files(
         distinct = distinct_rows(users_table, "user_id", [by] if in_users and by else [], reading.bad_rows)
         users_table = distinct.table
         if distinct.repeats:
-            tell(f"{distinct.repeats:,} rows of {users} repeat an earlier one, so they were left out.")
+            tell(f"Rows of {users} that repeat an earlier one were left out: {distinct.repeats:,}.")
         of_users.add(distinct.left_out.count, distinct.left_out.first)
         if of_users.count:
             tell(of_users.sentence(users, len(users_table.data)))
-    if of_source.count:
-        tell(of_source.sentence(interactions, len(source.data)))
     sources = {name: table.sha256 for name, table in tables.items() if table}
     return OwnerFiles(source, checked, catalog, users_table, sources)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,9 @@ def resolve_decided(home: Home, client: MlflowClient, model_name: str, version_o
     if version_or_alias == registry.CHAMPION:
         return decided_champion(client, entries, model_name)
     version = registry.resolve_version(client, model_name, version_or_alias)
-    before = standing_of(client, entries, model_name).before
-    if entries and version != before:
-        raise _undecided(model_name, registry.PREVIOUS, version, before)
+    found = standing_of(client, entries, model_name)
+    if entries and version != found.before:
+        raise _undecided(model_name, registry.PREVIOUS, version, found.before, found.champion)
     return version
 
 
@@ -76,17 +77,19 @@ def decided_champion(client: MlflowClient, entries: Sequence[Entry], model_name:
         return version
     decided = standing_of(client, entries, model_name).champion
     if version != decided:
-        raise _undecided(model_name, registry.CHAMPION, version, decided)
+        raise _undecided(model_name, registry.CHAMPION, version, decided, decided)
     return version
 
 
 def _no_champion(client: MlflowClient, entries: Sequence[Entry], model_name: str) -> NotFound:
     """Return the error that says why the registry names no champion, and what to do."""
     found = standing_of(client, entries, model_name)
-    promote, rollback = f"fedrec promote --model {model_name}", f"fedrec rollback --model {model_name}"
+    promote, rollback = (
+        f"fedrec {each} --model {shlex.quote(model_name)}" for each in ("promote", "rollback")
+    )
     if found.champion is not None:
         what = f"Alias 'champion' of {model_name!r} was removed; the ledger says version {found.champion}"
-        step = f"{promote} or {rollback} restores it"
+        step = f"{promote} --version {found.champion} restores it"
     elif found.lost is None:
         what = f"Model {model_name!r} has no champion"
         step = f"Promote a version first with {promote}"
@@ -100,15 +103,18 @@ def _no_champion(client: MlflowClient, entries: Sequence[Entry], model_name: str
     return NotFound(f"{what}.", next_step=f"{step}.", model_name=model_name)
 
 
-def _undecided(model_name: str, alias: str, version: int, decided: int | None) -> LedgerTampered:
+def _undecided(
+    model_name: str, alias: str, version: int, decided: int | None, champion: int | None
+) -> LedgerTampered:
     """Return the error about an alias that was moved without a decision."""
+    step = f"fedrec promote --model {shlex.quote(model_name)} --version {champion or 'N'}"
+    restores = "restores what the ledger says" if champion else "decides anew"
     says = f"that is version {decided}" if decided else "there is none"
     role = "champion" if alias == registry.CHAMPION else "the champion before"
     return LedgerTampered(
         f"Alias {alias!r} of {model_name!r} names version {version}, but no decision made it {role}: "
         f"according to the ledger, {says}.",
-        next_step="Someone moved it in MLflow. See fedrec audit --verify; fedrec promote and fedrec rollback "
-        "restore the alias.",
+        next_step=f"It was moved without fedrec. {step} {restores}; fedrec audit --verify checks all.",
         model_name=model_name,
         version=version,
     )

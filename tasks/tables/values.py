@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,10 @@ def trimmed(name: str, text: pa.ChunkedArray, report: Report) -> pa.ChunkedArray
         (pc.match_substring(inner, "\0"), "holds a NUL character"),
     ):
         count = pc.sum(mask).as_py() or 0
-        # Of a part of a file, there may be more.
-        more = f", as in {count - 1:,} or more other rows" if count > 1 and report.faults is None else ""
-        broken = Broken(f"{name} {rule}{more}", _MEND[rule])
-        report.rows(_mask(mask), lambda at, broken=broken: broken)  # type: ignore[misc]
+        if count:
+            # Of a part of a file, there may be more.
+            more = f", as in {count - 1:,} or more other rows" if count > 1 and report.faults is None else ""
+            report.rows(_mask(mask), partial(_broken, f"{name} {rule}{more}", _MEND[rule]))
     return inner
 
 
@@ -118,11 +119,21 @@ def seconds_of(name: str, column: pa.ChunkedArray, report: Report) -> npt.NDArra
                 _first_present(column), f"{name} is a {kind}, expected seconds since 1970 or a date"
             )
         seconds = numbers_of(name, column, report)
+        if pa.types.is_floating(kind) and kind.bit_width < _BITS_OF_A_DOUBLE:
+            _require_exact_times(name, seconds, kind.bit_width, report)
         if pa.types.is_string(kind):
             other = np.isnan(seconds)
             seconds[other] = _written_dates(column.filter(pa.array(other)))
     with np.errstate(invalid="ignore"):
         return np.where(np.abs(seconds) <= _LAST_SECOND, np.floor(seconds), np.nan)
+
+
+def _require_exact_times(name: str, seconds: npt.NDArray[np.float64], bits: int, report: Report) -> None:
+    """Report times in short floats that are not exact to the second: they would lose their order."""
+    lossy = np.abs(seconds) >= 2.0 ** SIGNIFICAND_BITS[bits]
+    rule = f"of {name} is a {bits}-bit float, which is not exact to the second"
+    step = "Store the times as integers or as 64-bit floats."
+    report.rows(lossy, lambda at: Broken(f"the value {seconds[at]:.0f} {rule}", step))
 
 
 def unit_advice(text: str) -> str:
@@ -236,6 +247,12 @@ def _written_dates(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def _array(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return np.array(column.to_numpy(), dtype=np.float64)
+
+
+def _broken(rule: str, next_step: str, position: int) -> Broken:
+    """Return the same rule for every position."""
+    del position
+    return Broken(rule, next_step)
 
 
 def _mask(mask: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from tasks.exchange.codec import decode_model
 from tasks.messages.job_result import JobResult
 from tasks.messages.round_record import EvaluatedRound, record_digest
 
-_RESTORE_TAGS = "fedrec promote and fedrec rollback restore the tags of champions; or use another version."
+_RESTORE_TAGS = "fedrec promote --version N restores the tags of the champion N; or use another version."
 
 
 @dataclass(frozen=True)

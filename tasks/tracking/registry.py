@@ -260,6 +260,8 @@ def resolve_version(client: MlflowClient, model_name: str, version_or_alias: int
 
 def find_entry(client: MlflowClient, model_name: str, version: int) -> VersionEntry | None:
     """Return what the registry says about a version; None if there is no such version."""
+    if version >= 10**_MOST_DIGITS:
+        return None
     found: VersionEntry | None = client.reads.version(model_name, version)
     return found
 

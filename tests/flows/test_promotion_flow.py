@@ -112,6 +112,19 @@ def test_a_refusal_is_printed_with_its_requirements(world, evaluated):
     assert "version 1 stays" in result.stdout
 
 
+def test_a_promotion_shows_the_floors_that_it_was_measured_against(world, evaluated):
+    world.register(1, evaluated(0.30))
+    world.register(2, evaluated(0.31))
+    first = fedrec("promote", "--version", "1").stdout
+    second = fedrec("promote").stdout
+
+    assert "required" not in first
+    # .98 * .30; and .8 * .6 - 1.645 sqrt((.6 * .4 + .48 * .52) / 120) = .3749, for beta of 80 cases .3513.
+    assert "ndcg@10 at least 0.98 times the champion's, on validation: 0.2940" in second
+    assert "nearest to its floor is alpha: 0.6000 with floor 0.3749" in second
+    assert "nearest to its floor is alpha: 0.6000 with floor 0.3749" in fedrec("audit", "2").stdout
+
+
 def test_a_breach_and_a_missing_evaluation_are_refused(world):
     contracts = {"interactions": "passed", "updates": "breached", "embeddings": "passed"}
     world.register(1, None, contracts=contracts)

@@ -302,8 +302,8 @@ def _interrupted_or_raise(client: MlflowClient, entries: Sequence[Entry], models
     if faults:
         raise LedgerTampered(
             f"The ledger is intact, but the registry was changed without a decision: {'; '.join(faults)}.",
-            next_step="Find out who could write to the registry. The next fedrec promote or rollback of the "
-            "model restores what the ledger says.",
+            next_step="Find out who could write to the registry. fedrec promote --model NAME with the "
+            "--version of its champion restores what the ledger says.",
             faults=faults,
         )
     return interrupted

@@ -148,7 +148,9 @@ def _show(outcome: Mapping[str, Any]) -> None:
         return
     for verdict in outcome["verdicts"]:
         click.echo(f"{'pass' if verdict['passed'] else 'FAIL'}  {verdict['gate']:<10} {verdict['observed']}")
-        click.echo(f"      required:  {verdict['required']}")
+        # The first champion has nothing to be compared with.
+        if outcome["previous"] or not verdict["passed"]:
+            click.echo(f"      required:  {verdict['required']}")
     if outcome["gone"]:
         passed_over = ", ".join(map(str, outcome["gone"]))
         click.echo(f"Champions that no longer exist in the registry: version {passed_over}.")

@@ -13,10 +13,10 @@ SEPARATORS = "|,"
 # At least this share of the texts with the character must begin, and end, with a part of another text.
 _SHARED = 0.5
 # Fewer texts than this share no parts by chance. Then, and where most have three parts or more, it is enough
-# that many texts have the character.
+# that many texts have the character; fewer if it is a bar, which names hardly have, or an end is shared.
 _FEW_TEXTS = 10
 _MANY_PARTS = 3
-_MANY = 1 / 3
+_MANY, _MANY_IF_SHARED, _MANY_WITH_BARS = 1 / 2, 1 / 3, 1 / 10
 
 
 def separates(character: str, texts: Collection[str]) -> bool:
@@ -34,7 +34,8 @@ def separates(character: str, texts: Collection[str]) -> bool:
     if min(shares) >= _SHARED:
         return True
     are_lists = _share(len(parts) >= _MANY_PARTS for parts in with_it) >= _SHARED
-    return (len(with_it) < _FEW_TEXTS or are_lists) and len(with_it) >= _MANY * len(listed)
+    many = _MANY_WITH_BARS if character == "|" else _MANY_IF_SHARED if max(shares) > 0 else _MANY
+    return (len(with_it) < _FEW_TEXTS or are_lists) and len(with_it) >= many * len(listed)
 
 
 def _share(truths: Iterable[bool]) -> float:

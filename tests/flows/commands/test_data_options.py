@@ -95,7 +95,7 @@ def test_a_shop_s_export_becomes_a_partition_by_printed_commands(shop, run):
     for note in (
         "Note: 2 of 8 rows of my orders.csv were left out (row 5: user_id is empty; row 7: the row has 2 "
         "values, expected 6 as in the header).",
-        "Note: 1 rows of products.csv repeat an earlier one, so they were left out.",
+        "Note: Rows of products.csv that repeat an earlier one were left out: 1.",
         "Note: 1 of 4 items, in 1 of 6 rows, are not in products.csv, such as '9': they were added without "
         "title and features.",
         "Note: products.csv has no title. If that is the column 'name', give --columns title=name.",
@@ -136,7 +136,7 @@ def test_the_items_of_silos_have_the_same_options(shop, run):
     result = json.loads(done.stdout)
     assert (result["items"], result["notes"]) == (
         4,
-        ["1 rows of products.csv repeat an earlier one, so they were left out."],
+        ["Rows of products.csv that repeat an earlier one were left out: 1."],
     )
     assert pd.read_parquet("i.parquet")["title"].tolist() == ["Rake", "Kite", "Fern", "Pen"]
     (shop / "products.csv").write_text(PRODUCTS + "1,Spade,Acme,1.5\n5\n", encoding="utf-8")

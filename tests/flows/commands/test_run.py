@@ -12,7 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import cli
-from models.errors import FedrecError, InvalidConfig, NotFound
+from models.errors import (
+    FedrecError,
+    InvalidConfig,
+    JobStopped,
+    LedgerTampered,
+    NotFound,
+    QuorumNotReached,
+)
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -115,10 +122,11 @@ def _ends() -> list[Any]:
     from prefect.states import Cancelled, Completed, Failed
 
     refused = Completed(name="Refused", message="Gates that did not pass: quality.")
-    return [(Completed(), 0), (refused, 4), (Failed(message="It broke."), 1), (Cancelled(), 1)]
+    stopped = Failed(message="Below the quorum.")
+    return [(Completed(), 0), (refused, 4), (Failed(message="It broke."), 1), (Cancelled(), 1), (stopped, 3)]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_with_wait_the_exit_code_is_that_of_the_run_s_state(client: SyncPrefectClient, number: int) -> None:
     from prefect.states import Running
 
@@ -131,6 +139,9 @@ def test_with_wait_the_exit_code_is_that_of_the_run_s_state(client: SyncPrefectC
     def end(with_state: State) -> None:
         [found] = until(lambda: [each for each in client.read_flow_runs() if each.name == name])
         client.set_flow_run_state(found.id, with_state, force=True)
+        if code == 3 and with_state.is_final():
+            # After the state, as Prefect calls hooks.
+            client.update_flow_run_labels(found.id, {"fedrec.exit_code": code})
 
     end(Running())
     end(state)
@@ -140,3 +151,48 @@ def test_with_wait_the_exit_code_is_that_of_the_run_s_state(client: SyncPrefectC
     assert done.exit_code == 0 and done.return_value == code, done.output
     said = f": {state.message}" if state.message else ""
     assert f"{name} ended as {state.name}{said}" in done.stdout
+
+
+def _outcomes() -> list[tuple[Any, int]]:
+    """Return what a flow may end with, and the exit code of the same command."""
+    from prefect.states import Failed
+
+    stopped = JobStopped("It stopped.", exit_code=5, result={})
+    return [
+        (QuorumNotReached("Too few."), 3),
+        (LedgerTampered("Changed."), 6),
+        (ValueError("a bug"), 1),
+        (Failed(message="It stopped.", data=stopped), 5),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_failed_flow_run_is_labelled_with_its_error_s_exit_code(
+    client: SyncPrefectClient, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import flow
+
+    from tasks.orchestration import exit_codes
+
+    monkeypatch.setattr(exit_codes, "_LABELLED_S", 0.5)
+    outcome, code = _outcomes()[number]
+
+    def ends() -> Any:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    state: Any = flow(name="ends", on_failure=[exit_codes.label_exit_code])(ends)(return_state=True)
+
+    assert state.is_failed()
+    assert exit_codes.exit_code_of(client, state.state_details.flow_run_id) == code
+
+
+def test_flows_that_search_decide_and_clean_up_are_labelled() -> None:
+    from flows.housekeeping import housekeeping
+    from flows.promote import promotion, rolling_back
+    from flows.tune import tune
+    from tasks.orchestration.exit_codes import label_exit_code
+
+    flows: list[Any] = [tune, promotion, rolling_back, housekeeping]
+    assert [each.on_failure_hooks for each in flows] == [[label_exit_code]] * 4

@@ -212,7 +212,7 @@ def test_what_is_not_split_and_not_used_is_said_with_the_option(tmp_path):
     made = partitioned(tmp_path, written(tmp_path, "parquet", columns), ColumnOptions())
     assert {each.name: each.described(6) for each in made.columns} == {
         "brand": "4 labels: 'Acme', 'Bolt', 'Cork', ...; 1 of 6 items have none; "
-        "not split at ',' (in 1 items); to split there: --labels-split brand=,",
+        "not split at ',' (in 1 of 6 items); to split there: --labels-split brand=,",
         "embedding": "left out: measured numbers are no labels; to take each as one: "
         "--labels-split embedding=none",
         "ean": "6 labels: '1152921504606846976', '1152921504606846977', '1152921504606846978', ...",

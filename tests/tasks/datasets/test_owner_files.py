@@ -153,7 +153,7 @@ def test_item_rows_that_repeat_another_count_once(shop, again):
     once = shop.partition(orders, Reading(), shop.write("items.csv", ITEMS))
     twice = shop.write("twice.csv", ITEMS + again + again)
     assert shop.partition(orders, Reading(), twice).items_sha256 == once.items_sha256
-    assert shop.notes == [f"2 rows of {twice} repeat an earlier one, so they were left out."]
+    assert shop.notes == [f"Rows of {twice} that repeat an earlier one were left out: 2."]
 
 
 def test_lists_and_missing_values_are_compared_too(tmp_path):
@@ -178,7 +178,7 @@ def test_item_rows_that_contradict_another_are_refused_or_left_out(shop):
     made = shop.partition(orders, SKIP, items)
     assert read_items(made)["title"].tolist() == ["Adapter", "Bulb"]
     assert shop.notes == [
-        f"2 rows of {items} repeat an earlier one, so they were left out.",
+        f"Rows of {items} that repeat an earlier one were left out: 2.",
         f"2 of 6 rows of {items} were left out (row 5: item_id 'b' already occurs in row 3, but here with "
         "price '2.5', not '2', tags (empty), not 'y'; row 7: item_id 'a' already occurs in row 2, but here "
         "with title 'Lamp', not 'Adapter').",
@@ -196,7 +196,7 @@ def test_user_rows_that_repeat_another_count_once_and_only_the_client_counts(sho
     users = shop.write("users.csv", "user_id,town,visit\nu,Bonn,1\nv,Bern,1\nu,Bonn,2\n")
     made = shop.partition(orders, Reading(), by="town", users=users)
     assert {each.id for each in made.clients} == {"bonn-x-" + made.clients[1].id[-12:], made.clients[0].id}
-    assert shop.notes == [f"1 rows of {users} repeat an earlier one, so they were left out."]
+    assert shop.notes == [f"Rows of {users} that repeat an earlier one were left out: 1."]
     users.write_text("user_id,town\nu,Bonn\nv,Bern\nu,Berlin\n,Bern\n")
     with pytest.raises(InvalidInput, match=r"row 5: user_id is empty"):
         shop.partition(orders, Reading(), by="town", users=users)
@@ -253,6 +253,16 @@ def test_rows_with_unknown_items_are_left_out(shop):
     orders.write_text("user_id,item_id\nu,x\n")
     with pytest.raises(InvalidInput, match="no row has an item of the items file"):
         shop.partition(orders, Reading(unknown_items="drop"), items)
+
+
+def test_rows_are_counted_before_those_of_unknown_items_are_left_out(shop):
+    orders, items = shop.write("orders.csv", UNKNOWN + ",a\n"), shop.write("items.csv", ITEMS)
+    made = shop.partition(orders, Reading(bad_rows="skip", unknown_items="drop"), items)
+    assert pairs(made) == [("u", "a"), ("v", "b")]
+    assert shop.notes == [
+        f"1 of 6 rows of {orders} were left out (row 7: user_id is empty).",
+        f"2 of 4 items, in 3 of 5 rows, are not in {items}, such as 'z', 'y': these rows were left out.",
+    ]
 
 
 def test_names_of_columns_may_differ_between_the_files(shop):

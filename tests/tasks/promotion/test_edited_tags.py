@@ -145,7 +145,7 @@ def test_a_champion_with_an_edited_round_is_published_with_its_decision(decided)
 def test_a_champion_with_an_edited_digest_is_refused_with_the_next_step(decided):
     edit(decided, 2, "fedrec.manifest", "abc")
 
-    with pytest.raises(CorruptArtifact, match=r"Version 2 of 'movies'.*says 'abc'.*restore the tags"):
+    with pytest.raises(CorruptArtifact, match=r"Version 2 of 'movies'.*says 'abc'.*restores the tags"):
         publish(decided.home, decided.client, "movies")
 
 
@@ -157,7 +157,7 @@ def test_no_command_answers_from_an_alias_that_was_moved_without_a_decision(deci
     with pytest.raises(LedgerTampered, match=f"names version {version}, but no decision made it") as caught:
         chosen(decided.home, "movies", alias)
 
-    assert "restore the alias" in caught.value.next_step
+    assert "fedrec promote --model movies --version 2 restores" in caught.value.next_step
     assert chosen(decided.home, "movies", str(version)) == ("movies", str(version))
 
 
@@ -182,7 +182,7 @@ def test_a_removed_alias_and_deleted_versions_are_told_apart(decided):
     decided.client.delete_registered_model_alias("movies", "champion")
     with pytest.raises(NotFound, match="was removed; the ledger says version 2") as removed:
         chosen(decided.home, "movies", "champion")
-    assert "restores it" in removed.value.next_step
+    assert "fedrec promote --model movies --version 2 restores it" in removed.value.next_step
 
     decided.client.delete_model_version("movies", "2")
     with pytest.raises(NotFound, match="version 2, was deleted from the registry") as deleted:
@@ -233,3 +233,6 @@ def test_any_number_of_a_version_is_answered(decided, version):
         decided.client.delete_model_version("movies", "3")
     with pytest.raises(NotFound, match="has no version"):
         registry.load_version(decided.client, "movies", version)
+    if len(version) < 100:
+        with pytest.raises(NotFound, match="has no version"):
+            promotion.gather(decided.client, "movies", int(version))

@@ -108,6 +108,12 @@ def test_times_are_seconds_since_1970_utc(column, seconds):
 @pytest.mark.parametrize(
     ("column", "row", "rule"),
     [
+        # 2^24 seconds are in 1970; a float of 32 bits tells times of today apart by two minutes.
+        (
+            pa.array([16777215.0, 1_700_000_000.0], pa.float32()),
+            2,
+            "the value 1700000000 of x is a 32-bit float, which is not exact to the second",
+        ),
         (["1", "yesterday"], 2, "x 'yesterday' is neither seconds since 1970 nor ISO 8601"),
         (["1", "1999-02-30"], 2, "x '1999-02-30' is neither"),
         (["1", None], 2, "x (empty) is neither"),

@@ -149,6 +149,8 @@ COMPANIES = [f"Company {number}" for number in range(40)]
         [f"{name}, Inc." for name in COMPANIES],
         [f"Town {number}, {('AL', 'AK', 'AZ')[number % 3]}" for number in range(40)],
         [f"Name {number}, {('Ann', 'Bob', 'Eve')[number % 3]}" for number in range(40)],
+        # In a third of few names.
+        ["Smith, Wesson & Co", "Foo, Inc.", "Acme", "Bolt", "Cork", "Dunn"],
         # A part is a name of its own, too.
         [*COMPANIES, "Company 7, Ltd"],
         # The same holds for bars.
@@ -179,13 +181,19 @@ GENRES = ["Action", "Comedy", "Drama", "War"]
         [[f"Star {film % 9}", f"Actor {film}", f"Extra {film}"] for film in range(60)],
         # Too few to tell.
         [["Action", "War"], ["Comedy"]],
-        [["Action"], ["War", "Comedy"], ["Drama"]],
+        [["Action", "War"], ["Action"], ["Drama"]],
     ],
 )
 def test_a_separator_between_labels_splits_them(lists, separator):
     judged = judge_column([separator.join(own) for own in lists])
     assert (judged.kind, judged.separator, judged.unsplit) == ("labels", separator.strip(), None)
     assert list(judged.labels) == [tuple(own) for own in lists]
+
+
+def test_a_bar_in_a_tenth_of_few_texts_splits_them():
+    others = [(name,) for name in COMPANIES[:9]]
+    assert labels_of(["War|Drama", *COMPANIES[:9]]) == [("War", "Drama"), *others]
+    assert judge_column(["War|Drama", *COMPANIES[:10]]).separator is None
 
 
 def test_the_judgement_about_a_separator_depends_on_neither_order_nor_frequency():
