@@ -80,10 +80,11 @@ def open_cluster(kind: ClusterKind, address: str | None, processes: int | None) 
 def _dask(address: str | None, processes: int) -> Cluster:
     import dask
 
-    # Before Dask is imported further, because it logs while that happens.
-    logging.getLogger("distributed").setLevel(logging.WARNING)
+    # Dask sets its loggers to INFO when it is imported, and logs while it is.
+    dask.config.set({"logging.distributed": "warning"})
     from prefect_dask import DaskTaskRunner
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     if address:
         runner: Any = DaskTaskRunner(address=address)
     else:
@@ -112,8 +113,10 @@ def _ray(address: str | None, processes: int) -> Cluster:
     from prefect_ray import RayTaskRunner
     from prefect_ray.context import remote_options
 
-    own = {} if address else {"num_cpus": processes, "include_dashboard": False}
-    runner: Any = RayTaskRunner(address=address, init_kwargs={"log_to_driver": False, **own})
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    where = {"address": address} if address else {"num_cpus": processes, "include_dashboard": False}
+    # Given as the runner's own argument, "auto" would start a cluster.
+    runner: Any = RayTaskRunner(init_kwargs={**quiet, **where})
     runner.__enter__()
 
     def submit(task: Task[..., Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
