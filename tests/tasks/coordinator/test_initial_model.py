@@ -195,5 +195,5 @@ def test_without_a_registry_there_is_no_champion_to_start_from(home, monkeypatch
 
 
 def test_without_the_model_there_is_no_champion_to_start_from(mlflow_home):
-    with pytest.raises(NotFound, match="registered"):
+    with pytest.raises(NotFound, match="has no version 1"):
         model_of_champion(mlflow_home, "movies", 1, KNOWN, family_of(SPEC), 7)
