@@ -123,11 +123,12 @@ def report_on(
 
 def _ties(users: Ints, items: Ints, timestamps: Ints, evaluated: npt.NDArray[np.bool_]) -> tuple[int, bool]:
     """Return how many evaluated users end with a tie, and whether the tied rows are sorted by item."""
-    order = np.lexsort((timestamps, users))
-    owners, times, ordered = users[order], timestamps[order], items[order]
-    last = np.maximum.reduceat(times, np.searchsorted(owners, np.arange(len(evaluated))))
-    ends = (times == last[owners]) & evaluated[owners]
-    neighbours = ends[1:] & ends[:-1] & (owners[1:] == owners[:-1])
+    last = np.full(len(evaluated), np.iinfo(np.int64).min)
+    np.maximum.at(last, users, timestamps)
+    ends = np.flatnonzero((timestamps == last[users]) & evaluated[users])
+    ends = ends[np.argsort(users[ends], kind="stable")]
+    owners, ordered = users[ends], items[ends]
+    neighbours = owners[1:] == owners[:-1]
     ascending = (ordered[1:] > ordered[:-1])[neighbours]
     share = ascending.mean() if len(ascending) else 0.5
     is_sorted = len(ascending) >= _FEWEST_PAIRS and (share >= _SORTED or share <= 1 - _SORTED)

@@ -48,8 +48,9 @@ def times_like(timestamps: Ints) -> TimesLike | None:
 def _are_dates(timestamps: Ints, digits: int, first_year: int, last_year: int) -> bool:
     """Return whether all are a year and, by the number of digits, pairs for month, day, hour and minute."""
     pairs = digits // 2 - 2
-    years = timestamps // 100**pairs
-    right = (years >= first_year) & (years <= last_year)
+    if timestamps.min() // 100**pairs < first_year or timestamps.max() // 100**pairs > last_year:
+        return False
+    right = np.ones(len(timestamps), dtype=np.bool_)
     for place, (least, greatest) in enumerate(_LIMITS[:pairs], start=1):
         pair = timestamps // 100 ** (pairs - place) % 100
         right &= (pair >= least) & (pair <= greatest)

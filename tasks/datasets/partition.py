@@ -64,6 +64,9 @@ def make_partition(
     found = read_owner_files(interactions, items, users, split, columns, reading, repeats, tell)
     checked, catalog = found.interactions, found.catalog or _catalog_of(found.interactions)
     clients = assign_clients(split, checked, found.source, found.users)
+    sources = found.sources
+    # The source's table is as large as all that follows.
+    del found
     # Last, because errors name rows of the source.
     rows = merged_repeats(checked, repeats) if repeats else checked
     return write_partition(
@@ -72,7 +75,7 @@ def make_partition(
         rows,
         clients,
         by=str(split),
-        sources=found.sources,
+        sources=sources,
         report=_report(rows, clients, len(catalog.items), len(checked.user_codes) - len(rows.user_codes)),
     )
 
@@ -180,29 +183,25 @@ def _write_clients(folder: Path, checked: Interactions, clients: pd.Series[str])
     row_clients = user_clients[checked.user_codes]
     # A stable sort keeps the rows of a client in the order of their source.
     order = np.argsort(row_clients, kind="stable")
-    table = _table(checked, order)
+    users, items = (pa.array(each, pa.string()) for each in (checked.users, checked.items))
     sizes = np.bincount(row_clients, minlength=len(names))
     n_users = np.bincount(user_clients, minlength=len(names))
     entries, start = [], 0
-    for name, size, users in zip(names, sizes.tolist(), n_users.tolist(), strict=True):
+    for name, size, count in zip(names, sizes.tolist(), n_users.tolist(), strict=True):
         path = client_file(name)
         (folder / path).parent.mkdir(parents=True)
-        sha256 = _write_parquet(folder / path, table.slice(start, size))
+        rows = order[start : start + size]
+        columns = {
+            "user_id": users.take(pa.array(checked.user_codes[rows])),
+            "item_id": items.take(pa.array(checked.item_codes[rows])),
+        }
+        for column, values in (("rating", checked.ratings), ("timestamp", checked.timestamps)):
+            if values is not None:
+                columns[column] = pa.array(values[rows])
+        sha256 = _write_parquet(folder / path, pa.table(columns))
         start += size
-        entries.append({"id": name, "path": path, "sha256": sha256, "users": users, "interactions": size})
+        entries.append({"id": name, "path": path, "sha256": sha256, "users": count, "interactions": size})
     return entries
-
-
-def _table(checked: Interactions, order: npt.NDArray[np.int64]) -> pa.Table:
-    columns: dict[str, Any] = {
-        "user_id": pa.array(checked.users, pa.string()).take(pa.array(checked.user_codes[order])),
-        "item_id": pa.array(checked.items, pa.string()).take(pa.array(checked.item_codes[order])),
-    }
-    if checked.ratings is not None:
-        columns["rating"] = pa.array(checked.ratings[order])
-    if checked.timestamps is not None:
-        columns["timestamp"] = pa.array(checked.timestamps[order])
-    return pa.table(columns)
 
 
 def _write_parquet(path: Path, table: pa.Table) -> str:

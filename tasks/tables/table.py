@@ -228,8 +228,10 @@ class Table:
             InvalidInput: a value is neither a number of seconds nor a date.
         """
         seconds = values.seconds_of(name, self.data[name], self._report)
-        self._report.rows(np.isnan(seconds), lambda at: self._no_time(name, at))
-        return np.nan_to_num(seconds).astype(np.int64)
+        absent = np.isnan(seconds)
+        self._report.rows(absent, lambda at: self._no_time(name, at))
+        seconds[absent] = 0.0
+        return seconds.astype(np.int64)
 
     def shown(self, name: str, position: int) -> str:
         """Return a value as errors show it."""

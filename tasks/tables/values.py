@@ -124,8 +124,9 @@ def seconds_of(name: str, column: pa.ChunkedArray, report: Report) -> npt.NDArra
         if pa.types.is_string(kind):
             other = np.isnan(seconds)
             seconds[other] = _written_dates(column.filter(pa.array(other)))
-    with np.errstate(invalid="ignore"):
-        return np.where(np.abs(seconds) <= _LAST_SECOND, np.floor(seconds), np.nan)
+    floored = np.floor(seconds)
+    floored[(seconds > _LAST_SECOND) | (seconds < -_LAST_SECOND)] = np.nan
+    return floored
 
 
 def _require_exact_times(name: str, seconds: npt.NDArray[np.float64], bits: int, report: Report) -> None:
