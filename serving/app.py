@@ -150,7 +150,7 @@ class Service:
 
 def create_app(settings: Settings) -> ASGIApp:
     """Return the application. While it runs, it follows the pointer and writes the counts."""
-    slot = Slot(settings.root, settings.model_name, settings.poll)
+    slot = Slot(settings.root, settings.model_name, settings.poll, settings.publisher_silence)
     challenge = Challenge(settings)
 
     @contextlib.asynccontextmanager

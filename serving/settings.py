@@ -24,6 +24,8 @@ class Settings:
         body_timeout: seconds within which the body must arrive.
         max_waiting: number of requests that a worker handles at once. Further ones get a 503.
         poll: seconds between two checks of the pointer.
+        publisher_silence: seconds without a sign of the publisher after which the alarm is set; 0 for never,
+            if this service has no publisher of its own.
         shadow: share of the requests that the challenger also answers, without sending its answer.
         canary: share of the requests that the challenger answers instead of the champion.
         local_users: whether this service runs in a silo and answers requests for the silo's users.
@@ -39,6 +41,7 @@ class Settings:
     body_timeout: float = 10.0
     max_waiting: int = 256
     poll: float = 0.25
+    publisher_silence: float = 0.0
     shadow: float = 0.0
     canary: float = 0.0
     local_users: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import time
@@ -36,10 +37,14 @@ class Slot:
         folder: folder of the pointer and the bundles.
         model_name: the model to serve. A bundle of another is refused.
         poll: seconds between two checks of the pointer.
+        publisher_silence: as in `serving.settings.Settings`.
     """
 
-    def __init__(self, folder: Path, model_name: str, poll: float) -> None:
+    def __init__(self, folder: Path, model_name: str, poll: float, publisher_silence: float = 0.0) -> None:
         self._folder, self._model_name, self._poll = folder, model_name, poll
+        self._publisher_silence = publisher_silence
+        self._is_publisher_silent = False
+        self._started_at = time.time()
         self._stamp: tuple[int, int] | None = None
         self._pair: Pair | None = None
 
@@ -102,14 +107,21 @@ class Slot:
         return status.st_ino, status.st_mtime_ns
 
     def _read_publisher_status(self) -> None:
-        """Set the alarm while the publisher cannot publish the registry's champion."""
+        """Set the alarm while the publisher cannot publish the registry's champion, or gives no sign."""
         path = publisher_path(self._folder)
-        try:
-            metrics.publisher_seen(max(0.0, time.time() - path.stat().st_mtime))
+        # A publisher that has just been started may find the sign of an earlier one.
+        seen_at, failed = self._started_at, False
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            seen_at = path.stat().st_mtime
+            metrics.publisher_seen(max(0.0, time.time() - seen_at))
             failed = bool(json.loads(path.read_bytes())["error"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        metrics.publisher_failed(failed)
+        silence = time.time() - max(seen_at, self._started_at)
+        is_silent = 0.0 < self._publisher_silence < silence
+        if is_silent and not self._is_publisher_silent:
+            what = "no promotion or rollback takes effect until a publisher runs: restart the service"
+            log.write("error", "publisher silent", seconds=round(silence), what=what)
+        self._is_publisher_silent = is_silent
+        metrics.publisher_failed(failed or is_silent)
 
     def _load(self) -> Pair | None:
         pointer = read_pointer(self._folder)

@@ -21,7 +21,7 @@ from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
 from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
-from models.errors import InvalidInput, JobBusy
+from models.errors import InvalidInput, JobBusy, NotFound
 from models.evaluation.judgement import RATINGS
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, cohort_size
@@ -383,7 +383,11 @@ def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:
 def _initial_model(home: Home, config: TrainingConfig, partition: Partition) -> InitialModel:
     family = family_of(config.train).with_features(item_features(partition))
     if config.start_from == "champion":
-        name, version = chosen(home, config.model_name, CHAMPION)
+        try:
+            name, version = chosen(home, config.model_name, CHAMPION)
+        except NotFound as none:
+            step = f"{none.next_step} Or train once with start_from: fresh.".strip()
+            raise NotFound(none.what, next_step=step, **none.facts) from None
         return model_of_champion(home, name, version, partition.catalog, family, config.seed)
     return fresh_model(partition.catalog, family, config.seed)
 

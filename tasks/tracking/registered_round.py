@@ -24,6 +24,7 @@ from tasks.messages.job_result import JobResult
 from tasks.messages.round_record import EvaluatedRound, record_digest
 
 _RESTORE_TAGS = "fedrec promote --version N restores the tags of the champion N; or use another version."
+_RESTORE_ARTEFACT = "Restore the artefact from a copy, or use another version."
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def read_round(
         if actual != promised:
             raise CorruptArtifact(
                 f"{where}: its model has SHA-256 {actual}, but its {origin} says {promised}.",
-                next_step="Restore the artefact from a copy, or use another version.",
+                next_step=_RESTORE_TAGS if origin == "registry" else _RESTORE_ARTEFACT,
                 version=version,
                 actual=actual,
                 promised=promised,

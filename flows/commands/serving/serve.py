@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tasks.local.home import Home
 
 TOKEN_VARIABLE = "FEDREC_SERVE_TOKEN"  # noqa: S105
+# The publisher looks every few seconds. To lay out a large model takes a minute or two.
+_SILENCE_S = 300.0
 
 _SERVICE_OPTIONS = (
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
@@ -150,6 +152,7 @@ def become_service(
         "rate": rate,
         "burst": 2 * rate,
         "local_users": silo is not None,
+        "publisher_silence": 0.0 if publisher is None else _SILENCE_S,
         **further,
     }
     if publisher is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -366,6 +367,19 @@ def test_a_bad_bundle_keeps_the_old_version_and_raises_the_alarm(promoted, tmp_p
         # No process follows the registry any more.
         os.utime(publisher_path(folder), (0, 0))
         server.wait_until(lambda: server.metric("fedrec_serving_publisher_age_seconds") > 1e6)
+
+
+def test_a_publisher_that_gives_no_sign_raises_the_alarm(promoted, tmp_path):
+    folder = serving_folder(promoted.home, "movies")
+    publish(promoted.home, promoted.client, "movies")
+    alarm = 'fedrec_serving_alarm{source="publisher"}'
+    with serving(folder, tmp_path / "log", publisher_silence=1.0) as server:
+        server.wait_until(lambda: server.metric(alarm) == 1)
+        assert "publisher silent" in server.log.read_text()
+        ahead = time.time() + 3600.0
+        publisher_path(folder).write_text('{"error": ""}')
+        os.utime(publisher_path(folder), (ahead, ahead))
+        server.wait_until(lambda: server.metric(alarm) == 0)
 
 
 def publish_damaged(world, folder):
