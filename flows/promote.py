@@ -21,6 +21,7 @@ from tasks.local import environment
 from tasks.orchestration.exit_codes import label_exit_code
 from tasks.orchestration.run_names import named_after
 from tasks.promotion import promote as shell
+from tasks.promotion.candidate import default_candidate
 from tasks.tracking import registry
 from tasks.tracking.outage import names_outages
 from tasks.tracking.outbox_sender import send_what_waits
@@ -58,7 +59,7 @@ def promotion(
 
     Args:
         model_name: a registered model; optional if there is only one.
-        version: the candidate; the newest evaluated version by default.
+        version: the candidate; by default the best round, by validation, of the newest evaluated job.
         actor: the person who requests the promotion.
         reason: the reason for it.
         tolerance: share of the champion's quality by which the candidate may be worse.
@@ -75,12 +76,15 @@ def promotion(
     def ask(candidate: int, instead: str, verdicts: tuple[GateVerdict, ...]) -> ApprovalDecision:
         return request_approval(name, candidate, instead, verdicts, approval_hours)
 
+    candidate, why = (version, None) if version else default_candidate(home, client, name)
+    if why:
+        announce(why)
     return _ended(
         decide_promotion(
             home,
             client,
             name,
-            version or registry.require_evaluated(client, name),
+            candidate,
             PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop),
             actor=actor,
             reason=reason,

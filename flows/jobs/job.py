@@ -28,7 +28,7 @@ from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
-from tasks.coordinator.lineage import contexts_of_silos, split_of
+from tasks.coordinator.lineage import contexts_of_silos, records_of, split_of
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, item_features, open_partition, read_items
 from tasks.exchange.layout import models_folder
@@ -303,6 +303,7 @@ def _job(
     home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
 ) -> Job:
     split = split_of(config.model_dump(mode="json"), partition.digest)
+    earlier = initial.earlier.other_jobs(split) if initial.earlier else ()
     context = JobContext(
         job_id=journal.job_id,
         seed=config.seed,
@@ -315,7 +316,8 @@ def _job(
         negatives=config.evaluation.negatives,
         cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
         postprocessors=config.postprocessors,
-        earlier_jobs=initial.earlier.other_jobs(split) if initial.earlier else (),
+        earlier_jobs=earlier,
+        earlier_records=records_of(home, earlier),
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))

@@ -141,6 +141,7 @@ def data_of(order: ClientOrder) -> SiloData:
         job.negatives,
         job.silos_dir,
         job.earlier_jobs,
+        job.earlier_records,
     )
 
 

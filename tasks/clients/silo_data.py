@@ -243,6 +243,7 @@ class _Source(NamedTuple):
     negatives: int
     silos_dir: str = ""
     earlier_jobs: tuple[str, ...] = ()
+    earlier_records: tuple[int, ...] = ()
 
 
 class KeptSilos:
@@ -300,6 +301,7 @@ def load_silo(
     negatives: int,
     silos_dir: str = "",
     earlier_jobs: tuple[str, ...] = (),
+    earlier_records: tuple[int, ...] = (),
 ) -> SiloData:
     """Return a client's data, split for leave-one-out evaluation.
 
@@ -311,12 +313,13 @@ def load_silo(
         negatives: number of sampled negatives of a held-out case.
         silos_dir: parent of the clients' private folders; used only with earlier jobs.
         earlier_jobs: the jobs whose training interactions are no held-out cases.
+        earlier_records: how many records each of them must have left, at least.
 
     Raises:
         CorruptArtifact: the data are not those that the job was opened with.
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
-    source = _Source(data_dir, digest, seed, negatives, silos_dir, earlier_jobs)
+    source = _Source(data_dir, digest, seed, negatives, silos_dir, earlier_jobs, earlier_records)
     return _KEPT.get(source, client_id, lambda: _laid_out(source, client_id))
 
 
@@ -340,4 +343,4 @@ def _laid_out(source: _Source, client_id: str) -> SiloData:
 def _seen(source: _Source, rows: ClientRows) -> np.ndarray:
     of_items = catalog_keys(source.data_dir, source.digest)
     keys = pair_keys(rows.user_ids, of_items, rows.users, rows.items)
-    return seen(keys, source.silos_dir, source.earlier_jobs)
+    return seen(keys, source.silos_dir, source.earlier_jobs, source.earlier_records)

@@ -6,7 +6,7 @@ or its seed is another one. By these records its clients leave out the cases tha
 
 from __future__ import annotations
 
-import io
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from models.kernel.splitmix import Keys
 from tasks.local.atomic import write_atomically
 
 _FOLDER = "trained"
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def note_trained(silo: Path, job_id: str, keys: Callable[[], Keys]) -> None:
@@ -29,43 +30,55 @@ def note_trained(silo: Path, job_id: str, keys: Callable[[], Keys]) -> None:
         job_id: the job.
         keys: returns the keys of the interactions, from `models.evaluation.trained_pairs`.
     """
-    path = silo / _FOLDER / f"{job_id}.npy"
+    path = silo / _FOLDER / f"{job_id}.keys"
     if path.exists():
         return
-    content = io.BytesIO()
-    np.save(content, np.sort(keys()))
+    content = np.sort(keys()).astype("<u8").tobytes()
     # Only the silo's own account may read its users.
     silo.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(path, content.getvalue(), durable=False)
+    write_atomically(path, hashlib.sha256(content).digest() + content, durable=False)
 
 
-def seen(keys: Keys, silos_dir: str, jobs: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+def seen(
+    keys: Keys, silos_dir: str, jobs: tuple[str, ...], records: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
     """Return (n,): whether these jobs trained any client of this machine on each interaction, or may have.
 
-    A user may belong to another client by now. If a job has left no record here, or a damaged one, it may
+    A user may belong to another client by now. If a record of a job is missing here or damaged, the job may
     have been trained on any interaction.
 
     Args:
         keys: (n,), of the interactions.
         silos_dir: parent of the clients' private folders.
         jobs: ids of the jobs.
+        records: how many records each of the jobs must have left, at least.
     """
-    known = _trained_on(silos_dir, jobs)
+    known = _trained_on(silos_dir, jobs, records)
     return np.ones(len(keys), dtype=np.bool_) if known is None else among(keys, known)
 
 
 @lru_cache(maxsize=2)
-def _trained_on(silos_dir: str, jobs: tuple[str, ...]) -> Keys | None:
-    """Return the sorted keys of what these jobs trained on; None if the record of a job is missing."""
+def _trained_on(silos_dir: str, jobs: tuple[str, ...], records: tuple[int, ...]) -> Keys | None:
+    """Return the sorted keys of what these jobs trained on; None if a record is missing or damaged."""
     known = union([])
-    for job_id in jobs:
-        paths = sorted(Path(silos_dir).glob(f"*/{_FOLDER}/{job_id}.npy"))
-        try:
-            parts = [np.load(path, allow_pickle=False) for path in paths]
-        except (OSError, ValueError, EOFError):
-            return None
-        if not parts:
+    for job_id, least in zip(jobs, records, strict=True):
+        paths = sorted(Path(silos_dir).glob(f"*/{_FOLDER}/{job_id}.keys"))
+        parts = [_keys_in(path) for path in paths]
+        whole = [part for part in parts if part is not None]
+        if len(whole) < max(1, least, len(parts)):
             return None
         # Job by job, because most of what jobs trained on is the same.
-        known = union([known, *parts])
+        known = union([known, *whole])
     return known
+
+
+def _keys_in(path: Path) -> Keys | None:
+    """Return the keys in a record; None if it cannot be read or is damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    content = data[_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != data[:_DIGEST_BYTES]:
+        return None
+    return np.frombuffer(content, dtype="<u8").astype(np.uint64)

@@ -76,14 +76,23 @@ def contexts_of_silos(home: Home, context: JobContext, client_ids: Sequence[str]
         context: the part for all silos, with all earlier jobs.
         client_ids: the silos.
     """
-    rounds = {job_id: Journal(home.jobs / job_id).committed() for job_id in context.earlier_jobs}
-    took_part = {
-        job_id: {client_id for one in records for client_id in one.accepted} if records else set(client_ids)
-        for job_id, records in rounds.items()
-    }
-    return {
-        client_id: replace(
-            context, earlier_jobs=tuple(job for job, clients in took_part.items() if client_id in clients)
-        )
+    took_part = {job_id: _clients_of(home, job_id) or set(client_ids) for job_id in context.earlier_jobs}
+    own = {
+        client_id: tuple(job_id for job_id, clients in took_part.items() if client_id in clients)
         for client_id in client_ids
     }
+    return {
+        client_id: replace(context, earlier_jobs=jobs, earlier_records=(1,) * len(jobs))
+        for client_id, jobs in own.items()
+    }
+
+
+def records_of(home: Home, job_ids: Sequence[str]) -> tuple[int, ...]:
+    """Return how many clients each of these jobs trained; 1 if this home does not have its rounds."""
+    return tuple(max(1, len(_clients_of(home, job_id))) for job_id in job_ids)
+
+
+def _clients_of(home: Home, job_id: str) -> set[str]:
+    """Return the clients that a job itself trained; none if this home does not have its rounds."""
+    rounds = Journal(home.jobs / job_id).committed()
+    return {client_id for one in rounds if one.job_id == job_id for client_id in one.accepted}

@@ -28,6 +28,8 @@ class JobContext:
         postprocessors: the postprocessors, in the order in which clients apply them.
         earlier_jobs: the jobs that trained the model before, on other cases than this one holds out. A client
             does not evaluate the model on interactions that they trained on.
+        earlier_records: for each of these jobs, how many clients with a private folder beside the client's
+            own it trained, at least. Each has a record of its interactions.
     """
 
     job_id: str
@@ -42,6 +44,7 @@ class JobContext:
     cohort: int = 1
     postprocessors: tuple[Postprocessor, ...] = ()
     earlier_jobs: tuple[str, ...] = ()
+    earlier_records: tuple[int, ...] = ()
 
     @property
     def family(self) -> Family:

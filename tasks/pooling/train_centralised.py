@@ -42,6 +42,7 @@ def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int)
             job.negatives,
             job.silos_dir,
             job.earlier_jobs,
+            job.earlier_records,
         )
         for client_id in client_ids
     ]

@@ -38,7 +38,9 @@ actor_option = click.option(
 @click.command("promote")
 @model_option
 @click.option(
-    "--version", type=click.IntRange(min=1), help="Candidate. Default: the newest version with an evaluation."
+    "--version",
+    type=click.IntRange(min=1),
+    help="Candidate. Default: the best round, by validation, of the newest evaluated job.",
 )
 @reason_option
 @actor_option
@@ -77,6 +79,7 @@ def command(
     from models.promotion.gates import PromotionPolicy
     from tasks.local import environment
     from tasks.promotion import ledger
+    from tasks.promotion.candidate import default_candidate
     from tasks.tracking import registry
 
     home = environment.apply()
@@ -84,7 +87,9 @@ def command(
     send_what_waits(home)
     name = registry.resolve_model_name(client, model_name)
     # Checked before Prefect or MLflow is imported, so that a wrong version is reported at once.
-    candidate = version or registry.require_evaluated(client, name)
+    candidate, best = (version, None) if version else default_candidate(home, client, name)
+    if best:
+        click.echo(best, err=True)
     registry.tags_of(client, name, candidate)
     ledger.read_verified(home, client, name)
     by, why = actor_or_user(actor), clean(reason)

@@ -20,6 +20,7 @@ from tasks.bench.quality.cases import BenchClient, clients_of
 from tasks.bench.quality.table_rows import Evaluator
 from tasks.clients.client_rows import catalog_keys
 from tasks.clients.trained_pairs import seen
+from tasks.coordinator.lineage import records_of
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.local.home import Home
 from tasks.messages.earlier_training import SplitFacts
@@ -139,11 +140,12 @@ def _unseen(
     if not jobs:
         return tuple(clients)
     of_items = catalog_keys(str(partition.root), partition.digest)
+    records = records_of(home, jobs)
     unseen = []
     for one in clients:
         held = one.held_out
         keys = pair_keys(one.user_ids, of_items, held.users, held.items)
-        counted = ~seen(keys, str(home.silos), jobs)
+        counted = ~seen(keys, str(home.silos), jobs, records)
         cases = replace(
             held, users=held.users[counted], items=held.items[counted], negatives=held.negatives[counted]
         )

@@ -92,7 +92,7 @@ def left_out(job: JobContext, part: Part) -> Metric:
 
 
 def going_on(job: JobContext, *earlier: str) -> JobContext:
-    return replace(job, earlier_jobs=earlier)
+    return replace(job, earlier_jobs=earlier, earlier_records=(3,) * len(earlier))
 
 
 def test_newer_data_with_times_leave_out_what_was_bought_again(shop: Shop) -> None:
@@ -112,7 +112,7 @@ def test_newer_data_with_times_leave_out_what_was_bought_again(shop: Shop) -> No
     assert sum((each.alone["ndcg@10"].weight for each in tested), 0.0) == 16.0
     assert sum((each.metrics["left_out"] for each in tested), Metric(0.0, 0.0)) == Metric(8.0, 24.0)
     # A model that starts fresh has seen nothing.
-    fresh = evaluate_client.fn(orders_of(replace(second, earlier_jobs=()))[0]).metrics
+    fresh = evaluate_client.fn(orders_of(replace(second, earlier_jobs=(), earlier_records=()))[0]).metrics
     assert "left_out" not in fresh
 
 
@@ -142,15 +142,25 @@ def test_another_seed_on_the_same_data_leaves_out_what_the_first_trained_on(shop
         assert left_out(going_on(other, "one"), part).total == len(cases & known) > 0
 
 
-@pytest.mark.parametrize("content", [None, b"", b"damaged"])
-def test_without_a_whole_record_no_case_counts(shop: Shop, content: bytes | None) -> None:
+@pytest.mark.parametrize("fault", ["no job", "no record", "empty", "cut off", "another key", "an archive"])
+def test_without_a_whole_record_of_each_client_no_case_counts(shop: Shop, fault: str) -> None:
     job = shop.job("week-1", shop.rows, ByColumn("town"))
     train(job)
     earlier = ["week-1"]
-    if content is None:
+    record = shop.folder / "silos" / "ash" / "trained" / "week-1.keys"
+    whole = record.read_bytes()
+    contents = {
+        "empty": b"",
+        "cut off": whole[:-8],
+        "another key": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "an archive": b"PK" + whole[2:],
+    }
+    if fault == "no job":
         earlier.append("job-of-another-home")
+    elif fault == "no record":
+        record.unlink()
     else:
-        (shop.folder / "silos" / "ash" / "trained" / "week-1.npy").write_bytes(content)
+        record.write_bytes(contents[fault])
     second = going_on(replace(job, job_id="week-2"), *earlier)
     assert left_out(second, "test") == Metric(24.0, 24.0)
     found = evaluate_client.fn(orders_of(second)[0]).metrics
@@ -163,13 +173,13 @@ def test_ratings_are_left_out_one_by_one(tmp_path: Path, rated_partition_dir: Pa
     spec = spec_of({"family": "bayesian_mf", "dims": 2})
     first = job_of(rated_partition_dir, tmp_path, job_id="one", spec=spec, evaluation_seed=1)
     train(first)
-    second = job_of(
-        rated_partition_dir, tmp_path, job_id="two", spec=spec, evaluation_seed=2, earlier_jobs=("one",)
-    )
+    second = job_of(rated_partition_dir, tmp_path, job_id="two", spec=spec, evaluation_seed=2)
+    clients = len(orders_of(first))
+    second = replace(second, earlier_jobs=("one",), earlier_records=(clients,))
     for before, after in zip(orders_of(first), orders_of(second), strict=True):
         known, data = data_of(before).rating_parts.training, data_of(after)
         trained = set(zip(known.users.tolist(), known.items.tolist(), strict=True))
-        whole = data_of(replace(after, job=replace(second, earlier_jobs=())))
+        whole = data_of(replace(after, job=replace(second, earlier_jobs=(), earlier_records=())))
         for part in PARTS:
             every, counted = whole.held_out_ratings(part), data.held_out_ratings(part)
             cases = set(zip(every.users.tolist(), every.items.tolist(), strict=True))
@@ -182,7 +192,7 @@ def test_ratings_are_left_out_one_by_one(tmp_path: Path, rated_partition_dir: Pa
 def test_the_record_is_private_and_is_written_once(shop: Shop) -> None:
     job = shop.job("one", shop.rows, ByColumn("town"))
     train(job)
-    path = shop.folder / "silos" / "ash" / "trained" / "one.npy"
+    path = shop.folder / "silos" / "ash" / "trained" / "one.keys"
     before = path.stat().st_mtime_ns
     train(job)
     assert path.stat().st_mtime_ns == before

@@ -20,7 +20,7 @@ from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.initial_model import fresh_model, model_of_champion
-from tasks.coordinator.lineage import contexts_of_silos
+from tasks.coordinator.lineage import contexts_of_silos, records_of
 from tasks.exchange.codec import decode_model, encode_model
 from tasks.jobs.journal import held
 from tasks.local.home import Home
@@ -175,6 +175,9 @@ def test_a_silo_needs_a_record_only_of_the_jobs_in_which_it_took_part(champion, 
     job = job_of_champion(champion)
     context = job_of(partition_dir, tmp_path, earlier_jobs=(job, "films-elsewhere-1"))
     found = contexts_of_silos(champion, context, ("ash", "birch", "new"))
+    # Nobody knows who took part in the job of another home. This home's job trained cedar only later.
+    assert records_of(champion, (job, "films-elsewhere-1")) == (3, 1)
+    assert all(each.earlier_records == (1,) * len(each.earlier_jobs) for each in found.values())
     assert {name: each.earlier_jobs for name, each in found.items()} == {
         "ash": (job, "films-elsewhere-1"),
         "birch": (job, "films-elsewhere-1"),

@@ -50,7 +50,10 @@ def through_json(value: Any) -> Any:
         ),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder("train", replace(ORDER, kept=(1, 4))),
-        StepOrder("evaluate", replace(ORDER, job=replace(JOB, earlier_jobs=("towns-0", "older-1")))),
+        StepOrder(
+            "evaluate",
+            replace(ORDER, job=replace(JOB, earlier_jobs=("towns-0", "older-1"), earlier_records=(1, 1))),
+        ),
         StepOrder(
             "compare", replace(ORDER, start=StartingPoint("older-1", 9, exact=False)), {"alone_rounds": 5}
         ),

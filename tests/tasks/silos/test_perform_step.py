@@ -156,8 +156,8 @@ def test_a_silo_leaves_out_cases_by_the_records_in_its_own_folder(
     checked: World, earlier: str, left_out: float
 ) -> None:
     checked.do("train", checked.order("train"))
-    assert (checked.silo.home.silos / "ash" / "trained" / "job-1.npy").is_file()
-    going_on = replace(checked, local=replace(checked.local, earlier_jobs=(earlier,)))
+    assert (checked.silo.home.silos / "ash" / "trained" / "job-1.keys").is_file()
+    going_on = replace(checked, local=replace(checked.local, earlier_jobs=(earlier,), earlier_records=(1,)))
     found = going_on.do("evaluate", going_on.order("evaluate")).metrics
     # Each of its eight users has one case. A job trains on none of the cases that it holds out.
     assert found["left_out"] == Metric(left_out, 8.0)
