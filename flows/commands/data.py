@@ -84,7 +84,6 @@ _leave_out_option = click.option(
 )
 
 
-_columns_option = columns_option("user_id, item_id, rating, timestamp or title")
 _bad_rows_option = click.option(
     "--bad-rows",
     type=click.Choice(["refuse", "skip"]),
@@ -96,7 +95,7 @@ _bad_rows_option = click.option(
 
 @command.command(name="items")
 @click.option("--items", type=_file, required=True, help="item_id[, title] and further columns.")
-@_columns_option
+@columns_option("item_id", "title")
 @_bad_rows_option
 @_split_option
 @_leave_out_option
@@ -149,7 +148,7 @@ def items_(
     "--random", "clients", type=click.IntRange(min=1), metavar="N", help="N clients of random users."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of --random.")
-@_columns_option
+@columns_option("user_id", "item_id", "rating", "timestamp", "title")
 @_bad_rows_option
 @click.option(
     "--unknown-items",

@@ -160,7 +160,7 @@ def write_catalog(
         raise InvalidInput(f"{out} is a Parquet file, so its name must end with .parquet.", path=out)
     skipped = SkippedRows() if options.bad_rows == "skip" else None
     table = read_table(items, ["item_id"], names=names, own=ITEM_COLUMNS, skipped=skipped)
-    names.require_found([(items, table.stored)])
+    names.require_found([(items, table.stored, ITEM_COLUMNS)])
     catalog = check_catalog(table, options)
     if skipped:
         catalog.left_out.add(skipped.count, skipped.first)

@@ -33,6 +33,7 @@ from tasks.tables.table import Table
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
 USER_COLUMNS = ("user_id",)
+_OWN = {"interactions": INTERACTION_COLUMNS, "items": ITEM_COLUMNS, "users": USER_COLUMNS}
 _MERGE_REPEATS = "Give --repeats latest or --repeats first to keep one of them, or --repeats sum to {what}."
 Tell = Callable[[str], None]
 
@@ -112,7 +113,9 @@ def read_owner_files(
     )
     tables = {"interactions": source, "items": items_table, "users": users_table}
     # What the options and the headers say comes before what the rows hold.
-    reading.names.require_found((table.path, table.stored) for table in tables.values() if table)
+    reading.names.require_found(
+        (table.path, table.stored, _OWN[name]) for name, table in tables.items() if table
+    )
     require_split(split, source, users_table)
     if items_table:
         columns.require_known(items_table)

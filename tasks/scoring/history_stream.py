@@ -6,6 +6,7 @@ the disk, each of which fits into memory. The buckets are then read one at a tim
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ import pyarrow as pa
 from tasks.datasets.repeats import Repeats
 from tasks.tables.column_names import ColumnNames
 from tasks.tables.read import TableStream, stream_table
-from tasks.tables.table import Table, first
+from tasks.tables.table import Table, first, nearest, refuse
 
-USER, ITEM, TIME = "user_id", "item_id", "timestamp"
+USER, ITEM, TIME, WEIGHT = "user_id", "item_id", "timestamp", "weight"
+_OWN = (USER, ITEM, TIME, WEIGHT)
 _ROWS_IN_A_BUCKET = 1_000_000
 _MOST_BUCKETS = 200
 _UNKNOWN = -1
@@ -83,9 +85,12 @@ def write_buckets(
         InvalidInput: the file cannot be read, lacks a column or has no row, an id is empty, a weight is not a
             positive number, or a timestamp is neither seconds since 1970 nor ISO 8601.
     """
-    stream = stream_table(path, names, (USER, ITEM, TIME, "weight"))
+    stream = stream_table(path, names, _OWN)
     if names:
-        names.require_found([(path, stream.stored)])
+        names.require_found([(path, stream.stored, _OWN)])
+    stream.require_columns([USER, ITEM])
+    if weight:
+        _require_weight(stream, weight)
     count = int(np.clip(-(-stream.most_rows // _ROWS_IN_A_BUCKET), 1, _MOST_BUCKETS))
     buckets = tuple(folder / f"{number:03d}.arrow" for number in range(count))
     index = pd.Index(list(item_rows))
@@ -153,14 +158,30 @@ def _batches(
 ) -> Iterator[tuple[pd.Series, pd.Series, np.ndarray, np.ndarray]]:
     """Yield the checked (users, items, weights, times) of each batch of the file."""
     names = stream.columns
-    stream.require_columns([USER, ITEM, *([weight] if weight else [])])
-    weight = weight or ("weight" if "weight" in names else None)
+    weight = weight or (WEIGHT if WEIGHT in names else None)
     wanted = [USER, ITEM, *([weight] if weight else []), *([TIME] if TIME in names else [])]
     for batch in stream.batches(list(dict.fromkeys(wanted))):
         users, items = batch.ids(USER), batch.ids(ITEM)
         weights = _weights(batch, weight) if weight else np.ones(len(users))
         times = batch.seconds(TIME) if TIME in names else np.zeros(len(users), np.int64)
         yield users, items, weights, times
+
+
+def _require_weight(stream: TableStream, weight: str) -> None:
+    """Raise `InvalidInput` unless the file has the column of weights that was asked for."""
+    if weight in stream.columns:
+        return
+    if weight in _OWN:
+        stream.require_columns([weight])
+    # --columns may have given the column another name.
+    others = [name for name in stream.columns if name not in (USER, ITEM)]
+    meant = stream.renamed.get(weight) or nearest(weight, others)
+    refuse(
+        stream.path,
+        f"there is no column {weight!r} of weights; the columns are: {', '.join(stream.columns)}",
+        next_step=f"Did you mean --weight {shlex.quote(meant)}?" if meant else "Give --weight one of them.",
+        column=weight,
+    )
 
 
 def _weights(batch: Table, name: str) -> np.ndarray:

@@ -58,14 +58,20 @@ class ColumnNames:
         kept = [each for each in found if each in by_stored or each not in meant]
         return {by_stored.get(each, each): each for each in kept}
 
-    def require_found(self, files: Iterable[tuple[object, Sequence[str]]]) -> None:
-        """Raise `InvalidInput` unless each name is a column of one of the files, given with their columns."""
-        listed = [(file, list(found)) for file, found in files]
+    def require_found(self, files: Iterable[tuple[object, Sequence[str], Sequence[str]]]) -> None:
+        """Raise `InvalidInput` unless each name is a column of one of the files that can have it.
+
+        Args:
+            files: with the names in them, and the names of fedrec that such a file has.
+        """
+        listed = list(files)
         for name, stored in self.pairs:
-            if not any(stored in found for _, found in listed):
-                columns = "; ".join(f"{file} has {', '.join(found)}" for file, found in listed)
+            possible = [(file, found) for file, found, own in listed if name in own]
+            if not any(stored in found for _, found in possible):
+                columns = "; ".join(f"{file} has {', '.join(found)}" for file, found in possible)
                 raise InvalidInput(
-                    f"{OPTION} says that {name} is the column {stored!r}, which no file has ({columns}).",
+                    f"{OPTION} says that {name} is the column {stored!r}, which no file has that can hold "
+                    f"{name} ({columns or 'none is given'}).",
                     column=stored,
                 )
 
@@ -77,7 +83,7 @@ def guessed(missing: Sequence[str], found: Sequence[str], own: Sequence[str]) ->
     """Return what a file seems to call missing columns, and further ones of its own that it lacks.
 
     Args:
-        missing: names of fedrec that the file must have, and has not.
+        missing: names of `own` that the file must have, and has not.
         found: the names in the file.
         own: all names of fedrec that such a file may have.
     """
@@ -96,11 +102,15 @@ def written(names: Mapping[str, str]) -> str:
     return ",".join(f"{name}={stored}" for name, stored in names.items())
 
 
-def parsed(texts: Sequence[str]) -> ColumnNames:
+def parsed(texts: Sequence[str], own: Sequence[str] = NAMES) -> ColumnNames:
     """Return the names in the values of the option.
 
+    Args:
+        texts: the values.
+        own: the names of fedrec that the files of the command have.
+
     Raises:
-        ValueError: a value is not like "user_id=customer,item_id=sku".
+        ValueError: a value is not like "user_id=customer,item_id=sku", or gives another name.
     """
     known = "|".join(NAMES)
     pairs: list[tuple[str, str]] = []
@@ -108,7 +118,7 @@ def parsed(texts: Sequence[str]) -> ColumnNames:
         # A name in a file may hold a comma.
         for part in re.split(rf",(?=\s*(?:{known})\s*=)", text):
             name, _, stored = (each.strip() for each in part.partition("="))
-            if name not in NAMES or not stored:
+            if name not in own or not stored:
                 raise ValueError(part.strip())
             pairs.append((name, stored))
     return ColumnNames(tuple(dict.fromkeys(pairs)))

@@ -92,6 +92,11 @@ class TableStream:
         return self._file.names
 
     @property
+    def renamed(self) -> dict[str, str]:
+        """The name in the file -> the name of fedrec, of each column that has another one."""
+        return {stored: name for name, stored in self._stored.items() if stored != name}
+
+    @property
     def most_rows(self) -> int:
         """How many rows there may be; usually there are fewer in a text file."""
         return self._file.most_rows(self._size)

@@ -43,7 +43,7 @@ def require_columns(
         found: the names of its columns.
         needed: the names that must be among them.
         header_row: the number of the row that has the names, or None.
-        own: all names that `ColumnNames` may give to columns of this file; without them, it may give none.
+        own: all names that `ColumnNames` may give to columns of this file; another one must be in the file.
     """
     listed = ", ".join(found)
     for name in found:
@@ -53,7 +53,7 @@ def require_columns(
     if missing:
         what = f"column {missing[0]!r} is" if len(missing) == 1 else f"columns {listing(missing)} are"
         rule = f"the {what} missing; the columns are: {listed}"
-        if not own:
+        if not set(missing) <= set(own):
             refuse(path, rule, row=header_row, next_step=_renaming(missing, found), column=missing[0])
         meant = guessed(missing, found, own)
         meant = {

@@ -89,14 +89,19 @@ def numbers_of(name: str, column: pa.ChunkedArray, report: Report) -> npt.NDArra
 
 
 def as_doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return (n,) a column of numbers as float64; a shorter float becomes the number that it is written as.
+    """Return (n,) a column of numbers as float64, those that a text file has: each as it is written.
 
-    1.1 in 32 bits would else become 1.10000002384, and another number than in a text file.
+    1.1 in 32 bits would else become 1.10000002384. Arrow multiplies decimals by a power of ten, which makes
+    4.1000000000000005 of 4.1. There is one zero, without a sign, as integers and decimals have it.
     """
     kind = column.type
     if pa.types.is_floating(kind) and kind.bit_width < _BITS_OF_A_DOUBLE:
-        return np.asarray(column.to_numpy()).astype(str).astype(np.float64)
-    return _array(column.cast(pa.float64()))
+        numbers = np.asarray(column.to_numpy()).astype(str).astype(np.float64)
+    else:
+        written = column.cast(pa.string()) if pa.types.is_decimal(kind) else column
+        numbers = _array(written.cast(pa.float64()))
+    numbers += 0.0
+    return numbers
 
 
 def seconds_of(name: str, column: pa.ChunkedArray, report: Report) -> npt.NDArray[np.float64]:

@@ -36,7 +36,7 @@ _COUNTED = {
     required=True,
     help="user_id, item_id[, weight, timestamp] of all users, as CSV, TSV or Parquet.",
 )
-@columns_option("user_id, item_id, timestamp or weight")
+@columns_option("user_id", "item_id", "timestamp", "weight")
 @click.option("--out", type=_file, required=True, help="Parquet file to write; replaces an existing file.")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Items per user.")
 @click.option(

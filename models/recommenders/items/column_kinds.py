@@ -246,6 +246,8 @@ def _day(text: str) -> float | None:
 def _numbers(kind: Kind, items: int, values: dict[int, float]) -> JudgedColumn:
     numbers = np.full(items, np.nan)
     numbers[list(values)] = list(values.values())
+    # A typed zero is written without a sign.
+    numbers += 0.0
     return JudgedColumn(kind, items - len(values), numbers=numbers)
 
 

@@ -147,14 +147,39 @@ def test_the_items_of_silos_have_the_same_options(shop, run):
     assert "row 8: the row has 1 values, expected 4" in left_out
 
 
-@pytest.mark.parametrize("names", ["user_id", "brand=x", "user_id="])
-def test_names_are_checked(shop, run, names):
-    done = run(
-        ["fedrec", "data", "items", "--items", "products.csv", "--out", "i.parquet", "--columns", names]
-    )
+@pytest.mark.parametrize(
+    ("command", "files", "names", "own"),
+    [
+        *(
+            ("data items", "--items products.csv", names, "item_id, title")
+            for names in ("item_id", "brand=x", "item_id=", "user_id=SKU", "rating=price")
+        ),
+        (
+            "data partition",
+            "--interactions products.csv --by-user",
+            "weight=price",
+            "user_id, item_id, rating, timestamp, title",
+        ),
+        *(
+            ("score", "--users products.csv", names, "user_id, item_id, timestamp, weight")
+            for names in ("rating=price", "title=name")
+        ),
+    ],
+)
+def test_names_are_checked(shop, run, command, files, names, own):
+    given = ["--columns", names, "--out", "made.parquet"]
+    done = run(["fedrec", *command.split(), *files.split(), *given])
     assert done.returncode == 2
-    assert f"--columns takes NAME=COLUMN, such as user_id=customer,item_id=sku, got {names!r}" in done.stderr
-    assert not (shop / "i.parquet").exists()
+    example = {
+        "data items": "item_id=sku,title=name",
+        "data partition": "user_id=customer,item_id=sku,title=name",
+        "score": "user_id=customer,item_id=sku",
+    }[command]
+    complaint = (
+        f"--columns takes NAME=COLUMN, such as {example}, got {names!r}. The names of this command are"
+    )
+    assert f"{complaint} {own}.\n" in done.stderr
+    assert not (shop / "made.parquet").exists()
 
 
 def test_an_option_that_did_not_help_is_not_advised_again(shop, run):
@@ -179,3 +204,24 @@ def test_score_takes_the_names_too(shop, run, world):
     wrong = run([*start, "--users", "plain.csv", "--out", "c.parquet", "--columns", "item_id=sku"])
     assert "item_id is the column 'sku', which no file has" in wrong.stderr
     assert not (shop / "c.parquet").exists()
+
+
+def test_a_column_of_weights_that_does_not_exist_is_named(shop, run, world):
+    world.register(1, None)
+    (shop / "orders.csv").write_text("user_id,item_id,stars,date\nu,1,2,7\nv,50,1,8\n", encoding="utf-8")
+    start = ["fedrec", "score", "--version", "1", "--users", "orders.csv", "--out", "a.parquet"]
+    for given, complaint in (
+        ("--weight foo", "'foo' of weights; the columns are: user_id, item_id, stars, date. Give --w"),
+        (
+            "--weight Stars",
+            "the columns are: user_id, item_id, stars, date. Did you mean --weight stars?",
+        ),
+        ("--columns weight=stars --weight stars", "item_id, weight, date. Did you mean --weight weight?"),
+        ("--columns timestamp=date --weight foo", "the columns are: user_id, item_id, stars, timestamp."),
+    ):
+        done = run([*start, *given.split()])
+        assert done.returncode == 2
+        assert complaint in done.stderr
+        assert "--columns" not in done.stderr
+        assert not (shop / "a.parquet").exists()
+    assert run([*start, "--columns", "weight=stars", "--weight", "weight"]).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,22 @@ def test_short_floats_are_the_numbers_of_the_text_file(tmp_path):
     pq.write_table(dictionary, tmp_path / "items.parquet")
     coded = partitioned(tmp_path, tmp_path / "items.parquet", ColumnOptions(), "coded")
     assert features_in(read_items(coded))[1]["price"] == prices
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        (["4.1", "0.3", "", "-7.7"], [Decimal("4.1"), Decimal("0.3"), None, Decimal("-7.7")]),
+        (["-0.0", "0.0", "", "2"], [-0.0, 0.0, None, 2.0]),
+    ],
+)
+def test_numbers_of_a_typed_file_are_stored_as_those_of_a_text_file(tmp_path, text, typed):
+    ids = {"item_id": ["a", "b", "c", "d"]}
+    digests = {
+        partitioned(tmp_path, written(tmp_path, kind, ids | {"x": cells}), ColumnOptions(), kind).digest
+        for kind, cells in (("csv", text), ("parquet", typed))
+    }
+    assert len(digests) == 1
 
 
 def test_what_is_not_split_and_not_used_is_said_with_the_option(tmp_path):

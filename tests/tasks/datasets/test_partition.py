@@ -6,9 +6,12 @@ import hashlib
 import json
 import subprocess
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from models.errors import InvalidInput
@@ -223,6 +226,22 @@ def test_other_file_formats_give_the_same_partition(tmp_path, files, kind):
             text = header + text[text.index("\n") :]
         path.write_text(text, encoding="utf-8")
     assert make_partition(path, tmp_path / "other", ByUser()).digest == expected.digest
+
+
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        (["4.1", "0.3"], pa.array([Decimal("4.1"), Decimal("0.3")])),
+        (["-0.0", "0.5"], pa.array([-0.0, 0.5])),
+        (["-0", "3"], pa.array([0, 3])),
+    ],
+)
+def test_ratings_of_a_typed_file_make_the_partition_of_a_text_file(tmp_path, written, typed):
+    text, parquet = tmp_path / "r.csv", tmp_path / "r.parquet"
+    text.write_text(f"user_id,item_id,rating\nu,a,{written[0]}\nv,b,{written[1]}\n", encoding="utf-8")
+    pq.write_table(pa.table({"user_id": ["u", "v"], "item_id": ["a", "b"], "rating": typed}), parquet)
+    made = [make_partition(path, tmp_path / path.suffix[1:], ByUser()) for path in (text, parquet)]
+    assert made[0].digest == made[1].digest
 
 
 def test_whole_numbers_of_parquet_are_ids_without_a_point(tmp_path):

@@ -80,6 +80,14 @@ def test_what_is_no_name_of_fedrec_is_refused(text):
     assert str(caught.value) == text
 
 
+def test_a_command_takes_its_own_names_alone():
+    own = ("user_id", "item_id", "weight")
+    assert parsed(["user_id=customer,weight=qty"], own).pairs == (("user_id", "customer"), ("weight", "qty"))
+    # Not a column that is called "customer,rating=stars".
+    with pytest.raises(ValueError, match=r"^rating=stars$"):
+        parsed(["user_id=customer,rating=stars"], own)
+
+
 @pytest.fixture(params=["csv", "tsv", "parquet"])
 def shop(request, tmp_path) -> Path:
     path = tmp_path / f"shop.{request.param}"
@@ -128,12 +136,35 @@ def test_a_column_that_nothing_is_like_is_left_to_the_user(tmp_path):
     assert caught.value.option is None
 
 
+def test_a_column_of_another_name_is_not_advised_with_the_option(shop):
+    for needed in (["quantity"], ["user_id", "quantity"]):
+        with pytest.raises(InvalidInput) as caught:
+            stream_table(shop, ColumnNames(), OWN).require_columns(needed)
+        assert "'quantity'" in caught.value.rule
+        assert "the columns are: item_id, Kunde, sku, x" in caught.value.rule
+        assert "--columns" not in str(caught.value)
+        assert "option" not in caught.value.facts
+
+
+def test_a_name_is_of_a_column_of_a_file_that_can_have_it():
+    orders, items = ("orders", ["user_id", "sku"], OWN), ("items", ["sku", "price"], ("item_id", "title"))
+    parsed(["item_id=sku,title=price"]).require_found([orders, items])
+    for text, of in (
+        # A price of the items is no rating, and a title is none of the orders.
+        ("rating=price", r"can hold rating \(orders has user_id, sku\)"),
+        ("title=user_id", r"can hold title \(items has sku, price\)"),
+        ("weight=sku", r"can hold weight \(none is given\)"),
+    ):
+        with pytest.raises(InvalidInput, match=of):
+            parsed([text]).require_found([orders, items])
+
+
 def test_names_must_be_clear(shop):
     with pytest.raises(InvalidInput, match=r"two columns of .* for item_id: 'sku' and 'x'"):
         read_table(shop, names=parsed(["item_id=sku,item_id=x"]), own=OWN)
     names = parsed(["item_id=sku,item_id=article,user_id=client"])
     with pytest.raises(
-        InvalidInput, match=r"user_id is the column 'client', which no file has \(a has sku; b has x"
+        InvalidInput, match=r"user_id is the column 'client', which no file has .* \(a has sku; b has x"
     ):
-        names.require_found([("a", ["sku"]), ("b", ["x", "article"])])
-    names.require_found([("a", ["sku", "client"]), ("b", ["article"])])
+        names.require_found([("a", ["sku"], OWN), ("b", ["x", "article"], OWN)])
+    names.require_found([("a", ["sku", "client"], OWN), ("b", ["article"], OWN)])

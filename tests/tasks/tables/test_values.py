@@ -52,6 +52,12 @@ def test_a_number_is_written_in_digits(written, number):
         (pa.array([1.1, None, 4.3], pa.float32()), [1.1, NAN, 4.3]),
         (pa.array([np.float16(0.1), np.float16(np.inf)], pa.float16()), [0.1, np.inf]),
         (pa.array([Decimal("1.25")]), [1.25]),
+        *(
+            (pa.array([Decimal("4.1"), None, Decimal("-0.3")], kind), [4.1, NAN, -0.3])
+            for kind in (pa.decimal32(5, 1), pa.decimal64(9, 3), pa.decimal128(5, 1), pa.decimal256(70, 9))
+        ),
+        (pa.array([Decimal("4.1"), Decimal("7.7")]).dictionary_encode(), [4.1, 7.7]),
+        (pa.array([Decimal(1200), Decimal("1e5")], pa.decimal128(5, -2)), [1200.0, 100000.0]),
         (pa.array([b"1.25", None]), [1.25, NAN]),
         (pa.array([2.5, 2.5]).dictionary_encode(), [2.5, 2.5]),
         (pa.nulls(1), [NAN]),
@@ -59,6 +65,22 @@ def test_a_number_is_written_in_digits(written, number):
 )
 def test_a_number_may_have_any_type_of_number(column, numbers):
     np.testing.assert_array_equal(table(column).numbers("x"), numbers)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["-0", "-0.0", "-0e3"],
+        *(pa.array([-0.0, 0.0], kind) for kind in (pa.float64(), pa.float32())),
+        pa.array([np.float16(-0.0)], pa.float16()),
+        pa.array([0]),
+        pa.array([Decimal("-0.0")]),
+    ],
+)
+def test_there_is_one_zero(column):
+    found = table(column).numbers("x")
+    assert not found.any()
+    assert not np.signbit(found).any()
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_numbers_are_numbers_in_text_and_in_types(cells, numbers):
     assert judge_column(cells).missing == numbers.count(None)
 
 
+@pytest.mark.parametrize("cells", [["-0.0", "1.5"], ["-0", "1.5"], [-0.0, 1.5], [np.float32(-0.0), 1.5]])
+def test_there_is_one_zero_in_text_and_in_types(cells):
+    numbers = judge_column(cells).numbers
+    assert numbers.tolist() == [0.0, 1.5]
+    assert not np.signbit(numbers).any()
+
+
 @pytest.mark.parametrize(
     ("cells", "dates"),
     [
