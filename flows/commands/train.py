@@ -55,9 +55,9 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
     from flows.local import start_server_early
 
     start_server_early(config)
-    from rich.console import Console
+    from flows.terminal.progress_console import ProgressConsole
 
-    progress = Console(stderr=True)
+    progress = ProgressConsole()
     from flows.jobs.job import finished_before
     from tasks.orchestration.server import stop_temporary_server
 
