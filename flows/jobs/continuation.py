@@ -14,8 +14,12 @@ from tasks.datasets.partition_reader import Partition
 from tasks.exchange.store import Exchange
 from tasks.jobs.journal import Journal, TakeOver
 from tasks.jobs.lease import busy, left_behind
+from tasks.jobs.overview import job_states
 from tasks.local.home import Home
 from tasks.messages.job_opening import JobOpening
+
+# Number of the newest jobs among which an interrupted one is looked for.
+_NEWEST = 20
 
 
 def taking_over(home: Home, config: TrainingConfig, partition: Partition) -> TakeOver:
@@ -40,6 +44,29 @@ def taking_over(home: Home, config: TrainingConfig, partition: Partition) -> Tak
         return opening
 
     return take_over
+
+
+def tell_of_job_left(home: Home, config: TrainingConfig, partition: Partition, job_id: str) -> None:
+    """Announce an interrupted job of this configuration and data that started from another champion.
+
+    A new job begins instead, because the initial model is part of what a job is.
+
+    Args:
+        home, config, partition: of the new job.
+        job_id: the new job.
+    """
+    own = config.model_dump(mode="json")
+    for state in job_states(home, _NEWEST):
+        journal = Journal(home.jobs / state.job_id)
+        if state.job_id == job_id or state.state != "interrupted":
+            continue
+        is_same = (journal.opening.config, journal.opening.data_digest) == (own, partition.digest)
+        if is_same and (earlier := journal.committed()[0].earlier) is not None:
+            announce(
+                f"Job {state.job_id}, interrupted after round {state.round}, started from version "
+                f"{earlier.version}. The champion is another one now, so a new job begins. The interrupted "
+                f"one continues once version {earlier.version} is champion again."
+            )
 
 
 def _in_common(

@@ -14,7 +14,7 @@ import pandas as pd
 from prefect.runtime import flow_run
 
 from flows.jobs.chosen_runner import runner_of
-from flows.jobs.continuation import taking_over
+from flows.jobs.continuation import taking_over, tell_of_job_left
 from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
 from flows.runners.runner import Late, Runner
@@ -344,6 +344,8 @@ def _job(
     elif job.resumed:
         announce(f"Job {journal.job_id} continues after round {newest}.")
     else:
+        if config.start_from == "champion":
+            tell_of_job_left(home, config, partition, journal.job_id)
         announce(f"Job {journal.job_id} begins.")
     return job
 

@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from flows.jobs.job import opened
 from flows.settings.training_config import TrainingConfig
+from flows.terminal.progress import Event, listening
 from models.errors import InvalidConfig, InvalidInput
 from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
@@ -252,6 +254,17 @@ def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> N
     assert (third["earlier"]["version"], third["earlier"]["rounds"]) == (2, 2)
     assert [each["job_id"] for each in third["earlier"]["jobs"]] == [first["job_id"]]
     assert third.get("left_out") is None
+
+    # An interrupted job that started from another champion is not continued, so it is named.
+    other = small_job(partition_dir, start_from="champion", seed=9)
+    with opened(other) as left:
+        pass
+    MlflowClient().set_registered_model_alias("small-model", "champion", "1")
+    told: list[Event] = []
+    with listening(told.append), opened(other) as job:
+        assert job.journal.job_id != left.journal.job_id
+    (named,) = (event.text for event in told if left.journal.job_id in event.text)
+    assert "started from version 2" in named
 
 
 def test_a_job_from_a_champion_leaves_out_what_that_was_trained_on(
