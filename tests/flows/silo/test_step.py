@@ -25,6 +25,8 @@ ASKED = {
             "negatives": 20,
             "cohort": 3,
             "postprocessors": [],
+            "earlier_jobs": [],
+            "earlier_records": [],
         },
         "client_id": "ash",
         "round": 1,
