@@ -53,7 +53,8 @@ test: $(INSTALLED) $(FEDREC_TEST_MOVIELENS)/interactions.csv ## Run the whole su
 	@sh infra/install-test-servers.sh
 	@# In the order of the files, because the slow ones come first. One process runs a file and its servers. There are
 	@# more processes than a small machine has cores, because the slow tests wait for servers and heartbeats.
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not cluster" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -m cluster tests/flows/runners tests/faults/coordinator
 
 e2e: $(INSTALLED) ## Test silos and faults with real processes under separate accounts (as root, half an hour)
 	@sh infra/install-test-servers.sh

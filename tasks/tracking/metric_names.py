@@ -61,7 +61,7 @@ def metrics_of_result(result: JobResult) -> dict[str, float]:
     if result.left_out and result.left_out.test_cases:
         numbers[f"quality/test/{LEFT_OUT}"] = result.left_out.test / result.left_out.test_cases
     if result.best:
-        numbers["round/best"] = result.best.round
+        numbers["quality/validation_best/round"] = result.best.round
         numbers[f"quality/validation_best/{result.best.metric}"] = result.best.value
     numbers |= {
         f"seconds/job/{name.removesuffix('_s')}": value for name, value in result.timings.by_name().items()

@@ -27,6 +27,7 @@ def processes_of(home: Any) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_a_job_killed_on_a_cluster_continues_on_threads_with_the_same_bytes(
     federation: Any, kind: str

@@ -43,7 +43,7 @@ from tests.worlds.jobs import job_of
 
 dask = pytest.importorskip("dask", reason="the extra 'dask' is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("prefect_server")]
 
 
 @pytest.fixture(scope="module")

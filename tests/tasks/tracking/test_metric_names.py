@@ -61,7 +61,7 @@ def test_a_result_names_the_best_round_by_validation() -> None:
         round_result(n, metrics={"validation/rmse": value}) for n, value in enumerate((0.75, 1.0), 1)
     )
     found = metrics_of_result(job_result().with_rounds(rounds))
-    assert (found["round/best"], found["quality/validation_best/rmse"]) == (1, 0.75)
+    assert (found["quality/validation_best/round"], found["quality/validation_best/rmse"]) == (1, 0.75)
 
 
 def test_a_job_without_test_cases_has_no_quality() -> None:
