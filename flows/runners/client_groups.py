@@ -99,16 +99,21 @@ def ended_with(answers: Mapping[str, Any], data: Any = None) -> State[Any]:
     return Completed(message=message, data=data) if answered else Failed(message=message, data=data)
 
 
+def tasks_of(serve: Callable[..., State[Any]]) -> dict[Step, Any]:
+    """Return a Prefect task for each step, which lets `serve` serve its parameter `group`."""
+    return {
+        step: task(
+            name=f"{step}-clients",
+            task_run_name=f"{step}-{{group}}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(serve)
+        for step in ("check", "train", "evaluate", "compare")
+    }
+
+
 def _serve(group: ClientGroup) -> State[None]:
     return ended_with(group.serve())
 
 
-_TASKS: dict[Step, Any] = {
-    step: task(
-        name=f"{step}-clients",
-        task_run_name=f"{step}-{{group}}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )(_serve)
-    for step in ("check", "train", "evaluate", "compare")
-}
+_TASKS = tasks_of(_serve)

@@ -13,11 +13,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID, uuid4
 
-from prefect import State, task
-from prefect.cache_policies import NO_CACHE
+from prefect import State
 from prefect.futures import PrefectFuture
 
-from flows.runners.client_groups import cut, ended_with
+from flows.runners.client_groups import cut, ended_with, tasks_of
 from flows.runners.clusters import Cluster
 from flows.runners.local_threads import perform
 from flows.runners.runner import Late
@@ -221,12 +220,4 @@ def _serve(group: ClusterGroup) -> State[GroupAnswers]:
     return ended_with(found.answers, found)
 
 
-_TASKS: dict[Step, Any] = {
-    step: task(
-        name=f"{step}-clients",
-        task_run_name=f"{step}-{{group}}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )(_serve)
-    for step in ("check", "train", "evaluate", "compare")
-}
+_TASKS = tasks_of(_serve)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from models.errors import CorruptArtifact
 from tasks.local.home import Home
+from tasks.promotion.versions import identity
 from tasks.tracking import registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from tasks.messages.job_result import BestRound
-
-_JOB = "fedrec.job"
 
 
 def default_candidate(home: Home, client: MlflowClient, model_name: str) -> tuple[int, str | None]:
@@ -35,13 +34,13 @@ def default_candidate(home: Home, client: MlflowClient, model_name: str) -> tupl
         NotFound: no version has been evaluated.
     """
     newest = registry.require_evaluated(client, model_name)
-    job_id = registry.tags_of(client, model_name, newest).get(_JOB, "")
+    job_id = identity(newest, registry.tags_of(client, model_name, newest)).job_id
     best = _best_round(home, job_id)
     if best is None or best.version is None or best.version == newest:
         return newest, None
-    found = client.reads.version(model_name, best.version)
+    tags = registry.find_tags(client, model_name, best.version)
     # Its number may belong to another model of this name, if the first one was deleted.
-    if found is None or found.tags.get(_JOB) != job_id:
+    if tags is None or identity(best.version, tags).job_id != job_id:
         return newest, None
     return best.version, (
         f"Version {best.version}, round {best.round} of job {job_id}, has the best validation {best.metric} "
