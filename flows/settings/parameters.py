@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.settings.planned_rounds import with_planned_rounds
 from flows.settings.training_config import TrainingConfig
 from flows.settings.without_effect import settings_without_effect
 from tasks.messages.record import flattened
@@ -39,5 +40,8 @@ def _other_than_default(config: TrainingConfig) -> list[str]:
     own = ("name", "model_name", "data", "train")
     defaults = {name: each.default for name, each in type(config).model_fields.items() if name not in own}
     usual = config.model_copy(update={**defaults, "train": type(config.train)()})
+    planned = with_planned_rounds(usual, {})
+    if planned.federation.rounds == config.federation.rounds:
+        usual = planned
     given, default = (dict(flattened(each.model_dump(mode="json"))) for each in (config, usual))
     return [key for key, value in given.items() if value != default[key]]

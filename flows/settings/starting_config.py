@@ -26,8 +26,6 @@ def starting_config(partition: Partition, name: str | None = None) -> str:
         f"model_name: {json.dumps(named)}",
         "data:",
         f"  dir: {json.dumps(str(partition.root), ensure_ascii=False)}",
-        "federation:",
-        "  rounds: 30",
         "evaluation:",
         "  # true also trains on the data of all clients together, to compare: only if that is permitted.",
         "  pooling_allowed: false",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
 from flows.settings.family_section import FamilySection
 from flows.settings.overrides import apply_override
+from flows.settings.planned_rounds import with_planned_rounds, without_nulls
 from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from flows.settings.without_effect import refuse_without_effect
@@ -36,7 +37,12 @@ class DataSection(Section):
 class FederationSection(Section):
     """How the clients work together."""
 
-    rounds: int = Field(30, ge=1, description="Number of merges.")
+    rounds: int = Field(
+        30,
+        ge=1,
+        description="Number of merges. If it is left out, a fresh LightFM of all clients trains 30 epochs "
+        "with early merges and a cooldown, which is 65 rounds.",
+    )
     cohort_share: Share = Field(1.0, description="Share of the clients selected for each round.")
     quorum_share: float = Field(
         0.5, ge=0, le=1, description="Share of the selected clients that must send an update."
@@ -138,6 +144,15 @@ class TrainingConfig(Section):
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _plan_rounds(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Let the family plan the rounds of a job that leaves them out."""
+        if not isinstance(raw, Mapping):
+            return handler(raw)
+        given = without_nulls(raw)
+        return with_planned_rounds(handler(given), given)
 
     def deciding(self, *, rounds: bool = True) -> dict[str, Any]:
         """Return the settings that determine the result, as JSON values: all but places and parallelism.

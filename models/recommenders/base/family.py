@@ -10,7 +10,7 @@ else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
@@ -114,6 +114,16 @@ class Family(ABC):
     def answers_by_history(self) -> bool:
         """Return whether all users are served from their histories alone, even trained users."""
         return True
+
+    def planned(self, given: Collection[str]) -> tuple[FamilySpec, int] | None:
+        """Return the settings and the number of merges of a fresh job that leaves its rounds to the family.
+
+        Most families have no plan and return None.
+
+        Args:
+            given: names of the settings that the job decides itself.
+        """
+        return None
 
     def check_rounds(self, rounds: int) -> None:  # noqa: B027 - most families have no such setting
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges; `key` names it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from models.recommenders.base.users import UserArrays
 from models.recommenders.items.cold_items import placed_by_features
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.merge_rules import merge_rule
-from models.recommenders.lightfm.spec import LightFMSpec, cooled_down
+from models.recommenders.lightfm.spec import PLANNED_EPOCHS, LightFMSpec, cooled_down
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from models.recommenders.scoring.scorer import Factors, Scorer
 
@@ -43,6 +44,10 @@ class LightFMFamily(Family):
     @property
     def answers_by_history(self) -> bool:
         return self.spec.user_vectors == "folded_in"
+
+    def planned(self, given: Collection[str]) -> tuple[LightFMSpec, int]:
+        spec = self.spec.planned(given)
+        return spec, int(spec.rounds_of(PLANNED_EPOCHS))
 
     def check_rounds(self, rounds: int) -> None:
         self.spec.check_rounds(rounds)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
@@ -109,6 +109,18 @@ class LightFMSpec:
         early = min(epochs, self.early_epochs)
         return early * self.early_merges + (epochs - early) * self.merges_per_epoch
 
+    def planned(self, given: Collection[str]) -> LightFMSpec:
+        """Return the settings for a job of `PLANNED_EPOCHS` epochs: with early merges and a cooldown.
+
+        Args:
+            given: names of the settings that stay as they are.
+        """
+        unused = _unused(vars(self) | _PLAN)
+        if self.merges_per_epoch > self.early_merges:
+            unused["early_epochs"] = "merges_per_epoch"
+        plan = {name: value for name, value in _PLAN.items() if name not in given and name not in unused}
+        return replace(self, **plan)
+
     def check_rounds(self, rounds: int) -> None:
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges."""
         if cooled_down(1.0, self.cooldown_share, (rounds - 1) / rounds) == 1.0:
@@ -130,6 +142,9 @@ OF_ROUNDS = frozenset(
         "server_learning_rate",
     }
 )
+# What `LightFMSpec.planned` chooses; docs/tuning.md has the measurements.
+PLANNED_EPOCHS = 30
+_PLAN: dict[str, Any] = {"early_epochs": 5, "cooldown_share": 0.5}
 _MEANS: tuple[MergeRuleName, ...] = ("mean", "weighted_mean")
 # Setting -> another setting, and the values of that one with which the setting has no effect.
 _WITHOUT_EFFECT: dict[str, tuple[str, tuple[object, ...]]] = {

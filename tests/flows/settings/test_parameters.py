@@ -62,3 +62,12 @@ def test_a_setting_without_a_value_is_no_parameter() -> None:
     found = parameters_of(config())
     assert "data.dir" in found
     assert "data.items" not in found
+
+
+def test_the_settings_of_planned_rounds_are_special_in_other_jobs_only() -> None:
+    assert differing(config(federation={"rounds": 3})) == ("federation.rounds",)
+    assert differing(config(train={"early_epochs": 2})) == (
+        "train.early_epochs",
+        "train.cooldown_share",
+        "federation.rounds",
+    )
