@@ -83,6 +83,12 @@ def test_there_is_one_zero(column):
     assert not np.signbit(found).any()
 
 
+def test_short_floats_of_a_long_column_are_those_written_too():
+    written = np.arange(-200_000, 200_000) / 10
+    column = pa.array(written.astype(np.float32))
+    np.testing.assert_array_equal(table(column).numbers("x"), written)
+
+
 @pytest.mark.parametrize(
     ("column", "row", "rule"),
     [
