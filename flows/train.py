@@ -11,6 +11,7 @@ from prefect.states import Failed
 
 from flows.jobs.conclusion import conclude
 from flows.jobs.job import Job, open_data, opened
+from flows.jobs.prerequisites import memory_line
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
 from flows.jobs.slow_imports import import_ahead
 from flows.runners.clusters import require_extra
@@ -140,6 +141,8 @@ def _links(job: Job, result: JobResult) -> list[tuple[str, str]]:
 
 
 def _run(job: Job) -> None:
+    if line := memory_line(job.config, job.partition):
+        announce(line)
     finish_tracking(job)
     check_silos(job)
     while job.rounds[-1].round < job.config.federation.rounds:

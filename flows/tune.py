@@ -102,6 +102,7 @@ class Search:
             epochs=self.tuning.epochs,
             evaluations=self.tuning.evaluations,
             seed=seed,
+            users_share=config.evaluation.users_share,
         )
 
 

@@ -27,9 +27,21 @@ if TYPE_CHECKING:
 )
 @model_version_option
 @part_option
+@click.option(
+    "--users-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the users who are evaluated.  [default: evaluation.users_share of the configuration]",
+)
 @model_option
 @json_option
-def command(config_file: Path | None, version: str, part: Any, model_name: str | None, as_json: bool) -> None:
+def command(
+    config_file: Path | None,
+    version: str,
+    part: Any,
+    users_share: float | None,
+    model_name: str | None,
+    as_json: bool,
+) -> None:
     """Evaluate a registered version by leave-one-out, with a 95 % interval for every metric.
 
     Users are folded in from their training histories, as in serving. The job's own figures stand beside it.
@@ -60,6 +72,7 @@ def command(config_file: Path | None, version: str, part: Any, model_name: str |
         part,
         seed=config.evaluation.seed,
         negatives=config.evaluation.negatives,
+        users_share=users_share or config.evaluation.users_share,
     )
     emit(result, as_json=as_json, show=lambda: _show(result))
 

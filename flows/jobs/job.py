@@ -15,14 +15,14 @@ from prefect.runtime import flow_run
 
 from flows.jobs.chosen_runner import runner_of
 from flows.jobs.continuation import taking_over, tell_of_job_left
+from flows.jobs.prerequisites import require_memory, require_ratings
 from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
 from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
-from models.errors import InvalidInput, JobBusy, NotFound
-from models.evaluation.judgement import RATINGS
+from models.errors import JobBusy, NotFound
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection, cohort_size
 from models.recommenders.families.registry import family_of
@@ -208,20 +208,8 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     if config.runner.kind == "silos":
         return open_membership(home, Path(str(config.data.items)), config.runner.silos)
     partition = open_partition(str(config.data.dir))
-    _require_ratings(config, partition)
+    require_ratings(config, partition)
     return partition
-
-
-def _require_ratings(config: TrainingConfig, partition: Partition) -> None:
-    """Raise `InvalidInput` if the family learns from ratings and the partition is known to have none."""
-    learns_ratings = family_of(config.train).judgement is RATINGS
-    if learns_ratings and partition.report is not None and partition.report.ratings is None:
-        raise InvalidInput(
-            f"The interactions of {partition.root} have no ratings to learn from, as train.family "
-            f"{config.train.family} does.",
-            next_step="Take a partition of interactions with a column 'rating', or another train.family.",
-            path=partition.root,
-        )
 
 
 def finished_before(config: TrainingConfig) -> JobResult | None:
@@ -245,7 +233,7 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
 
     Raises:
         NotFound, CorruptArtifact: the partition is missing or damaged.
-        InvalidConfig: the job's experiment was deleted in MLflow.
+        InvalidConfig: the job's experiment was deleted in MLflow, or the memory is too small.
         JobBusy: another process works on the job, or has taken it over within the block (LeaseLost).
     """
     home, clock = apply(), Stopwatch()
@@ -295,6 +283,7 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
 def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialModel, str]:
     """Return the data, the initial model, and the key of the jobs that train it with this configuration."""
     partition = open_data(home, config)
+    require_memory(config, partition)
     initial = _initial_model(home, config, partition)
     return partition, initial, fingerprint(config.deciding(), partition.digest, initial.sha256)
 
@@ -318,6 +307,7 @@ def _job(
         postprocessors=config.postprocessors,
         earlier_jobs=earlier,
         earlier_records=records_of(home, earlier),
+        users_share=config.evaluation.users_share,
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))

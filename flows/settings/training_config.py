@@ -55,6 +55,7 @@ class EvaluationSection(Section):
 
     every: int = Field(5, ge=1, description="Rounds between evaluations on the validation cases.")
     negatives: int = Field(99, ge=1, description="Sampled items that a held-out one is ranked against.")
+    users_share: Share = Field(1.0, description="Share of the users whose held-out cases are evaluated.")
     seed: int = Field(
         0, ge=0, description="Seed of the sampled negatives. Use the same in all jobs that are compared."
     )

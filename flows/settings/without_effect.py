@@ -79,6 +79,7 @@ def _without_negatives(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     """Yield the settings for ranking items, if the family predicts ratings instead."""
     if family_of(config.train).judgement is RATINGS:
         yield "evaluation.negatives", "train.family"
+        yield "evaluation.users_share", "train.family"
 
 
 def _without_biases(config: TrainingConfig) -> Iterator[tuple[str, str]]:

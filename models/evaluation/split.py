@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.kernel.seeds import seed_for
 from models.kernel.splitmix import GOLDEN, Keys, mix
+from models.kernel.streams import uniforms, user_keys
 
 IntArray = npt.NDArray[np.integer]
 Rows = npt.NDArray[np.int32]
@@ -92,12 +94,14 @@ def user_order(
             copy of a pair were held out, the other copy would leak it into training.
     """
     _require_pairs(users, items, n_users)
-    pairs, counts = np.unique(np.stack([users, items]), axis=1, return_counts=True)
-    if (counts > 1).any():
-        user, item = pairs[:, int(np.argmax(counts > 1))]
+    least, most = int(items.min(initial=0)), int(items.max(initial=0))
+    pairs = np.sort(users.astype(np.int64) * (most - least + 1) + (items - least))
+    repeated = pairs[1:][pairs[1:] == pairs[:-1]]
+    if len(repeated):
+        user, item = divmod(int(repeated[0]), most - least + 1)
         raise InvalidInput(
-            f"User row {user} and item row {item} occur together more than once; if one copy were held out, "
-            "the other would leak it into training.",
+            f"User row {user} and item row {item + least} occur together more than once; if one "
+            "copy were held out, the other would leak it into training.",
             next_step="Keep one interaction of each user with each item.",
         )
     if timestamps is None:
@@ -118,6 +122,23 @@ def places_within(users: IntArray, order: npt.NDArray[np.int64]) -> npt.NDArray[
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[users[order]]
     return places
+
+
+def sampled_users(user_ids: Sequence[str], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Return (users,): whether each user is in a random sample of about this share of all users.
+
+    It depends on the user's id alone, so a user is in it wherever the user's data are. A sample of a larger
+    share contains it.
+
+    Args:
+        user_ids: the users.
+        share: share of the users, in (0, 1].
+        seed: of the sample.
+    """
+    if share >= 1.0:
+        return np.ones(len(user_ids), dtype=np.bool_)
+    drawn = uniforms(user_keys(seed, "evaluated users", user_ids), 0, 1)[:, 0]
+    return np.asarray(drawn < share)
 
 
 def sample_negatives(

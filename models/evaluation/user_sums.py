@@ -43,10 +43,14 @@ class UserSums(ArrayGroup):
             n_items: number of items of the catalogue.
             weights: (1 + replicates, users), from `replicate_weights`.
         """
-        shown = np.zeros((len(values), n_items))
-        np.put_along_axis(shown, top.astype(np.int64), 1.0, axis=1)
+        import scipy.sparse as sp
+
+        n_users, k = top.shape
+        ones, ends = np.ones(top.size), np.arange(n_users + 1) * k
+        shown = sp.csr_matrix((ones, top.ravel(), ends), shape=(n_users, n_items))
         counted = weights.astype(np.float64)
-        return cls(counted @ values, counted.sum(axis=1), counted @ shown)
+        recommended = np.ascontiguousarray((shown.T @ counted.T).T)
+        return cls(counted @ values, counted.sum(axis=1), recommended)
 
     def __add__(self, other: UserSums) -> UserSums:
         return self.map(np.add, other)
@@ -80,7 +84,11 @@ def top_items(scores: FloatArray, histories: Histories, k: int = TOP) -> npt.NDA
     free = np.where(np.isnan(scores), -np.inf, scores)
     owners = np.repeat(np.arange(len(histories)), np.diff(histories.starts))
     free[owners, histories.items] = -np.inf
-    best: npt.NDArray[np.int64] = np.argsort(-free, axis=1, kind="stable")[:, :k]
+    best = np.empty((len(free), min(k, free.shape[1])), dtype=np.int64)
+    for row, low in zip(best, -free, strict=True):
+        # All items that tie with the last one are sorted, so that the lower rows stay.
+        near = np.flatnonzero(low <= np.partition(low, len(row) - 1)[len(row) - 1])
+        row[:] = near[np.argsort(low[near], kind="stable")][: len(row)]
     return best
 
 

@@ -68,6 +68,12 @@ class Histories:
             parts[0].n_items,
         )
 
+    def of_users(self, chosen: npt.NDArray[np.bool_]) -> Histories:
+        """Return the histories of the users of a mask (users,) alone, in their order."""
+        lengths = np.diff(self.starts)
+        starts = np.concatenate([[0], np.cumsum(lengths[chosen])])
+        return Histories(self.items[np.repeat(chosen, lengths)], starts, self.n_items)
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 

@@ -142,6 +142,7 @@ def data_of(order: ClientOrder) -> SiloData:
         job.silos_dir,
         job.earlier_jobs,
         job.earlier_records,
+        job.users_share,
     )
 
 

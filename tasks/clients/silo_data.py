@@ -13,7 +13,7 @@ import numpy as np
 from models.errors import InvalidInput
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks
 from models.evaluation.rating_split import split_ratings
-from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.evaluation.split import Split, sample_negatives, sampled_users, split_leave_one_out
 from models.evaluation.trained_pairs import pair_keys
 from models.kernel.histories import Histories
 from models.kernel.metric import Metric
@@ -46,6 +46,7 @@ class SiloData:
         rating_values: (n,), the rating of each interaction, sorted by user and item; None without ratings.
         seen: (n,), whether an earlier training of the model has seen the interaction, in the same order. It
             is no held-out case then. None if the model starts fresh.
+        users_share: share of the users whose held-out cases are evaluated.
     """
 
     client_id: str
@@ -56,6 +57,7 @@ class SiloData:
     negatives: int
     rating_values: np.ndarray | None
     seen: np.ndarray | None = None
+    users_share: float = 1.0
 
     @cached_property
     def training(self) -> TrainingSet:
@@ -71,12 +73,12 @@ class SiloData:
     @cached_property
     def validation_negatives(self) -> np.ndarray:
         """Return (cases, negatives): item rows, -1 where there are fewer."""
-        return self._negatives(self.split.validation_users, "validation")
+        return self._negatives("validation")
 
     @cached_property
     def test_negatives(self) -> np.ndarray:
         """Return (cases, negatives): item rows, -1 where there are fewer."""
-        return self._negatives(self.split.test_users, "test")
+        return self._negatives("test")
 
     @cached_property
     def ratings(self) -> RatingParts | None:
@@ -168,11 +170,17 @@ class SiloData:
         return users[order], items[order]
 
     def _cases(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Return the user and the item rows of the held-out interactions."""
+        """Return the user and the item rows of the held-out interactions that are evaluated."""
         split = self.split
+        users, items = split.test_users, split.test_items
         if part == "validation":
-            return split.validation_users, split.validation_items
-        return split.test_users, split.test_items
+            users, items = split.validation_users, split.validation_items
+        evaluated = self._evaluated[users]
+        return users[evaluated], items[evaluated]
+
+    @cached_property
+    def _evaluated(self) -> np.ndarray:
+        return sampled_users(self.user_ids, self.users_share, self.seed)
 
     def _is_seen(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Return (n,): whether an earlier training has seen these interactions of the client."""
@@ -185,15 +193,15 @@ class SiloData:
         found: np.ndarray = self.seen[places]
         return found
 
-    def _negatives(self, case_users: np.ndarray, name: str) -> np.ndarray:
+    def _negatives(self, part: Part) -> np.ndarray:
         return sample_negatives(
-            case_users,
+            self._cases(part)[0],
             *self._pairs,
             self.n_items,
             n=self.negatives,
             seed=self.seed,
             client_id=self.client_id,
-            split_name=name,
+            split_name=part,
         )
 
     def _rating_parts(self, values: np.ndarray) -> RatingParts:
@@ -244,6 +252,7 @@ class _Source(NamedTuple):
     silos_dir: str = ""
     earlier_jobs: tuple[str, ...] = ()
     earlier_records: tuple[int, ...] = ()
+    users_share: float = 1.0
 
 
 class KeptSilos:
@@ -302,6 +311,7 @@ def load_silo(
     silos_dir: str = "",
     earlier_jobs: tuple[str, ...] = (),
     earlier_records: tuple[int, ...] = (),
+    users_share: float = 1.0,
 ) -> SiloData:
     """Return a client's data, split for leave-one-out evaluation.
 
@@ -314,12 +324,13 @@ def load_silo(
         silos_dir: parent of the clients' private folders; used only with earlier jobs.
         earlier_jobs: the jobs whose training interactions are no held-out cases.
         earlier_records: how many records each of them must have left, at least.
+        users_share: share of the users whose held-out cases are evaluated.
 
     Raises:
         CorruptArtifact: the data are not those that the job was opened with.
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
-    source = _Source(data_dir, digest, seed, negatives, silos_dir, earlier_jobs, earlier_records)
+    source = _Source(data_dir, digest, seed, negatives, silos_dir, earlier_jobs, earlier_records, users_share)
     return _KEPT.get(source, client_id, lambda: _laid_out(source, client_id))
 
 
@@ -337,6 +348,7 @@ def _laid_out(source: _Source, client_id: str) -> SiloData:
         negatives=source.negatives,
         rating_values=None if ratings is None else ratings[order],
         seen=_seen(source, rows)[order] if source.earlier_jobs else None,
+        users_share=source.users_share,
     )
 
 

@@ -30,6 +30,7 @@ class JobContext:
             does not evaluate the model on interactions that they trained on.
         earlier_records: for each of these jobs, how many clients with a private folder beside the client's
             own it trained, at least. Each has a record of its interactions.
+        users_share: share of the users whose held-out cases are evaluated.
     """
 
     job_id: str
@@ -45,6 +46,7 @@ class JobContext:
     postprocessors: tuple[Postprocessor, ...] = ()
     earlier_jobs: tuple[str, ...] = ()
     earlier_records: tuple[int, ...] = ()
+    users_share: float = 1.0
 
     @property
     def family(self) -> Family:

@@ -43,6 +43,7 @@ def train_centralised(job: JobContext, client_ids: tuple[str, ...], rounds: int)
             job.silos_dir,
             job.earlier_jobs,
             job.earlier_records,
+            job.users_share,
         )
         for client_id in client_ids
     ]

@@ -32,6 +32,7 @@ class TrialSpec:
         evaluations: number of evenly spaced evaluations on the held-out cases.
         seed: of the training.
         split: the held-out cases; "validation" for every choice.
+        users_share: share of the users whose held-out cases are evaluated.
     """
 
     data_dir: str
@@ -45,6 +46,7 @@ class TrialSpec:
     evaluations: int
     seed: int
     split: Part = "validation"
+    users_share: float = 1.0
 
     def rounds_after(self, epochs: float) -> int:
         """Return the number of rounds in which a client makes `epochs` passes over its data, on average."""
@@ -76,7 +78,9 @@ def trial_results(trial: TrialSpec) -> Iterator[TrialResult]:
         FedrecError: the data are damaged, or the training diverged.
     """
     marks = _marks(trial.epochs, trial.evaluations)
-    clients = _clients(trial.data_dir, trial.data_digest, trial.evaluation_seed, trial.negatives)
+    clients = _clients(
+        trial.data_dir, trial.data_digest, trial.evaluation_seed, trial.negatives, trial.users_share
+    )
     yield from (_pooled(trial, clients, marks) if trial.pooled else _federated(trial, clients, marks))
 
 
@@ -92,9 +96,11 @@ def open_clients(partition: Partition, evaluation_seed: int, negatives: int) -> 
 
 # All trials of a study have the same clients, so caching one data set is enough.
 @lru_cache(maxsize=1)
-def _clients(data_dir: str, digest: str, seed: int, negatives: int) -> dict[str, SiloData]:
+def _clients(
+    data_dir: str, digest: str, seed: int, negatives: int, users_share: float = 1.0
+) -> dict[str, SiloData]:
     return {
-        client.id: load_silo(data_dir, digest, client.id, seed, negatives)
+        client.id: load_silo(data_dir, digest, client.id, seed, negatives, users_share=users_share)
         for client in open_partition(data_dir).clients
     }
 

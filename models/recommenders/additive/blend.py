@@ -79,6 +79,8 @@ class BlendFamily(ItemToItemFamily[BlendStatistics]):
     spec_type: ClassVar[type[FamilySpec]] = BlendSpec
     contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (BlendStatistics,)
     memories: ClassVar[int] = 2
+    client_pair_bytes: ClassVar[int] = 36
+    merge_pair_bytes: ClassVar[int] = 140
 
     spec: BlendSpec
 

@@ -61,6 +61,7 @@ class CooccurrenceFamily(ItemToItemFamily[EaseStatistics]):
     """A family whose one statistic counts how many users used both of two items."""
 
     contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
+    client_pair_bytes: ClassVar[int] = 20
 
     def nothing(self, n_items: int) -> EaseStatistics:
         return EaseStatistics.zero(n_items)

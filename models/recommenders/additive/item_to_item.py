@@ -23,12 +23,20 @@ class ItemToItemFamily(AdditiveFamily[ItemWeights, Statistics]):
 
     Attributes:
         memories: number of weight matrices in a model.
+        client_pair_bytes: bytes that a client takes for each pair of items while it trains.
+        merge_pair_bytes: bytes that a job takes for each pair of items while it merges, checks and registers.
+            Both are measured (docs/size.md).
     """
 
     model_type: ClassVar[type[ItemModel]] = ItemWeights
     scorer_type: ClassVar[type[Scorer]] = WeightsScorer
     is_iterative: ClassVar[bool] = False
     memories: ClassVar[int] = 1
+    client_pair_bytes: ClassVar[int] = 35
+    merge_pair_bytes: ClassVar[int] = 80
+
+    def pair_bytes(self, clients_at_once: int) -> int:
+        return max(self.merge_pair_bytes, clients_at_once * self.client_pair_bytes)
 
     def initial(self, n_items: int, seed: int) -> ItemWeights:
         return ItemWeights.zero(n_items, self.memories)

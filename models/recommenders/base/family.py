@@ -128,6 +128,14 @@ class Family(ABC):
     def check_rounds(self, rounds: int) -> None:  # noqa: B027 - most families have no such setting
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges; `key` names it."""
 
+    def pair_bytes(self, clients_at_once: int) -> int:
+        """Return the bytes that a job's process takes for each pair of items at its peak; 0 without pairs.
+
+        Args:
+            clients_at_once: number of clients that the process trains at once.
+        """
+        return 0
+
     def with_features(self, features: Features) -> Family:
         """Return the family with the catalogue's item features. Most families ignore them."""
         return self

@@ -44,6 +44,18 @@ class BenchClient:
         """The training histories of its users."""
         return self.held_out.histories
 
+    def of_users(self, chosen: np.ndarray) -> BenchClient:
+        """Return the client with only the users of a mask (users,)."""
+        if chosen.all():
+            return self
+        held, rows = self.held_out, np.cumsum(chosen) - 1
+        mine = chosen[held.users]
+        few = HeldOut(
+            self.histories.of_users(chosen), rows[held.users[mine]], held.items[mine], held.negatives[mine]
+        )
+        names = tuple(name for name, kept in zip(self.user_ids, chosen, strict=True) if kept)
+        return BenchClient(self.id, names, few)
+
 
 @dataclass(frozen=True)
 class Learner:

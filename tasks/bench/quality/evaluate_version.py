@@ -11,6 +11,7 @@ from models.errors import CorruptArtifact, InvalidInput, NotFound
 from models.evaluation.bootstrap import interval
 from models.evaluation.judgement import RANKINGS
 from models.evaluation.protocols import LEAVE_ONE_OUT
+from models.evaluation.split import sampled_users
 from models.evaluation.trained_pairs import pair_keys
 from models.kernel.metric import as_json, values
 from models.recommenders.base.data import Part
@@ -40,6 +41,7 @@ def evaluate_version(
     *,
     seed: int,
     negatives: int,
+    users_share: float = 1.0,
 ) -> dict[str, Any]:
     """Return the version's metrics on one part of leave-one-out, as `fedrec evaluate` prints them.
 
@@ -60,6 +62,7 @@ def evaluate_version(
         part: "validation" or "test".
         seed, negatives: of the sampled items, as in the job. The version's own seed replaces another one,
             because the seed also decides what is held out if the data have no times.
+        users_share: share of the users who are evaluated, as in the job.
 
     Raises:
         NotFound: the version or the partition does not exist.
@@ -86,9 +89,10 @@ def evaluate_version(
         )
     scores = scores_by_history(items)
     own_seed = _seed_of(client, name, found)
-    all_cases = clients_of(
-        partition, LEAVE_ONE_OUT, part, seed=seed if own_seed is None else own_seed, negatives=negatives
-    )
+    used_seed = seed if own_seed is None else own_seed
+    every = clients_of(partition, LEAVE_ONE_OUT, part, seed=used_seed, negatives=negatives)
+    some = (one.of_users(sampled_users(one.user_ids, users_share, used_seed)) for one in every)
+    all_cases = [one for one in some if one.user_ids]
     split = None if own_seed is None else SplitFacts(partition.digest, own_seed)
     jobs = found.record.earlier.other_jobs(split) if found.record.earlier else ()
     clients = _unseen(home, partition, jobs, all_cases)
@@ -99,7 +103,9 @@ def evaluate_version(
             "earlier trainings of the model saw them or may have.",
             next_step="Evaluate a version of a job with start_from: fresh.",
         )
-    curves = Evaluator(clients, LEAVE_ONE_OUT).measure(lambda _: Trained(scores), (0,)).curves
+    curves = (
+        Evaluator(clients, LEAVE_ONE_OUT).measure(lambda _: Trained(scores), (0,), by_client=False).curves
+    )
     metrics = {}
     for metric, runs in curves.items():
         shown = interval(runs)
@@ -111,10 +117,11 @@ def evaluate_version(
         "data_digest": partition.digest,
         "protocol": LEAVE_ONE_OUT.name,
         "part": part,
-        "seed": seed if own_seed is None else own_seed,
+        "seed": used_seed,
         "given_seed": seed,
         "clients": len(clients),
         "users": users,
+        "users_share": users_share,
         "left_out": cases - users,
         "user_vectors": "folded_in",
         "metrics": metrics,

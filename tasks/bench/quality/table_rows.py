@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial, reduce
-from operator import add
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Measured:
     Attributes:
         curves: metric -> (seeds, replicates), its value in each replicate.
         trained: of the last seed, with the cost of its training.
-        parts: client id -> the curves over its own users.
+        parts: client id -> the curves over its own users, if they were asked for.
     """
 
     curves: Curves
@@ -122,23 +122,32 @@ class Evaluator:
     clients: Sequence[BenchClient]
     protocol: Protocol
 
-    def measure(self, train: Callable[[int], Trained], seeds: Sequence[int]) -> Measured:
-        """Train once per seed, and return the curves over the seeds."""
+    def measure(
+        self, train: Callable[[int], Trained], seeds: Sequence[int], *, by_client: bool = True
+    ) -> Measured:
+        """Train once per seed, and return the curves over the seeds.
+
+        Args:
+            train: returns the recommender of a seed.
+            seeds: at least one.
+            by_client: whether to return each client's own curves too.
+        """
         trained: Trained | None = None
-        whole, parts = [], []
+        item_users = self.item_users
+        whole, parts = [], defaultdict[str, list[Curves]](list)
         for seed in seeds:
             trained = train(seed)
-            sums = {client.id: self.sums(client, trained) for client in self.clients}
-            whole.append(metric_curves(reduce(add, sums.values()), self.names, self.item_users))
-            parts.append(
-                {name: metric_curves(own, self.names, self.item_users) for name, own in sums.items()}
-            )
+            total: UserSums | None = None
+            # The sums of one client have a row of all items for each replicate, so they are not kept.
+            for client in self.clients:
+                own = self.sums(client, trained)
+                total = own if total is None else total + own
+                if by_client:
+                    parts[client.id].append(metric_curves(own, self.names, item_users))
+            assert total is not None, "there is a client"  # noqa: S101
+            whole.append(metric_curves(total, self.names, item_users))
         assert trained is not None, "there is a seed"  # noqa: S101
-        return Measured(
-            _stacked(whole),
-            trained,
-            {client.id: _stacked([each[client.id] for each in parts]) for client in self.clients},
-        )
+        return Measured(_stacked(whole), trained, {name: _stacked(runs) for name, runs in parts.items()})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput
-from models.evaluation.split import Split, sample_negatives, split_leave_one_out
+from models.evaluation.split import Split, sample_negatives, sampled_users, split_leave_one_out
 from models.kernel.seeds import seed_for
 
 SOME_PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), unique=True, min_size=1, max_size=40)
@@ -239,3 +239,14 @@ def test_an_item_outside_the_catalogue_is_refused(item):
 
 def test_no_cases_give_no_rows():
     assert draw([], [], n_items=5, n=2).shape == (0, 2)
+
+
+def test_a_sample_of_users_depends_on_no_other_user_and_is_in_every_larger_one():
+    names = [f"u{row}" for row in range(2_000)]
+    some, more = sampled_users(names, 0.1, 3), sampled_users(names, 0.3, 3)
+    assert not (some & ~more).any()
+    assert sampled_users(names[::-7], 0.1, 3).tolist() == some[::-7].tolist()
+    # Four standard deviations of a binomial distribution.
+    assert abs(some.sum() - 200) < 4 * (2_000 * 0.1 * 0.9) ** 0.5
+    assert sampled_users(names, 0.1, 4).tolist() != some.tolist()
+    assert sampled_users(names, 1.0, 3).all()

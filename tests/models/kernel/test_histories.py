@@ -29,6 +29,12 @@ def test_the_matrix_has_one_or_the_weight_at_each_used_item():
     assert weighted.tolist() == [[0, 0, 1, 0, 0.5], [0, 0, 0, 0, 0], [2, 4, 0, 3, 0]]
 
 
+def test_the_histories_of_some_users_stay_as_they_are():
+    few = SOME.of_users(np.array([False, True, True]))
+    assert [items.tolist() for items in few] == [[], [0, 3, 1]]
+    assert (few.n_items, few.starts.tolist()) == (5, [0, 0, 3])
+
+
 def test_pooled_histories_are_concatenated():
     other = Histories.of(rows(0), rows(1), rows(0), (1, 5))
     pooled = Histories.pooled([SOME, other])

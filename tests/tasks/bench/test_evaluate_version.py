@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from flows.cli import cli
 from models.errors import CorruptArtifact, InvalidInput, NotFound
+from models.evaluation.split import sampled_users
 from models.evaluation.trained_pairs import item_keys, pair_keys
 from models.federation.model import GlobalModel
 from models.recommenders.families.registry import family_of
@@ -52,8 +53,27 @@ def partition(tmp_path: Path) -> Partition:
     return make_partition(tables["interactions"], tmp_path / "data", ByChance(2, 0), items=tables["items"])
 
 
-def evaluated(world: World, partition: Partition, part, version: str = "1"):
-    return evaluate_version(world.home, str(partition.root), "movies", version, part, seed=0, negatives=99)
+def evaluated(world: World, partition: Partition, part, version: str = "1", users_share: float = 1.0):
+    return evaluate_version(
+        world.home,
+        str(partition.root),
+        "movies",
+        version,
+        part,
+        seed=0,
+        negatives=99,
+        users_share=users_share,
+    )
+
+
+def test_a_share_of_the_users_is_evaluated(world: World, partition: Partition):
+    world.register(1, None, data_digest=partition.digest)
+    sample = int(sampled_users([f"u{user}" for user in range(8)], 0.5, 0).sum())
+    assert 0 < sample < 8
+    found = evaluated(world, partition, "test", users_share=0.5)
+    assert (found["users"], found["users_share"]) == (sample, 0.5)
+    # After an item the other one of its side comes first, for every user.
+    assert evaluated(world, partition, "validation", users_share=0.5)["metrics"]["ndcg@10"]["value"] == 1.0
 
 
 def test_a_version_ranks_by_what_its_model_knows(world: World, partition: Partition):

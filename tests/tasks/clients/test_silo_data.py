@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from models.evaluation.split import sampled_users
+from models.recommenders.base.data import Part
 from tasks.clients.client_rows import client_rows
 from tasks.clients.silo_data import KeptSilos, SiloData, _Source, load_silo
 from tasks.datasets.partition_reader import open_partition, read_interactions
 
 PARTS_MADE_WHEN_USED = {"training", "histories", "validation_negatives", "test_negatives", "ratings"}
+
+PARTS: tuple[Part, ...] = ("validation", "test")
 
 
 def silo(partition_dir: Path, client_id: str = "ash", negatives: int = 20) -> SiloData:
@@ -103,3 +107,18 @@ def test_rows_are_those_of_the_file_in_its_order(rated_partition_dir):
     assert (rows.times.dtype, rows.ratings.dtype) == (np.int64, np.float64)
     assert rows.times.tolist() == list(frame["timestamp"])
     assert rows.ratings.tolist() == list(frame["rating"])
+
+
+def test_a_share_of_the_users_is_evaluated_as_among_all_users(partition_dir):
+    digest = open_partition(partition_dir).digest
+    every = silo(partition_dir)
+    some = load_silo(str(partition_dir), digest, "ash", 5, 20, users_share=0.5)
+    scores = np.random.default_rng(1).normal(size=(len(every.user_ids), every.n_items))
+    evaluated = sampled_users(every.user_ids, 0.5, 5)
+    assert 0 < evaluated.sum() < len(evaluated)
+    for part in PARTS:
+        all_cases, cases = (each.ranks(lambda users: scores[users], part) for each in (every, some))
+        chosen = evaluated[every.split.test_users]
+        assert cases.full.tolist() == all_cases.full[chosen].tolist()
+        assert cases.sampled.tolist() == all_cases.sampled[chosen].tolist()
+    assert some.split.train_items.tolist() == every.split.train_items.tolist()

@@ -1,0 +1,79 @@
+"""A job whose model needs more memory than there is says so before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flows.jobs.job import finished_before
+from flows.jobs.prerequisites import memory_line, require_memory
+from flows.settings.training_config import TrainingConfig, parse_config
+from models.errors import InvalidConfig
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
+from tasks.datasets.client_assignment import ByUser
+from tasks.datasets.partition import make_partition
+from tasks.datasets.partition_reader import Partition, open_partition
+
+# Their pairs take more than a terabyte.
+ITEMS = 300_000
+PAIRS = ["ease", "next_item", "blend"]
+
+
+@pytest.fixture(scope="module")
+def many_items(tmp_path_factory: pytest.TempPathFactory) -> Partition:
+    folder = tmp_path_factory.mktemp("many")
+    pd.DataFrame({"item_id": [f"i{row}" for row in range(ITEMS)]}).to_csv(folder / "items.csv", index=False)
+    used = {"user_id": ["u", "u", "u", "v", "v", "v"], "item_id": ["i1", "i2", "i3", "i1", "i4", "i5"]}
+    pd.DataFrame(used).to_csv(folder / "used.csv", index=False)
+    return make_partition(folder / "used.csv", folder / "out", ByUser(), items=folder / "items.csv")
+
+
+def config_of(partition: Partition, family: str, **more: Any) -> TrainingConfig:
+    named = {"name": "job", "model_name": "job", "data": {"dir": str(partition.root)}}
+    return parse_config({**named, "train": {"family": family}, **more}, "file")
+
+
+@pytest.mark.parametrize("family", PAIRS)
+def test_a_family_with_pairs_of_items_is_refused_above_the_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, many_items: Partition, family: str
+) -> None:
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
+    with pytest.raises(
+        InvalidConfig, match=f"train.family {family} needs about .* of 300,000 items"
+    ) as refused:
+        finished_before(config_of(many_items, family))
+    needed, available = (refused.value.facts[name] for name in ("needed_bytes", "available_bytes"))
+    assert needed > available > 0
+    assert "ials" in refused.value.next_step
+    assert "lightfm" in refused.value.next_step
+    assert not any(name in refused.value.next_step.split("(")[1].split(")")[0] for name in PAIRS)
+    # So many items would fit.
+    most = int(refused.value.next_step.split("--max-items ")[1].rstrip("."))
+    assert 0 < needed / ITEMS**2 * most**2 <= available
+
+
+def test_a_family_without_pairs_needs_no_such_memory(many_items: Partition) -> None:
+    config = config_of(many_items, "ials")
+    require_memory(config, many_items)
+    assert memory_line(config, many_items) == ""
+
+
+def test_a_job_with_pairs_says_what_they_take(partition_dir: Path) -> None:
+    partition = open_partition(partition_dir)
+    config = config_of(partition, "ease", runner={"threads": 1})
+    require_memory(config, partition)
+    assert memory_line(config, partition).startswith("ease takes about 0.0 GB of memory for the pairs of ")
+
+
+def test_only_clients_of_this_process_take_its_memory(many_items: Partition) -> None:
+    needed = []
+    for runner in ({"threads": 2}, {"kind": "dask"}):
+        with pytest.raises(InvalidConfig) as refused:
+            require_memory(config_of(many_items, "ease", runner=runner), many_items)
+        needed.append(refused.value.facts["needed_bytes"] // ITEMS**2)
+    family = EaseFamily(EaseSpec())
+    assert needed == [family.pair_bytes(2), family.pair_bytes(0)]
+    assert family.pair_bytes(0) <= family.pair_bytes(2) < family.pair_bytes(20)
