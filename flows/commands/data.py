@@ -158,6 +158,12 @@ def items_(
     help="What becomes of interactions with items that the items file does not list: keep adds these items, "
     "drop leaves the rows out.",
 )
+@click.option(
+    "--max-items",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep only the N items with the most interactions, for families whose model has all pairs of items.",
+)
 @_split_option
 @_leave_out_option
 @click.option(
@@ -180,6 +186,7 @@ def partition(
     names: ColumnNames,
     bad_rows: BadRows,
     unknown_items: UnknownItems,
+    max_items: int | None,
     splits: tuple[str, ...],
     left_out: tuple[str, ...],
     repeats: Repeats | None,
@@ -211,7 +218,7 @@ def partition(
             users=users,
             columns=columns,
             repeats=repeats,
-            reading=Reading(names, bad_rows, unknown_items),
+            reading=Reading(names, bad_rows, unknown_items, max_items),
             replace=force,
             tell=notes.append,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.datasets.catalog import ITEM_COLUMNS, Catalog, ColumnOptions, check_catalog
@@ -20,14 +20,16 @@ from tasks.datasets.unknown_items import (
     UnknownItems,
     dropped_note,
     kept_note,
+    rare_note,
     refuse_unknown_items,
+    rows_with_rare_items,
     rows_with_unknown_items,
     with_unknown_items,
     without_rows,
 )
 from tasks.tables.column_names import AS_THEY_ARE, OPTION, ColumnNames, guessed, written
 from tasks.tables.distinct_rows import distinct_rows
-from tasks.tables.faults import BadRows, SkippedRows
+from tasks.tables.faults import BadRows, Faults, SkippedRows
 from tasks.tables.read import read_table
 from tasks.tables.table import Table
 
@@ -46,11 +48,13 @@ class Reading:
         names: what they call their columns.
         bad_rows: whether a row that breaks a rule is refused or left out.
         unknown_items: what becomes of interactions with items that the items file does not list.
+        max_items: keep only so many items, those with the most interactions; None keeps all.
     """
 
     names: ColumnNames = AS_THEY_ARE
     bad_rows: BadRows = "refuse"
     unknown_items: UnknownItems = "refuse"
+    max_items: int | None = None
 
     def table(self, path: Path, needed: Sequence[str], own: Sequence[str]) -> tuple[Table, SkippedRows]:
         """Return the rows of a file, and those that were left out because they are ragged."""
@@ -135,6 +139,8 @@ def read_owner_files(
     catalog = None
     if items_table:
         catalog, source, checked = _listed(items_table, source, checked, columns, reading, of_items, tell)
+    if reading.max_items:
+        catalog, source, checked = _most_used(items_table, catalog, source, checked, columns, reading, tell)
     if users_table:
         distinct = distinct_rows(users_table, "user_id", [by] if in_users and by else [], reading.bad_rows)
         users_table = distinct.table
@@ -172,6 +178,30 @@ def _listed(
         tell(kept_note(table.path, unknown, checked))
         catalog = catalog.with_items(with_unknown_items(catalog.items, unknown, checked))
     return catalog, source, checked
+
+
+def _most_used(
+    table: Table | None,
+    catalog: Catalog | None,
+    source: Table,
+    checked: Interactions,
+    columns: ColumnOptions,
+    reading: Reading,
+    tell: Tell,
+) -> tuple[Catalog | None, Table, Interactions]:
+    """Return the same as if the items file, if there is one, listed only the most used items."""
+    most = reading.max_items or len(checked.items)
+    rare = rows_with_rare_items(checked, most)
+    if rare.any():
+        tell(rare_note(rare, checked))
+        source = source.kept(~rare)
+        checked = check_interactions(source)
+    if table is None or catalog is None or len(catalog.items) <= most:
+        return catalog, source, checked
+    # Faulty rows have been refused, or left out with a note.
+    ids = replace(table, faults=Faults()).ids("item_id")
+    used = table.kept(ids.isin(checked.items).to_numpy())
+    return _listed(used, source, checked, columns, reading, SkippedRows(), lambda note: None)
 
 
 def _hints(table: Table | None, own: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What becomes of interactions with items that the catalogue does not list."""
+"""What becomes of interactions with items that the catalogue does not list, or must not."""
 
 from __future__ import annotations
 
@@ -77,6 +77,26 @@ def with_unknown_items(
             added = [()] * len(ids)
         columns[name] = pd.concat([own, pd.Series(added, dtype=own.dtype)], ignore_index=True)
     return pd.DataFrame(columns)
+
+
+def rows_with_rare_items(interactions: Interactions, most: int) -> npt.NDArray[np.bool_]:
+    """Return (n,) which rows have an item that is not among the `most` items with the most interactions.
+
+    Of equally used items, those whose id is first in the alphabet count as more used.
+    """
+    counts = np.bincount(interactions.item_codes, minlength=len(interactions.items))
+    by_id = np.argsort(interactions.items)
+    order = by_id[np.argsort(-counts[by_id], kind="stable")]
+    rare = np.ones(len(order), dtype=np.bool_)
+    rare[order[:most]] = False
+    mask: npt.NDArray[np.bool_] = rare[interactions.item_codes]
+    return mask
+
+
+def rare_note(rows: npt.NDArray[np.bool_], interactions: Interactions) -> str:
+    """Return a sentence about rows that were left out because other items are used more."""
+    counted, examples = _counted(rows, interactions), _examples(rows, interactions)
+    return f"{counted}, are not among the most used, such as {examples}: they were left out (--max-items)."
 
 
 def without_rows(source: Table, rows: npt.NDArray[np.bool_]) -> Table:

@@ -255,6 +255,38 @@ def test_rows_with_unknown_items_are_left_out(shop):
         shop.partition(orders, Reading(unknown_items="drop"), items)
 
 
+# Of the items used once, "b" comes first in the alphabet.
+MANY = "user_id,item_id\nu,d\nu,c\nv,d\nw,b\nw,c\nx,a\nu,a\nx,e\n"
+
+
+@pytest.mark.parametrize(("most", "kept"), [(1, "a"), (2, "ac"), (4, "abcd"), (9, "abcde")])
+def test_only_the_most_used_items_are_kept(shop, most, kept):
+    made = shop.partition(shop.write("orders.csv", MANY), Reading(max_items=most))
+    assert list(read_items(made)["item_id"]) == list(kept)
+    rows = [tuple(line.split(",")) for line in MANY.split()[1:]]
+    assert pairs(made) == sorted((user, item) for user, item in rows if item in kept)
+    assert len(shop.notes) == (len(kept) < 5)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "most", "kept"),
+    # Without the unknown items "a" and "c", the most used are "d" and then "b".
+    [("drop", 2, "db"), ("keep", 3, "d")],
+)
+def test_the_catalogue_is_as_if_the_items_file_listed_the_most_used_items_alone(shop, unknown, most, kept):
+    orders = shop.write("orders.csv", MANY)
+    head, rows = "item_id,title,tags\n", {"e": "e,E,x|y\n", "d": "d,D,x\n", "b": "b,B,z\n", "f": "f,F,z\n"}
+    items = shop.write("items.csv", head + "".join(rows.values()))
+    made = shop.partition(orders, Reading(unknown_items=unknown, max_items=most), items)
+    assert len(read_items(made)) == most
+    few = shop.write("few.csv", head + "".join(rows[each] for each in kept))
+    if unknown == "keep":
+        listed = [row for row in MANY.split() if row[-1] not in "be"]
+        orders = shop.write("orders.csv", "\n".join(listed))
+    same = shop.partition(orders, Reading(unknown_items=unknown), few)
+    assert (made.items_sha256, made.columns) == (same.items_sha256, same.columns)
+
+
 def test_rows_are_counted_before_those_of_unknown_items_are_left_out(shop):
     orders, items = shop.write("orders.csv", UNKNOWN + ",a\n"), shop.write("items.csv", ITEMS)
     made = shop.partition(orders, Reading(bad_rows="skip", unknown_items="drop"), items)
