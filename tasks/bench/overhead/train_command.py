@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import yaml
 
 from models.errors import FedrecError
 from tasks.bench.overhead.cases import DIMS, Case, Tables
+from tasks.bench.overhead.processes import cpu_of_children, resident_bytes, tree_of
 from tasks.datasets.client_assignment import ByChance, ByColumn, ByUser
 
 SEED = 1
@@ -97,7 +97,7 @@ def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, time
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(_config(case, partition, timeout_s)))
     command = checkout.command("train", "--config", str(config), "--json")
-    began, cpu_began = time.time(), _cpu_of_children()
+    began, cpu_began = time.time(), cpu_of_children()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(  # noqa: S603
             command, cwd=checkout.root, env=environ, stdout=out, stderr=err
@@ -106,7 +106,7 @@ def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, time
     ended = time.time()
     if process.returncode:
         raise FedrecError(_failure(checkout, process, ended - began, folder / "err"))
-    return job_run(home, began, ended, _cpu_of_children() - cpu_began, peak / _MEGABYTE)
+    return job_run(home, began, ended, cpu_of_children() - cpu_began, peak / _MEGABYTE)
 
 
 def job_run(home: Path, began: float, ended: float, cpu_s: float, peak_rss_mb: float) -> JobRun:
@@ -166,7 +166,7 @@ def _watched(process: subprocess.Popen[bytes], timeout_s: float) -> int:
     peak, deadline = 0, time.monotonic() + timeout_s
     try:
         while time.monotonic() < deadline:
-            peak = max(peak, sum(_resident(each) for each in _tree(process.pid)))
+            peak = max(peak, sum(resident_bytes(each) for each in tree_of(process.pid)))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_S)
                 return peak
@@ -174,33 +174,12 @@ def _watched(process: subprocess.Popen[bytes], timeout_s: float) -> int:
     finally:
         # After the timeout or an interruption.
         if process.poll() is None:
-            killed = _tree(process.pid)
+            killed = tree_of(process.pid)
             for each in killed:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
             process.wait()
             psutil.wait_procs(killed, _END_S)
-
-
-def _cpu_of_children() -> float:
-    """Return the processor seconds of all child processes that have ended, and of theirs."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        own = psutil.Process(pid)
-        return [own, *own.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0
 
 
 def _failure(checkout: Checkout, process: subprocess.Popen[bytes], seconds: float, err: Path) -> str:
