@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from models.federation.model import ClientUpdate, GlobalModel
-from models.recommenders.lightfm.merge_rules import merge_rule
+from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 from tasks.clients.silo_data import load_silo
@@ -74,10 +74,11 @@ def bare_loop(result: dict[str, Any]) -> float:
         for client in partition.clients
     }
     users = {name: initial_users(len(silo.user_ids), spec.dims, seed, name) for name, silo in silos.items()}
-    rule = merge_rule(spec.merge_rule, spec.server_learning_rate)
+    family, rounds = LightFMFamily(spec), config["federation"]["rounds"]
     model = GlobalModel(0, partition.catalog.digest, initial_items(len(partition.catalog), spec.dims, seed))
     seconds = 0.0
-    for round_ in range(1, config["federation"]["rounds"] + 1):
+    for round_ in range(1, rounds + 1):
+        rule = family.rule((round_ - 1) / rounds)
         state = rule.empty(model)
         for name, silo in silos.items():
             before = time.perf_counter()
