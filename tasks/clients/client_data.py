@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import hashlib
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from tasks.local.atomic import write_atomically
 from tasks.messages.orders import ClientOrder, StartingPoint
 
 _KIND = "user_state"
+_FILES = "round-*.safetensors"
 
 
 class UserStates:
@@ -67,8 +72,9 @@ class UserStates:
             "sha256": _digest(arrays),
             "folded_in": folded_in,
         }
-        # Only the silo's own account may read its users.
-        self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._folder.exists():
+            # Only the silo's own account may read its users.
+            self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(self._file(round_), encode(arrays, facts), durable=False)
 
     def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:
@@ -90,24 +96,28 @@ class UserStates:
 
     def nearest(self, round_: int) -> int | None:
         """Return the stored round nearest to `round_`, the later of two equally near; None without states."""
-        found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob("round-*.safetensors")]
+        found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob(_FILES)]
         return min(found, key=lambda each: (abs(each - round_), -each), default=None)
 
     def forget_before(self, round_: int, kept: Collection[int] = ()) -> None:
         """Delete the states before `round_`, except those of the rounds `kept`."""
-        staying = {self._file(each) for each in kept}
-        for path in self._folder.glob("round-*.safetensors"):
-            if path < self._file(round_) and path not in staying:
-                path.unlink(missing_ok=True)
+        first, staying = _file_name(round_), {_file_name(each) for each in kept}
+        with contextlib.suppress(FileNotFoundError):
+            # Once per client and round, so not with a Path for each file.
+            for name in fnmatch.filter(os.listdir(self._folder), _FILES):  # noqa: PTH208
+                if name < first and name not in staying:
+                    (self._folder / name).unlink(missing_ok=True)
 
     def _stored(self, round_: int) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
         path = self._file(round_)
-        if not path.exists():
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
             raise CorruptArtifact(
                 f"The user embeddings of round {round_} are missing: {path}.",
                 next_step="Restore the silo's folder, or start a new job.",
-            )
-        arrays, facts = decode(path.read_bytes(), str(path))
+            ) from error
+        arrays, facts = decode(data, str(path))
         if facts.get("kind") != _KIND:
             raise CorruptArtifact(f"{path} holds a {facts.get('kind')!r}, expected a {_KIND!r}.")
         if facts.get("sha256") != _digest(arrays):
@@ -118,7 +128,11 @@ class UserStates:
         return arrays, facts
 
     def _file(self, round_: int) -> Path:
-        return self._folder / f"round-{round_:06d}.safetensors"
+        return self._folder / _file_name(round_)
+
+
+def _file_name(round_: int) -> str:
+    return f"round-{round_:06d}.safetensors"
 
 
 def base_of(order: ClientOrder) -> GlobalModel:
@@ -208,10 +222,14 @@ def starting_users(
     return fresh
 
 
+# numpy works the name out anew each time, which takes longer than hashing one user.
+_dtype_name = lru_cache(str)
+
+
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     # No other party stores the hash of a private file, so the file contains its own.
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype}".encode())
+        digest.update(f"{name} {arrays[name].shape} {_dtype_name(arrays[name].dtype)}".encode())
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()

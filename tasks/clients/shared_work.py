@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +18,10 @@ from tasks.messages.orders import ClientOrder
 # The share of the deadline after which another thread takes the place of one whose client has not ended.
 _PATIENCE = 0.25
 _LOOKS = 4
+# Clients of this many seconds are mostly Python, of which a process runs one thread at a time. More threads
+# would only take turns.
+_QUICK_S = 2 * sys.getswitchinterval()
+_FIRST_LOOK_S = 0.1
 
 
 class Unanswered:
@@ -47,20 +53,27 @@ class SharedWork:
     """The orders of several groups of clients, and the answers that have come.
 
     Each group has threads of its own, which serve its clients one after another, and then those of other
-    groups. No client begins after the deadline.
+    groups. As long as clients are quick, one thread serves them all. No client begins after the deadline.
 
     Args:
         groups: the orders of each group.
         do: returns a client's answer to its order.
         deadline_s: seconds from now.
+        quick_s: mean seconds of a client up to which further threads would be of no use.
     """
 
     def __init__(
-        self, groups: Sequence[Sequence[ClientOrder]], do: Callable[[ClientOrder], Any], deadline_s: float
+        self,
+        groups: Sequence[Sequence[ClientOrder]],
+        do: Callable[[ClientOrder], Any],
+        deadline_s: float,
+        quick_s: float = _QUICK_S,
     ) -> None:
         self._do = do
+        self._began = time.monotonic()
         self._deadline_s = deadline_s
-        self._deadline = time.monotonic() + deadline_s
+        self._deadline = self._began + deadline_s
+        self._quick_s = quick_s
         self._patience_s = _PATIENCE * deadline_s
         self._waiting = [deque(group) for group in groups]
         self._missing = [len(group) for group in groups]
@@ -78,14 +91,25 @@ class SharedWork:
 
     def serve(self, group: int, threads: int) -> None:
         """Do the group's work until all its clients have answered, or until the deadline."""
-        workers = [_Worker(self, group) for _ in range(threads)]
-        while not self._complete[group].wait(min(self.remaining_s, self._patience_s / _LOOKS)):
+        # The first group's thread also serves the others.
+        workers = [] if group else [_Worker(self, group)]
+        while not self._complete[group].wait(self._seconds_to_next_look(len(workers) < threads)):
             if not self.remaining_s:
                 return
+            if not self._is_quick:
+                workers += [_Worker(self, group) for _ in range(threads - len(workers))]
             for stuck in [each for each in workers if each.at_work_s > self._patience_s]:
                 stuck.is_replaced = True
                 workers.remove(stuck)
                 workers.append(_Worker(self, group))
+
+    @property
+    def _is_quick(self) -> bool:
+        """Whether the clients that one thread served were quick, and the next one still may be."""
+        return time.monotonic() - self._began < self._quick_s * (len(self._answers) + 1)
+
+    def _seconds_to_next_look(self, may_grow: bool) -> float:
+        return min(self.remaining_s, self._patience_s / _LOOKS, _FIRST_LOOK_S if may_grow else math.inf)
 
     def close(self) -> None:
         """Let no other client begin, and let no later answer count."""

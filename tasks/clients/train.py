@@ -15,7 +15,7 @@ from models.recommenders.base.family import LocalRound
 from tasks.clients.client_data import UserStates, base_of, data_of, note_training, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
-from tasks.exchange.layout import client_updates_folder
+from tasks.exchange.layout import round_updates_folder
 from tasks.exchange.store import Exchange
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder
@@ -29,7 +29,7 @@ def train_client(order: ClientOrder) -> Delivery:
         FedrecError: the data, the state or the training are faulty. This is not retried.
         OSError: a file or the exchange could not be reached. This is retried.
     """
-    folder = client_updates_folder(order.job.job_id, order.round, order.client_id)
+    folder = round_updates_folder(order.job.job_id, order.round)
     # On the coordinator's machine a transfer is a file copy, which the timings do not list separately.
     return replace(train_and_put(order, order.job.exchange, folder), transfer_s=0.0)
 

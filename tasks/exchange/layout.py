@@ -18,9 +18,9 @@ def updates_folder(job_id: str) -> str:
     return f"{job_id}/updates"
 
 
-def client_updates_folder(job_id: str, round_: int, client_id: str) -> str:
-    """Return the folder of a client's updates of a round, for clients on the coordinator's machine."""
-    return f"{updates_folder(job_id)}/{round_:06d}/{client_id}"
+def round_updates_folder(job_id: str, round_: int) -> str:
+    """Return the folder of a round's updates by clients on the coordinator's machine."""
+    return f"{updates_folder(job_id)}/{round_:06d}"
 
 
 def silo_folder(silo: str) -> str:

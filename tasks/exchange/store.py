@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from models.errors import CorruptArtifact
+from tasks.local.atomic import write_atomically
 
 # In object stores a written object appears whole, folders need not be made, and a rename would copy. In all
 # other stores an object is written under a temporary name and then renamed.
@@ -48,6 +52,8 @@ class Exchange:
         self._files, self._root = _opened(url)
         protocol = self._files.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
+        # A job reads and writes a file for each client and round: without fsspec in a third of the time.
+        self._is_local = "file" in names
         self._stores_whole_objects = not names.isdisjoint(_OBJECT_STORES)
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
@@ -57,7 +63,9 @@ class Exchange:
         target = self._at(ref.path)
         if not self._holds(ref):
             # The object appears under its name only when it is whole, so no reader sees a part.
-            if self._stores_whole_objects:
+            if self._is_local:
+                write_atomically(Path(target), data, durable=False)
+            elif self._stores_whole_objects:
                 self._files.pipe_file(target, data)
             else:
                 self._files.makedirs(self._at(folder), exist_ok=True)
@@ -74,11 +82,10 @@ class Exchange:
         """
         target = self._at(ref.path)
         try:
-            size = self._files.size(target)
+            size = Path(target).stat().st_size if self._is_local else self._files.size(target)
             if size != ref.size:
                 raise CorruptArtifact(f"{target} has {size} bytes, expected {ref.size}.", path=ref.path)
-            # `end` limits the read in case the object grows meanwhile. S3 refuses a range of an empty object.
-            data: bytes = self._files.cat_file(target, end=size) if size else b""
+            data = self._start_of(target, size)
         except FileNotFoundError as error:
             raise CorruptArtifact(f"{target} is missing from the exchange.", path=ref.path) from error
         digest = hashlib.sha256(data).hexdigest()
@@ -111,6 +118,15 @@ class Exchange:
         if self._files.exists(self._at(folder)):
             self._files.rm(self._at(folder), recursive=True)
 
+    def _start_of(self, target: str, size: int) -> bytes:
+        """Return the first `size` bytes of an object, which may grow meanwhile."""
+        if self._is_local:
+            with Path(target).open("rb") as file:
+                return file.read(size)
+        # S3 refuses a range of an empty object.
+        data: bytes = self._files.cat_file(target, end=size) if size else b""
+        return data
+
     @contextlib.contextmanager
     def _temporary(self, target: str) -> Iterator[str]:
         """Yield a temporary name in the folder of `target`; deletes that file if the block raises."""
@@ -123,6 +139,8 @@ class Exchange:
             raise
 
     def _holds(self, ref: ArtifactRef) -> bool:
+        if self._is_local and not os.path.exists(self._at(ref.path)):  # noqa: PTH110  # twice as fast
+            return False
         try:
             self.get(ref)
         # An account may have the right to write but not to read or list.
@@ -132,6 +150,12 @@ class Exchange:
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
+
+
+@lru_cache(maxsize=16)
+def open_exchange(url: str) -> Exchange:
+    """Return the exchange at this URL, the same at each call."""
+    return Exchange(url)
 
 
 def _opened(url: str) -> tuple[Any, str]:

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -15,8 +16,13 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     Args:
         durable: also survive a power cut, at the cost of waiting for the disk.
     """
-    with _temporary(path, data, durable) as temporary:
+    temporary = _temporary_path(path)
+    try:
+        _write(temporary, data, durable)
         temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     if durable:
         sync_folder(path.parent)
 
@@ -27,9 +33,13 @@ def create_exclusively(path: Path, data: bytes) -> None:
     Raises:
         FileExistsError: the file existed before; it is left unchanged.
     """
-    with _temporary(path, data, durable=True) as temporary:
+    temporary = _temporary_path(path)
+    try:
+        _write(temporary, data, durable=True)
         # Unlike a rename, a link refuses to replace a file that another process made in the meantime.
         os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -51,19 +61,21 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-@contextlib.contextmanager
-def _temporary(path: Path, data: bytes, durable: bool) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_path(path)
+def _write(path: Path, data: bytes, durable: bool) -> None:
+    with _created(path) as file:
+        file.write(data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _created(path: Path) -> BinaryIO:
+    """Open a new file, whose folder is made if it is missing."""
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def _temporary_path(path: Path) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from models.federation.postprocessors import Postprocessor
 from models.recommenders.base.family import Family, FamilySpec
 from models.recommenders.families.registry import family_of
-from tasks.exchange.store import ArtifactRef, Exchange
+from tasks.exchange.store import ArtifactRef, Exchange, open_exchange
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class JobContext:
     earlier_records: tuple[int, ...] = ()
     users_share: float = 1.0
 
-    @property
+    @cached_property
     def family(self) -> Family:
         """Return the family that clients train."""
         return family_of(self.spec)
@@ -56,7 +57,7 @@ class JobContext:
     @property
     def exchange(self) -> Exchange:
         """Return the exchange of models and updates."""
-        return Exchange(self.exchange_url)
+        return open_exchange(self.exchange_url)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class ClientOrder:
     start: StartingPoint
     kept: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def silo(self) -> Path:
         """Return the client's private folder."""
         return Path(self.job.silos_dir) / self.client_id

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ def served(
         yield work, work.answers(CLIENTS)
     finally:
         clients.released.set()
+
+
+def serve_groups(work: SharedWork, groups: int, threads: int) -> None:
+    """Serve the groups at once until all clients have answered."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda group: work.serve(group, threads), range(groups)))
 
 
 def answered(answers: dict[str, Any]) -> str:
@@ -158,3 +165,33 @@ def test_what_is_not_even_an_exception_fails_one_client(orders):
         assert isinstance(answers["c"], SiloFailed)
         assert "'c' ended with SystemExit: 3" in str(answers["c"])
         assert answered(answers) == "abdefgh"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_clients_that_are_quick_enough_share_one_thread(orders, threads):
+    served_by = set()
+
+    def do(order: ClientOrder) -> str:
+        time.sleep(0.03)  # so that another thread could begin
+        served_by.add(threading.current_thread())
+        return order.client_id
+
+    groups = [orders[:4], orders[4:]] if threads == 1 else [orders]
+    work = SharedWork(groups, do, 60, quick_s=60)
+    serve_groups(work, len(groups), threads)
+    assert work.answers(CLIENTS) == {client_id: client_id for client_id in CLIENTS}
+    assert len(served_by) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_clients_that_are_not_quick_are_served_at_once(orders, threads):
+    both = threading.Barrier(2)
+
+    def do(order: ClientOrder) -> str:
+        both.wait(30)  # one thread alone would never pass
+        return order.client_id
+
+    groups = [orders[:4], orders[4:]] if threads == 1 else [orders]
+    work = SharedWork(groups, do, 60)
+    serve_groups(work, len(groups), threads)
+    assert work.answers(CLIENTS) == {client_id: client_id for client_id in CLIENTS}
