@@ -297,7 +297,8 @@ def test_scores_are_one_finite_number_for_each_user_and_item(
         found = family.scores(model, users, TOGETHER)(np.array([2, 0, 2]))
         assert found.shape == (3, ITEMS)
         assert np.isfinite(found).all()
-        np.testing.assert_array_equal(found[0], found[2])
+        # Some processors' matrix products add up the last rows of a batch in another order.
+        np.testing.assert_allclose(found[0], found[2], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
