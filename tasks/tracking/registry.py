@@ -15,6 +15,7 @@ from models.errors import NotFound
 from models.kernel.clipping import clipped
 from tasks.local.environment import settings
 from tasks.local.home import Home
+from tasks.local.schemas import stored
 from tasks.tracking.mlflow_client.reads import ModelEntry, VersionEntry, quoted, reads_of_file
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def client(home: Home) -> MlflowClient:
     from tasks.tracking.mlflow_client.light import LightClient
 
     uri = tracking_uri(home)
+    if uri == settings(home)["MLFLOW_TRACKING_URI"]:
+        home.mlflow.mkdir(parents=True, exist_ok=True)
+        stored.create("mlflow", home.mlflow_database)
     return LightClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from models.errors import InvalidInput
 from tasks.local import environment
 from tasks.local.home import Home
 from tasks.local.process_note import write_note
+from tasks.local.schemas import stored
 from tasks.local.server_note import note_path, noted_server, running_server
 from tasks.orchestration.server import ServerFailed, start_server, stop_server
 
@@ -40,30 +40,14 @@ def own_environment(home: Path) -> Iterator[None]:
     os.environ.update(before)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return Prefect's database after its migrations, which take seconds."""
-    folder = tmp_path_factory.mktemp("migrated")
-    url = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
-    subprocess.run(
-        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
-        env=os.environ | {"PREFECT_HOME": str(folder), "PREFECT_API_DATABASE_CONNECTION_URL": url},
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
-    return folder / "prefect.db"
-
-
 @pytest.fixture
-def new_home(database: Path, tmp_path: Path) -> Iterator[Callable[[str], Home]]:
+def new_home(tmp_path: Path) -> Iterator[Callable[[str], Home]]:
     """Return a function that makes a home of its own, whose server is stopped at the end."""
     made: list[Home] = []
 
     def make(name: str) -> Home:
         found = Home(tmp_path / name)
         found.prefect.mkdir(parents=True)
-        shutil.copy(database, found.prefect / "prefect.db")
         made.append(found)
         return found
 
@@ -154,6 +138,24 @@ def test_a_server_that_was_killed_is_forgotten_and_replaced(new_home, monkeypatc
     assert is_new
     assert again.process.pid != server.process.pid
     assert answers(again.url)
+
+
+def test_the_server_migrates_the_database_of_an_earlier_prefect(new_home, monkeypatch):
+    home = new_home("ash")
+    path = home.prefect / "prefect.db"
+    monkeypatch.setenv("FEDREC_HOME", str(home.root))
+    monkeypatch.setenv("PREFECT_PORT", "0")
+    environment.apply()
+    stored.create("prefect", path)
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "server", "database", "downgrade", "-r", "-1", "-y"],
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    assert not stored.is_current("prefect", path)
+    start_server(home)
+    assert stored.is_current("prefect", path)
 
 
 def test_a_note_about_another_process_stops_nothing(home):
