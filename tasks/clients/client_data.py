@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import hashlib
 import os
@@ -48,9 +47,16 @@ class UserStates:
         self._folder = silo / "state" / job_id
 
     def write(
-        self, round_: int, users: UserArrays, user_ids: tuple[str, ...], *, folded_in: bool = False
+        self,
+        round_: int,
+        users: UserArrays,
+        user_ids: tuple[str, ...],
+        *,
+        folded_in: bool = False,
+        first: int = 0,
+        kept: Collection[int] = (),
     ) -> None:
-        """Store the state after `round_`.
+        """Store the state after `round_`, and delete those that are no longer needed.
 
         Args:
             round_: round of the model with which the users were trained.
@@ -58,6 +64,8 @@ class UserStates:
             user_ids: the user id of each row.
             folded_in: whether the job serves users by fold-in of their histories. It then trains these arrays
                 only to train the items.
+            first: states of earlier rounds are deleted, except those of the rounds `kept`.
+            kept: these rounds.
         """
         arrays = {
             "embeddings": users.embeddings,
@@ -72,10 +80,14 @@ class UserStates:
             "sha256": _digest(arrays),
             "folded_in": folded_in,
         }
-        if not self._folder.exists():
+        needless = self._needless(first, kept)
+        if not needless:
             # Only the silo's own account may read its users.
             self._silo.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(self._file(round_), encode(arrays, facts), durable=False)
+        for path in needless[1:]:
+            path.unlink(missing_ok=True)
+        content, instead_of = encode(arrays, facts), needless[0] if needless else None
+        write_atomically(self._file(round_), content, durable=False, instead_of=instead_of)
 
     def read(self, round_: int) -> tuple[UserArrays, tuple[str, ...]]:
         """Return the state after `round_` and the user id of each of its rows.
@@ -99,14 +111,15 @@ class UserStates:
         found = [int(path.stem.removeprefix("round-")) for path in self._folder.glob(_FILES)]
         return min(found, key=lambda each: (abs(each - round_), -each), default=None)
 
-    def forget_before(self, round_: int, kept: Collection[int] = ()) -> None:
-        """Delete the states before `round_`, except those of the rounds `kept`."""
-        first, staying = _file_name(round_), {_file_name(each) for each in kept}
-        with contextlib.suppress(FileNotFoundError):
+    def _needless(self, first: int, kept: Collection[int]) -> list[Path]:
+        """Return the states before round `first` that are not `kept`."""
+        end, staying = _file_name(first), {_file_name(each) for each in kept}
+        try:
             # Once per client and round, so not with a Path for each file.
-            for name in fnmatch.filter(os.listdir(self._folder), _FILES):  # noqa: PTH208
-                if name < first and name not in staying:
-                    (self._folder / name).unlink(missing_ok=True)
+            names = fnmatch.filter(os.listdir(self._folder), _FILES)  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+        return [self._folder / name for name in names if name < end and name not in staying]
 
     def _stored(self, round_: int) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
         path = self._file(round_)

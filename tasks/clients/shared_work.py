@@ -70,9 +70,9 @@ class SharedWork:
         quick_s: float = _QUICK_S,
     ) -> None:
         self._do = do
-        self._began = time.monotonic()
         self._deadline_s = deadline_s
-        self._deadline = self._began + deadline_s
+        self._deadline = time.monotonic() + deadline_s
+        self._began: float | None = None
         self._quick_s = quick_s
         self._patience_s = _PATIENCE * deadline_s
         self._waiting = [deque(group) for group in groups]
@@ -106,7 +106,8 @@ class SharedWork:
     @property
     def _is_quick(self) -> bool:
         """Whether the clients that one thread served were quick, and the next one still may be."""
-        return time.monotonic() - self._began < self._quick_s * (len(self._answers) + 1)
+        served_s = 0.0 if self._began is None else time.monotonic() - self._began
+        return served_s < self._quick_s * (len(self._answers) + 1)
 
     def _seconds_to_next_look(self, may_grow: bool) -> float:
         return min(self.remaining_s, self._patience_s / _LOOKS, _FIRST_LOOK_S if may_grow else math.inf)
@@ -141,6 +142,7 @@ class SharedWork:
             if not own and not longest:
                 return None
             order = own.popleft() if own else longest.pop()
+            self._began = self._began or time.monotonic()
             self._at_work[order.client_id] = Event()
             return order
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from prefect import task
 
@@ -15,8 +17,8 @@ from models.recommenders.base.family import LocalRound
 from tasks.clients.client_data import UserStates, base_of, data_of, note_training, users_of
 from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
-from tasks.exchange.layout import round_updates_folder
-from tasks.exchange.store import Exchange
+from tasks.exchange.layout import client_updates_folder, group_updates_folder
+from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder
 
@@ -29,19 +31,29 @@ def train_client(order: ClientOrder) -> Delivery:
         FedrecError: the data, the state or the training are faulty. This is not retried.
         OSError: a file or the exchange could not be reached. This is retried.
     """
-    folder = round_updates_folder(order.job.job_id, order.round)
+    folder = client_updates_folder(order.job.job_id, order.round, order.client_id)
+    return _train_here(order, partial(order.job.exchange.put, folder))
+
+
+def train_in_group(order: ClientOrder) -> Delivery:
+    """Do what `train_client` does, for one of many clients, whose updates share a file."""
+    folder = group_updates_folder(order.job.job_id, order.round)
+    return _train_here(order, partial(order.job.exchange.append, folder))
+
+
+def _train_here(order: ClientOrder, put: Callable[[bytes], ArtifactRef]) -> Delivery:
     # On the coordinator's machine a transfer is a file copy, which the timings do not list separately.
-    return replace(train_and_put(order, order.job.exchange, folder), transfer_s=0.0)
+    return replace(train_and_put(order, put), transfer_s=0.0)
 
 
-def train_and_put(order: ClientOrder, exchange: Exchange, folder: str) -> Delivery:
-    """Train the client, put its update into `folder` of the exchange, and return the answer."""
+def train_and_put(order: ClientOrder, put: Callable[[bytes], ArtifactRef]) -> Delivery:
+    """Train the client, let `put` store its update in the exchange, and return the answer."""
     started = time.perf_counter()
     base_of(order)
     fetched = time.perf_counter()
     data, training_s = trained_update(order)
     trained = time.perf_counter()
-    ref = exchange.put(folder, data)
+    ref = put(data)
     ended = time.perf_counter()
     transfer_s = fetched - started + ended - trained
     return Delivery(order.client_id, ref, started, ended, training_s, transfer_s)
@@ -71,8 +83,13 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
         contribution=replace(contribution, arrays=packed(contribution.arrays)),
     )
     if trained_users is not None:
-        states = UserStates(order.silo, job.job_id)
-        states.forget_before(order.start.round, order.kept)
-        states.write(order.round, trained_users, data.user_ids, folded_in=job.family.answers_by_history)
+        UserStates(order.silo, job.job_id).write(
+            order.round,
+            trained_users,
+            data.user_ids,
+            folded_in=job.family.answers_by_history,
+            first=order.start.round,
+            kept=order.kept,
+        )
     note_training(order, data)
     return encode_update(update), training_s

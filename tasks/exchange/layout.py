@@ -18,9 +18,14 @@ def updates_folder(job_id: str) -> str:
     return f"{job_id}/updates"
 
 
-def round_updates_folder(job_id: str, round_: int) -> str:
-    """Return the folder of a round's updates by clients on the coordinator's machine."""
+def group_updates_folder(job_id: str, round_: int) -> str:
+    """Return the folder of a round's updates by local clients in groups."""
     return f"{updates_folder(job_id)}/{round_:06d}"
+
+
+def client_updates_folder(job_id: str, round_: int, client_id: str) -> str:
+    """Return the folder of a local client's updates of a round, for clients that have a task of their own."""
+    return f"{group_updates_folder(job_id, round_)}/{client_id}"
 
 
 def silo_folder(silo: str) -> str:

@@ -10,18 +10,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(
+    path: Path, data: bytes, *, durable: bool = True, instead_of: Path | None = None
+) -> None:
     """Write `data` to `path`, so that a crash leaves the old content or the new, never a part.
 
     Args:
+        path: the file.
+        data: its whole content.
         durable: also survive a power cut, at the cost of waiting for the disk.
+        instead_of: a file that goes away. It is used again, because to create a file can take ten times as
+            long as to write it.
     """
-    temporary = _temporary_path(path)
+    temporary = _temporary_name(path)
     try:
+        if instead_of is not None:
+            with contextlib.suppress(FileNotFoundError):
+                instead_of.rename(temporary)
         _write(temporary, data, durable)
-        temporary.replace(path)
+        os.replace(temporary, path)  # noqa: PTH105  # `temporary` is text
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
     if durable:
         sync_folder(path.parent)
@@ -33,13 +42,13 @@ def create_exclusively(path: Path, data: bytes) -> None:
     Raises:
         FileExistsError: the file existed before; it is left unchanged.
     """
-    temporary = _temporary_path(path)
+    temporary = _temporary_name(path)
     try:
         _write(temporary, data, durable=True)
         # Unlike a rename, a link refuses to replace a file that another process made in the meantime.
         os.link(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -50,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
     If the block raises, `path` is unchanged. For files that are too large to hold in memory.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_path(path)
+    temporary = Path(_temporary_name(path))
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -61,26 +70,28 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def _write(path: Path, data: bytes, durable: bool) -> None:
-    with _created(path) as file:
+def _write(path: str, data: bytes, durable: bool) -> None:
+    with _opened(path) as file:
         file.write(data)
         if durable:
             file.flush()
             os.fsync(file.fileno())
 
 
-def _created(path: Path) -> BinaryIO:
-    """Open a new file, whose folder is made if it is missing."""
+def _opened(path: str) -> BinaryIO:
+    """Open a file for writing, whose folder is made if it is missing."""
     try:
-        return path.open("xb")
+        return open(path, "wb")  # noqa: PTH123
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("xb")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb")  # noqa: PTH123
 
 
-def _temporary_path(path: Path) -> Path:
-    # Not the tempfile module: only the owner can read its files, while these must follow the umask.
-    return path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
+def _temporary_name(path: Path) -> str:
+    # Not the tempfile module: only the owner can read its files, while these must follow the umask. Text,
+    # because it is needed for each client in each round.
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")  # noqa: PTH118
 
 
 def sync_file(path: Path) -> None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,4 +185,4 @@ def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
     for earlier in range(max(1, order.round - 2), order.round):
         exchange.remove(silo_updates_folder(order.client_id, order.job.job_id, earlier))
     folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)
-    return train_and_put(order, exchange, folder)
+    return train_and_put(order, partial(exchange.put, folder))

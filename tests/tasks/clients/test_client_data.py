@@ -118,15 +118,23 @@ def test_states_are_read_back_by_job_and_round(tmp_path):
 def test_only_states_before_the_starting_round_are_deleted(tmp_path):
     states, other = UserStates(tmp_path, "job-1"), UserStates(tmp_path, "job-2")
     other.write(1, users_of(1), ("u1",))
-    for round_ in (8, 9, 10, 11):
+    for round_ in (7, 8, 9, 10):
         states.write(round_, users_of(round_), ("u1",))
-    states.forget_before(10)
+    states.write(11, users_of(11), ("u1",), first=10, kept=(7,))
     for round_ in (8, 9):
         with pytest.raises(CorruptArtifact, match=f"of round {round_} are missing"):
             states.read(round_)
-    for round_ in (10, 11):
+    for round_ in (7, 10, 11):
         assert_same(states.read(round_)[0], users_of(round_))
     other.read(1)
+
+
+def test_a_smaller_state_in_the_place_of_a_larger_one_is_whole(tmp_path):
+    states = UserStates(tmp_path, "job-1")
+    states.write(1, users_of(1, 2, 3), ("u1", "u2", "u3"))
+    states.write(2, users_of(2), ("u1",), first=2)
+    assert_same(states.read(2)[0], users_of(2))
+    assert len(list(tmp_path.rglob("*.*"))) == 1
 
 
 def flipped(data: bytes) -> bytes:

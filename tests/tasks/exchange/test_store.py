@@ -6,6 +6,7 @@ import hashlib
 import resource
 import tracemalloc
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -112,3 +113,45 @@ def test_an_object_that_cannot_be_written_leaves_nothing(local, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert stored(tmp_path) == [tmp_path / "x" / kept.path]
     assert len(local.get(local.put("job/models", bytes(2_000_000)))) == 2_000_000
+
+
+def test_objects_that_are_appended_are_read_back_whatever_came_between(exchange):
+    first, empty = exchange.append("job/updates/1", b"update"), exchange.append("job/updates/1", b"")
+    refs = [first, empty, *(exchange.append("job/updates/1", b"%d" % each) for each in range(50))]
+    assert exchange.get(exchange.append("job/updates/2", b"other")) == b"other"
+    found = [Exchange(exchange.url).get(ref) for ref in refs]
+    assert found == [b"update", b"", *(b"%d" % each for each in range(50))]
+    exchange.remove("job/updates")
+    with pytest.raises(CorruptArtifact, match="missing"):
+        exchange.get(first)
+
+
+def test_threads_append_to_one_file(local, tmp_path):
+    contents = [bytes([each]) * (1000 + each) for each in range(100)]
+    with ThreadPoolExecutor(8) as threads:
+        refs = list(threads.map(lambda each: local.append("job/updates/1", each), contents))
+    assert [local.get(ref) for ref in refs] == contents
+    assert len(stored(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("left", [b"upd", b"Update", b""])
+def test_an_appended_object_that_was_cut_off_or_changed_is_refused(local, tmp_path, left):
+    kept, ref = local.append("job/updates/1", b"kept"), local.append("job/updates/1", b"update")
+    (path,) = stored(tmp_path)
+    path.write_bytes(b"kept" + left)
+    assert local.get(kept) == b"kept"
+    with pytest.raises(CorruptArtifact, match="SHA-256"):
+        local.get(ref)
+
+
+def test_after_an_append_that_failed_the_next_ones_are_whole(local):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = local.append("job/updates/1", b"kept")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            local.append("job/updates/1", bytes(2_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    again = local.append("job/updates/1", bytes(2_000_000))
+    assert (local.get(kept), len(local.get(again))) == (b"kept", 2_000_000)

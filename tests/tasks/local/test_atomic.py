@@ -42,6 +42,15 @@ def test_an_old_file_survives_a_failed_write(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_may_take_the_place_of_another(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"longer than the new content")
+    write_atomically(new, b"new", durable=False, instead_of=old)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"new": b"new"}
+    write_atomically(new, b"again", durable=False, instead_of=tmp_path / "gone")
+    assert new.read_bytes() == b"again"
+
+
 def test_a_file_written_in_a_block_replaces_the_old_one_at_its_end(tmp_path):
     path = tmp_path / "deep" / "file.bin"
     for data in (b"first", b"second"):
