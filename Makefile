@@ -49,11 +49,11 @@ $(FEDREC_TEST_MOVIELENS)/interactions.csv: | $(INSTALLED)
 	$(BIN)/fedrec data fetch ml-100k --archive $(VENV)/wheels/recbole-1.2.1-py3-none-any.whl \
 		--out $(FEDREC_TEST_MOVIELENS)
 
-test: $(INSTALLED) $(FEDREC_TEST_MOVIELENS)/interactions.csv ## Run the whole suite, with full branch coverage of models/
+test: $(INSTALLED) $(FEDREC_TEST_MOVIELENS)/interactions.csv ## Run the suite, with full branch coverage of models/
 	@sh infra/install-test-servers.sh
 	@# In the order of the files, because the slow ones come first. One process runs a file and its servers. There are
 	@# more processes than a small machine has cores, because the slow tests wait for servers and heartbeats.
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not cluster" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not cluster and not minutes" --cov --cov-report=term-missing:skip-covered
 	$(BIN)/pytest -m cluster tests/flows/runners tests/faults/coordinator
 
 e2e: $(INSTALLED) ## Test silos and faults with real processes under separate accounts (as root, half an hour)
@@ -87,6 +87,7 @@ bench: $(INSTALLED) data ## Measure quality over three seeds, and the overhead c
 
 lock: ## Resolve requirements.lock again (needs uv)
 	@# It keeps the locked releases where it can; without the file it takes the newest of everything.
+	@# After another Prefect or MLflow: make install, then .venv/bin/python -m tasks.local.schemas.snapshots.
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +29,6 @@ class ItemCatalog:
 
     ids: tuple[str, ...]
     digest: str
-    _index: pd.Index[Any] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, ids: Iterable[object]) -> ItemCatalog:
@@ -36,17 +37,19 @@ class ItemCatalog:
         Raises:
             InvalidInput: there is no id, or an id occurs twice.
         """
-        import pandas as pd
-
         names = tuple(str(item_id) for item_id in ids)
         if not names:
             raise InvalidInput("An item catalogue needs at least one item, got none.")
-        index = pd.Index(names, dtype=object)
-        if index.has_duplicates:
-            twice = str(index[index.duplicated()][0])
+        if len(set(names)) < len(names):
+            twice = Counter(names).most_common(1)[0][0]
             raise InvalidInput(f"Item id {twice!r} occurs twice in the catalogue; ids must be unique.")
-        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-        return cls(ids=names, digest=digest, _index=index)
+        return cls(ids=names, digest=hashlib.sha256("\n".join(names).encode()).hexdigest())
+
+    @cached_property
+    def _index(self) -> pd.Index[Any]:
+        import pandas as pd
+
+        return pd.Index(self.ids, dtype=object)
 
     def __len__(self) -> int:
         return len(self.ids)

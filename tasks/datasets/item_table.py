@@ -11,14 +11,16 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.recommenders.items.features import NOT_FEATURES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 2
 _KEY = b"fedrec.items"
@@ -97,6 +99,8 @@ class ColumnFacts:
 
 def item_table(items: pd.DataFrame) -> pa.Table:
     """Return a catalogue's items (see `Catalog`) as a table of Arrow. Equal items give an equal table."""
+    import pandas as pd
+
     arrays, kinds = {}, {}
     for name in items.columns:
         column = items[name]
@@ -136,25 +140,51 @@ def read_item_table(data: bytes) -> pd.DataFrame:
     Raises:
         ValueError: the bytes are not an item table. Its subclass ArrowInvalid: they are not Parquet.
     """
-    table = pq.read_table(pa.BufferReader(data))
-    facts = (table.schema.metadata or {}).get(_KEY)
-    if facts is None:
+    import pandas as pd
+
+    table, is_judged = _opened(data)
+    if not is_judged:
         items = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
         return pd.DataFrame(
             {name: items[name] if name in NOT_FEATURES else _as_before(items[name]) for name in items}
         )
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    return frame
+
+
+def item_names(data: bytes) -> tuple[list[str], list[str]]:
+    """Return the ids and the titles in the bytes of an item table. The id replaces a missing title.
+
+    Raises:
+        ValueError: as in `read_item_table`, which takes a second more to import pandas.
+    """
+    table, _ = _opened(data)
+    ids = [str(item_id) for item_id in table["item_id"].to_pylist()]
+    titles = table["title"].to_pylist() if "title" in table.column_names else [None] * len(ids)
+    return ids, [
+        title if isinstance(title, str) and title else id_ for id_, title in zip(ids, titles, strict=True)
+    ]
+
+
+def _opened(data: bytes) -> tuple[pa.Table, bool]:
+    """Return an item table, and whether its columns were judged; see `read_item_table`."""
+    table = pq.ParquetFile(pa.BufferReader(data)).read()
+    facts = (table.schema.metadata or {}).get(_KEY)
+    if facts is None:
+        return table, False
     found = json.loads(facts)
     if found["format"] != FORMAT:
         raise ValueError(f"the item table has format {found['format']!r}, expected {FORMAT}")
     for name, kind in found["columns"].items():
         if table.schema.field(name).type != _TYPES[kind]:
             raise ValueError(f"the item table's column {name!r} does not hold {kind}")
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    return frame
+    return table, True
 
 
 def _as_before(column: pd.Series) -> pd.Series:
     """Return a column of an older table as numbers or labels."""
+    import pandas as pd
+
     if pd.api.types.is_numeric_dtype(column):
         return column
     cells = [_texts(cell) for cell in column]
@@ -166,5 +196,7 @@ def _as_before(column: pd.Series) -> pd.Series:
 
 
 def _texts(cell: Any) -> list[str]:
+    import pandas as pd
+
     every = cell if isinstance(cell, list | np.ndarray) else [cell]
     return [str(each) for each in every if each is not None and not pd.isna(each)]

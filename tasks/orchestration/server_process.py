@@ -15,7 +15,7 @@ from tasks.local.schemas import stored
 def _without_needless_migrations() -> Iterator[None]:
     """Create a missing database from its stored schema, and run no migrations of one that needs none.
 
-    All of Prefect's migrations take 4 seconds of processor time, and 1 second if none is due.
+    All of Prefect's migrations take 4 seconds of processor time.
     """
     from prefect.settings import (
         PREFECT_API_DATABASE_CONNECTION_URL,

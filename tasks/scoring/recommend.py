@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +26,21 @@ def recommender_of(found: RegisteredRound) -> Recommender:
         CorruptArtifact: the version's bytes are not a model.
         CatalogMismatch: the model's item rows are from another catalogue than the items.
     """
-    return recommender_over(found.model().items, found.items)
+    return recommender_over(found.model().items, *found.item_names, lambda: found.items)
 
 
-def recommender_over(model: ItemModel, items: pd.DataFrame) -> Recommender:
-    """Return a recommender over the items of a model. The id replaces a missing title.
+def recommender_over(
+    model: ItemModel, ids: Sequence[str], titles: Sequence[str], catalog: Callable[[], pd.DataFrame]
+) -> Recommender:
+    """Return a recommender over the items of a model.
 
     Args:
         model: a model of any family.
-        items: columns item_id, title if known, and features, in the order of the model's rows.
+        ids, titles: of the items, in the order of the model's rows.
+        catalog: returns the items with their features. It is called if the model needs them.
     """
-    ids = [str(item_id) for item_id in items["item_id"]]
-    titles = items["title"].tolist() if "title" in items else [""] * len(ids)
-    named = [
-        title if isinstance(title, str) and title else id_ for title, id_ in zip(titles, ids, strict=True)
-    ]
-    scorer = answering(model).scorer(model, lambda: ItemFeatures.of(items).matrix())
-    return Recommender(scorer, ids, named)
+    scorer = answering(model).scorer(model, lambda: ItemFeatures.of(catalog()).matrix())
+    return Recommender(scorer, ids, titles)
 
 
 def answer(

@@ -7,21 +7,24 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-import pandas as pd
 import yaml
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
 from models.federation.model import GlobalModel
 from models.kernel.catalog import ItemCatalog
 from models.kernel.clipping import clipped
-from tasks.datasets.item_table import read_item_table
+from tasks.datasets.item_table import item_names, read_item_table
 from tasks.exchange.codec import decode_model
 from tasks.messages.job_result import JobResult
 from tasks.messages.round_record import EvaluatedRound, record_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RESTORE_TAGS = "fedrec promote --version N restores the tags of the champion N; or use another version."
 _RESTORE_ARTEFACT = "Restore the artefact from a copy, or use another version."
@@ -35,20 +38,30 @@ class RegisteredRound:
         version: number in the registry.
         record: the round's `round.json`.
         model_bytes: the model as `tasks.exchange.codec.encode_model` wrote it.
-        items: the catalogue in row order, with at least `item_id`.
+        item_data: the catalogue in row order, as the bytes of an item table (`tasks.datasets.item_table`).
         tags: the version's tags in the registry.
     """
 
     version: int
     record: EvaluatedRound
     model_bytes: bytes
-    items: pd.DataFrame
+    item_data: bytes
     tags: dict[str, str]
 
     @property
     def sha256(self) -> str:
         """Return the SHA-256 of the model's bytes."""
         return self.record.model_sha256
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """Return the catalogue, as `ItemFeatures.of` takes it."""
+        return read_item_table(self.item_data)
+
+    @cached_property
+    def item_names(self) -> tuple[list[str], list[str]]:
+        """Return the ids and the titles of the items."""
+        return item_names(self.item_data)
 
     def model(self) -> GlobalModel:
         """Return the decoded model.
@@ -58,11 +71,12 @@ class RegisteredRound:
             CatalogMismatch: its item rows are from another catalogue than `items`.
         """
         model = decode_model(self.model_bytes, f"The model of version {self.version}")
-        digest = ItemCatalog.of(self.items["item_id"]).digest
-        if model.catalog_digest != digest or len(model.items) != len(self.items):
+        catalog = ItemCatalog.of(self.item_names[0])
+        digest = catalog.digest
+        if model.catalog_digest != digest or len(model.items) != len(catalog):
             raise CatalogMismatch(
                 f"The model of version {self.version} has {len(model.items)} rows of catalogue "
-                f"{model.catalog_digest[:12]}, but its run's items are {len(self.items)} of {digest[:12]}.",
+                f"{model.catalog_digest[:12]}, but its run's items are {len(catalog)} of {digest[:12]}.",
                 version=self.version,
             )
         return model
@@ -164,14 +178,16 @@ def read_round(
                 actual=actual,
                 promised=promised,
             )
-    items = read_item_table(_read(f"{run_artifacts(source)}/catalog/items.parquet", tracking_uri))
-    digest = ItemCatalog.of(items["item_id"]).digest
+    item_data = _read(f"{run_artifacts(source)}/catalog/items.parquet", tracking_uri)
+    digest = ItemCatalog.of(item_names(item_data)[0]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(
             f"{where}: its run's items have digest {digest}, but its record says {record.catalog_digest}.",
             version=version,
         )
-    return RegisteredRound(version=version, record=record, model_bytes=data, items=items, tags=dict(tags))
+    return RegisteredRound(
+        version=version, record=record, model_bytes=data, item_data=item_data, tags=dict(tags)
+    )
 
 
 def read_result(artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:

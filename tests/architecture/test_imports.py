@@ -24,7 +24,7 @@ TABLES = {"pandas", "pyarrow", "scipy", "pydantic"}
 FORBIDDEN = {
     ("audit",): ORCHESTRATION | OTHERS | TABLES,
     ("audit", "--verify"): ORCHESTRATION | OTHERS | TABLES,
-    ("recommend", "--item", "50", "-k", "1"): ORCHESTRATION | OTHERS | {"scipy"},
+    ("recommend", "--item", "50", "-k", "1"): ORCHESTRATION | OTHERS | {"pandas", "scipy"},
     # It writes by MLflow's client.
     ("promote", "--version", "2"): {"prefect", "great_expectations", "lightfm", "matplotlib"},
     ("status",): ORCHESTRATION | OTHERS | {"pandas", "scipy"},

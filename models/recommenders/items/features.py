@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from models.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import pandas as pd
     import scipy.sparse as sp
 
 NOT_FEATURES = ("item_id", "title")
@@ -51,6 +51,8 @@ class ItemFeatures:
         Raises:
             InvalidInput: a cell is neither.
         """
+        import pandas as pd
+
         labels, numbers = {}, {}
         for name in catalog.columns:
             if name in NOT_FEATURES:

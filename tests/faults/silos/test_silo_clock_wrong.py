@@ -12,7 +12,7 @@ from tests.faults.coordinator.test_clock_wrong import faked
 from tests.faults.real_silos import NAMES, Hung, Meanwhile, Silos, run
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.minutes, pytest.mark.timeout(900)]
 HOURS = {"ash": 1, "birch": 0, "cedar": -1}
 # Prefect's server looks for missing heartbeats every 5 s.
 LOOKS_S = 12.0

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.lies import ANSWERS, EVERY, FIRST_LIE, UPDATES
 from tests.faults.real_silos import Silos
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.minutes, pytest.mark.timeout(1800)]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ ASKED = {
             "silos_dir": "/nowhere",
             "evaluation_seed": 5,
             "negatives": 20,
+            "users_share": 1.0,
             "cohort": 3,
             "postprocessors": [],
             "earlier_jobs": [],

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from models.errors import CatalogMismatch, CorruptArtifact, NotFound
+from tasks.datasets.item_table import item_table, parquet_bytes
 from tasks.local.home import Home
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound
@@ -168,9 +169,8 @@ def test_items_of_another_catalogue_are_refused(world):
 def test_a_model_of_another_catalogue_is_refused(world):
     version = world.register(1, None)
     loaded = registry.load_version(world.client, "movies", version)
-    shuffled = RegisteredRound(
-        version, loaded.record, loaded.model_bytes, loaded.items.iloc[::-1], loaded.tags
-    )
+    backwards = parquet_bytes(item_table(loaded.items.iloc[::-1]))
+    shuffled = RegisteredRound(version, loaded.record, loaded.model_bytes, backwards, loaded.tags)
 
     with pytest.raises(CatalogMismatch, match="rows of catalogue"):
         shuffled.model()
