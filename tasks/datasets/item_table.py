@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -159,10 +159,16 @@ def item_names(data: bytes) -> tuple[list[str], list[str]]:
         ValueError: as in `read_item_table`, which takes a second more to import pandas.
     """
     table, _ = _opened(data)
-    ids = [str(item_id) for item_id in table["item_id"].to_pylist()]
-    titles = table["title"].to_pylist() if "title" in table.column_names else [None] * len(ids)
+    titles = table["title"].to_pylist() if "title" in table.column_names else ()
+    return named(table["item_id"].to_pylist(), titles)
+
+
+def named(item_ids: Sequence[object], titles: Sequence[object]) -> tuple[list[str], list[str]]:
+    """Return ids and titles as texts. The id replaces a missing title; no titles at all mean all missing."""
+    ids = [str(item_id) for item_id in item_ids]
+    known = titles or [None] * len(ids)
     return ids, [
-        title if isinstance(title, str) and title else id_ for id_, title in zip(ids, titles, strict=True)
+        title if isinstance(title, str) and title else id_ for id_, title in zip(ids, known, strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ from models.recommenders.items.features import ItemFeatures
 from models.recommenders.scoring.fold_in import top_k
 from models.recommenders.scoring.item_map import main_labels, principal_plane
 from models.recommenders.scoring.recommender import Recommender
-from tasks.datasets.item_table import item_names, item_table, parquet_bytes
+from tasks.datasets.item_table import named
 from tasks.exchange.models import fetch_model
 from tasks.exchange.store import Exchange
 from tasks.local.atomic import write_atomically
@@ -127,7 +127,7 @@ def explain(exchange: Exchange, rounds: Sequence[RoundRecord], items: pd.DataFra
     if len(rounds) < 2:  # noqa: PLR2004 - round 0 is not trained
         return NOTHING_SHOWN
     last = fetch_model(exchange.url, rounds[-1].model).items
-    names = item_names(parquet_bytes(item_table(items)))
+    names = named(items["item_id"].tolist(), items["title"].tolist() if "title" in items else ())
     recommender = recommender_over(last, *names, lambda: items)
     popular = _popular(recommender, last)
     return Explanation(

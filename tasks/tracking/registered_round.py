@@ -179,15 +179,16 @@ def read_round(
                 promised=promised,
             )
     item_data = _read(f"{run_artifacts(source)}/catalog/items.parquet", tracking_uri)
-    digest = ItemCatalog.of(item_names(item_data)[0]).digest
+    found = RegisteredRound(
+        version=version, record=record, model_bytes=data, item_data=item_data, tags=dict(tags)
+    )
+    digest = ItemCatalog.of(found.item_names[0]).digest
     if digest != record.catalog_digest:
         raise CorruptArtifact(
             f"{where}: its run's items have digest {digest}, but its record says {record.catalog_digest}.",
             version=version,
         )
-    return RegisteredRound(
-        version=version, record=record, model_bytes=data, item_data=item_data, tags=dict(tags)
-    )
+    return found
 
 
 def read_result(artifacts: str, where: str, tracking_uri: str | None = None) -> JobResult | None:

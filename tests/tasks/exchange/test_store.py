@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import resource
 import tracemalloc
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,17 @@ def exchange(request, tmp_path: Path) -> Exchange:
 @pytest.fixture
 def local(tmp_path: Path) -> Exchange:
     return Exchange((tmp_path / "x").as_uri())
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let the system end each write that makes a file larger, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def stored(tmp_path: Path) -> list[Path]:
@@ -104,13 +117,8 @@ def test_of_a_growing_object_only_the_expected_bytes_are_read():
 def test_an_object_that_cannot_be_written_leaves_nothing(local, tmp_path):
     """As on a full disk, the system ends the write in the middle."""
     kept = local.put("job/models", b"model")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            local.put("job/models", bytes(2_000_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_of_at_most(1_000_000), pytest.raises(OSError, match="File too large"):
+        local.put("job/models", bytes(2_000_000))
     assert stored(tmp_path) == [tmp_path / "x" / kept.path]
     assert len(local.get(local.put("job/models", bytes(2_000_000)))) == 2_000_000
 
@@ -145,13 +153,8 @@ def test_an_appended_object_that_was_cut_off_or_changed_is_refused(local, tmp_pa
 
 
 def test_after_an_append_that_failed_the_next_ones_are_whole(local):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     kept = local.append("job/updates/1", b"kept")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            local.append("job/updates/1", bytes(2_000_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_of_at_most(1_000_000), pytest.raises(OSError, match="File too large"):
+        local.append("job/updates/1", bytes(2_000_000))
     again = local.append("job/updates/1", bytes(2_000_000))
     assert (local.get(kept), len(local.get(again))) == (b"kept", 2_000_000)
