@@ -32,6 +32,7 @@ from tasks.orchestration.runs import (
     note_own_run,
     require_server,
     wait_until_recorded,
+    without_useless_heartbeats,
 )
 from tasks.orchestration.server import (
     end_orphaned_servers,
@@ -97,7 +98,8 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
         import_ahead()
         wait_for_temporary_server()
     try:
-        result: Any = federated_training(config, again)
+        with without_useless_heartbeats():
+            result: Any = federated_training(config, again)
     except JobStopped as stopped:
         result = stopped.facts["result"]
     send_run_log()

@@ -29,6 +29,7 @@ from tasks.orchestration.runs import (
     end_orphaned_runs,
     note_own_run,
     wait_until_recorded,
+    without_useless_heartbeats,
 )
 from tasks.orchestration.server import end_orphaned_servers, note_own_server, wait_for_temporary_server
 from tasks.tuning.study import Proposal, Study, opened_study
@@ -156,7 +157,8 @@ def run_locally(config: TrainingConfig, tuning: TuningConfig, arm: Arm, trials: 
     report_own_errors_once()
     end_orphaned_servers(current_home().prefect / "servers")
     wait_for_temporary_server()
-    result: dict[str, Any] = tune(config, tuning, arm, trials)
+    with without_useless_heartbeats():
+        result: dict[str, Any] = tune(config, tuning, arm, trials)
     wait_until_recorded(result["flow_run_id"])
     return result
 

@@ -6,8 +6,9 @@ command leaves that server running and its flow run in state RUNNING; the next c
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -26,11 +27,16 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import get_current_settings
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    get_current_settings,
+    temporary_settings,
+)
 from prefect.states import Cancelled, Crashed
 
 from models.errors import InvalidConfig
 from tasks.local.process_note import read_note, write_note
+from tasks.orchestration.server import has_temporary_server
 
 # The server stores task runs once a second (`tasks.local.environment`).
 _STORED_S = 1.2
@@ -39,6 +45,17 @@ _begun: dict[str, Future[str | None]] = {}
 # Number of looks in a row, because an event may still wait to be stored.
 _QUIET = 3
 _UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
+
+
+@contextlib.contextmanager
+def without_useless_heartbeats() -> Iterator[None]:
+    """Run flows without heartbeats inside the block if the server ends with this process.
+
+    Such a server has nothing that watches heartbeats. At a flow's end Prefect waits for up to a second until
+    the thread that sends them has ended.
+    """
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if has_temporary_server() else {}):
+        yield
 
 
 def begin_to_wait(flow_run_id: str) -> None:

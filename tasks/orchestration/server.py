@@ -155,6 +155,11 @@ def start_temporary_server(home: Home) -> None:
         write_note(folder / f"{server.pid}.json", psutil.Process(server.pid))
 
 
+def has_temporary_server() -> bool:
+    """Return whether this process has started a temporary server."""
+    return bool(_own)
+
+
 def is_temporary_server_starting() -> bool:
     """Return whether this process has started a temporary server that does not run its application yet."""
     return any(not each.is_ready for each in _own)
