@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,10 +85,10 @@ def _concluded(
 ) -> JobResult:
     folder = job.journal.folder / "report"
     with job.clock.measure("report"):
-        outcomes = [ContractOutcome.from_json(text) for text in job.journal.outcomes()]
-        build_data_docs(outcomes, folder / "data_docs")
+        contracts: list[ContractSummary] = []
+        build_data_docs(_outcomes(job, contracts), folder / "data_docs")
         explanation = _explained(job)
-        result = _result(job, stopped_by, compared, pooled, outcomes)
+        result = _result(job, stopped_by, compared, pooled, contracts)
         result = replace(result, examples=_examples(job, explanation))
         write_explanation(explanation, folder / "explanation.json")
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))
@@ -96,6 +97,16 @@ def _concluded(
     # Last, because a job with a result is finished. After an earlier crash, the same command concludes it.
     job.journal.conclude(result)
     return result
+
+
+def _outcomes(job: Job, summaries: list[ContractSummary]) -> Iterator[ContractOutcome]:
+    """Yield the outcomes of the job's contracts, one at a time, and add a summary of each."""
+    for text in job.journal.outcomes():
+        outcome = ContractOutcome.from_json(text)
+        summaries.append(
+            ContractSummary(outcome.contract, outcome.subject, outcome.passed, outcome.summary())
+        )
+        yield outcome
 
 
 def open_next(result: JobResult) -> list[str]:
@@ -140,7 +151,7 @@ def _result(
     stopped_by: FedrecError | None,
     compared: list[ClientEvaluation],
     pooled: dict[str, Metric] | None,
-    outcomes: list[ContractOutcome],
+    contracts: list[ContractSummary],
 ) -> JobResult:
     rounds = tuple(_round(job, record) for record in job.rounds[1:])
     return JobResult(
@@ -171,9 +182,7 @@ def _result(
             silo_only=_values(total(each.alone for each in compared)),
         ),
         clients=tuple(_client(job, each) for each in compared),
-        contracts=tuple(
-            ContractSummary(each.contract, each.subject, each.passed, each.summary()) for each in outcomes
-        ),
+        contracts=tuple(contracts),
         timings=_timings(job),
         continued=job.journal.opening.continued,
         earlier=job.earlier,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from data_contracts.outcome import ContractOutcome
@@ -42,8 +43,9 @@ def check_silos(job: Job) -> None:
         for client_id, answer in (answers | judge(profiled, limits)).items():
             if isinstance(answer, Checked):
                 outcome = answer.outcome
-                job.checked[client_id] = answer
                 job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
+                # The details are in the journal. Those of ten thousand clients would fill a quarter gigabyte.
+                job.checked[client_id] = replace(answer, outcome=replace(outcome, result={}))
                 if not outcome.passed:
                     job.unfit[client_id] = Rejection(client_id, "interactions", outcome.summary())
             elif isinstance(answer, Exception):

@@ -145,9 +145,10 @@ class Journal:
         with self.guarded():
             write_atomically(path, text.encode(), durable=False)
 
-    def outcomes(self) -> list[str]:
-        """Return all stored outcomes, sorted by subject."""
-        return [path.read_text() for path in sorted((self.folder / "contracts").glob("*.json"))]
+    def outcomes(self) -> Iterator[str]:
+        """Yield all stored outcomes, sorted by subject."""
+        for path in sorted((self.folder / "contracts").glob("*.json")):
+            yield path.read_text()
 
     def starting_points(
         self, client_ids: Iterable[str], rounds: Sequence[RoundRecord]

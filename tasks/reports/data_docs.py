@@ -13,6 +13,7 @@ import html
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from data_contracts.outcome import CONTRACTS, ContractOutcome
+from data_contracts.outcome import CONTRACTS, ContractName, ContractOutcome
 from models.errors import InvalidInput
 
 INDEX = "index.html"
+# Validations that hold, of one contract, whose details are shown. No browser opens a page of ten thousand.
+MOST_HELD = 1000
 _MOST_DIGITS = 100  # of a number in a subject
 
 # Stands for what differs between outcomes of one form. A private character, so no text means it.
@@ -50,7 +53,8 @@ def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
     It is built beside `folder` and then renamed, so a killed build leaves the earlier page, or none.
 
     Args:
-        outcomes: in any order. If there are several for one contract and subject, the last one counts.
+        outcomes: in any order, read once. If there are several for one contract and subject, the last one
+            counts. Of each contract, the page shows the details of `MOST_HELD` that hold, and counts others.
         folder: the page's folder. Its parent need not exist.
 
     Raises:
@@ -61,13 +65,13 @@ def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
             f"{folder} is not a folder of Data Docs: it has no {INDEX}.",
             next_step="Name another folder, or remove this one.",
         )
-    ordered = sorted({(one.contract, one.subject): one for one in outcomes}.values(), key=_order)
+    shown, others = _shown_and_others(outcomes)
     building, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        _write(ordered, building)
+        _write(shown, others, building)
         if folder.exists():
             folder.rename(old)
         building.rename(folder)
@@ -79,11 +83,32 @@ def build_data_docs(outcomes: Iterable[ContractOutcome], folder: Path) -> Path:
     return folder / INDEX
 
 
-def _write(outcomes: Sequence[ContractOutcome], folder: Path) -> None:
+def _shown_and_others(
+    outcomes: Iterable[ContractOutcome],
+) -> tuple[list[ContractOutcome], Mapping[ContractName, int]]:
+    """Return the outcomes to show, in order, and the numbers of others by contract, which all hold."""
+    shown: dict[tuple[ContractName, str], ContractOutcome] = {}
+    others: dict[ContractName, set[str]] = {name: set() for name in CONTRACTS}
+    held = Counter[str]()
+    for outcome in outcomes:
+        key = outcome.contract, outcome.subject
+        before = shown.pop(key, None)
+        others[outcome.contract].discard(outcome.subject)
+        held[outcome.contract] -= before is not None and before.passed
+        if outcome.passed and held[outcome.contract] >= MOST_HELD:
+            others[outcome.contract].add(outcome.subject)
+        else:
+            held[outcome.contract] += outcome.passed
+            shown[key] = outcome
+    counts = {name: len(subjects) for name, subjects in others.items() if subjects}
+    return sorted(shown.values(), key=_order), counts
+
+
+def _write(outcomes: Sequence[ContractOutcome], others: Mapping[ContractName, int], folder: Path) -> None:
     """Write the page to `folder`."""
     templates = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
     rows = list(zip(outcomes, _rendered(outcomes), strict=True))
-    text = templates.get_template("data_docs.html.j2").render(rows=rows)
+    text = templates.get_template("data_docs.html.j2").render(rows=rows, others=others)
     (folder / INDEX).write_text(text, encoding="utf-8")
 
 

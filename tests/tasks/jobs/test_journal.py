@@ -37,7 +37,7 @@ def test_a_new_job_is_named_after_configuration_key_and_number(jobs):
     journal = opened(jobs, key="0123456789abcdef")
     assert journal.job_id == "films-01234567-1"
     assert journal.opening == OPENING
-    assert (journal.committed(), journal.result(), journal.outcomes()) == ([], None, [])
+    assert (journal.committed(), journal.result(), list(journal.outcomes())) == ([], None, [])
 
 
 def test_a_round_is_committed_once_and_by_one_process(jobs):
@@ -200,7 +200,7 @@ def test_an_overtaken_process_writes_nothing(jobs):
             with pytest.raises(LeaseLost, match="was taken over"):
                 write()
     assert Journal(journal.folder).committed() == [round_record(0)]
-    assert (journal.tracked(0), journal.outcomes(), journal.result()) == (None, [], None)
+    assert (journal.tracked(0), list(journal.outcomes()), journal.result()) == (None, [], None)
 
 
 def test_a_job_is_released_when_its_work_fails(jobs):
@@ -237,7 +237,7 @@ def test_what_follows_a_commit_is_recorded_beside_it(jobs):
     assert journal.tracked(0) == fourth
     for subject in ("birch", "ash"):
         journal.add_outcome(subject, "interactions", f'"{subject}"')
-    assert journal.outcomes() == ['"ash"', '"birch"']
+    assert list(journal.outcomes()) == ['"ash"', '"birch"']
 
 
 def test_a_record_names_its_model():

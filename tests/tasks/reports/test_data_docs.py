@@ -218,3 +218,21 @@ def test_what_passed_is_shown_as_great_expectations_renders_it_alone(tmp_path: P
     alone = [replace(each, passed=False) for each in held]
     assert results(held) == results(alone)
     assert len(results(held)) == len(held)
+
+
+def test_of_many_validations_that_hold_the_page_counts_the_rest_and_shows_every_breach(
+    outcomes: list[ContractOutcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, held = outcomes[0], outcomes[1]
+    monkeypatch.setattr("tasks.reports.data_docs.MOST_HELD", 2)
+    many = [replace(held, subject=f"round-{n}") for n in range(1, 6)]
+    again = replace(broken, contract="embeddings", subject="round-5")  # it held before
+    text = page_of([*many, again, broken], tmp_path / "job")
+    assert "6 validations, 2 with a breach." in text
+    assert re.findall(r"<summary><span>([^<]*)</span>", text) == [
+        "interactions / R&amp;D &lt;b&gt;",
+        "embeddings / round-1",
+        "embeddings / round-2",
+        "embeddings / round-5",
+    ]
+    assert "2 more validations of contract embeddings hold." in text
