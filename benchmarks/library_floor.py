@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 ROUNDS, EVALUATED_EVERY = 30, 5
-# Prefect tasks of a round of 21 clients: the round, two groups, the merge and the check; two of an evaluation.
+# Prefect tasks of a round of 21 clients: the round, two groups, merge and check; two more of an evaluation.
 TASKS, EVALUATION_TASKS = 5, 2
 
 
