@@ -17,8 +17,8 @@ from prefect import State
 from prefect.futures import PrefectFuture
 
 from flows.runners.client_groups import cut, ended_with, tasks_of
+from flows.runners.client_tasks import perform
 from flows.runners.clusters import Cluster
-from flows.runners.local_threads import perform
 from flows.runners.runner import Late
 from models.errors import InvalidConfig, SiloFailed
 from tasks.clients.work_signs import WorkSigns

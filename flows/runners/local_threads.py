@@ -12,11 +12,9 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.runners.client_groups import ask_in_groups
+from flows.runners.client_tasks import TASKS, perform
 from flows.runners.runner import Late
-from tasks.clients.check_data import profile_client
-from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.shared_work import Unanswered
-from tasks.clients.train import train_client, train_in_group
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
 from tasks.orchestration.runs import cancel_tasks
@@ -40,19 +38,6 @@ class LateThread(Late):
     def is_at_work(self) -> bool:
         """Whether its thread is still busy."""
         return not self._ended.is_set()
-
-
-TASKS: dict[Step, Any] = {
-    "check": profile_client,
-    "train": train_client,
-    "evaluate": evaluate_client,
-    "compare": compare_client,
-}
-
-
-def perform(step: Step, order: ClientOrder, **arguments: Any) -> Any:
-    """Return the client's answer to its order, outside a Prefect task of its own."""
-    return (train_in_group if step == "train" else TASKS[step].fn)(order, **arguments)
 
 
 class LateInGroup(Late):

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from data_contracts.interaction_profile import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, profile_interactions
 from data_contracts.interactions import InteractionLimits, check_profiles
@@ -17,12 +15,6 @@ from tasks.messages.answers import Checked, Profiled
 from tasks.messages.orders import ClientOrder
 
 
-@task(
-    name="check-interactions",
-    task_run_name="check-interactions-{order.client_id}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
 def profile_client(order: ClientOrder, limits: InteractionLimits) -> Profiled:
     """Return the profile of one client's data, which the interactions contract judges.
 

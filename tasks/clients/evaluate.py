@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from prefect import task
-
 from models.evaluation.benefit import paired_difference
 from models.evaluation.judgement import RATINGS
 from models.evaluation.trained_pairs import LEFT_OUT
@@ -13,13 +11,11 @@ from models.kernel.metric import Metric
 from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
 from tasks.clients.client_data import base_of, data_of, users_of
-from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.clients.silo_data import SiloData
 from tasks.messages.answers import ClientEvaluation
 from tasks.messages.orders import ClientOrder
 
 
-@task(name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **CLIENT_TASK)
 def evaluate_client(order: ClientOrder) -> ClientEvaluation:
     """Return the federated model's metrics on the client's validation cases, which choices may use."""
     started = time.perf_counter()
@@ -28,7 +24,6 @@ def evaluate_client(order: ClientOrder) -> ClientEvaluation:
     return ClientEvaluation(order.client_id, found, {}, {}, {}, started, time.perf_counter(), 0.0)
 
 
-@task(name="compare-client", task_run_name="compare-{order.client_id}", **CLIENT_TASK)
 def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
     """Return the metrics on the client's test cases of the federated model and of a model of its data alone.
 

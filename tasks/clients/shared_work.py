@@ -12,7 +12,7 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from models.errors import SiloFailed
-from tasks.clients.prefect_retries import RETRIES, RETRY_DELAY_S, is_transient
+from tasks.clients.retries import RETRIES, RETRY_DELAY_S, is_transient
 from tasks.messages.orders import ClientOrder
 
 # The share of the deadline after which another thread takes the place of one whose client has not ended.

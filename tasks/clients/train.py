@@ -7,15 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from prefect import task
-
 from models.federation.model import ClientUpdate
 from models.federation.postprocessors import ClientContext, process_contribution
 from models.kernel.metric import Metric
 from models.kernel.packed import packed, whole
 from models.recommenders.base.family import LocalRound
 from tasks.clients.client_data import UserStates, base_of, data_of, note_training, users_of
-from tasks.clients.prefect_retries import CLIENT_TASK
 from tasks.exchange.codec import encode_update
 from tasks.exchange.layout import client_updates_folder, group_updates_folder
 from tasks.exchange.store import ArtifactRef
@@ -23,7 +20,6 @@ from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder
 
 
-@task(name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **CLIENT_TASK)
 def train_client(order: ClientOrder) -> Delivery:
     """Put the client's update into the exchange, and its users' embeddings into its private folder.
 

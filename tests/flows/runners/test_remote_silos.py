@@ -187,7 +187,7 @@ def test_a_silo_s_update_equals_that_of_a_local_client_of_its_name(shop: Shop) -
         data_digest=snapshot.digest,
         silos_dir=str(shop.silo.home.root / "again"),
     )
-    local = train_client.fn(replace(order, job=job))
+    local = train_client(replace(order, job=job))
     assert delivery.update.sha256 == local.update.sha256
     assert delivery.update.path.startswith(f"silos/{shop.name}/{JOB}/updates/000001/")
     assert delivery.ended > delivery.started

@@ -26,7 +26,7 @@ def profiled(partition: Path, tmp_path: Path, *client_ids: str) -> dict[str, Pro
     job = job_of(partition, tmp_path)
     base: Any = None  # no model is needed to look at data
     return {
-        each: profile_client.fn(ClientOrder(job, each, 0, base, StartingPoint(None, 0)), LIMITS)
+        each: profile_client(ClientOrder(job, each, 0, base, StartingPoint(None, 0)), LIMITS)
         for each in client_ids
     }
 

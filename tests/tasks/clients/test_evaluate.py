@@ -40,7 +40,7 @@ def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
     )
     model = GlobalModel(0, partition.catalog.digest, items)
     ref = job.exchange.put("job-1/models", encode_model(model))
-    train_client.fn(ClientOrder(job, "ash", 1, ref, StartingPoint(None, 0)))
+    train_client(ClientOrder(job, "ash", 1, ref, StartingPoint(None, 0)))
     return ClientOrder(job, "ash", 1, ref, StartingPoint("job-1", 1))
 
 
@@ -78,7 +78,7 @@ def assert_sums(metrics: dict[str, Metric], expected: dict[str, list]) -> None:
 
 
 def test_validation_cases_are_ranked_with_the_trained_users(order):
-    found = evaluate_client.fn(order)
+    found = evaluate_client(order)
     assert_sums(
         found.metrics,
         one_by_one(order, trained_users(order), base_of(order).items, "validation"),
@@ -102,11 +102,11 @@ def test_users_are_folded_in_if_they_never_trained_or_the_job_says_so(order, sta
             for user in range(8)
         ]
     )
-    assert_sums(evaluate_client.fn(never).metrics, one_by_one(order, users, items, "validation"))
+    assert_sums(evaluate_client(never).metrics, one_by_one(order, users, items, "validation"))
 
 
 def test_the_comparison_uses_test_cases_and_pairs_them(order):
-    found = compare_client.fn(order, 3)
+    found = compare_client(order, 3)
     federated = one_by_one(order, trained_users(order), base_of(order).items, "test")
     items, users = train_alone(data_of(order).training, SPEC, epochs=3, seed=7, client_id="ash")
     alone = one_by_one(order, users.embeddings, items, "test")
@@ -120,7 +120,7 @@ def test_the_comparison_uses_test_cases_and_pairs_them(order):
 
 
 def test_validation_cases_decide_which_model_is_offered(order):
-    found = compare_client.fn(order, 3)
+    found = compare_client(order, 3)
     federated = one_by_one(order, trained_users(order), base_of(order).items, "validation")
     items, users = train_alone(data_of(order).training, SPEC, epochs=3, seed=7, client_id="ash")
     alone = one_by_one(order, users.embeddings, items, "validation")
@@ -131,6 +131,6 @@ def test_validation_cases_decide_which_model_is_offered(order):
 
 
 def test_without_epochs_there_is_no_comparison(order):
-    found = compare_client.fn(order, 0)
+    found = compare_client(order, 0)
     assert (found.alone, found.benefit, found.choice) == ({}, {}, {})
-    assert found.metrics == compare_client.fn(order, 3).metrics
+    assert found.metrics == compare_client(order, 3).metrics

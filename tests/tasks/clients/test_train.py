@@ -44,7 +44,7 @@ def order_of(job: JobContext, round_: int = 1, start: StartingPoint | None = Non
 
 def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(job):
     order = order_of(job)
-    delivery = train_client.fn(order)
+    delivery = train_client(order)
     update = decode_update(job.exchange.get(delivery.update))
     data, base = data_of(order), base_of(order)
     users = initial_users(8, SPEC.dims, 7, "ash")
@@ -67,40 +67,40 @@ def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(
 
 
 def test_the_same_order_twice_gives_the_same_bytes(job, tmp_path):
-    first = train_client.fn(order_of(job))
-    assert train_client.fn(order_of(job)).update == first.update
+    first = train_client(order_of(job))
+    assert train_client(order_of(job)).update == first.update
     elsewhere = replace(job, silos_dir=str(tmp_path / "other-silos"))
-    assert train_client.fn(order_of(elsewhere)).update == first.update
-    assert train_client.fn(order_of(replace(job, seed=8))).update != first.update
+    assert train_client(order_of(elsewhere)).update == first.update
+    assert train_client(order_of(replace(job, seed=8))).update != first.update
 
 
 def test_a_restarted_client_ignores_the_state_of_a_round_that_was_not_committed(job):
-    train_client.fn(order_of(job))
+    train_client(order_of(job))
     second = order_of(job, 2, StartingPoint("job-1", 1))
-    before = train_client.fn(second)
+    before = train_client(second)
     path = second.silo / "state" / "job-1" / "round-000002.safetensors"
     state = path.read_bytes()
     # The round is not committed, so it is ordered again from the same starting point.
-    assert train_client.fn(second).update == before.update
+    assert train_client(second).update == before.update
     assert path.read_bytes() == state
     path.write_bytes(b"written only in part")
-    assert train_client.fn(second).update == before.update
+    assert train_client(second).update == before.update
     assert path.read_bytes() == state
     # From another state the same round gives another update.
-    assert train_client.fn(replace(second, start=StartingPoint(None, 0))).update != before.update
+    assert train_client(replace(second, start=StartingPoint(None, 0))).update != before.update
 
 
 def test_states_that_no_restart_can_need_are_deleted(job):
     starts = [StartingPoint(None, 0), StartingPoint("job-1", 1), StartingPoint("job-1", 2)]
     for round_, start in enumerate(starts, start=1):
-        train_client.fn(order_of(job, round_, start))
+        train_client(order_of(job, round_, start))
     left = sorted(path.name for path in (Path(job.silos_dir) / "ash" / "state" / "job-1").iterdir())
     assert left == ["round-000002.safetensors", "round-000003.safetensors"]
 
 
 def test_only_the_update_leaves_the_silo(job, tmp_path):
     order = order_of(job)
-    delivery = train_client.fn(order)
+    delivery = train_client(order)
     names = {path.name for path in (tmp_path / "exchange").rglob("*") if path.is_file()}
     assert names == {Path(ref.path).name for ref in (order.base, delivery.update)}
     data = job.exchange.get(delivery.update)
@@ -115,7 +115,7 @@ def test_only_the_update_leaves_the_silo(job, tmp_path):
 def test_a_missing_state_fails_the_client_and_leaves_no_update(job, tmp_path):
     order = order_of(job, 2, StartingPoint("job-1", 1))
     with pytest.raises(CorruptArtifact, match="of round 1 are missing"):
-        train_client.fn(order)
+        train_client(order)
     assert not (tmp_path / "exchange" / "job-1" / "updates").exists()
 
 
@@ -124,6 +124,6 @@ def test_changed_data_and_a_damaged_model_fail_the_client(job, tmp_path):
     path = tmp_path / "exchange" / order.base.path
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptArtifact, match="expected"):
-        train_client.fn(order)
+        train_client(order)
     with pytest.raises(CorruptArtifact, match="the job was opened with"):
-        train_client.fn(order_of(replace(job, data_digest="0" * 64)))
+        train_client(order_of(replace(job, data_digest="0" * 64)))

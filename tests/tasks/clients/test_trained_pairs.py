@@ -61,7 +61,7 @@ def orders_of(job: JobContext) -> list[ClientOrder]:
 
 def train(job: JobContext) -> None:
     for order in orders_of(job):
-        train_client.fn(order)
+        train_client(order)
 
 
 def pairs(data: SiloData, users: Any, items: Any, item_ids: tuple[str, ...]) -> set[tuple[str, str]]:
@@ -105,14 +105,14 @@ def test_newer_data_with_times_leave_out_what_was_bought_again(shop: Shop) -> No
     assert left_out(second, "test") == Metric(8.0, 24.0)
     assert left_out(second, "validation") == Metric(0.0, 24.0)
     # What counts is what the clients evaluate.
-    found = [evaluate_client.fn(order).metrics for order in orders_of(second)]
+    found = [evaluate_client(order).metrics for order in orders_of(second)]
     assert sum((each["ndcg@10"].weight for each in found), 0.0) == 24.0
-    tested = [compare_client.fn(order, alone_rounds=1) for order in orders_of(second)]
+    tested = [compare_client(order, alone_rounds=1) for order in orders_of(second)]
     assert sum((each.metrics["ndcg@10"].weight for each in tested), 0.0) == 16.0
     assert sum((each.alone["ndcg@10"].weight for each in tested), 0.0) == 16.0
     assert sum((each.metrics["left_out"] for each in tested), Metric(0.0, 0.0)) == Metric(8.0, 24.0)
     # A model that starts fresh has seen nothing.
-    fresh = evaluate_client.fn(orders_of(replace(second, earlier_jobs=(), earlier_records=()))[0]).metrics
+    fresh = evaluate_client(orders_of(replace(second, earlier_jobs=(), earlier_records=()))[0]).metrics
     assert "left_out" not in fresh
 
 
@@ -163,9 +163,9 @@ def test_without_a_whole_record_of_each_client_no_case_counts(shop: Shop, fault:
         record.write_bytes(contents[fault])
     second = going_on(replace(job, job_id="week-2"), *earlier)
     assert left_out(second, "test") == Metric(24.0, 24.0)
-    found = evaluate_client.fn(orders_of(second)[0]).metrics
+    found = evaluate_client(orders_of(second)[0]).metrics
     assert found["ndcg@10"].weight == 0.0
-    compared = compare_client.fn(orders_of(second)[0], alone_rounds=1)
+    compared = compare_client(orders_of(second)[0], alone_rounds=1)
     assert compared.metrics["ndcg@10"].weight == 0.0
 
 

@@ -127,7 +127,7 @@ def checked(world: World, partition_dir: Path) -> World:
 def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     check = world.order("check", 0)
     answer = world.do("check", check)
-    local = judge({"ash": profile_client.fn(check, InteractionLimits())}, InteractionLimits())["ash"]
+    local = judge({"ash": profile_client(check, InteractionLimits())}, InteractionLimits())["ash"]
     assert isinstance(answer, Checked)
     assert answer.outcome.passed
     assert (answer.users, answer.interactions, answer.digest) == (8, 80, local.digest)
@@ -135,9 +135,9 @@ def test_a_silo_checks_and_trains_as_a_local_client_does(world: World) -> None:
     first = world.order("train")
     update = world.do("train", first).update
     assert update.path == f"silos/ash/job-1/updates/000001/{update.sha256}.safetensors"
-    assert update.sha256 == train_client.fn(first).update.sha256
+    assert update.sha256 == train_client(first).update.sha256
     second = world.order("train", 2, StartingPoint("job-1", 1))
-    assert world.do("train", second).update.sha256 == train_client.fn(second).update.sha256
+    assert world.do("train", second).update.sha256 == train_client(second).update.sha256
 
     # All objects below the silo's prefix are in its ledger, and so are those that were removed since.
     on_disk = {hashlib.sha256(path.read_bytes()).hexdigest() for path in world.left}
@@ -178,7 +178,7 @@ def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(ch
     plain = replace(order, job=replace(order.job, postprocessors=()))
     sent, untreated = (
         decode_update(checked.exchange.get(each)).contribution.arrays
-        for each in (update, train_client.fn(plain).update)
+        for each in (update, train_client(plain).update)
     )
     for (name, got), (_, expected) in zip(sent.named(), untreated.named(), strict=True):
         np.testing.assert_array_equal(got, 16 * expected, err_msg=name)
@@ -214,10 +214,10 @@ def test_the_ledger_holds_exactly_the_objects_in_the_exchange(checked: World) ->
 def test_figures_equal_those_of_a_local_client(checked: World) -> None:
     train = checked.order("train")
     checked.do("train", train)
-    train_client.fn(train)
+    train_client(train)
     order = checked.order("evaluate", 1, StartingPoint("job-1", 1))
-    assert checked.do("evaluate", order).metrics == evaluate_client.fn(order).metrics
-    mine, local = checked.do("compare", order, alone_rounds=2), compare_client.fn(order, 2)
+    assert checked.do("evaluate", order).metrics == evaluate_client(order).metrics
+    mine, local = checked.do("compare", order, alone_rounds=2), compare_client(order, 2)
     assert (mine.metrics, mine.alone) == (local.metrics, local.alone)
     assert (mine.benefit, mine.choice) == (local.benefit, local.choice)
     assert mine.alone
