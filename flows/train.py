@@ -110,7 +110,9 @@ def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResu
 def _use_threads(config: TrainingConfig) -> None:
     context = FlowRunContext.get()
     if context is not None and isinstance(context.task_runner, NonWaitingThreads):
-        context.task_runner.use_threads(threads_of(config.runner.threads))
+        silos = len(config.runner.silos) if config.runner.kind == "gateway" else 0
+        # A silo's task only waits.
+        context.task_runner.use_threads(silos or threads_of(config.runner.threads))
 
 
 def _result(job: Job) -> JsonObject | State[JsonObject]:

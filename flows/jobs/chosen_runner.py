@@ -6,6 +6,7 @@ from functools import partial
 
 from flows.runners.cluster_runner import ClusterRunner
 from flows.runners.clusters import open_cluster
+from flows.runners.gateway_silos import GatewaySilos
 from flows.runners.local_threads import LocalThreads, threads_of
 from flows.runners.remote_silos import RemoteSilos
 from flows.runners.runner import Runner
@@ -13,6 +14,9 @@ from flows.settings.training_config import TrainingConfig
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import Partition
 from tasks.exchange.layout import catalog_folder
+from tasks.gateway.database import open_database
+from tasks.gateway.order_book import OrderBook
+from tasks.gateway.visits import Visits
 from tasks.local.home import Home
 from tasks.messages.orders import JobContext
 
@@ -25,4 +29,8 @@ def runner_of(config: TrainingConfig, home: Home, context: JobContext, partition
     if runner.kind in ("dask", "ray"):
         return ClusterRunner(partial(open_cluster, runner.kind, runner.address, runner.processes), home.silos)
     items = context.exchange.put(catalog_folder(context.job_id), partition.items_path.read_bytes())
-    return RemoteSilos(context.exchange, TrustStore(home), items, runner.poll_s, runner.away_s)
+    trust = TrustStore(home)
+    if runner.kind == "gateway":
+        engine = open_database(home, runner.orders)
+        return GatewaySilos(context.exchange, trust, items, OrderBook(engine), Visits(engine))
+    return RemoteSilos(context.exchange, trust, items, runner.poll_s, runner.away_s)

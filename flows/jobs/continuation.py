@@ -98,7 +98,7 @@ def _taken(home: Home, config: TrainingConfig, partition: Partition, earlier: Ea
     Raises:
         FedrecError, OSError: another process works on that job, or a part of these rounds cannot be used.
     """
-    if config.runner.kind == "silos":
+    if config.runner.has_silos:
         raise InvalidInput("silos on other machines take a new snapshot of their data for every job.")
     with left_behind(earlier.journal.folder) as is_left:
         if not is_left:

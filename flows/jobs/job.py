@@ -174,7 +174,7 @@ class Job:
     @cached_property
     def _contexts(self) -> Mapping[str, JobContext]:
         """Return each client's part of the order that is the same in all rounds."""
-        if self.config.runner.kind == "silos":
+        if self.config.runner.has_silos:
             return contexts_of_silos(self.home, self.context, self.client_ids)
         return dict.fromkeys(self.client_ids, self.context)
 
@@ -205,7 +205,7 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     Raises:
         NotFound, CorruptArtifact, InvalidInput: the data are missing, damaged, or break a rule.
     """
-    if config.runner.kind == "silos":
+    if config.runner.has_silos:
         return open_membership(home, Path(str(config.data.items)), config.runner.silos)
     partition = open_partition(str(config.data.dir))
     require_ratings(config, partition)
@@ -342,7 +342,7 @@ def _job(
 
 def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int, ...]:
     """Return the rounds whose users the clients must keep for a longer job."""
-    if config.runner.kind == "silos" or not family_of(config.train).keeps_users:
+    if config.runner.has_silos or not family_of(config.train).keeps_users:
         return ()
     shared = journal.opening.shared_rounds
     return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))

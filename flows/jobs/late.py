@@ -19,7 +19,7 @@ def note_late_updates(job: Job, *, everywhere: bool = False) -> None:
         job: the job.
         everywhere: whether to check all its rounds, and not only the newest that each silo missed.
     """
-    if job.config.runner.kind != "silos":
+    if not job.config.runner.has_silos:
         return
     for silo, rounds in _missed(job).items():
         for round_ in rounds if everywhere else rounds[-1:]:

@@ -34,7 +34,7 @@ def require_memory(config: TrainingConfig, partition: Partition) -> None:
         return
     others = _families_without_pairs(family_of(config.train))
     step = f"Choose a train.family without pairs of items ({', '.join(others)})"
-    if config.runner.kind != "silos":
+    if not config.runner.has_silos:
         most = int((available / pair) ** 0.5)
         step += f", or keep the most used items: fedrec data partition --max-items {most}"
     raise InvalidConfig(

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.runners.runner import Late
+from flows.runners.silo_runner import SiloRunner
 from flows.runners.silo_runs import (
     client_without_retries,
     has_ended,
@@ -28,14 +28,10 @@ from flows.runners.silo_runs import (
     start_run,
 )
 from models.errors import FedrecError, NotFound, SiloFailed
-from tasks.coordinator.ask_with_witness import EgressWitnesses
-from tasks.coordinator.silo_answers import SiloAnswers
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.store import ArtifactRef, Exchange
-from tasks.jobs.stopwatch import busy_seconds
 from tasks.messages.answers import Answer, ClientEvaluation, Delivery
-from tasks.messages.orders import ClientOrder
-from tasks.messages.steps import Step, StepOrder
+from tasks.messages.steps import StepOrder
 from tasks.orchestration.retries import AWAY_S
 
 Runs = dict[str, UUID]
@@ -65,7 +61,7 @@ class LateSilo(Late):
         return run is not None and not has_ended(run)
 
 
-class RemoteSilos:
+class RemoteSilos(SiloRunner[UUID]):
     """A runner whose clients are silos with their own workers.
 
     Args:
@@ -84,46 +80,9 @@ class RemoteSilos:
         poll_s: float,
         away_s: float = AWAY_S,
     ) -> None:
-        self._witnesses = EgressWitnesses(trust)
-        self._answers = SiloAnswers(exchange, trust, self._witnesses)
-        self._trust = trust
-        self._items = items
+        super().__init__(exchange, trust, items)
         self._poll_s = poll_s
         self._away_s = away_s
-        self.polling_s = 0.0
-
-    def ask(
-        self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
-    ) -> dict[str, Any]:
-        """Return each silo's answer to its order; see `flows.runners.runner.Runner`."""
-        began = time.monotonic()
-        answers: dict[str, Any] = {}
-        step_orders = {}
-        for silo, order in orders.items():
-            try:
-                self._trust.key_of(silo)
-                step_orders[silo] = self._step_order(step, order, arguments)
-            except FedrecError as error:
-                answers[silo] = error
-        found, runs = asyncio.run(self._collect(step_orders, began + deadline_s))
-        answers |= found
-        for silo in step_orders.keys() - answers.keys():
-            try:
-                # A silo that died after it sent its answer has answered, whatever the state of its run.
-                answers[silo] = self._answers.read_verified(step, orders[silo])
-            except (FedrecError, OSError):
-                answers[silo] = (
-                    _late(runs[silo], deadline_s)
-                    if silo in runs
-                    else SiloFailed(
-                        f"Prefect did not accept the order for silo {silo!r} within {deadline_s:g} s."
-                    )
-                )
-        self._witnesses.keep()
-        spans = [(each.started, each.ended) for each in answers.values() if isinstance(each, _TIMED)]
-        self.polling_s += max(0.0, time.monotonic() - began - busy_seconds(spans)) if spans else 0.0
-        # In the order of `orders`, not of arrival, because sums of floats depend on the order.
-        return {silo: answers[silo] for silo in orders}
 
     def abandon(self, late: Iterable[LateSilo]) -> None:
         """Cancel the runs of these silos; their workers end them."""
@@ -131,16 +90,15 @@ class RemoteSilos:
             with contextlib.suppress(ObjectNotFound):
                 set_state(each.flow_run_id, Cancelling())
 
-    def _step_order(self, step: Step, order: ClientOrder, arguments: Mapping[str, Any]) -> StepOrder:
-        given = {
-            name: value if isinstance(value, int) else asdict(value) for name, value in arguments.items()
-        }
-        if step == "check":
-            given["items"] = asdict(self._items)
-        given |= self._witnesses.order_arguments(order.client_id)
-        return StepOrder(step, order, given)
+    def _collect(self, step_orders: Mapping[str, StepOrder], deadline: float) -> tuple[dict[str, Any], Runs]:
+        return asyncio.run(self._collected(step_orders, deadline))
 
-    async def _collect(
+    def _missed(self, silo: str, ticket: UUID | None, deadline_s: float) -> Any:
+        if ticket is not None:
+            return _late(ticket, deadline_s)
+        return SiloFailed(f"Prefect did not accept the order for silo {silo!r} within {deadline_s:g} s.")
+
+    async def _collected(
         self, step_orders: Mapping[str, StepOrder], deadline: float
     ) -> tuple[dict[str, Any], Runs]:
         """Start the runs and return (the answers or exceptions that arrive before the deadline, the runs)."""

@@ -77,10 +77,10 @@ class ContractsSection(Section):
 class RunnerSection(Section):
     """Where the clients' steps run. This does not change the results."""
 
-    kind: Literal["threads", "dask", "ray", "silos"] = Field(
+    kind: Literal["threads", "dask", "ray", "silos", "gateway"] = Field(
         "threads",
-        description="Threads of this process, processes of a Dask or Ray cluster, or silos with their own "
-        "workers.",
+        description="Threads of this process, processes of a Dask or Ray cluster, silos with their own "
+        "Prefect workers, or silos behind the gateway.",
     )
     threads: int | None = Field(
         None, ge=1, description="Number of clients that train at once; one per core if empty."
@@ -104,6 +104,11 @@ class RunnerSection(Section):
         description="URL of the folder shared with silos or a cluster; a folder below FEDREC_HOME if empty.",
     )
     poll_s: float = Field(0.5, gt=0, description="Seconds between two checks of the silos' progress.")
+    orders: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the database of the gateway's orders, without a password; a file "
+        "below FEDREC_HOME if empty.",
+    )
     away_s: float = Field(
         120.0,
         ge=0,
@@ -115,6 +120,11 @@ class RunnerSection(Section):
     system_metrics: bool = Field(
         False, description="Log this machine's processor, memory, disk and network with each round."
     )
+
+    @property
+    def has_silos(self) -> bool:
+        """Whether the clients are silos on other machines, which keep the data."""
+        return self.kind in ("silos", "gateway")
 
 
 class TrainingConfig(Section):
@@ -207,7 +217,7 @@ def _absolute_data(config: TrainingConfig, origin: str) -> DataSection:
     Raises:
         InvalidConfig: the kind of runner needs the other key, or both are set.
     """
-    wanted, other = ("items", "dir") if config.runner.kind == "silos" else ("dir", "items")
+    wanted, other = ("items", "dir") if config.runner.has_silos else ("dir", "items")
     path = getattr(config.data, wanted)
     if path is None or getattr(config.data, other) is not None:
         raise InvalidConfig(
@@ -231,9 +241,10 @@ def _require_iterative(config: TrainingConfig, origin: str) -> None:
 
 def _require_poolable(config: TrainingConfig, origin: str) -> None:
     """Raise `InvalidConfig` if pooling is allowed but the data are not in one place."""
-    if config.runner.kind == "silos" and config.evaluation.pooling_allowed:
+    if config.runner.has_silos and config.evaluation.pooling_allowed:
         raise InvalidConfig(
-            f"{origin}: evaluation.pooling_allowed needs the data in one place, but runner.kind is 'silos'.",
+            f"{origin}: evaluation.pooling_allowed needs the data in one place, but runner.kind is "
+            f"{config.runner.kind!r}.",
             next_step="Set evaluation.pooling_allowed to false.",
             key="evaluation.pooling_allowed",
         )

@@ -24,6 +24,7 @@ _OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "dask": _OF_CLUSTERS,
     "ray": _OF_CLUSTERS,
     "silos": ("silos", "poll_s", "away_s"),
+    "gateway": ("silos", "orders"),
 }
 
 

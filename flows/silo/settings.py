@@ -17,7 +17,9 @@ from tasks.datasets.partition_reader import CLIENT_ID
 from tasks.datasets.repeats import Repeats
 from tasks.datasets.source import FolderSource, Source
 from tasks.datasets.sql_source import PASSWORD_VARIABLE, SqlSource
-from tasks.local.home import current_home
+from tasks.local.home import Home, current_home
+from tasks.silos.agent import exchange_folder
+from tasks.silos.perform_step import Silo
 
 SETTINGS_VARIABLE = "FEDREC_SILO_SETTINGS"
 
@@ -69,11 +71,15 @@ class SiloSettings(Section):
     """Everything that a silo's owner decides."""
 
     name: str = Field(pattern=f"^{CLIENT_ID.pattern}$", description="The silo's client id, in lower case.")
-    prefect_api_url: str = Field(
-        pattern=r"^https?://\S+$", description="Address of the coordinator's Prefect API."
+    prefect_api_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="Address of the coordinator's Prefect API; empty for a silo behind a gateway.",
     )
-    exchange: str = Field(
-        pattern=r"^[a-z][a-z0-9+.-]*://\S+$", description="URL of the folder shared with the coordinator."
+    exchange: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9+.-]*://\S+$",
+        description="URL of the folder shared with the coordinator; empty for a silo behind a gateway.",
     )
     source: SourceSection
     policy: PolicySection = PolicySection()
@@ -85,10 +91,33 @@ class SiloSettings(Section):
 
     @field_validator("exchange")
     @classmethod
-    def _whole_path(cls, url: str) -> str:
-        if url.startswith("file://") and not url.startswith("file:///"):
+    def _whole_path(cls, url: str | None) -> str | None:
+        if url and url.startswith("file://") and not url.startswith("file:///"):
             raise ValueError("a file URL has three slashes before an absolute path: file:///srv/exchange")
         return url
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> SiloSettings:
+        if (self.prefect_api_url is None) != (self.exchange is None):
+            raise ValueError("give both prefect_api_url and exchange, or neither for a silo behind a gateway")
+        return self
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether the silo gets its orders from a gateway."""
+        return self.prefect_api_url is None
+
+    def silo(self, home: Home) -> Silo:
+        """Return the silo of this home. Behind a gateway its exchange is a folder of its own."""
+        return Silo(
+            home=home,
+            name=self.name,
+            exchange_url=self.exchange or exchange_folder(home.root).as_uri(),
+            source=self.data_source(),
+            policy=self.policy,
+            min_users=self.policy.min_users,
+            keep_jobs=self.keep_jobs,
+        )
 
     def data_source(self) -> Source:
         """Return the source of the silo's interactions."""

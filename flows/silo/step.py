@@ -10,7 +10,7 @@ from flows.silo.settings import load_silo_settings
 from models.errors import SiloFailed
 from tasks.local.environment import apply
 from tasks.messages.steps import StepOrder
-from tasks.silos.perform_step import Silo, note_failure, perform_step
+from tasks.silos.perform_step import note_failure, perform_step
 
 
 @flow(name="silo-step", persist_result=False)
@@ -22,16 +22,7 @@ def silo_step(order: dict[str, Any]) -> None:
     """
     home = apply()
     try:
-        settings = load_silo_settings()
-        silo = Silo(
-            home=home,
-            name=settings.name,
-            exchange_url=settings.exchange,
-            source=settings.data_source(),
-            policy=settings.policy,
-            min_users=settings.policy.min_users,
-            keep_jobs=settings.keep_jobs,
-        )
+        silo = load_silo_settings().silo(home)
         perform_step(silo, StepOrder.of_json(order))
     except Exception as error:  # noqa: BLE001 - no error may leave the silo
         # An error's message may name users and items, and Prefect would send it to the coordinator.

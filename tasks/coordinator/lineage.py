@@ -29,7 +29,7 @@ def split_of(config: Mapping[str, Any], data_digest: str) -> SplitFacts | None:
         data_digest: digest of its data.
     """
     kind, seed = (config.get(part, {}).get(key) for part, key in (("runner", "kind"), ("evaluation", "seed")))
-    is_known = isinstance(kind, str) and kind != "silos" and isinstance(seed, int)
+    is_known = isinstance(kind, str) and kind not in ("silos", "gateway") and isinstance(seed, int)
     return SplitFacts(data_digest, seed) if is_known else None
 
 

@@ -57,8 +57,11 @@ class TrustStore:
                 create_exclusively(file, public_pem(public))
             except FileExistsError as error:
                 raise self._other_key(name, self.key_of(name), public) from error
+            self._restore(public)
             return None
+        self._revoke(name, key_id(before))
         write_atomically(file, public_pem(public))
+        self._restore(public)
         return key_id(before)
 
     def key_of(self, name: str) -> Ed25519PublicKey:
@@ -90,6 +93,16 @@ class TrustStore:
             for file in sorted(self._folder.glob("*.pem"))
         }
 
+    def stamp(self) -> tuple[int, ...]:
+        """Return a value that differs after each change of the keys."""
+        return tuple(
+            folder.stat().st_mtime_ns if folder.exists() else 0 for folder in (self._folder, self._revoked)
+        )
+
+    def revoked(self) -> dict[str, str]:
+        """Return the silo's name by the id of each key that was removed or replaced."""
+        return {file.stem: file.read_text(encoding="utf-8") for file in sorted(self._revoked.glob("*.txt"))}
+
     def remove(self, name: str) -> str:
         """Remove the silo's key, so that no answer of the silo is accepted any more.
 
@@ -100,12 +113,23 @@ class TrustStore:
             NotFound: no key of the silo is trusted.
         """
         removed = key_id(self.key_of(name))
+        self._revoke(name, removed)
         self._file(name).unlink()
         return removed
+
+    def _restore(self, public: Ed25519PublicKey) -> None:
+        (self._revoked / f"{key_id(public)}.txt").unlink(missing_ok=True)
+
+    def _revoke(self, name: str, old: str) -> None:
+        write_atomically(self._revoked / f"{old}.txt", name.encode())
 
     @property
     def _folder(self) -> Path:
         return self.home.root / "trusted_silos"
+
+    @property
+    def _revoked(self) -> Path:
+        return self._folder / "revoked"
 
     def _file(self, name: str) -> Path:
         require_silo_name(name)

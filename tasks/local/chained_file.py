@@ -85,10 +85,14 @@ class ChainedFile:
         *lines, torn = self.path.read_bytes().split(b"\n")
         return LedgerFile([self._parse(line, at) for at, line in enumerate(lines, start=1)], torn)
 
-    def append(self, body: Mapping[str, Any]) -> Entry:
+    def append(self, body: Mapping[str, Any], *, durable: bool = True) -> Entry:
         """Append an entry with this body and write it to the disk. Call it only within `locked`.
 
         A torn last line is moved to `torn_log` first. Its writer stopped before it acted on the entry.
+
+        Args:
+            body: the entry's.
+            durable: also survive a power cut, at the cost of waiting for the disk.
 
         Raises:
             LedgerTampered: the last line is not an entry.
@@ -101,7 +105,8 @@ class ChainedFile:
         with self.path.open("ab") as file:
             file.write(entry.line().encode() + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if is_new:
             sync_folder(self.path.parent)
         return entry

@@ -118,11 +118,15 @@ class GuardedExchange(Exchange):
     Args:
         url: of the root folder.
         border: checks and records what leaves.
+
+    Attributes:
+        left: what was stored, in order.
     """
 
     def __init__(self, url: str, border: Border) -> None:
         super().__init__(url)
         self.border = border
+        self.left: list[ArtifactRef] = []
 
     def put(self, folder: str, data: bytes) -> ArtifactRef:
         """Record `data` in the ledger, then store it in `folder`.
@@ -131,7 +135,9 @@ class GuardedExchange(Exchange):
             EgressRefused: the policy does not allow it; nothing left.
         """
         self.border.record_egress(folder, data)
-        return super().put(folder, data)
+        ref = super().put(folder, data)
+        self.left.append(ref)
+        return ref
 
     def remove(self, folder: str) -> None:
         """Delete everything in `folder`.

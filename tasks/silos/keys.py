@@ -66,8 +66,13 @@ class SiloKey:
 
 
 def key_id(public: Ed25519PublicKey) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the raw public key."""
-    return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:_KEY_ID_DIGITS]
+    """Return the first 16 hexadecimal digits of the key's fingerprint."""
+    return fingerprint(public)[:_KEY_ID_DIGITS]
+
+
+def fingerprint(public: Ed25519PublicKey) -> str:
+    """Return the hexadecimal SHA-256 of the raw public key."""
+    return hashlib.sha256(public.public_bytes_raw()).hexdigest()
 
 
 def verify(public: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:

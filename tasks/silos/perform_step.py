@@ -21,7 +21,7 @@ from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.datasets.snapshot import forget_snapshots, take_snapshot
 from tasks.datasets.source import Source
 from tasks.exchange.layout import silo_answers_folder, silo_job_folder, silo_updates_folder
-from tasks.exchange.store import Exchange
+from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.home import Home
 from tasks.messages.answers import Answer, Checked, Delivery, answer_as_json
 from tasks.messages.orders import ClientOrder
@@ -55,8 +55,8 @@ class Silo:
     keep_jobs: int = 10
 
 
-def perform_step(silo: Silo, step_order: StepOrder) -> None:
-    """Do the step and put its signed answer into the exchange.
+def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
+    """Do the step and put its signed answer into the exchange; return what was put there, the answer last.
 
     The silo uses its own paths and data, whatever paths the order names.
 
@@ -94,6 +94,7 @@ def perform_step(silo: Silo, step_order: StepOrder) -> None:
     body = answer_as_json(answer) | {"egress": vars(ledger.head())}
     data = sign_answer(context, body, load_key(silo.home))
     exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, step_order.step), data)
+    return tuple(exchange.left)
 
 
 def note_failure(home: Home, error: Exception) -> None:
@@ -171,13 +172,13 @@ def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
     order = step_order.order
     if step_order.step == "check":
         # The silo judges itself, so that only the verdict and counts leave it.
-        profiled = profile_client.fn(order, step_order.limits)
+        profiled = profile_client(order, step_order.limits)
         return judge({order.client_id: profiled}, step_order.limits)[order.client_id]
     if step_order.step == "train":
         return _train(order, exchange)
     if step_order.step == "evaluate":
-        return evaluate_client.fn(order)
-    return compare_client.fn(order, step_order.alone_rounds)
+        return evaluate_client(order)
+    return compare_client(order, step_order.alone_rounds)
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:

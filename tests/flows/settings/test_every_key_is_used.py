@@ -74,7 +74,8 @@ def test_a_job_reads_every_key(
         "runner": {"kind": "silos", "silos": ["ash", "birch"]},
     }
     clustered = {**here, "name": "clustered", "runner": {"kind": "dask", "processes": 2}}
-    for each in (elsewhere, clustered):
+    behind = {**elsewhere, "name": "behind", "runner": {"kind": "gateway", "silos": ["ash", "birch"]}}
+    for each in (elsewhere, clustered, behind):
         with opened(parse_config(each, "the test")):
             pass
 

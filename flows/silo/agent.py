@@ -1,0 +1,57 @@
+"""Runs the agent of a silo behind a gateway, whose steps a process does that has imported everything."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import Executor, ProcessPoolExecutor
+
+import click
+
+from flows.silo.settings import SiloSettings
+from tasks.local.home import Home
+from tasks.silos.agent import Agent
+from tasks.silos.gateway_client import GatewayClient
+from tasks.silos.joined import joined
+from tasks.silos.keys import load_key
+
+
+def serve(settings: SiloSettings, home: Home, url: str | None = None) -> None:
+    """Do the silo's orders until SIGINT or SIGTERM.
+
+    Args:
+        settings: of the silo.
+        home: of the silo.
+        url: another address of the gateway that the silo has joined.
+
+    Raises:
+        FedrecError: the silo has joined no gateway, has no key, or is refused.
+    """
+    # One thread per LightFM call, as the coordinator's own clients have.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    client = GatewayClient(joined(home).address(url), load_key(home))
+    signal.signal(signal.SIGTERM, _stop)
+    agent = Agent(settings.silo(home), client, _process, lambda line: click.echo(line, err=True))
+    try:
+        agent.run()
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+    finally:
+        agent.close()
+        client.close()
+
+
+def _process() -> Executor:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tasks.silos.perform_step"])
+    return ProcessPoolExecutor(1, context, initializer=_ignore_interrupts)
+
+
+def _ignore_interrupts() -> None:
+    # A Ctrl-C reaches this process too; the agent ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stop(_: int, __: object) -> None:
+    raise KeyboardInterrupt

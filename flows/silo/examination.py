@@ -1,0 +1,138 @@
+"""What `fedrec silo doctor` looks at, in the order in which a silo needs it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.silo.settings import SiloSettings, load_silo_settings
+from models.errors import FedrecError
+from tasks.datasets.source import read_source
+from tasks.local.home import Home
+from tasks.silos.egress_ledger import EgressLedger
+from tasks.silos.gateway_client import PROTOCOL, GatewayClient
+from tasks.silos.joined import joined
+from tasks.silos.keys import load_key
+
+_LEAST_FREE_BYTES = 1_000_000_000
+# The gateway refuses requests from a clock that is off by more than 300 s.
+_CLOCK_OFF_S = 60.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        name: what was looked at.
+        ok: whether it is as it should be.
+        finding: in one sentence.
+        next_step: what to do; empty if nothing.
+    """
+
+    name: str
+    ok: bool
+    finding: str
+    next_step: str = ""
+
+
+def examine(home: Home, settings_path: Path | None = None, url: str | None = None) -> list[Check]:
+    """Return what is right and wrong with a silo; checks that need a failed one are left out.
+
+    Args:
+        home: of the silo.
+        settings_path: its settings; None for silo.yaml of the home.
+        url: another address of the gateway that the silo has joined.
+    """
+    found: list[Check] = []
+
+    def look(name: str, do: Callable[[], str]) -> bool:
+        try:
+            found.append(Check(name, True, do()))
+        except FedrecError as error:
+            found.append(Check(name, False, error.what, error.next_step))
+        except OSError as error:
+            found.append(
+                Check(name, False, f"{type(error).__name__}: {error}.", "Correct the path or its rights.")
+            )
+        return found[-1].ok
+
+    settings: list[SiloSettings] = []
+    if look("settings", lambda: _settings(settings_path, settings)):
+        look("data", lambda: _data(settings[0]))
+        look("policy", lambda: _policy(settings[0]))
+    look("disk", lambda: _disk(home))
+    look("ledger", lambda: _ledger(home))
+    if look("key", lambda: f"this silo signs with key {load_key(home).key_id}."):
+        found.extend(_connection(home, settings[0] if settings else None, url))
+    return found
+
+
+def _settings(path: Path | None, found: list[SiloSettings]) -> str:
+    found.append(load_silo_settings(path))
+    return f"silo {found[0].name!r}."
+
+
+def _data(settings: SiloSettings) -> str:
+    rows = read_source(settings.data_source()).interactions
+    return f"{len(rows.user_codes):,} interactions of {len(rows.users):,} users can be read."
+
+
+def _policy(settings: SiloSettings) -> str:
+    policy = settings.policy
+    kinds = ", ".join(policy.may_leave) or "nothing"
+    most, least = f"{policy.max_update_bytes:,} bytes", f"{policy.min_users:,} users"
+    return f"{kinds} may leave, at most {most}, with at least {least}."
+
+
+def _disk(home: Home) -> str:
+    home.root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(home.root).free
+    if free < _LEAST_FREE_BYTES:
+        raise FedrecError(
+            f"{free / 1e6:,.0f} MB are free below {home.root}.",
+            next_step="Free at least 1 GB: snapshots of the data and models are kept there.",
+        )
+    return f"{free / 1e9:,.1f} GB are free below {home.root}."
+
+
+def _ledger(home: Home) -> str:
+    entries = EgressLedger(home).read_verified().entries
+    return f"the egress ledger is intact, with {len(entries):,} entries."
+
+
+def _connection(home: Home, settings: SiloSettings | None, url: str | None) -> Iterator[Check]:
+    try:
+        address = joined(home).address(url)
+        facts = GatewayClient(address, load_key(home)).facts()
+    except FedrecError as error:
+        yield Check("gateway", False, error.what, error.next_step)
+        return
+    yield Check("gateway", True, f"{address.url} answers, with version {facts['version']}.")
+    oldest, newest = int(facts["oldest_protocol"]), int(facts["protocol"])
+    yield Check(
+        "protocol",
+        oldest <= PROTOCOL <= newest,
+        f"this silo speaks protocol {PROTOCOL}, the gateway {oldest} to {newest}.",
+        "" if oldest <= PROTOCOL <= newest else "Install the coordinator's version of fedrec.",
+    )
+    offset = float(facts["clock_offset_s"])
+    is_right = abs(offset) <= _CLOCK_OFF_S
+    yield Check(
+        "clock",
+        is_right,
+        f"this machine's clock is {offset:+.0f} s from the gateway's.",
+        ""
+        if is_right
+        else "Set the clock, for example with NTP: from 300 s on the gateway refuses requests.",
+    )
+    if settings is not None:
+        same = facts["silo"] == settings.name
+        yield Check(
+            "name",
+            same,
+            f"the gateway knows this key as silo {facts['silo']!r}.",
+            "" if same else f"Set name: {facts['silo']} in the settings.",
+        )

@@ -1,0 +1,183 @@
+"""The gateway as an ASGI application: its routes, its log, and errors as problems."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version as version_of
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tasks.gateway.api import schema
+from tasks.gateway.api.endpoints import Gateway
+from tasks.gateway.api.metrics import count_request
+from tasks.gateway.api.problem import MEDIA_TYPE, Denied
+from tasks.gateway.api.wire import log
+from tasks.gateway.settings import GatewaySettings
+from tasks.silos.keys import public_pem
+
+_PROBLEMS = {
+    401: "The request is not signed by a trusted key, or not now, or its body is another one.",
+    403: "The silo's key was revoked.",
+    404: "There is no such order or object for this silo.",
+    408: "The body arrives too slowly.",
+    409: "The request was sent before, or the order has ended.",
+    411: "The length of the body is missing.",
+    413: "The body is too large.",
+    422: "The body or the query is not what is expected.",
+}
+_BODY = (408, 411, 413, 422)
+
+
+def from_environment() -> FastAPI:
+    """Return the application with the settings that the command wrote into the environment."""
+    return make_app(GatewaySettings.of_environment())
+
+
+def make_app(settings: GatewaySettings) -> FastAPI:
+    """Return the application with these settings."""
+    gateway = Gateway(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gateway.watch.looking():
+            yield
+
+    app = FastAPI(
+        title="fedrec gateway",
+        summary="Orders for silos, and their answers. Every request is signed (RFC 9421).",
+        version=version_of("fedrec"),
+        lifespan=lifespan,
+    )
+    _add_routes(app, gateway)
+    app.exception_handlers |= {
+        Denied: _refused,
+        RequestValidationError: _invalid,
+        HTTPException: _http_error,
+        SQLAlchemyError: _database_away,
+    }
+    app.add_middleware(RequestLog)
+    return app
+
+
+def _add_routes(app: FastAPI, gateway: Gateway) -> None:
+    def add(
+        method: str,
+        path: str,
+        endpoint: Callable[..., Awaitable[Response]],
+        kind: Any,
+        *statuses: int,
+        done: int = 200,
+    ) -> None:
+        problem = {"content": {MEDIA_TYPE: {"schema": schema.RefusalDetails.model_json_schema()}}}
+        app.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            status_code=done,
+            response_model=None,
+            responses={
+                **({done: {"model": kind}} if kind else {}),
+                **{each: {"description": _PROBLEMS[each], **problem} for each in (401, 403, 409, *statuses)},
+            },
+        )
+
+    add("POST", "/v1/enrolments", gateway.enrol, None, *_BODY, done=204)
+    add("GET", "/v1/facts", gateway.facts, schema.GatewayFacts)
+    add("GET", "/v1/roster", gateway.roster, schema.Roster)
+    add("GET", "/v1/orders", gateway.order, schema.OrderBody, 422)
+    add("GET", "/v1/objects/{sha256}", gateway.object, None, 404)
+    add(
+        "PUT",
+        "/v1/orders/{order_id}/updates/{sha256}",
+        gateway.update,
+        schema.Accepted,
+        404,
+        *_BODY,
+        done=201,
+    )
+    add("PUT", "/v1/orders/{order_id}/answer", gateway.answer, schema.Accepted, 404, *_BODY, done=201)
+    add("PUT", "/v1/orders/{order_id}/failure", gateway.failure, None, 404, *_BODY, done=204)
+
+    @app.get("/v1/key", response_class=PlainTextResponse)
+    async def key() -> str:
+        """Return the coordinator's public key as PEM, whose fingerprint silos compare."""
+        return public_pem(gateway.public).decode()
+
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def health() -> str:
+        """Return "ok" while the process answers."""
+        return "ok"
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Denied)  # noqa: S101  # registered for it
+    return error.response()
+
+
+async def _invalid(_: Request, __: Exception) -> Response:
+    # The message would repeat the input.
+    return Denied(
+        422, "invalid-request", "The query has a value of the wrong type or out of range."
+    ).response()
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+    return Denied(error.status_code, "http", str(error.detail), dict(error.headers or {})).response()
+
+
+async def _database_away(_: Request, error: Exception) -> Response:
+    log("database", error=type(error).__name__)
+    return Denied(
+        503, "busy", "The gateway cannot reach its database. Try again.", {"retry-after": "2"}
+    ).response()
+
+
+class RequestLog:
+    """ASGI middleware that counts each request and writes it to the log.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            seconds = time.perf_counter() - began
+            # The route's template instead of the path, so that there are few of them.
+            endpoint = getattr(scope.get("route"), "path_format", "other")
+            count_request(endpoint, status, seconds)
+            silo = scope.get("state", {}).get("silo")
+            log(
+                "request",
+                method=scope["method"],
+                endpoint=endpoint,
+                status=status,
+                silo=silo,
+                ms=round(seconds * 1000, 3),
+            )

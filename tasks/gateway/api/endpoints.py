@@ -1,0 +1,269 @@
+"""What the gateway does with a silo's requests. A silo gets its own orders and what they name."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version as version_of
+from threading import Lock
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.errors import FedrecError, InvalidInput, NotFound
+from models.federation.envelope import AnswerContext
+from tasks.coordinator.trust_store import TrustStore
+from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
+from tasks.exchange.store import Exchange
+from tasks.gateway.access_record import access_record
+from tasks.gateway.api import schema
+from tasks.gateway.api.admission import Admission, Caller
+from tasks.gateway.api.order_watch import OrderWatch
+from tasks.gateway.api.problem import Denied, no_such
+from tasks.gateway.api.wire import (
+    as_signed,
+    disconnected,
+    json_response,
+    log,
+    read_body,
+    require_no_body,
+    sha256_of,
+)
+from tasks.gateway.database import open_database
+from tasks.gateway.invitations import Invitations
+from tasks.gateway.order_book import OrderBook, PlacedOrder
+from tasks.gateway.own_key import own_key
+from tasks.gateway.settings import GatewaySettings
+from tasks.gateway.visits import Visits
+from tasks.silos.http_signatures import Answer, digest_header, sign_answer
+from tasks.silos.keys import key_id, public_pem, read_public
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_FAILURE_BYTES = 1000
+_MAX_ENROLMENT_BYTES = 4000
+
+
+class Gateway:
+    """The endpoints of one process.
+
+    Args:
+        settings: of the gateway.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        home = settings.folder
+        self._settings = settings
+        self._key = own_key(home)
+        engine = open_database(home, settings.database)
+        self._book = OrderBook(engine)
+        self._invitations = Invitations(engine)
+        self._visits = Visits(open_database(home, settings.database, durable=False))
+        self._trust = TrustStore(home)
+        self._admission = Admission(self._trust, self._visits, self._key.key_id)
+        self._exchange = Exchange(settings.exchange)
+        self._record = access_record(home)
+        self._recording = Lock()
+        self.public = self._key.public
+        self.watch = OrderWatch(self._book, lambda error: log("database", error=type(error).__name__))
+
+    async def order(self, request: Request, wait: Annotated[float, Query(ge=0, le=3600)] = 0.0) -> Response:
+        """Return the silo's next order, or 204 if none comes while the request waits (long-polling)."""
+        caller = await self._admitted_without_body(request)
+        wait_s = min(wait, self._settings.longest_wait_s)
+        placed = await self.watch.next_for(caller.silo, wait_s, lambda: disconnected(request))
+        if placed is None:
+            return self._signed(request, Response(status_code=204))
+        await self._note(caller, f"fetched order {placed.id}", order=placed.id)
+        body = schema.OrderBody(id=placed.id, order=dict(placed.body))
+        return self._signed(request, json_response(body))
+
+    async def object(self, request: Request, sha256: str) -> Response:
+        """Return an object that an open order of this silo names."""
+        caller = await self._admitted_without_body(request)
+
+        def read() -> bytes | None:
+            placed = self._book.first_open([caller.silo]).get(caller.silo)
+            ref = placed.objects.get(sha256) if placed else None
+            return self._exchange.get(ref) if ref else None
+
+        data = await run_in_threadpool(read)
+        if data is None:
+            raise no_such("object")
+        await self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(data))
+        return self._signed(request, Response(data, media_type="application/octet-stream"), sha256)
+
+    async def update(self, request: Request, order_id: str, sha256: str) -> Response:
+        """Keep the update that answers an order, under its SHA-256. The same upload again changes nothing."""
+        caller, placed = await self._admitted_for(request, order_id)
+        if not _SHA256.fullmatch(sha256) or caller.content_digest != digest_header(sha256):
+            raise Denied(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
+        order = placed.order.order
+        folder = silo_updates_folder(caller.silo, order.job.job_id, order.round)
+        data = await read_body(
+            request, caller.content_digest, self._settings.max_object_bytes, self._settings
+        )
+        ref = await run_in_threadpool(self._exchange.put, folder, data)
+        await self._note(
+            caller, f"sent an update for order {order_id}", order=order_id, sha256=sha256, bytes=ref.size
+        )
+        return self._signed(request, json_response(schema.Accepted(sha256=ref.sha256, bytes=ref.size), 201))
+
+    async def answer(self, request: Request, order_id: str) -> Response:
+        """Keep the silo's signed answer to an order, which ends the order. The first answer counts."""
+        caller = await self._admitted(request)
+        placed = await self._order_of(caller, order_id)
+        data = await read_body(request, caller.content_digest, MAX_ANSWER_BYTES, self._settings)
+        sha256, is_new = await run_in_threadpool(self._take_answer, caller, placed, data)
+        if is_new:
+            await self._note(
+                caller, f"answered order {order_id}", order=order_id, sha256=sha256, bytes=len(data)
+            )
+        return self._signed(request, json_response(schema.Accepted(sha256=sha256, bytes=len(data)), 201))
+
+    async def failure(self, request: Request, order_id: str) -> Response:
+        """End an order that the silo cannot do. Only the kind of error leaves the silo."""
+        caller = await self._admitted(request)
+        placed = await self._order_of(caller, order_id)
+        data = await read_body(request, caller.content_digest, _MAX_FAILURE_BYTES, self._settings)
+        try:
+            failure = schema.Failure.model_validate_json(data)
+        except ValidationError as error:
+            raise Denied(422, "bad-failure", 'The body must be {"error": "NameOfTheError"}.') from error
+        ended = await run_in_threadpool(self._book.end, placed.id, "failed", failure.error)
+        if not ended and (placed.state, placed.outcome) != ("failed", failure.error):
+            raise _ended(placed)
+        await self._note(caller, f"could not do order {order_id}: {failure.error}", order=order_id)
+        return self._signed(request, Response(status_code=204))
+
+    async def facts(self, request: Request) -> Response:
+        """Return what the gateway says of itself and of the silo, to check a connection."""
+        caller = await self._admitted_without_body(request)
+        facts = schema.GatewayFacts(
+            version=version_of("fedrec"),
+            time=time.time(),
+            silo=caller.silo,
+            clock_offset_s=caller.clock_offset_s,
+            max_object_bytes=self._settings.max_object_bytes,
+        )
+        await self._note(caller, "asked for the gateway's facts")
+        return self._signed(request, json_response(facts))
+
+    async def roster(self, request: Request) -> Response:
+        """Return the silos of the federation and their public keys."""
+        caller = await self._admitted_without_body(request)
+        keys = await run_in_threadpool(self._trust.keys)
+        members = [
+            schema.Member(silo=silo, key_id=key_id(public), public_key=public_pem(public).decode())
+            for silo, public in keys.items()
+        ]
+        await self._note(caller, "asked for the roster")
+        return self._signed(request, json_response(schema.Roster(silos=members)))
+
+    async def enrol(self, request: Request) -> Response:
+        """Trust the key of an invited silo. The request is signed with this key."""
+        signed = as_signed(request)
+        digest = request.headers.get("content-digest", "")
+        data = await read_body(request, digest, _MAX_ENROLMENT_BYTES, self._settings)
+        try:
+            body = schema.Enrolment.model_validate_json(data)
+            public = read_public(body.public_key.encode(), "public_key")
+        except (ValidationError, InvalidInput) as error:
+            raise Denied(422, "bad-enrolment", "The body must have silo, public_key and token.") from error
+        caller = await run_in_threadpool(self._admission.admit, signed, (body.silo, public))
+        request.state.silo = caller.silo
+
+        def trust() -> None:
+            if not self._invitations.use(body.silo, body.token):
+                raise Denied(
+                    403,
+                    "no-invitation",
+                    "This invitation was used, has expired, or is for another silo. Ask the coordinator for "
+                    "a new one.",
+                )
+            try:
+                self._trust.trust(body.silo, public, force=True)
+            except InvalidInput as error:
+                raise Denied(409, "key-taken", error.what) from error
+
+        await run_in_threadpool(trust)
+        await self._note(caller, f"enrolled key {caller.key_id}", key_id=caller.key_id)
+        return self._signed(request, Response(status_code=204))
+
+    async def _admitted_for(self, request: Request, order_id: str) -> tuple[Caller, PlacedOrder]:
+        caller = await self._admitted(request)
+        placed = await self._order_of(caller, order_id)
+        if placed.state != "open":
+            raise _ended(placed)
+        return caller, placed
+
+    async def _admitted(self, request: Request) -> Caller:
+        """Return who sent the request, whose body is not read yet."""
+        caller = await run_in_threadpool(self._admission.admit, as_signed(request))
+        request.state.silo = caller.silo
+        return caller
+
+    async def _admitted_without_body(self, request: Request) -> Caller:
+        caller = await self._admitted(request)
+        require_no_body(request, caller.content_digest)
+        return caller
+
+    async def _order_of(self, caller: Caller, order_id: str) -> PlacedOrder:
+        try:
+            return await run_in_threadpool(self._book.find, caller.silo, order_id)
+        except NotFound as error:
+            raise no_such("order") from error
+
+    def _take_answer(self, caller: Caller, placed: PlacedOrder, data: bytes) -> tuple[str, bool]:
+        """Store an answer and end its order; return its SHA-256 and whether it is the first."""
+        order, step = placed.order.order, placed.order.step
+        context = AnswerContext(caller.silo, step, order.job.job_id, order.round, order.base.sha256)
+        try:
+            open_sealed(data, context, self._trust.key_of(caller.silo))
+        except FedrecError as error:
+            raise Denied(422, "no-answer", error.what) from error
+        folder = silo_answers_folder(caller.silo, order.job.job_id, order.round, step)
+        sha256 = sha256_of(data)
+        if placed.state == "answered" and placed.outcome == sha256:
+            return sha256, False
+        if placed.state != "open":
+            raise _ended(placed)
+        # Stored first: an answer without the note is handed in again, a note without the answer is a loss.
+        ref = self._exchange.put(folder, data)
+        if not self._book.end(placed.id, "answered", ref.sha256):
+            raise _ended(self._book.find(caller.silo, placed.id))
+        return ref.sha256, True
+
+    async def _note(self, caller: Caller, did: str, **facts: Any) -> None:
+        def note() -> None:
+            self._visits.note(caller.silo, did)
+            if facts:
+                at = datetime.now(UTC).isoformat(timespec="milliseconds")
+                entry = {"at": at, "silo": caller.silo, "key_id": caller.key_id, "did": did, **facts}
+                with self._recording, self._record.locked():
+                    self._record.append(entry, durable=False)
+
+        await run_in_threadpool(note)
+
+    def _signed(self, request: Request, response: Response, sha256: str | None = None) -> Response:
+        answer = Answer(response.status_code, as_signed(request))
+        sign_answer(answer, sha256 or sha256_of(response.body), self._key.private, self._key.key_id)
+        response.headers.update(answer.headers)
+        return response
+
+
+def _ended(placed: PlacedOrder) -> Denied:
+    """Return a 409 for an order that is not open."""
+    if placed.state == "withdrawn":
+        return Denied(409, "withdrawn", "The coordinator withdrew this order. Ask for the next one.")
+    return Denied(
+        409,
+        "ended",
+        f"This order has {placed.state} already, with another answer. If this silo's key is used in two "
+        "places, stop one of them.",
+    )

@@ -1,0 +1,101 @@
+"""Requests and answers as bytes: a body is bounded before it is read and verified while it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+import time
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from tasks.gateway.api.problem import Denied
+from tasks.gateway.settings import GatewaySettings
+from tasks.silos.http_signatures import Request as SignedRequest
+from tasks.silos.http_signatures import digest_header
+
+
+async def read_body(request: Request, content_digest: str, limit: int, settings: GatewaySettings) -> bytes:
+    """Return the body of a request, which has the digest that its signature covers.
+
+    Args:
+        request: the request, whose signature is verified.
+        content_digest: the signed digest.
+        limit: largest number of bytes.
+        settings: how slowly it may arrive.
+
+    Raises:
+        Denied: 400, the sender disconnected; 401, it is another body than the signed one; 408, it arrives
+            too slowly; 411, its length is not told; 413, it is too large.
+    """
+    told = request.headers.get("content-length", "")
+    if not told.isdigit():
+        raise Denied(411, "no-length", "Tell the length of the body in Content-Length.")
+    if int(told) > limit:
+        raise Denied(413, "too-large", f"The body has {told} bytes, and at most {limit} are accepted.")
+    data, digest, began = bytearray(), hashlib.sha256(), time.monotonic()
+    latest = began + settings.silence_s + int(told) / settings.slowest_bytes_s
+    pieces = aiter(request.stream())
+    while True:
+        left = min(settings.silence_s, latest - time.monotonic())
+        try:
+            piece = await asyncio.wait_for(anext(pieces), max(0.0, left))
+        except StopAsyncIteration:
+            break
+        except TimeoutError:
+            raise Denied(408, "too-slow", "The body arrives too slowly.", {"connection": "close"}) from None
+        except ClientDisconnect:
+            raise Denied(400, "gone", "The sender disconnected before its body had arrived.") from None
+        data += piece
+        if len(data) > limit:
+            raise Denied(413, "too-large", f"The body has more than {limit} bytes.", {"connection": "close"})
+        digest.update(piece)
+    if digest_header(digest.hexdigest()) != content_digest:
+        raise Denied(401, "other-body", "The body is not the one that was signed.")
+    return bytes(data)
+
+
+def require_no_body(request: Request, content_digest: str) -> None:
+    """Refuse a request with a body where none is expected."""
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if has_body or content_digest != digest_header(sha256_of(b"")):
+        raise Denied(401, "other-body", "This request has no body, but one was sent or signed.")
+
+
+async def disconnected(request: Request) -> None:
+    """Return when the sender of a request without a body has disconnected."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def as_signed(request: Request) -> SignedRequest:
+    """Return a request with the path and the query as they travelled."""
+    target = request.scope["raw_path"].decode("latin-1")
+    if query := request.scope["query_string"].decode("latin-1"):
+        target += f"?{query}"
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        # A repeated header is the list of its values, as the signature covers it.
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return SignedRequest(request.method, target, headers)
+
+
+def json_response(body: BaseModel, status: int = 200) -> Response:
+    """Return a response with these values as JSON."""
+    return Response(orjson.dumps(body.model_dump()), status, media_type="application/json")
+
+
+def sha256_of(data: bytes | memoryview) -> str:
+    """Return the hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def log(event: str, **facts: Any) -> None:
+    """Write one line of JSON to stderr."""
+    line = orjson.dumps({"at": round(time.time(), 3), "event": event, **facts})
+    sys.stderr.buffer.write(line + b"\n")
+    sys.stderr.buffer.flush()

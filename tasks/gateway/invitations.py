@@ -1,0 +1,121 @@
+"""Invitations: each lets one silo enrol its key once, until it expires."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Column, Engine, Float, String, Table, insert, select, update
+
+from models.errors import InvalidInput
+from tasks.gateway.database import TABLES
+
+_TOKEN_BYTES = 32
+_INVITATIONS = Table(
+    "invitations",
+    TABLES,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("silo", String(128), nullable=False),
+    Column("until", Float, nullable=False),
+    Column("used_at", Float),
+)
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """What a silo's owner needs to join, as one file. Whoever has it can join as this silo, once.
+
+    Attributes:
+        silo: name of the silo.
+        url: address of the gateway.
+        coordinator: fingerprint of the coordinator's key.
+        token: secret that is used up by joining.
+        until: Unix time at which it expires.
+        ca: certificates in PEM form that the gateway's must follow from; None for those of the system.
+    """
+
+    silo: str
+    url: str
+    coordinator: str
+    token: str
+    until: float
+    ca: str | None = None
+
+    def to_json(self) -> bytes:
+        """Return the file's content."""
+        return json.dumps({"format": "fedrec.invitation/1", **asdict(self)}, indent=1).encode() + b"\n"
+
+    @classmethod
+    def of_json(cls, data: bytes) -> Invitation:
+        """Return the invitation that `to_json` wrote.
+
+        Raises:
+            InvalidInput: the data are none.
+        """
+        try:
+            found: Mapping[str, Any] = json.loads(data)
+            given = {name: value for name, value in found.items() if name != "format"}
+            made = cls(**given)
+            types = {name: type(value) for name, value in asdict(made).items() if name not in ("ca", "until")}
+            if found.get("format") != "fedrec.invitation/1" or set(types.values()) != {str}:
+                raise ValueError("it has another format")
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InvalidInput(
+                f"The file is not an invitation: {error}.",
+                next_step="Ask the coordinator for one: fedrec invite NAME --url URL --out FILE.",
+            ) from error
+        return made
+
+
+class Invitations:
+    """The invitations of one gateway. Their tokens are kept as SHA-256 only.
+
+    Args:
+        engine: of `tasks.gateway.database.open_database`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def make(self, silo: str, until: float) -> str:
+        """Make an invitation, and return its token."""
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(_INVITATIONS).values(token_sha256=_sha256(token), silo=silo, until=until)
+            )
+        return token
+
+    def use(self, silo: str, token: str) -> bool:
+        """Use an invitation up, and return whether it was valid. Of several calls at once, one gets it."""
+        with self._engine.begin() as connection:
+            done = connection.execute(
+                update(_INVITATIONS)
+                .where(
+                    _INVITATIONS.c.token_sha256 == _sha256(token),
+                    _INVITATIONS.c.silo == silo,
+                    _INVITATIONS.c.used_at.is_(None),
+                    _INVITATIONS.c.until >= time.time(),
+                )
+                .values(used_at=time.time())
+            )
+        return done.rowcount == 1
+
+    def open(self) -> list[tuple[str, float]]:
+        """Return (silo, Unix time at which it expires) of each invitation that can be used."""
+        query = (
+            select(_INVITATIONS.c.silo, _INVITATIONS.c.until)
+            .where(_INVITATIONS.c.used_at.is_(None), _INVITATIONS.c.until >= time.time())
+            .order_by(_INVITATIONS.c.silo)
+        )
+        with self._engine.connect() as connection:
+            return [(row.silo, row.until) for row in connection.execute(query)]
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

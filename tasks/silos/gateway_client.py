@@ -1,0 +1,259 @@
+"""A silo's side of the gateway: signed requests, and answers that the coordinator signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from models.errors import FedrecError, ForgedAnswer, InvalidConfig
+from tasks.exchange.store import ArtifactRef
+from tasks.messages.steps import StepOrder
+from tasks.silos.http_signatures import (
+    Answer,
+    BadSignature,
+    Request,
+    digest_header,
+    sign_request,
+    verify_answer,
+)
+from tasks.silos.keys import SiloKey, fingerprint, key_id, public_pem, read_public
+
+PROTOCOL = 1
+_TIMEOUT_S = 30.0
+_MAX_JSON_BYTES = 10_000_000
+_OK, _CREATED, _NO_CONTENT = 200, 201, 204
+
+
+class GatewayAway(FedrecError):
+    """The gateway does not answer, or answers that it cannot now. Trying again later may help."""
+
+
+class GatewayRefused(FedrecError):
+    """The gateway refused a request. `status` and `kind` say why."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a gateway is, and whose it is.
+
+    Attributes:
+        url: such as "https://coordinator.example:8443".
+        coordinator: fingerprint of the coordinator's key: 64 hexadecimal digits.
+        ca: certificates in PEM form that the gateway's must follow from; None for those of the system.
+    """
+
+    url: str
+    coordinator: str
+    ca: str | None = None
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An order from the gateway.
+
+    Attributes:
+        id: names it to the gateway.
+        step_order: the order.
+        objects: what to fetch for it.
+    """
+
+    id: str
+    step_order: StepOrder
+    objects: tuple[ArtifactRef, ...]
+
+
+class GatewayClient:
+    """A connection to a gateway.
+
+    Args:
+        address: of the gateway.
+        key: of the silo.
+
+    Raises:
+        InvalidConfig: the certificates cannot be read.
+    """
+
+    def __init__(self, address: Address, key: SiloKey) -> None:
+        self._address, self._key = address, key
+        self._public: Ed25519PublicKey | None = None
+        self._http = httpx.Client(
+            base_url=address.url,
+            verify=_trusted(address.ca),
+            timeout=_TIMEOUT_S,
+            headers={"fedrec-version": version_of("fedrec")},
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def next_order(self, wait_s: float = 0.0) -> Ordered | None:
+        """Return the next order, or None if none comes within `wait_s`.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+            InvalidInput: the order is not one that this version can read.
+        """
+        data = self._call("GET", f"/v1/orders?wait={wait_s:g}", timeout_s=wait_s + _TIMEOUT_S)
+        if not data:
+            return None
+        found = json.loads(data)
+        order = StepOrder.of_json(found["order"])
+        objects = [order.order.base, *([order.items] if order.step == "check" else [])]
+        return Ordered(str(found["id"]), order, tuple(objects))
+
+    def fetch(self, ref: ArtifactRef) -> bytes:
+        """Return an object that the open order names.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        data = self._call("GET", f"/v1/objects/{ref.sha256}", limit=ref.size)
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise ForgedAnswer(f"The gateway sent another object than {ref.sha256[:12]}.")
+        return data
+
+    def send_update(self, order_id: str, data: bytes) -> None:
+        """Send an update.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        self._call("PUT", f"/v1/orders/{order_id}/updates/{hashlib.sha256(data).hexdigest()}", data)
+
+    def send_answer(self, order_id: str, data: bytes) -> None:
+        """Send a signed answer, which ends the order.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        self._call("PUT", f"/v1/orders/{order_id}/answer", data)
+
+    def send_failure(self, order_id: str, error: str) -> None:
+        """Say that an order cannot be done, and the kind of error.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        self._call("PUT", f"/v1/orders/{order_id}/failure", json.dumps({"error": error}).encode())
+
+    def enrol(self, silo: str, token: str) -> None:
+        """Enrol the silo's key with the token of an invitation.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        body = {"silo": silo, "public_key": public_pem(self._key.public).decode(), "token": token}
+        self._call("POST", "/v1/enrolments", json.dumps(body).encode())
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the gateway says of itself and of this silo.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        found: dict[str, Any] = json.loads(self._call("GET", "/v1/facts"))
+        return found
+
+    def roster(self) -> list[dict[str, str]]:
+        """Return the silos of the federation: `silo`, `key_id` and `public_key` of each.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        found: list[dict[str, str]] = json.loads(self._call("GET", "/v1/roster"))["silos"]
+        return found
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        limit: int = _MAX_JSON_BYTES,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> bytes:
+        """Return the body of the gateway's signed answer."""
+        public = self._coordinator()
+        request = Request(method, target)
+        sign_request(
+            request, hashlib.sha256(body).hexdigest(), self._key.private, self._key.key_id, key_id(public)
+        )
+        status, headers, data = self._send(request, body, limit, timeout_s)
+        if status not in (_OK, _CREATED, _NO_CONTENT):
+            raise _problem(status, data)
+        try:
+            digest = verify_answer(Answer(status, request, dict(headers)), public, key_id(public))
+        except BadSignature as error:
+            raise ForgedAnswer(
+                f"The answer of {self._address.url} is not signed by the coordinator: {error.what}"
+            ) from error
+        if digest != digest_header(hashlib.sha256(data).hexdigest()):
+            raise ForgedAnswer(f"The answer of {self._address.url} has another body than the signed one.")
+        return data
+
+    def _coordinator(self) -> Ed25519PublicKey:
+        if self._public is None:
+            status, _, data = self._send(Request("GET", "/v1/key"), b"", _MAX_JSON_BYTES, _TIMEOUT_S)
+            if status != _OK:
+                raise _problem(status, data)
+            public = read_public(data, f"{self._address.url}/v1/key")
+            if fingerprint(public) != self._address.coordinator:
+                raise ForgedAnswer(
+                    f"{self._address.url} has the key {fingerprint(public)}, but the coordinator's is "
+                    f"{self._address.coordinator}.",
+                    next_step="Ask the coordinator, over another channel, for the fingerprint that fedrec "
+                    "gateway prints. If it has changed for a reason, join again with a new invitation.",
+                )
+            self._public = public
+        return self._public
+
+    def _send(
+        self, request: Request, body: bytes, limit: int, timeout_s: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            with self._http.stream(
+                request.method,
+                request.target,
+                content=body,
+                headers=request.headers,
+                timeout=httpx.Timeout(_TIMEOUT_S, read=timeout_s),
+            ) as response:
+                data = bytearray()
+                for piece in response.iter_raw():
+                    data += piece
+                    if len(data) > limit:
+                        raise ForgedAnswer(f"The answer of {self._address.url} has more than {limit} bytes.")
+                return response.status_code, response.headers, bytes(data)
+        except httpx.HTTPError as error:
+            raise GatewayAway(
+                f"The gateway at {self._address.url} does not answer: {type(error).__name__}: {error}.",
+                next_step="fedrec silo doctor examines the connection.",
+            ) from error
+
+
+def _problem(status: int, data: bytes) -> FedrecError:
+    """Return the error for an answer that is none."""
+    try:
+        found = json.loads(data)
+        kind, detail = str(found["type"]).rpartition(":")[2], str(found["detail"])[:1000]
+    except (ValueError, KeyError, TypeError):
+        kind, detail = "http", f"status {status}"
+    if status >= 500 or status in (408, 429):  # noqa: PLR2004  # of HTTP
+        return GatewayAway(f"The gateway cannot answer now: {detail}", status=status)
+    return GatewayRefused(f"The gateway refused: {detail}", status=status, kind=kind)
+
+
+def _trusted(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=ca)
+    except (ValueError, ssl.SSLError) as error:
+        raise InvalidConfig(f"The gateway's certificates are not in PEM form: {error}.") from error

@@ -1,0 +1,256 @@
+"""Who may do what at the gateway: every route with every fault of a signature changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tasks.gateway.api.app import make_app
+from tasks.gateway.settings import GatewaySettings
+from tasks.silos.keys import SiloKey, key_id, public_pem
+from tests.tasks.gateway.conftest import JOB, ROUND, Door, sha256_of
+
+UPDATE = b"an update"
+STRANGER = SiloKey(Ed25519PrivateKey.generate(), file=None)  # type: ignore[arg-type]
+# Everyone may read these.
+UNSIGNED = {"/healthz", "/v1/key", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"}
+
+
+def enrolment(door: Door, key: SiloKey) -> bytes:
+    body = {"silo": "ash", "public_key": public_pem(key.public).decode(), "token": "none"}
+    return json.dumps(body).encode()
+
+
+# Route -> (method, its target for ash's order, its body).
+ROUTES: dict[str, Callable[[Door], tuple[str, str, bytes]]] = {
+    "/v1/facts": lambda _: ("GET", "/v1/facts", b""),
+    "/v1/roster": lambda _: ("GET", "/v1/roster", b""),
+    "/v1/orders": lambda _: ("GET", "/v1/orders?wait=0", b""),
+    "/v1/objects/{sha256}": lambda door: ("GET", f"/v1/objects/{door.base['ash'].sha256}", b""),
+    "/v1/orders/{order_id}/updates/{sha256}": lambda door: (
+        "PUT",
+        f"/v1/orders/{door.ids['ash']}/updates/{sha256_of(UPDATE)}",
+        UPDATE,
+    ),
+    "/v1/orders/{order_id}/answer": lambda door: (
+        "PUT",
+        f"/v1/orders/{door.ids['ash']}/answer",
+        door.answer("ash"),
+    ),
+    "/v1/orders/{order_id}/failure": lambda door: (
+        "PUT",
+        f"/v1/orders/{door.ids['ash']}/failure",
+        b'{"error":"NoDisk"}',
+    ),
+    "/v1/enrolments": lambda door: ("POST", "/v1/enrolments", enrolment(door, door.keys["ash"])),
+}
+# Routes that name an order or an object, which another silo must not find.
+OWN = [route for route in ROUTES if "{" in route]
+
+
+def without_signature(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    return httpx.Request(method, door.server.url + target, content=body)
+
+
+def of_nobody(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    return door.signed(method, target, body, STRANGER)
+
+
+def expired(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    return door.signed(method, target, body, created=datetime.now(UTC) - timedelta(seconds=310))
+
+
+def clock_ahead(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    return door.signed(method, target, body, created=datetime.now(UTC) + timedelta(minutes=10))
+
+
+def clock_behind(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    return door.signed(method, target, body, created=datetime.now(UTC) - timedelta(minutes=10))
+
+
+def body_changed(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    right = door.signed(method, target, body)
+    return httpx.Request(method, right.url, headers=_signature(right), content=body + b" ")
+
+
+def path_changed(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    right = door.signed(method, target.replace("/v1/", "/v1//"), body)
+    return httpx.Request(method, door.server.url + target, headers=_signature(right), content=body)
+
+
+def query_changed(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    right = door.signed(method, target, body)
+    return httpx.Request(
+        method, f"{right.url}{'&' if '?' in target else '?'}x=1", headers=_signature(right), content=body
+    )
+
+
+def method_changed(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    right = door.signed("DELETE", target, body)
+    return httpx.Request(method, right.url, headers=_signature(right), content=body)
+
+
+def for_another_coordinator(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    return door.signed(method, target, body, coordinator="0" * 16)
+
+
+def signed_twice(door: Door, method: str, target: str, body: bytes) -> httpx.Request:
+    one, other = (door.signed(method, target, body) for _ in range(2))
+    headers = _signature(one)
+    headers["signature"] += "," + other.headers["signature"].replace("fedrec=", "more=")
+    headers["signature-input"] += "," + other.headers["signature-input"].replace("fedrec=", "more=")
+    return httpx.Request(method, one.url, headers=headers, content=body)
+
+
+def _signature(request: httpx.Request) -> dict[str, str]:
+    names = ("signature", "signature-input", "content-digest")
+    return {name: request.headers[name] for name in names}
+
+
+FAULTS = [
+    without_signature,
+    of_nobody,
+    expired,
+    clock_ahead,
+    clock_behind,
+    body_changed,
+    path_changed,
+    query_changed,
+    method_changed,
+    for_another_coordinator,
+    signed_twice,
+]
+
+
+def test_the_table_has_every_route(door: Door) -> None:
+    app = make_app(GatewaySettings(str(door.home.root), door.exchange.url))
+    paths = {route.path for route in app.routes}  # type: ignore[attr-defined]
+    assert paths - UNSIGNED == set(ROUTES)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_faulty_signature_changes_nothing(
+    door: Door, route: str, fault: Callable[..., httpx.Request]
+) -> None:
+    before = door.facts()
+    answer = door.send(fault(door, *ROUTES[route](door)))
+    assert answer.status_code in (401, 403), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+    assert door.facts() == before
+
+
+@pytest.mark.parametrize("route", [each for each in ROUTES if each != "/v1/enrolments"])
+def test_a_revoked_key_is_refused_at_once(door: Door, route: str) -> None:
+    request = door.signed(*ROUTES[route](door))
+    door.trust.remove("ash")
+    before = door.facts()
+    answer = door.send(request)
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:fedrec:problem:revoked")
+    assert "enrol" in answer.json()["detail"]
+    assert door.facts() == before
+
+
+def test_a_replaced_key_is_revoked(door: Door) -> None:
+    request = door.signed("GET", "/v1/facts")
+    door.trust.trust("ash", Ed25519PrivateKey.generate().public_key(), force=True)
+    assert door.send(request).status_code == 403
+
+
+@pytest.mark.parametrize("route", [each for each in ROUTES if each != "/v1/enrolments"])
+def test_a_request_counts_once(door: Door, route: str) -> None:
+    request = door.signed(*ROUTES[route](door))
+    assert door.send(request).status_code < 300
+    before = door.facts()
+    again = door.send(request)
+    assert (again.status_code, again.json()["type"]) == (409, "urn:fedrec:problem:replayed")
+    assert door.facts() == before
+
+
+@pytest.mark.parametrize("route", OWN)
+def test_another_silos_orders_and_objects_do_not_exist(door: Door, route: str) -> None:
+    method, target, body = ROUTES[route](door)
+    before = door.facts()
+    answer = door.send(door.signed(method, target, body, door.keys["birch"]))
+    nothing = door.send(
+        door.signed(method, target.replace(door.ids["ash"], "none"), body, door.keys["birch"])
+    )
+    assert answer.status_code == nothing.status_code == 404
+    assert answer.json() == nothing.json()
+    assert door.facts() == before
+
+
+def test_a_silo_gets_its_own_order_alone(door: Door) -> None:
+    found = {silo: door.client(silo).next_order() for silo in ("ash", "birch")}
+    assert {silo: each.id for silo, each in found.items() if each} == door.ids
+    assert all(each and each.step_order.order.client_id == silo for silo, each in found.items())
+
+
+def test_an_answer_signed_by_another_silo_is_none(door: Door) -> None:
+    before = door.facts()
+    answer = door.send(door.signed("PUT", f"/v1/orders/{door.ids['ash']}/answer", door.answer("birch")))
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:fedrec:problem:no-answer")
+    assert door.facts() == before
+
+
+def test_the_first_answer_counts(door: Door) -> None:
+    first, second = door.answer("ash", {"a": 1}), door.answer("ash", {"a": 2})
+    target = f"/v1/orders/{door.ids['ash']}/answer"
+    assert door.send(door.signed("PUT", target, first)).status_code == 201
+    before = door.facts()
+    assert door.send(door.signed("PUT", target, first)).status_code == 201
+    answer = door.send(door.signed("PUT", target, second))
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:fedrec:problem:ended")
+    assert door.facts() == before
+    assert door.book.states([door.ids["ash"]])[door.ids["ash"]] == ("answered", sha256_of(first))
+
+
+def test_a_withdrawn_order_takes_nothing(door: Door) -> None:
+    door.book.withdraw([door.ids["ash"]])
+    before = door.facts()
+    for route in OWN:
+        if route != "/v1/objects/{sha256}":
+            answer = door.send(door.signed(*ROUTES[route](door)))
+            assert (answer.status_code, answer.json()["type"]) == (409, "urn:fedrec:problem:withdrawn")
+    assert door.send(door.signed(*ROUTES["/v1/objects/{sha256}"](door))).status_code == 404
+    assert door.facts() == before
+
+
+def test_an_update_goes_to_the_silos_own_folder(door: Door) -> None:
+    door.client("ash").send_update(door.ids["ash"], UPDATE)
+    path = door.home.exchange / f"silos/ash/{JOB}/updates/{ROUND:06d}/{sha256_of(UPDATE)}.safetensors"
+    assert path.read_bytes() == UPDATE
+
+
+def test_an_update_under_another_name_is_refused(door: Door) -> None:
+    before = door.facts()
+    for name in ("0" * 64, "..%2f..%2fx", "x"):
+        answer = door.send(door.signed("PUT", f"/v1/orders/{door.ids['ash']}/updates/{name}", UPDATE))
+        assert answer.status_code in (401, 404), answer.text
+    assert door.facts() == before
+
+
+def test_what_left_the_gateway_and_what_came_is_recorded(door: Door) -> None:
+    client = door.client("ash")
+    ordered = client.next_order()
+    assert ordered
+    assert client.fetch(ordered.objects[0]) == b"model for ash"
+    client.send_update(ordered.id, UPDATE)
+    answer = door.answer("ash")
+    client.send_answer(ordered.id, answer)
+    record = [json.loads(line)["body"] for line in door.facts()["record"][-4:]]
+    assert [(each["silo"], each["key_id"]) for each in record] == [
+        ("ash", key_id(door.keys["ash"].public))
+    ] * 4
+    assert [each.get("sha256") for each in record] == [
+        None,
+        door.base["ash"].sha256,
+        sha256_of(UPDATE),
+        sha256_of(answer),
+    ]
