@@ -1,0 +1,1 @@
+"""The speed of the gateway: orders to many waiting silos, and uploads."""

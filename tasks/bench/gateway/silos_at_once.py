@@ -1,0 +1,134 @@
+"""Silos that wait for orders at once, or upload, in one process and without doing any work."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event
+
+import httpx
+
+from tasks.silos.http_signatures import Request, sign_request
+from tasks.silos.keys import SiloKey
+
+_NOTHING = hashlib.sha256(b"").hexdigest()
+_OK, _CREATED, _NO_CONTENT = 200, 201, 204
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An order that a silo has got.
+
+    Attributes:
+        order_id: the order.
+        at: Unix time.
+    """
+
+    order_id: str
+    at: float
+
+
+def wait_at_once(
+    url: str,
+    keys: Mapping[str, SiloKey],
+    coordinator: str,
+    trusted: ssl.SSLContext,
+    arrived: Callable[[Arrival], None],
+    ready: Event,
+    end: Event,
+) -> None:
+    """Let every silo wait for orders over a connection of its own, until `end` is set.
+
+    Args:
+        url: of the gateway.
+        keys: silo -> its key.
+        coordinator: id of the coordinator's key.
+        trusted: TLS context.
+        arrived: told of each order. A silo that has got one asks again after a moment, as if it worked.
+        ready: set when every silo has had an answer.
+        end: ends the wait.
+    """
+    asyncio.run(_all_wait(url, keys, coordinator, trusted, arrived, ready, end))
+
+
+async def _all_wait(
+    url: str,
+    keys: Mapping[str, SiloKey],
+    coordinator: str,
+    trusted: ssl.SSLContext,
+    arrived: Callable[[Arrival], None],
+    ready: Event,
+    end: Event,
+) -> None:
+    answered: set[str] = set()
+
+    async def silo(name: str, key: SiloKey) -> None:
+        target = "/v1/orders?wait=0"
+        # A client of its own: a pool of many connections looks through all of them at each request.
+        async with httpx.AsyncClient(base_url=url, verify=trusted, timeout=_TIMEOUT_S) as client:
+            while not end.is_set():
+                request = Request("GET", target)
+                sign_request(request, _NOTHING, key.private, key.key_id, coordinator)
+                answer = await client.get(target, headers=request.headers)
+                if answer.status_code == _OK:
+                    arrived(Arrival(json.loads(answer.content)["id"], time.time()))
+                    await asyncio.sleep(1.0)
+                elif answer.status_code != _NO_CONTENT:
+                    answer.raise_for_status()
+                answered.add(name)
+                if len(answered) == len(keys):
+                    ready.set()
+                # As `tasks.silos.agent` does.
+                target = f"/v1/orders?wait={25 * random.uniform(0.6, 1.0):g}"  # noqa: S311
+
+    tasks = [asyncio.create_task(silo(name, key)) for name, key in keys.items()]
+    while not end.is_set():
+        for task in tasks:
+            if task.done():
+                task.result()
+        await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def upload_for(
+    url: str,
+    key: SiloKey,
+    coordinator: str,
+    trusted: ssl.SSLContext,
+    order_id: str,
+    size: int,
+    seconds: float,
+) -> int:
+    """Upload different updates one after the other for some seconds, and return how many were accepted.
+
+    Args:
+        url: of the gateway.
+        key: of the silo.
+        coordinator: id of the coordinator's key.
+        trusted: TLS context.
+        order_id: the silo's open order.
+        size: bytes of an update.
+        seconds: length.
+    """
+    data, sent = bytearray(os.urandom(size)), 0
+    give_up = time.monotonic() + seconds
+    with httpx.Client(base_url=url, verify=trusted, timeout=_TIMEOUT_S) as client:
+        while time.monotonic() < give_up:
+            data[:8] = sent.to_bytes(8, "big")
+            sha256 = hashlib.sha256(data).hexdigest()
+            request = Request("PUT", f"/v1/orders/{order_id}/updates/{sha256}")
+            sign_request(request, sha256, key.private, key.key_id, coordinator)
+            answer = client.put(request.target, headers=request.headers, content=bytes(data))
+            answer.raise_for_status()
+            sent += answer.status_code == _CREATED
+    return sent
