@@ -13,14 +13,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, Engine, Float, Integer, String, Table, Text, insert, select, update
+from sqlalchemy import Column, Engine, Float, Integer, String, Table, Text, delete, insert, select, update
 
 from models.errors import NotFound
+from models.federation.envelope import AnswerContext
 from tasks.exchange.store import ArtifactRef
 from tasks.gateway.database import TABLES
 from tasks.messages.steps import StepOrder
 
 State = Literal["open", "answered", "failed", "withdrawn"]
+_KEPT_S = 30 * 86_400
 _ORDERS = Table(
     "orders",
     TABLES,
@@ -66,6 +68,13 @@ class PlacedOrder:
         return StepOrder.of_json(self.body)
 
     @property
+    def context(self) -> AnswerContext:
+        """Return what an answer to the order must be about."""
+        order = self.body["order"]
+        job_id, base_sha256 = order["job"]["job_id"], order["base"]["sha256"]
+        return AnswerContext(self.silo, self.body["step"], job_id, order["round"], base_sha256)
+
+    @property
     def objects(self) -> dict[str, ArtifactRef]:
         """Return SHA-256 -> reference of each object that the silo may read for this order."""
         named = [self.body["order"]["base"]]
@@ -87,7 +96,8 @@ class OrderBook:
     def place(self, orders: Collection[StepOrder]) -> dict[str, str]:
         """Place one order for each silo, and return silo -> the order's id.
 
-        Open orders of the same silos and job are withdrawn: they belong to an earlier attempt.
+        Open orders of the same silos and job are withdrawn: they belong to an earlier attempt. Orders that
+        ended a month ago are deleted.
         """
         now = time.time()
         rows = [
@@ -102,6 +112,7 @@ class OrderBook:
             for each in orders
         ]
         with self._engine.begin() as connection:
+            connection.execute(delete(_ORDERS).where(_ORDERS.c.ended_at < now - _KEPT_S))
             for row in rows:
                 connection.execute(
                     update(_ORDERS)

@@ -21,6 +21,7 @@ from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.datasets.snapshot import forget_snapshots, take_snapshot
 from tasks.datasets.source import Source
 from tasks.exchange.layout import silo_answers_folder, silo_job_folder, silo_updates_folder
+from tasks.exchange.silo_updates import forget_earlier_updates
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.home import Home
 from tasks.messages.answers import Answer, Checked, Delivery, answer_as_json
@@ -182,8 +183,6 @@ def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
 
 
 def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
-    # An update of an earlier round was merged or refused by now; it is no longer read.
-    for earlier in range(max(1, order.round - 2), order.round):
-        exchange.remove(silo_updates_folder(order.client_id, order.job.job_id, earlier))
+    forget_earlier_updates(exchange, order.client_id, order.job.job_id, order.round)
     folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)
     return train_and_put(order, partial(exchange.put, folder))

@@ -65,6 +65,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         SQLAlchemyError: _database_away,
     }
     app.add_middleware(RequestLog)
+    _describe(app)
     return app
 
 
@@ -76,6 +77,7 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
         kind: Any,
         *statuses: int,
         done: int = 200,
+        takes: Any = None,
     ) -> None:
         problem = {"content": {MEDIA_TYPE: {"schema": schema.RefusalDetails.model_json_schema()}}}
         app.add_api_route(
@@ -84,28 +86,48 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
             methods=[method],
             status_code=done,
             response_model=None,
+            openapi_extra={"security": [{"signature": []}]} | (_body_of(takes) if takes else {}),
             responses={
                 **({done: {"model": kind}} if kind else {}),
                 **{each: {"description": _PROBLEMS[each], **problem} for each in (401, 403, 409, *statuses)},
             },
         )
 
-    add("POST", "/v1/enrolments", gateway.enrol, None, *_BODY, done=204)
+    order = "/v1/orders/{order_id}"
+    add("POST", "/v1/enrolments", gateway.enrol, None, *_BODY, done=204, takes=schema.Enrolment)
     add("GET", "/v1/facts", gateway.facts, schema.GatewayFacts)
     add("GET", "/v1/roster", gateway.roster, schema.Roster)
     add("GET", "/v1/orders", gateway.order, schema.OrderBody, 422)
     add("GET", "/v1/objects/{sha256}", gateway.object, None, 404)
     add(
         "PUT",
-        "/v1/orders/{order_id}/updates/{sha256}",
+        f"{order}/updates/{{sha256}}",
         gateway.update,
         schema.Accepted,
         404,
         *_BODY,
         done=201,
     )
-    add("PUT", "/v1/orders/{order_id}/answer", gateway.answer, schema.Accepted, 404, *_BODY, done=201)
-    add("PUT", "/v1/orders/{order_id}/failure", gateway.failure, None, 404, *_BODY, done=204)
+    add(
+        "PUT",
+        "/v1/orders/{order_id}/answer",
+        gateway.answer,
+        schema.Accepted,
+        404,
+        *_BODY,
+        done=201,
+        takes=bytes,
+    )
+    add(
+        "PUT",
+        "/v1/orders/{order_id}/failure",
+        gateway.failure,
+        None,
+        404,
+        *_BODY,
+        done=204,
+        takes=schema.Failure,
+    )
 
     @app.get("/v1/key", response_class=PlainTextResponse)
     async def key() -> str:
@@ -116,6 +138,33 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
     async def health() -> str:
         """Return "ok" while the process answers."""
         return "ok"
+
+
+def _body_of(kind: Any) -> dict[str, Any]:
+    """Return the OpenAPI of a body of this kind, which the endpoint reads itself after the signature."""
+    content: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    if kind is not bytes:
+        content = {"application/json": {"schema": kind.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the OpenAPI document how requests are signed."""
+    plain = app.openapi
+
+    def document() -> dict[str, Any]:
+        found = plain()
+        schemes = found.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["signature"] = {
+            "type": "http",
+            "scheme": "signature",
+            "description": "HTTP Message Signatures (RFC 9421) with the silo's Ed25519 key over @method, "
+            '@path, @query and content-digest, with created, nonce, keyid and the tag "fedrec/1 ID", where '
+            "ID is the id of the coordinator's key.",
+        }
+        return found
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import FedrecError, InvalidInput, NotFound
-from models.federation.envelope import AnswerContext
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
-from tasks.exchange.store import Exchange
+from tasks.exchange.silo_updates import forget_earlier_updates
+from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.gateway.access_record import access_record
 from tasks.gateway.api import schema
 from tasks.gateway.api.admission import Admission, Caller
@@ -79,7 +79,7 @@ class Gateway:
         placed = await self.watch.next_for(caller.silo, wait_s, lambda: disconnected(request))
         if placed is None:
             return self._signed(request, Response(status_code=204))
-        await self._note(caller, f"fetched order {placed.id}", order=placed.id)
+        await run_in_threadpool(self._note, caller, f"fetched order {placed.id}", order=placed.id)
         body = schema.OrderBody(id=placed.id, order=dict(placed.body))
         return self._signed(request, json_response(body))
 
@@ -87,49 +87,52 @@ class Gateway:
         """Return an object that an open order of this silo names."""
         caller = await self._admitted_without_body(request)
 
-        def read() -> bytes | None:
+        def read() -> bytes:
             placed = self._book.first_open([caller.silo]).get(caller.silo)
             ref = placed.objects.get(sha256) if placed else None
-            return self._exchange.get(ref) if ref else None
+            if ref is None:
+                raise no_such("object")
+            found = self._exchange.get(ref)
+            self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(found))
+            return found
 
         data = await run_in_threadpool(read)
-        if data is None:
-            raise no_such("object")
-        await self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(data))
         return self._signed(request, Response(data, media_type="application/octet-stream"), sha256)
 
     async def update(self, request: Request, order_id: str, sha256: str) -> Response:
         """Keep the update that answers an order, under its SHA-256. The same upload again changes nothing."""
         caller, placed = await self._admitted_for(request, order_id)
+        if placed.state != "open":
+            raise _ended(placed)
         if not _SHA256.fullmatch(sha256) or caller.content_digest != digest_header(sha256):
             raise Denied(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
-        order = placed.order.order
-        folder = silo_updates_folder(caller.silo, order.job.job_id, order.round)
+        about = placed.context
+        folder = silo_updates_folder(about.silo, about.job_id, about.round)
         data = await read_body(
             request, caller.content_digest, self._settings.max_object_bytes, self._settings
         )
-        ref = await run_in_threadpool(self._exchange.put, folder, data)
-        await self._note(
-            caller, f"sent an update for order {order_id}", order=order_id, sha256=sha256, bytes=ref.size
-        )
+
+        def keep() -> ArtifactRef:
+            forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
+            ref = self._exchange.put(folder, data)
+            self._note(
+                caller, f"sent an update for order {order_id}", order=order_id, sha256=sha256, bytes=ref.size
+            )
+            return ref
+
+        ref = await run_in_threadpool(keep)
         return self._signed(request, json_response(schema.Accepted(sha256=ref.sha256, bytes=ref.size), 201))
 
     async def answer(self, request: Request, order_id: str) -> Response:
         """Keep the silo's signed answer to an order, which ends the order. The first answer counts."""
-        caller = await self._admitted(request)
-        placed = await self._order_of(caller, order_id)
+        caller, placed = await self._admitted_for(request, order_id)
         data = await read_body(request, caller.content_digest, MAX_ANSWER_BYTES, self._settings)
-        sha256, is_new = await run_in_threadpool(self._take_answer, caller, placed, data)
-        if is_new:
-            await self._note(
-                caller, f"answered order {order_id}", order=order_id, sha256=sha256, bytes=len(data)
-            )
+        sha256 = await run_in_threadpool(self._take_answer, caller, placed, data)
         return self._signed(request, json_response(schema.Accepted(sha256=sha256, bytes=len(data)), 201))
 
     async def failure(self, request: Request, order_id: str) -> Response:
         """End an order that the silo cannot do. Only the kind of error leaves the silo."""
-        caller = await self._admitted(request)
-        placed = await self._order_of(caller, order_id)
+        caller, placed = await self._admitted_for(request, order_id)
         data = await read_body(request, caller.content_digest, _MAX_FAILURE_BYTES, self._settings)
         try:
             failure = schema.Failure.model_validate_json(data)
@@ -138,7 +141,8 @@ class Gateway:
         ended = await run_in_threadpool(self._book.end, placed.id, "failed", failure.error)
         if not ended and (placed.state, placed.outcome) != ("failed", failure.error):
             raise _ended(placed)
-        await self._note(caller, f"could not do order {order_id}: {failure.error}", order=order_id)
+        did = f"could not do order {order_id}: {failure.error}"
+        await run_in_threadpool(self._note, caller, did, order=order_id)
         return self._signed(request, Response(status_code=204))
 
     async def facts(self, request: Request) -> Response:
@@ -151,7 +155,7 @@ class Gateway:
             clock_offset_s=caller.clock_offset_s,
             max_object_bytes=self._settings.max_object_bytes,
         )
-        await self._note(caller, "asked for the gateway's facts")
+        await run_in_threadpool(self._note, caller, "asked for the gateway's facts")
         return self._signed(request, json_response(facts))
 
     async def roster(self, request: Request) -> Response:
@@ -162,7 +166,7 @@ class Gateway:
             schema.Member(silo=silo, key_id=key_id(public), public_key=public_pem(public).decode())
             for silo, public in keys.items()
         ]
-        await self._note(caller, "asked for the roster")
+        await run_in_threadpool(self._note, caller, "asked for the roster")
         return self._signed(request, json_response(schema.Roster(silos=members)))
 
     async def enrol(self, request: Request) -> Response:
@@ -192,14 +196,22 @@ class Gateway:
                 raise Denied(409, "key-taken", error.what) from error
 
         await run_in_threadpool(trust)
-        await self._note(caller, f"enrolled key {caller.key_id}", key_id=caller.key_id)
+        await run_in_threadpool(self._note, caller, f"enrolled key {caller.key_id}", key_id=caller.key_id)
         return self._signed(request, Response(status_code=204))
 
     async def _admitted_for(self, request: Request, order_id: str) -> tuple[Caller, PlacedOrder]:
-        caller = await self._admitted(request)
-        placed = await self._order_of(caller, order_id)
-        if placed.state != "open":
-            raise _ended(placed)
+        """Return who sent the request, and the order that it names, whatever its state."""
+        signed = as_signed(request)
+
+        def admit() -> tuple[Caller, PlacedOrder]:
+            caller = self._admission.admit(signed)
+            try:
+                return caller, self._book.find(caller.silo, order_id)
+            except NotFound as error:
+                raise no_such("order") from error
+
+        caller, placed = await run_in_threadpool(admit)
+        request.state.silo = caller.silo
         return caller, placed
 
     async def _admitted(self, request: Request) -> Caller:
@@ -213,42 +225,34 @@ class Gateway:
         require_no_body(request, caller.content_digest)
         return caller
 
-    async def _order_of(self, caller: Caller, order_id: str) -> PlacedOrder:
+    def _take_answer(self, caller: Caller, placed: PlacedOrder, data: bytes) -> str:
+        """Store an answer, end its order, and return the answer's SHA-256."""
+        about = placed.context
         try:
-            return await run_in_threadpool(self._book.find, caller.silo, order_id)
-        except NotFound as error:
-            raise no_such("order") from error
-
-    def _take_answer(self, caller: Caller, placed: PlacedOrder, data: bytes) -> tuple[str, bool]:
-        """Store an answer and end its order; return its SHA-256 and whether it is the first."""
-        order, step = placed.order.order, placed.order.step
-        context = AnswerContext(caller.silo, step, order.job.job_id, order.round, order.base.sha256)
-        try:
-            open_sealed(data, context, self._trust.key_of(caller.silo))
+            open_sealed(data, about, self._trust.key_of(caller.silo))
         except FedrecError as error:
             raise Denied(422, "no-answer", error.what) from error
-        folder = silo_answers_folder(caller.silo, order.job.job_id, order.round, step)
         sha256 = sha256_of(data)
-        if placed.state == "answered" and placed.outcome == sha256:
-            return sha256, False
+        if (placed.state, placed.outcome) == ("answered", sha256):
+            return sha256
         if placed.state != "open":
             raise _ended(placed)
         # Stored first: an answer without the note is handed in again, a note without the answer is a loss.
-        ref = self._exchange.put(folder, data)
-        if not self._book.end(placed.id, "answered", ref.sha256):
+        folder = silo_answers_folder(about.silo, about.job_id, about.round, about.kind)
+        self._exchange.put(folder, data)
+        if not self._book.end(placed.id, "answered", sha256):
             raise _ended(self._book.find(caller.silo, placed.id))
-        return ref.sha256, True
+        self._note(caller, f"answered order {placed.id}", order=placed.id, sha256=sha256, bytes=len(data))
+        return sha256
 
-    async def _note(self, caller: Caller, did: str, **facts: Any) -> None:
-        def note() -> None:
-            self._visits.note(caller.silo, did)
-            if facts:
-                at = datetime.now(UTC).isoformat(timespec="milliseconds")
-                entry = {"at": at, "silo": caller.silo, "key_id": caller.key_id, "did": did, **facts}
-                with self._recording, self._record.locked():
-                    self._record.append(entry, durable=False)
-
-        await run_in_threadpool(note)
+    def _note(self, caller: Caller, did: str, **facts: Any) -> None:
+        """Note what a silo did and, if there are facts, record it for good."""
+        self._visits.note(caller.silo, did)
+        if facts:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            entry = {"at": at, "silo": caller.silo, "key_id": caller.key_id, "did": did, **facts}
+            with self._recording, self._record.locked():
+                self._record.append(entry, durable=False)
 
     def _signed(self, request: Request, response: Response, sha256: str | None = None) -> Response:
         answer = Answer(response.status_code, as_signed(request))

@@ -185,5 +185,5 @@ def test_a_stopped_worker_leaves_no_process(worker: Worker) -> None:
     run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     worker.process.send_signal(signal.SIGTERM)
-    worker.process.wait(60)
+    worker.process.wait(300)
     until(lambda: not worker.processes())

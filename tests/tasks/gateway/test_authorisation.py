@@ -228,6 +228,15 @@ def test_an_update_goes_to_the_silos_own_folder(door: Door) -> None:
     assert path.read_bytes() == UPDATE
 
 
+def test_updates_of_earlier_rounds_are_removed(door: Door) -> None:
+    door.client("ash").send_update(door.ids["ash"], UPDATE)
+    door.place(ROUND + 1)
+    door.client("ash").send_update(door.ids["ash"], b"the next")
+    folder = door.home.exchange / f"silos/ash/{JOB}/updates"
+    kept = [path.name for path in sorted(folder.rglob("*.safetensors"))]
+    assert kept == [f"{sha256_of(b'the next')}.safetensors"]
+
+
 def test_an_update_under_another_name_is_refused(door: Door) -> None:
     before = door.facts()
     for name in ("0" * 64, "..%2f..%2fx", "x"):

@@ -1,0 +1,201 @@
+"""The commands around the gateway, as a coordinator and a silo's owner run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.free_port import free_port
+from tests.waiting import until
+
+CHECKOUT = Path(__file__).parents[3]
+SETTINGS = "name: {name}\nsource: {{folder: {folder}}}\n"
+
+
+@dataclass
+class Place:
+    """A coordinator with a gateway, and the silo of another organisation.
+
+    Attributes:
+        root: of both homes.
+        port: of the gateway.
+    """
+
+    root: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def fedrec(self, home: str, *arguments: str, code: int = 0) -> str:
+        """Return what a command prints on stdout. Both streams are in the message of a failure."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flows", *arguments],
+            cwd=CHECKOUT,
+            env=os.environ | {"FEDREC_HOME": str(self.root / home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout or done.stderr
+
+    def json_of(self, home: str, *arguments: str, code: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.fedrec(home, *arguments, "--json", code=code))
+        return found
+
+    def checks(self, code: int = 0) -> dict[str, dict[str, Any]]:
+        """Return what the doctor finds, by name."""
+        return {each["name"]: each for each in self.json_of("ash", "silo", "doctor", code=code)["checks"]}
+
+    def invite(self, silo: str = "ash", *options: str) -> Path:
+        path = self.root / f"{silo}.json"
+        self.fedrec("coordinator", "invite", silo, "--url", self.url, "--out", str(path), *options)
+        return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run a gateway with a certificate of its own, as the command starts it."""
+    here = Place(tmp_path_factory.mktemp("gateway"), free_port())
+    here.root.joinpath("ash").mkdir()
+    (here.root / "data").mkdir()
+    (here.root / "data" / "sales.csv").write_text("user_id,item_id\nu,a\nu,b\nv,a\n")
+    settings = SETTINGS.format(name="ash", folder=here.root / "data")
+    (here.root / "ash" / "silo.yaml").write_text(settings)
+    command = ["gateway", "--port", str(here.port), "--self-signed", "127.0.0.1"]
+    metrics = free_port()
+    with (here.root / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows", *command, "--metrics-port", str(metrics)],
+            cwd=CHECKOUT,
+            env=os.environ | {"FEDREC_HOME": str(here.root / "coordinator")},
+            stdout=log,
+            stderr=log,
+        )
+
+    def listens() -> bool:
+        assert process.poll() is None, (here.root / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5) as answer:
+                return b"fedrec_gateway" in answer.read()
+        except OSError:
+            return False
+
+    until(listens, what="the gateway's start")
+    yield here
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_a_silo_joins_is_examined_and_is_listed(place: Place) -> None:
+    before = place.checks(code=1)
+    assert before["data"]["finding"] == "3 interactions of 2 users can be read."
+    assert not before["key"]["ok"]
+    assert "gateway" not in before
+    invitation = place.invite()
+    assert stat.S_IMODE(invitation.stat().st_mode) == 0o600
+    print_ = place.fedrec("coordinator", "gateway", "--fingerprint").strip()
+    assert json.loads(invitation.read_bytes())["coordinator"] == print_
+    assert place.json_of("coordinator", "silos")["invited"][0]["silo"] == "ash"
+
+    joined = place.json_of("ash", "silo", "join", str(invitation), "--yes")
+    assert joined["silo"] == "ash"
+    found = place.checks()
+    assert all(each["ok"] for each in found.values()), found
+    assert {
+        "settings",
+        "data",
+        "policy",
+        "disk",
+        "ledger",
+        "key",
+        "gateway",
+        "protocol",
+        "clock",
+        "name",
+    } == set(found)
+    silos = place.json_of("coordinator", "silos")
+    (row,) = silos["silos"]
+    assert (row["silo"], row["key_id"]) == ("ash", joined["key_id"])
+    assert row["seconds_ago"] < 60
+    assert silos["invited"] == []
+    assert "ash" in place.fedrec("coordinator", "silos")
+
+
+def test_a_used_invitation_lets_nobody_else_in(place: Place) -> None:
+    invitation = place.invite("birch")
+    place.fedrec("birch", "silo", "join", str(invitation), "--yes")
+    assert "This invitation was used" in place.fedrec(
+        "thief", "silo", "join", str(invitation), "--yes", code=1
+    )
+    assert not (place.root / "thief" / "gateway.json").exists()
+
+
+def test_a_removed_silo_is_told_so(place: Place) -> None:
+    invitation = place.invite("cedar")
+    place.fedrec("cedar", "silo", "join", str(invitation), "--yes")
+    place.fedrec("coordinator", "trust", "cedar", "--remove")
+    found = place.json_of("cedar", "silo", "doctor", code=1)
+    (gateway,) = [each for each in found["checks"] if each["name"] == "gateway"]
+    assert "was revoked" in gateway["finding"]
+    assert {"silo": "cedar"}.items() <= place.json_of("coordinator", "silos")["revoked"][0].items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "word"),
+    [
+        (SETTINGS.format(name="elm", folder="{data}"), "name", "Set name: oak"),
+        (SETTINGS.format(name="oak", folder="/nowhere"), "data", ""),
+        ("name: oak\nsource: {folder: x}\nsecret: 1\n", "settings", ""),
+    ],
+)
+def test_the_doctor_says_what_is_wrong(place: Place, settings: str, name: str, word: str) -> None:
+    home = place.root / "oak"
+    if not home.exists():
+        home.mkdir()
+        place.fedrec("oak", "silo", "join", str(place.invite("oak")), "--yes")
+    (home / "silo.yaml").write_text(settings.replace("{data}", str(place.root / "data")))
+    found = {each["name"]: each for each in place.json_of("oak", "silo", "doctor", code=1)["checks"]}
+    assert [each for each, check in found.items() if not check["ok"]] == [name]
+    assert word in found[name]["next_step"]
+
+
+def test_a_silo_that_has_not_joined_does_not_start(place: Place) -> None:
+    home = place.root / "elm"
+    home.mkdir()
+    (home / "silo.yaml").write_text(SETTINGS.format(name="elm", folder=place.root / "data"))
+    assert "joined no gateway" in place.fedrec("elm", "silo", "start", code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--no-tls", "--host", "0.0.0.0"], "would send orders in clear"),  # noqa: S104
+        ([], "Give one of"),
+        (["--no-tls", "--self-signed", "x"], "Give one of"),
+    ],
+)
+def test_a_gateway_without_tls_listens_on_this_machine_alone(
+    place: Place, options: list[str], word: str
+) -> None:
+    assert word in place.fedrec("coordinator", "gateway", *options, code=2)
+
+
+def test_a_file_that_is_no_invitation_is_refused(place: Place, tmp_path: Path) -> None:
+    for number, text in enumerate(("{}", "x", '{"format": "fedrec.invitation/1"}', "[1]")):
+        path = tmp_path / str(number)
+        path.write_text(text)
+        assert "not an invitation" in place.fedrec("elm", "silo", "join", str(path), "--yes", code=2)
