@@ -14,6 +14,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flows.runners.runner import Late
 from flows.runners.silo_runner import SiloRunner
@@ -51,8 +52,8 @@ class LateOrder(Late):
     @property
     def is_at_work(self) -> bool:
         """Whether the order is open and the silo was heard of lately."""
-        seen = self._visits.all().get(self._silo)
-        is_open = self._book.find(self._silo, self.order_id).state == "open"
+        seen = _persistently(self._visits.all).get(self._silo)
+        is_open = _persistently(lambda: self._book.find(self._silo, self.order_id)).state == "open"
         return is_open and seen is not None and time.time() - seen.seen_at < _SILENT_S
 
 
@@ -109,10 +110,13 @@ class GatewaySilos(SiloRunner[str]):
         waits = {
             silo: _Wait(f"{each.step}-{silo}-round-{each.order.round}") for silo, each in step_orders.items()
         }
-        futures = [_AWAIT.submit(wait) for wait in waits.values()]
+        futures = []
         try:
+            for wait in waits.values():
+                futures.append(_AWAIT.submit(wait))
             answers = self._waited(step_orders, ids, waits, deadline)
         finally:
+            # Also after an error: Prefect's tasks must not wait for ever.
             for wait in waits.values():
                 wait.ended.set()
         for future in futures:
@@ -156,7 +160,7 @@ class GatewaySilos(SiloRunner[str]):
             what = outcome or "the order was withdrawn"
             return SiloFailed(f"Silo {silo!r} did not finish {step!r}: {what}.")
         try:
-            return self._answers.read_verified(step, step_order.order)
+            return self._answers.read_verified(step, step_order.order, outcome)
         except FedrecError as error:
             return error
         except OSError as error:
@@ -169,7 +173,7 @@ def _persistently(do: Callable[[], T]) -> T:
     while True:
         try:
             return do()
-        except DBAPIError:
+        except (DBAPIError, PoolTimeout):
             if time.monotonic() > give_up:
                 raise
             time.sleep(_PAUSE_S)

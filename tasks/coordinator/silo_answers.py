@@ -61,8 +61,13 @@ class SiloAnswers:
                 known.add(ref)
         return None
 
-    def read_verified(self, step: Step, order: ClientOrder) -> Answer:
+    def read_verified(self, step: Step, order: ClientOrder, sha256: str | None = None) -> Answer:
         """Return the silo's answer to this order.
+
+        Args:
+            step: the step of the order.
+            order: the order.
+            sha256: of the answer that counts; any genuine one if empty.
 
         Raises:
             ForgedAnswer, StaleUpdate, CorruptArtifact: there are objects, but none is an answer to this
@@ -77,6 +82,8 @@ class SiloAnswers:
         )
         # There may be several if the step was ordered again after a crash; any genuine one will do.
         for ref in self._listed(step, order):
+            if sha256 not in (None, ref.sha256):
+                continue
             try:
                 return self._opened(step, order, ref)
             except FedrecError as error:

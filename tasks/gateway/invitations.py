@@ -23,6 +23,7 @@ _INVITATIONS = Table(
     Column("silo", String(128), nullable=False),
     Column("until", Float, nullable=False),
     Column("used_at", Float),
+    Column("key_id", String(64)),
 )
 
 
@@ -91,20 +92,20 @@ class Invitations:
             )
         return token
 
-    def use(self, silo: str, token: str) -> bool:
-        """Use an invitation up, and return whether it was valid. Of several calls at once, one gets it."""
+    def use(self, silo: str, token: str, key_id: str) -> bool:
+        """Use an invitation up for a key, and return whether it was valid. Of several keys, one gets it.
+
+        The same key may use it again, because the answer to the first time may have been lost.
+        """
+        mine = (_INVITATIONS.c.token_sha256 == _sha256(token)) & (_INVITATIONS.c.silo == silo)
         with self._engine.begin() as connection:
-            done = connection.execute(
+            connection.execute(
                 update(_INVITATIONS)
-                .where(
-                    _INVITATIONS.c.token_sha256 == _sha256(token),
-                    _INVITATIONS.c.silo == silo,
-                    _INVITATIONS.c.used_at.is_(None),
-                    _INVITATIONS.c.until >= time.time(),
-                )
-                .values(used_at=time.time())
+                .where(mine, _INVITATIONS.c.used_at.is_(None), _INVITATIONS.c.until >= time.time())
+                .values(used_at=time.time(), key_id=key_id)
             )
-        return done.rowcount == 1
+            found = connection.execute(select(_INVITATIONS.c.key_id).where(mine)).one_or_none()
+        return found is not None and found.key_id == key_id
 
     def open(self) -> list[tuple[str, float]]:
         """Return (silo, Unix time at which it expires) of each invitation that can be used."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from threading import Lock
@@ -78,17 +79,22 @@ class Visits:
             "version": seen.version,
             **({"did": seen.did} if seen.did else {}),
         }
-        try:
-            with self._writing, self._engine.begin() as connection:
-                connection.execute(insert(_NONCES).values(key_id=key_id, nonce=nonce, until=until))
-                known = connection.execute(update(_SILOS).where(_SILOS.c.silo == seen.silo).values(**values))
-                if not known.rowcount:
+        with self._writing:
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(insert(_NONCES).values(key_id=key_id, nonce=nonce, until=until))
+                    known = connection.execute(
+                        update(_SILOS).where(_SILOS.c.silo == seen.silo).values(**values)
+                    )
+                    if time.monotonic() > self._forget_at:
+                        self._forget_at = time.monotonic() + _FORGET_S
+                        connection.execute(delete(_NONCES).where(_NONCES.c.until < time.time()))
+            except IntegrityError:
+                return False
+            if not known.rowcount:
+                # Another process may insert the silo's first visit at the same time.
+                with contextlib.suppress(IntegrityError), self._engine.begin() as connection:
                     connection.execute(insert(_SILOS).values(silo=seen.silo, **values))
-                if time.monotonic() > self._forget_at:
-                    self._forget_at = time.monotonic() + _FORGET_S
-                    connection.execute(delete(_NONCES).where(_NONCES.c.until < time.time()))
-        except IntegrityError:
-            return False
         return True
 
     def note(self, silo: str, did: str) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from models.errors import FedrecError, SiloFailed
+from models.errors import CorruptArtifact, FedrecError, InvalidInput, SiloFailed
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.atomic import write_atomically
@@ -27,7 +27,10 @@ _WAIT_S = 25.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 # Seconds between two looks whether the coordinator still wants an order.
 _WANTED_S = 5.0
-_CONFLICT = 409
+# Problems after which an order is over for this silo: withdrawn, answered by another agent, or unknown.
+_OVER = ("withdrawn", "ended", "not-found")
+# Statuses of an upload that the gateway will never take: too large, or no answer.
+_NEVER_TAKEN = (413, 422)
 
 
 def perform_safely(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
@@ -112,16 +115,21 @@ class Agent:
         ordered = self._client.next_order(wait_s)
         if ordered is None:
             return False
-        step, round_ = ordered.step_order.step, ordered.step_order.order.round
-        name = f"{step} of round {round_}, job {ordered.step_order.order.job.job_id}"
         began = time.monotonic()
+        try:
+            order = ordered.step_order
+            name = f"{order.step} of round {order.order.round}, job {order.order.job.job_id}"
+        except InvalidInput as error:
+            self._say(f"This version cannot read an order: {error.what}")
+            self._tell(ordered.id, "UnreadableOrder")
+            return True
         try:
             refs = self._performed(ordered)
         except SiloFailed as failed:
             self._say(
                 f"Failed: {name}: {failed.what}. The details are in {self._silo.home.root / 'silo.log'}."
             )
-            self._tell(ordered, failed.what)
+            self._tell(ordered.id, failed.what)
             return True
         if refs is None:
             self._say(f"Withdrawn: {name}.")
@@ -141,7 +149,11 @@ class Agent:
             if refused.facts.get("status") == 404:  # noqa: PLR2004
                 return None
             raise
-        future = self._process.submit(perform_safely, self._silo, ordered.step_order)
+        try:
+            future = self._process.submit(perform_safely, self._silo, ordered.step_order)
+        except BrokenProcessPool:  # it died between two orders
+            self._process = self._processes()
+            future = self._process.submit(perform_safely, self._silo, ordered.step_order)
         while True:
             try:
                 return future.result(_WANTED_S)
@@ -156,8 +168,8 @@ class Agent:
     def _is_wanted(self, ordered: Ordered) -> bool:
         try:
             found = self._client.next_order()
-        except (GatewayAway, GatewayRefused):
-            return True
+        except FedrecError:
+            return True  # only the gateway's own word ends a step
         return found is not None and found.id == ordered.id
 
     def _end(self, future: Future[tuple[ArtifactRef, ...]]) -> None:
@@ -182,21 +194,29 @@ class Agent:
             self._exchange.put(folder, self._client.fetch(ref))
 
     def _send(self, ready: _Ready) -> bool:
-        """Send what is ready, and return whether the gateway took it."""
+        """Send what is ready, and return whether the gateway took it.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: it was not sent, and is kept.
+        """
         *updates, answer = ready.refs
         try:
             for ref in updates:
                 self._client.send_update(ready.order_id, self._exchange.get(ref))
             self._client.send_answer(ready.order_id, self._exchange.get(answer))
         except GatewayRefused as refused:
-            # The order was withdrawn, or another agent answered it.
-            self._say(refused.what)
+            if refused.facts.get("kind") in _OVER:
+                self._say(refused.what)
+            elif refused.facts.get("status") in _NEVER_TAKEN:
+                self._say(f"The gateway does not take what is ready: {refused.what}")
+                self._tell(ready.order_id, "NotTaken")
+            else:
+                raise
             self._ready_file.unlink(missing_ok=True)
             return False
-        except FedrecError as error:
-            if isinstance(error, GatewayAway):
-                raise
-            self._say(f"What was ready for order {ready.order_id} cannot be sent: {error.what}")
+        except CorruptArtifact as error:
+            self._say(f"What was ready for order {ready.order_id} is damaged: {error.what}")
+            self._tell(ready.order_id, "CorruptArtifact")
             self._ready_file.unlink(missing_ok=True)
             return False
         self._ready_file.unlink(missing_ok=True)
@@ -204,10 +224,10 @@ class Agent:
             self._exchange.remove(ref.path.rpartition("/")[0])
         return True
 
-    def _tell(self, ordered: Ordered, error: str) -> None:
+    def _tell(self, order_id: str, error: str) -> None:
         """Tell the gateway that an order cannot be done, unless it does not want to know any more."""
         try:
-            self._client.send_failure(ordered.id, error)
+            self._client.send_failure(order_id, error)
         except GatewayRefused as refused:
             self._say(refused.what)
 

@@ -29,6 +29,7 @@ from tasks.silos.keys import SiloKey, fingerprint, key_id, public_pem, read_publ
 PROTOCOL = 1
 _TIMEOUT_S = 30.0
 _MAX_JSON_BYTES = 10_000_000
+_MAX_OBJECT_BYTES = 4_000_000_000
 _OK, _CREATED, _NO_CONTENT = 200, 201, 204
 
 
@@ -61,13 +62,30 @@ class Ordered:
 
     Attributes:
         id: names it to the gateway.
-        step_order: the order.
-        objects: what to fetch for it.
+        body: the order, which may be one that this version cannot read.
     """
 
     id: str
-    step_order: StepOrder
-    objects: tuple[ArtifactRef, ...]
+    body: Mapping[str, Any]
+
+    @property
+    def step_order(self) -> StepOrder:
+        """Return the order.
+
+        Raises:
+            InvalidInput: this version cannot read it.
+        """
+        return StepOrder.of_json(self.body)
+
+    @property
+    def objects(self) -> tuple[ArtifactRef, ...]:
+        """Return what to fetch for the order.
+
+        Raises:
+            InvalidInput: this version cannot read it.
+        """
+        order = self.step_order
+        return (order.order.base, order.items) if order.step == "check" else (order.order.base,)
 
 
 class GatewayClient:
@@ -100,15 +118,12 @@ class GatewayClient:
 
         Raises:
             GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
-            InvalidInput: the order is not one that this version can read.
         """
         data = self._call("GET", f"/v1/orders?wait={wait_s:g}", timeout_s=wait_s + _TIMEOUT_S)
         if not data:
             return None
         found = json.loads(data)
-        order = StepOrder.of_json(found["order"])
-        objects = [order.order.base, *([order.items] if order.step == "check" else [])]
-        return Ordered(str(found["id"]), order, tuple(objects))
+        return Ordered(str(found["id"]), found["order"])
 
     def fetch(self, ref: ArtifactRef) -> bytes:
         """Return an object that the open order names.
@@ -116,7 +131,8 @@ class GatewayClient:
         Raises:
             GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
         """
-        data = self._call("GET", f"/v1/objects/{ref.sha256}", limit=ref.size)
+        # The size is the coordinator's word.
+        data = self._call("GET", f"/v1/objects/{ref.sha256}", limit=min(ref.size, _MAX_OBJECT_BYTES))
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise ForgedAnswer(f"The gateway sent another object than {ref.sha256[:12]}.")
         return data

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tasks.coordinator.trust_store import TrustStore
 from tasks.gateway.api.problem import Denied
 from tasks.gateway.visits import SeenSilo, Visits
-from tasks.silos.http_signatures import BadSignature, Request, verify_request
+from tasks.silos.http_signatures import BadSignature, Request, Signed, verify_request
 from tasks.silos.keys import key_id
 
 # A request may be this old or, because clocks differ, this new.
@@ -38,6 +39,33 @@ class Caller:
     clock_offset_s: float
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """The trusted and the revoked keys at one time, by key id."""
+
+    stamp: tuple[int, ...]
+    trusted: Mapping[str, tuple[str, Ed25519PublicKey]]
+    revoked: Mapping[str, str]
+
+    def public_of(self, wanted: str) -> Ed25519PublicKey:
+        """Return a trusted key.
+
+        Raises:
+            Denied: it was revoked.
+            BadSignature: it is not trusted.
+        """
+        if wanted in self.revoked:
+            raise Denied(
+                403,
+                "revoked",
+                f"Key {wanted} of silo {self.revoked[wanted]!r} was revoked. Enrol with a new key pair: "
+                "fedrec silo enrol --force.",
+            )
+        if wanted not in self.trusted:
+            raise BadSignature(f"Key {wanted[:64]!r} is not trusted here.")
+        return self.trusted[wanted][1]
+
+
 class Admission:
     """Admits the requests of trusted silos.
 
@@ -49,31 +77,56 @@ class Admission:
 
     def __init__(self, trust: TrustStore, visits: Visits, coordinator: str) -> None:
         self._trust, self._visits, self._coordinator = trust, visits, coordinator
-        self._keys: Mapping[str, tuple[str, Ed25519PublicKey]] = {}
-        self._revoked: Mapping[str, str] = {}
-        self._read_at: tuple[int, ...] | None = None
+        self._known: _Keys | None = None
+        self._reading = Lock()
 
-    def admit(self, request: Request, enrolling: tuple[str, Ed25519PublicKey] | None = None) -> Caller:
+    def admit(self, request: Request) -> Caller:
         """Return who sent a request.
-
-        Args:
-            request: from any sender.
-            enrolling: the silo and the key that signed, if the key is not trusted yet.
 
         Raises:
             Denied: 401, there is no valid signature, or its time is not now; 403, the key was revoked; 409,
                 the request was sent before.
         """
-        self._read_keys()
+        keys = self._keys()
+        signed = self._verified(request, keys.public_of)
+        return self._entered(request, signed, keys.trusted[signed.key_id][0])
+
+    def admit_enrolling(
+        self, request: Request, silo: str, public: Ed25519PublicKey, is_invited: Callable[[], bool]
+    ) -> Caller:
+        """Return the sender of a request that is signed with a key that is not trusted yet.
+
+        Args:
+            request: from any sender.
+            silo: the silo that it names.
+            public: the key that it names.
+            is_invited: whether the silo may enrol this key. Until then nothing is written.
+
+        Raises:
+            Denied: as `admit`; 403 also if the key was revoked, or the silo is not invited.
+        """
+        own, keys = key_id(public), self._keys()
+        signed = self._verified(request, lambda _: public)
+        if signed.key_id != own:
+            raise Denied(401, "unsigned", "The signature names another key than the body.")
+        if own in keys.revoked:
+            keys.public_of(own)
+        if not is_invited():
+            raise Denied(
+                403,
+                "no-invitation",
+                "This invitation was used, has expired, or is for another silo. Ask the coordinator for "
+                "a new one.",
+            )
+        return self._entered(request, signed, silo)
+
+    def _verified(self, request: Request, public_of: Callable[[str], Ed25519PublicKey]) -> Signed:
         self._require_small(request)
         try:
-            signed = verify_request(
-                request, (lambda _: enrolling[1]) if enrolling else self._public_of, self._coordinator
-            )
+            signed = verify_request(request, public_of, self._coordinator)
         except BadSignature as error:
             raise Denied(401, "unsigned", error.what, {"www-authenticate": "Signature"}) from error
-        now = time.time()
-        offset = signed.created - now
+        offset = signed.created - time.time()
         if abs(offset) > MAX_AGE_S:
             raise Denied(
                 401,
@@ -82,31 +135,25 @@ class Admission:
                 f"gateway's time, and at most {MAX_AGE_S} s are allowed. Set the silo's clock, and sign each "
                 "request anew.",
             )
-        silo = enrolling[0] if enrolling else self._keys[signed.key_id][0]
+        return signed
+
+    def _entered(self, request: Request, signed: Signed, silo: str) -> Caller:
+        now = time.time()
+        offset = signed.created - now
         version = {name.lower(): value for name, value in request.headers.items()}.get(VERSION_HEADER)
         seen = SeenSilo(silo, now, offset, (version or "")[:_VERSION_CHARACTERS] or None, None)
         if not self._visits.enter(signed.key_id, signed.nonce, now + 2 * MAX_AGE_S, seen):
             raise Denied(409, "replayed", "This request was sent before. Sign each request anew.")
         return Caller(silo, signed.key_id, signed.content_digest, offset)
 
-    def _public_of(self, wanted: str) -> Ed25519PublicKey:
-        if wanted in self._revoked:
-            raise Denied(
-                403,
-                "revoked",
-                f"Key {wanted} of silo {self._revoked[wanted]!r} was revoked. Enrol with a new key pair: "
-                "fedrec silo enrol --force.",
-            )
-        if wanted not in self._keys:
-            raise BadSignature(f"Key {wanted[:64]!r} is not trusted here.")
-        return self._keys[wanted][1]
-
-    def _read_keys(self) -> None:
-        stamp = self._trust.stamp()
-        if stamp != self._read_at:
-            self._keys = {key_id(public): (silo, public) for silo, public in self._trust.keys().items()}
-            self._revoked = self._trust.revoked()
-            self._read_at = stamp
+    def _keys(self) -> _Keys:
+        """Return the keys as they are now. One thread reads them after a change."""
+        with self._reading:
+            stamp = self._trust.stamp()
+            if self._known is None or self._known.stamp != stamp:
+                trusted = {key_id(public): (silo, public) for silo, public in self._trust.keys().items()}
+                self._known = _Keys(stamp, trusted, self._trust.revoked())
+            return self._known
 
     @staticmethod
     def _require_small(request: Request) -> None:

@@ -32,9 +32,10 @@ _PROBLEMS = {
     409: "The request was sent before, or the order has ended.",
     411: "The length of the body is missing.",
     413: "The body is too large.",
+    429: "Too many objects of this silo are under way. Retry-After gives the seconds to wait.",
     422: "The body or the query is not what is expected.",
 }
-_BODY = (408, 411, 413, 422)
+_BODY = (408, 411, 413, 422, 429)
 
 
 def from_environment() -> FastAPI:
@@ -98,7 +99,7 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
     add("GET", "/v1/facts", gateway.facts, schema.GatewayFacts)
     add("GET", "/v1/roster", gateway.roster, schema.Roster)
     add("GET", "/v1/orders", gateway.order, schema.OrderBody, 422)
-    add("GET", "/v1/objects/{sha256}", gateway.object, None, 404)
+    add("GET", "/v1/objects/{sha256}", gateway.object, None, 404, 429)
     add(
         "PUT",
         f"{order}/updates/{{sha256}}",

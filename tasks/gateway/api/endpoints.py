@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from threading import Lock
@@ -46,6 +49,8 @@ from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_FAILURE_BYTES = 1000
+# Objects of a silo that are read or sent at once.
+_MOST_AT_ONCE = 4
 _MAX_ENROLMENT_BYTES = 4000
 
 
@@ -69,6 +74,7 @@ class Gateway:
         self._exchange = Exchange(settings.exchange)
         self._record = access_record(home)
         self._recording = Lock()
+        self._under_way: Counter[str] = Counter()
         self.public = self._key.public
         self.watch = OrderWatch(self._book, lambda error: log("database", error=type(error).__name__))
 
@@ -96,7 +102,8 @@ class Gateway:
             self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(found))
             return found
 
-        data = await run_in_threadpool(read)
+        with self._one_of_few(caller.silo):
+            data = await run_in_threadpool(read)
         return self._signed(request, Response(data, media_type="application/octet-stream"), sha256)
 
     async def update(self, request: Request, order_id: str, sha256: str) -> Response:
@@ -108,12 +115,19 @@ class Gateway:
             raise Denied(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
         about = placed.context
         folder = silo_updates_folder(about.silo, about.job_id, about.round)
-        data = await read_body(
-            request, caller.content_digest, self._settings.max_object_bytes, self._settings
-        )
+        with self._one_of_few(caller.silo):
+            data = await read_body(
+                request, caller.content_digest, self._settings.max_object_bytes, self._settings
+            )
 
         def keep() -> ArtifactRef:
+            # The order may have ended while the body came.
+            now = self._book.find(caller.silo, order_id)
+            if now.state != "open":
+                raise _ended(now)
             forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
+            if any(each.sha256 != sha256 for each in self._exchange.listed(folder)):
+                self._exchange.remove(folder)  # one update an order, so that a silo cannot fill the disk
             ref = self._exchange.put(folder, data)
             self._note(
                 caller, f"sent an update for order {order_id}", order=order_id, sha256=sha256, bytes=ref.size
@@ -179,24 +193,21 @@ class Gateway:
             public = read_public(body.public_key.encode(), "public_key")
         except (ValidationError, InvalidInput) as error:
             raise Denied(422, "bad-enrolment", "The body must have silo, public_key and token.") from error
-        caller = await run_in_threadpool(self._admission.admit, signed, (body.silo, public))
-        request.state.silo = caller.silo
 
-        def trust() -> None:
-            if not self._invitations.use(body.silo, body.token):
-                raise Denied(
-                    403,
-                    "no-invitation",
-                    "This invitation was used, has expired, or is for another silo. Ask the coordinator for "
-                    "a new one.",
-                )
+        def enrol() -> Caller:
+            own = key_id(public)
+            caller = self._admission.admit_enrolling(
+                signed, body.silo, public, lambda: self._invitations.use(body.silo, body.token, own)
+            )
             try:
                 self._trust.trust(body.silo, public, force=True)
             except InvalidInput as error:
                 raise Denied(409, "key-taken", error.what) from error
+            self._note(caller, f"enrolled key {own}", enrolled=own)
+            return caller
 
-        await run_in_threadpool(trust)
-        await run_in_threadpool(self._note, caller, f"enrolled key {caller.key_id}", key_id=caller.key_id)
+        caller = await run_in_threadpool(enrol)
+        request.state.silo = caller.silo
         return self._signed(request, Response(status_code=204))
 
     async def _admitted_for(self, request: Request, order_id: str) -> tuple[Caller, PlacedOrder]:
@@ -225,6 +236,23 @@ class Gateway:
         require_no_body(request, caller.content_digest)
         return caller
 
+    @contextlib.contextmanager
+    def _one_of_few(self, silo: str) -> Iterator[None]:
+        """Let a silo have few objects under way at once, because each is held in memory.
+
+        Raises:
+            Denied: 429, there are too many.
+        """
+        if self._under_way[silo] >= _MOST_AT_ONCE:
+            raise Denied(
+                429, "too-many", "Too many objects of this silo are under way.", {"retry-after": "1"}
+            )
+        self._under_way[silo] += 1
+        try:
+            yield
+        finally:
+            self._under_way[silo] -= 1
+
     def _take_answer(self, caller: Caller, placed: PlacedOrder, data: bytes) -> str:
         """Store an answer, end its order, and return the answer's SHA-256."""
         about = placed.context
@@ -234,6 +262,7 @@ class Gateway:
             raise Denied(422, "no-answer", error.what) from error
         sha256 = sha256_of(data)
         if (placed.state, placed.outcome) == ("answered", sha256):
+            self._note(caller, f"answered order {placed.id} again", order=placed.id, sha256=sha256)
             return sha256
         if placed.state != "open":
             raise _ended(placed)

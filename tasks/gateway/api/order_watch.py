@@ -11,8 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 from tasks.gateway.order_book import OrderBook, PlacedOrder
 
-# Seconds between two looks.
+# Seconds between two looks, and within which one must succeed.
 _LOOK_S = 0.05
+_LOOK_WITHIN_S = 10.0
 
 
 class OrderWatch:
@@ -26,6 +27,7 @@ class OrderWatch:
     def __init__(self, book: OrderBook, on_error: Callable[[Exception], None]) -> None:
         self._book, self._on_error = book, on_error
         self._waiting: dict[str, set[asyncio.Future[PlacedOrder]]] = {}
+        self._looks = 0
 
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -67,6 +69,7 @@ class OrderWatch:
             if self._waiting:
                 try:
                     await self._deliver(await run_in_threadpool(self._book.first_open, list(self._waiting)))
+                    self._looks += 1
                 except Exception as error:  # noqa: BLE001 - the requests wait until the database is back
                     self._on_error(error)
             await asyncio.sleep(_LOOK_S)

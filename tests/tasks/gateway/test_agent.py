@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,59 @@ def test_an_agent_ends_its_work_when_the_order_is_withdrawn(
     assert checked.outcome(order_id)[0] == "withdrawn"
 
 
+def test_an_order_that_this_version_cannot_read_fails_and_the_agent_goes_on(checked: Town) -> None:
+    engine = open_database(checked.server.home)
+    order_id = checked.place(checked.order("train"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update orders set body = replace(body, '\"train\"', '\"dance\"')")
+    assert checked.agent().do_next(5.0)
+    assert checked.outcome(order_id) == ("failed", "UnreadableOrder")
+    assert not checked.agent().do_next(0.2)
+
+
+def test_a_process_that_dies_between_orders_or_during_one_is_replaced(checked: Town) -> None:
+    class Dying(ThreadPoolExecutor):
+        """An executor whose process is found dead a number of times."""
+
+        left = 0
+
+        def submit(self, *arguments: Any, **named: Any) -> Any:
+            if Dying.left:
+                Dying.left -= 1
+                raise BrokenProcessPool
+            return super().submit(*arguments, **named)
+
+    agent = Agent(checked.silo, checked.client(), lambda: Dying(1), checked.said.append)
+    order_id = checked.place(checked.order("train"))
+    Dying.left = 1
+    assert agent.do_next(5.0)
+    assert checked.outcome(order_id)[0] == "answered"
+
+
+def test_what_the_gateway_never_takes_fails_the_order(checked: Town) -> None:
+    checked.server.stop()
+    checked.server.settings = {"max_object_bytes": 100}
+    checked.server.start()
+    order_id = checked.place(checked.order("train"))
+    assert checked.agent().do_next(5.0)
+    assert checked.outcome(order_id) == ("failed", "NotTaken")
+    assert not checked.agent().do_next(0.2)
+
+
+def test_what_is_ready_is_kept_while_the_silo_is_not_trusted(checked: Town) -> None:
+    order_id = checked.place(checked.order("train"))
+    agent, trust = checked.agent(), TrustStore(checked.server.home)
+    agent._client.send_answer = _away  # type: ignore[method-assign]
+    with pytest.raises(GatewayAway):
+        agent.do_next(5.0)
+    trust.remove("ash")
+    with pytest.raises(GatewayRefused, match="revoked"):
+        checked.agent().do_next(0.2)
+    trust.trust("ash", load_key(checked.silo.home).public)
+    checked.agent().do_next(0.2)
+    assert checked.outcome(order_id)[0] == "answered"
+
+
 def test_another_coordinator_is_not_believed(town: Town) -> None:
     stranger = make_key(Home(town.silo.home.root.with_name("stranger"))).public
     client = GatewayClient(Address(town.server.url, fingerprint(stranger)), load_key(town.silo.home))
@@ -294,7 +348,8 @@ def test_an_invitation_enrols_one_key_once(town: Town) -> None:
     for silo, wrong in (("elm", token), ("oak", "x")):
         with pytest.raises(GatewayRefused, match="invitation"):
             client.enrol(silo, wrong)
-    client.enrol("oak", token)
+    for _ in range(2):  # the answer to the first time may be lost
+        client.enrol("oak", token)
     assert client.facts()["silo"] == "oak"
     other = GatewayClient(address, make_key(Home(home.root.with_name("thief"))))
     with pytest.raises(GatewayRefused, match="invitation"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 
@@ -93,3 +94,16 @@ def test_what_comes_after_the_told_length_is_no_part_of_the_upload(door: Door) -
     folder = f"silos/ash/{JOB}/updates/{ROUND:06d}/"
     kept = {path: sha for path, sha in door.facts()["exchange"].items() if path.startswith(folder)}
     assert set(kept.values()) <= {sha256_of(UPDATE)}
+
+
+def test_a_silo_has_few_uploads_under_way(door: Door) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            half = stack.enter_context(socket.create_connection(("127.0.0.1", door.server.port), timeout=3))
+            half.sendall(head(door, length="900") + UPDATE[:100])
+        time.sleep(0.4)
+        assert b" 429 " in talk(door, head(door, length="900"), UPDATE)
+        # Another silo has its own.
+        door.client("birch").send_update(door.ids["birch"], b"birch's")
+    time.sleep(0.5)
+    door.client("ash").send_update(door.ids["ash"], UPDATE)
