@@ -177,6 +177,7 @@ def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
     assert until(lambda: (now := state(run_id)).is_final() and now, 200).is_failed()
 
 
+@pytest.mark.minutes
 def test_a_stopped_worker_leaves_no_process(worker: Worker) -> None:
     deployment_id = worker.deploy()
     worker.start()
