@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -18,8 +18,9 @@ from tasks.datasets.repeats import Repeats
 from tasks.datasets.source import FolderSource, Source
 from tasks.datasets.sql_source import PASSWORD_VARIABLE, SqlSource
 from tasks.local.home import Home, current_home
-from tasks.silos.agent import exchange_folder
-from tasks.silos.perform_step import Silo
+
+if TYPE_CHECKING:
+    from tasks.silos.perform_step import Silo
 
 SETTINGS_VARIABLE = "FEDREC_SILO_SETTINGS"
 
@@ -109,6 +110,10 @@ class SiloSettings(Section):
 
     def silo(self, home: Home) -> Silo:
         """Return the silo of this home. Behind a gateway its exchange is a folder of its own."""
+        # Imported here, because `fedrec silo serve` reads the settings without doing steps.
+        from tasks.silos.agent import exchange_folder
+        from tasks.silos.perform_step import Silo
+
         return Silo(
             home=home,
             name=self.name,

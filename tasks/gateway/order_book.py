@@ -46,7 +46,6 @@ class PlacedOrder:
 
     Attributes:
         id: names the order to the silo.
-        number: orders have ascending numbers.
         silo: the silo.
         body: the order, as `StepOrder.as_json` writes it.
         state: "open" until it ends.
@@ -55,7 +54,6 @@ class PlacedOrder:
     """
 
     id: str
-    number: int
     silo: str
     body: Mapping[str, Any]
     state: State
@@ -187,6 +185,4 @@ class OrderBook:
 
 
 def _placed(row: Any) -> PlacedOrder:
-    return PlacedOrder(
-        row.id, row.number, row.silo, json.loads(row.body), row.state, row.outcome, row.fetched_at
-    )
+    return PlacedOrder(row.id, row.silo, json.loads(row.body), row.state, row.outcome, row.fetched_at)

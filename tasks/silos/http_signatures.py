@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from http_message_signatures import (
@@ -42,13 +42,6 @@ _ANY_TIME = timedelta(days=20_000)
 
 class BadSignature(FedrecError):
     """A request or an answer carries no valid signature of the expected key."""
-
-
-class Headers(Protocol):
-    """Headers of any library."""
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        """Return the names and values."""
 
 
 @dataclass

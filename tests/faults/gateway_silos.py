@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,12 @@ import pandas as pd
 import yaml
 
 from flows.settings.training_config import TrainingConfig
-from flows.terminal.progress import Event, listening
 from tasks.coordinator.trust_store import TrustStore
 from tasks.gateway.own_key import own_key
 from tasks.local.home import Home
 from tasks.silos.joined import Joined
 from tasks.silos.keys import fingerprint, make_key
-from tests.faults.real_silos import CHECKOUT, NAMES, Meanwhile, deadline_after
+from tests.faults.real_silos import CHECKOUT, NAMES, deadline_after
 from tests.servers.gateway import GatewayServer
 from tests.waiting import until
 
@@ -101,21 +100,6 @@ class SilosBehindGateway:
             evaluation={"every": rounds, "pooling_allowed": False},
             runner={"threads": None, "kind": "gateway", "silos": list(NAMES)},
         )
-
-    def run(self, config: TrainingConfig, hear: Callable[[int], Meanwhile | None]) -> dict[str, Any]:
-        """Run the job and return its result. `hear` is called after every round, before the next begins."""
-        others: list[Meanwhile | None] = []
-
-        def on_event(event: Event) -> None:
-            if event.round:
-                others.append(hear(event.round))
-
-        with listening(on_event):
-            result = self.federation.run(config)
-        for each in others:
-            if each:
-                each.ended()
-        return result
 
 
 @contextlib.contextmanager

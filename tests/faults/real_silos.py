@@ -32,6 +32,7 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Federation
+    from tests.faults.gateway_silos import SilosBehindGateway
 
 CHECKOUT = Path(__file__).parents[2]
 NAMES = ("ash", "birch", "cedar")
@@ -291,7 +292,9 @@ class Meanwhile:
             self._error = error
 
 
-def run(silos: Silos, config: TrainingConfig, hear: Callable[[int], Meanwhile | None]) -> dict[str, Any]:
+def run(
+    silos: Silos | SilosBehindGateway, config: TrainingConfig, hear: Callable[[int], Meanwhile | None]
+) -> dict[str, Any]:
     """Run the job and return its result. `hear` is called after every round, before the next one begins."""
     others: list[Meanwhile | None] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -122,10 +123,8 @@ def _delivered(world: World, place_all: Callable[[Callable[[Sequence[str]], None
     book, arrivals = world.book, list[Arrival]()
     ready, end = Event(), Event()
     coordinator = own_key(world.home).key_id
-    waiting = Thread(
-        target=wait_at_once,
-        args=(world.url, world.keys, coordinator, world.trusted, arrivals.append, ready, end),
-    )
+    silos = wait_at_once(world.url, world.keys, coordinator, world.trusted, arrivals.append, ready, end)
+    waiting = Thread(target=asyncio.run, args=(silos,))
     waiting.start()
     if not ready.wait(_START_S):
         raise FedrecError("The silos did not get their first answer.")

@@ -36,7 +36,7 @@ class Arrival:
     at: float
 
 
-def wait_at_once(
+async def wait_at_once(
     url: str,
     keys: Mapping[str, SiloKey],
     coordinator: str,
@@ -56,18 +56,6 @@ def wait_at_once(
         ready: set when every silo has had an answer.
         end: ends the wait.
     """
-    asyncio.run(_all_wait(url, keys, coordinator, trusted, arrived, ready, end))
-
-
-async def _all_wait(
-    url: str,
-    keys: Mapping[str, SiloKey],
-    coordinator: str,
-    trusted: ssl.SSLContext,
-    arrived: Callable[[Arrival], None],
-    ready: Event,
-    end: Event,
-) -> None:
     answered: set[str] = set()
 
     async def silo(name: str, key: SiloKey) -> None:

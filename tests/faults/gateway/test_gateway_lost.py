@@ -18,7 +18,7 @@ import pytest
 
 from tests.faults.conftest import Federation
 from tests.faults.gateway_silos import SilosBehindGateway, behind_gateway
-from tests.faults.real_silos import NAMES, Meanwhile
+from tests.faults.real_silos import NAMES, Meanwhile, run
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -33,7 +33,7 @@ def silos(tmp_path: Path, federation: Federation) -> Iterator[SilosBehindGateway
 def test_silos_behind_the_gateway_give_the_bytes_of_local_clients(silos: SilosBehindGateway) -> None:
     silos.start(*NAMES)
     config = silos.config()
-    result = silos.run(config, lambda _: None)
+    result = run(silos, config, lambda _: None)
     silos.federation.check(config, result, {})
     assert [each["client_id"] for each in result["clients"]] == list(NAMES)
 
@@ -48,7 +48,7 @@ def test_a_gateway_that_is_killed_and_started_again_costs_no_round(silos: SilosB
 
     config = silos.config(deadline_s=300)
     # The next round begins while it is away.
-    result = silos.run(config, lambda round_: Meanwhile(again) if round_ < 3 else None)
+    result = run(silos, config, lambda round_: Meanwhile(again) if round_ < 3 else None)
     silos.federation.check(config, result, {})
 
 
@@ -60,7 +60,7 @@ def test_a_silo_that_is_killed_and_started_again_costs_no_round(silos: SilosBehi
         silos.start("cedar")
 
     config = silos.config(deadline_s=300)
-    result = silos.run(config, lambda round_: Meanwhile(again) if round_ < 3 else None)
+    result = run(silos, config, lambda round_: Meanwhile(again) if round_ < 3 else None)
     silos.federation.check(config, result, {})
 
 
@@ -74,7 +74,7 @@ def test_a_silo_that_stays_away_misses_the_deadline(silos: SilosBehindGateway) -
             silos.start("cedar")
 
     config = silos.config(deadline_s=20)
-    result = silos.run(config, hear)
+    result = run(silos, config, hear)
     silos.federation.check(config, result, {2: {"cedar": "deadline"}})
     assert "did not fetch" in result["rounds"][1]["rejected"][0]["reason"]
 
@@ -90,7 +90,7 @@ def test_a_database_that_is_locked_costs_no_round(silos: SilosBehindGateway) -> 
             connection.execute("COMMIT")
 
     config = silos.config(deadline_s=300)
-    result = silos.run(config, lambda round_: Meanwhile(lock) if round_ == 1 else None)
+    result = run(silos, config, lambda round_: Meanwhile(lock) if round_ == 1 else None)
     silos.federation.check(config, result, {})
 
 
@@ -109,7 +109,7 @@ def test_two_agents_with_one_key_cost_no_round(silos: SilosBehindGateway) -> Non
         )
     until(lambda: b"runs from" in (silos.root / "twin.log").read_bytes(), what="the twin's start")
     config = silos.config(deadline_s=300)
-    result = silos.run(config, lambda _: None)
+    result = run(silos, config, lambda _: None)
     # Both sign heads of their own ledgers, and one of them may contradict the other.
     lost = {
         each["round"]: {one["client_id"]: one["stage"] for one in each["rejected"]}
