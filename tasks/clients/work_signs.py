@@ -62,12 +62,19 @@ class WorkSigns:
             time.sleep(_EVERY_S)
             for client_id in [each for each, client in busy.items() if not client.is_at_work]:
                 del busy[client_id]
-                self._sign(client_id).unlink(missing_ok=True)
+                self._take_back(client_id)
+        # The last signs may have been given while the job removed all of them.
+        for client_id in busy:
+            self._take_back(client_id)
 
     def _give(self, busy: Mapping[str, AtWork]) -> None:
         for client_id in busy:
             with contextlib.suppress(OSError):
                 self._sign(client_id).touch()
+
+    def _take_back(self, client_id: str) -> None:
+        with contextlib.suppress(OSError):
+            self._sign(client_id).unlink()
 
     def _sign(self, client_id: str) -> Path:
         return self._mark.with_name(f"{self._mark.name}-{client_id}")
