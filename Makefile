@@ -59,7 +59,7 @@ test: $(INSTALLED) $(FEDREC_TEST_MOVIELENS)/interactions.csv ## Run the suite, w
 e2e: $(INSTALLED) ## Test silos and faults with real processes under separate accounts (as root, half an hour)
 	@sh infra/install-test-servers.sh
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -v --durations=25 tests/e2e tests/faults \
-		tests/flows/runners/test_remote_silos.py tests/flows/silo/test_worker.py tests/flows/test_housekeeping.py tests/tasks/exchange/test_store_s3.py \
+		tests/flows/runners/test_remote_silos.py tests/flows/test_housekeeping.py tests/tasks/exchange/test_store_s3.py \
 		tests/tasks/exchange/test_store_s3_prefix.py tests/tasks/datasets/test_sql_source.py
 
 check: $(INSTALLED) ## Check format, lint, types and architecture

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-import os
+import signal
 from email.utils import parsedate_to_datetime
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -24,7 +24,6 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Failed, Running
-from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from tasks.orchestration.automations import HEARTBEAT_S
@@ -32,6 +31,7 @@ from tasks.orchestration.retries import retry_while_away_async
 
 # The forkserver ignores a module that it cannot import, and each step would then wait for the imports.
 PRELOADED = f"{__package__}.child"
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _POLL_S = 0.1
 # Seconds between two checks for a cancellation, so a cancelled step ends within this time.
 _CANCELLATION_POLL_S = 5.0
@@ -82,7 +82,11 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
             task_status.started(child.pid or 0)
         # The step already runs, so it does not wait for this request.
         await self._set_state(flow_run, Running())
-        cancelled = await self._cancelled(child, flow_run)
+        try:
+            cancelled = await self._cancelled(child, flow_run)
+        except asyncio.CancelledError:  # the worker stops
+            child.kill()
+            raise
         if cancelled:
             child.kill()
             await self._set_state(flow_run, Cancelled(message="It was cancelled in Prefect."))
@@ -145,6 +149,22 @@ class SiloWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResul
 
 def serve(pool: str) -> None:
     """Serve the pool's runs until SIGINT or SIGTERM; a second signal ends the worker at once."""
-    setup_signal_handlers_worker(os.getpid(), "the silo's worker", print)
     worker = SiloWorker(pool, name=pool, prefetch_seconds=_CLOCK_BEHIND_S, create_pool_if_not_found=False)
-    asyncio.run(worker.start())
+    asyncio.run(_until_stopped(worker))
+
+
+async def _until_stopped(worker: SiloWorker) -> None:
+    # Prefect's own handler of SIGTERM sends SIGINT, which a process that a script started with "&" ignores.
+    serving, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert serving is not None  # noqa: S101  # this function runs in it
+
+    def stop(received: signal.Signals) -> None:
+        print(f"Received {received.name}. Stopping the silo's worker.")  # noqa: T201
+        for each in _STOPPING:
+            loop.remove_signal_handler(each)
+        serving.cancel()
+
+    for each in _STOPPING:
+        loop.add_signal_handler(each, stop, each)
+    with contextlib.suppress(asyncio.CancelledError):
+        await worker.start()

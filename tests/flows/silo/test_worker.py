@@ -43,11 +43,12 @@ class Worker:
     def log(self) -> str:
         return (self.home / "log").read_text()
 
-    def start(self) -> None:
+    def start(self, *before: str) -> None:
+        """Start the worker by a command before it, if any."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows", "silo", "start"],
+                [*before, sys.executable, "-m", "flows", "silo", "start"],
                 env=kept | {"FEDREC_HOME": str(self.home), "PYTHONUNBUFFERED": "1"},
                 stdout=log,
                 stderr=log,
@@ -177,14 +178,19 @@ def test_it_waits_for_a_server_that_is_away_and_for_its_pool(
     assert until(lambda: (now := state(run_id)).is_final() and now, 200).is_failed()
 
 
-@pytest.mark.minutes
-def test_a_stopped_worker_leaves_no_process(worker: Worker) -> None:
+@pytest.mark.parametrize(
+    "before",
+    # A script's "&" starts a process that ignores SIGINT.
+    [(), ("sh", "-c", 'trap "" INT; exec "$0" "$@"')],
+    ids=["by a terminal", "by a script"],
+)
+def test_a_stopped_worker_leaves_no_process(worker: Worker, before: tuple[str, ...]) -> None:
     deployment_id = worker.deploy()
-    worker.start()
+    worker.start(*before)
     ended(start_run(deployment_id, NO_ORDER))
     worker.hang()
     run_id = start_run(deployment_id, NO_ORDER)
     until(lambda: state(run_id).is_running())
     worker.process.send_signal(signal.SIGTERM)
-    worker.process.wait(300)
+    assert worker.process.wait(60) == 0
     until(lambda: not worker.processes())
