@@ -15,6 +15,7 @@ from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import Partition
 from tasks.exchange.layout import catalog_folder
 from tasks.gateway.database import open_database
+from tasks.gateway.members import Members
 from tasks.gateway.order_book import OrderBook
 from tasks.gateway.visits import Visits
 from tasks.local.home import Home
@@ -32,5 +33,6 @@ def runner_of(config: TrainingConfig, home: Home, context: JobContext, partition
     trust = TrustStore(home)
     if runner.kind == "gateway":
         engine = open_database(home, runner.orders)
+        Members(engine).add(runner.silos, config.model_name)
         return GatewaySilos(context.exchange, trust, items, OrderBook(engine), Visits(engine))
     return RemoteSilos(context.exchange, trust, items, runner.poll_s, runner.away_s)

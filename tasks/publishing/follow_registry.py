@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -12,17 +11,17 @@ from typing import Any
 from models.errors import FedrecError, InvalidInput
 from models.ledger.chain import Entry
 from models.promotion.live import DropPolicy
-from tasks.bundles.pointer import Pointer, nudge_path, publisher_path
+from tasks.bundles.pointer import Pointer
 from tasks.bundles.serving_folder import serving_folder
 from tasks.bundles.tallies import Tallies, read_tallies
-from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
 from tasks.publishing.bound_model import bound_model
-from tasks.publishing.publish import Publisher, SiloUsers
+from tasks.publishing.follow import follow
+from tasks.publishing.publish import Publisher
 from tasks.publishing.rollback_on_drop import log_comparison, reason_to_roll_back
+from tasks.publishing.silo_users import SiloUsers
 from tasks.tracking import registry
 
-_LOOK_FOR_NUDGE_S = 0.2
 # A server of MLflow loads all versions of the model to set one's tag.
 _BETWEEN_COMPARISONS_S = 60.0
 
@@ -62,24 +61,7 @@ def follow_registry(
         return
     folder = serving_folder(home, name, users.silo if users else None)
     follower = Follower(home, name, folder, say, policy, roll_back, users)
-    last: tuple[Pointer | None, str] | None = None
-    while not stop.is_set():
-        nudged = _nudged(folder)
-        pointer: Pointer | None = None
-        error = ""
-        try:
-            pointer = follower.look()
-        except FedrecError as refused:
-            error = str(refused)
-        except Exception as failed:  # noqa: BLE001  # an unavailable registry must not end the loop
-            error = f"{type(failed).__name__}: {failed}"
-        if (pointer, error) != last:
-            last = (pointer, error)
-            _write_down(folder, error)
-            say(error or f"published {pointer.champion.bundle if pointer else ''}")
-        # The age of this file shows serving processes whether a publisher still reads the registry.
-        publisher_path(folder).touch()
-        _wait(folder, interval, nudged, stop)
+    follow(follower.look, folder, interval, stop, say)
 
 
 def _bound(
@@ -151,22 +133,3 @@ class Follower:
         if self._policy is None or pointer == self._undone:
             return None
         return reason_to_roll_back(self._client, entries, self._model_name, pointer, tallies, self._policy)
-
-
-def _wait(folder: Path, interval: float, nudged: int, stop: threading.Event) -> None:
-    until = time.monotonic() + interval
-    while time.monotonic() < until and _nudged(folder) == nudged:
-        if stop.wait(min(_LOOK_FOR_NUDGE_S, interval)):
-            return
-
-
-def _nudged(folder: Path) -> int:
-    try:
-        return nudge_path(folder).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _write_down(folder: Path, error: str) -> None:
-    """Write the last error to the file from which serving processes raise their alarm."""
-    write_atomically(publisher_path(folder), json.dumps({"error": error}).encode(), durable=False)

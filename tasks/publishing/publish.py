@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -18,17 +15,17 @@ from models.errors import CorruptArtifact, FedrecError, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import Champion, entries_about
 from models.recommenders.items.features import ItemFeatures
-from tasks.bundles.bundle import Labels, open_bundle, write_bundle
-from tasks.bundles.pointer import MANIFEST, Pointer, Target, read_pointer, users_folder, write_pointer
+from tasks.bundles.bundle import Labels, write_bundle
+from tasks.bundles.pointer import Pointer, Target, read_pointer, write_pointer
+from tasks.bundles.published import intact, remove_unused
 from tasks.bundles.serving_folder import remove_shared_layout, serving_folder
-from tasks.bundles.users_bundle import open_users
-from tasks.local.checksums import digest_of, sha256_of
+from tasks.local.checksums import digest_of
 from tasks.local.home import Home
 from tasks.messages.record import JsonObject
-from tasks.messages.round_record import EvaluatedRound
 from tasks.promotion.ledger import LedgerReader
 from tasks.promotion.served import decided_champion
 from tasks.promotion.versions import decision_of
+from tasks.publishing.silo_users import SiloUsers
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.registered_round import RegisteredRound
@@ -37,24 +34,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHALLENGER = "challenger"
-# Number of unused bundles to keep: a rollback then finds its bundle on disk.
-_KEPT = 3
 # A numeric column with more distinct values than this gives no labels.
 _MOST_NUMBERS = 1000
-
-
-@dataclass(frozen=True)
-class SiloUsers:
-    """The users of a silo, who are published beside each version.
-
-    Attributes:
-        silo: the silo's name.
-        lay_out: writes them for a version, given a folder and the version's record, and returns the SHA-256
-            of their manifest (see `tasks.publishing.local_users`).
-    """
-
-    silo: str
-    lay_out: Callable[[Path, EvaluatedRound], str]
 
 
 @dataclass(frozen=True)
@@ -127,7 +108,7 @@ class Publisher:
                 self.refused = error
         if wanted != served:
             write_pointer(self._folder, wanted)
-            _prune(self._folder, wanted)
+            remove_unused(self._folder, wanted)
         return wanted
 
     def decisions(self) -> list[Entry]:
@@ -149,7 +130,7 @@ class Publisher:
     def _target(self, version: int, served: Pointer | None, entries: list[Entry]) -> Target:
         origin = registry.origin_of(self._client, self._model_name, version)
         known = self._known.get(origin)
-        if known is None or self._intact(known.bundle, served) != known.sha256:
+        if known is None or intact(self._folder, known.bundle, served) != known.sha256:
             known = self._known[origin] = self._laid_out(version, served)
         decision = decision_of(entries, self._model_name, known.of)
         return Target(known.bundle, known.sha256, decision_facts(decision), known.users_sha256)
@@ -163,27 +144,12 @@ class Publisher:
         found = registry.load_version(self._client, self._model_name, version)
         facts = facts_of(found, self._model_name)
         name = f"{version}-{digest_of(facts)[:16]}"
-        digest = self._intact(name, served) or _written(found, facts, self._folder / name)
+        digest = intact(self._folder, name, served) or _written(found, facts, self._folder / name)
         users = ""
         if self._users is not None:
-            users = _with_users(self._folder, name, found.model().items.shape, self._users, found.record)
+            users = self._users.publish_beside(self._folder, name, facts)
         made_by = Champion(version, found.record.job_id, found.record.round)
         return _LaidOut(name, digest, users, made_by)
-
-    def _intact(self, name: str, served: Pointer | None) -> str | None:
-        """Return the digest of a bundle's manifest; None if the bundle is missing or incomplete."""
-        manifest = self._folder / name / MANIFEST
-        if not manifest.is_file():
-            return None
-        digest = sha256_of(manifest)
-        for target in (served.champion, served.challenger) if served else ():
-            if target and (target.bundle, target.manifest_sha256) == (name, digest):
-                return digest  # it was verified when it was published
-        try:
-            open_bundle(manifest.parent, digest)
-        except CorruptArtifact:
-            return None
-        return digest
 
 
 def publish(home: Home, client: MlflowClient, model_name: str, users: SiloUsers | None = None) -> Pointer:
@@ -209,23 +175,6 @@ def _written(found: RegisteredRound, facts: JsonObject, target: Path) -> str:
         recommender.titles,
         labels_of(ItemFeatures.of(found.items)),
     )
-
-
-def _with_users(
-    folder: Path, bundle: str, shape: tuple[int, int], users: SiloUsers, record: EvaluatedRound
-) -> str:
-    """Write the silo's users beside a bundle unless the same are there, and return their digest."""
-    parent = folder / "users"
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix=".new.", dir=parent) as staging:
-        digest = users.lay_out(Path(staging) / "users", record)
-        target = users_folder(folder, bundle, digest)
-        try:
-            open_users(target, digest, shape)
-        except CorruptArtifact:
-            shutil.rmtree(target, ignore_errors=True)
-            (Path(staging) / "users").rename(target)
-    return digest
 
 
 def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
@@ -281,18 +230,3 @@ def labels_of(features: ItemFeatures) -> Labels:
         for place, value in enumerate(values.tolist()):
             found[f"{column}:{int(value)}"] = known[places == place]
     return Labels.of(features.items, found)
-
-
-def _prune(folder: Path, pointer: Pointer) -> None:
-    """Remove all unused bundles except the newest. A process that has mapped one can still read it."""
-    targets = [target for target in (pointer.champion, pointer.challenger) if target]
-    used = {target.bundle for target in targets}
-    others = [path.parent for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name not in used]
-    others.sort(key=lambda path: path.stat().st_mtime)
-    for path in others[:-_KEPT]:
-        shutil.rmtree(path, ignore_errors=True)
-    beside = {users_folder(folder, target.bundle, target.users_sha256) for target in targets}
-    for path in set((folder / "users").glob("[0-9]*")) - beside:
-        bundle = path.name.rpartition("-")[0]
-        if bundle in used or not (folder / bundle).exists():
-            shutil.rmtree(path, ignore_errors=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -25,6 +26,7 @@ from tasks.silos.http_signatures import (
     verify_answer,
 )
 from tasks.silos.keys import SiloKey, fingerprint, key_id, public_pem, read_public
+from tasks.silos.promotion import PromotedFile, Promotion
 
 PROTOCOL = 1
 _TIMEOUT_S = 30.0
@@ -86,6 +88,21 @@ class Ordered:
         """
         order = self.step_order
         return (order.order.base, order.items) if order.step == "check" else (order.order.base,)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What came back.
+
+    Attributes:
+        status, headers, data: of the answer; no data if they were written elsewhere.
+        sha256: of its body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+    sha256: str
 
 
 class GatewayClient:
@@ -161,6 +178,33 @@ class GatewayClient:
         """
         self._call("PUT", f"/v1/orders/{order_id}/failure", json.dumps({"error": error}).encode())
 
+    def promotions(self) -> list[Promotion]:
+        """Return what is promoted of the models that this silo may serve.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        try:
+            return [
+                Promotion.of_json(each) for each in json.loads(self._call("GET", "/v1/promoted"))["models"]
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ForgedAnswer(
+                f"{self._address.url} names something promoted that this version cannot read: {error}.",
+                next_step="Install the coordinator's version of fedrec.",
+            ) from error
+
+    def download(self, file: PromotedFile, target: Path) -> None:
+        """Write a file of a promoted bundle to `target`.
+
+        Raises:
+            GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
+        """
+        with target.open("wb") as out:
+            reply = self._reply("GET", f"/v1/promoted/{file.sha256}", limit=file.bytes, into=out)
+        if reply.sha256 != file.sha256:
+            raise ForgedAnswer(f"The gateway sent another file than {file.name} with {file.sha256[:12]}.")
+
     def enrol(self, silo: str, token: str) -> None:
         """Enrol the silo's key with the token of an invitation.
 
@@ -198,30 +242,43 @@ class GatewayClient:
         timeout_s: float = _TIMEOUT_S,
     ) -> bytes:
         """Return the body of the gateway's signed answer."""
+        return self._reply(method, target, body, limit=limit, timeout_s=timeout_s).data
+
+    def _reply(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        limit: int,
+        timeout_s: float = _TIMEOUT_S,
+        into: BinaryIO | None = None,
+    ) -> _Reply:
+        """Return the gateway's signed answer, whose body is written to `into` if that is given."""
         public = self._coordinator()
         request = Request(method, target)
         sign_request(
             request, hashlib.sha256(body).hexdigest(), self._key.private, self._key.key_id, key_id(public)
         )
-        status, headers, data = self._send(request, body, limit, timeout_s)
-        if status not in (_OK, _CREATED, _NO_CONTENT):
-            raise _problem(status, data)
+        reply = self._send(request, body, limit, timeout_s, into)
+        if reply.status not in (_OK, _CREATED, _NO_CONTENT):
+            raise _problem(reply)
         try:
-            digest = verify_answer(Answer(status, request, dict(headers)), public, key_id(public))
+            digest = verify_answer(Answer(reply.status, request, dict(reply.headers)), public, key_id(public))
         except BadSignature as error:
             raise ForgedAnswer(
                 f"The answer of {self._address.url} is not signed by the coordinator: {error.what}"
             ) from error
-        if digest != digest_header(hashlib.sha256(data).hexdigest()):
+        if digest != digest_header(reply.sha256):
             raise ForgedAnswer(f"The answer of {self._address.url} has another body than the signed one.")
-        return data
+        return reply
 
     def _coordinator(self) -> Ed25519PublicKey:
         if self._public is None:
-            status, _, data = self._send(Request("GET", "/v1/key"), b"", _MAX_JSON_BYTES, _TIMEOUT_S)
-            if status != _OK:
-                raise _problem(status, data)
-            public = read_public(data, f"{self._address.url}/v1/key")
+            reply = self._send(Request("GET", "/v1/key"), b"", _MAX_JSON_BYTES, _TIMEOUT_S)
+            if reply.status != _OK:
+                raise _problem(reply)
+            public = read_public(reply.data, f"{self._address.url}/v1/key")
             if fingerprint(public) != self._address.coordinator:
                 raise ForgedAnswer(
                     f"{self._address.url} has the key {fingerprint(public)}, but the coordinator's is "
@@ -233,8 +290,8 @@ class GatewayClient:
         return self._public
 
     def _send(
-        self, request: Request, body: bytes, limit: int, timeout_s: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
+        self, request: Request, body: bytes, limit: int, timeout_s: float, into: BinaryIO | None = None
+    ) -> _Reply:
         try:
             with self._http.stream(
                 request.method,
@@ -243,12 +300,19 @@ class GatewayClient:
                 headers=request.headers,
                 timeout=httpx.Timeout(_TIMEOUT_S, read=timeout_s),
             ) as response:
-                data = bytearray()
+                data, digest, size = bytearray(), hashlib.sha256(), 0
+                keep: Callable[[bytes], object] = data.extend
+                if response.status_code != _OK:
+                    limit = _MAX_JSON_BYTES  # why it was refused
+                elif into:
+                    keep = into.write
                 for piece in response.iter_raw():
-                    data += piece
-                    if len(data) > limit:
+                    size += len(piece)
+                    if size > limit:
                         raise ForgedAnswer(f"The answer of {self._address.url} has more than {limit} bytes.")
-                return response.status_code, response.headers, bytes(data)
+                    digest.update(piece)
+                    keep(piece)
+                return _Reply(response.status_code, response.headers, bytes(data), digest.hexdigest())
         except httpx.HTTPError as error:
             raise GatewayAway(
                 f"The gateway at {self._address.url} does not answer: {type(error).__name__}: {error}.",
@@ -256,10 +320,11 @@ class GatewayClient:
             ) from error
 
 
-def _problem(status: int, data: bytes) -> FedrecError:
+def _problem(reply: _Reply) -> FedrecError:
     """Return the error for an answer that is none."""
+    status = reply.status
     try:
-        found = json.loads(data)
+        found = json.loads(reply.data)
         kind, detail = str(found["type"]).rpartition(":")[2], str(found["detail"])[:1000]
     except (ValueError, KeyError, TypeError):
         kind, detail = "http", f"status {status}"

@@ -54,6 +54,7 @@ def facts(version: int = 1, items: int = ITEMS) -> dict[str, Any]:
         "round": 10 * version,
         "sha256": f"{version:064x}",
         "job_id": "job-a",
+        "catalog_digest": "c" * 64,
         "committed_at": "2026-11-20T10:00:00+00:00",
         "epsilon": None,
         "items": items,
@@ -61,11 +62,13 @@ def facts(version: int = 1, items: int = ITEMS) -> dict[str, Any]:
     }
 
 
-def put_bundle(folder: Path, version: int = 1, *, seed: int | None = None, items: int = ITEMS) -> Target:
+def put_bundle(
+    folder: Path, version: int = 1, *, seed: int | None = None, items: int = ITEMS, **more: Any
+) -> Target:
     """Write a bundle of random factors below the folder. The seed is the version unless another is given."""
     model = factors(version if seed is None else seed, items)
     named = ids(items), titles(items), labels(items)
-    digest = write_bundle(folder / f"{version}-x", facts(version, items), model, *named)
+    digest = write_bundle(folder / f"{version}-x", {**facts(version, items), **more}, model, *named)
     return Target(f"{version}-x", digest, {})
 
 

@@ -49,6 +49,7 @@ def drop_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 @click.option("--silo", hidden=True, help="Also publish this silo's own users.")
 @click.option("--data", type=click.Path(path_type=Path), hidden=True, help="With --silo: their partition.")
+@click.option("--gateway", hidden=True, help="With --silo: follow this gateway, not the registry.")
 @json_option
 def command(
     model_name: str | None,
@@ -59,6 +60,7 @@ def command(
     until_stdin_closes: bool,
     silo: str | None,
     data: Path | None,
+    gateway: str | None,
     as_json: bool,
 ) -> None:
     """Publish the champion to serving processes that share this FEDREC_HOME.
@@ -68,31 +70,31 @@ def command(
     with the alias "challenger" is also published. `fedrec serve` starts this command with --watch by itself.
     """
     from tasks.local import environment
-    from tasks.tracking import registry
 
     home = environment.apply()
     users = None
     if silo is not None:
         from tasks.publishing.local_users import lay_out_users
-        from tasks.publishing.publish import SiloUsers
+        from tasks.publishing.silo_users import SiloUsers
 
         users = SiloUsers(silo, partial(lay_out_users, home, silo, data))
     if watching:
+        stop = _stopping(until_stdin_closes)
+        if gateway and model_name and users:
+            from tasks.publishing.from_gateway import follow_gateway
+
+            follow_gateway(home, gateway, model_name, users, interval, stop, _say)
+            return
         from models.promotion.live import DropPolicy
         from tasks.publishing.follow_registry import follow_registry
 
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        if until_stdin_closes:
-            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
         policy = None if max_drop is None else DropPolicy(max_drop=max_drop, min_answers=min_answers)
         follow_registry(
             home,
             model_name,
             interval,
             stop,
-            lambda text: click.echo(f"publisher: {text}", err=True),
+            _say,
             policy,
             _roll_back,
             users,
@@ -100,6 +102,7 @@ def command(
         return
     from tasks.publishing.bound_model import bound_model
     from tasks.publishing.publish import publish
+    from tasks.tracking import registry
 
     name = bound_model(home, model_name)
     client = registry.open_registry(home)
@@ -118,6 +121,20 @@ def _roll_back(model_name: str, reason: str) -> bool:
         [sys.executable, "-m", "flows", "rollback", *named], stdin=subprocess.DEVNULL, check=False
     )
     return done.returncode == 0
+
+
+def _say(text: str) -> None:
+    click.echo(f"publisher: {text}", err=True)
+
+
+def _stopping(until_stdin_closes: bool) -> threading.Event:
+    """Return an event that is set when this process shall end."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if until_stdin_closes:
+        threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+    return stop
 
 
 def _wait_for_end(stop: threading.Event) -> None:

@@ -27,7 +27,7 @@ from tasks.silos.keys import public_pem
 _PROBLEMS = {
     401: "The request is not signed by a trusted key, or not now, or its body is another one.",
     403: "The silo's key was revoked.",
-    404: "There is no such order or object for this silo.",
+    404: "There is no such order, object or file for this silo.",
     408: "The body arrives too slowly.",
     409: "The request was sent before, or the order has ended.",
     411: "The length of the body is missing.",
@@ -98,6 +98,8 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
     add("POST", "/v1/enrolments", gateway.enrol, None, *_BODY, done=204, takes=schema.Enrolment)
     add("GET", "/v1/facts", gateway.facts, schema.GatewayFacts)
     add("GET", "/v1/roster", gateway.roster, schema.Roster)
+    add("GET", "/v1/promoted", gateway.promotions, schema.Promotions)
+    add("GET", "/v1/promoted/{sha256}", gateway.promoted_file, None, 404)
     add("GET", "/v1/orders", gateway.order, schema.OrderBody, 422)
     add("GET", "/v1/objects/{sha256}", gateway.object, None, 404, 429)
     add(

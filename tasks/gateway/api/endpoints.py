@@ -16,9 +16,9 @@ from fastapi import Query
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from models.errors import FedrecError, InvalidInput, NotFound
+from models.errors import CorruptArtifact, FedrecError, InvalidInput, NotFound
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.silo_updates import forget_earlier_updates
@@ -33,14 +33,17 @@ from tasks.gateway.api.wire import (
     disconnected,
     json_response,
     log,
+    pieces_of,
     read_body,
     require_no_body,
     sha256_of,
 )
 from tasks.gateway.database import open_database
 from tasks.gateway.invitations import Invitations
+from tasks.gateway.members import Members
 from tasks.gateway.order_book import OrderBook, PlacedOrder
 from tasks.gateway.own_key import own_key
+from tasks.gateway.promoted import PromotedFile, PromotedModel, promoted_model
 from tasks.gateway.settings import GatewaySettings
 from tasks.gateway.visits import Visits
 from tasks.silos.http_signatures import Answer, digest_header, sign_answer
@@ -66,7 +69,7 @@ class Gateway:
         self._settings = settings
         self._key = own_key(home)
         engine = open_database(home, settings.database)
-        self._book = OrderBook(engine)
+        self._book, self._members = OrderBook(engine), Members(engine)
         self._invitations = Invitations(engine)
         self._visits = Visits(open_database(home, settings.database, durable=False))
         self._trust = TrustStore(home)
@@ -183,6 +186,37 @@ class Gateway:
         await run_in_threadpool(self._note, caller, "asked for the roster")
         return self._signed(request, json_response(schema.Roster(silos=members)))
 
+    async def promotions(self, request: Request) -> Response:
+        """Return the champions of the models whose federations the silo belongs to."""
+        caller = await self._admitted_without_body(request)
+
+        def read() -> schema.Promotions:
+            found = [_as_promotion(each) for each in self._promoted(caller)]
+            self._note(caller, "asked for what is promoted")
+            return schema.Promotions(models=found)
+
+        return self._signed(request, json_response(await run_in_threadpool(read)))
+
+    async def promoted_file(self, request: Request, sha256: str) -> Response:
+        """Return a file of a champion that the silo may serve."""
+        caller = await self._admitted_without_body(request)
+
+        def find() -> PromotedFile:
+            for model in self._promoted(caller):
+                for file in model.files:
+                    if file.sha256 == sha256:
+                        did = f"fetched {file.name} of {model.model_name} {model.target.bundle}"
+                        self._note(caller, did, sha256=sha256, bytes=file.size)
+                        return file
+            raise no_such("file")
+
+        file = await run_in_threadpool(find)
+        headers = {"content-length": str(file.size)}
+        response = StreamingResponse(
+            pieces_of(file.path), headers=headers, media_type="application/octet-stream"
+        )
+        return self._signed(request, response, sha256)
+
     async def enrol(self, request: Request) -> Response:
         """Trust the key of an invited silo. The request is signed with this key."""
         signed = as_signed(request)
@@ -209,6 +243,16 @@ class Gateway:
         caller = await run_in_threadpool(enrol)
         request.state.silo = caller.silo
         return self._signed(request, Response(status_code=204))
+
+    def _promoted(self, caller: Caller) -> list[PromotedModel]:
+        """Return what the silo may serve. A bundle that is damaged here is left out."""
+        found = []
+        for name in self._members.models_of(caller.silo):
+            try:
+                found.append(promoted_model(self._settings.folder, name))
+            except CorruptArtifact as error:
+                log("promoted", model=name, error=error.what)
+        return [each for each in found if each is not None]
 
     async def _admitted_for(self, request: Request, order_id: str) -> tuple[Caller, PlacedOrder]:
         """Return who sent the request, and the order that it names, whatever its state."""
@@ -288,6 +332,17 @@ class Gateway:
         sign_answer(answer, sha256 or sha256_of(response.body), self._key.private, self._key.key_id)
         response.headers.update(answer.headers)
         return response
+
+
+def _as_promotion(model: PromotedModel) -> schema.Promotion:
+    files = [schema.BundleFile(name=each.name, sha256=each.sha256, bytes=each.size) for each in model.files]
+    return schema.Promotion(
+        model_name=model.model_name,
+        bundle=model.target.bundle,
+        manifest_sha256=model.target.manifest_sha256,
+        decision=dict(model.target.decision),
+        files=files,
+    )
 
 
 def _ended(placed: PlacedOrder) -> Denied:

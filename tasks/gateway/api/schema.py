@@ -42,6 +42,30 @@ class Roster(BaseModel):
     silos: list[Member]
 
 
+class BundleFile(BaseModel):
+    """A file of a promoted bundle."""
+
+    name: str = Field(examples=["item_ids.npy"])
+    sha256: str
+    bytes: int
+
+
+class Promotion(BaseModel):
+    """The champion of a model, and the files to serve it from."""
+
+    model_name: str = Field(examples=["towns"])
+    bundle: str = Field(examples=["3-0f3b7a52c1d94e66"])
+    manifest_sha256: str = Field(description="SHA-256 of bundle.json, which names all other files.")
+    decision: dict[str, Any] = Field(description="Who promoted it, when and why, with the gates' results.")
+    files: list[BundleFile]
+
+
+class Promotions(BaseModel):
+    """The models that the silo may serve."""
+
+    models: list[Promotion]
+
+
 class Accepted(BaseModel):
     """What the gateway keeps of an upload."""
 

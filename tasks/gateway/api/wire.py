@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +19,8 @@ from tasks.gateway.api.problem import Denied
 from tasks.gateway.settings import GatewaySettings
 from tasks.silos.http_signatures import Request as SignedRequest
 from tasks.silos.http_signatures import digest_header
+
+_PIECE_BYTES = 1_000_000
 
 
 async def read_body(request: Request, content_digest: str, limit: int, settings: GatewaySettings) -> bytes:
@@ -82,6 +86,13 @@ def as_signed(request: Request) -> SignedRequest:
         # A repeated header is the list of its values, as the signature covers it.
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return SignedRequest(request.method, target, headers)
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file."""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 def json_response(body: BaseModel, status: int = 200) -> Response:

@@ -16,8 +16,16 @@ from typing import Any
 
 import pytest
 
+from tasks.bundles.pointer import Pointer, write_pointer
+from tasks.bundles.serving_folder import serving_folder
+from tasks.datasets.client_assignment import ByColumn
+from tasks.datasets.partition import make_partition
+from tasks.gateway.database import open_database
+from tasks.gateway.members import Members
+from tasks.local.home import Home
 from tests.servers.free_port import free_port
 from tests.waiting import until
+from tests.worlds.served import ids, put_bundle, running
 
 CHECKOUT = Path(__file__).parents[3]
 SETTINGS = "name: {name}\nsource: {{folder: {folder}}}\n"
@@ -133,6 +141,42 @@ def test_a_silo_joins_is_examined_and_is_listed(place: Place) -> None:
     assert row["seconds_ago"] < 60
     assert silos["invited"] == []
     assert "ash" in place.fedrec("coordinator", "silos")
+
+
+def test_a_silo_serves_what_is_promoted_without_a_registry(place: Place, tmp_path: Path) -> None:
+    (place.root / "fir").mkdir()
+    settings = SETTINGS.format(name="fir", folder=place.root / "data")
+    (place.root / "fir" / "silo.yaml").write_text(settings)
+    place.fedrec("fir", "silo", "join", str(place.invite("fir")), "--yes")
+    command = ["silo", "serve", "--data", str(tmp_path / "partition")]
+    assert "nothing promoted" in place.fedrec("fir", *command, code=2)
+
+    # The last of ten items for user u, and nothing for nobody.
+    (tmp_path / "rows.csv").write_text("user_id,item_id,town\nu,i9,fir\n")
+    (tmp_path / "items.csv").write_text("item_id\n" + "\n".join(ids()) + "\n")
+    partition = make_partition(
+        tmp_path / "rows.csv", tmp_path / "partition", ByColumn("town"), items=tmp_path / "items.csv"
+    )
+    coordinator = Home(place.root / "coordinator")
+    folder = serving_folder(coordinator, "movies")
+    Members(open_database(coordinator)).add(["fir"], "movies")
+
+    def promote(version: int) -> None:
+        target = put_bundle(folder, version, catalog_digest=partition.catalog.digest)
+        write_pointer(folder, Pointer(target))
+
+    promote(1)
+    port = free_port()
+    run = ["-m", "flows", *command, "--port", str(port)]
+    with running(run, port, tmp_path / "log", {"FEDREC_HOME": str(place.root / "fir")}) as service:
+        service.wait_until(service.is_ready)
+        status, answer, _ = service.ask("POST", "/v1/users/u/recommendations", {"k": 3})
+        assert (status, answer["answered_from"]) == (200, "stored history")
+        plain = service.recommend(history=[{"item_id": "i9"}], k=3)
+        assert answer["recommendations"] == plain["recommendations"]
+        promote(2)
+        service.wait_until(lambda: service.get("/v1/model")["version"] == 2)
+    assert not Home(place.root / "fir").mlflow_database.exists()
 
 
 def test_a_used_invitation_lets_nobody_else_in(place: Place) -> None:

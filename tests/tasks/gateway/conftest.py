@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +14,12 @@ import pytest
 
 from models.federation.envelope import AnswerContext
 from models.recommenders.lightfm.spec import LightFMSpec
+from tasks.bundles.pointer import Pointer, Target, write_pointer
+from tasks.bundles.serving_folder import serving_folder
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.gateway.database import open_database
+from tasks.gateway.members import Members
 from tasks.gateway.order_book import OrderBook
 from tasks.gateway.own_key import own_key
 from tasks.local.home import Home
@@ -27,6 +30,7 @@ from tasks.silos.http_signatures import Request, sign_request
 from tasks.silos.keys import SiloKey, fingerprint, make_key
 from tasks.silos.signed_answers import sign_answer
 from tests.servers.gateway import GatewayServer
+from tests.worlds.served import put_bundle
 
 JOB, ROUND = "job-1", 3
 
@@ -90,6 +94,15 @@ class Door:
             order = ClientOrder(context, silo, round_, self.base[silo], StartingPoint(None, 0))
             orders.append(StepOrder("train", order))
         self.ids = self.book.place(orders)
+
+    def promote(self, version: int = 1) -> Target:
+        """Publish a version of model "movies", whose only member is ash."""
+        Members(open_database(self.home)).add(["ash"], "movies")
+        folder = serving_folder(self.home, "movies")
+        folder.mkdir(parents=True, exist_ok=True)
+        target = replace(put_bundle(folder, version), decision={"decided_by": "eve"})
+        write_pointer(folder, Pointer(target))
+        return target
 
     def client(self, silo: str) -> GatewayClient:
         address = Address(self.server.url, fingerprint(self.coordinator.public))

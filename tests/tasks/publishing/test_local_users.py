@@ -23,9 +23,9 @@ from tasks.bundles.users_bundle import open_users
 from tasks.clients.client_data import UserStates
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition
-from tasks.messages.round_record import EvaluatedRound
 from tasks.publishing.local_users import lay_out_users
-from tasks.publishing.publish import SiloUsers, publish
+from tasks.publishing.publish import publish
+from tasks.publishing.silo_users import Origin, SiloUsers
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tests.servers.free_port import free_port
@@ -49,11 +49,12 @@ class Silo:
     def recommender(self) -> Recommender:
         return recommender_of(registry.load_version(self.world.client, self.world.model_name, 1))
 
-    def record(self, version: int = 1) -> EvaluatedRound:
-        return registry.load_record(self.world.client, self.world.model_name, version)
+    def origin(self, version: int = 1) -> Origin:
+        record = registry.load_record(self.world.client, self.world.model_name, version)
+        return Origin(record.job_id, record.round, record.catalog_digest)
 
     def lay_out(self, target: Path, silo: str = "ash", data: Path | None = None) -> str:
-        return lay_out_users(self.world.home, silo, data, target, self.record())
+        return lay_out_users(self.world.home, silo, data, target, self.origin())
 
 
 @pytest.fixture
@@ -228,7 +229,7 @@ def test_users_are_answered_from_the_silo_s_data_about_them(silo, server):
 
 
 def publish_with_users(silo: Silo, name: str = "ash", data: Path | None = None) -> Pointer:
-    users = SiloUsers(name, lambda target, record: lay_out_users(silo.world.home, name, data, target, record))
+    users = SiloUsers(name, lambda target, origin: lay_out_users(silo.world.home, name, data, target, origin))
     return publish(silo.world.home, silo.world.client, silo.world.model_name, users)
 
 
