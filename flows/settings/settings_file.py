@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from flows.settings.passwords import holds_password
 from models.errors import InvalidConfig, InvalidInput
 from tasks.local.home import current_home
 
@@ -95,7 +96,7 @@ def validated(
         kind: the type of the settings.
         raw: nested keys and values.
         origin: the name of the settings in errors.
-        private: sections whose values are never shown in errors.
+        private: sections whose values are never shown in errors. No password is shown in any.
 
     Raises:
         InvalidConfig: a key is unknown (the error suggests the nearest), or a value is out of range.
@@ -109,8 +110,11 @@ def validated(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        hidden = key.split(".", maxsplit=1)[0] in private
-        got = "" if hidden else f", got {first['input']!r}"
+        value = first["input"]
+        hidden = key.split(".", maxsplit=1)[0] in private or (
+            isinstance(value, str) and holds_password(value)
+        )
+        got = "" if hidden else f", got {value!r}"
         what = f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}."
         raise InvalidConfig(what, key=key) from (None if hidden else error)
     _refuse_odd_numbers(raw, settings, origin, "")

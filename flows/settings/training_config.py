@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 from data_contracts.embeddings import EmbeddingLimits
 from data_contracts.interactions import InteractionLimits
 from data_contracts.updates import UpdateLimits
 from flows.settings.family_section import FamilySection
 from flows.settings.overrides import apply_override
+from flows.settings.passwords import ITS_PLACE, holds_password
 from flows.settings.planned_rounds import with_planned_rounds, without_nulls
 from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
@@ -120,6 +121,13 @@ class RunnerSection(Section):
     system_metrics: bool = Field(
         False, description="Log this machine's processor, memory, disk and network with each round."
     )
+
+    @field_validator("orders")
+    @classmethod
+    def _without_password(cls, url: str | None) -> str | None:
+        if url and holds_password(url):
+            raise ValueError(f"contains a password, which Prefect and MLflow would show. {ITS_PLACE}")
+        return url
 
     @property
     def has_silos(self) -> bool:

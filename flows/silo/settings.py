@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from flows.settings.passwords import holds_password
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from models.errors import InvalidConfig
 from tasks.datasets.partition_reader import CLIENT_ID
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 SETTINGS_VARIABLE = "FEDREC_SILO_SETTINGS"
 
 Answer = Literal["check", "update", "evaluation"]
-
-# Drivers also accept passwords as parameters of the URL, or inside a parameter, as in ODBC connection
-# strings.
-_SECRET = re.compile(r"(?:^|[?&;_-])(?:\w*password|\w*passwd|pwd|secret|token)\s*=", re.IGNORECASE)
 
 
 class SqlSection(Section):
@@ -161,7 +156,7 @@ def _refuse_passwords(raw: Mapping[str, Any], origin: str, prefix: str) -> None:
     for key, value in raw.items():
         if isinstance(value, Mapping):
             _refuse_passwords(value, origin, f"{prefix}{key}.")
-        elif "password" in str(key).lower() or (isinstance(value, str) and _holds_password(value)):
+        elif "password" in str(key).lower() or (isinstance(value, str) and holds_password(value)):
             raise InvalidConfig(
                 f"{origin}: {prefix}{key} contains a password, which a settings file may not contain.",
                 next_step=f"Set a database's password in the environment variable {PASSWORD_VARIABLE}, or "
@@ -169,14 +164,3 @@ def _refuse_passwords(raw: Mapping[str, Any], origin: str, prefix: str) -> None:
                 "storage library reads it (S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile).",
                 key=f"{prefix}{key}",
             )
-
-
-def _holds_password(value: str) -> bool:
-    scheme, separator, rest = value.partition("://")
-    if not separator or not re.fullmatch(r"[\w+.-]+", scheme):
-        return False
-    if scheme == "file":
-        return False
-    # urlsplit alone fails at a bad port, and a password may contain a slash that was not escaped.
-    user, at, _ = rest.rpartition("@")
-    return (bool(at) and ":" in user) or bool(_SECRET.search(unquote(urlsplit(f"x://{rest}").query)))

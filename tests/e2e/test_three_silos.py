@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.e2e.conftest import CHECKOUT, HUB, SILOS, Stack, until
+from tests.e2e.federation import HUB, SILOS, Stack
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Iterator[dict[str, Any]]:
-    """Return the result of the same job run with threads of one process, which reads all data."""
-    home = tmp_path_factory.mktemp("local")
-    config = home / "job.yaml"
-    raw = {
-        "name": "local",
-        "model_name": "local",
-        "train": {"dims": 4},
-        "federation": {"rounds": 2},
-        "evaluation": {"every": 2, "negatives": 9},
-        "data": {"dir": str(folders / "tables" / "partition")},
-    }
-    config.write_text(yaml.safe_dump(raw))
-    done = subprocess.run(
-        [sys.executable, "-m", "flows", "train", "--config", str(config), "--json"],
-        env={**os.environ, "FEDREC_HOME": str(home / "home")},
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    yield json.loads(done.stdout)
-
-
-def finished(stack: Stack, name: str, seconds: float = 400) -> dict[str, Any]:
-    """Return the result of the job of this name. Wait until it has one."""
-
-    def result() -> dict[str, Any] | None:
-        jobs = list(stack.home(HUB).jobs.glob(f"{name}-*"))
-        found = stack.journal(name).result() if jobs else None
-        return found.to_json() if found else None
-
-    found: dict[str, Any] = until(result, seconds, what=f"job {name}")
-    return found
 
 
 def may(stack: Stack, party: str, code: str) -> bool:
@@ -92,7 +49,7 @@ def test_every_party_has_access_to_its_own_folder_alone(stack: Stack) -> None:
 def test_a_run_started_in_prefect_gives_the_local_model(stack: Stack, local: dict[str, Any]) -> None:
     done = stack.run(HUB, "deployment", "run", "federated-training/manual", module="prefect")
     assert done.returncode == 0, done.stderr
-    result = finished(stack, "manual")
+    result = stack.finished("manual")
 
     assert result["status"] == "finished"
     assert [each["accepted"] for each in result["rounds"]] == [list(SILOS)] * 2
@@ -132,7 +89,7 @@ def test_a_run_started_in_prefect_gives_the_local_model(stack: Stack, local: dic
 def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
     stack.deploy("often", stack.config("often"), cron="* * * * *")
     try:
-        result = finished(stack, "often")
+        result = stack.finished("often")
     finally:
         # Otherwise the next minute would start the next job.
         stack.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
@@ -149,7 +106,7 @@ def test_a_job_goes_on_without_a_silo_that_was_killed_between_rounds(stack: Stac
     until(lambda: list(jobs.glob("killed-*/rounds/000001.json")), what="round 1")
     stack.stop("worker-cedar", signal.SIGKILL)
     try:
-        result = finished(stack, "killed")
+        result = stack.finished("killed")
     finally:
         stack.serve("cedar")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from flows.commands.gateway.orders_option import orders_option
 from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 
@@ -25,7 +26,7 @@ _DAY_S = 86_400
     help="PEM file of the certificates to trust.  [default: the one of --self-signed, if there is one]",
 )
 @number_option("--days", click.IntRange(min=1), 7, "Days until it expires.")
-@click.option("--orders", metavar="URL", help="As runner.orders.  [default: a file of the home]")
+@orders_option
 @json_option
 def command(
     name: str, url: str, out: Path, ca: Path | None, days: int, orders: str | None, as_json: bool

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from flows.commands.gateway.orders_option import orders_option
 from flows.terminal.number_option import number_option
 from models.errors import InvalidInput
 
@@ -25,7 +26,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option("--no-tls", is_flag=True, help="Speak HTTP, behind a proxy that ends TLS on this machine.")
 @click.option("--exchange", metavar="URL", help="As runner.exchange.  [default: a folder of the home]")
-@click.option("--orders", metavar="URL", help="As runner.orders.  [default: a file of the home]")
+@orders_option
 @number_option("--max-object-bytes", click.IntRange(min=1), 100_000_000, "Larger uploads are refused.")
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Port of 127.0.0.1 for Prometheus.")
 @click.option("--fingerprint", "only_fingerprint", is_flag=True, help="Print the fingerprint, and end.")

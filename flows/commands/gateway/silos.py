@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from flows.commands.gateway.orders_option import orders_option
 from flows.terminal.output import emit, json_option
 
 
 @click.command("silos")
-@click.option("--orders", metavar="URL", help="As runner.orders.  [default: a file of the home]")
+@orders_option
 @json_option
 def command(orders: str | None, as_json: bool) -> None:
     """Show the silos that the coordinator trusts: when each was last at the gateway, and what it did."""

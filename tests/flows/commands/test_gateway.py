@@ -238,6 +238,24 @@ def test_a_gateway_without_tls_listens_on_this_machine_alone(
     assert word in place.fedrec("coordinator", "gateway", *options, code=2)
 
 
+def test_the_orders_address_has_no_password(place: Place, tmp_path: Path) -> None:
+    address = "postgresql+psycopg://fedrec:hunter2@127.0.0.1/orders"
+    (tmp_path / "job.yaml").write_text(
+        "name: x\nmodel_name: x\ndata: {items: items.csv}\n"
+        f"runner: {{kind: gateway, silos: [ash], orders: '{address}'}}\n"
+    )
+    for command in (
+        ["train", "--config", str(tmp_path / "job.yaml")],
+        ["silos", "--orders", address],
+        ["gateway", "--no-tls", "--orders", address],
+        ["invite", "ash", "--url", place.url, "--out", str(tmp_path / "i"), "--orders", address],
+    ):
+        said = place.fedrec("coordinator", *command, code=2)
+        assert "contains a password" in said
+        assert "pgpass" in said
+        assert "hunter2" not in said
+
+
 def test_a_file_that_is_no_invitation_is_refused(place: Place, tmp_path: Path) -> None:
     for number, text in enumerate(("{}", "x", '{"format": "fedrec.invitation/1"}', "[1]")):
         path = tmp_path / str(number)
