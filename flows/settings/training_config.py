@@ -107,8 +107,8 @@ class RunnerSection(Section):
     poll_s: float = Field(0.5, gt=0, description="Seconds between two checks of the silos' progress.")
     orders: str | None = Field(
         None,
-        description="SQLAlchemy URL of the database of the gateway's orders, without a password; a file "
-        "below FEDREC_HOME if empty.",
+        description="SQLAlchemy URL of the database of the gateway's orders, without a password. If empty, "
+        "the one in FEDREC_ORDERS, or else a file below FEDREC_HOME.",
     )
     away_s: float = Field(
         120.0,

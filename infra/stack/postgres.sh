@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a PostgreSQL server in the foreground on 127.0.0.1:$POSTGRES_PORT, with its data below $STACK/postgres. The first
-# run creates the data, with the password in $STACK/pgpass. As root, the server runs under the account postgres.
+# run creates the data, with the passwords in $STACK/pgpass. As root, the server runs under the account postgres.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,13 +28,19 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 cd "$folder"
 
+password_of() {
+    sed -n "s/^[^:]*:[^:]*:[^:]*:$1://p" "$STACK/pgpass"
+}
+
 if [ ! -d data ]; then
     $run rm -rf data.new
-    cut -d: -f5 "$STACK/pgpass" | $run sh -c 'umask 077 && cat >password'
+    password_of fedrec | $run sh -c 'umask 077 && cat >password'
     $run "$programs/initdb" --pgdata data.new --username fedrec --pwfile password --auth scram-sha-256 \
         --encoding UTF8 --no-locale >/dev/null
     $run rm password
-    $run "$programs/postgres" --single -D data.new postgres <"$here/databases.sql" >/dev/null
+    PREFECT_PASSWORD=$(password_of prefect) MLFLOW_PASSWORD=$(password_of mlflow) \
+        GATEWAY_PASSWORD=$(password_of gateway) sh "$here/databases.sh" \
+        $run "$programs/postgres" --single -D data.new postgres >/dev/null
     # Renaming is atomic, so the data are either complete or absent.
     $run mv data.new data
 fi

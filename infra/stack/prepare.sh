@@ -1,17 +1,24 @@
 #!/bin/sh
 # Usage: prepare.sh INTERACTIONS ITEMS. Makes the folders of a federation on one machine below $STACK. The arguments are
-# tables in the format of `fedrec data partition`. Existing folders are kept. The silos' settings are written again,
-# because ports may have changed.
+# tables in the format of `fedrec data partition`. Existing folders are kept. The silos' settings are written again.
 set -eu
 umask 022
 
 interactions=$1 items=$2
 mkdir -p "$STACK/coordinator"
 chmod 700 "$STACK/coordinator"
+# Containers mount these, so they exist before.
+mkdir -p "$STACK/coordinator/gateway" "$STACK/coordinator/trusted_silos" "$STACK/coordinator/serving"
 
-if [ ! -f "$STACK/pgpass" ]; then
-    password=$(python -c 'import secrets; print(secrets.token_urlsafe(24))')
-    (umask 077 && echo "127.0.0.1:*:*:fedrec:$password" >"$STACK/pgpass")
+if ! grep -q :gateway: "$STACK/pgpass" 2>/dev/null; then
+    if [ -d "$STACK/postgres/data" ]; then
+        echo "An earlier release made $STACK, with one database role for all services. Move it away to begin anew." >&2
+        exit 1
+    fi
+    (umask 077 && python -c 'import secrets
+for role in ("fedrec", "prefect", "mlflow", "gateway"):
+    print(f"127.0.0.1:*:*:{role}:{secrets.token_urlsafe(24)}")' >"$STACK/pgpass.new")
+    mv "$STACK/pgpass.new" "$STACK/pgpass"
 fi
 
 # Each silo gets its part and the coordinator gets the catalogue. The complete data are not kept.
@@ -28,20 +35,13 @@ if [ ! -f "$STACK/coordinator/items.parquet" ]; then
     rm -r "$parts"
 fi
 
-exchange=${SILO_EXCHANGE:-$(python -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).as_uri())' \
-    "$STACK/coordinator/exchange")}
 for name in silo-01 silo-02 silo-03; do
-    home=$STACK/silos/$name
-    cat >"$home/silo.yaml" <<END
+    mkdir -p "$STACK/invitations/$name"
+    chmod 700 "$STACK/invitations" "$STACK/invitations/$name"
+    cat >"$STACK/silos/$name/silo.yaml" <<END
 # Written by infra/stack/prepare.sh at each start; infra/silo.example.yaml explains every key.
 name: $name
-prefect_api_url: ${SILO_PREFECT_API_URL:-http://127.0.0.1:$PREFECT_PORT/api}
-exchange: "$exchange"
 source:
   folder: "\$FEDREC_HOME/source"
 END
-    if [ ! -f "$home/keys/public.pem" ]; then
-        FEDREC_HOME=$home fedrec silo enrol --name "$name" >/dev/null
-    fi
-    FEDREC_HOME=$STACK/coordinator fedrec trust "$name" "$home/keys/public.pem" >/dev/null
 done

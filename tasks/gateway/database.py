@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 
 from tasks.local.home import Home
 
+VARIABLE = "FEDREC_ORDERS"
 TABLES = MetaData()
 # Seconds for which another process may hold SQLite's lock.
 _BUSY_S = 60
@@ -18,12 +20,14 @@ def open_database(home: Home, url: str | None = None, *, durable: bool = True) -
 
     Args:
         home: of the coordinator.
-        url: of a database, such as `postgresql+psycopg://host/name`; None for a SQLite file of the home.
+        url: of a database, such as `postgresql+psycopg://host/name`; None for the one in the environment
+            variable FEDREC_ORDERS, or else a SQLite file of the home.
         durable: what is written to SQLite also survives a power cut, at the cost of waiting for the disk.
     """
     folder = home.root / "gateway"
     folder.mkdir(parents=True, exist_ok=True)
-    engine = _engine(url or f"sqlite+pysqlite:///{folder / 'gateway.db'}", durable)
+    url = url or os.environ.get(VARIABLE) or f"sqlite+pysqlite:///{folder / 'gateway.db'}"
+    engine = _engine(url, durable)
     TABLES.create_all(engine)
     return engine
 

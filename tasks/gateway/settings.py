@@ -20,7 +20,7 @@ class GatewaySettings:
     Attributes:
         home: the coordinator's folder.
         exchange: URL of the folder of models and updates.
-        database: SQLAlchemy URL of the orders; None for a file of the home.
+        database: SQLAlchemy URL of the orders; None for the default of `open_database`.
         max_object_bytes: larger uploads are refused.
         longest_wait_s: longest time for which a request may wait for an order.
         silence_s: an upload of which nothing arrives for so long is ended.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -29,6 +30,11 @@ ADDRESSES = {
     "$PREFECT_PORT": "PORT",
     "$MLFLOW_PORT": "PORT",
     "$SERVING_PORT": "PORT",
+    "$GATEWAY_PORT": "PORT",
+    "$GATEWAY_METRICS_PORT": "PORT",
+    "8443": "PORT",
+    "9464": "PORT",
+    "gateway": "HOST",
     "4200": "PORT",
     "5000": "PORT",
     "8080": "PORT",
@@ -50,18 +56,19 @@ def procfile() -> dict[str, tuple[set[str], list[str]]]:
 
 
 def neutral(words: list[str]) -> list[str]:
-    return [ADDRESSES.get(word, word) for word in words]
+    return [words[0], *(ADDRESSES.get(word, word) for word in words[1:])]
 
 
 def test_both_ways_start_the_same_services():
     assert set(procfile()) == set(SERVICES)
-    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "coordinator", "serving", *SILOS}
+    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "gateway", "coordinator", "serving", *SILOS}
 
 
-@pytest.mark.parametrize("name", ["prefect", "mlflow", "coordinator", "serving", *SILOS])
+@pytest.mark.parametrize("name", ["prefect", "mlflow", "gateway", "coordinator", "serving", *SILOS])
 def test_a_service_is_the_same_in_both(name):
     variables, command = procfile()[name]
-    assert neutral(command) == neutral(SERVICES[name]["command"])
+    there = SERVICES[name]["command"]
+    assert neutral(command) == neutral(there[there.index("--") + 1 :] if "--" in there else there)
     # The password comes from a file here and from the environment there. MLflow has another address there.
     others = set(SERVICES[name]["environment"]) - {"MLFLOW_SERVER_ALLOWED_HOSTS"}
     assert variables == {"PGPASSFILE" if each == "PGPASSWORD" else each for each in others}
@@ -85,9 +92,10 @@ def test_a_container_is_pinned_checked_and_waited_for(name):
 
 
 def test_health_checks_and_addresses_name_served_ports():
-    for name in ("prefect", "mlflow", "serving"):
+    for name in ("prefect", "mlflow", "serving", "gateway"):
         port = SERVICES[name]["command"][SERVICES[name]["command"].index("--port") + 1]
-        assert f"127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
+        if name != "gateway":  # its certificate is its own, so its metrics are asked instead
+            assert f"127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
         assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
         if name != "serving":
             environment = SERVICES["coordinator"]["environment"]
@@ -101,12 +109,55 @@ def test_the_serving_process_is_bound_to_the_model_that_the_stack_trains():
     assert command[command.index("--model") + 1] == job["model_name"]
 
 
-def test_silos_share_only_the_exchange():
+def test_silos_share_nothing_and_reach_the_gateway_alone():
     for name in SILOS:
-        own, exchange = SERVICES[name]["volumes"]
+        own, invitation = SERVICES[name]["volumes"]
         assert own.endswith(f"}}/silos/{name}:/data")
-        assert exchange == "exchange:/data/exchange"
-    assert not {"PGPASSWORD", "MLFLOW_TRACKING_URI"} & set(SERVICES["silo-01"]["environment"])
+        assert invitation.endswith(f"}}/invitations/{name}:/invitation:ro")
+        assert set(SERVICES[name]["environment"]) == {"FEDREC_HOME", "INVITATION"}
+        assert SERVICES[name]["networks"] == ["outside"]
+    beside = [name for name, each in SERVICES.items() if "outside" in each.get("networks", [])]
+    assert beside == ["gateway", *SILOS]
+
+
+def test_each_service_has_its_own_role_and_only_what_it_needs_of_the_exchange():
+    passwords = {
+        name: each["environment"]["PGPASSWORD"]
+        for name, each in SERVICES.items()
+        if "PGPASSWORD" in each["environment"]
+    }
+    assert {name: value[2:].partition("_")[0].lower() for name, value in passwords.items()} == {
+        "prefect": "prefect",
+        "mlflow": "mlflow",
+        "gateway": "gateway",
+        "coordinator": "gateway",
+    }
+    with_exchange = [name for name, each in SERVICES.items() if "exchange:/data/exchange" in each["volumes"]]
+    assert with_exchange == ["gateway", "coordinator"]
+    # Neither the registry, the journals nor the ledger.
+    homes = [each.rpartition("/coordinator/")[2] for each in SERVICES["gateway"]["volumes"]]
+    assert homes[:3] == [
+        "gateway:/data/gateway",
+        "trusted_silos:/data/trusted_silos",
+        "serving:/data/serving:ro",
+    ]
+
+
+def test_the_statements_make_a_role_and_a_database_for_each_service():
+    passwords = {f"{name}_PASSWORD": name.lower() * 2 for name in ("PREFECT", "MLFLOW", "GATEWAY")}
+    done = subprocess.run(
+        ["sh", str(INFRA / "stack" / "databases.sh"), "cat"],
+        env={"PATH": os.environ["PATH"], **passwords},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[:3] == [
+        "CREATE ROLE prefect LOGIN PASSWORD 'prefectprefect';",
+        "CREATE DATABASE prefect OWNER prefect;",
+        "REVOKE CONNECT ON DATABASE prefect FROM PUBLIC;",
+    ]
+    assert len(done.stdout.splitlines()) == 9
 
 
 def test_no_file_holds_a_secret():

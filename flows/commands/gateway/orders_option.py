@@ -14,7 +14,10 @@ from models.errors import InvalidInput
 def orders_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option to a command."""
     option = click.option(
-        "--orders", metavar="URL", callback=_checked, help="As runner.orders.  [default: a file of the home]"
+        "--orders",
+        metavar="URL",
+        callback=_checked,
+        help="As runner.orders.  [default: FEDREC_ORDERS, or a file of the home]",
     )
     return option(function)
 
