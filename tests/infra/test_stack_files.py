@@ -160,6 +160,15 @@ def test_the_statements_make_a_role_and_a_database_for_each_service():
     assert len(done.stdout.splitlines()) == 9
 
 
+def test_the_container_of_a_silo_has_no_rights_and_no_port():
+    [(name, silo)] = yaml.safe_load((INFRA / "compose.silo.yaml").read_text())["services"].items()
+    assert (name, silo["image"]) == ("silo", SERVICES["silo-01"]["image"])
+    assert silo["command"] == ["fedrec", "silo", "start"]
+    assert (silo["read_only"], silo["cap_drop"], silo["ports"]) == (True, ["ALL"], [])
+    assert [each.partition("}:")[2] for each in silo["volumes"]] == ["/data"]
+    assert set(silo["environment"]) == {"FEDREC_HOME"}
+
+
 def test_no_file_holds_a_secret():
     example = dict(
         line.split("=", 1)

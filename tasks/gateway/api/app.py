@@ -98,7 +98,7 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
     add("POST", "/v1/enrolments", gateway.enrol, None, *_BODY, done=204, takes=schema.Enrolment)
     add("GET", "/v1/facts", gateway.facts, schema.GatewayFacts)
     add("GET", "/v1/roster", gateway.roster, schema.Roster)
-    add("GET", "/v1/promoted", gateway.promotions, schema.Promotions)
+    add("GET", "/v1/promoted", gateway.promoted, schema.PromotedModels)
     add("GET", "/v1/promoted/{sha256}", gateway.promoted_file, None, 404)
     add("GET", "/v1/orders", gateway.order, schema.OrderBody, 422)
     add("GET", "/v1/objects/{sha256}", gateway.object, None, 404, 429)

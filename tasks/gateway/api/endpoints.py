@@ -43,7 +43,7 @@ from tasks.gateway.invitations import Invitations
 from tasks.gateway.members import Members
 from tasks.gateway.order_book import OrderBook, PlacedOrder
 from tasks.gateway.own_key import own_key
-from tasks.gateway.promoted import PromotedFile, PromotedModel, promoted_model
+from tasks.gateway.published import PublishedFile, PublishedModel, published_model
 from tasks.gateway.settings import GatewaySettings
 from tasks.gateway.visits import Visits
 from tasks.silos.http_signatures import Answer, digest_header, sign_answer
@@ -186,14 +186,14 @@ class Gateway:
         await run_in_threadpool(self._note, caller, "asked for the roster")
         return self._signed(request, json_response(schema.Roster(silos=members)))
 
-    async def promotions(self, request: Request) -> Response:
+    async def promoted(self, request: Request) -> Response:
         """Return the champions of the models whose federations the silo belongs to."""
         caller = await self._admitted_without_body(request)
 
-        def read() -> schema.Promotions:
-            found = [_as_promotion(each) for each in self._promoted(caller)]
+        def read() -> schema.PromotedModels:
+            found = [_as_promoted(each) for each in self._promoted(caller)]
             self._note(caller, "asked for what is promoted")
-            return schema.Promotions(models=found)
+            return schema.PromotedModels(models=found)
 
         return self._signed(request, json_response(await run_in_threadpool(read)))
 
@@ -201,7 +201,7 @@ class Gateway:
         """Return a file of a champion that the silo may serve."""
         caller = await self._admitted_without_body(request)
 
-        def find() -> PromotedFile:
+        def find() -> PublishedFile:
             for model in self._promoted(caller):
                 for file in model.files:
                     if file.sha256 == sha256:
@@ -244,12 +244,12 @@ class Gateway:
         request.state.silo = caller.silo
         return self._signed(request, Response(status_code=204))
 
-    def _promoted(self, caller: Caller) -> list[PromotedModel]:
+    def _promoted(self, caller: Caller) -> list[PublishedModel]:
         """Return what the silo may serve. A bundle that is damaged here is left out."""
         found = []
         for name in self._members.models_of(caller.silo):
             try:
-                found.append(promoted_model(self._settings.folder, name))
+                found.append(published_model(self._settings.folder, name))
             except CorruptArtifact as error:
                 log("promoted", model=name, error=error.what)
         return [each for each in found if each is not None]
@@ -334,9 +334,9 @@ class Gateway:
         return response
 
 
-def _as_promotion(model: PromotedModel) -> schema.Promotion:
+def _as_promoted(model: PublishedModel) -> schema.PromotedModel:
     files = [schema.BundleFile(name=each.name, sha256=each.sha256, bytes=each.size) for each in model.files]
-    return schema.Promotion(
+    return schema.PromotedModel(
         model_name=model.model_name,
         bundle=model.target.bundle,
         manifest_sha256=model.target.manifest_sha256,

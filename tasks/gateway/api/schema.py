@@ -50,7 +50,7 @@ class BundleFile(BaseModel):
     bytes: int
 
 
-class Promotion(BaseModel):
+class PromotedModel(BaseModel):
     """The champion of a model, and the files to serve it from."""
 
     model_name: str = Field(examples=["towns"])
@@ -60,10 +60,10 @@ class Promotion(BaseModel):
     files: list[BundleFile]
 
 
-class Promotions(BaseModel):
+class PromotedModels(BaseModel):
     """The models that the silo may serve."""
 
-    models: list[Promotion]
+    models: list[PromotedModel]
 
 
 class Accepted(BaseModel):

@@ -13,7 +13,7 @@ from tasks.local.home import Home
 
 
 @dataclass(frozen=True)
-class PromotedFile:
+class PublishedFile:
     """A file of a bundle.
 
     Attributes:
@@ -28,7 +28,7 @@ class PromotedFile:
 
 
 @dataclass(frozen=True)
-class PromotedModel:
+class PublishedModel:
     """A model and its champion.
 
     Attributes:
@@ -39,10 +39,10 @@ class PromotedModel:
 
     model_name: str
     target: Target
-    files: tuple[PromotedFile, ...]
+    files: tuple[PublishedFile, ...]
 
 
-def promoted_model(home: Home, model_name: str) -> PromotedModel | None:
+def published_model(home: Home, model_name: str) -> PublishedModel | None:
     """Return a model's champion; None if nothing is published, or the next champion is just being published.
 
     Raises:
@@ -57,11 +57,11 @@ def promoted_model(home: Home, model_name: str) -> PromotedModel | None:
     try:
         digests = json.loads((bundle / MANIFEST).read_bytes())["files"]
         files = tuple(
-            PromotedFile(name, sha256, (bundle / name).stat().st_size, bundle / name)
+            PublishedFile(name, sha256, (bundle / name).stat().st_size, bundle / name)
             for name, sha256 in sorted({**digests, MANIFEST: champion.manifest_sha256}.items())
         )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifact(f"{bundle / MANIFEST} is no manifest: {error!r}.") from error
-    return PromotedModel(model_name, champion, files)
+    return PublishedModel(model_name, champion, files)
