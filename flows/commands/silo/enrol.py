@@ -18,7 +18,7 @@ def command(name: str, force: bool, as_json: bool) -> None:
     """
     from tasks.coordinator.trust_store import require_silo_name
     from tasks.local.home import current_home
-    from tasks.silos.keys import make_key, public_pem
+    from tasks.silos.keys import fingerprint, make_key, public_pem
 
     require_silo_name(name)
     key = make_key(current_home(), force=force)
@@ -26,6 +26,7 @@ def command(name: str, force: bool, as_json: bool) -> None:
     result = {
         "name": name,
         "key_id": key.key_id,
+        "fingerprint": fingerprint(key.public),
         "public_key": pem,
         "public_key_file": str(key.public_file),
         "private_key_file": str(key.file),
@@ -35,7 +36,7 @@ def command(name: str, force: bool, as_json: bool) -> None:
         click.echo(f"Silo {name} has the key pair {key.key_id}:\n")
         click.echo(pem)
         click.echo(f"Give the coordinator the file {key.public_file}. The coordinator runs:\n")
-        click.echo(f"  fedrec trust {name} public.pem\n")
-        click.echo(f"Compare the key id over another channel, such as the telephone: {key.key_id}.")
+        click.echo(f"  fedrec trust {name} public.pem --fingerprint {result['fingerprint']}\n")
+        click.echo("Tell the fingerprint over another channel, such as the telephone.")
 
     emit(result, as_json=as_json, show=show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tasks.local.home import Home
 from tasks.silos.egress_ledger import EgressLedger
@@ -43,6 +45,9 @@ def test_a_silo_enrols_and_the_coordinator_trusts_it(folder):
     assert enrolled["name"] == "ash"
     assert len(enrolled["key_id"]) == 16
     public = Path(enrolled["public_key_file"])
+    raw = load_pem_public_key(public.read_bytes()).public_bytes_raw()
+    fingerprint = hashlib.sha256(raw).hexdigest()
+    assert enrolled["fingerprint"] == fingerprint
     assert public == folder / "silo" / "keys" / "public.pem"
     assert public.read_text() == enrolled["public_key"]
     assert Path(enrolled["private_key_file"]).stat().st_mode & 0o777 == 0o600
@@ -50,16 +55,26 @@ def test_a_silo_enrols_and_the_coordinator_trusts_it(folder):
     def trust(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
         return fedrec(folder, "trust", *arguments, home="coordinator", **options)
 
-    first = {"name": "ash", "key_id": enrolled["key_id"], "replaced": None}
+    first = {
+        "name": "ash",
+        "key_id": enrolled["key_id"],
+        "fingerprint": fingerprint,
+        "replaced": None,
+    }
+    other = refused(trust("ash", str(public), "--fingerprint", "0" * 64), 2)
+    assert f"has the fingerprint {fingerprint}, not {'0' * 64}" in other
+    assert answered(trust("--list", "--json")) == {"silos": []}
+    assert answered(trust("ash", str(public), "--fingerprint", fingerprint.upper(), "--json")) == first
     assert answered(trust("ash", str(public), "--json")) == first
     assert answered(trust("ash", "-", "--json", input=enrolled["public_key"])) == first
     shown = trust("--list")
-    assert shown.stdout == f"{enrolled['key_id']}  ash\n"
+    assert shown.stdout == f"{fingerprint}  ash\n"
 
     again = answered(fedrec(folder, "silo", "enrol", "--name", "ash", "--force", "--json"))
     assert "--force" in refused(trust("ash", str(public)), 2)
     assert answered(trust("ash", str(public), "--force", "--json"))["replaced"] == enrolled["key_id"]
-    listed = {"silos": [{"name": "ash", "key_id": again["key_id"]}]}
+    ash = {"name": "ash", "key_id": again["key_id"], "fingerprint": again["fingerprint"]}
+    listed = {"silos": [ash]}
     assert answered(trust("--list", "--json")) == listed
 
     assert answered(trust("ash", "--remove", "--json")) == {"name": "ash", "removed": again["key_id"]}
