@@ -152,6 +152,23 @@ class Stack:
         found: dict[str, Any] = until(result, seconds, what=f"job {name}")
         return found
 
+    def by_hand(self, name: str) -> dict[str, Any]:
+        """Start the deployment in Prefect, and return the job's result."""
+        done = self.run(HUB, "deployment", "run", f"federated-training/{name}", module="prefect")
+        assert done.returncode == 0, done.stderr
+        return self.finished(name)
+
+    def by_schedule(self, name: str) -> dict[str, Any]:
+        """Deploy a job with a schedule of each minute, and return the result of its first run."""
+        self.deploy(name, self.config(name), cron="* * * * *")
+        try:
+            result = self.finished(name)
+        finally:
+            # Otherwise the next minute would start the next job.
+            self.run(HUB, "deployment", "delete", f"federated-training/{name}", module="prefect")
+        until(self.is_idle, what="a job that the schedule began meanwhile")
+        return result
+
     def deploy(self, name: str, config: dict[str, Any], cron: str | None = None) -> None:
         """Create the training deployment `name` in Prefect, and one deployment for each silo."""
         entry: dict[str, Any] = {

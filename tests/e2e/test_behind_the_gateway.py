@@ -199,9 +199,7 @@ def test_the_orders_role_can_read_no_other_database(apart: Apart) -> None:
 
 
 def test_a_run_started_in_prefect_gives_the_local_model(apart: Apart, local: dict[str, Any]) -> None:
-    done = apart.run(HUB, "deployment", "run", "federated-training/manual", module="prefect")
-    assert done.returncode == 0, done.stderr
-    result = apart.finished("manual")
+    result = apart.by_hand("manual")
 
     assert result["status"] == "finished"
     assert [each["accepted"] for each in result["rounds"]] == [list(SILOS)] * 2
@@ -228,11 +226,4 @@ def test_what_is_promoted_is_served_in_a_silo(apart: Apart) -> None:
 
 
 def test_a_schedule_starts_the_job(apart: Apart, local: dict[str, Any]) -> None:
-    apart.deploy("often", apart.config("often"), cron="* * * * *")
-    try:
-        result = apart.finished("often")
-    finally:
-        # Otherwise the next minute would start the next job.
-        apart.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
-    until(apart.is_idle, what="a job that the schedule began meanwhile")
-    assert result["model_sha256"] == local["model_sha256"]
+    assert apart.by_schedule("often")["model_sha256"] == local["model_sha256"]

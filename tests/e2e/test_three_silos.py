@@ -47,9 +47,7 @@ def test_every_party_has_access_to_its_own_folder_alone(stack: Stack) -> None:
 
 
 def test_a_run_started_in_prefect_gives_the_local_model(stack: Stack, local: dict[str, Any]) -> None:
-    done = stack.run(HUB, "deployment", "run", "federated-training/manual", module="prefect")
-    assert done.returncode == 0, done.stderr
-    result = stack.finished("manual")
+    result = stack.by_hand("manual")
 
     assert result["status"] == "finished"
     assert [each["accepted"] for each in result["rounds"]] == [list(SILOS)] * 2
@@ -87,14 +85,7 @@ def test_a_run_started_in_prefect_gives_the_local_model(stack: Stack, local: dic
 
 
 def test_a_schedule_starts_the_job(stack: Stack, local: dict[str, Any]) -> None:
-    stack.deploy("often", stack.config("often"), cron="* * * * *")
-    try:
-        result = stack.finished("often")
-    finally:
-        # Otherwise the next minute would start the next job.
-        stack.run(HUB, "deployment", "delete", "federated-training/often", module="prefect")
-    until(stack.is_idle, what="a job that the schedule began meanwhile")
-    assert result["model_sha256"] == local["model_sha256"]
+    assert stack.by_schedule("often")["model_sha256"] == local["model_sha256"]
 
 
 def test_a_job_goes_on_without_a_silo_that_was_killed_between_rounds(stack: Stack) -> None:
