@@ -28,6 +28,7 @@ send_what_waits = task(name="send waiting messages to MLflow", cache_policy=NO_C
 remove_old_rounds = task(name="remove old rounds from MLflow", cache_policy=NO_CACHE)(
     retention.remove_old_rounds
 )
+clear_silo_parts = task(name="remove old answers of silos", cache_policy=NO_CACHE)(shell.clear_silo_parts)
 prune_reports = task(name="remove old reports", cache_policy=NO_CACHE)(shell.prune_reports)
 
 
@@ -43,13 +44,14 @@ def housekeeping(
     process is gone become KILLED in MLflow and CRASHED in Prefect, and servers that they started for
     themselves are stopped. Finished jobs keep their journal, their last model and every served model.
     Superseded models are removed from the exchange, and reports of old jobs from the disk. MLflow has copies
-    of both. A job whose journal is damaged is left alone. The outcome names it, and refused messages.
+    of both. So are the answers that silos behind the gateway gave in old jobs. A job whose journal is damaged
+    is left alone. The outcome names it, and refused messages.
 
     With `keep_rounds`, versions and models of older rounds are also removed from MLflow. What is, was or may
     become champion stays, and so do versions with any alias.
 
     Args:
-        keep_jobs: number of the newest finished jobs whose report stays on disk.
+        keep_jobs: number of the newest finished jobs whose report and answers of silos stay on disk.
         keep_rounds: number of the newest rounds of each finished job whose version and model stay in MLflow;
             None to keep all of them.
         dry_run: only return which rounds would be removed from MLflow. Nothing at all is changed.
@@ -71,6 +73,7 @@ def housekeeping(
         "damaged": [*damaged],
         **ended,
         "models_removed": sum(clear_exchange(exchange, each, keep) for each in finished),
+        "answers_removed": [*clear_silo_parts(home, finished, keep_jobs)],
         "reports_removed": [*prune_reports(finished, keep_jobs)],
         "rounds_removed": _old_rounds(home, keep_rounds, dry_run=False),
     }

@@ -12,7 +12,10 @@ from flows.terminal.output import emit, json_option
 
 @click.command("housekeeping")
 @number_option(
-    "--keep-jobs", click.IntRange(min=0), 20, "Number of the newest finished jobs whose report stays on disk."
+    "--keep-jobs",
+    click.IntRange(min=0),
+    20,
+    "Number of the newest finished jobs whose report and answers of silos stay.",
 )
 @click.option(
     "--keep-rounds",
@@ -51,6 +54,7 @@ def _show(outcome: dict[str, Any]) -> None:
         ("killed_jobs", "Ended in MLflow"),
         ("crashed_flow_runs", "Ended in Prefect"),
         ("ended_servers", "Stopped servers"),
+        ("answers_removed", "Removed answers of silos of"),
         ("reports_removed", "Removed reports of"),
     ):
         if outcome[name]:

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from models.errors import CorruptArtifact
+from tasks.exchange.layout import silo_job_folder
 from tasks.exchange.store import Exchange
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
@@ -83,6 +84,30 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
             removed += 1
         exchange.remove(model.path)
     return removed
+
+
+def clear_silo_parts(home: Home, journals: Collection[Journal], keep: int) -> list[str]:
+    """Delete what silos behind the gateway sent in old jobs; return the ids of these jobs.
+
+    The gateway wrote it for them. Silos with workers of Prefect clean up their own parts.
+
+    Args:
+        home: of the coordinator.
+        journals: of finished jobs, oldest first.
+        keep: number of jobs whose answers stay.
+    """
+    cleared = []
+    for journal in list(journals)[: max(0, len(journals) - keep)]:
+        opening = journal.opening
+        silos = opening.setting("runner.silos")
+        if opening.setting("runner.kind") != "gateway" or not isinstance(silos, list):
+            continue
+        exchange = Exchange(opening.exchange_url or home.exchange.as_uri())
+        folders = [silo_job_folder(str(silo), journal.job_id) for silo in silos]
+        removed = [exchange.remove(each) for each in folders]
+        if any(removed):
+            cleared.append(journal.job_id)
+    return cleared
 
 
 def prune_reports(journals: Collection[Journal], keep: int) -> list[str]:

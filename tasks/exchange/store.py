@@ -152,10 +152,12 @@ class Exchange:
                 refs.append(ArtifactRef(f"{folder}/{name}.{ending}", name, int(entry["size"])))
         return refs
 
-    def remove(self, folder: str) -> None:
-        """Delete everything in `folder`."""
-        if self._files.exists(self._at(folder)):
-            self._files.rm(self._at(folder), recursive=True)
+    def remove(self, folder: str) -> bool:
+        """Delete everything in `folder`, and return whether there was something."""
+        if not self._files.exists(self._at(folder)):
+            return False
+        self._files.rm(self._at(folder), recursive=True)
+        return True
 
     def _start_of(self, target: str, size: int) -> bytes:
         """Return the first `size` bytes of an object, which may grow meanwhile."""

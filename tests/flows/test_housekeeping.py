@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tasks.coordinator.housekeeping import clear_silo_parts
+from tasks.exchange.layout import silo_answers_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.jobs.journal import Journal, held
 from tasks.jobs.lease import take
@@ -91,6 +94,25 @@ def test_of_finished_jobs_the_needed_files_are_kept(place: Home) -> None:
 
     again = housekeeping(keep_jobs=1)
     assert (again["models_removed"], again["reports_removed"]) == (0, [])
+
+
+def test_answers_of_old_jobs_behind_the_gateway_are_removed(place: Home) -> None:
+    exchange = Exchange(place.exchange.as_uri())
+    journals = []
+    for number, kind in enumerate(("gateway", "silos", "gateway")):
+        runner = {"kind": kind, "silos": ["ash", "birch"], "exchange": None}
+        first = opening(opened_at=f"2026-10-0{number + 1}")
+        changed = replace(first, config={**first.config, "runner": runner})
+        with held(place.jobs, f"job{number}", "k" * 8, changed) as journal:
+            exchange.put(silo_answers_folder("ash", journal.job_id, 1, "train"), b"an answer")
+            journals.append(journal)
+    left = lambda: sorted(path.name for path in (place.exchange / "silos" / "ash").iterdir())  # noqa: E731
+
+    assert clear_silo_parts(place, journals, 1) == [journals[0].job_id]
+    assert left() == sorted(each.job_id for each in journals[1:])
+    assert clear_silo_parts(place, journals, 1) == []
+    assert clear_silo_parts(place, journals, 0) == [journals[2].job_id]
+    assert left() == [journals[1].job_id]
 
 
 def test_dead_runs_are_ended_and_living_ones_continue(place: Home) -> None:
@@ -179,6 +201,7 @@ def test_an_empty_home_needs_no_housekeeping(place: Home) -> None:
         "crashed_flow_runs": [],
         "ended_servers": [],
         "models_removed": 0,
+        "answers_removed": [],
         "reports_removed": [],
         "rounds_removed": {},
     }
