@@ -139,8 +139,8 @@ class GuardedExchange(Exchange):
         self.left.append(ref)
         return ref
 
-    def remove(self, folder: str) -> None:
-        """Delete everything in `folder`.
+    def remove(self, folder: str) -> bool:
+        """Delete everything in `folder`, and return whether there was something.
 
         Raises:
             EgressRefused: the folder is not the silo's own.
@@ -150,7 +150,7 @@ class GuardedExchange(Exchange):
                 f"Silo {self.border.silo!r} may not remove {folder}, which is outside {self.border.prefix}.",
                 silo=self.border.silo,
             )
-        super().remove(folder)
+        return super().remove(folder)
 
 
 def within(prefix: str, folder: str) -> bool:
