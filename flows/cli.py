@@ -55,7 +55,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def cli() -> None:
     """Federated training of recommenders, with schedules, audits and promotions.
 
-    All state is below the folder FEDREC_HOME (default: .fedrec in the checkout).
+    All state is below the folder FEDREC_HOME (default: .fedrec in the checkout, or in the
+    account's own folder if fedrec is installed).
 
     Exit codes: 0 done, 1 failed, 2 wrong input, 3 quorum not reached, 4 promotion refused,
     5 contract violated, 6 ledger tampered with.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from models.errors import FedrecError
 from tasks.datasets.source import read_source
 from tasks.local.home import Home
 from tasks.silos.egress_ledger import EgressLedger
-from tasks.silos.gateway_client import PROTOCOL, GatewayClient
+from tasks.silos.gateway_client import PROTOCOL, GatewayAway, GatewayClient
 from tasks.silos.joined import joined
 from tasks.silos.keys import load_key
 
@@ -48,11 +48,11 @@ def examine(home: Home, settings_path: Path | None = None, url: str | None = Non
     """
     found: list[Check] = []
 
-    def look(name: str, do: Callable[[], str]) -> bool:
+    def look(name: str, do: Callable[[], str], next_step: str) -> bool:
         try:
             found.append(Check(name, True, do()))
         except FedrecError as error:
-            found.append(Check(name, False, error.what, error.next_step))
+            found.append(Check(name, False, error.what, error.next_step or next_step))
         except OSError as error:
             found.append(
                 Check(name, False, f"{type(error).__name__}: {error}.", "Correct the path or its rights.")
@@ -60,12 +60,22 @@ def examine(home: Home, settings_path: Path | None = None, url: str | None = Non
         return found[-1].ok
 
     settings: list[SiloSettings] = []
-    if look("settings", lambda: _settings(settings_path, settings)):
-        look("data", lambda: _data(settings[0]))
-        look("policy", lambda: _policy(settings[0]))
-    look("disk", lambda: _disk(home))
-    look("ledger", lambda: _ledger(home))
-    if look("key", lambda: f"this silo signs with key {load_key(home).key_id}."):
+    users: list[int] = []
+    if look("settings", lambda: _settings(settings_path, settings), "Correct this key in silo.yaml."):
+        look(
+            "data",
+            lambda: _data(settings[0], users),
+            "Correct the files, or `source` in silo.yaml: docs/data.md says what they may look like.",
+        )
+        look("policy", lambda: _policy(settings[0], users), "Correct `policy` in silo.yaml.")
+    look("disk", lambda: _disk(home), "Free some space.")
+    look("ledger", lambda: _ledger(home), "Find out who changed FEDREC_HOME/egress.jsonl; a backup may help.")
+    has_key = look(
+        "key",
+        lambda: f"this silo signs with key {load_key(home).key_id}.",
+        "Join with the coordinator's invitation, which makes a key: fedrec silo join FILE.",
+    )
+    if has_key:
         found.extend(_connection(home, settings[0] if settings else None, url))
     return found
 
@@ -75,13 +85,20 @@ def _settings(path: Path | None, found: list[SiloSettings]) -> str:
     return f"silo {found[0].name!r}."
 
 
-def _data(settings: SiloSettings) -> str:
+def _data(settings: SiloSettings, users: list[int]) -> str:
     rows = read_source(settings.data_source()).interactions
+    users.append(len(rows.users))
     return f"{len(rows.user_codes):,} interactions of {len(rows.users):,} users can be read."
 
 
-def _policy(settings: SiloSettings) -> str:
+def _policy(settings: SiloSettings, users: Sequence[int]) -> str:
     policy = settings.policy
+    if users and users[0] < policy.min_users:
+        raise FedrecError(
+            f"the data have {users[0]:,} users, and min_users is {policy.min_users:,}: "
+            "no update and no figures would leave.",
+            next_step="Lower policy.min_users in silo.yaml, or wait until there are more users.",
+        )
     kinds = ", ".join(policy.may_leave) or "nothing"
     most, least = f"{policy.max_update_bytes:,} bytes", f"{policy.min_users:,} users"
     return f"{kinds} may leave, at most {most}, with at least {least}."
@@ -108,7 +125,8 @@ def _connection(home: Home, settings: SiloSettings | None, url: str | None) -> I
         address = joined(home).address(url)
         facts = GatewayClient(address, load_key(home)).facts()
     except FedrecError as error:
-        yield Check("gateway", False, error.what, error.next_step)
+        away = "Check the address, the firewall and the proxy between; or the gateway does not run now."
+        yield Check("gateway", False, error.what, away if isinstance(error, GatewayAway) else error.next_step)
         return
     yield Check("gateway", True, f"{address.url} answers, with version {facts['version']}.")
     oldest, newest = int(facts["oldest_protocol"]), int(facts["protocol"])

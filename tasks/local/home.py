@@ -75,13 +75,16 @@ class Home:
 
 
 def current_home() -> Home:
-    """Return the home that the environment variable `FEDREC_HOME` names, or `.fedrec` in the checkout.
+    """Return the home that the environment variable `FEDREC_HOME` names.
+
+    Without it, the home is `.fedrec` in the checkout, or in the account's folder where fedrec is installed.
 
     Raises:
         InvalidConfig: its path has a control character or a byte that is not UTF-8.
     """
     checkout = Path(__file__).resolve().parents[2]
-    root = Path(os.environ.get("FEDREC_HOME") or checkout / ".fedrec").expanduser().resolve()
+    beside = checkout if (checkout / "pyproject.toml").is_file() else Path("~")
+    root = Path(os.environ.get("FEDREC_HOME") or beside / ".fedrec").expanduser().resolve()
     if _UNUSABLE.search(str(root)):
         raise InvalidConfig(
             f"FEDREC_HOME is {str(root)!r}, which has a line break, another control character or a byte that "

@@ -223,6 +223,22 @@ class GatewayClient:
         found: dict[str, Any] = json.loads(self._call("GET", "/v1/facts"))
         return found
 
+    def agree(self) -> None:
+        """Make sure that the gateway speaks this silo's protocol.
+
+        Raises:
+            GatewayRefused: it does not.
+            GatewayAway, ForgedAnswer: there is no valid answer.
+        """
+        facts = self.facts()
+        oldest, newest = int(facts["oldest_protocol"]), int(facts["protocol"])
+        if not oldest <= PROTOCOL <= newest:
+            raise GatewayRefused(
+                f"This silo speaks protocol {PROTOCOL}, but the gateway {oldest} to {newest}.",
+                next_step=f"Install fedrec {facts['version']}, which the coordinator has.",
+                kind="protocol",
+            )
+
     def roster(self) -> list[dict[str, str]]:
         """Return the silos of the federation: `silo`, `key_id` and `public_key` of each.
 

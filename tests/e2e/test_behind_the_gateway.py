@@ -210,6 +210,8 @@ def test_a_run_started_in_prefect_gives_the_local_model(apart: Apart, local: dic
     for silo in SILOS:
         egress = apart.json_of(silo, "silo", "egress", "--job", result["job_id"], "--verify")
         assert (egress["verified"], egress["refused"]) == (True, [])
+        (own,) = apart.json_of(silo, "silo", "benefit")["jobs"]
+        assert (own["job_id"], own["round"]) == (result["job_id"], 2)
 
 
 def test_what_is_promoted_is_served_in_a_silo(apart: Apart) -> None:

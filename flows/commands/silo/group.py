@@ -15,5 +15,6 @@ command = lazy_group(
     doctor="Examine the connection to the gateway, the data and the policy.",
     start="Run this silo's steps on its data until stopped.",
     serve="Serve this silo's users from their own embeddings, over HTTP.",
+    benefit="Show whether taking part helped this silo's users.",
     egress="Show what left this silo, and what was refused.",
 )

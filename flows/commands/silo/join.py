@@ -18,7 +18,7 @@ def command(file: BinaryIO, yes: bool, as_json: bool) -> None:
 
     Compare the fingerprint that is shown with the one that the coordinator told you over another channel.
     """
-    from models.errors import NotFound
+    from models.errors import InvalidInput, NotFound
     from tasks.gateway.invitations import Invitation
     from tasks.local.home import current_home
     from tasks.silos.gateway_client import GatewayClient
@@ -29,7 +29,13 @@ def command(file: BinaryIO, yes: bool, as_json: bool) -> None:
     click.echo(f"Gateway:     {invitation.url}", err=True)
     click.echo(f"Coordinator: {invitation.coordinator}", err=True)
     if not yes:
-        click.confirm("Is this the coordinator's fingerprint?", abort=True, err=True)
+        click.echo("Compare all 64 characters with those that you were told over another channel.", err=True)
+        if not click.confirm("Are they the same?", err=True):
+            raise InvalidInput(
+                "Not joined: nothing was sent.",
+                next_step="Ask the coordinator which fingerprint is right, and do not use this invitation.",
+            )
+    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         key = load_key(home)
     except NotFound:
@@ -41,8 +47,10 @@ def command(file: BinaryIO, yes: bool, as_json: bool) -> None:
     result = {"silo": invitation.silo, "key_id": key.key_id, "gateway": invitation.url}
 
     def show() -> None:
-        click.echo(f"Silo {invitation.silo} has joined with key {key.key_id}.")
-        click.echo(f"Next: write {home.root / 'silo.yaml'} with name, source and policy, then run:\n")
+        click.echo(f"Silo {invitation.silo} has joined with key {key.key_id}. Delete {file.name} now.")
+        settings = home.root / "silo.yaml"
+        first = "" if settings.exists() else f"write {settings} with name, source and policy, then "
+        click.echo(f"Next: {first}run:\n")
         click.echo("  fedrec silo doctor\n  fedrec silo start")
 
     emit(result, as_json=as_json, show=show)

@@ -201,8 +201,13 @@ def test_a_removed_silo_is_told_so(place: Place) -> None:
 @pytest.mark.parametrize(
     ("settings", "name", "word"),
     [
+        (
+            SETTINGS.format(name="oak", folder="{data}") + "policy: {min_users: 3}\n",
+            "policy",
+            "Lower policy.min_users",
+        ),
         (SETTINGS.format(name="elm", folder="{data}"), "name", "Set name: oak"),
-        (SETTINGS.format(name="oak", folder="/nowhere"), "data", ""),
+        (SETTINGS.format(name="oak", folder="/nowhere"), "data", "Correct"),
         ("name: oak\nsource: {folder: x}\nsecret: 1\n", "settings", ""),
     ],
 )
@@ -215,6 +220,22 @@ def test_the_doctor_says_what_is_wrong(place: Place, settings: str, name: str, w
     found = {each["name"]: each for each in place.json_of("oak", "silo", "doctor", code=1)["checks"]}
     assert [each for each, check in found.items() if not check["ok"]] == [name]
     assert word in found[name]["next_step"]
+
+
+def test_who_does_not_confirm_the_fingerprint_has_not_joined(place: Place) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "silo", "join", str(place.invite("yew"))],
+        cwd=CHECKOUT,
+        env=os.environ | {"FEDREC_HOME": str(place.root / "yew")},
+        input="n\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Not joined: nothing was sent." in done.stderr
+    assert not (place.root / "yew").exists()
+    assert "yew" in [each["silo"] for each in place.json_of("coordinator", "silos")["invited"]]
 
 
 def test_a_silo_that_has_not_joined_does_not_start(place: Place) -> None:

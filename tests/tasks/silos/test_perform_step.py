@@ -37,6 +37,7 @@ from tasks.messages.signed_head import SignedHead
 from tasks.messages.steps import Step, StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.keys import load_key, make_key
+from tasks.silos.own_benefit import ComparedAlone, own_comparisons
 from tasks.silos.perform_step import Silo, note_failure, perform_step
 from tasks.silos.signed_answers import open_sealed
 from tests.worlds.jobs import job_of
@@ -221,6 +222,31 @@ def test_figures_equal_those_of_a_local_client(checked: World) -> None:
     assert (mine.metrics, mine.alone) == (local.metrics, local.alone)
     assert (mine.benefit, mine.choice) == (local.benefit, local.choice)
     assert mine.alone
+
+
+def test_the_owner_sees_whether_taking_part_helped(checked: World) -> None:
+    def seen() -> list[ComparedAlone]:
+        entries = EgressLedger(checked.silo.home).read_verified().entries
+        return own_comparisons(entries, checked.exchange, "ash")
+
+    train = checked.order("train")
+    checked.do("train", train)
+    train_client(train)
+    assert seen() == []
+    order = checked.order("evaluate", 1, StartingPoint("job-1", 1))
+    checked.do("compare", order, alone_rounds=2)
+    expected = compare_client(order, 2)
+    (found,) = seen()
+    assert (found.job_id, found.round) == ("job-1", 1)
+    assert found.common == {name: each.value for name, each in expected.metrics.items()}
+    assert found.alone == {name: each.value for name, each in expected.alone.items()}
+    assert (found.benefit.mean, found.benefit.cases) == (
+        expected.benefit["benefit"].value,
+        expected.benefit["benefit"].weight,
+    )
+    # Answers of old jobs are removed.
+    checked.exchange.remove("silos/ash/job-1")
+    assert seen() == []
 
 
 def test_a_repeated_step_gives_the_same_update(checked: World) -> None:
