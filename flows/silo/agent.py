@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import Executor, ProcessPoolExecutor
 
 import click
@@ -45,12 +46,21 @@ def serve(settings: SiloSettings, home: Home, url: str | None = None) -> None:
 def _process() -> Executor:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tasks.silos.perform_step"])
-    return ProcessPoolExecutor(1, context, initializer=_ignore_interrupts)
+    return ProcessPoolExecutor(1, context, initializer=_follow_the_agent)
 
 
-def _ignore_interrupts() -> None:
+def _follow_the_agent() -> None:
     # A Ctrl-C reaches this process too; the agent ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # An agent that is killed cannot end it. The next agent does the step again, in another process.
+    threading.Thread(target=_end_with_the_agent, daemon=True).start()
+
+
+def _end_with_the_agent() -> None:
+    agent = multiprocessing.parent_process()
+    assert agent is not None  # noqa: S101  # this runs in the agent's process for steps
+    agent.join()
+    os._exit(1)
 
 
 def _stop(_: int, __: object) -> None:
