@@ -88,9 +88,7 @@ class Agent:
             try:
                 # Not all silos at once.
                 self.do_next(_WAIT_S * random.uniform(0.6, 1.0))  # noqa: S311
-                if self._is_away:
-                    self._say("The gateway answers again.")
-                self._is_away, self._pause_s = False, _SHORTEST_PAUSE_S
+                self._note_answered()
             except GatewayAway as away:
                 if not self._is_away:
                     self._say(f"{away.what} Trying again.")
@@ -112,6 +110,7 @@ class Agent:
         ready = self._ready()
         if ready is not None:
             self._send(ready)
+            self._note_answered()
         ordered = self._client.next_order(wait_s)
         if ordered is None:
             return False
@@ -141,6 +140,12 @@ class Agent:
             self._say(f"Done: {name}, {time.monotonic() - began:.1f} s, {sent:,} bytes sent.")
         return True
 
+    def _note_answered(self) -> None:
+        """Note that the gateway answers: the next pause is the shortest."""
+        if self._is_away:
+            self._say("The gateway answers again.")
+        self._is_away, self._pause_s = False, _SHORTEST_PAUSE_S
+
     def _performed(self, ordered: Ordered) -> tuple[ArtifactRef, ...] | None:
         """Do an order, and return what may leave; None if the coordinator withdrew it meanwhile."""
         try:
@@ -149,6 +154,7 @@ class Agent:
             if refused.facts.get("status") == 404:  # noqa: PLR2004
                 return None
             raise
+        self._note_answered()
         try:
             future = self._process.submit(perform_safely, self._silo, ordered.step_order)
         except BrokenProcessPool:  # it died between two orders
