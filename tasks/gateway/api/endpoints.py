@@ -112,7 +112,7 @@ class Gateway:
     async def update(self, request: Request, order_id: str, sha256: str) -> Response:
         """Keep the update that answers an order, under its SHA-256. The same upload again changes nothing."""
         caller, placed = await self._admitted_for(request, order_id)
-        if placed.state != "open":
+        if placed.state not in ("open", "answered"):
             raise _ended(placed)
         if not _SHA256.fullmatch(sha256) or caller.content_digest != digest_header(sha256):
             raise Denied(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
@@ -126,10 +126,12 @@ class Gateway:
         def keep() -> ArtifactRef:
             # The order may have ended while the body came.
             now = self._book.find(caller.silo, order_id)
-            if now.state != "open":
+            kept = [each.sha256 for each in self._exchange.listed(folder)]
+            # The silo may not have got the answers to its update and its answer.
+            if now.state != "open" and not (now.state == "answered" and sha256 in kept):
                 raise _ended(now)
             forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
-            if any(each.sha256 != sha256 for each in self._exchange.listed(folder)):
+            if any(each != sha256 for each in kept):
                 self._exchange.remove(folder)  # one update an order, so that a silo cannot fill the disk
             ref = self._exchange.put(folder, data)
             self._note(

@@ -216,6 +216,18 @@ def test_the_first_answer_counts(door: Door) -> None:
     assert door.book.states([door.ids["ash"]])[door.ids["ash"]] == ("answered", sha256_of(first))
 
 
+def test_what_was_sent_for_an_answered_order_may_be_sent_again(door: Door) -> None:
+    order, answer = door.ids["ash"], door.answer("ash")
+    for _ in range(2):  # the silo may not have got the answers
+        door.client("ash").send_update(order, UPDATE)
+        door.client("ash").send_answer(order, answer)
+    before = door.facts()
+    target = f"/v1/orders/{order}/updates/{sha256_of(b'another')}"
+    refused = door.send(door.signed("PUT", target, b"another"))
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:fedrec:problem:ended")
+    assert door.facts() == before
+
+
 def test_a_withdrawn_order_takes_nothing(door: Door) -> None:
     door.book.withdraw([door.ids["ash"]])
     before = door.facts()
