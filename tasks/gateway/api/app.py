@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasks.gateway.api import schema
 from tasks.gateway.api.endpoints import Gateway
 from tasks.gateway.api.metrics import count_request
-from tasks.gateway.api.problem import MEDIA_TYPE, Denied
+from tasks.gateway.api.problem import MEDIA_TYPE, Denied, busy
 from tasks.gateway.api.wire import log
 from tasks.gateway.settings import GatewaySettings
 from tasks.silos.keys import public_pem
@@ -189,9 +189,7 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 async def _database_away(_: Request, error: Exception) -> Response:
     log("database", error=type(error).__name__)
-    return Denied(
-        503, "busy", "The gateway cannot reach its database. Try again.", {"retry-after": "2"}
-    ).response()
+    return busy().response()
 
 
 class RequestLog:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from tasks.gateway.api.problem import busy
 from tasks.gateway.order_book import OrderBook, PlacedOrder
 
-# Seconds between two looks, and within which one must succeed.
-_LOOK_S = 0.05
+# Seconds between two looks, after one that failed, and within which one must succeed.
+_LOOK_S, _PAUSE_S = 0.05, 1.0
 _LOOK_WITHIN_S = 10.0
 
 
@@ -46,16 +48,26 @@ class OrderWatch:
 
         Args:
             silo: the silo.
-            wait_s: seconds to wait; there is at least one look.
+            wait_s: seconds to wait; there is at least one whole look.
             gone: returns when the silo has disconnected. A silo that was killed must not count as having
                 fetched an order.
+
+        Raises:
+            Denied: 503, no look succeeded. An agent ends its work if there is no order.
         """
+        began = self._looks
         order: asyncio.Future[PlacedOrder] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(silo, set()).add(order)
         leaving: asyncio.Future[Any] = asyncio.ensure_future(gone())
         either: set[asyncio.Future[Any]] = {order, leaving}
         try:
-            await asyncio.wait(either, timeout=max(wait_s, 4 * _LOOK_S), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            give_up = time.monotonic() + _LOOK_WITHIN_S
+            # The first of them may have begun before this request.
+            while self._looks < began + 2 and not (order.done() or leaving.done()):
+                if time.monotonic() > give_up:
+                    raise busy()
+                await asyncio.wait(either, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             return order.result() if order.done() else None
         finally:
             leaving.cancel()
@@ -66,13 +78,15 @@ class OrderWatch:
 
     async def _look(self) -> None:
         while True:
+            pause_s = _LOOK_S
             if self._waiting:
                 try:
                     await self._deliver(await run_in_threadpool(self._book.first_open, list(self._waiting)))
                     self._looks += 1
                 except Exception as error:  # noqa: BLE001 - the requests wait until the database is back
                     self._on_error(error)
-            await asyncio.sleep(_LOOK_S)
+                    pause_s = _PAUSE_S
+            await asyncio.sleep(pause_s)
 
     async def _deliver(self, found: dict[str, PlacedOrder]) -> None:
         taken = [order.id for silo, order in found.items() if self._waiting.get(silo)]

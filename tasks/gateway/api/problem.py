@@ -40,3 +40,8 @@ class Denied(Exception):
 def no_such(what: str) -> Denied:
     """Return a 404. Another silo's orders and objects are as unknown as those that do not exist."""
     return Denied(404, "not-found", f"There is no such {what} for this silo.")
+
+
+def busy() -> Denied:
+    """Return a 503: the database is away, or too slow."""
+    return Denied(503, "busy", "The gateway cannot reach its database. Try again.", {"retry-after": "2"})
