@@ -159,6 +159,14 @@ class Exchange:
         self._files.rm(self._at(folder), recursive=True)
         return True
 
+    def remove_others(self, ref: ArtifactRef) -> None:
+        """Delete what else is in an object's folder, also files that a crash left half written."""
+        folder, _, name = ref.path.rpartition("/")
+        for path in self._files.ls(self._at(folder), detail=False):
+            if str(path).rpartition("/")[2] != name:
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.rm_file(path)
+
     def _start_of(self, target: str, size: int) -> bytes:
         """Return the first `size` bytes of an object, which may grow meanwhile."""
         if self._is_local:

@@ -131,9 +131,8 @@ class Gateway:
             if now.state != "open" and not (now.state == "answered" and sha256 in kept):
                 raise _ended(now)
             forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
-            if any(each != sha256 for each in kept):
-                self._exchange.remove(folder)  # one update an order, so that a silo cannot fill the disk
             ref = self._exchange.put(folder, data)
+            self._exchange.remove_others(ref)  # one update an order, so that a silo cannot fill the disk
             self._note(
                 caller, f"sent an update for order {order_id}", order=order_id, sha256=sha256, bytes=ref.size
             )
@@ -307,17 +306,17 @@ class Gateway:
         except FedrecError as error:
             raise Denied(422, "no-answer", error.what) from error
         sha256 = sha256_of(data)
-        if (placed.state, placed.outcome) == ("answered", sha256):
-            self._note(caller, f"answered order {placed.id} again", order=placed.id, sha256=sha256)
-            return sha256
-        if placed.state != "open":
+        is_again = (placed.state, placed.outcome) == ("answered", sha256)
+        if placed.state != "open" and not is_again:
             raise _ended(placed)
         # Stored first: an answer without the note is handed in again, a note without the answer is a loss.
         folder = silo_answers_folder(about.silo, about.job_id, about.round, about.kind)
-        self._exchange.put(folder, data)
-        if not self._book.end(placed.id, "answered", sha256):
+        ref = self._exchange.put(folder, data)
+        if not is_again and not self._book.end(placed.id, "answered", sha256):
             raise _ended(self._book.find(caller.silo, placed.id))
-        self._note(caller, f"answered order {placed.id}", order=placed.id, sha256=sha256, bytes=len(data))
+        self._exchange.remove_others(ref)
+        did = f"answered order {placed.id}{' again' if is_again else ''}"
+        self._note(caller, did, order=placed.id, sha256=sha256, bytes=len(data))
         return sha256
 
     def _note(self, caller: Caller, did: str, **facts: Any) -> None:

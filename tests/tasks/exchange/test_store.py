@@ -68,6 +68,16 @@ def test_removing_a_folder_leaves_the_others(exchange):
         exchange.get(gone)
 
 
+def test_an_object_may_be_the_only_one_of_its_folder(exchange):
+    other = exchange.put("a", b"two")
+    kept, elsewhere = exchange.put("a", b"one"), exchange.put("b", b"two")
+    exchange.remove_others(kept)
+    assert exchange.listed("a") == [kept]
+    assert exchange.get(elsewhere) == b"two"
+    with pytest.raises(CorruptArtifact):
+        exchange.get(other)
+
+
 def test_nothing_but_the_object_is_left_behind(local, tmp_path):
     ref = local.put("job/models", b"model")
     local.put("job/models", b"model")

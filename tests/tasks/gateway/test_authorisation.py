@@ -261,6 +261,19 @@ def test_an_order_has_one_update(door: Door) -> None:
     assert [path.stem for path in folder.iterdir()] == [sha256_of(b"another")]
 
 
+def test_what_a_killed_gateway_left_half_written_is_removed(door: Door) -> None:
+    ash = door.home.exchange / f"silos/ash/{JOB}"
+    folders = [ash / f"updates/{ROUND:06d}", ash / f"answers/{ROUND:06d}-train"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".object.safetensors.part").write_bytes(b"half")
+    answer = door.answer("ash")
+    door.client("ash").send_update(door.ids["ash"], UPDATE)
+    door.client("ash").send_answer(door.ids["ash"], answer)
+    left = [[path.name for path in folder.iterdir()] for folder in folders]
+    assert left == [[f"{sha256_of(each)}.safetensors"] for each in (UPDATE, answer)]
+
+
 def test_updates_of_earlier_rounds_are_removed(door: Door) -> None:
     door.client("ash").send_update(door.ids["ash"], UPDATE)
     door.place(ROUND + 1)
