@@ -4,9 +4,11 @@ Read crash points from stdin, one JSON object a line, and answer each with one l
 The imports are made once and shared by fork, because they take longer than the job.
 
 A crash point is {"target": "module:name.name", "when": "before" or "after", "call": n}: SIGKILL around the
-n-th call of that function, or `after_s` seconds after it. With "signal": "SIGSTOP" the process is paused
-there instead. With "settled": true the process first waits until its job's messages are sent, so that what
-MLflow has does not depend on time. With "waiting": n the calling thread waits before until n messages wait.
+n-th call of that function, or `after_s` seconds after it. With "with": text only calls count whose arguments
+contain the text. With "parent": true the process that started this one is killed too. With "signal":
+"SIGSTOP" the process is paused there instead. With "settled": true the process first waits until its job's
+messages are sent, so that what MLflow has does not depend on time. With "waiting": n the calling thread waits
+before until n messages wait.
 The answer is then {"stopped": its id}, and a later line {"wake": that id} continues it and is
 answered with how it ended. With "error": path the error that ended the process is written to that file.
 """
@@ -17,6 +19,7 @@ import functools
 import importlib
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -46,14 +49,15 @@ def kill_at(point: dict[str, Any]) -> None:
 
     @functools.wraps(function if callable(function) and not hasattr(function, "fn") else function.fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        is_it = next(calls) == point["call"]
+        counts = "with" not in point or point["with"] in f"{args}{kwargs}"
+        is_it = counts and next(calls) == point["call"]
         if is_it and point["when"] == "before":
             prepare(point)
-            os.kill(os.getpid(), number)
+            die(number, point)
         result = function(*args, **kwargs)
         if is_it and point["when"] == "after":
             prepare(point)
-            die(number, point.get("after_s", 0.0))
+            die(number, point)
         return result
 
     setattr(owner, name, wrapped)
@@ -76,9 +80,14 @@ def prepare(point: dict[str, Any]) -> None:
                     pass
 
 
-def die(number: signal.Signals, after_s: float) -> None:
+def die(number: signal.Signals, point: dict[str, Any]) -> None:
     """Send the signal to this process now, or after some seconds while it continues."""
+    after_s = point.get("after_s", 0.0)
     if not after_s:
+        if point.get("parent"):
+            parent = multiprocessing.parent_process()
+            assert parent and parent.pid
+            os.kill(parent.pid, number)
         os.kill(os.getpid(), number)
         return
     timer = threading.Timer(after_s, os.kill, (os.getpid(), number))

@@ -10,18 +10,23 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
+from sqlalchemy import Engine
 
 from flows.settings.training_config import TrainingConfig
 from tasks.coordinator.trust_store import TrustStore
+from tasks.gateway.database import open_database
 from tasks.gateway.own_key import own_key
+from tasks.gateway.visits import Visits
 from tasks.local.home import Home
 from tasks.silos.joined import Joined
 from tasks.silos.keys import fingerprint, make_key
+from tests.faults.lives import Lives
 from tests.faults.real_silos import CHECKOUT, NAMES, deadline_after
 from tests.servers.gateway import GatewayServer
 from tests.waiting import until
@@ -60,32 +65,38 @@ class SilosBehindGateway:
         TrustStore(self.federation.home).trust(name, make_key(self.home(name)).public)
         Joined(self.gateway.url, fingerprint(own_key(self.federation.home).public)).keep(self.home(name))
 
-    def start(self, *names: str) -> None:
-        """Start the silos' agents. Wait until they ask for orders."""
+    def start(self, *names: str, lives: Lives | None = None) -> None:
+        """Start the silos' agents, which die as `lives` says. Wait until they ask for orders."""
         # A silo needs nothing of the coordinator's.
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW"))}
-        began = time.monotonic()
-        before = {name: self._requests(name) for name in names}
+        others = ("PREFECT", "MLFLOW", "PG")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+        began = time.time()
+        command = (
+            lives.of("flows", "silo", "start") if lives else [sys.executable, "-m", "flows", "silo", "start"]
+        )
         for name in names:
             own = {"FEDREC_HOME": str(self.home(name).root), "PYTHONUNBUFFERED": "1"}
             with (self.root / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "flows", "silo", "start"],
+                    command,
                     cwd=CHECKOUT,
                     env=kept | own,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
                 )
-        until(lambda: all(self._requests(name) > before[name] for name in names), what="their first request")
-        self.deadline_s = max(self.deadline_s, deadline_after(time.monotonic() - began))
+        until(lambda: all(self._is_there(name, began) for name in names), what="their first request")
+        self.deadline_s = max(self.deadline_s, deadline_after(time.time() - began))
 
-    def _requests(self, name: str) -> int:
-        """Return how many of the silo's requests the gateway has answered. The first asks for its key."""
-        if name in self.running:
-            assert self.running[name].poll() is None, (self.root / f"{name}.log").read_text()
-        record = self.gateway.folder / "log"
-        return record.read_text().count(f'"silo":"{name}"') if record.exists() else 0
+    def _is_there(self, name: str, since: float) -> bool:
+        """Return whether the gateway has admitted a request of the silo since this Unix time."""
+        assert self.running[name].poll() is None, (self.root / f"{name}.log").read_text()
+        found = Visits(self._engine).all().get(name)
+        return found is not None and found.seen_at >= since
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return open_database(self.federation.home, self.gateway.settings.get("database"))
 
     def kill(self, name: str) -> None:
         """Kill a silo's agent and the process that does its steps."""
@@ -94,19 +105,29 @@ class SilosBehindGateway:
 
     def config(self, **federation: Any) -> TrainingConfig:
         rounds = federation.setdefault("rounds", 3)
+        orders = self.gateway.settings.get("database")
         return self.federation.config(
             data={"dir": None, "items": str(self.federation.partition / "items.parquet")},
             federation={"deadline_s": self.deadline_s, **federation},
             evaluation={"every": rounds, "pooling_allowed": False},
-            runner={"threads": None, "kind": "gateway", "silos": list(NAMES)},
+            runner={"threads": None, "kind": "gateway", "silos": list(NAMES), "orders": orders},
         )
 
 
 @contextlib.contextmanager
-def behind_gateway(root: Path, federation: Federation) -> Iterator[SilosBehindGateway]:
-    """Run a gateway with three enrolled silos, with no agent yet. All processes are killed in the end."""
+def behind_gateway(
+    root: Path, federation: Federation, *, database: str | None = None, lives: Lives | None = None
+) -> Iterator[SilosBehindGateway]:
+    """Run a gateway with three enrolled silos, with no agent yet. All processes are killed in the end.
+
+    Args:
+        root: of the silos' folders.
+        federation: what the coordinator has.
+        database: URL of the orders; None for a file of the coordinator's.
+        lives: how often the gateway dies, and where; None if the test ends it.
+    """
     federation.home.root.mkdir(parents=True, exist_ok=True)
-    gateway = GatewayServer(federation.home.root)
+    gateway = GatewayServer(federation.home.root, settings={"database": database}, lives=lives)
     silos = SilosBehindGateway(root / "silos", federation, gateway)
     for name in NAMES:
         silos.enrol(name)

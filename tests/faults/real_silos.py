@@ -83,6 +83,13 @@ class Hung:
         os.close(self.writer)
 
 
+def hung_training(home: Home, name: str) -> Hung:
+    """Make a silo's next training wait while it reads its newest users' state."""
+    (job,) = (home.silos / name / "state").iterdir()
+    (state,) = job.iterdir()
+    return Hung(state)
+
+
 @dataclass
 class Silos:
     """Three silos beside their own data, each with a worker in a process group of its own.
@@ -175,10 +182,8 @@ class Silos:
         )
 
     def hang(self, name: str) -> Hung:
-        """Make the silo's next training wait while it reads its newest users' state."""
-        (job,) = (self.home(name).silos / name / "state").iterdir()
-        (state,) = job.iterdir()
-        return Hung(state)
+        """Make the silo's next training wait."""
+        return hung_training(self.home(name), name)
 
     def answered(self, name: str, round_: int) -> bool:
         return any((self.exchange / "silos" / name).glob(f"*/answers/{round_:06d}-train/*.safetensors"))
