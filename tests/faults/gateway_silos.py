@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from tasks.silos.joined import Joined
 from tasks.silos.keys import fingerprint, make_key
 from tests.faults.lives import Lives
 from tests.faults.real_silos import CHECKOUT, NAMES, deadline_after
-from tests.servers.gateway import GatewayServer
+from tests.servers.gateway import GatewayServer, python
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -71,9 +70,7 @@ class SilosBehindGateway:
         others = ("PREFECT", "MLFLOW", "PG")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
         began = time.time()
-        command = (
-            lives.of("flows", "silo", "start") if lives else [sys.executable, "-m", "flows", "silo", "start"]
-        )
+        command = (lives.of if lives else python)("flows", "silo", "start")
         for name in names:
             own = {"FEDREC_HOME": str(self.home(name).root), "PYTHONUNBUFFERED": "1"}
             with (self.root / f"{name}.log").open("ab") as log:
@@ -127,7 +124,8 @@ def behind_gateway(
         lives: how often the gateway dies, and where; None if the test ends it.
     """
     federation.home.root.mkdir(parents=True, exist_ok=True)
-    gateway = GatewayServer(federation.home.root, settings={"database": database}, lives=lives)
+    command_of = lives.of if lives else python
+    gateway = GatewayServer(federation.home.root, settings={"database": database}, command_of=command_of)
     silos = SilosBehindGateway(root / "silos", federation, gateway)
     for name in NAMES:
         silos.enrol(name)

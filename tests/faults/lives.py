@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.crash_driver import kill_at
+from tests.servers.gateway import python
 
 _POINT = "FEDREC_TEST_POINT"
 _IMPORTED = {
@@ -41,8 +42,8 @@ class Lives:
 
     def of(self, module: str, *arguments: str) -> list[str]:
         """Return the command that runs this module."""
-        start = [sys.executable, "-m", "tests.faults.lives", str(self.report), json.dumps(list(self.points))]
-        return [*start, module, *arguments]
+        points = json.dumps(list(self.points))
+        return python("tests.faults.lives", str(self.report), points, module, *arguments)
 
     @property
     def ends(self) -> list[int]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks.gateway.settings import GatewaySettings
 from tasks.local.home import Home
-from tests.faults.lives import Lives
 from tests.servers.server_process import ServerProcess, without
 
 CHECKOUT = Path(__file__).parents[2]
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module."""
+    return [sys.executable, "-m", module, *arguments]
 
 
 @dataclass
@@ -21,11 +26,11 @@ class GatewayServer(ServerProcess):
 
     Attributes:
         settings: that differ from the default.
-        lives: how often the gateway dies by itself, and where; None for never.
+        command_of: returns the command that runs a module with arguments.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
-    lives: Lives | None = None
+    command_of: Callable[..., list[str]] = python
 
     health = "/healthz"
 
@@ -35,15 +40,13 @@ class GatewayServer(ServerProcess):
 
     @property
     def command(self) -> list[str]:
-        arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        if self.lives:
-            return self.lives.of("tasks.gateway", *arguments)
-        return [sys.executable, "-m", "tasks.gateway", *arguments]
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return self.command_of("tasks.gateway", *where, "--workers", "1")
 
     @property
     def environment(self) -> dict[str, str]:
         environment = without("FEDREC_GATEWAY")
         given = {"home": str(self.folder), "exchange": self.home.exchange.as_uri(), **self.settings}
         GatewaySettings(**given).to_environment(environment)
-        # The program that runs it again and again is one of the tests.
+        # What runs it may be one of the tests' modules.
         return environment | {"PYTHONPATH": str(CHECKOUT)}
