@@ -56,7 +56,13 @@ ALL_OTHERS = [
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("points", [ONE_OF_EACH, pytest.param(ALL_OTHERS, marks=pytest.mark.minutes)])
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(ONE_OF_EACH, id="one-of-each"),
+        pytest.param(ALL_OTHERS, id="all-others", marks=pytest.mark.minutes),
+    ],
+)
 def test_an_agent_killed_around_its_steps_costs_no_round(
     points: list[dict[str, object]], tmp_path: Path, federation: Federation
 ) -> None:

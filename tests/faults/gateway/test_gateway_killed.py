@@ -56,7 +56,11 @@ ALL_OTHERS = [
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    "points, rounds", [(ONE_OF_EACH, 3), pytest.param(ALL_OTHERS, 10, marks=pytest.mark.minutes)]
+    ("points", "rounds"),
+    [
+        pytest.param(ONE_OF_EACH, 3, id="one-of-each"),
+        pytest.param(ALL_OTHERS, 10, id="all-others", marks=pytest.mark.minutes),
+    ],
 )
 def test_a_gateway_killed_around_its_steps_costs_no_round(
     points: list[dict[str, object]], rounds: int, tmp_path: Path, federation: Federation
