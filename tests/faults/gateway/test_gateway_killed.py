@@ -28,29 +28,43 @@ FORGET, LOG = "tasks.gateway.api.endpoints:forget_earlier_updates", "tasks.gatew
 
 # With the third call the silos get on between two deaths. An agent that fails again and again waits longer.
 ONE_OF_EACH = [
-    *(point(HAND_OUT, "after"), point(NOTE, "after", "fetched object"), point(PUT, "after", "/answers/")),
-    *(point(NOTE, "before", "fetched order", call=3), point(PUT, "after", "/updates/")),
-    *(point(END, "after", "answered", call=3), point(END, "after", "failed")),
+    point(HAND_OUT, "after"),
+    point(NOTE, "after", "fetched object"),
+    point(PUT, "after", "/answers/"),
+    point(NOTE, "before", "fetched order", call=3),
+    point(PUT, "after", "/updates/"),
+    point(END, "after", "answered", call=3),
+    point(END, "after", "failed"),
 ]
 ALL_OTHERS = [
-    *(point(HAND_OUT, "before"), point(GET, "before"), point(PUT, "before", "/answers/")),
-    *(
-        point(RECORD, "before", "fetched order", call=3),
-        point(GET, "after"),
-        point(PUT, "before", "/updates/"),
-    ),
-    *(point(END, "before", "answered", call=3), point(NOTE, "before", "fetched object")),
-    *(point(FORGET, "before", call=3), point(NOTE, "before", "answered order")),
-    *(point(RECORD, "after", "fetched order", call=3), point(RECORD, "after", "fetched object")),
-    *(point(FORGET, "after", call=3), point(RECORD, "before", "answered order")),
-    # All is done, and the answer to the silo is not on its way yet.
-    *(point(NOTE, "after", "fetched order", call=3), point(NOTE, "after", "sent an update")),
-    *(point(NOTE, "after", "answered order", call=3), point(ADMIT, "before")),
-    *(point(NOTE, "before", "sent an update", call=3), point(ADMIT, "after")),
-    *(point(RENAME, "before", "/updates/", call=3), point(RENAME, "before", "/answers/")),
-    # The silo has got the answer.
-    *(point(LOG, "before", "/updates/", call=3), point(LOG, "before", "/answer")),
-    *(point(END, "before", "failed"), point(NOTE, "after", "could not do")),
+    point(HAND_OUT, "before"),
+    point(GET, "before"),
+    point(PUT, "before", "/answers/"),
+    point(RECORD, "before", "fetched order", call=3),
+    point(GET, "after"),
+    point(PUT, "before", "/updates/"),
+    point(END, "before", "answered", call=3),
+    point(NOTE, "before", "fetched object"),
+    point(FORGET, "before", call=3),
+    point(NOTE, "before", "answered order"),
+    point(RECORD, "after", "fetched order", call=3),
+    point(RECORD, "after", "fetched object"),
+    point(FORGET, "after", call=3),
+    point(RECORD, "before", "answered order"),
+    # The answer to the silo is not on its way yet.
+    point(NOTE, "after", "fetched order", call=3),
+    point(NOTE, "after", "sent an update"),
+    point(NOTE, "after", "answered order", call=3),
+    point(ADMIT, "before"),
+    point(NOTE, "before", "sent an update", call=3),
+    point(ADMIT, "after"),
+    point(RENAME, "before", "/updates/", call=3),
+    point(RENAME, "before", "/answers/"),
+    # The silo has the answer.
+    point(LOG, "before", "/updates/", call=3),
+    point(LOG, "before", "/answer"),
+    point(END, "before", "failed"),
+    point(NOTE, "after", "could not do"),
 ]
 
 
