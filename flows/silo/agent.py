@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 
 import click
+from filelock import FileLock, Timeout
 
 from flows.silo.settings import SiloSettings
+from models.errors import InvalidInput
 from tasks.local.home import Home
 from tasks.silos.agent import Agent
 from tasks.silos.gateway_client import GatewayClient
@@ -31,16 +35,41 @@ def serve(settings: SiloSettings, home: Home, url: str | None = None) -> None:
     """
     # One thread per LightFM call, as the coordinator's own clients have.
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Nobody else may read what a silo keeps: its key, interactions and users.
+    os.umask(0o077)
     client = GatewayClient(joined(home).address(url), load_key(home))
-    signal.signal(signal.SIGTERM, _stop)
-    agent = Agent(settings.silo(home), client, _process, lambda line: click.echo(line, err=True))
+    with _only_agent(home):
+        signal.signal(signal.SIGTERM, _stop)
+        agent = Agent(settings.silo(home), client, _process, lambda line: click.echo(line, err=True))
+        try:
+            agent.run()
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+        finally:
+            agent.close()
+            client.close()
+
+
+@contextlib.contextmanager
+def _only_agent(home: Home) -> Iterator[None]:
+    """Hold the home for this agent. The lock of a process that was killed is free.
+
+    Raises:
+        InvalidInput: another agent has it.
+    """
+    folder = home.root / "gateway"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "agent.lock")
     try:
-        agent.run()
-    except KeyboardInterrupt:
-        click.echo("Stopped.", err=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InvalidInput(
+            f"An agent of this silo runs already from {home.root}.", next_step="Stop it first, or leave it."
+        ) from error
+    try:
+        yield
     finally:
-        agent.close()
-        client.close()
+        lock.release()
 
 
 def _process() -> Executor:

@@ -76,7 +76,7 @@ class Agent:
         self._exchange = Exchange(silo.exchange_url)
         self._ready_file = silo.home.root / "gateway" / "ready.json"
         self._pause_s = _SHORTEST_PAUSE_S
-        self._is_away = False
+        self._is_away, self._has_agreed = False, False
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Do the silo's orders until `until` returns true, which is asked between two requests.
@@ -86,13 +86,18 @@ class Agent:
         """
         while not until():
             try:
+                if not self._has_agreed:
+                    self._client.agree(self._silo.name)
+                    self._has_agreed = True
+                    self._say("Connected to the gateway. Waiting for orders.")
                 # Not all silos at once.
                 self.do_next(_WAIT_S * random.uniform(0.6, 1.0))  # noqa: S311
                 self._note_answered()
             except GatewayAway as away:
                 if not self._is_away:
                     self._say(f"{away.what} Trying again.")
-                self._is_away = True
+                # Another version of the gateway may come back.
+                self._is_away, self._has_agreed = True, False
                 time.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311
                 self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 

@@ -223,14 +223,20 @@ class GatewayClient:
         found: dict[str, Any] = json.loads(self._call("GET", "/v1/facts"))
         return found
 
-    def agree(self) -> None:
-        """Make sure that the gateway speaks this silo's protocol.
+    def agree(self, silo: str) -> None:
+        """Make sure that the gateway speaks this silo's protocol, and knows its key by this name.
 
         Raises:
             GatewayRefused: it does not.
             GatewayAway, ForgedAnswer: there is no valid answer.
         """
         facts = self.facts()
+        if facts["silo"] != silo:
+            raise GatewayRefused(
+                f"The gateway knows this key as silo {facts['silo']!r}, not as {silo!r}.",
+                next_step=f"Set name: {facts['silo']} in silo.yaml.",
+                kind="name",
+            )
         oldest, newest = int(facts["oldest_protocol"]), int(facts["protocol"])
         if not oldest <= PROTOCOL <= newest:
             raise GatewayRefused(

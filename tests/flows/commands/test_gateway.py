@@ -238,6 +238,28 @@ def test_who_does_not_confirm_the_fingerprint_has_not_joined(place: Place) -> No
     assert "yew" in [each["silo"] for each in place.json_of("coordinator", "silos")["invited"]]
 
 
+def test_one_home_has_one_agent(place: Place, tmp_path: Path) -> None:
+    home = place.root / "elder"
+    place.fedrec("elder", "silo", "join", str(place.invite("elder")), "--yes")
+    (home / "silo.yaml").write_text(SETTINGS.format(name="elder", folder=place.root / "data"))
+    with (tmp_path / "log").open("wb") as log:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "flows", "silo", "start"],
+            cwd=CHECKOUT,
+            env=os.environ | {"FEDREC_HOME": str(home)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: "Connected to the gateway" in (tmp_path / "log").read_text(), what="the agent")
+        assert "runs already" in place.fedrec("elder", "silo", "start", code=2)
+        assert stat.S_IMODE((home / "gateway" / "agent.lock").stat().st_mode) & 0o077 == 0
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(60) == 0
+    assert (tmp_path / "log").read_text().endswith("Stopped.\n")
+
+
 def test_a_silo_that_has_not_joined_does_not_start(place: Place) -> None:
     home = place.root / "elm"
     home.mkdir()

@@ -367,3 +367,25 @@ def test_an_expired_invitation_enrols_nobody(town: Town) -> None:
     with pytest.raises(GatewayRefused, match="expired"):
         client.enrol("oak", token)
     assert set(TrustStore(town.server.home).keys()) == {"ash"}
+
+
+def test_an_agent_with_another_name_than_its_key_ends(town: Town) -> None:
+    agent = Agent(replace(town.silo, name="birch"), town.client(), _thread, town.said.append)
+    with pytest.raises(GatewayRefused, match=r"knows this key as silo 'ash'.*Set name: ash"):
+        agent.run()
+    assert town.said == []
+
+
+def test_an_agent_of_another_protocol_is_told_what_to_install(town: Town) -> None:
+    class Newer(GatewayClient):
+        """A client of a gateway that serves later protocols alone."""
+
+        def facts(self) -> dict[str, Any]:
+            return {**super().facts(), "oldest_protocol": 2, "protocol": 3, "version": "9.1"}
+
+    address = Address(town.server.url, fingerprint(own_key(town.server.home).public))
+    agent = Agent(town.silo, Newer(address, load_key(town.silo.home)), _thread, town.said.append)
+    with pytest.raises(
+        GatewayRefused, match=r"speaks protocol 1, but the gateway 2 to 3. Install fedrec 9.1"
+    ):
+        agent.run()
