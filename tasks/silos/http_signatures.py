@@ -20,6 +20,7 @@ from http_message_signatures import (
     HTTPMessageVerifier,
     HTTPSignatureKeyResolver,
     InvalidSignature,
+    PreparedSignature,
 )
 from http_message_signatures.algorithms import ED25519
 
@@ -121,7 +122,7 @@ def sign_request(
         created: time of the signature; now if empty.
     """
     request.headers["Content-Digest"] = digest_header(body_sha256)
-    _signer(private).sign(
+    prepared = _SIGNER.prepare(
         request,
         key_id=key_id,
         created=created,
@@ -131,6 +132,7 @@ def sign_request(
         covered_component_ids=_REQUEST,
         use_existing_digest=True,
     )
+    _add_signature(request, prepared, private)
 
 
 def verify_request(
@@ -170,7 +172,7 @@ def sign_answer(answer: Answer, body_sha256: str, private: Ed25519PrivateKey, ke
         key_id: its id.
     """
     answer.headers["Content-Digest"] = digest_header(body_sha256)
-    _signer(private).sign(
+    prepared = _SIGNER.prepare(
         answer,
         key_id=key_id,
         label=_LABEL,
@@ -178,6 +180,7 @@ def sign_answer(answer: Answer, body_sha256: str, private: Ed25519PrivateKey, ke
         covered_component_ids=_ANSWER,
         use_existing_digest=True,
     )
+    _add_signature(answer, prepared, private)
 
 
 def verify_answer(answer: Answer, public: Ed25519PublicKey, key_id: str) -> str:
@@ -207,20 +210,20 @@ class _KeysBy(HTTPSignatureKeyResolver):
             raise
 
 
-class _OwnKey(HTTPSignatureKeyResolver):
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
-
-    def resolve_private_key(self, key_id: str) -> Ed25519PrivateKey:
-        return self._private
-
-
 class _Verifier(HTTPMessageVerifier):
     max_clock_skew = _ANY_TIME
 
 
-def _signer(private: Ed25519PrivateKey) -> HTTPMessageSigner:
-    return HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=_OwnKey(private))
+_SIGNER = HTTPMessageSigner(signature_algorithm=ED25519)
+
+
+def _add_signature(
+    message: Request | Answer, prepared: PreparedSignature, private: Ed25519PrivateKey
+) -> None:
+    # The library's `sign` would build what is signed twice, in case the message changed meanwhile.
+    signature = base64.b64encode(private.sign(prepared.signature_base)).decode()
+    message.headers["Signature-Input"] = f"{prepared.label}={prepared.signature_params}"
+    message.headers["Signature"] = f"{prepared.label}=:{signature}:"
 
 
 def _verified(
