@@ -71,9 +71,15 @@ class Exchange:
         self._is_local = "file" in names
         self._stores_whole_objects = not names.isdisjoint(_OBJECT_STORES)
 
-    def put(self, folder: str, data: bytes) -> ArtifactRef:
-        """Store `data` in `folder`; an intact object of equal bytes is kept, a damaged one replaced."""
-        digest = hashlib.sha256(data).hexdigest()
+    def put(self, folder: str, data: bytes, sha256: str | None = None) -> ArtifactRef:
+        """Store `data` in `folder`; an intact object of equal bytes is kept, a damaged one replaced.
+
+        Args:
+            folder: relative to the root.
+            data: the object.
+            sha256: of `data`, if the caller has computed it.
+        """
+        digest = sha256 or hashlib.sha256(data).hexdigest()
         ref = ArtifactRef(path=f"{folder}/{digest}.safetensors", sha256=digest, size=len(data))
         target = self._at(ref.path)
         if not self._holds(ref):

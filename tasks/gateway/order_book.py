@@ -142,12 +142,16 @@ class OrderBook:
         Raises:
             NotFound: the silo has no such order.
         """
-        query = select(_ORDERS).where(_ORDERS.c.id == order_id, _ORDERS.c.silo == silo)
-        with self._engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
+        placed = self.find_all([order_id]).get(order_id)
+        if placed is None or placed.silo != silo:
             raise NotFound(f"Silo {silo!r} has no order {order_id!r}.")
-        return _placed(row)
+        return placed
+
+    def find_all(self, ids: Collection[str]) -> dict[str, PlacedOrder]:
+        """Return those of these orders that exist, of any silo, by id."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_ORDERS).where(_ORDERS.c.id.in_(ids)))
+            return {row.id: _placed(row) for row in rows}
 
     def states(self, ids: Collection[str]) -> dict[str, tuple[State, str | None]]:
         """Return id -> (state, outcome) of these orders."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from threading import Lock
 
-from sqlalchemy import Column, Engine, Float, String, Table, Text, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tasks.gateway.database import TABLES
 
@@ -51,6 +63,23 @@ class SeenSilo:
     did: str | None
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A request of a silo.
+
+    Attributes:
+        key_id: the key that signed it.
+        nonce: its nonce.
+        until: Unix time after which it is refused for its age, and its nonce can be forgotten.
+        seen: the silo. What it did is noted later.
+    """
+
+    key_id: str
+    nonce: str
+    until: float
+    seen: SeenSilo
+
+
 class Visits:
     """The visits of silos, in one database.
 
@@ -60,50 +89,61 @@ class Visits:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._forget_at = 0.0
         # Threads that wait for SQLite's own lock sleep for up to a tenth of a second.
         self._writing = Lock()
 
-    def enter(self, key_id: str, nonce: str, until: float, seen: SeenSilo) -> bool:
-        """Note a request, and return whether it is new: its key has not used its nonce before.
+    def enter(self, visits: Collection[Visit]) -> list[bool]:
+        """Note requests in one transaction, and return for each whether it is new.
 
-        Args:
-            key_id: the key that signed it.
-            nonce: its nonce.
-            until: Unix time after which it is refused for its age, and its nonce can be forgotten.
-            seen: the silo. An empty `did` keeps what it did before.
+        It is new if its key has not used its nonce before, neither for another one of these requests.
         """
-        values = {
-            "seen_at": seen.seen_at,
-            "clock_offset_s": seen.clock_offset_s,
-            "version": seen.version,
-            **({"did": seen.did} if seen.did else {}),
-        }
-        with self._writing:
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(insert(_NONCES).values(key_id=key_id, nonce=nonce, until=until))
-                    known = connection.execute(
-                        update(_SILOS).where(_SILOS.c.silo == seen.silo).values(**values)
-                    )
-                    if time.monotonic() > self._forget_at:
-                        self._forget_at = time.monotonic() + _FORGET_S
-                        connection.execute(delete(_NONCES).where(_NONCES.c.until < time.time()))
-            except IntegrityError:
-                return False
-            if not known.rowcount:
-                # Another process may insert the silo's first visit at the same time.
-                with contextlib.suppress(IntegrityError), self._engine.begin() as connection:
-                    connection.execute(insert(_SILOS).values(silo=seen.silo, **values))
-        return True
-
-    def note(self, silo: str, did: str) -> None:
-        """Note what a silo did last."""
+        nonces = {(each.key_id, each.nonce): each.until for each in visits}
         with self._writing, self._engine.begin() as connection:
-            connection.execute(update(_SILOS).where(_SILOS.c.silo == silo).values(did=did))
+            # Sorted, so that two processes do not wait for each other.
+            rows = [
+                {"key_id": key, "nonce": nonce, "until": nonces[key, nonce]} for key, nonce in sorted(nonces)
+            ]
+            new = self._insert(_NONCES).on_conflict_do_nothing().returning(_NONCES.c.key_id, _NONCES.c.nonce)
+            left = {(row.key_id, row.nonce) for row in connection.execute(new, rows)}
+            is_new = [_taken(left, (each.key_id, each.nonce)) for each in visits]
+            self._see(
+                {each.seen.silo: each.seen for each, new in zip(visits, is_new, strict=True) if new},
+                connection,
+            )
+            if time.monotonic() > self._forget_at:
+                self._forget_at = time.monotonic() + _FORGET_S
+                connection.execute(delete(_NONCES).where(_NONCES.c.until < time.time()))
+        return is_new
+
+    def _see(self, silos: Mapping[str, SeenSilo], connection: Connection) -> None:
+        if silos:
+            seen = self._insert(_SILOS)
+            names = ("seen_at", "clock_offset_s", "version")
+            seen = seen.on_conflict_do_update(
+                index_elements=["silo"], set_={name: seen.excluded[name] for name in names}
+            )
+            rows = [asdict(silos[silo]) for silo in sorted(silos)]
+            connection.execute(seen, rows)
+
+    def note(self, did: Mapping[str, str]) -> None:
+        """Note what silos did last, by name."""
+        rows = [{"known": silo, "now": did[silo]} for silo in sorted(did)]
+        noted = update(_SILOS).where(_SILOS.c.silo == bindparam("known")).values(did=bindparam("now"))
+        with self._writing, self._engine.begin() as connection:
+            connection.execute(noted, rows)
 
     def all(self) -> dict[str, SeenSilo]:
         """Return each silo that was seen, by name."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(_SILOS).order_by(_SILOS.c.silo))
             return {row.silo: SeenSilo(**row._mapping) for row in rows}
+
+
+def _taken(left: set[tuple[str, str]], nonce: tuple[str, str]) -> bool:
+    """Take a nonce out of those that are left, and return whether it was there."""
+    if nonce not in left:
+        return False
+    left.remove(nonce)
+    return True

@@ -6,7 +6,7 @@ Each line is one entry of `models.ledger.chain`. An entry counts once its whole 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +86,16 @@ class ChainedFile:
         return LedgerFile([self._parse(line, at) for at, line in enumerate(lines, start=1)], torn)
 
     def append(self, body: Mapping[str, Any], *, durable: bool = True) -> Entry:
-        """Append an entry with this body and write it to the disk. Call it only within `locked`.
+        """Append an entry with this body, as `append_all` does."""
+        return self.append_all([body], durable=durable)[0]
+
+    def append_all(self, bodies: Sequence[Mapping[str, Any]], *, durable: bool = True) -> list[Entry]:
+        """Append an entry with each body and write them to the disk. Call it only within `locked`.
 
         A torn last line is moved to `torn_log` first. Its writer stopped before it acted on the entry.
 
         Args:
-            body: the entry's.
+            bodies: the entries'.
             durable: also survive a power cut, at the cost of waiting for the disk.
 
         Raises:
@@ -100,16 +104,19 @@ class ChainedFile:
         last, torn = self._tail()
         if torn:
             self._put_aside(torn)
-        entry = chain.follow(last, body)
+        entries = []
+        for body in bodies:
+            last = chain.follow(last, body)
+            entries.append(last)
         is_new = not self.path.exists()
         with self.path.open("ab") as file:
-            file.write(entry.line().encode() + b"\n")
+            file.write(b"".join(entry.line().encode() + b"\n" for entry in entries))
             file.flush()
             if durable:
                 os.fsync(file.fileno())
         if is_new:
             sync_folder(self.path.parent)
-        return entry
+        return entries
 
     def last(self) -> Entry | None:
         """Return the newest whole entry, or None if there is none yet.

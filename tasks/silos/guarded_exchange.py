@@ -128,14 +128,14 @@ class GuardedExchange(Exchange):
         self.border = border
         self.left: list[ArtifactRef] = []
 
-    def put(self, folder: str, data: bytes) -> ArtifactRef:
+    def put(self, folder: str, data: bytes, sha256: str | None = None) -> ArtifactRef:
         """Record `data` in the ledger, then store it in `folder`.
 
         Raises:
             EgressRefused: the policy does not allow it; nothing left.
         """
         self.border.record_egress(folder, data)
-        ref = super().put(folder, data)
+        ref = super().put(folder, data, sha256)
         self.left.append(ref)
         return ref
 

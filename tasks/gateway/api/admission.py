@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tasks.coordinator.trust_store import TrustStore
 from tasks.gateway.api.problem import Denied
-from tasks.gateway.visits import SeenSilo, Visits
+from tasks.gateway.visits import SeenSilo, Visit, Visits
 from tasks.silos.http_signatures import BadSignature, Request, Signed, verify_request
 from tasks.silos.keys import key_id
 
@@ -66,6 +66,25 @@ class _Keys:
         return self.trusted[wanted][1]
 
 
+@dataclass(frozen=True)
+class _Verified:
+    """A request whose signature is valid, and the silo that sent it."""
+
+    request: Request
+    signed: Signed
+    silo: str
+
+    def visit(self, now: float) -> Visit:
+        version = {name.lower(): value for name, value in self.request.headers.items()}.get(VERSION_HEADER)
+        known = (version or "")[:_VERSION_CHARACTERS] or None
+        seen = SeenSilo(self.silo, now, self.signed.created - now, known, None)
+        return Visit(self.signed.key_id, self.signed.nonce, now + 2 * MAX_AGE_S, seen)
+
+    def caller(self, now: float) -> Caller:
+        signed = self.signed
+        return Caller(self.silo, signed.key_id, signed.content_digest, signed.created - now)
+
+
 class Admission:
     """Admits the requests of trusted silos.
 
@@ -80,16 +99,21 @@ class Admission:
         self._known: _Keys | None = None
         self._reading = Lock()
 
-    def admit(self, request: Request) -> Caller:
-        """Return who sent a request.
+    def admit(self, requests: Sequence[Request]) -> list[Caller | Denied]:
+        """Return who sent each request, or why it is refused.
 
-        Raises:
-            Denied: 401, there is no valid signature, or its time is not now; 403, the key was revoked; 409,
-                the request was sent before.
+        It is refused with 401 if there is no valid signature, or its time is not now; with 403 if the key was
+        revoked; with 409 if the request was sent before.
         """
-        keys = self._keys()
-        signed = self._verified(request, keys.public_of)
-        return self._entered(request, signed, keys.trusted[signed.key_id][0])
+        keys, verified = self._keys(), list[_Verified | Denied]()
+        for request in requests:
+            try:
+                signed = self._verified(request, keys.public_of)
+                verified.append(_Verified(request, signed, keys.trusted[signed.key_id][0]))
+            except Denied as denied:
+                verified.append(denied)
+        entered = iter(self._entered([each for each in verified if isinstance(each, _Verified)]))
+        return [next(entered) if isinstance(each, _Verified) else each for each in verified]
 
     def admit_enrolling(
         self, request: Request, silo: str, public: Ed25519PublicKey, is_invited: Callable[[], bool]
@@ -118,7 +142,10 @@ class Admission:
                 "This invitation was used, has expired, or is for another silo. Ask the coordinator for "
                 "a new one.",
             )
-        return self._entered(request, signed, silo)
+        (caller,) = self._entered([_Verified(request, signed, silo)])
+        if isinstance(caller, Denied):
+            raise caller
+        return caller
 
     def _verified(self, request: Request, public_of: Callable[[str], Ed25519PublicKey]) -> Signed:
         self._require_small(request)
@@ -137,14 +164,11 @@ class Admission:
             )
         return signed
 
-    def _entered(self, request: Request, signed: Signed, silo: str) -> Caller:
+    def _entered(self, verified: Sequence[_Verified]) -> list[Caller | Denied]:
+        """Return the senders of verified requests, except of those that were sent before."""
         now = time.time()
-        offset = signed.created - now
-        version = {name.lower(): value for name, value in request.headers.items()}.get(VERSION_HEADER)
-        seen = SeenSilo(silo, now, offset, (version or "")[:_VERSION_CHARACTERS] or None, None)
-        if not self._visits.enter(signed.key_id, signed.nonce, now + 2 * MAX_AGE_S, seen):
-            raise Denied(409, "replayed", "This request was sent before. Sign each request anew.")
-        return Caller(silo, signed.key_id, signed.content_digest, offset)
+        is_new = self._visits.enter([each.visit(now) for each in verified]) if verified else []
+        return [each.caller(now) if new else _replayed() for each, new in zip(verified, is_new, strict=True)]
 
     def _keys(self) -> _Keys:
         """Return the keys as they are now. One thread reads them after a change."""
@@ -164,3 +188,7 @@ class Admission:
                 and len(value) > _HEADER_BYTES
             ):
                 raise Denied(401, "unsigned", f"Header {name} has more than {_HEADER_BYTES} characters.")
+
+
+def _replayed() -> Denied:
+    return Denied(409, "replayed", "This request was sent before. Sign each request anew.")

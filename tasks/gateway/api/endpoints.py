@@ -6,10 +6,10 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
-from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from models.errors import CorruptArtifact, FedrecError, InvalidInput, NotFound
+from models.errors import CorruptArtifact, FedrecError, InvalidInput
 from tasks.coordinator.trust_store import TrustStore
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.silo_updates import forget_earlier_updates
@@ -26,6 +26,7 @@ from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.gateway.access_record import access_record
 from tasks.gateway.api import schema
 from tasks.gateway.api.admission import Admission, Caller
+from tasks.gateway.api.grouped import Grouped
 from tasks.gateway.api.order_watch import OrderWatch
 from tasks.gateway.api.problem import Denied, no_such
 from tasks.gateway.api.wire import (
@@ -47,6 +48,7 @@ from tasks.gateway.published import PublishedFile, PublishedModel, published_mod
 from tasks.gateway.settings import GatewaySettings
 from tasks.gateway.visits import Visits
 from tasks.silos.http_signatures import Answer, digest_header, sign_answer
+from tasks.silos.http_signatures import Request as SignedRequest
 from tasks.silos.keys import key_id, public_pem, read_public
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
 
@@ -55,6 +57,21 @@ _MAX_FAILURE_BYTES = 1000
 # Objects of a silo that are read or sent at once.
 _MOST_AT_ONCE = 4
 _MAX_ENROLMENT_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What a silo did."""
+
+    at: str
+    caller: Caller
+    did: str
+    facts: Mapping[str, Any]
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        caller = self.caller
+        return {"at": self.at, "silo": caller.silo, "key_id": caller.key_id, "did": self.did, **self.facts}
 
 
 class Gateway:
@@ -76,7 +93,8 @@ class Gateway:
         self._admission = Admission(self._trust, self._visits, self._key.key_id)
         self._exchange = Exchange(settings.exchange)
         self._record = access_record(home)
-        self._recording = Lock()
+        self._admit = Grouped(self._admit_all)
+        self._keep = Grouped(self._keep_all)
         self._under_way: Counter[str] = Counter()
         self.public = self._key.public
         self.watch = OrderWatch(self._book, lambda error: log("database", error=type(error).__name__))
@@ -88,7 +106,7 @@ class Gateway:
         placed = await self.watch.next_for(caller.silo, wait_s, lambda: disconnected(request))
         if placed is None:
             return self._signed(request, Response(status_code=204))
-        await run_in_threadpool(self._note, caller, f"fetched order {placed.id}", order=placed.id)
+        await self._note(caller, f"fetched order {placed.id}", order=placed.id)
         body = schema.OrderBody(id=placed.id, order=dict(placed.body))
         return self._signed(request, json_response(body))
 
@@ -101,12 +119,11 @@ class Gateway:
             ref = placed.objects.get(sha256) if placed else None
             if ref is None:
                 raise no_such("object")
-            found = self._exchange.get(ref)
-            self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(found))
-            return found
+            return self._exchange.get(ref)
 
         with self._one_of_few(caller.silo):
             data = await run_in_threadpool(read)
+        await self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(data))
         return self._signed(request, Response(data, media_type="application/octet-stream"), sha256)
 
     async def update(self, request: Request, order_id: str, sha256: str) -> Response:
@@ -131,21 +148,22 @@ class Gateway:
             if now.state != "open" and not (now.state == "answered" and sha256 in kept):
                 raise _ended(now)
             forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
-            ref = self._exchange.put(folder, data)
+            ref = self._exchange.put(folder, data, sha256)
             self._exchange.remove_others(ref)  # one update an order, so that a silo cannot fill the disk
-            self._note(
-                caller, f"sent an update for order {order_id}", order=order_id, sha256=sha256, bytes=ref.size
-            )
             return ref
 
         ref = await run_in_threadpool(keep)
+        did = f"sent an update for order {order_id}"
+        await self._note(caller, did, order=order_id, sha256=sha256, bytes=ref.size)
         return self._signed(request, json_response(schema.Accepted(sha256=ref.sha256, bytes=ref.size), 201))
 
     async def answer(self, request: Request, order_id: str) -> Response:
         """Keep the silo's signed answer to an order, which ends the order. The first answer counts."""
         caller, placed = await self._admitted_for(request, order_id)
         data = await read_body(request, caller.content_digest, MAX_ANSWER_BYTES, self._settings)
-        sha256 = await run_in_threadpool(self._take_answer, caller, placed, data)
+        did = await run_in_threadpool(self._take_answer, caller, placed, data)
+        sha256 = sha256_of(data)
+        await self._note(caller, did, order=placed.id, sha256=sha256, bytes=len(data))
         return self._signed(request, json_response(schema.Accepted(sha256=sha256, bytes=len(data)), 201))
 
     async def failure(self, request: Request, order_id: str) -> Response:
@@ -160,7 +178,7 @@ class Gateway:
         if not ended and (placed.state, placed.outcome) != ("failed", failure.error):
             raise _ended(placed)
         did = f"could not do order {order_id}: {failure.error}"
-        await run_in_threadpool(self._note, caller, did, order=order_id)
+        await self._note(caller, did, order=order_id)
         return self._signed(request, Response(status_code=204))
 
     async def facts(self, request: Request) -> Response:
@@ -173,7 +191,7 @@ class Gateway:
             clock_offset_s=caller.clock_offset_s,
             max_object_bytes=self._settings.max_object_bytes,
         )
-        await run_in_threadpool(self._note, caller, "asked for the gateway's facts")
+        await self._note(caller, "asked for the gateway's facts")
         return self._signed(request, json_response(facts))
 
     async def roster(self, request: Request) -> Response:
@@ -184,34 +202,30 @@ class Gateway:
             schema.Member(silo=silo, key_id=key_id(public), public_key=public_pem(public).decode())
             for silo, public in keys.items()
         ]
-        await run_in_threadpool(self._note, caller, "asked for the roster")
+        await self._note(caller, "asked for the roster")
         return self._signed(request, json_response(schema.Roster(silos=members)))
 
     async def promoted(self, request: Request) -> Response:
         """Return the champions of the models whose federations the silo belongs to."""
         caller = await self._admitted_without_body(request)
-
-        def read() -> schema.PromotedModels:
-            found = [_as_promoted(each) for each in self._promoted(caller)]
-            self._note(caller, "asked for what is promoted")
-            return schema.PromotedModels(models=found)
-
-        return self._signed(request, json_response(await run_in_threadpool(read)))
+        promoted = await run_in_threadpool(self._promoted, caller)
+        await self._note(caller, "asked for what is promoted")
+        models = [_as_promoted(each) for each in promoted]
+        return self._signed(request, json_response(schema.PromotedModels(models=models)))
 
     async def promoted_file(self, request: Request, sha256: str) -> Response:
         """Return a file of a champion that the silo may serve."""
         caller = await self._admitted_without_body(request)
 
-        def find() -> PublishedFile:
+        def find() -> tuple[PublishedFile, str]:
             for model in self._promoted(caller):
                 for file in model.files:
                     if file.sha256 == sha256:
-                        did = f"fetched {file.name} of {model.model_name} {model.target.bundle}"
-                        self._note(caller, did, sha256=sha256, bytes=file.size)
-                        return file
+                        return file, f"fetched {file.name} of {model.model_name} {model.target.bundle}"
             raise no_such("file")
 
-        file = await run_in_threadpool(find)
+        file, did = await run_in_threadpool(find)
+        await self._note(caller, did, sha256=sha256, bytes=file.size)
         headers = {"content-length": str(file.size)}
         response = StreamingResponse(
             pieces_of(file.path), headers=headers, media_type="application/octet-stream"
@@ -238,10 +252,10 @@ class Gateway:
                 self._trust.trust(body.silo, public, force=True)
             except InvalidInput as error:
                 raise Denied(409, "key-taken", error.what) from error
-            self._note(caller, f"enrolled key {own}", enrolled=own)
             return caller
 
         caller = await run_in_threadpool(enrol)
+        await self._note(caller, f"enrolled key {caller.key_id}", enrolled=caller.key_id)
         request.state.silo = caller.silo
         return self._signed(request, Response(status_code=204))
 
@@ -257,27 +271,33 @@ class Gateway:
 
     async def _admitted_for(self, request: Request, order_id: str) -> tuple[Caller, PlacedOrder]:
         """Return who sent the request, and the order that it names, whatever its state."""
-        signed = as_signed(request)
+        caller, placed = await self._admitted(request, order_id)
+        if placed is None or placed.silo != caller.silo:
+            raise no_such("order")
+        return caller, placed
 
-        def admit() -> tuple[Caller, PlacedOrder]:
-            caller = self._admission.admit(signed)
-            try:
-                return caller, self._book.find(caller.silo, order_id)
-            except NotFound as error:
-                raise no_such("order") from error
-
-        caller, placed = await run_in_threadpool(admit)
+    async def _admitted(
+        self, request: Request, order_id: str | None = None
+    ) -> tuple[Caller, PlacedOrder | None]:
+        """Return who sent the request, whose body is not read yet, and any silo's order with this id."""
+        caller, placed = await self._admit((as_signed(request), order_id))
+        if isinstance(caller, Denied):
+            raise caller
         request.state.silo = caller.silo
         return caller, placed
 
-    async def _admitted(self, request: Request) -> Caller:
-        """Return who sent the request, whose body is not read yet."""
-        caller = await run_in_threadpool(self._admission.admit, as_signed(request))
-        request.state.silo = caller.silo
-        return caller
+    def _admit_all(
+        self, requests: Sequence[tuple[SignedRequest, str | None]]
+    ) -> list[tuple[Caller | Denied, PlacedOrder | None]]:
+        """Return who sent each request, or why it is refused, and the order that it names."""
+        callers = self._admission.admit([request for request, _ in requests])
+        ids = {order_id for _, order_id in requests if order_id}
+        orders = self._book.find_all(ids) if ids else {}
+        named = [orders.get(order_id) if order_id else None for _, order_id in requests]
+        return list(zip(callers, named, strict=True))
 
     async def _admitted_without_body(self, request: Request) -> Caller:
-        caller = await self._admitted(request)
+        caller, _ = await self._admitted(request)
         require_no_body(request, caller.content_digest)
         return caller
 
@@ -299,7 +319,7 @@ class Gateway:
             self._under_way[silo] -= 1
 
     def _take_answer(self, caller: Caller, placed: PlacedOrder, data: bytes) -> str:
-        """Store an answer, end its order, and return the answer's SHA-256."""
+        """Store an answer, end its order, and return what the silo did."""
         about = placed.context
         try:
             open_sealed(data, about, self._trust.key_of(caller.silo))
@@ -311,22 +331,24 @@ class Gateway:
             raise _ended(placed)
         # Stored first: an answer without the note is handed in again, a note without the answer is a loss.
         folder = silo_answers_folder(about.silo, about.job_id, about.round, about.kind)
-        ref = self._exchange.put(folder, data)
+        ref = self._exchange.put(folder, data, sha256)
         if not is_again and not self._book.end(placed.id, "answered", sha256):
             raise _ended(self._book.find(caller.silo, placed.id))
         self._exchange.remove_others(ref)
-        did = f"answered order {placed.id}{' again' if is_again else ''}"
-        self._note(caller, did, order=placed.id, sha256=sha256, bytes=len(data))
-        return sha256
+        return f"answered order {placed.id}{' again' if is_again else ''}"
 
-    def _note(self, caller: Caller, did: str, **facts: Any) -> None:
+    async def _note(self, caller: Caller, did: str, **facts: Any) -> None:
         """Note what a silo did and, if there are facts, record it for good."""
-        self._visits.note(caller.silo, did)
-        if facts:
-            at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            entry = {"at": at, "silo": caller.silo, "key_id": caller.key_id, "did": did, **facts}
-            with self._recording, self._record.locked():
-                self._record.append(entry, durable=False)
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        await self._keep(_Note(at, caller, did, facts))
+
+    def _keep_all(self, notes: Sequence[_Note]) -> Sequence[None]:
+        self._visits.note({each.caller.silo: each.did for each in notes})
+        entries = [each.entry for each in notes if each.facts]
+        if entries:
+            with self._record.locked():
+                self._record.append_all(entries, durable=False)
+        return [None] * len(notes)
 
     def _signed(self, request: Request, response: Response, sha256: str | None = None) -> Response:
         answer = Answer(response.status_code, as_signed(request))

@@ -41,26 +41,27 @@ async def read_body(request: Request, content_digest: str, limit: int, settings:
         raise Denied(411, "no-length", "Tell the length of the body in Content-Length.")
     if int(told) > limit:
         raise Denied(413, "too-large", f"The body has {told} bytes, and at most {limit} are accepted.")
-    data, digest, began = bytearray(), hashlib.sha256(), time.monotonic()
-    latest = began + settings.silence_s + int(told) / settings.slowest_bytes_s
-    pieces = aiter(request.stream())
-    while True:
-        left = min(settings.silence_s, latest - time.monotonic())
-        try:
-            piece = await asyncio.wait_for(anext(pieces), max(0.0, left))
-        except StopAsyncIteration:
-            break
-        except TimeoutError:
-            raise Denied(408, "too-slow", "The body arrives too slowly.", {"connection": "close"}) from None
-        except ClientDisconnect:
-            raise Denied(400, "gone", "The sender disconnected before its body had arrived.") from None
-        data += piece
-        if len(data) > limit:
-            raise Denied(413, "too-large", f"The body has more than {limit} bytes.", {"connection": "close"})
-        digest.update(piece)
+    pieces, length, digest = list[bytes](), 0, hashlib.sha256()
+    loop = asyncio.get_running_loop()
+    latest = loop.time() + settings.silence_s + int(told) / settings.slowest_bytes_s
+    try:
+        async with asyncio.timeout_at(latest) as limit_of_time:
+            limit_of_time.reschedule(min(latest, loop.time() + settings.silence_s))
+            async for piece in request.stream():
+                limit_of_time.reschedule(min(latest, loop.time() + settings.silence_s))
+                pieces.append(piece)
+                length += len(piece)
+                if length > limit:
+                    message = f"The body has more than {limit} bytes."
+                    raise Denied(413, "too-large", message, {"connection": "close"})
+                digest.update(piece)
+    except TimeoutError:
+        raise Denied(408, "too-slow", "The body arrives too slowly.", {"connection": "close"}) from None
+    except ClientDisconnect:
+        raise Denied(400, "gone", "The sender disconnected before its body had arrived.") from None
     if digest_header(digest.hexdigest()) != content_digest:
         raise Denied(401, "other-body", "The body is not the one that was signed.")
-    return bytes(data)
+    return b"".join(pieces)
 
 
 def require_no_body(request: Request, content_digest: str) -> None:

@@ -14,7 +14,7 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.exchange.store import ArtifactRef
 from tasks.gateway.database import open_database
 from tasks.gateway.order_book import OrderBook
-from tasks.gateway.visits import SeenSilo, Visits
+from tasks.gateway.visits import SeenSilo, Visit, Visits
 from tasks.local.home import Home
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.steps import StepOrder
@@ -91,7 +91,8 @@ def test_the_first_fetch_counts(engine: Engine) -> None:
 
 
 def enter(visits: Visits, key_id: str, nonce: str, until: float = 4e9, at: float = 1.0) -> bool:
-    return visits.enter(key_id, nonce, until, SeenSilo("ash", at, 0.5, "0.1.0", None))
+    (is_new,) = visits.enter([Visit(key_id, nonce, until, SeenSilo("ash", at, 0.5, "0.1.0", None))])
+    return is_new
 
 
 def test_a_nonce_is_used_once_per_key(engine: Engine) -> None:
@@ -122,6 +123,6 @@ def test_old_nonces_are_forgotten(engine: Engine) -> None:
 def test_a_silos_newest_visit_is_kept(engine: Engine) -> None:
     visits = Visits(engine)
     enter(visits, "k", "1", at=1.0)
-    visits.note("ash", "sent an update")
+    visits.note({"ash": "sent an update"})
     enter(visits, "k", "2", at=2.0)
     assert visits.all() == {"ash": SeenSilo("ash", 2.0, 0.5, "0.1.0", "sent an update")}
