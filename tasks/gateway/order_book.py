@@ -109,16 +109,15 @@ class OrderBook:
             }
             for each in orders
         ]
+        silos: dict[str, list[str]] = {}
+        for each in orders:
+            silos.setdefault(each.order.job.job_id, []).append(each.order.client_id)
         with self._engine.begin() as connection:
             connection.execute(delete(_ORDERS).where(_ORDERS.c.ended_at < now - _KEPT_S))
-            for row in rows:
+            for job_id, names in silos.items():
                 connection.execute(
                     update(_ORDERS)
-                    .where(
-                        _ORDERS.c.silo == row["silo"],
-                        _ORDERS.c.job_id == row["job_id"],
-                        _ORDERS.c.state == "open",
-                    )
+                    .where(_ORDERS.c.silo.in_(names), _ORDERS.c.job_id == job_id, _ORDERS.c.state == "open")
                     .values(state="withdrawn", ended_at=now)
                 )
             if rows:

@@ -21,6 +21,8 @@ from tasks.silos.keys import SiloKey
 _NOTHING = hashlib.sha256(b"").hexdigest()
 _OK, _CREATED, _NO_CONTENT = 200, 201, 204
 _TIMEOUT_S = 60.0
+# As `tasks.silos.agent`, which asks meanwhile whether its order still counts.
+_AT_WORK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ async def wait_at_once(
         keys: silo -> its key.
         coordinator: id of the coordinator's key.
         trusted: TLS context.
-        arrived: told of each order. A silo that has got one asks again after a moment, as if it worked.
+        arrived: told of each order. A silo that has got one asks again after some seconds, as one that works.
         ready: set when every silo has had an answer.
         end: ends the wait.
     """
@@ -68,7 +70,7 @@ async def wait_at_once(
                 answer = await client.get(target, headers=request.headers)
                 if answer.status_code == _OK:
                     arrived(Arrival(json.loads(answer.content)["id"], time.time()))
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(_AT_WORK_S)
                 elif answer.status_code != _NO_CONTENT:
                     answer.raise_for_status()
                 answered.add(name)
