@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
 
 from sqlalchemy import (
     Column,
-    Connection,
     Engine,
     Float,
     String,
@@ -89,10 +88,20 @@ class Visits:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._forget_at = 0.0
         # Threads that wait for SQLite's own lock sleep for up to a tenth of a second.
         self._writing = Lock()
+        insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        # Built once: to build a statement takes longer than to execute it.
+        self._insert_nonces = (
+            insert(_NONCES).on_conflict_do_nothing().returning(_NONCES.c.key_id, _NONCES.c.nonce)
+        )
+        seen = insert(_SILOS)
+        names = ("seen_at", "clock_offset_s", "version")
+        self._see = seen.on_conflict_do_update(
+            index_elements=["silo"], set_={name: seen.excluded[name] for name in names}
+        )
+        self._did = update(_SILOS).where(_SILOS.c.silo == bindparam("known")).values(did=bindparam("now"))
 
     def enter(self, visits: Collection[Visit]) -> list[bool]:
         """Note requests in one transaction, and return for each whether it is new.
@@ -100,39 +109,24 @@ class Visits:
         It is new if its key has not used its nonce before, neither for another one of these requests.
         """
         nonces = {(each.key_id, each.nonce): each.until for each in visits}
+        # Sorted, so that two processes do not wait for each other.
+        rows = [{"key_id": key, "nonce": nonce, "until": nonces[key, nonce]} for key, nonce in sorted(nonces)]
         with self._writing, self._engine.begin() as connection:
-            # Sorted, so that two processes do not wait for each other.
-            rows = [
-                {"key_id": key, "nonce": nonce, "until": nonces[key, nonce]} for key, nonce in sorted(nonces)
-            ]
-            new = self._insert(_NONCES).on_conflict_do_nothing().returning(_NONCES.c.key_id, _NONCES.c.nonce)
-            left = {(row.key_id, row.nonce) for row in connection.execute(new, rows)}
+            left = {(row.key_id, row.nonce) for row in connection.execute(self._insert_nonces, rows)}
             is_new = [_taken(left, (each.key_id, each.nonce)) for each in visits]
-            self._see(
-                {each.seen.silo: each.seen for each, new in zip(visits, is_new, strict=True) if new},
-                connection,
-            )
+            seen = {each.seen.silo: each.seen for each, new in zip(visits, is_new, strict=True) if new}
+            if seen:
+                connection.execute(self._see, [vars(seen[silo]) for silo in sorted(seen)])
             if time.monotonic() > self._forget_at:
                 self._forget_at = time.monotonic() + _FORGET_S
                 connection.execute(delete(_NONCES).where(_NONCES.c.until < time.time()))
         return is_new
 
-    def _see(self, silos: Mapping[str, SeenSilo], connection: Connection) -> None:
-        if silos:
-            seen = self._insert(_SILOS)
-            names = ("seen_at", "clock_offset_s", "version")
-            seen = seen.on_conflict_do_update(
-                index_elements=["silo"], set_={name: seen.excluded[name] for name in names}
-            )
-            rows = [asdict(silos[silo]) for silo in sorted(silos)]
-            connection.execute(seen, rows)
-
     def note(self, did: Mapping[str, str]) -> None:
         """Note what silos did last, by name."""
         rows = [{"known": silo, "now": did[silo]} for silo in sorted(did)]
-        noted = update(_SILOS).where(_SILOS.c.silo == bindparam("known")).values(did=bindparam("now"))
         with self._writing, self._engine.begin() as connection:
-            connection.execute(noted, rows)
+            connection.execute(self._did, rows)
 
     def all(self) -> dict[str, SeenSilo]:
         """Return each silo that was seen, by name."""
