@@ -6,11 +6,9 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version as version_of
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from pydantic import ValidationError
@@ -27,6 +25,7 @@ from tasks.gateway.access_record import access_record
 from tasks.gateway.api import schema
 from tasks.gateway.api.admission import Admission, Caller
 from tasks.gateway.api.grouped import Grouped
+from tasks.gateway.api.notes import Notes
 from tasks.gateway.api.order_watch import OrderWatch
 from tasks.gateway.api.problem import Denied, no_such
 from tasks.gateway.api.wire import (
@@ -53,25 +52,11 @@ from tasks.silos.keys import key_id, public_pem, read_public
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ORDER_ID = re.compile(r"[0-9a-f-]{36}")
 _MAX_FAILURE_BYTES = 1000
 # Objects of a silo that are read or sent at once.
 _MOST_AT_ONCE = 4
 _MAX_ENROLMENT_BYTES = 4000
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What a silo did."""
-
-    at: str
-    caller: Caller
-    did: str
-    facts: Mapping[str, Any]
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        caller = self.caller
-        return {"at": self.at, "silo": caller.silo, "key_id": caller.key_id, "did": self.did, **self.facts}
 
 
 class Gateway:
@@ -92,9 +77,8 @@ class Gateway:
         self._trust = TrustStore(home)
         self._admission = Admission(self._trust, self._visits, self._key.key_id)
         self._exchange = Exchange(settings.exchange)
-        self._record = access_record(home)
         self._admit = Grouped(self._admit_all)
-        self._keep = Grouped(self._keep_all)
+        self._note = Notes(self._visits, access_record(home)).add
         self._under_way: Counter[str] = Counter()
         self.public = self._key.public
         self.watch = OrderWatch(self._book, lambda error: log("database", error=type(error).__name__))
@@ -291,7 +275,8 @@ class Gateway:
     ) -> list[tuple[Caller | Denied, PlacedOrder | None]]:
         """Return who sent each request, or why it is refused, and the order that it names."""
         callers = self._admission.admit([request for request, _ in requests])
-        ids = {order_id for _, order_id in requests if order_id}
+        # PostgreSQL refuses some texts, and then all orders of the group.
+        ids = {order_id for _, order_id in requests if order_id and _ORDER_ID.fullmatch(order_id)}
         orders = self._book.find_all(ids) if ids else {}
         named = [orders.get(order_id) if order_id else None for _, order_id in requests]
         return list(zip(callers, named, strict=True))
@@ -336,19 +321,6 @@ class Gateway:
             raise _ended(self._book.find(caller.silo, placed.id))
         self._exchange.remove_others(ref)
         return f"answered order {placed.id}{' again' if is_again else ''}"
-
-    async def _note(self, caller: Caller, did: str, **facts: Any) -> None:
-        """Note what a silo did and, if there are facts, record it for good."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        await self._keep(_Note(at, caller, did, facts))
-
-    def _keep_all(self, notes: Sequence[_Note]) -> Sequence[None]:
-        self._visits.note({each.caller.silo: each.did for each in notes})
-        entries = [each.entry for each in notes if each.facts]
-        if entries:
-            with self._record.locked():
-                self._record.append_all(entries, durable=False)
-        return [None] * len(notes)
 
     def _signed(self, request: Request, response: Response, sha256: str | None = None) -> Response:
         answer = Answer(response.status_code, as_signed(request))

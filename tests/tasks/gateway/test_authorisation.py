@@ -190,6 +190,12 @@ def test_another_silos_orders_and_objects_do_not_exist(door: Door, route: str) -
     assert door.facts() == before
 
 
+@pytest.mark.parametrize("order_id", ["%00", "x" * 5000, "%E2%82%AC", "%27"])
+def test_an_order_with_an_odd_name_does_not_exist(door: Door, order_id: str) -> None:
+    answer = door.send(door.signed("PUT", f"/v1/orders/{order_id}/failure", b'{"error": "X"}'))
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:fedrec:problem:not-found")
+
+
 def test_a_silo_gets_its_own_order_alone(door: Door) -> None:
     found = {silo: door.client(silo).next_order() for silo in ("ash", "birch")}
     assert {silo: each.id for silo, each in found.items() if each} == door.ids

@@ -103,6 +103,17 @@ def test_a_nonce_is_used_once_per_key(engine: Engine) -> None:
     assert enter(visits, "other", "n")
 
 
+def test_of_one_nonce_twice_in_a_group_the_first_counts(engine: Engine) -> None:
+    visits = Visits(engine)
+    assert enter(visits, "k", "before")
+    ash, birch = (SeenSilo(silo, 3.0, 0.5, None, None) for silo in ("ash", "birch"))
+    nonces = [("new", ash), ("before", ash), ("new", birch), ("newer", birch)]
+    group = [Visit("k", nonce, 4e9, seen) for nonce, seen in nonces]
+    assert visits.enter(group) == [True, False, False, True]
+    assert visits.enter(group) == [False] * 4
+    assert {silo: each.seen_at for silo, each in visits.all().items()} == {"ash": 3.0, "birch": 3.0}
+
+
 def test_of_many_requests_with_one_nonce_one_counts(engine: Engine) -> None:
     visits, entered = Visits(engine), list[bool]()
     threads = [threading.Thread(target=lambda: entered.append(enter(visits, "k", "n"))) for _ in range(8)]

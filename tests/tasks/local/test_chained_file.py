@@ -45,6 +45,16 @@ def test_entries_are_read_back_in_order_and_earlier_bytes_never_change(file):
     assert file.path.read_bytes().startswith(first)
 
 
+def test_entries_that_are_appended_together_are_those_of_single_appends(file, tmp_path):
+    append(file, 1, 2, 3)
+    other = ChainedFile(tmp_path / "other" / "x.jsonl", ledger="test ledger")
+    with other.locked():
+        first = other.append_all([{"number": 1}])
+        rest = other.append_all([{"number": 2}, {"number": 3}])
+    assert other.path.read_bytes() == file.path.read_bytes()
+    assert [*first, *rest] == file.read().entries
+
+
 @pytest.mark.parametrize("size", [10, 65_000, 65_536, 200_000])
 def test_an_entry_follows_the_last_one_however_long_the_lines_are(file, size):
     for _ in range(3):
