@@ -16,7 +16,7 @@ from flows.terminal.output import emit, json_option
 @click.command("gateway")
 @number_option("--silos", click.IntRange(min=1), 500, "Silos that wait at once.")
 @number_option("--seconds", click.FloatRange(min=1), 10.0, "Length of each load.")
-@number_option("--uploaders", click.IntRange(min=1), 8, "Silos that upload at once.")
+@number_option("--uploaders", click.IntRange(min=1), 16, "Silos that upload at once.")
 @number_option(
     "--rounds", click.IntRange(min=0), 5, "Rounds by Prefect workers and by the gateway; 0 for none."
 )

@@ -67,6 +67,7 @@ class Federation(ABC):
                     process.wait(_END_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+                    process.wait()
 
     def train(self, rounds: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
         """Train over all silos, and return the job's result."""
