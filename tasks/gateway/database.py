@@ -13,6 +13,8 @@ VARIABLE = "FEDREC_ORDERS"
 TABLES = MetaData()
 # Seconds for which another process may hold SQLite's lock.
 _BUSY_S = 60
+# Threads of a process that may use SQLite at once. Further connections would be opened and closed each time.
+_THREADS = 40
 
 
 def open_database(home: Home, url: str | None = None, *, durable: bool = True) -> Engine:
@@ -35,7 +37,7 @@ def open_database(home: Home, url: str | None = None, *, durable: bool = True) -
 def _engine(url: str, durable: bool) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_S}, pool_size=_THREADS)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
