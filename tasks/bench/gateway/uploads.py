@@ -52,6 +52,7 @@ def bench_uploads(world: World, uploaders: int, seconds: float) -> dict[str, Any
         thread.join()
     took, count = world.load() - before, sum(sent)
     return {
+        "silos": uploaders,
         "bytes": UPLOAD_BYTES,
         "count": count,
         "per_second": round(count / took.wall_s, 1),
