@@ -9,7 +9,7 @@ command = lazy_group(
     "Measure fedrec on this machine.",
     quality="Compare every family, federated, pooled and alone, with baselines.",
     serving="Measure the serving process with wrk.",
-    gateway="Measure the gateway: orders to many waiting silos, and uploads.",
+    gateway="Measure the gateway: orders to many waiting silos, uploads and rounds.",
     overhead="Measure what a job costs besides its training.",
     cold_start="Compare new items, new users and new silos with naive recommenders.",
     leak="Show how much a leak in published code raises the metrics.",
