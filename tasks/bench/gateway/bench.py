@@ -98,12 +98,12 @@ def _delivered(world: World, place_all: Callable[[Callable[[Sequence[str]], None
         now = time.time()
         placed.update(dict.fromkeys(book.place(orders).values(), now))
 
-    before = world.load()
+    before = world.spent()
     place_all(place)
     give_up = time.monotonic() + _START_S
     while len({each.order_id for each in arrivals}) < len(placed) and time.monotonic() < give_up:
         time.sleep(0.05)
-    took = world.load() - before
+    took = world.spent() - before
     end.set()
     waiting.join()
     book.withdraw(list(placed))

@@ -27,7 +27,7 @@ _START_S, _END_S, _LOOK_S = 180.0, 60.0, 0.2
 _HUB = "hub"
 
 
-class Federation(ABC):
+class FederationOfProcesses(ABC):
     """A coordinator and silos under one account, in one folder.
 
     Args:
@@ -150,11 +150,11 @@ class Federation(ABC):
             time.sleep(_LOOK_S)
 
 
-class PrefectWorkers(Federation):
+class PrefectWorkers(FederationOfProcesses):
     """Silos with Prefect workers, which share the exchange's folder.
 
     Args:
-        root, parts, silos: as for `Federation`.
+        root, parts, silos: as for `FederationOfProcesses`.
         database: Prefect's, such as "postgresql+asyncpg://user:password@host/prefect"; SQLite by default.
     """
 
@@ -193,7 +193,7 @@ class PrefectWorkers(Federation):
         return own
 
 
-class SilosOfGateway(Federation):
+class SilosOfGateway(FederationOfProcesses):
     """Silos behind a gateway."""
 
     kind = "gateway"

@@ -8,7 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from models.errors import FedrecError
-from tasks.bench.gateway.federation import Federation, PrefectWorkers, SilosOfGateway
+from tasks.bench.gateway.federation import FederationOfProcesses, PrefectWorkers, SilosOfGateway
 from tasks.bench.overhead.cases import Case, Synthetic, tables_of
 from tasks.datasets.client_assignment import ByChance
 from tasks.datasets.partition import make_partition
@@ -40,7 +40,7 @@ def bench_rounds(
     make_partition(tables.interactions, parts, case.split, items=tables.items)
     names = sorted(each.name for each in (parts / "clients").iterdir())
     found, models = {}, set()
-    ways: dict[str, Federation] = {
+    ways: dict[str, FederationOfProcesses] = {
         "prefect_workers": PrefectWorkers(folder / "workers", parts, names, database),
         "gateway": SilosOfGateway(folder / "behind", parts, names),
     }

@@ -44,13 +44,13 @@ def bench_uploads(world: World, uploaders: int, seconds: float) -> dict[str, Any
             upload_for(world.url, key, world.coordinator, world.trusted, order, UPLOAD_BYTES, seconds)
         )
 
-    before = world.load()
+    before = world.spent()
     threads = [Thread(target=run, args=(silo,)) for silo in chosen]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    took, count = world.load() - before, sum(sent)
+    took, count = world.spent() - before, sum(sent)
     return {
         "silos": uploaders,
         "bytes": UPLOAD_BYTES,

@@ -34,8 +34,8 @@ _START_S = 60.0
 
 
 @dataclass(frozen=True)
-class Load:
-    """Processor and wall seconds that a load has taken.
+class TimeSpent:
+    """Processor and wall seconds that were spent.
 
     Attributes:
         gateway_s: processor seconds of the gateway.
@@ -47,8 +47,8 @@ class Load:
     silos_s: float
     wall_s: float
 
-    def __sub__(self, before: Load) -> Load:
-        return Load(
+    def __sub__(self, before: TimeSpent) -> TimeSpent:
+        return TimeSpent(
             self.gateway_s - before.gateway_s, self.silos_s - before.silos_s, self.wall_s - before.wall_s
         )
 
@@ -81,10 +81,10 @@ class World:
         """Return the id of the coordinator's key."""
         return own_key(self.home).key_id
 
-    def load(self) -> Load:
-        """Return what was taken so far."""
+    def spent(self) -> TimeSpent:
+        """Return what was spent so far."""
         gateway, own = self.process.cpu_times(), os.times()
-        return Load(gateway.user + gateway.system, own.user + own.system, time.monotonic())
+        return TimeSpent(gateway.user + gateway.system, own.user + own.system, time.monotonic())
 
     def order(self, silo: str, round_: int) -> StepOrder:
         """Return an order of the size of a real one."""
