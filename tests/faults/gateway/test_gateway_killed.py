@@ -20,7 +20,7 @@ from tests.faults.real_silos import NAMES, run
 ADMIT = "tasks.gateway.visits:Visits.enter"
 HAND_OUT, END = ("tasks.gateway.order_book:OrderBook." + each for each in ("note_fetched", "end"))
 # What the silo did last, and the line of the record of access.
-NOTE, RECORD = "tasks.gateway.api.endpoints:Gateway._note", "tasks.local.chained_file:ChainedFile.append"
+NOTE, RECORD = "tasks.gateway.api.notes:Notes._keep_all", "tasks.local.chained_file:ChainedFile.append_all"
 GET, PUT = ("tasks.exchange.store:Exchange." + each for each in ("get", "put"))
 # The object is written, and has not got its name.
 RENAME = "os:replace"
