@@ -9,15 +9,13 @@ import argparse
 import os
 import tempfile
 
-import uvicorn
+from tasks.web.service import add_address, run
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m serving")
-    parser.add_argument("--host", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--workers", type=int, required=True)
+    add_address(parser)
     chosen = parser.parse_args()
     # The workers already share the cores, so more threads would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,21 +23,7 @@ def main() -> None:
         if chosen.workers > 1:
             # prometheus_client reads it in each worker, when it is imported.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        uvicorn.run(
-            "serving.app:from_environment",
-            factory=True,
-            host=chosen.host,
-            port=chosen.port,
-            workers=chosen.workers,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
+        run("serving.app:from_environment", chosen, timeout_keep_alive=30, timeout_graceful_shutdown=10)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp
 
-from serving import log, metrics, schema
+from serving import metrics, schema
 from serving.challenge import Challenge
 from serving.gate import AdmissionGate, body_of
 from serving.openapi import body, describe, replies
-from serving.problems import Problem, of_validation, unprocessable
+from serving.problems import of_validation, unprocessable
 from serving.reference import reference_page
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Slot
 from tasks.bundles.pointer import nudge_path
+from tasks.web import json_log
+from tasks.web.problem import Problem
 
 STATIC = Path(__file__).parent / "static"
 # The errors of every endpoint that reads a body.
@@ -247,7 +249,7 @@ def _add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, found: Exception) -> Response:
-        log.write("error", "unexpected", error=repr(found)[:500])
+        json_log.write("error", "unexpected", error=repr(found)[:500])
         return Problem(500, "unexpected", "The service failed. Its log has the cause.").response()
 
 
@@ -257,7 +259,7 @@ async def _write_counts(challenge: Challenge) -> None:
         try:
             await challenge.write()
         except OSError as error:
-            log.write("error", "counts not written", error=str(error))
+            json_log.write("error", "counts not written", error=str(error))
 
 
 def _parsed(adapter: TypeAdapter[T], data: bytes) -> T:

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from models.promotion.live import Comparison, Hits
-from serving import log, metrics
-from serving.problems import Problem
+from serving import metrics
 from serving.schema import RecommendationQuery
 from serving.served import Served
 from serving.settings import Settings
 from serving.slot import Pair
 from tasks.bundles.tallies import Tallies, comparison_key, serving_key, write_tallies
+from tasks.web import json_log
+from tasks.web.problem import Problem
 
 # Further shadow queries are dropped, so shadow work never delays the champion's answers.
 _MOST_SHADOWS = 8
@@ -113,7 +114,7 @@ def _compared(
     except Problem:
         pass  # the challenger lacks a feature that the champion has
     except Exception as error:  # noqa: BLE001  # a challenger's failure must not affect the champion
-        log.write("error", "challenger failed", error=repr(error)[:500])
+        json_log.write("error", "challenger failed", error=repr(error)[:500])
     return Comparison.of(
         [each["item_id"] for each in answer["recommendations"]],
         [each["item_id"] for each in other],

@@ -11,9 +11,10 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import log, metrics
-from serving.problems import Problem
+from serving import metrics
 from serving.settings import Settings
+from tasks.web import json_log
+from tasks.web.problem import Problem
 
 # Allows the page's own script and style and requests to this service. Forbids other origins and frames.
 _POLICY = (
@@ -139,7 +140,7 @@ class AdmissionGate:
             version = scope.get("model_version")
             if version is not None:
                 facts["version"] = version
-            log.write("info", "request", **facts, ms=round(seconds * 1000, 3))
+            json_log.write("info", "request", **facts, ms=round(seconds * 1000, 3))
 
 
 async def body_of(request: Request, settings: Settings) -> bytes:

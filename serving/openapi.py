@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving import schema
-from serving.problems import MEDIA_TYPE
+from tasks.web.problem import MEDIA_TYPE
 
 _DESCRIPTIONS = {
     400: "The body is not JSON.",

@@ -17,11 +17,12 @@ from models.kernel.arrays import FloatArray
 from models.recommenders.items.titles import folded
 from models.recommenders.scoring.reasons import Reason
 from models.recommenders.scoring.recommender import Recommendation
-from serving.problems import Problem, unprocessable
+from serving.problems import unprocessable
 from serving.schema import HistoryItem, RatingQuery, RecommendationQuery
 from tasks.bundles.bundle import Bundle, open_bundle
 from tasks.bundles.pointer import Target, users_folder
 from tasks.bundles.users_bundle import LocalUsers, open_users
+from tasks.web.problem import Problem
 
 _REASONS = 3
 # The 95 % point of the standard normal distribution: 90 % lie between its 5 % and 95 % points.
@@ -189,7 +190,7 @@ class Served:
         except KeyError:
             what = f"the model has no item {item_id[:_QUOTED]!r}"
             errors = [{"where": "item_id", "what": what}]
-            raise Problem(404, "unknown-item", f"item_id: {what}.", errors) from None
+            raise Problem(404, "unknown-item", f"item_id: {what}.", errors=errors) from None
 
     def similar(self, row: int, k: int) -> list[dict[str, Any]]:
         """Return the k items most similar to the one in this row."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import FedrecError
-from serving import log, metrics
-from serving.problems import Problem, not_ready
+from serving import metrics
+from serving.problems import not_ready
 from serving.served import Served
 from tasks.bundles.pointer import Target, pointer_path, publisher_path, read_pointer
+from tasks.web import json_log
+from tasks.web.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,14 @@ class Slot:
             if self._pointer_stamp() == stamp:
                 self._stamp = stamp
                 metrics.swap_failed()
-                log.write("error", "swap refused", error=repr(error))
+                json_log.write("error", "swap refused", error=repr(error))
             # Otherwise the pointer has changed meanwhile, so the bundle may have been removed on purpose.
             return
         self._stamp = stamp
         if pair is not None:
             self._pair = pair
             metrics.swapped(pair.champion.version)
-            log.write("info", "swapped", **pair.champion.model)
+            json_log.write("info", "swapped", **pair.champion.model)
             # A long-lived model need not be scanned in every garbage collection.
             gc.collect()
             gc.freeze()
@@ -119,7 +121,7 @@ class Slot:
         is_silent = 0.0 < self._publisher_silence < silence
         if is_silent and not self._is_publisher_silent:
             what = "no promotion or rollback takes effect until a publisher runs: restart the service"
-            log.write("error", "publisher silent", seconds=round(silence), what=what)
+            json_log.write("error", "publisher silent", seconds=round(silence), what=what)
         self._is_publisher_silent = is_silent
         metrics.publisher_failed(failed or is_silent)
 
@@ -134,7 +136,7 @@ class Slot:
                 challenger = self._load_version(pointer.challenger)
             except FedrecError as error:
                 metrics.swap_failed()
-                log.write("error", "challenger refused", error=str(error))
+                json_log.write("error", "challenger refused", error=str(error))
         return Pair(champion, challenger)
 
     def _load_version(self, target: Target) -> Served:

@@ -10,10 +10,10 @@ from threading import Lock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tasks.coordinator.trust_store import TrustStore
-from tasks.gateway.api.problem import Denied
 from tasks.gateway.visits import SeenSilo, Visit, Visits
 from tasks.silos.http_signatures import BadSignature, Request, Signed, verify_request
 from tasks.silos.keys import key_id
+from tasks.web.problem import Problem
 
 # A request may be this old or, because clocks differ, this new.
 MAX_AGE_S = 300
@@ -51,11 +51,11 @@ class _Keys:
         """Return a trusted key.
 
         Raises:
-            Denied: it was revoked.
+            Problem: it was revoked.
             BadSignature: it is not trusted.
         """
         if wanted in self.revoked:
-            raise Denied(
+            raise Problem(
                 403,
                 "revoked",
                 f"Key {wanted} of silo {self.revoked[wanted]!r} was revoked. Enrol with a new key pair: "
@@ -99,18 +99,18 @@ class Admission:
         self._known: _Keys | None = None
         self._reading = Lock()
 
-    def admit(self, requests: Sequence[Request]) -> list[Caller | Denied]:
+    def admit(self, requests: Sequence[Request]) -> list[Caller | Problem]:
         """Return who sent each request, or why it is refused.
 
         It is refused with 401 if there is no valid signature, or its time is not now; with 403 if the key was
         revoked; with 409 if the request was sent before.
         """
-        keys, verified = self._keys(), list[_Verified | Denied]()
+        keys, verified = self._keys(), list[_Verified | Problem]()
         for request in requests:
             try:
                 signed = self._verified(request, keys.public_of)
                 verified.append(_Verified(request, signed, keys.trusted[signed.key_id][0]))
-            except Denied as denied:
+            except Problem as denied:
                 verified.append(denied)
         entered = iter(self._entered([each for each in verified if isinstance(each, _Verified)]))
         return [next(entered) if isinstance(each, _Verified) else each for each in verified]
@@ -127,23 +127,23 @@ class Admission:
             is_invited: whether the silo may enrol this key. Until then nothing is written.
 
         Raises:
-            Denied: as `admit`; 403 also if the key was revoked, or the silo is not invited.
+            Problem: as `admit`; 403 also if the key was revoked, or the silo is not invited.
         """
         own, keys = key_id(public), self._keys()
         signed = self._verified(request, lambda _: public)
         if signed.key_id != own:
-            raise Denied(401, "unsigned", "The signature names another key than the body.")
+            raise Problem(401, "unsigned", "The signature names another key than the body.")
         if own in keys.revoked:
             keys.public_of(own)
         if not is_invited():
-            raise Denied(
+            raise Problem(
                 403,
                 "no-invitation",
                 "This invitation was used, has expired, or is for another silo. Ask the coordinator for "
                 "a new one.",
             )
         (caller,) = self._entered([_Verified(request, signed, silo)])
-        if isinstance(caller, Denied):
+        if isinstance(caller, Problem):
             raise caller
         return caller
 
@@ -152,10 +152,10 @@ class Admission:
         try:
             signed = verify_request(request, public_of, self._coordinator)
         except BadSignature as error:
-            raise Denied(401, "unsigned", error.what, {"www-authenticate": "Signature"}) from error
+            raise Problem(401, "unsigned", error.what, {"www-authenticate": "Signature"}) from error
         offset = signed.created - time.time()
         if abs(offset) > MAX_AGE_S:
-            raise Denied(
+            raise Problem(
                 401,
                 "not-now",
                 f"The request was signed {abs(offset):.0f} s {'after' if offset > 0 else 'before'} the "
@@ -164,7 +164,7 @@ class Admission:
             )
         return signed
 
-    def _entered(self, verified: Sequence[_Verified]) -> list[Caller | Denied]:
+    def _entered(self, verified: Sequence[_Verified]) -> list[Caller | Problem]:
         """Return the senders of verified requests, except of those that were sent before."""
         now = time.time()
         is_new = self._visits.enter([each.visit(now) for each in verified]) if verified else []
@@ -187,8 +187,8 @@ class Admission:
                 name.lower() in ("signature", "signature-input", "content-digest")
                 and len(value) > _HEADER_BYTES
             ):
-                raise Denied(401, "unsigned", f"Header {name} has more than {_HEADER_BYTES} characters.")
+                raise Problem(401, "unsigned", f"Header {name} has more than {_HEADER_BYTES} characters.")
 
 
-def _replayed() -> Denied:
-    return Denied(409, "replayed", "This request was sent before. Sign each request anew.")
+def _replayed() -> Problem:
+    return Problem(409, "replayed", "This request was sent before. Sign each request anew.")

@@ -19,10 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasks.gateway.api import schema
 from tasks.gateway.api.endpoints import Gateway
 from tasks.gateway.api.metrics import count_request
-from tasks.gateway.api.problem import MEDIA_TYPE, Denied, busy
-from tasks.gateway.api.wire import log
+from tasks.gateway.api.problems import busy
 from tasks.gateway.settings import GatewaySettings
 from tasks.silos.keys import public_pem
+from tasks.web import json_log
+from tasks.web.problem import MEDIA_TYPE, Problem
 
 _PROBLEMS = {
     401: "The request is not signed by a trusted key, or not now, or its body is another one.",
@@ -60,7 +61,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
     )
     _add_routes(app, gateway)
     app.exception_handlers |= {
-        Denied: _refused,
+        Problem: _refused,
         RequestValidationError: _invalid,
         HTTPException: _http_error,
         SQLAlchemyError: _database_away,
@@ -171,24 +172,24 @@ def _describe(app: FastAPI) -> None:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Denied)  # noqa: S101  # registered for it
+    assert isinstance(error, Problem)  # noqa: S101  # registered for it
     return error.response()
 
 
 async def _invalid(_: Request, __: Exception) -> Response:
     # The message would repeat the input.
-    return Denied(
+    return Problem(
         422, "invalid-request", "The query has a value of the wrong type or out of range."
     ).response()
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
-    return Denied(error.status_code, "http", str(error.detail), dict(error.headers or {})).response()
+    return Problem(error.status_code, "http", str(error.detail), dict(error.headers or {})).response()
 
 
 async def _database_away(_: Request, error: Exception) -> Response:
-    log("database", error=type(error).__name__)
+    json_log.write("error", "database", error=type(error).__name__)
     return busy().response()
 
 
@@ -223,7 +224,8 @@ class RequestLog:
             endpoint = getattr(scope.get("route"), "path_format", "other")
             count_request(endpoint, status, seconds)
             silo = scope.get("state", {}).get("silo")
-            log(
+            json_log.write(
+                "info",
                 "request",
                 method=scope["method"],
                 endpoint=endpoint,

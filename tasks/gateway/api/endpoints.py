@@ -27,12 +27,11 @@ from tasks.gateway.api.admission import Admission, Caller
 from tasks.gateway.api.grouped import Grouped
 from tasks.gateway.api.notes import Notes
 from tasks.gateway.api.order_watch import OrderWatch
-from tasks.gateway.api.problem import Denied, no_such
+from tasks.gateway.api.problems import no_such
 from tasks.gateway.api.wire import (
     as_signed,
     disconnected,
     json_response,
-    log,
     pieces_of,
     read_body,
     require_no_body,
@@ -50,6 +49,8 @@ from tasks.silos.http_signatures import Answer, digest_header, sign_answer
 from tasks.silos.http_signatures import Request as SignedRequest
 from tasks.silos.keys import key_id, public_pem, read_public
 from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
+from tasks.web import json_log
+from tasks.web.problem import Problem
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ORDER_ID = re.compile(r"[0-9a-f-]{36}")
@@ -81,7 +82,7 @@ class Gateway:
         self._note = Notes(self._visits, access_record(home)).add
         self._under_way: Counter[str] = Counter()
         self.public = self._key.public
-        self.watch = OrderWatch(self._book, lambda error: log("database", error=type(error).__name__))
+        self.watch = OrderWatch(self._book, _note_away)
 
     async def order(self, request: Request, wait: Annotated[float, Query(ge=0, le=3600)] = 0.0) -> Response:
         """Return the silo's next order, or 204 if none comes while the request waits (long-polling)."""
@@ -116,7 +117,7 @@ class Gateway:
         if placed.state not in ("open", "answered"):
             raise _ended(placed)
         if not _SHA256.fullmatch(sha256) or caller.content_digest != digest_header(sha256):
-            raise Denied(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
+            raise Problem(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
         about = placed.context
         folder = silo_updates_folder(about.silo, about.job_id, about.round)
         with self._one_of_few(caller.silo):
@@ -157,7 +158,7 @@ class Gateway:
         try:
             failure = schema.Failure.model_validate_json(data)
         except ValidationError as error:
-            raise Denied(422, "bad-failure", 'The body must be {"error": "NameOfTheError"}.') from error
+            raise Problem(422, "bad-failure", 'The body must be {"error": "NameOfTheError"}.') from error
         ended = await run_in_threadpool(self._book.end, placed.id, "failed", failure.error)
         if not ended and (placed.state, placed.outcome) != ("failed", failure.error):
             raise _ended(placed)
@@ -225,7 +226,7 @@ class Gateway:
             body = schema.Enrolment.model_validate_json(data)
             public = read_public(body.public_key.encode(), "public_key")
         except (ValidationError, InvalidInput) as error:
-            raise Denied(422, "bad-enrolment", "The body must have silo, public_key and token.") from error
+            raise Problem(422, "bad-enrolment", "The body must have silo, public_key and token.") from error
 
         def enrol() -> Caller:
             own = key_id(public)
@@ -235,7 +236,7 @@ class Gateway:
             try:
                 self._trust.trust(body.silo, public, force=True)
             except InvalidInput as error:
-                raise Denied(409, "key-taken", error.what) from error
+                raise Problem(409, "key-taken", error.what) from error
             return caller
 
         caller = await run_in_threadpool(enrol)
@@ -250,7 +251,7 @@ class Gateway:
             try:
                 found.append(published_model(self._settings.folder, name))
             except CorruptArtifact as error:
-                log("promoted", model=name, error=error.what)
+                json_log.write("error", "promoted", model=name, error=error.what)
         return [each for each in found if each is not None]
 
     async def _admitted_for(self, request: Request, order_id: str) -> tuple[Caller, PlacedOrder]:
@@ -265,14 +266,14 @@ class Gateway:
     ) -> tuple[Caller, PlacedOrder | None]:
         """Return who sent the request, whose body is not read yet, and any silo's order with this id."""
         caller, placed = await self._admit((as_signed(request), order_id))
-        if isinstance(caller, Denied):
+        if isinstance(caller, Problem):
             raise caller
         request.state.silo = caller.silo
         return caller, placed
 
     def _admit_all(
         self, requests: Sequence[tuple[SignedRequest, str | None]]
-    ) -> list[tuple[Caller | Denied, PlacedOrder | None]]:
+    ) -> list[tuple[Caller | Problem, PlacedOrder | None]]:
         """Return who sent each request, or why it is refused, and the order that it names."""
         callers = self._admission.admit([request for request, _ in requests])
         # PostgreSQL refuses some texts, and then all orders of the group.
@@ -291,10 +292,10 @@ class Gateway:
         """Let a silo have few objects under way at once, because each is held in memory.
 
         Raises:
-            Denied: 429, there are too many.
+            Problem: 429, there are too many.
         """
         if self._under_way[silo] >= _MOST_AT_ONCE:
-            raise Denied(
+            raise Problem(
                 429, "too-many", "Too many objects of this silo are under way.", {"retry-after": "1"}
             )
         self._under_way[silo] += 1
@@ -309,7 +310,7 @@ class Gateway:
         try:
             open_sealed(data, about, self._trust.key_of(caller.silo))
         except FedrecError as error:
-            raise Denied(422, "no-answer", error.what) from error
+            raise Problem(422, "no-answer", error.what) from error
         sha256 = sha256_of(data)
         is_again = (placed.state, placed.outcome) == ("answered", sha256)
         if placed.state != "open" and not is_again:
@@ -340,11 +341,15 @@ def _as_promoted(model: PublishedModel) -> schema.PromotedModel:
     )
 
 
-def _ended(placed: PlacedOrder) -> Denied:
+def _note_away(error: Exception) -> None:
+    json_log.write("error", "database", error=type(error).__name__)
+
+
+def _ended(placed: PlacedOrder) -> Problem:
     """Return a 409 for an order that is not open."""
     if placed.state == "withdrawn":
-        return Denied(409, "withdrawn", "The coordinator withdrew this order. Ask for the next one.")
-    return Denied(
+        return Problem(409, "withdrawn", "The coordinator withdrew this order. Ask for the next one.")
+    return Problem(
         409,
         "ended",
         f"This order has {placed.state} already, with another answer. If this silo's key is used in two "

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from tasks.gateway.api.problem import busy
+from tasks.gateway.api.problems import busy
 from tasks.gateway.order_book import OrderBook, PlacedOrder
 
 # Seconds between two looks, after one that failed, and within which one must succeed.
@@ -53,7 +53,7 @@ class OrderWatch:
                 fetched an order.
 
         Raises:
-            Denied: 503, no look succeeded. An agent ends its work if there is no order.
+            Problem: 503, no look succeeded. An agent ends its work if there is no order.
         """
         began = self._looks
         order: asyncio.Future[PlacedOrder] = asyncio.get_running_loop().create_future()

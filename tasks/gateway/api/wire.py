@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tasks.gateway.api.problem import Denied
 from tasks.gateway.settings import GatewaySettings
 from tasks.silos.http_signatures import Request as SignedRequest
 from tasks.silos.http_signatures import digest_header
+from tasks.web.problem import Problem
 
 _PIECE_BYTES = 1_000_000
 
@@ -33,14 +30,14 @@ async def read_body(request: Request, content_digest: str, limit: int, settings:
         settings: how slowly it may arrive.
 
     Raises:
-        Denied: 400, the sender disconnected; 401, it is another body than the signed one; 408, it arrives
+        Problem: 400, the sender disconnected; 401, it is another body than the signed one; 408, it arrives
             too slowly; 411, its length is not told; 413, it is too large.
     """
     told = request.headers.get("content-length", "")
     if not told.isdigit():
-        raise Denied(411, "no-length", "Tell the length of the body in Content-Length.")
+        raise Problem(411, "no-length", "Tell the length of the body in Content-Length.")
     if int(told) > limit:
-        raise Denied(413, "too-large", f"The body has {told} bytes, and at most {limit} are accepted.")
+        raise Problem(413, "too-large", f"The body has {told} bytes, and at most {limit} are accepted.")
     pieces, length, digest = list[bytes](), 0, hashlib.sha256()
     loop = asyncio.get_running_loop()
     latest = loop.time() + settings.silence_s + int(told) / settings.slowest_bytes_s
@@ -53,14 +50,14 @@ async def read_body(request: Request, content_digest: str, limit: int, settings:
                 length += len(piece)
                 if length > limit:
                     message = f"The body has more than {limit} bytes."
-                    raise Denied(413, "too-large", message, {"connection": "close"})
+                    raise Problem(413, "too-large", message, {"connection": "close"})
                 digest.update(piece)
     except TimeoutError:
-        raise Denied(408, "too-slow", "The body arrives too slowly.", {"connection": "close"}) from None
+        raise Problem(408, "too-slow", "The body arrives too slowly.", {"connection": "close"}) from None
     except ClientDisconnect:
-        raise Denied(400, "gone", "The sender disconnected before its body had arrived.") from None
+        raise Problem(400, "gone", "The sender disconnected before its body had arrived.") from None
     if digest_header(digest.hexdigest()) != content_digest:
-        raise Denied(401, "other-body", "The body is not the one that was signed.")
+        raise Problem(401, "other-body", "The body is not the one that was signed.")
     return b"".join(pieces)
 
 
@@ -68,7 +65,7 @@ def require_no_body(request: Request, content_digest: str) -> None:
     """Refuse a request with a body where none is expected."""
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     if has_body or content_digest != digest_header(sha256_of(b"")):
-        raise Denied(401, "other-body", "This request has no body, but one was sent or signed.")
+        raise Problem(401, "other-body", "This request has no body, but one was sent or signed.")
 
 
 async def disconnected(request: Request) -> None:
@@ -104,10 +101,3 @@ def json_response(body: BaseModel, status: int = 200) -> Response:
 def sha256_of(data: bytes | memoryview) -> str:
     """Return the hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
-
-
-def log(event: str, **facts: Any) -> None:
-    """Write one line of JSON to stderr."""
-    line = orjson.dumps({"at": round(time.time(), 3), "event": event, **facts})
-    sys.stderr.buffer.write(line + b"\n")
-    sys.stderr.buffer.flush()

@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from tasks.gateway.api import order_watch
 from tasks.gateway.api.order_watch import OrderWatch
-from tasks.gateway.api.problem import Denied
 from tasks.gateway.database import open_database
 from tasks.gateway.order_book import OrderBook, PlacedOrder
 from tasks.local.home import Home
+from tasks.web.problem import Problem
 from tests.tasks.gateway.conftest import Door
 
 
@@ -54,7 +54,7 @@ def test_a_database_that_is_away_does_not_look_like_no_order(
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE orders"))
     errors: list[Exception] = []
-    with pytest.raises(Denied) as denied:
+    with pytest.raises(Problem) as denied:
         asked(OrderBook(engine), errors)
     assert denied.value.status == 503
     assert len(errors) == 1  # it does not fill the log
