@@ -24,7 +24,7 @@ NOTE, RECORD = "tasks.gateway.api.notes:Notes._keep_all", "tasks.local.chained_f
 GET, PUT = ("tasks.exchange.store:Exchange." + each for each in ("get", "put"))
 # The object is written, and has not got its name.
 RENAME = "os:replace"
-FORGET, LOG = "tasks.gateway.api.endpoints:forget_earlier_updates", "tasks.gateway.api.app:log"
+FORGET, LOG = "tasks.gateway.api.endpoints:forget_earlier_updates", "tasks.web.json_log:write"
 
 # With the third call the silos get on between two deaths. An agent that fails again and again waits longer.
 ONE_OF_EACH = [
@@ -73,7 +73,7 @@ ALL_OTHERS = [
     ("points", "rounds"),
     [
         pytest.param(ONE_OF_EACH, 3, id="one-of-each"),
-        pytest.param(ALL_OTHERS, 10, id="all-others", marks=pytest.mark.minutes),
+        pytest.param(ALL_OTHERS, 16, id="all-others", marks=pytest.mark.minutes),
     ],
 )
 def test_a_gateway_killed_around_its_steps_costs_no_round(
