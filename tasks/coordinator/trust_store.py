@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +89,12 @@ class TrustStore:
         Raises:
             InvalidInput: a file is not a public key.
         """
-        return {
-            file.stem: read_public(file.read_bytes(), str(file))
-            for file in sorted(self._folder.glob("*.pem"))
-        }
+        found = {}
+        for file in sorted(self._folder.glob("*.pem")):
+            # It may be removed between the two calls.
+            with contextlib.suppress(FileNotFoundError):
+                found[file.stem] = read_public(file.read_bytes(), str(file))
+        return found
 
     def stamp(self) -> tuple[int, ...]:
         """Return a value that differs after each change of the keys."""
@@ -102,6 +105,15 @@ class TrustStore:
     def revoked(self) -> dict[str, str]:
         """Return the silo's name by the id of each key that was removed or replaced."""
         return {file.stem: file.read_text(encoding="utf-8") for file in sorted(self._revoked.glob("*.txt"))}
+
+    def last_revoked(self, name: str) -> float:
+        """Return the Unix time at which a key of this silo was last removed or replaced; 0 if none was."""
+        times = [0.0]
+        for file in self._revoked.glob("*.txt"):
+            with contextlib.suppress(FileNotFoundError):
+                if file.read_text(encoding="utf-8") == name:
+                    times.append(file.stat().st_mtime)
+        return max(times)
 
     def remove(self, name: str) -> str:
         """Remove the silo's key, so that no answer of the silo is accepted any more.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Column, Engine, Float, String, Table, insert, select, update
+from sqlalchemy import Column, Engine, Float, String, Table, Update, insert, select, update
 
 from models.errors import InvalidInput
 from tasks.gateway.database import TABLES
@@ -21,6 +21,7 @@ _INVITATIONS = Table(
     TABLES,
     Column("token_sha256", String(64), primary_key=True),
     Column("silo", String(128), nullable=False),
+    Column("made_at", Float, nullable=False),
     Column("until", Float, nullable=False),
     Column("used_at", Float),
     Column("key_id", String(64)),
@@ -84,28 +85,43 @@ class Invitations:
         self._engine = engine
 
     def make(self, silo: str, until: float) -> str:
-        """Make an invitation, and return its token."""
+        """Make an invitation, and return its token. Earlier ones of the silo count no more."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
+        row = {"token_sha256": _sha256(token), "silo": silo, "until": until, "made_at": time.time()}
         with self._engine.begin() as connection:
-            connection.execute(
-                insert(_INVITATIONS).values(token_sha256=_sha256(token), silo=silo, until=until)
-            )
+            connection.execute(_withdrawal(silo))
+            connection.execute(insert(_INVITATIONS).values(**row))
         return token
 
-    def use(self, silo: str, token: str, key_id: str) -> bool:
+    def use(self, silo: str, token: str, key_id: str, *, made_after: float = 0.0) -> bool:
         """Use an invitation up for a key, and return whether it was valid. Of several keys, one gets it.
 
-        The same key may use it again, because the answer to the first time may have been lost.
+        The same key may use it again, because the answer to the first time may have been lost. Others of the
+        silo count no more.
+
+        Args:
+            silo: the silo.
+            token: of the invitation.
+            key_id: the key that is enrolled.
+            made_after: Unix time; an earlier invitation is not valid, as the silo was removed since.
         """
         mine = (_INVITATIONS.c.token_sha256 == _sha256(token)) & (_INVITATIONS.c.silo == silo)
         with self._engine.begin() as connection:
             connection.execute(
                 update(_INVITATIONS)
-                .where(mine, _INVITATIONS.c.used_at.is_(None), _INVITATIONS.c.until >= time.time())
+                .where(
+                    mine,
+                    _INVITATIONS.c.used_at.is_(None),
+                    _INVITATIONS.c.until >= time.time(),
+                    _INVITATIONS.c.made_at >= made_after,
+                )
                 .values(used_at=time.time(), key_id=key_id)
             )
             found = connection.execute(select(_INVITATIONS.c.key_id).where(mine)).one_or_none()
-        return found is not None and found.key_id == key_id
+            is_valid = found is not None and found.key_id == key_id
+            if is_valid:
+                connection.execute(_withdrawal(silo))
+        return is_valid
 
     def open(self) -> list[tuple[str, float]]:
         """Return (silo, Unix time at which it expires) of each invitation that can be used."""
@@ -116,6 +132,15 @@ class Invitations:
         )
         with self._engine.connect() as connection:
             return [(row.silo, row.until) for row in connection.execute(query)]
+
+
+def _withdrawal(silo: str) -> Update:
+    """Return the statement that ends a silo's unused invitations."""
+    return (
+        update(_INVITATIONS)
+        .where(_INVITATIONS.c.silo == silo, _INVITATIONS.c.used_at.is_(None))
+        .values(until=0.0)
+    )
 
 
 def _sha256(token: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,15 +54,18 @@ def published_model(home: Home, model_name: str) -> PublishedModel | None:
     if pointer is None:
         return None
     champion = pointer.champion
-    bundle = folder / champion.bundle
+    bundle = folder / str(champion.bundle)
     try:
         digests = json.loads((bundle / MANIFEST).read_bytes())["files"]
         files = tuple(
             PublishedFile(name, sha256, (bundle / name).stat().st_size, bundle / name)
             for name, sha256 in sorted({**digests, MANIFEST: champion.manifest_sha256}.items())
         )
+        names = (champion.bundle, champion.manifest_sha256, *digests, *digests.values())
+        if not all(isinstance(each, str) for each in names) or not isinstance(champion.decision, Mapping):
+            raise TypeError("a part has another type")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptArtifact(f"{bundle / MANIFEST} is no manifest: {error!r}.") from error
     return PublishedModel(model_name, champion, files)

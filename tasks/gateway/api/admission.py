@@ -62,7 +62,10 @@ class _Keys:
                 "fedrec silo enrol --force.",
             )
         if wanted not in self.trusted:
-            raise BadSignature(f"Key {wanted[:64]!r} is not trusted here.")
+            raise BadSignature(
+                f"Key {wanted[:64]!r} is not trusted here. Ask the coordinator for an invitation, and run "
+                "fedrec silo join FILE."
+            )
         return self.trusted[wanted][1]
 
 
@@ -115,6 +118,13 @@ class Admission:
         entered = iter(self._entered([each for each in verified if isinstance(each, _Verified)]))
         return [next(entered) if isinstance(each, _Verified) else each for each in verified]
 
+    def require_trusted(self, caller: Caller) -> None:
+        """Raise a 403 if a key was revoked since its request was admitted."""
+        try:
+            self._keys().public_of(caller.key_id)
+        except BadSignature as error:
+            raise Problem(403, "revoked", error.what) from error
+
     def admit_enrolling(
         self, request: Request, silo: str, public: Ed25519PublicKey, is_invited: Callable[[], bool]
     ) -> Caller:
@@ -139,8 +149,8 @@ class Admission:
             raise Problem(
                 403,
                 "no-invitation",
-                "This invitation was used, has expired, or is for another silo. Ask the coordinator for "
-                "a new one.",
+                "This invitation was used, withdrawn, has expired, or is for another silo. Ask the "
+                "coordinator for a new one; if it was used and not by you, say so at once.",
             )
         (caller,) = self._entered([_Verified(request, signed, silo)])
         if isinstance(caller, Problem):

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models.errors import FedrecError
 from tasks.gateway.api import schema
 from tasks.gateway.api.endpoints import Gateway
 from tasks.gateway.api.metrics import count_request
@@ -60,12 +61,7 @@ def make_app(settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
     )
     _add_routes(app, gateway)
-    app.exception_handlers |= {
-        Problem: _refused,
-        RequestValidationError: _invalid,
-        HTTPException: _http_error,
-        SQLAlchemyError: _database_away,
-    }
+    _handle_errors(app, gateway)
     app.add_middleware(RequestLog)
     _describe(app)
     return app
@@ -171,26 +167,49 @@ def _describe(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101  # registered for it
-    return error.response()
+def _handle_errors(app: FastAPI, gateway: Gateway) -> None:
+    """Answer errors by problems. The answer to a signed request is signed, so that a silo can believe it."""
 
+    def answered(request: Request, problem: Problem) -> Response:
+        response = problem.response()
+        if "signature" in request.headers:
+            # Headers may be anything, and a stranger needs no signature.
+            with contextlib.suppress(Exception):
+                return gateway.signed(request, response)
+        return response
 
-async def _invalid(_: Request, __: Exception) -> Response:
-    # The message would repeat the input.
-    return Problem(
-        422, "invalid-request", "The query has a value of the wrong type or out of range."
-    ).response()
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)  # noqa: S101  # registered for it
+        return answered(request, error)
 
+    async def invalid(request: Request, _: Exception) -> Response:
+        # The message would repeat the input.
+        what = "The query has a value of the wrong type or out of range."
+        return answered(request, Problem(422, "invalid-request", what))
 
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
-    return Problem(error.status_code, "http", str(error.detail), dict(error.headers or {})).response()
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+        return answered(
+            request, Problem(error.status_code, "http", str(error.detail), dict(error.headers or {}))
+        )
 
+    async def database_away(request: Request, error: Exception) -> Response:
+        json_log.write("error", "database", error=type(error).__name__)
+        return answered(request, busy())
 
-async def _database_away(_: Request, error: Exception) -> Response:
-    json_log.write("error", "database", error=type(error).__name__)
-    return busy().response()
+    async def failed(request: Request, error: Exception) -> Response:
+        json_log.write("error", "failed", error=f"{type(error).__name__}: {error}")
+        what = "The gateway cannot do this now. Its log says why."
+        return answered(request, Problem(503, "failed", what, {"retry-after": "5"}))
+
+    app.exception_handlers |= {
+        Problem: refused,
+        RequestValidationError: invalid,
+        HTTPException: http_error,
+        SQLAlchemyError: database_away,
+        FedrecError: failed,
+        OSError: failed,
+    }
 
 
 class RequestLog:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -14,25 +12,26 @@ from fastapi import Query
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from models.errors import CorruptArtifact, FedrecError, InvalidInput
+from models.errors import CorruptArtifact, InvalidInput
 from tasks.coordinator.trust_store import TrustStore
-from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
-from tasks.exchange.silo_updates import forget_earlier_updates
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.gateway.access_record import access_record
 from tasks.gateway.api import schema
 from tasks.gateway.api.admission import Admission, Caller
 from tasks.gateway.api.grouped import Grouped
+from tasks.gateway.api.intake import Intake, ended
 from tasks.gateway.api.notes import Notes
 from tasks.gateway.api.order_watch import OrderWatch
 from tasks.gateway.api.problems import no_such
+from tasks.gateway.api.slots import HeldResponse, Slots
 from tasks.gateway.api.wire import (
     as_signed,
     disconnected,
     json_response,
     pieces_of,
+    pieces_of_file,
     read_body,
     require_no_body,
     sha256_of,
@@ -48,15 +47,16 @@ from tasks.gateway.visits import Visits
 from tasks.silos.http_signatures import Answer, digest_header, sign_answer
 from tasks.silos.http_signatures import Request as SignedRequest
 from tasks.silos.keys import key_id, public_pem, read_public
-from tasks.silos.signed_answers import MAX_ANSWER_BYTES, open_sealed
+from tasks.silos.signed_answers import MAX_ANSWER_BYTES
 from tasks.web import json_log
 from tasks.web.problem import Problem
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ORDER_ID = re.compile(r"[0-9a-f-]{36}")
 _MAX_FAILURE_BYTES = 1000
-# Objects of a silo that are read or sent at once.
-_MOST_AT_ONCE = 4
+# Of one silo at once: objects that are read or sent, and requests that wait for an order.
+_MOST_OBJECTS, _MOST_WAITS = 4, 4
+_BYTES = "application/octet-stream"
 _MAX_ENROLMENT_BYTES = 4000
 
 
@@ -80,7 +80,9 @@ class Gateway:
         self._exchange = Exchange(settings.exchange)
         self._admit = Grouped(self._admit_all)
         self._note = Notes(self._visits, access_record(home)).add
-        self._under_way: Counter[str] = Counter()
+        self._intake = Intake(self._exchange, self._book, self._trust)
+        self._objects = Slots(_MOST_OBJECTS, "objects")
+        self._waits = Slots(_MOST_WAITS, "requests for orders")
         self.public = self._key.public
         self.watch = OrderWatch(self._book, _note_away)
 
@@ -88,12 +90,17 @@ class Gateway:
         """Return the silo's next order, or 204 if none comes while the request waits (long-polling)."""
         caller = await self._admitted_without_body(request)
         wait_s = min(wait, self._settings.longest_wait_s)
-        placed = await self.watch.next_for(caller.silo, wait_s, lambda: disconnected(request))
+        with self._waits.hold(caller.silo):
+            placed = await self.watch.next_for(caller.silo, wait_s, lambda: disconnected(request))
         if placed is None:
-            return self._signed(request, Response(status_code=204))
-        await self._note(caller, f"fetched order {placed.id}", order=placed.id)
+            return self.signed(request, Response(status_code=204))
+        # The key may have been revoked while the request waited.
+        await run_in_threadpool(self._admission.require_trusted, caller)
+        # A silo at work asks again and again whether its order still counts.
+        first = {"order": placed.id} if placed.fetched_at is None else {}
+        await self._note(caller, f"fetched order {placed.id}", **first)
         body = schema.OrderBody(id=placed.id, order=dict(placed.body))
-        return self._signed(request, json_response(body))
+        return self.signed(request, json_response(body))
 
     async def object(self, request: Request, sha256: str) -> Response:
         """Return an object that an open order of this silo names."""
@@ -106,50 +113,51 @@ class Gateway:
                 raise no_such("object")
             return self._exchange.get(ref)
 
-        with self._one_of_few(caller.silo):
+        give_back = self._objects.take(caller.silo)
+        try:
             data = await run_in_threadpool(read)
-        await self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(data))
-        return self._signed(request, Response(data, media_type="application/octet-stream"), sha256)
+            await self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(data))
+            response = HeldResponse(pieces_of(data), len(data), give_back, media_type=_BYTES)
+            return self.signed(request, response, sha256)
+        except BaseException:
+            give_back()
+            raise
 
     async def update(self, request: Request, order_id: str, sha256: str) -> Response:
         """Keep the update that answers an order, under its SHA-256. The same upload again changes nothing."""
         caller, placed = await self._admitted_for(request, order_id)
         if placed.state not in ("open", "answered"):
-            raise _ended(placed)
+            raise ended(placed)
         if not _SHA256.fullmatch(sha256) or caller.content_digest != digest_header(sha256):
             raise Problem(401, "other-body", "The path names another SHA-256 than the signed Content-Digest.")
-        about = placed.context
-        folder = silo_updates_folder(about.silo, about.job_id, about.round)
-        with self._one_of_few(caller.silo):
+        with self._objects.hold(caller.silo):
             data = await read_body(
                 request, caller.content_digest, self._settings.max_object_bytes, self._settings
             )
 
-        def keep() -> ArtifactRef:
-            # The order may have ended while the body came.
-            now = self._book.find(caller.silo, order_id)
-            kept = [each.sha256 for each in self._exchange.listed(folder)]
-            # The silo may not have got the answers to its update and its answer.
-            if now.state != "open" and not (now.state == "answered" and sha256 in kept):
-                raise _ended(now)
-            forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
-            ref = self._exchange.put(folder, data, sha256)
-            self._exchange.remove_others(ref)  # one update an order, so that a silo cannot fill the disk
-            return ref
+            def keep() -> ArtifactRef:
+                self._admission.require_trusted(caller)
+                return self._intake.keep_update(caller.silo, order_id, data, sha256)
 
-        ref = await run_in_threadpool(keep)
+            ref = await run_in_threadpool(keep)
         did = f"sent an update for order {order_id}"
         await self._note(caller, did, order=order_id, sha256=sha256, bytes=ref.size)
-        return self._signed(request, json_response(schema.Accepted(sha256=ref.sha256, bytes=ref.size), 201))
+        return self.signed(request, json_response(schema.Accepted(sha256=ref.sha256, bytes=ref.size), 201))
 
     async def answer(self, request: Request, order_id: str) -> Response:
         """Keep the silo's signed answer to an order, which ends the order. The first answer counts."""
         caller, placed = await self._admitted_for(request, order_id)
-        data = await read_body(request, caller.content_digest, MAX_ANSWER_BYTES, self._settings)
-        did = await run_in_threadpool(self._take_answer, caller, placed, data)
-        sha256 = sha256_of(data)
+        with self._objects.hold(caller.silo):
+            data = await read_body(request, caller.content_digest, MAX_ANSWER_BYTES, self._settings)
+            sha256 = sha256_of(data)
+
+            def take() -> str:
+                self._admission.require_trusted(caller)
+                return self._intake.take_answer(placed, data, sha256)
+
+            did = await run_in_threadpool(take)
         await self._note(caller, did, order=placed.id, sha256=sha256, bytes=len(data))
-        return self._signed(request, json_response(schema.Accepted(sha256=sha256, bytes=len(data)), 201))
+        return self.signed(request, json_response(schema.Accepted(sha256=sha256, bytes=len(data)), 201))
 
     async def failure(self, request: Request, order_id: str) -> Response:
         """End an order that the silo cannot do. Only the kind of error leaves the silo."""
@@ -159,12 +167,10 @@ class Gateway:
             failure = schema.Failure.model_validate_json(data)
         except ValidationError as error:
             raise Problem(422, "bad-failure", 'The body must be {"error": "NameOfTheError"}.') from error
-        ended = await run_in_threadpool(self._book.end, placed.id, "failed", failure.error)
-        if not ended and (placed.state, placed.outcome) != ("failed", failure.error):
-            raise _ended(placed)
+        await run_in_threadpool(self._intake.end_failed, placed, failure.error)
         did = f"could not do order {order_id}: {failure.error}"
         await self._note(caller, did, order=order_id)
-        return self._signed(request, Response(status_code=204))
+        return self.signed(request, Response(status_code=204))
 
     async def facts(self, request: Request) -> Response:
         """Return what the gateway says of itself and of the silo, to check a connection."""
@@ -177,7 +183,7 @@ class Gateway:
             max_object_bytes=self._settings.max_object_bytes,
         )
         await self._note(caller, "asked for the gateway's facts")
-        return self._signed(request, json_response(facts))
+        return self.signed(request, json_response(facts))
 
     async def roster(self, request: Request) -> Response:
         """Return the silos of the federation and their public keys."""
@@ -188,7 +194,7 @@ class Gateway:
             for silo, public in keys.items()
         ]
         await self._note(caller, "asked for the roster")
-        return self._signed(request, json_response(schema.Roster(silos=members)))
+        return self.signed(request, json_response(schema.Roster(silos=members)))
 
     async def promoted(self, request: Request) -> Response:
         """Return the champions of the models whose federations the silo belongs to."""
@@ -196,7 +202,7 @@ class Gateway:
         promoted = await run_in_threadpool(self._promoted, caller)
         await self._note(caller, "asked for what is promoted")
         models = [_as_promoted(each) for each in promoted]
-        return self._signed(request, json_response(schema.PromotedModels(models=models)))
+        return self.signed(request, json_response(schema.PromotedModels(models=models)))
 
     async def promoted_file(self, request: Request, sha256: str) -> Response:
         """Return a file of a champion that the silo may serve."""
@@ -209,13 +215,15 @@ class Gateway:
                         return file, f"fetched {file.name} of {model.model_name} {model.target.bundle}"
             raise no_such("file")
 
-        file, did = await run_in_threadpool(find)
-        await self._note(caller, did, sha256=sha256, bytes=file.size)
-        headers = {"content-length": str(file.size)}
-        response = StreamingResponse(
-            pieces_of(file.path), headers=headers, media_type="application/octet-stream"
-        )
-        return self._signed(request, response, sha256)
+        give_back = self._objects.take(caller.silo)
+        try:
+            file, did = await run_in_threadpool(find)
+            await self._note(caller, did, sha256=sha256, bytes=file.size)
+            response = HeldResponse(pieces_of_file(file.path), file.size, give_back, media_type=_BYTES)
+            return self.signed(request, response, sha256)
+        except BaseException:
+            give_back()
+            raise
 
     async def enrol(self, request: Request) -> Response:
         """Trust the key of an invited silo. The request is signed with this key."""
@@ -229,10 +237,11 @@ class Gateway:
             raise Problem(422, "bad-enrolment", "The body must have silo, public_key and token.") from error
 
         def enrol() -> Caller:
-            own = key_id(public)
-            caller = self._admission.admit_enrolling(
-                signed, body.silo, public, lambda: self._invitations.use(body.silo, body.token, own)
-            )
+            def is_invited() -> bool:
+                removed_at = self._trust.last_revoked(body.silo)
+                return self._invitations.use(body.silo, body.token, key_id(public), made_after=removed_at)
+
+            caller = self._admission.admit_enrolling(signed, body.silo, public, is_invited)
             try:
                 self._trust.trust(body.silo, public, force=True)
             except InvalidInput as error:
@@ -242,7 +251,7 @@ class Gateway:
         caller = await run_in_threadpool(enrol)
         await self._note(caller, f"enrolled key {caller.key_id}", enrolled=caller.key_id)
         request.state.silo = caller.silo
-        return self._signed(request, Response(status_code=204))
+        return self.signed(request, Response(status_code=204))
 
     def _promoted(self, caller: Caller) -> list[PublishedModel]:
         """Return what the silo may serve. A bundle that is damaged here is left out."""
@@ -287,43 +296,8 @@ class Gateway:
         require_no_body(request, caller.content_digest)
         return caller
 
-    @contextlib.contextmanager
-    def _one_of_few(self, silo: str) -> Iterator[None]:
-        """Let a silo have few objects under way at once, because each is held in memory.
-
-        Raises:
-            Problem: 429, there are too many.
-        """
-        if self._under_way[silo] >= _MOST_AT_ONCE:
-            raise Problem(
-                429, "too-many", "Too many objects of this silo are under way.", {"retry-after": "1"}
-            )
-        self._under_way[silo] += 1
-        try:
-            yield
-        finally:
-            self._under_way[silo] -= 1
-
-    def _take_answer(self, caller: Caller, placed: PlacedOrder, data: bytes) -> str:
-        """Store an answer, end its order, and return what the silo did."""
-        about = placed.context
-        try:
-            open_sealed(data, about, self._trust.key_of(caller.silo))
-        except FedrecError as error:
-            raise Problem(422, "no-answer", error.what) from error
-        sha256 = sha256_of(data)
-        is_again = (placed.state, placed.outcome) == ("answered", sha256)
-        if placed.state != "open" and not is_again:
-            raise _ended(placed)
-        # Stored first: an answer without the note is handed in again, a note without the answer is a loss.
-        folder = silo_answers_folder(about.silo, about.job_id, about.round, about.kind)
-        ref = self._exchange.put(folder, data, sha256)
-        if not is_again and not self._book.end(placed.id, "answered", sha256):
-            raise _ended(self._book.find(caller.silo, placed.id))
-        self._exchange.remove_others(ref)
-        return f"answered order {placed.id}{' again' if is_again else ''}"
-
-    def _signed(self, request: Request, response: Response, sha256: str | None = None) -> Response:
+    def signed(self, request: Request, response: Response, sha256: str | None = None) -> Response:
+        """Return the response with the coordinator's signature, which covers the request's."""
         answer = Answer(response.status_code, as_signed(request))
         sign_answer(answer, sha256 or sha256_of(response.body), self._key.private, self._key.key_id)
         response.headers.update(answer.headers)
@@ -343,15 +317,3 @@ def _as_promoted(model: PublishedModel) -> schema.PromotedModel:
 
 def _note_away(error: Exception) -> None:
     json_log.write("error", "database", error=type(error).__name__)
-
-
-def _ended(placed: PlacedOrder) -> Problem:
-    """Return a 409 for an order that is not open."""
-    if placed.state == "withdrawn":
-        return Problem(409, "withdrawn", "The coordinator withdrew this order. Ask for the next one.")
-    return Problem(
-        409,
-        "ended",
-        f"This order has {placed.state} already, with another answer. If this silo's key is used in two "
-        "places, stop one of them.",
-    )

@@ -86,7 +86,14 @@ def as_signed(request: Request) -> SignedRequest:
     return SignedRequest(request.method, target, headers)
 
 
-def pieces_of(path: Path) -> Iterator[bytes]:
+def pieces_of(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes in pieces, of which the next waits until the one before was sent."""
+    view = memoryview(data)
+    for start in range(0, len(view), _PIECE_BYTES):
+        yield bytes(view[start : start + _PIECE_BYTES])
+
+
+def pieces_of_file(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a file."""
     with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):

@@ -178,5 +178,6 @@ def door(gateway: Door) -> Door:
     """Return the gateway, with both silos trusted, and with new orders."""
     for silo, key in gateway.keys.items():
         gateway.trust.trust(silo, key.public, force=True)
+    gateway.exchange.remove("silos")
     gateway.place()
     return gateway

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -12,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.gateway.api.app import make_app
 from tasks.gateway.database import open_database
+from tasks.gateway.invitations import Invitations
 from tasks.gateway.settings import GatewaySettings
 from tasks.gateway.visits import Visits
+from tasks.silos.http_signatures import Answer, Request, digest_header, verify_answer
 from tasks.silos.keys import SiloKey, key_id, public_pem
 from tests.tasks.gateway.conftest import JOB, ROUND, Door, sha256_of
 
@@ -260,11 +264,114 @@ def test_a_stranger_s_enrolment_writes_nothing(door: Door) -> None:
     assert Visits(open_database(door.home)).all() == before
 
 
-def test_an_order_has_one_update(door: Door) -> None:
-    for update in (UPDATE, b"another"):
+def test_the_update_that_the_answer_names_stays_alone(door: Door) -> None:
+    for update in (UPDATE, b"another", b"a third"):
         door.client("ash").send_update(door.ids["ash"], update)
+    named = {"update": {"sha256": sha256_of(b"another")}}
+    door.client("ash").send_answer(door.ids["ash"], door.answer("ash", named))
     folder = door.home.exchange / f"silos/ash/{JOB}/updates/{ROUND:06d}"
     assert [path.stem for path in folder.iterdir()] == [sha256_of(b"another")]
+
+
+def test_an_answer_needs_the_update_that_it_names(door: Door) -> None:
+    answer = door.answer("ash", {"update": {"sha256": sha256_of(UPDATE)}})
+    before = door.facts()
+    target = f"/v1/orders/{door.ids['ash']}/answer"
+    found = door.send(door.signed("PUT", target, answer))
+    assert (found.status_code, found.json()["type"]) == (422, "urn:fedrec:problem:no-update")
+    assert door.facts() == before
+    door.client("ash").send_update(door.ids["ash"], UPDATE)
+    assert door.send(door.signed("PUT", target, answer)).status_code == 201
+
+
+def test_an_order_takes_few_updates(door: Door) -> None:
+    for number in range(4):
+        door.client("ash").send_update(door.ids["ash"], b"%d" % number)
+    fifth = door.signed("PUT", f"/v1/orders/{door.ids['ash']}/updates/{sha256_of(UPDATE)}", UPDATE)
+    assert door.send(fifth).status_code == 429
+
+
+@pytest.mark.parametrize("body", [b"x" * 10, b"y" * 10])
+def test_updates_of_one_order_at_once_are_all_there(door: Door, body: bytes) -> None:
+    updates = [body + b"%d" % number for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda each: door.client("ash").send_update(door.ids["ash"], each), updates))
+    folder = door.home.exchange / f"silos/ash/{JOB}/updates/{ROUND:06d}"
+    assert {path.stem for path in folder.iterdir()} == {sha256_of(each) for each in updates}
+
+
+def test_a_silo_whose_key_is_revoked_while_it_waits_gets_no_order(door: Door) -> None:
+    door.book.withdraw(list(door.ids.values()))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(door.send, door.signed("GET", "/v1/orders?wait=20"))
+        time.sleep(0.5)
+        door.trust.remove("ash")
+        door.place()
+        answer = waiting.result(30)
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:fedrec:problem:revoked")
+
+
+def test_a_silo_waits_with_few_requests(door: Door) -> None:
+    door.book.withdraw(list(door.ids.values()))
+    with ThreadPoolExecutor(6) as pool:
+        requests = [door.signed("GET", "/v1/orders?wait=2") for _ in range(6)]
+        statuses = sorted(each.status_code for each in pool.map(door.send, requests))
+    assert statuses == [204] * 4 + [429] * 2
+
+
+def test_only_the_first_fetch_of_an_order_is_recorded(door: Door) -> None:
+    for _ in range(3):
+        assert door.client("ash").next_order() is not None
+    fetched = f"fetched order {door.ids['ash']}"
+    assert [json.loads(line)["body"]["did"] for line in door.facts()["record"]].count(fetched) == 1
+
+
+def test_a_missing_object_is_said_without_a_traceback(door: Door) -> None:
+    (door.home.exchange / door.base["ash"].path).unlink()
+    answer = door.send(door.signed("GET", f"/v1/objects/{door.base['ash'].sha256}"))
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:fedrec:problem:failed")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("target", ["/v1/facts", "/v1/objects/x", "/v1/orders?wait=x", "/v1/none"])
+def test_what_a_silo_is_told_is_signed(door: Door, target: str) -> None:
+    request = door.signed("GET", target)
+    answer = door.send(request)
+    asked = Request("GET", target, dict(request.headers))
+    told = Answer(answer.status_code, asked, dict(answer.headers))
+    digest = verify_answer(told, door.coordinator.public, door.coordinator.key_id)
+    assert digest == digest_header(sha256_of(answer.content))
+
+
+def enrolled(door: Door, silo: str, token: str, key: SiloKey) -> int:
+    """Return the status of an enrolment with this token."""
+    body = {"silo": silo, "public_key": public_pem(key.public).decode(), "token": token}
+    return door.send(door.signed("POST", "/v1/enrolments", json.dumps(body).encode(), key)).status_code
+
+
+def new_key() -> SiloKey:
+    return SiloKey(Ed25519PrivateKey.generate(), file=None)  # type: ignore[arg-type]
+
+
+def test_a_later_invitation_ends_the_earlier_ones(door: Door) -> None:
+    invitations, until = Invitations(open_database(door.home)), time.time() + 100
+    first, second = invitations.make("oak", until), invitations.make("oak", until)
+    own = new_key()
+    assert enrolled(door, "oak", first, own) == 403
+    assert enrolled(door, "oak", second, own) == 204
+    assert enrolled(door, "oak", second, own) == 204  # its answer may have been lost
+    assert enrolled(door, "oak", second, new_key()) == 403
+
+
+def test_an_invitation_ends_with_the_removal_of_its_silo(door: Door) -> None:
+    invitations, until = Invitations(open_database(door.home)), time.time() + 100
+    assert enrolled(door, "elm", invitations.make("elm", until), new_key()) == 204
+    left = invitations.make("elm", until)
+    time.sleep(0.02)  # a file's time is the one of the clock's last tick
+    door.trust.remove("elm")
+    assert enrolled(door, "elm", left, new_key()) == 403
+    time.sleep(0.02)
+    assert enrolled(door, "elm", invitations.make("elm", until), new_key()) == 204
 
 
 def test_what_a_killed_gateway_left_half_written_is_removed(door: Door) -> None:
@@ -273,7 +380,7 @@ def test_what_a_killed_gateway_left_half_written_is_removed(door: Door) -> None:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".object.safetensors.part").write_bytes(b"half")
-    answer = door.answer("ash")
+    answer = door.answer("ash", {"update": {"sha256": sha256_of(UPDATE)}})
     door.client("ash").send_update(door.ids["ash"], UPDATE)
     door.client("ash").send_answer(door.ids["ash"], answer)
     left = [[path.name for path in folder.iterdir()] for folder in folders]

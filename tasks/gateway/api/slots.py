@@ -1,0 +1,77 @@
+"""Bounds what one silo has under way in a process of the gateway, so that it cannot take all of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from tasks.web.problem import Problem
+
+
+class Slots:
+    """The slots of all silos.
+
+    Args:
+        most: of one silo at once.
+        what: what they are for, in a refusal.
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most, self._what = most, what
+        self._taken: Counter[str] = Counter()
+
+    def take(self, silo: str) -> Callable[[], None]:
+        """Take a slot, and return a function that gives it back.
+
+        Raises:
+            Problem: 429, there is none.
+        """
+        if self._taken[silo] >= self._most:
+            raise Problem(
+                429, "too-many", f"Too many {self._what} of this silo at once.", {"retry-after": "1"}
+            )
+        self._taken[silo] += 1
+        is_taken = True
+
+        def give_back() -> None:
+            nonlocal is_taken
+            if is_taken:
+                is_taken = False
+                self._taken[silo] -= 1
+
+        return give_back
+
+    @contextmanager
+    def hold(self, silo: str) -> Iterator[None]:
+        """Hold a slot inside the block.
+
+        Raises:
+            Problem: 429, there is none.
+        """
+        give_back = self.take(silo)
+        try:
+            yield
+        finally:
+            give_back()
+
+
+class HeldResponse(StreamingResponse):
+    """A response that gives its slot back when its last byte was sent, or its reader has gone."""
+
+    def __init__(
+        self, pieces: Iterator[bytes], size: int, give_back: Callable[[], None], **further: Any
+    ) -> None:
+        super().__init__(pieces, headers={"content-length": str(size)}, **further)
+        self._give_back = give_back
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._give_back()
