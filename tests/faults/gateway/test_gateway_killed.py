@@ -24,7 +24,7 @@ NOTE, RECORD = "tasks.gateway.api.notes:Notes._keep_all", "tasks.local.chained_f
 GET, PUT = ("tasks.exchange.store:Exchange." + each for each in ("get", "put"))
 # The object is written, and has not got its name.
 RENAME = "os:replace"
-FORGET, LOG = "tasks.gateway.api.endpoints:forget_earlier_updates", "tasks.web.json_log:write"
+FORGET, LOG = "tasks.gateway.api.intake:forget_earlier_updates", "tasks.web.json_log:write"
 
 # With the third call the silos get on between two deaths. An agent that fails again and again waits longer.
 ONE_OF_EACH = [
