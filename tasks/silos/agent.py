@@ -20,7 +20,8 @@ from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.atomic import write_atomically
 from tasks.messages.steps import StepOrder
-from tasks.silos.gateway_client import GatewayAway, GatewayClient, GatewayRefused, Ordered
+from tasks.silos.gateway_answers import Ordered
+from tasks.silos.gateway_client import GatewayAway, GatewayClient, GatewayRefused
 from tasks.silos.perform_step import Silo, note_failure, perform_step
 
 _WAIT_S = 25.0

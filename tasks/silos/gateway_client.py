@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
@@ -16,7 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import FedrecError, ForgedAnswer, InvalidConfig
 from tasks.exchange.store import ArtifactRef
-from tasks.messages.steps import StepOrder
+from tasks.silos.gateway_answers import (
+    Ordered,
+    facts_in,
+    order_in,
+    printable,
+    problem_in,
+    promotions_in,
+    roster_in,
+)
 from tasks.silos.http_signatures import (
     Answer,
     BadSignature,
@@ -32,6 +41,8 @@ PROTOCOL = 1
 _TIMEOUT_S = 30.0
 _MAX_JSON_BYTES = 10_000_000
 _MAX_OBJECT_BYTES = 4_000_000_000
+# A body that comes more slowly is given up.
+_SLOWEST_BYTES_PER_S = 10_000
 _OK, _CREATED, _NO_CONTENT = 200, 201, 204
 
 
@@ -56,38 +67,6 @@ class Address:
     url: str
     coordinator: str
     ca: str | None = None
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """An order from the gateway.
-
-    Attributes:
-        id: names it to the gateway.
-        body: the order, which may be one that this version cannot read.
-    """
-
-    id: str
-    body: Mapping[str, Any]
-
-    @property
-    def step_order(self) -> StepOrder:
-        """Return the order.
-
-        Raises:
-            InvalidInput: this version cannot read it.
-        """
-        return StepOrder.of_json(self.body)
-
-    @property
-    def objects(self) -> tuple[ArtifactRef, ...]:
-        """Return what to fetch for the order.
-
-        Raises:
-            InvalidInput: this version cannot read it.
-        """
-        order = self.step_order
-        return (order.order.base, order.items) if order.step == "check" else (order.order.base,)
 
 
 @dataclass(frozen=True)
@@ -139,8 +118,7 @@ class GatewayClient:
         data = self._call("GET", f"/v1/orders?wait={wait_s:g}", timeout_s=wait_s + _TIMEOUT_S)
         if not data:
             return None
-        found = json.loads(data)
-        return Ordered(str(found["id"]), found["order"])
+        return order_in(data)
 
     def fetch(self, ref: ArtifactRef) -> bytes:
         """Return an object that the open order names.
@@ -184,15 +162,7 @@ class GatewayClient:
         Raises:
             GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
         """
-        try:
-            return [
-                Promotion.of_json(each) for each in json.loads(self._call("GET", "/v1/promoted"))["models"]
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ForgedAnswer(
-                f"{self._address.url} names something promoted that this version cannot read: {error}.",
-                next_step="Install the coordinator's version of fedrec.",
-            ) from error
+        return promotions_in(self._call("GET", "/v1/promoted"))
 
     def download(self, file: PromotedFile, target: Path) -> None:
         """Write a file of a promoted bundle to `target`.
@@ -201,7 +171,8 @@ class GatewayClient:
             GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
         """
         with target.open("wb") as out:
-            reply = self._reply("GET", f"/v1/promoted/{file.sha256}", limit=file.bytes, into=out)
+            limit = min(file.bytes, _MAX_OBJECT_BYTES)
+            reply = self._reply("GET", f"/v1/promoted/{file.sha256}", limit=limit, into=out)
         if reply.sha256 != file.sha256:
             raise ForgedAnswer(f"The gateway sent another file than {file.name} with {file.sha256[:12]}.")
 
@@ -220,8 +191,7 @@ class GatewayClient:
         Raises:
             GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
         """
-        found: dict[str, Any] = json.loads(self._call("GET", "/v1/facts"))
-        return found
+        return facts_in(self._call("GET", "/v1/facts"))
 
     def agree(self, silo: str) -> None:
         """Make sure that the gateway speaks this silo's protocol, and knows its key by this name.
@@ -251,8 +221,7 @@ class GatewayClient:
         Raises:
             GatewayAway, GatewayRefused, ForgedAnswer: there is no valid answer.
         """
-        found: list[dict[str, str]] = json.loads(self._call("GET", "/v1/roster"))["silos"]
-        return found
+        return roster_in(self._call("GET", "/v1/roster"))
 
     def _call(
         self,
@@ -283,23 +252,40 @@ class GatewayClient:
             request, hashlib.sha256(body).hexdigest(), self._key.private, self._key.key_id, key_id(public)
         )
         reply = self._send(request, body, limit, timeout_s, into)
+        fault = self._fault(reply, request, public)
+        if fault and 200 <= reply.status < 300:  # noqa: PLR2004  # of HTTP
+            raise ForgedAnswer(fault)
+        if fault:
+            # A proxy between may have written it. Only the coordinator can refuse.
+            raise self._nobody(reply.status)
         if reply.status not in (_OK, _CREATED, _NO_CONTENT):
             raise _problem(reply)
+        return reply
+
+    def _fault(self, reply: _Reply, request: Request, public: Ed25519PublicKey) -> str:
+        """Return why an answer is not the coordinator's; empty if it is."""
         try:
             digest = verify_answer(Answer(reply.status, request, dict(reply.headers)), public, key_id(public))
         except BadSignature as error:
-            raise ForgedAnswer(
-                f"The answer of {self._address.url} is not signed by the coordinator: {error.what}"
-            ) from error
+            return f"The answer of {self._address.url} is not signed by the coordinator: {error.what}"
         if digest != digest_header(reply.sha256):
-            raise ForgedAnswer(f"The answer of {self._address.url} has another body than the signed one.")
-        return reply
+            return f"The answer of {self._address.url} has another body than the signed one."
+        return ""
+
+    def _nobody(self, status: int) -> GatewayAway:
+        """Return the error for an answer that says no, but not by the coordinator's word."""
+        return GatewayAway(
+            f"{self._address.url} answers with status {status}, and not in the coordinator's name.",
+            next_step="If it lasts, check the address and the proxies between, and whether the coordinator "
+            "has this version of fedrec.",
+            status=status,
+        )
 
     def _coordinator(self) -> Ed25519PublicKey:
         if self._public is None:
             reply = self._send(Request("GET", "/v1/key"), b"", _MAX_JSON_BYTES, _TIMEOUT_S)
             if reply.status != _OK:
-                raise _problem(reply)
+                raise self._nobody(reply.status)
             public = read_public(reply.data, f"{self._address.url}/v1/key")
             if fingerprint(public) != self._address.coordinator:
                 raise ForgedAnswer(
@@ -314,6 +300,7 @@ class GatewayClient:
     def _send(
         self, request: Request, body: bytes, limit: int, timeout_s: float, into: BinaryIO | None = None
     ) -> _Reply:
+        began = time.monotonic()
         try:
             with self._http.stream(
                 request.method,
@@ -324,33 +311,37 @@ class GatewayClient:
             ) as response:
                 data, digest, size = bytearray(), hashlib.sha256(), 0
                 keep: Callable[[bytes], object] = data.extend
-                if response.status_code != _OK:
+                status = response.status_code
+                if status != _OK:
                     limit = _MAX_JSON_BYTES  # why it was refused
                 elif into:
                     keep = into.write
                 for piece in response.iter_raw():
                     size += len(piece)
+                    if size > limit and status != _OK:
+                        raise self._nobody(status)
                     if size > limit:
                         raise ForgedAnswer(f"The answer of {self._address.url} has more than {limit} bytes.")
+                    # The timeout of httpx is for each piece, and a body may have many.
+                    if time.monotonic() - began > timeout_s + (len(body) + size) / _SLOWEST_BYTES_PER_S:
+                        raise GatewayAway(f"The answer of {self._address.url} comes too slowly.")
                     digest.update(piece)
                     keep(piece)
-                return _Reply(response.status_code, response.headers, bytes(data), digest.hexdigest())
-        except httpx.HTTPError as error:
+                return _Reply(status, response.headers, bytes(data), digest.hexdigest())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise GatewayAway(
-                f"The gateway at {self._address.url} does not answer: {type(error).__name__}: {error}.",
+                f"The gateway at {self._address.url} does not answer: {type(error).__name__}: "
+                f"{printable(str(error))}.",
                 next_step="fedrec silo doctor examines the connection.",
             ) from error
 
 
 def _problem(reply: _Reply) -> FedrecError:
-    """Return the error for an answer that is none."""
+    """Return the error for an answer in which the coordinator says no."""
     status = reply.status
-    try:
-        found = json.loads(reply.data)
-        kind, detail = str(found["type"]).rpartition(":")[2], str(found["detail"])[:1000]
-    except (ValueError, KeyError, TypeError):
-        kind, detail = "http", f"status {status}"
-    if status >= 500 or status in (408, 429):  # noqa: PLR2004  # of HTTP
+    kind, detail = problem_in(reply.data) or ("http", f"status {status}")
+    # A request is sent here once, so a proxy sent it twice: the first may have been taken.
+    if status >= 500 or status in (408, 429) or (status, kind) == (409, "replayed"):  # noqa: PLR2004  # of HTTP
         return GatewayAway(f"The gateway cannot answer now: {detail}", status=status)
     return GatewayRefused(f"The gateway refused: {detail}", status=status, kind=kind)
 
