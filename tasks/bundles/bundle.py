@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import CorruptArtifact, InvalidInput
+from models.kernel.json_values import read_json
 from models.recommenders.items.titles import folded, shortened
 from models.recommenders.scoring.recommender import Recommender
 from models.recommenders.scoring.scorer import Scorer
@@ -26,6 +28,7 @@ from tasks.bundles.pointer import MANIFEST
 from tasks.local.checksums import sha256_of
 from tasks.local.folders import build_folder
 from tasks.local.packed_strings import PackedStrings, open_strings, write_strings
+from tasks.local.plain_name import is_plain_name
 
 FORMAT = 1
 _MANIFEST_KEYS = frozenset({"format", "family", "facts", "golden", "index", "files"})
@@ -176,11 +179,12 @@ def open_bundle(folder: Path, manifest_sha256: str) -> Bundle:
     manifest = _manifest(folder, manifest_sha256)
     try:
         for name, promised in manifest["files"].items():
+            _require_plain_file(folder, name)
             actual = sha256_of(folder / name)
             if actual != promised:
                 raise CorruptArtifact(f"{folder / name} has SHA-256 {actual}, expected {promised}.")
         bundle = _opened(folder, manifest)
-    except (OSError, KeyError, TypeError, ValueError, InvalidInput) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, InvalidInput) as error:
         raise CorruptArtifact(f"Bundle {folder} cannot be opened: {error!r}.") from error
     # By a pass over all items, because an index may miss some.
     _require_golden(replace(bundle.recommender, index=None), manifest["golden"], folder)
@@ -190,19 +194,38 @@ def open_bundle(folder: Path, manifest_sha256: str) -> Bundle:
 def _manifest(folder: Path, promised: str) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
+        _require_plain_file(folder, MANIFEST)
         data = path.read_bytes()
     except OSError as error:
         raise CorruptArtifact(f"{path} cannot be read: {error.strerror}.") from error
     actual = hashlib.sha256(data).hexdigest()
     if actual != promised:
         raise CorruptArtifact(f"{path} has SHA-256 {actual}, expected {promised}.")
-    manifest: dict[str, Any] = json.loads(data)
+    try:
+        manifest = read_json(data)
+    except ValueError as error:
+        raise CorruptArtifact(f"{path} is not JSON: {error}.") from error
+    if not isinstance(manifest, dict):
+        raise CorruptArtifact(f"{path} is not a JSON object.")
     if manifest.get("format") != FORMAT:
         raise CorruptArtifact(
             f"{path} has format {manifest.get('format')}, but this version serves format {FORMAT}.",
             next_step="Serve it with the version of fedrec that published it.",
         )
     return manifest
+
+
+def _require_plain_file(folder: Path, name: str) -> None:
+    """Raise `CorruptArtifact` unless the name is that of a file in the folder itself.
+
+    A bundle comes from another party. Its manifest could otherwise tell the SHA-256 of any file here.
+    """
+    path = folder / name
+    if not is_plain_name(name):
+        raise CorruptArtifact(f"The manifest of bundle {folder} names {name!r}, which is no plain name.")
+    # A link is not followed.
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise CorruptArtifact(f"{path} is not a regular file.")
 
 
 def _opened(folder: Path, manifest: Mapping[str, Any]) -> Bundle:

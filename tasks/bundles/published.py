@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from models.errors import CorruptArtifact
@@ -12,6 +13,8 @@ from tasks.local.checksums import sha256_of
 
 # Number of unused bundles to keep: a rollback then finds its bundle on disk.
 _KEPT = 3
+# A hidden folder in which nothing was written for this long was left by a process that was killed.
+_LEFT_S = 3600.0
 
 
 def intact(folder: Path, bundle: str, served: Pointer | None) -> str | None:
@@ -37,7 +40,13 @@ def intact(folder: Path, bundle: str, served: Pointer | None) -> str | None:
 
 
 def remove_unused(folder: Path, pointer: Pointer) -> None:
-    """Remove all unused bundles except the newest. A process that has mapped one can still read it."""
+    """Remove all unused bundles except the newest, and what killed processes left of others.
+
+    A process that has mapped a bundle can still read it.
+    """
+    for path in [*folder.glob(".[0-9]*.*"), *(folder / "users").glob(".[0-9]*.*")]:
+        if time.time() - _written_at(path) > _LEFT_S:
+            shutil.rmtree(path, ignore_errors=True)
     targets = [target for target in (pointer.champion, pointer.challenger) if target]
     used = {target.bundle for target in targets}
     others = [path.parent for path in folder.glob(f"[0-9]*/{MANIFEST}") if path.parent.name not in used]
@@ -49,3 +58,11 @@ def remove_unused(folder: Path, pointer: Pointer) -> None:
         bundle = path.name.rpartition("-")[0]
         if bundle in used or not (folder / bundle).exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _written_at(staging: Path) -> float:
+    """Return when something was last written to a folder of `build_folder`; now if it goes away meanwhile."""
+    try:
+        return max(path.lstat().st_mtime for path in (staging, *staging.rglob("*")))
+    except FileNotFoundError:
+        return time.time()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 
-from models.errors import CorruptArtifact, InvalidInput, NotFound
+from models.errors import CorruptArtifact, DiskFull, InvalidInput, NotFound
 from tasks.bundles.bundle import open_bundle
 from tasks.bundles.pointer import MANIFEST, Pointer, Target, read_pointer, write_pointer
 from tasks.bundles.published import intact, remove_unused
@@ -41,6 +42,7 @@ class GatewayPublisher:
 
         Raises:
             NotFound: nothing is promoted that this silo may serve.
+            DiskFull: the bundle is larger than the free space. Nothing was fetched.
             GatewayAway, GatewayRefused, ForgedAnswer: the gateway gave no valid answer.
             CorruptArtifact: the bundle does not match its SHA-256, or scores otherwise. The pointer stays.
         """
@@ -68,6 +70,13 @@ class GatewayPublisher:
 
     def _fetch(self, promotion: Promotion) -> None:
         with build_folder(self._folder / promotion.bundle) as folder:
+            needed, free = sum(file.bytes for file in promotion.files), shutil.disk_usage(folder).free
+            if needed > free:
+                raise DiskFull(
+                    f"Bundle {promotion.bundle} has {needed / 1e9:,.1f} GB, but {free / 1e9:,.1f} GB are "
+                    f"free below {self._folder}.",
+                    next_step="Free space there. The bundle is then fetched by itself.",
+                )
             for file in promotion.files:
                 self._client.download(file, folder / file.name)
             open_bundle(folder, promotion.manifest_sha256)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.strict_json import read_exactly
+from tasks.local.plain_name import is_plain_name
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_FILES, _MAX_FILE_BYTES = 200, 4_000_000_000
+# As long as a name of MLflow's may be.
+_LONGEST_MODEL_NAME = 256
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,10 @@ class PromotedFile:
     bytes: int
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or not _SHA256.fullmatch(self.sha256):
+        if not is_plain_name(self.name) or not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"{self.name!r} with {self.sha256!r} is no file of a bundle")
+        if not 0 <= self.bytes <= _MAX_FILE_BYTES:
+            raise ValueError(f"{self.name} has {self.bytes} bytes, expected 0 to {_MAX_FILE_BYTES}")
 
 
 @dataclass(frozen=True)
@@ -59,5 +64,11 @@ class Promotion:
 
     def __post_init__(self) -> None:
         # The publisher's folders begin with the version's number.
-        if not _NAME.fullmatch(self.bundle) or not self.bundle[0].isdigit():
+        if not is_plain_name(self.bundle) or not self.bundle[0].isdigit():
             raise ValueError(f"{self.bundle!r} is no name of a bundle")
+        if not 1 <= len(self.model_name) <= _LONGEST_MODEL_NAME:
+            raise ValueError(f"the model's name does not have 1 to {_LONGEST_MODEL_NAME} characters")
+        if len(self.files) > _MAX_FILES:
+            raise ValueError(f"bundle {self.bundle} has {len(self.files)} files, at most {_MAX_FILES} may be")
+        if len({file.name for file in self.files}) != len(self.files):
+            raise ValueError(f"two files of bundle {self.bundle} have the same name")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,9 +82,6 @@ def test_values_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_an_expected_answer_that_the_model_does_not_give_is_refused(tmp_path):
-    import hashlib
-    import json
-
     target = put_bundle(tmp_path)
     path = tmp_path / target.bundle / MANIFEST
     manifest = json.loads(path.read_text())
@@ -89,6 +90,52 @@ def test_an_expected_answer_that_the_model_does_not_give_is_refused(tmp_path):
 
     with pytest.raises(CorruptArtifact, match=r"history \[0\]"):
         open_bundle(tmp_path / target.bundle, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def changed_manifest(folder, **changes):
+    """Change the manifest of a bundle, as another party could, and return its SHA-256."""
+    path = folder / MANIFEST
+    data = json.dumps({**json.loads(path.read_text()), **changes}).encode()
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["../secret", "{outside}/secret", ".hidden", "a/b", "", "-x", "x" * 101])
+def test_a_manifest_tells_nothing_about_other_files(tmp_path, name):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    target = put_bundle(tmp_path)
+    folder = tmp_path / target.bundle
+    digest = changed_manifest(folder, files={name.format(outside=tmp_path): "0" * 64})
+
+    with pytest.raises(CorruptArtifact, match="no plain name") as raised:
+        open_bundle(folder, digest)
+    assert hashlib.sha256(b"secret").hexdigest() not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+@pytest.mark.parametrize("name", ["biases.npy", MANIFEST])
+def test_only_regular_files_are_read(tmp_path, kind, name):
+    target = put_bundle(tmp_path)
+    path = tmp_path / target.bundle / name
+    path.rename(tmp_path / "elsewhere")
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+    with pytest.raises(CorruptArtifact, match="not a regular file"):
+        open_bundle(tmp_path / target.bundle, target.manifest_sha256)
+
+
+@pytest.mark.parametrize("data", [b"[1]", b"x", b"[" * 100_000, b'{"format": 1, "files": [1]}'])
+def test_a_manifest_that_is_none_is_refused(tmp_path, data):
+    (tmp_path / MANIFEST).write_bytes(data)
+
+    with pytest.raises(CorruptArtifact):
+        open_bundle(tmp_path, hashlib.sha256(data).hexdigest())
 
 
 def test_ids_must_be_unique(tmp_path):

@@ -42,6 +42,8 @@ class Lying:
         status, body, headers: of each answer except that of /v1/key.
         signs: whether the coordinator signs the answer.
         key_status: of /v1/key.
+        pause_s: between two bytes of a body.
+        sent: the headers of the last answer.
     """
 
     coordinator: SiloKey
