@@ -6,6 +6,7 @@ else is done, so a step that was interrupted while it sent is not done again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -15,7 +16,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from models.errors import CorruptArtifact, FedrecError, InvalidInput, SiloFailed
+from data_contracts.strict_json import read_exactly
+from models.errors import CorruptArtifact, DiskFull, FedrecError, InvalidInput, SiloFailed
+from models.kernel.json_values import read_json
 from tasks.exchange.layout import catalog_folder, models_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.atomic import write_atomically
@@ -129,7 +132,7 @@ class Agent:
             self._tell(ordered.id, "UnreadableOrder")
             return True
         try:
-            refs = self._performed(ordered)
+            refs = self._kept(ordered)
         except SiloFailed as failed:
             self._say(
                 f"Failed: {name}: {failed.what}. The details are in {self._silo.home.root / 'silo.log'}."
@@ -139,9 +142,7 @@ class Agent:
         if refs is None:
             self._say(f"Withdrawn: {name}.")
             return True
-        ready = _Ready(ordered.id, refs)
-        write_atomically(self._ready_file, json.dumps(asdict(ready)).encode())
-        if self._send(ready):
+        if self._send(_Ready(ordered.id, refs)):
             sent = sum(ref.size for ref in refs)
             self._say(f"Done: {name}, {time.monotonic() - began:.1f} s, {sent:,} bytes sent.")
         return True
@@ -151,6 +152,19 @@ class Agent:
         if self._is_away:
             self._say("The gateway answers again.")
         self._is_away, self._pause_s = False, _SHORTEST_PAUSE_S
+
+    def _kept(self, ordered: Ordered) -> tuple[ArtifactRef, ...] | None:
+        """Do an order, and keep what may leave until it is sent; None if the order was withdrawn."""
+        try:
+            refs = self._performed(ordered)
+            if refs is not None:
+                ready = asdict(_Ready(ordered.id, refs))
+                write_atomically(self._ready_file, json.dumps(ready).encode())
+        except (OSError, DiskFull) as error:
+            with contextlib.suppress(OSError):  # the disk may be full for the log, too
+                note_failure(self._silo.home, error)
+            raise SiloFailed(type(error).__name__) from None
+        return refs
 
     def _performed(self, ordered: Ordered) -> tuple[ArtifactRef, ...] | None:
         """Do an order, and return what may leave; None if the coordinator withdrew it meanwhile."""
@@ -244,11 +258,19 @@ class Agent:
             self._say(refused.what)
 
     def _ready(self) -> _Ready | None:
+        """Return what is ready; None if nothing is. A damaged file is put aside: its order is done again."""
         try:
-            found = json.loads(self._ready_file.read_bytes())
+            ready = read_exactly(_Ready, read_json(self._ready_file.read_bytes()))
         except FileNotFoundError:
             return None
-        return _Ready(found["order_id"], tuple(ArtifactRef(**each) for each in found["refs"]))
+        except (ValueError, TypeError):
+            ready = None
+        if ready is not None and ready.refs:
+            return ready
+        aside = self._ready_file.with_name("ready.damaged.json")
+        self._ready_file.replace(aside)
+        self._say(f"{self._ready_file} is damaged, and is now {aside.name}. Its order is done again.")
+        return None
 
 
 def exchange_folder(home_root: Path) -> Path:
