@@ -66,6 +66,8 @@ class Invitation:
             types = {name: type(value) for name, value in asdict(made).items() if name not in ("ca", "until")}
             if found.get("format") != "fedrec.invitation/1" or set(types.values()) != {str}:
                 raise ValueError("it has another format")
+            if not isinstance(made.ca, str | None):
+                raise ValueError("its certificates are not text")
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidInput(
                 f"The file is not an invitation: {error}.",

@@ -92,18 +92,21 @@ class GatewayClient:
         key: of the silo.
 
     Raises:
-        InvalidConfig: the certificates cannot be read.
+        InvalidConfig: the address is none, or the certificates cannot be read.
     """
 
     def __init__(self, address: Address, key: SiloKey) -> None:
         self._address, self._key = address, key
         self._public: Ed25519PublicKey | None = None
-        self._http = httpx.Client(
-            base_url=address.url,
-            verify=_trusted(address.ca),
-            timeout=_TIMEOUT_S,
-            headers={"fedrec-version": version_of("fedrec")},
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=address.url,
+                verify=_trusted(address.ca),
+                timeout=_TIMEOUT_S,
+                headers={"fedrec-version": version_of("fedrec")},
+            )
+        except httpx.InvalidURL as error:
+            raise InvalidConfig(f"{address.url!r} is not the address of a gateway: {error}.") from error
 
     def close(self) -> None:
         """Close the connection."""

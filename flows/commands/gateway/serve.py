@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import ssl
 import sys
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from flows.commands.gateway.orders_option import orders_option
 from flows.terminal.number_option import number_option
 from models.errors import InvalidInput
 
+# Also names the files of the certificate.
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,199}")
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -71,8 +75,15 @@ def command(
             f"--no-tls would send orders in clear to {host}.",
             next_step="Listen on 127.0.0.1 behind a proxy on this machine, or give a certificate.",
         )
+    if self_signed and not _HOST.fullmatch(self_signed):
+        raise InvalidInput(
+            f"--self-signed {self_signed!r} is not the name or the address of a host.",
+            next_step="Give it alone, such as coordinator.example or 192.0.2.7: without https:// and port.",
+        )
     if self_signed:
         certificate, private_key = make_certificate(home, self_signed)
+    if certificate and private_key:
+        _require_pair(certificate, private_key)
     GatewaySettings(
         home=str(home.root),
         exchange=exchange or home.exchange.as_uri(),
@@ -86,3 +97,15 @@ def command(
     tls = ["--certificate", str(certificate), "--private-key", str(private_key)] if certificate else []
     serving = ["-m", "tasks.gateway", "--host", host, "--port", str(port), "--workers", str(workers), *tls]
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606
+
+
+def _require_pair(certificate: Path, private_key: Path) -> None:
+    """Raise `InvalidInput` unless the files contain a certificate and its private key."""
+    try:
+        # An empty password: else the library asks for one on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key, lambda: "")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{certificate} and {private_key} are not a certificate and its private key: {error}.",
+            next_step="Give both as PEM files, the key without a password.",
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -32,8 +33,8 @@ def command(orders: str | None, as_json: bool) -> None:
             "silo": name,
             "key_id": key_id(public),
             "last_seen": None if name not in visits else _time(visits[name].seen_at),
-            "seconds_ago": None if name not in visits else round(time.time() - visits[name].seen_at, 1),
-            "clock_offset_s": None if name not in visits else round(visits[name].clock_offset_s, 1),
+            "seconds_ago": None if name not in visits else _rounded(time.time() - visits[name].seen_at),
+            "clock_offset_s": None if name not in visits else _rounded(visits[name].clock_offset_s),
             "version": None if name not in visits else visits[name].version,
             "did": None if name not in visits else visits[name].did,
         }
@@ -46,7 +47,14 @@ def command(orders: str | None, as_json: bool) -> None:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # of a broken clock, or of a database that was changed
+        return "unknown"
+
+
+def _rounded(seconds: float) -> float | None:
+    return round(seconds, 1) if math.isfinite(seconds) else None
 
 
 def _show(result: dict[str, Any]) -> None:
