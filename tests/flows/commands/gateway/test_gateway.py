@@ -27,7 +27,7 @@ from tests.servers.free_port import free_port
 from tests.waiting import until
 from tests.worlds.served import ids, put_bundle, running
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[4]
 SETTINGS = "name: {name}\nsource: {{folder: {folder}}}\n"
 
 
