@@ -9,12 +9,13 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 
 import httpx
 
+from tasks.gateway.api.intake import MOST_UPDATES
 from tasks.silos.http_signatures import Request, sign_request
 from tasks.silos.keys import SiloKey
 
@@ -95,25 +96,29 @@ def upload_for(
     key: SiloKey,
     coordinator: str,
     trusted: ssl.SSLContext,
-    order_id: str,
+    order_ids: Sequence[str],
     size: int,
     seconds: float,
 ) -> int:
     """Upload different updates one after the other for some seconds, and return how many were accepted.
+
+    It ends earlier if the orders are used up: each takes `MOST_UPDATES`.
 
     Args:
         url: of the gateway.
         key: of the silo.
         coordinator: id of the coordinator's key.
         trusted: TLS context.
-        order_id: the silo's open order.
+        order_ids: open orders of the silo.
         size: bytes of an update.
         seconds: length.
     """
     data, sent = bytearray(os.urandom(size)), 0
     give_up = time.monotonic() + seconds
     with httpx.Client(base_url=url, verify=trusted, timeout=_TIMEOUT_S) as client:
-        while time.monotonic() < give_up:
+        for order_id in (each for each in order_ids for _ in range(MOST_UPDATES)):
+            if time.monotonic() >= give_up:
+                break
             data[:8] = sent.to_bytes(8, "big")
             sha256 = hashlib.sha256(data).hexdigest()
             request = Request("PUT", f"/v1/orders/{order_id}/updates/{sha256}")

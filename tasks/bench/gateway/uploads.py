@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import ssl
 import time
@@ -16,9 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tasks.bench.gateway.ports import HOST
 from tasks.bench.gateway.silos_at_once import upload_for
 from tasks.bench.gateway.world import World
+from tasks.gateway.api.intake import MOST_UPDATES
 from tasks.local.atomic import write_atomically
 
 UPLOAD_BYTES = 450_000
+# More than a gateway takes.
+_MOST_PER_S = 500
 _FLOOR_TIMES = 200
 _TLS_READ = 256 * 1024
 # Of a signature's base.
@@ -34,15 +38,18 @@ def bench_uploads(world: World, uploaders: int, seconds: float) -> dict[str, Any
         seconds: length.
     """
     chosen = sorted(world.keys)[:uploaders]
-    ids = world.book.place([world.order(silo, 1) for silo in chosen])
+    # Of several jobs, because a silo has one open order of each.
+    orders = math.ceil(_MOST_PER_S * seconds / uploaders / MOST_UPDATES)
+    placed = [
+        world.book.place([world.order(silo, 1, f"uploads-{number}") for silo in chosen])
+        for number in range(orders)
+    ]
     sent: list[int] = []
 
     def run(silo: str) -> None:
-        order = ids[silo]
+        ids = [each[silo] for each in placed]
         key = world.keys[silo]
-        sent.append(
-            upload_for(world.url, key, world.coordinator, world.trusted, order, UPLOAD_BYTES, seconds)
-        )
+        sent.append(upload_for(world.url, key, world.coordinator, world.trusted, ids, UPLOAD_BYTES, seconds))
 
     before = world.spent()
     threads = [Thread(target=run, args=(silo,)) for silo in chosen]

@@ -86,10 +86,10 @@ class World:
         gateway, own = self.process.cpu_times(), os.times()
         return TimeSpent(gateway.user + gateway.system, own.user + own.system, time.monotonic())
 
-    def order(self, silo: str, round_: int) -> StepOrder:
+    def order(self, silo: str, round_: int, job_id: str = "bench-1") -> StepOrder:
         """Return an order of the size of a real one."""
         exchange = Exchange(self.home.exchange.as_uri())
-        context = JobContext("bench-1", 1, LightFMSpec(), exchange.url, "x", "0" * 64, "x", 1, 99)
+        context = JobContext(job_id, 1, LightFMSpec(), exchange.url, "x", "0" * 64, "x", 1, 99)
         base = exchange.put("bench-1/models", b"model")
         return StepOrder("train", ClientOrder(context, silo, round_, base, StartingPoint(None, 0)))
 

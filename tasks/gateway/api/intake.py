@@ -15,7 +15,7 @@ from tasks.silos.signed_answers import open_sealed
 from tasks.web.problem import Problem
 
 # Different updates of one open order. Two agents with one key may both work on it; more would fill the disk.
-_MOST_UPDATES = 4
+MOST_UPDATES = 4
 
 
 class Intake:
@@ -43,7 +43,7 @@ class Intake:
         # The silo may not have got the answers to its update and its answer.
         if placed.state != "open" and not (placed.state == "answered" and sha256 in kept):
             raise ended(placed)
-        if len(kept - {sha256}) >= _MOST_UPDATES:
+        if len(kept - {sha256}) >= MOST_UPDATES:
             raise Problem(429, "too-many", "This order has too many updates.", {"retry-after": "5"})
         about = placed.context
         forget_earlier_updates(self._exchange, about.silo, about.job_id, about.round)
