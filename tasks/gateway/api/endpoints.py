@@ -113,15 +113,11 @@ class Gateway:
                 raise no_such("object")
             return self._exchange.get(ref)
 
-        give_back = self._objects.take(caller.silo)
-        try:
+        with self._objects.until_sent(caller.silo) as give_back:
             data = await run_in_threadpool(read)
             await self._note(caller, f"fetched object {sha256[:12]}", sha256=sha256, bytes=len(data))
             response = HeldResponse(pieces_of(data), len(data), give_back, media_type=_BYTES)
             return self.signed(request, response, sha256)
-        except BaseException:
-            give_back()
-            raise
 
     async def update(self, request: Request, order_id: str, sha256: str) -> Response:
         """Keep the update that answers an order, under its SHA-256. The same upload again changes nothing."""
@@ -215,15 +211,11 @@ class Gateway:
                         return file, f"fetched {file.name} of {model.model_name} {model.target.bundle}"
             raise no_such("file")
 
-        give_back = self._objects.take(caller.silo)
-        try:
+        with self._objects.until_sent(caller.silo) as give_back:
             file, did = await run_in_threadpool(find)
             await self._note(caller, did, sha256=sha256, bytes=file.size)
             response = HeldResponse(pieces_of_file(file.path), file.size, give_back, media_type=_BYTES)
             return self.signed(request, response, sha256)
-        except BaseException:
-            give_back()
-            raise
 
     async def enrol(self, request: Request) -> Response:
         """Trust the key of an invited silo. The request is signed with this key."""

@@ -25,8 +25,8 @@ class Slots:
         self._most, self._what = most, what
         self._taken: Counter[str] = Counter()
 
-    def take(self, silo: str) -> Callable[[], None]:
-        """Take a slot, and return a function that gives it back.
+    def _take(self, silo: str) -> Callable[[], None]:
+        """Take a slot, and return a function that gives it back, once.
 
         Raises:
             Problem: 429, there is none.
@@ -36,15 +36,25 @@ class Slots:
                 429, "too-many", f"Too many {self._what} of this silo at once.", {"retry-after": "1"}
             )
         self._taken[silo] += 1
-        is_taken = True
 
         def give_back() -> None:
-            nonlocal is_taken
-            if is_taken:
-                is_taken = False
-                self._taken[silo] -= 1
+            self._taken[silo] -= 1
 
         return give_back
+
+    @contextmanager
+    def until_sent(self, silo: str) -> Iterator[Callable[[], None]]:
+        """Take a slot for a `HeldResponse` that the block makes. If the block raises, the slot is given back.
+
+        Raises:
+            Problem: 429, there is none.
+        """
+        give_back = self._take(silo)
+        try:
+            yield give_back
+        except BaseException:
+            give_back()
+            raise
 
     @contextmanager
     def hold(self, silo: str) -> Iterator[None]:
@@ -53,7 +63,7 @@ class Slots:
         Raises:
             Problem: 429, there is none.
         """
-        give_back = self.take(silo)
+        give_back = self._take(silo)
         try:
             yield
         finally:
