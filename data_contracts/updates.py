@@ -21,6 +21,7 @@ from models.errors import ContractViolation
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.packed import shapes_of
+from models.kernel.ranges import Range
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ PROFILE_COLUMNS = (
     "n_interactions",
     "interactions_ok",
     "weight_ok",
+    "ranges_ok",
     "shape_ok",
     "dtype_ok",
     "finite",
@@ -67,6 +69,7 @@ def profile_update(
     form: ArrayGroup | None = None,
     weight_of: Callable[[int], float] = lambda _: 1.0,
     reported: int | None = None,
+    ranges: Mapping[str, Range] | None = None,
 ) -> dict[str, object]:
     """Describe an update by one row of plain scalars. It raises no error, whatever the update contains.
 
@@ -77,6 +80,7 @@ def profile_update(
         form: arrays of the expected shapes; None if the update contains differences from the base.
         weight_of: returns the weight of a client by its training interactions (`MergeRule.weight_of`).
         reported: number of interactions that the client had when its data were checked; None if unknown.
+        ranges: array name -> the range to which the values must be rounded; None if they need not be.
 
     Returns:
         A value for each of `PROFILE_COLUMNS`. `embedding_norm` is the norm of the arrays with several axes
@@ -99,6 +103,7 @@ def profile_update(
             "n_interactions": interactions,
             "interactions_ok": reported is None or interactions <= reported,
             "weight_ok": contribution.weight == weight,
+            "ranges_ok": ranges is None or dict(contribution.ranges) == dict(ranges),
             "shape_ok": shapes_of(group) == shapes_of(expected),
             "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
@@ -121,6 +126,7 @@ def update_rules(
             "catalog_matches", "catalog_digest", [catalog_digest], f"item catalogue {catalog_digest[:12]}"
         ),
         one_of("weight_matches", "weight_ok", [True], "the weight that the merge rule gives"),
+        one_of("ranges_match", "ranges_ok", [True], "values in the steps of the job's ranges"),
         one_of("shape_matches", "shape_ok", [True], "arrays of the base model's shape"),
         one_of("dtype_matches", "dtype_ok", [True], "arrays of float32"),
         one_of("values_finite", "finite", [True], "finite values only"),

@@ -12,6 +12,7 @@ from models.errors import InvalidInput
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.metric import Metric, total
 from models.kernel.packed import PackedArrays, selection_of
+from models.kernel.ranges import Range
 
 Arrays = TypeVar("Arrays", bound=ArrayGroup)
 
@@ -25,12 +26,15 @@ class Contribution(Generic[Arrays]):
         weight: the client's weight in a mean.
         interactions: number of training interactions that the client holds.
         metrics: sums that describe the local training, without values of single users.
+        ranges: array name -> the range to whose values its array is rounded (`fixed_point.rounded`); empty
+            before.
     """
 
     arrays: Arrays | PackedArrays[Arrays]
     weight: float = 1.0
     interactions: int = 0
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ class Summation(Generic[Arrays]):
     def add(self, client_id: str, contribution: Contribution[Arrays]) -> None:
         """Add one more client.
 
-        Clients must come in ascending order: floating-point sums depend on their order, and a fixed order
-        makes the result independent of the order of arrival.
+        Clients must come in ascending order, so that each comes once. Sums of rounded contributions are exact
+        and depend on no order; those of others do.
 
         Raises:
             InvalidInput: a client comes out of order or twice.

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from models.errors import CatalogMismatch, InvalidInput, StaleUpdate
 from models.federation.contribution import Contribution, RunningSum, Summation
+from models.federation.fixed_point import ranges_for, rounded
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.metric import Metric
-from models.kernel.packed import PackedArrays
+from models.kernel.packed import PackedArrays, kind_of
+from models.kernel.ranges import Range
 
 Model = TypeVar("Model", bound=ItemModel)
 Arrays = TypeVar("Arrays", bound=ArrayGroup)
@@ -31,8 +34,13 @@ class MergeRule(ABC, Generic[Model, Arrays]):
     def zero(self, base: Model) -> Arrays:
         """Return arrays (float32) with the names and shapes of a contribution, and any values."""
 
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        """Return array name -> the range of its values in contributions, before they are weighted."""
+        return {}
+
     def weight_of(self, interactions: int) -> float:
-        """Return the weight of a client with this number of training interactions."""
+        """Return the weight of a client with this number of training interactions, a whole number."""
         return 1.0
 
     def contribution(
@@ -46,6 +54,17 @@ class MergeRule(ABC, Generic[Model, Arrays]):
         if weight != 1.0:
             arrays = arrays.map(lambda array: np.multiply(array, weight, dtype=np.float64).astype(np.float32))
         return Contribution(arrays, weight, interactions, metrics or {})
+
+    def rounded(
+        self, contribution: Contribution[Arrays], own_ranges: Mapping[str, Range] = MappingProxyType({})
+    ) -> Contribution[Arrays]:
+        """Return the contribution rounded to the ranges of its values, as it leaves a client.
+
+        Args:
+            contribution: of a client, after all postprocessors.
+            own_ranges: array name -> the job's range of its values, in place of the rule's.
+        """
+        return rounded(contribution, ranges_for(kind_of(contribution.arrays), self.ranges, own_ranges))
 
     @abstractmethod
     def step(self, base: Model, state: RunningSum[Arrays]) -> Model:

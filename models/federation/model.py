@@ -67,7 +67,8 @@ class ItemArrays(ItemModel):
     Attributes:
         embeddings: (items, dims).
         biases: (items,).
-        embedding_accumulators: (items, dims), Adagrad's sums of squared gradients (Duchi et al. 2011).
+        embedding_accumulators: (items,), Adagrad's sums of squared gradients (Duchi et al. 2011), as the mean
+            over the dimensions. One for each dimension would double a model's size and not improve it.
         bias_accumulators: (items,), the same for the biases.
 
     All four have one dtype.
@@ -76,7 +77,7 @@ class ItemArrays(ItemModel):
     AXES: ClassVar[Mapping[str, str]] = {
         "embeddings": "items dims",
         "biases": "items",
-        "embedding_accumulators": "items dims",
+        "embedding_accumulators": "items",
         "bias_accumulators": "items",
     }
     GROWING: ClassVar[frozenset[str]] = frozenset({"embedding_accumulators", "bias_accumulators"})
@@ -99,13 +100,37 @@ class ItemArrays(ItemModel):
 
     @property
     def accumulators(self) -> FloatArray:
-        """Return the accumulators of embeddings and bias, (items, dims + 1)."""
+        """Return the accumulators of embeddings and bias, (items, 2)."""
         return np.column_stack([self.embedding_accumulators, self.bias_accumulators])
 
     @property
     def trained(self) -> npt.NDArray[np.bool_]:
         """Return whether a gradient has ever reached the item, (items,)."""
         return np.asarray((self.accumulators > INITIAL_ACCUMULATOR).any(axis=1))
+
+
+@dataclass(frozen=True)
+class Moments(ArrayGroup):
+    """The state of LightFM's adaptive server optimisers, named as the arrays that it belongs to.
+
+    Attributes:
+        embeddings: (items, dims), first moments of the embeddings.
+        biases: (items,), first moments of the biases.
+        embedding_accumulators: (items, dims), second moments of the embeddings.
+        bias_accumulators: (items,), second moments of the biases.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "embeddings": "items dims",
+        "biases": "items",
+        "embedding_accumulators": "items dims",
+        "bias_accumulators": "items",
+    }
+
+    embeddings: FloatArray
+    biases: FloatArray
+    embedding_accumulators: FloatArray
+    bias_accumulators: FloatArray
 
 
 @dataclass(frozen=True)
@@ -116,15 +141,14 @@ class GlobalModel:
         round: number of merges so far; 0 is the initial model.
         catalog_digest: digest of the item catalogue that numbers its rows.
         items: the parameters, float32.
-        moments: the state of LightFM's adaptive server optimisers: first moments in place of the parameters,
-            second moments in place of their accumulators; None for other rules. It is part of the model, so
-            that a resumed job continues with the same bytes.
+        moments: the state of LightFM's adaptive server optimisers; None for other rules. It is part of the
+            model, so that a resumed job continues with the same bytes.
     """
 
     round: int
     catalog_digest: str
     items: ItemModel
-    moments: ItemArrays | None = None
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,11 @@ def whole(arrays: Group | PackedArrays[Group]) -> Group:
     return arrays.kind(**found)
 
 
+def kind_of(arrays: ArrayGroup | PackedArrays[Any]) -> type[ArrayGroup]:
+    """Return the class of the whole group."""
+    return arrays.kind if isinstance(arrays, PackedArrays) else type(arrays)
+
+
 def shapes_of(arrays: ArrayGroup | PackedArrays[Any]) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of the whole array."""
     found = {name: array.shape for name, array in arrays.named()}

@@ -66,11 +66,13 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
     training_s = time.thread_time() - before
     if job.postprocessors:
         arrays = whole(arrays)
+    rule = job.family.rule()
     contribution = process_contribution(
         job.postprocessors,
-        job.family.rule().contribution(arrays, len(data.training), {"users": Metric(len(data.user_ids), 1)}),
+        rule.contribution(arrays, len(data.training), {"users": Metric(len(data.user_ids), 1)}),
         ClientContext(order.round, job.seed, job.cohort, order.client_id),
     )
+    contribution = rule.rounded(contribution, job.ranges)
     update = ClientUpdate(
         client_id=order.client_id,
         base_round=base.round,

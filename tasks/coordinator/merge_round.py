@@ -84,7 +84,7 @@ def merge_round(
         QuorumNotReached: too few usable updates.
     """
     base = fetch_model(job.exchange_url, base_ref)
-    intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries, reported)
+    intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries, reported, job.ranges)
     rejected = [*missing, *_rejections(intake.refused)]
     require_quorum(plan, [str(each["client_id"]) for each in intake.profiles], rejected)
     outcome = check_updates(

@@ -9,9 +9,11 @@ from typing import Any
 from data_contracts.updates import profile_update
 from models.errors import FedrecError, InvalidInput
 from models.federation.contribution import Contribution, RunningSum
+from models.federation.fixed_point import ranges_for
 from models.federation.merge import MergeRule, add_update
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
+from models.kernel.ranges import Range
 from tasks.exchange.codec import decode_update
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.messages.answers import Delivery
@@ -21,7 +23,12 @@ HELD_CLIENTS = 100
 HELD_BYTES = 512 << 20
 # Bytes allowed for the facts and metrics of an update, besides its arrays.
 _HEADER_BYTES = 1 << 16
-_FLAGS = ("interactions_ok", "weight_ok", "shape_ok", "dtype_ok", "finite", "accumulators_nonnegative")
+# Of the widest whole number by which a value may travel.
+_WIDEST_BYTES = 8
+_FLAGS = (
+    *("interactions_ok", "weight_ok", "ranges_ok", "shape_ok", "dtype_ok", "finite"),
+    "accumulators_nonnegative",
+)
 
 
 class UpdateIntake:
@@ -39,6 +46,7 @@ class UpdateIntake:
         base_ref: reference of that model.
         deliveries: the updates that arrived, in any order.
         reported: client id -> number of interactions that it had when its data were checked.
+        own_ranges: array name -> the job's range of its values, in place of the rule's.
 
     Attributes:
         arrived: the deliveries, by client id.
@@ -54,11 +62,13 @@ class UpdateIntake:
         base_ref: ArtifactRef,
         deliveries: Sequence[Delivery],
         reported: Mapping[str, int] = MappingProxyType({}),
+        own_ranges: Mapping[str, Range] = MappingProxyType({}),
     ) -> None:
         self._reported = reported
         self._exchange, self._rule, self._base, self._base_ref = exchange, rule, base, base_ref
         self._form: ArrayGroup = rule.zero(base.items)
-        self._expected: int = sum(array.nbytes for _, array in self._form.named())
+        self._ranges = ranges_for(type(self._form), rule.ranges, own_ranges)
+        self._expected: int = sum(array.size * _WIDEST_BYTES for _, array in self._form.named())
         self.arrived = sorted(deliveries, key=lambda delivery: delivery.client_id)
         self.profiles: list[dict[str, object]] = []
         self.refused: dict[str, str] = {}
@@ -93,7 +103,7 @@ class UpdateIntake:
         if not self._may_read(delivery):
             raise InvalidInput(
                 f"The update of {delivery.client_id} has {delivery.update.size} bytes, but its arrays have "
-                f"{self._expected}."
+                f"at most {self._expected}."
             )
         update = self._read(delivery)
         if update.client_id != delivery.client_id:
@@ -107,6 +117,7 @@ class UpdateIntake:
             self._form,
             self._rule.weight_of,
             self._reported.get(delivery.client_id),
+            self._ranges,
         )
         self.profiles.append(profile)
         if self._holds:

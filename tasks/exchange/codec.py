@@ -12,11 +12,12 @@ from safetensors.numpy import load, save
 
 from models.errors import CorruptArtifact, FedrecError
 from models.federation.contribution import Contribution
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.federation.model import ClientUpdate, GlobalModel, Moments
 from models.kernel.arrays import ArrayGroup
 from models.kernel.json_values import number, whole
 from models.kernel.metric import Metric, metric_from_client
 from models.kernel.packed import KeptRows, PackedArrays
+from models.kernel.ranges import Range
 from models.recommenders.families.registry import contribution_types, model_types
 
 _HEADER = "fedrec"
@@ -80,13 +81,17 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
         return GlobalModel(
             round=facts["round"],
             catalog_digest=facts["catalog_digest"],
-            items=_group(arrays, model_types()),
-            moments=ItemArrays(**moments) if moments else None,
+            items=_group(_with_one_accumulator(arrays), model_types()),
+            moments=Moments(**moments) if moments else None,
         )
 
 
 def encode_update(update: ClientUpdate) -> bytes:
-    """Return a client's update as bytes."""
+    """Return a client's update as bytes, its rounded arrays as whole numbers of steps.
+
+    Raises:
+        InvalidInput: a value is not one of its range.
+    """
     contribution = update.contribution
     facts = {
         "kind": "client_update",
@@ -97,8 +102,16 @@ def encode_update(update: ClientUpdate) -> bytes:
         "weight": contribution.weight,
         "interactions": contribution.interactions,
         "metrics": {name: [metric.total, metric.weight] for name, metric in contribution.metrics.items()},
+        "ranges": {
+            name: [each.lowest, each.highest, each.step] for name, each in contribution.ranges.items()
+        },
     }
-    arrays = dict(contribution.arrays.named())
+    arrays = {
+        name: contribution.ranges[name].in_steps(array, contribution.weight)
+        if name in contribution.ranges
+        else array
+        for name, array in contribution.arrays.named()
+    }
     if isinstance(contribution.arrays, PackedArrays):
         numbers, facts["rows"] = _encoded_rows(contribution.arrays.rows)
         arrays |= numbers
@@ -113,16 +126,22 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
     """
     arrays, facts = _of_kind("client_update", data, origin)
     with _Form(origin):
+        ranges = {name: _range(*ends) for name, ends in facts["ranges"].items()}
+        weight = number(facts["weight"], "weight")
         return ClientUpdate(
             client_id=facts["client_id"],
             base_round=facts["base_round"],
             base_digest=facts["base_digest"],
             catalog_digest=facts["catalog_digest"],
             contribution=Contribution(
-                arrays=_contributed(arrays, facts.get("rows", {})),
-                weight=number(facts["weight"], "weight"),
+                arrays=_contributed(
+                    {name: _values(array, ranges.get(name), weight) for name, array in arrays.items()},
+                    facts.get("rows", {}),
+                ),
+                weight=weight,
                 interactions=whole(facts["interactions"], "number of interactions"),
                 metrics={name: _metric(name, *pair) for name, pair in facts["metrics"].items()},
+                ranges=ranges,
             ),
         )
 
@@ -159,6 +178,30 @@ def _kind(arrays: Mapping[str, np.ndarray], kinds: tuple[type[_Group], ...]) -> 
         if kind.AXES.keys() == arrays.keys():
             return kind
     raise ValueError(f"its arrays are {', '.join(sorted(arrays)) or 'none'}")
+
+
+def _range(lowest: object, highest: object, step: object) -> Range:
+    return Range(whole(lowest, "end of a range"), whole(highest, "end of a range"), number(step, "step"))
+
+
+def _values(array: np.ndarray, range_: Range | None, weight: float) -> np.ndarray:
+    """Return a contribution's array as floats, if it travelled as whole numbers of steps."""
+    if range_ is None:
+        return array
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"an array of steps has type {array.dtype}")
+    lowest, highest = range_.ends(weight)
+    if array.size and not lowest <= int(array.min()) <= int(array.max()) <= highest:
+        raise ValueError(f"a value is not one of {lowest} to {highest} steps")
+    return range_.of_steps(array)
+
+
+def _with_one_accumulator(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a model's arrays with one accumulator an embedding. Earlier versions stored one a dimension."""
+    sums = arrays.get("embedding_accumulators")
+    if sums is None or sums.ndim == 1:
+        return arrays
+    return arrays | {"embedding_accumulators": sums.mean(axis=1, dtype=np.float64).astype(np.float32)}
 
 
 def _metric(name: str, total: object, weight: object) -> Metric:

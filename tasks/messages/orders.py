@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from models.federation.postprocessors import Postprocessor
+from models.kernel.ranges import Range
 from models.recommenders.base.family import Family, FamilySpec
 from models.recommenders.families.registry import family_of
 from tasks.exchange.store import ArtifactRef, Exchange, open_exchange
@@ -32,6 +34,7 @@ class JobContext:
         earlier_records: for each of these jobs, how many clients with a private folder beside the client's
             own it trained, at least. Each has a record of its interactions.
         users_share: share of the users whose held-out cases are evaluated.
+        ranges: array name -> the range of its values in contributions, in place of the family's.
     """
 
     job_id: str
@@ -48,6 +51,7 @@ class JobContext:
     earlier_jobs: tuple[str, ...] = ()
     earlier_records: tuple[int, ...] = ()
     users_share: float = 1.0
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     @cached_property
     def family(self) -> Family:

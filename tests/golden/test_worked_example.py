@@ -23,7 +23,7 @@ def model_at(w: float) -> ItemArrays:
     return ItemArrays(
         embeddings=np.array([[w]], dtype=np.float32),
         biases=np.array([w], dtype=np.float32),
-        embedding_accumulators=np.ones((1, 1), dtype=np.float32),
+        embedding_accumulators=np.ones(1, dtype=np.float32),
         bias_accumulators=np.ones(1, dtype=np.float32),
     )
 
@@ -64,5 +64,5 @@ def test_the_merged_model_moves_as_in_the_example(name, moved):
     assert model.round == 1
     assert float(model.items.embeddings[0, 0]) - START == pytest.approx(moved, abs=1e-6)
     assert float(model.items.biases[0]) - START == pytest.approx(moved, abs=1e-6)
-    assert model.items.embedding_accumulators[0, 0] == 1.0
+    assert model.items.embedding_accumulators[0] == 1.0
     assert model.items.bias_accumulators[0] == 1.0

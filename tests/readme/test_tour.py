@@ -34,7 +34,7 @@ def test_the_postprocessor_clips_a_contribution_to_its_norm() -> None:
     arrays = ItemArrays(
         embeddings=np.full((3, 4), 1.0, np.float32),
         biases=np.array([2.0, 0.0, 0.0], np.float32),
-        embedding_accumulators=np.full((3, 4), 9.0, np.float32),
+        embedding_accumulators=np.full(3, 9.0, np.float32),
         bias_accumulators=np.full(3, 9.0, np.float32),
     )
     context = ClientContext(round=1, seed=1, cohort=3, client_id="ash")

@@ -44,7 +44,7 @@ def model_of(round_: int, embeddings: np.ndarray = EMBEDDINGS) -> GlobalModel:
     items = ItemArrays(
         embeddings=np.array(embeddings, dtype=np.float32),
         biases=biases,
-        embedding_accumulators=np.ones((4, 2), dtype=np.float32),
+        embedding_accumulators=np.ones(4, dtype=np.float32),
         bias_accumulators=np.ones(4, dtype=np.float32),
     )
     return GlobalModel(round=round_, catalog_digest=CATALOG.digest, items=items)

@@ -19,6 +19,7 @@ from annotated_types import Ge, Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
+from models.kernel.ranges import Range
 from models.kernel.settings import refuse_without_effect
 from models.recommenders.additive.ease import EaseFamily, EaseSpec, EaseStatistics
 from models.recommenders.additive.item_to_item import ItemToItemFamily
@@ -83,6 +84,10 @@ class BlendFamily(ItemToItemFamily[BlendStatistics]):
     merge_pair_bytes: ClassVar[int] = 140
 
     spec: BlendSpec
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        return {**EaseStatistics.RANGES, **NextItemStatistics.RANGES}
 
     def nothing(self, n_items: int) -> BlendStatistics:
         return _both(self._lasting.nothing(n_items), self._following.nothing(n_items))

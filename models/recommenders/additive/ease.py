@@ -19,6 +19,7 @@ from annotated_types import Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
+from models.kernel.ranges import Range
 from models.recommenders.additive.item_to_item import ItemToItemFamily
 from models.recommenders.base.family import FamilySpec
 from models.recommenders.items.item_weights import ItemWeights
@@ -44,7 +45,10 @@ class EaseStatistics(ArrayGroup):
 
     Attributes:
         gram: (triangle of items,) float32, X'X. The values are integers, so they are exact below 2**24 users.
+        RANGES: of a silo of less than 2**24 users.
     """
+
+    RANGES: ClassVar[Mapping[str, Range]] = {"gram": Range.counting(24)}
 
     AXES: ClassVar[Mapping[str, str]] = {"gram": "triangle"}
     GROWING: ClassVar[frozenset[str]] = frozenset({"gram"})
@@ -62,6 +66,10 @@ class CooccurrenceFamily(ItemToItemFamily[EaseStatistics]):
 
     contribution_types: ClassVar[tuple[type[ArrayGroup], ...]] = (EaseStatistics,)
     client_pair_bytes: ClassVar[int] = 20
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        return EaseStatistics.RANGES
 
     def nothing(self, n_items: int) -> EaseStatistics:
         return EaseStatistics.zero(n_items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -11,6 +12,7 @@ from models.federation.merge import MergeRule
 from models.federation.model import ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
+from models.kernel.ranges import Range
 from models.recommenders.base.data import LocalData
 from models.recommenders.base.family import Family, LocalRound
 from models.recommenders.base.users import UserArrays
@@ -23,6 +25,11 @@ class AdditiveFamily(Family, Generic[Model, Statistics]):
     """A family whose statistics are sums over users, so that federated and pooled training are the same."""
 
     is_additive: ClassVar[bool] = True
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        """Return array name -> the range of its values in statistics; see `MergeRule.ranges`."""
+        return {}
 
     @abstractmethod
     def nothing(self, n_items: int) -> Statistics:
@@ -55,6 +62,10 @@ class SolvedSum(MergeRule[Model, Statistics]):
     """
 
     family: AdditiveFamily[Model, Statistics]
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        return self.family.ranges
 
     def zero(self, base: Model) -> Statistics:
         return self.family.nothing(len(base))

@@ -25,6 +25,7 @@ from annotated_types import Ge, Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
+from models.kernel.ranges import Range
 from models.recommenders.additive.item_to_item import ItemToItemFamily
 from models.recommenders.base.family import FamilySpec
 from models.recommenders.items.item_weights import ItemWeights, remembered
@@ -57,7 +58,14 @@ class NextItemStatistics(ArrayGroup):
     Attributes:
         memory_gram: (triangle of items,), sum of z z'.
         transitions: (items, items), sum of z y'.
+        RANGES: of 2**16 users with the same two items. A user's own values are rounded to `STEP`, so the sum
+            over users is exact, and does not depend on their distribution to clients.
     """
+
+    STEP: ClassVar[float] = 2.0**-10
+    RANGES: ClassVar[Mapping[str, Range]] = dict.fromkeys(
+        ("memory_gram", "transitions"), Range.counting(26, STEP)
+    )
 
     AXES: ClassVar[Mapping[str, str]] = {"memory_gram": "triangle", "transitions": "items items"}
     GROWING: ClassVar[frozenset[str]] = frozenset({"memory_gram", "transitions"})
@@ -87,6 +95,10 @@ class NextItemFamily(ItemToItemFamily[NextItemStatistics]):
 
     spec: NextItemSpec
 
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        return NextItemStatistics.RANGES
+
     def nothing(self, n_items: int) -> NextItemStatistics:
         return NextItemStatistics.zero(n_items)
 
@@ -97,8 +109,9 @@ class NextItemFamily(ItemToItemFamily[NextItemStatistics]):
         for items in histories:
             memory = self._memories(len(items))
             own = np.ix_(items, items)
-            gram[own] += memory.T @ memory
-            transitions[own] += memory.T
+            gram[own] += np.rint(memory.T @ memory / NextItemStatistics.STEP)
+            transitions[own] += np.rint(memory.T / NextItemStatistics.STEP)
+        gram, transitions = (each * NextItemStatistics.STEP for each in (gram, transitions))
         return NextItemStatistics(triangle(gram).astype(np.float32), transitions.astype(np.float32))
 
     def solve(self, total: NextItemStatistics, n_items: int) -> ItemWeights:

@@ -202,7 +202,7 @@ class Family(ABC):
             part, users = self.train(base.items, users, data, LocalRound(client_id, done + 1, seed))
             rule = self.rule(done / rounds, seed)
             state = rule.summation(base)
-            state.add(client_id, rule.contribution(part))
+            state.add(client_id, rule.rounded(rule.contribution(part)))
             base = rule.finish(state.result(), base)
         return base.items, users
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.federation.contribution import RunningSum
-from models.federation.model import GlobalModel, ItemArrays, require
+from models.federation.model import GlobalModel, ItemArrays, Moments, require
 from models.kernel.arrays import FloatArray
 from models.recommenders.lightfm.delta_rules import Mean
 
@@ -67,7 +67,7 @@ class ServerOptimiser(Mean):
         return replace(
             averaged,
             items=replace(require(averaged.items, ItemArrays), embeddings=embeddings, biases=biases),
-            moments=ItemArrays(m, m_biases, v, v_biases),
+            moments=Moments(m, m_biases, v, v_biases),
         )
 
     def _stepped(
@@ -101,11 +101,11 @@ class FedYogi(ServerOptimiser):
         return v - (1.0 - self.beta2) * squared * np.sign(v - squared)
 
 
-def _moments_at_rest(items: ItemArrays, tau: float) -> ItemArrays:
+def _moments_at_rest(items: ItemArrays, tau: float) -> Moments:
     """Return the moments before the first round: m = 0, v = tau^2."""
-    return ItemArrays(
+    return Moments(
         embeddings=np.zeros_like(items.embeddings),
         biases=np.zeros_like(items.biases),
-        embedding_accumulators=np.full_like(items.embedding_accumulators, tau**2),
-        bias_accumulators=np.full_like(items.bias_accumulators, tau**2),
+        embedding_accumulators=np.full_like(items.embeddings, tau**2),
+        bias_accumulators=np.full_like(items.biases, tau**2),
     )

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from models.federation.fixed_point import size_in_steps
 from models.federation.model import GlobalModel, ItemArrays, require
 from models.federation.rounds import plan_round
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.delta_rules import DeltaRule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
-
-_FLOAT32_BYTES = 4
-_ARRAYS_PER_PARAMETER = 2  # the parameter and its accumulator
 
 
 class Simulation:
@@ -33,7 +31,7 @@ class Simulation:
     Attributes:
         model: the newest global model.
         users: client id -> its user arrays after its last round.
-        update_bytes: size of all updates so far, as dense float32 arrays.
+        update_bytes: size of all updates so far, with all rows.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class Simulation:
                 round_=plan.round,
                 client_id=client_id,
             )
-            state.add(client_id, rule.contribution(rule.prepare_packed(items, trained), len(data)))
+            contribution = rule.contribution(rule.prepare_packed(items, trained), len(data))
+            state.add(client_id, rule.rounded(contribution))
         self.model = rule.finish(state.result(), base)
-        n_items, dims = base.items.shape
-        self.update_bytes += len(plan.cohort) * n_items * (dims + 1) * _ARRAYS_PER_PARAMETER * _FLOAT32_BYTES
+        self.update_bytes += len(plan.cohort) * size_in_steps(items, rule.ranges)

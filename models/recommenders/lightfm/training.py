@@ -42,7 +42,7 @@ def initial_items(n_items: int, dims: int, seed: int) -> ItemArrays:
     return ItemArrays(
         embeddings=((drawn - 0.5) / dims).astype(np.float32),
         biases=np.zeros(n_items, dtype=np.float32),
-        embedding_accumulators=np.ones((n_items, dims), dtype=np.float32),
+        embedding_accumulators=np.ones(n_items, dtype=np.float32),
         bias_accumulators=np.ones(n_items, dtype=np.float32),
     )
 
@@ -86,6 +86,7 @@ def train_round(
     order = generator_for(seed, "order", client_id, epoch).permutation(len(data))
     chosen = order[part::parts]
     new_items = [np.array(array) for _, array in items.named()]
+    new_items[2] = np.repeat(items.embedding_accumulators[:, np.newaxis], spec.dims, axis=1)
     new_users = [
         np.array(array)
         for array in (users.embeddings, users.biases, users.embedding_accumulators, users.bias_accumulators)
@@ -100,7 +101,7 @@ def train_round(
             _run(new_items, new_users, data, chosen, spec, random_state)
             if spec.proximal:
                 _pull(new_items, items, spec.proximal)
-    trained = ItemArrays(*new_items), UserArrays(*new_users)
+    trained = _item_arrays(*new_items), UserArrays(*new_users)
     if not (trained[0].is_finite() and all(np.isfinite(array).all() for array in new_users)):
         raise DivergedUpdate(
             f"Client {client_id!r} has values that are not finite after training in round {round_}.",
@@ -174,7 +175,7 @@ class _PlainLightFM:
         """Return the item and user arrays."""
         model = self._model
         return (
-            ItemArrays(
+            _item_arrays(
                 model.item_embeddings.copy(),
                 model.item_biases.copy(),
                 model.item_embedding_gradients.copy(),
@@ -305,6 +306,17 @@ def _pull(items: list[FloatArray], base: ItemArrays, proximal: float) -> None:
     share = np.float32(proximal / (1.0 + proximal))
     items[0] += (base.embeddings - items[0]) * share
     items[1] += (base.biases - items[1]) * share
+
+
+def _item_arrays(
+    embeddings: FloatArray,
+    biases: FloatArray,
+    embedding_accumulators: FloatArray,
+    bias_accumulators: FloatArray,
+) -> ItemArrays:
+    """Return LightFM's arrays of the items, with the mean of each embedding's accumulators (items, dims)."""
+    means = embedding_accumulators.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return ItemArrays(embeddings, biases, means, bias_accumulators)
 
 
 # LightFM only reads it. For clients of one user, building it takes longer than their training.

@@ -7,6 +7,7 @@ turns are enough, as the two hardly depend on each other. So a round needs only 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, IntArray
+from models.kernel.ranges import Range
 from models.kernel.streams import user_keys
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.items.rating_model import PredictedRatings, RatingModel
@@ -39,6 +41,20 @@ from models.recommenders.rating.side_features import (
 from models.recommenders.rating.spec import RatingSpec
 from models.recommenders.scoring.rating_scorer import TURNS
 
+# Of a client with up to 2**16 raters of an item, whose sums are about as large as their number.
+_COUNT, _SUM, _FEW = Range.counting(24), Range.symmetric(2.0**16, 27), Range.symmetric(2.0**25, 40)
+_RANGES: Mapping[str, Range] = {
+    "item_ratings": _COUNT,
+    "rating_sum": _FEW,
+    "users": _COUNT,
+    "products": Range.symmetric(1.0, 26),
+    "item_grams": _SUM,
+    "item_targets": _SUM,
+    "item_squares": Range.counting(26, 2.0**-10),
+    "user_features": _FEW,
+    "user_targets": _FEW,
+    "user_gram": _FEW,
+}
 _DRAWN = tuple(one.name for one in fields(Sample))
 
 
@@ -107,6 +123,10 @@ class RatingRule(MergeRule[RatingModel, ArrayGroup]):
 
     spec: RatingSpec
     seed: int
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        return _RANGES
 
     def zero(self, base: RatingModel) -> ArrayGroup:
         n_items = len(base)

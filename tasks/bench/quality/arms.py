@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from models.federation.fixed_point import size_in_steps
 from models.federation.model import GlobalModel, ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
-from models.kernel.packed import PackedArrays
+from models.kernel.packed import PackedArrays, whole
 from models.recommenders.base.family import FamilySpec, LocalRound
 from models.recommenders.families.registry import family_of, history_scores
 from models.recommenders.lightfm.family import LightFMFamily
@@ -109,8 +110,8 @@ class Additive(OwnFamily):
             state = rule.summation(model)
             for name in sorted(learners):
                 part, _ = family.train(model.items, None, learners[name], LocalRound(name, done + 1, seed))
-                state.add(name, rule.contribution(part))
-            sent += _size(part)
+                state.add(name, rule.rounded(rule.contribution(part)))
+            sent += size_in_steps(whole(part), rule.ranges)
             model = rule.finish(state.result(), model)
         received = self.rounds * _size(model.items)
         return Trained(scores_by_history(model.items), self.rounds, sent, received, model.items)

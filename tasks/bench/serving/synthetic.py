@@ -42,8 +42,8 @@ def embeddings_and_biases(items: int) -> ItemArrays:
     biases = np.sqrt(_SHARED) * _BIAS * popular[theme_of] + np.sqrt(1 - _SHARED) * _BIAS * own
     biases = biases.astype(np.float32)
     # Not 1, because training changes these sums.
-    sums = np.float32(2.0)
-    return ItemArrays(embeddings, biases, np.full_like(embeddings, sums), np.full_like(biases, sums))
+    sums = np.full_like(biases, np.float32(2.0))
+    return ItemArrays(embeddings, biases, sums, sums)
 
 
 def factors(model: ItemArrays) -> Factors:

@@ -17,7 +17,7 @@ def arrays(embeddings, biases, embedding_accumulators, bias_accumulators) -> Ite
     return ItemArrays(
         column(embeddings)[:, None],
         column(biases),
-        column(embedding_accumulators)[:, None],
+        column(embedding_accumulators),
         column(bias_accumulators),
     )
 

@@ -35,7 +35,7 @@ from tests.worlds.postprocessors import Times
 SHAPES = {
     "embeddings": (3, 2),
     "biases": (3,),
-    "embedding_accumulators": (3, 2),
+    "embedding_accumulators": (3,),
     "bias_accumulators": (3,),
 }
 CLIENT, SERVER = ClientContext(3, 7, 2, "ash"), RoundContext(3, 7, 2)

@@ -10,7 +10,7 @@ from models.federation.model import ItemArrays, relative_drift
 from models.recommenders.additive.ials import IalsFamily, IalsSpec
 from models.recommenders.items.item_weights import ItemWeights
 
-SHAPES = {"embeddings": (3, 2), "biases": (3,), "embedding_accumulators": (3, 2), "bias_accumulators": (3,)}
+SHAPES = {"embeddings": (3, 2), "biases": (3,), "embedding_accumulators": (3,), "bias_accumulators": (3,)}
 
 
 def arrays(value: float = 0.0, **changes: tuple[int, ...]) -> ItemArrays:
@@ -24,7 +24,7 @@ def arrays(value: float = 0.0, **changes: tuple[int, ...]) -> ItemArrays:
     [
         ("biases", (2,)),
         ("biases", (3, 1)),
-        ("embedding_accumulators", (2, 3)),
+        ("embedding_accumulators", (3, 2)),
         ("bias_accumulators", (4,)),
     ],
 )

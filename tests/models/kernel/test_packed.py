@@ -16,7 +16,7 @@ from models.kernel.packed import KeptRows, PackedArrays, packed, shapes_of, whol
 from models.recommenders.additive.next_item import NextItemStatistics
 from models.recommenders.lightfm.merge_rules import merge_rule
 
-SHAPES = ((6, 2), (6,), (6, 2), (6,))
+SHAPES = ((6, 2), (6,), (6,), (6,))
 
 
 @st.composite
@@ -69,14 +69,15 @@ def test_an_array_is_packed_if_at_most_half_of_its_rows_have_values():
     few, many = np.zeros((6, 2), np.float32), np.zeros((6, 2), np.float32)
     few[[1, 3, 4], 1] = 1.0
     many[[0, 1, 3, 4]] = 1.0
-    found = packed(ItemArrays(few, few[:, 1].copy(), many, many[:, 1].copy()))
+    dense = many[:, 1].copy()
+    found = packed(ItemArrays(few, few[:, 1].copy(), dense, dense))
     assert {name: kept.numbers.tolist() for name, kept in found.rows.items()} == {
         "embeddings": [1, 3, 4],
         "biases": [1, 3, 4],
     }
     assert found.values["embeddings"].tolist() == [[0.0, 1.0]] * 3
-    assert found.values["embedding_accumulators"] is many
-    full = ItemArrays(many, many[:, 1].copy(), many, many[:, 1].copy())
+    assert found.values["embedding_accumulators"] is dense
+    full = ItemArrays(many, dense, dense, dense)
     assert packed(full) is full
 
 

@@ -107,7 +107,7 @@ def test_a_packed_update_is_read_back_bit_by_bit():
     assert shapes_of(found) == {
         "embeddings": (9, 2),
         "biases": (9,),
-        "embedding_accumulators": (9, 2),
+        "embedding_accumulators": (9,),
         "bias_accumulators": (9,),
     }
     assert {name: kept.numbers.tolist() for name, kept in found.rows.items()} == {

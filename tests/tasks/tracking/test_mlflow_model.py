@@ -44,7 +44,7 @@ def random_model() -> GlobalModel:
     items = ItemArrays(
         embeddings=rng.normal(size=(N, 8)).astype(np.float32),
         biases=rng.normal(size=N).astype(np.float32),
-        embedding_accumulators=np.repeat(accumulators[:, np.newaxis], 8, axis=1),
+        embedding_accumulators=accumulators,
         bias_accumulators=accumulators,
     )
     return GlobalModel(round=1, catalog_digest=ItemCatalog.of(ITEMS["item_id"]).digest, items=items)

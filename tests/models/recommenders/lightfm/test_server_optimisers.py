@@ -20,7 +20,7 @@ def arrays(embedding: float, bias: float, accumulators: float) -> ItemArrays:
     return ItemArrays(
         embeddings=np.array([[embedding]], dtype=np.float32),
         biases=np.array([bias], dtype=np.float32),
-        embedding_accumulators=np.array([[accumulators]], dtype=np.float32),
+        embedding_accumulators=np.array([accumulators], dtype=np.float32),
         bias_accumulators=np.array([accumulators], dtype=np.float32),
     )
 
@@ -63,7 +63,7 @@ def test_two_rounds_by_hand(name, first, second):
     assert one.moments.embeddings[0, 0] == 3
     assert one.moments.embedding_accumulators[0, 0] == first
     assert one.items.biases[0] == 2  # no client moved it
-    assert one.items.embedding_accumulators[0, 0] == 1 + 3  # the clients' own Adagrad, averaged
+    assert one.items.embedding_accumulators[0] == 1 + 3  # the clients' own Adagrad, averaged
     two = merged(rule, one, arrays(2, 0, 0))
     assert two.moments.embeddings[0, 0] == 2.5
     assert two.moments.embedding_accumulators[0, 0] == second

@@ -142,12 +142,12 @@ def test_top_k_is_the_head_of_a_stable_sort(values, k):
 def checkerboard() -> Recommender:
     """Return eight items in two blocks of different directions. The other block is more popular."""
     embeddings = np.array([[1, 0.1], [0.1, 1]] * 4, dtype=np.float32)
-    zeros = np.zeros((8, 2), dtype=np.float32)
+    zeros = np.zeros(8, dtype=np.float32)
     items = ItemArrays(
         embeddings=embeddings,
         biases=np.array([0.0, 0.2] * 4, dtype=np.float32),
         embedding_accumulators=zeros,
-        bias_accumulators=np.zeros(8, dtype=np.float32),
+        bias_accumulators=zeros,
     )
     return Recommender.of(items, [f"i{row}" for row in range(8)], [f"Item {row}" for row in range(8)])
 
