@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,10 +32,28 @@ class Rule:
         """Return the columns that the rule needs."""
         return (self.kwargs["column"],) if "column" in self.kwargs else ()
 
+    def holds(self, value: Any) -> bool:
+        """Return whether one present value keeps the rule, as Great Expectations decides for a column of it.
+
+        Raises:
+            KeyError: the rule is not about single values.
+        """
+        return _HOLDS[self.kind](value, self.kwargs)
+
     @property
     def is_measured(self) -> bool:
         """Return whether the rule is about a statistic, whose value is reported even if the rule holds."""
         return self.kind in ("ExpectMeanBetween", "ExpectMaxBetween")
+
+
+_HOLDS: Mapping[str, Callable[[Any, Mapping[str, Any]], bool]] = {
+    "ExpectValuesInSet": lambda value, given: value in given["value_set"],
+    "ExpectValuesBetween": lambda value, given: (
+        given.get("min_value", -math.inf) <= value <= given.get("max_value", math.inf)
+    ),
+    "ExpectValuesUnique": lambda value, given: True,
+    "ExpectRowCountBetween": lambda value, given: given["min_value"] <= 1,
+}
 
 
 def row_count(name: str, minimum: int, maximum: int | None = None) -> Rule:

@@ -180,6 +180,14 @@ def check_updates(
     return validate("updates", name, table, rules, key="client_id", listed=None)
 
 
+def breaches_of(profile: Mapping[str, object], rules: Iterable[Rule]) -> list[str]:
+    """Return what the rules require that a single update does not keep, without Great Expectations.
+
+    A client that nobody else may check checks each of its updates. It could not wait a tenth of a second.
+    """
+    return [rule.required for rule in rules if rule.columns and not rule.holds(profile[rule.columns[0]])]
+
+
 def rejected_clients(outcome: ContractOutcome) -> dict[str, str]:
     """Return client id -> reason, in one sentence, for each client in breach of the updates contract.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from data_contracts.outcome import ContractOutcome
@@ -19,7 +20,7 @@ from models.kernel.metric import Metric, as_json, total, values
 from tasks.jobs.stopwatch import share_of_wall_time
 from tasks.jobs.timings import timings_of
 from tasks.local.home import current_home
-from tasks.messages.answers import ClientEvaluation
+from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.messages.job_result import (
     ClientResult,
     ContractSummary,
@@ -34,6 +35,7 @@ from tasks.messages.job_result import (
 from tasks.messages.outbox_messages import ResultMessage, Table
 from tasks.messages.record import as_json_object
 from tasks.messages.round_record import RoundRecord
+from tasks.messages.sum_forms import evaluation_form, metrics_of
 from tasks.orchestration.runs import begin_to_wait
 from tasks.pooling.train_centralised import Pooled, train_centralised
 from tasks.reports.data_docs import build_data_docs
@@ -45,6 +47,22 @@ from tasks.tracking.metric_names import metrics_of_result
 from tasks.tracking.pages import mlflow_pages, places_of_job
 
 
+@dataclass(frozen=True)
+class Compared:
+    """The final model and its baselines on the test cases.
+
+    Attributes:
+        clients: the evaluation of each client; empty if only their sum is known.
+        metrics, alone: sums over all clients of the final model and of models of each client alone.
+        pooled: sums of a model of the pooled data; None without one.
+    """
+
+    clients: tuple[ClientEvaluation, ...] = ()
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    alone: dict[str, Metric] = field(default_factory=dict)
+    pooled: dict[str, Metric] | None = None
+
+
 def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
     """Write a job's result to its folder and to MLflow, and return it.
 
@@ -52,19 +70,18 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
         job: a job whose rounds are all committed, or that was stopped.
         stopped_by: the error that stopped it before its last round, if any. It can continue later.
     """
-    compared: list[ClientEvaluation] = []
-    pooled: dict[str, Metric] | None = None
+    compared = Compared()
     if stopped_by is None:
         beside = _beside(job.config.evaluation) if _baseline_rounds(job) else ""
         announce(f"Evaluating the model on the test cases{beside}.")
-        compared, pooled = _compare(job)
+        compared = _compare(job)
     begin_to_wait(job.flow_run_id)
     note_late_updates(job, everywhere=True)
     # The report and the result name the versions.
     job.tracking.drain(job.clock)
     announce("Writing the report and the Data Docs.")
     with job.journal.guarded():
-        return _concluded(job, stopped_by, compared, pooled)
+        return _concluded(job, stopped_by, compared)
 
 
 def _beside(evaluation: EvaluationSection) -> str:
@@ -77,18 +94,13 @@ def _beside(evaluation: EvaluationSection) -> str:
     return f", beside {' and '.join(others)}" if others else ""
 
 
-def _concluded(
-    job: Job,
-    stopped_by: FedrecError | None,
-    compared: list[ClientEvaluation],
-    pooled: dict[str, Metric] | None,
-) -> JobResult:
+def _concluded(job: Job, stopped_by: FedrecError | None, compared: Compared) -> JobResult:
     folder = job.journal.folder / "report"
     with job.clock.measure("report"):
         contracts: list[ContractSummary] = []
         build_data_docs(_outcomes(job, contracts), folder / "data_docs")
         explanation = _explained(job)
-        result = _result(job, stopped_by, compared, pooled, contracts)
+        result = _result(job, stopped_by, compared, contracts)
         result = replace(result, examples=_examples(job, explanation))
         write_explanation(explanation, folder / "explanation.json")
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))
@@ -124,33 +136,46 @@ def _baseline_rounds(job: Job) -> int:
     return (job.earlier.rounds_with(rounds) or 0) if job.earlier else rounds
 
 
-def _compare(job: Job) -> tuple[list[ClientEvaluation], dict[str, Metric] | None]:
-    """Return every client's test metrics, and those of pooled training if it is allowed."""
+def _compare(job: Job) -> Compared:
+    """Return the test metrics, also those of pooled training if it is allowed."""
     evaluation, rounds = job.config.evaluation, _baseline_rounds(job)
     with job.clock.measure("comparison"), job.polling(job.clock, out_of="comparison"):
         central = None
         if evaluation.pooling_allowed and rounds:
             central = train_centralised.submit(job.context, job.reachable, rounds)
-        answers = job.ask("compare", job.reachable, alone_rounds=rounds if evaluation.silo_only else 0)
+        compared, times = _compare_clients(job, rounds if evaluation.silo_only else 0)
         # If a client's data have become unreadable since the check, only this baseline fails, not the job.
         pooled = central.result(raise_on_failure=False) if central else None
-    compared = [answer for answer in answers.values() if isinstance(answer, ClientEvaluation)]
     pooled = pooled if isinstance(pooled, Pooled) else None
     baselines, evaluations = share_of_wall_time(
         job.clock.seconds.pop("comparison"),
-        sum(each.alone_s for each in compared) + (pooled.seconds if pooled else 0.0),
-        sum(each.ended - each.started - each.alone_s for each in compared),
+        sum(each.alone_s for each in times) + (pooled.seconds if pooled else 0.0),
+        sum(each.ended - each.started - each.alone_s for each in times),
     )
     job.clock.add("baselines", baselines)
     job.clock.add("evaluate", evaluations)
-    return compared, pooled.metrics if pooled else None
+    return replace(compared, pooled=pooled.metrics if pooled else None)
+
+
+def _compare_clients(
+    job: Job, alone_rounds: int
+) -> tuple[Compared, Sequence[ClientEvaluation | SumAnswer]]:
+    """Return the comparison of the final model with models of each client alone, and the answers."""
+    if job.sums:
+        summed = job.sums.collect(
+            "compare", job.rounds[-1].round, partial(evaluation_form, job.context), alone_rounds=alone_rounds
+        )
+        metrics, alone = (metrics_of(part, summed.state.metrics) for part in ("metrics", "alone"))
+        return Compared(metrics=metrics, alone=alone), summed.figures
+    answers = job.ask("compare", job.reachable, alone_rounds=alone_rounds).values()
+    found = tuple(answer for answer in answers if isinstance(answer, ClientEvaluation))
+    return Compared(found, total(each.metrics for each in found), total(each.alone for each in found)), found
 
 
 def _result(
     job: Job,
     stopped_by: FedrecError | None,
-    compared: list[ClientEvaluation],
-    pooled: dict[str, Metric] | None,
+    compared: Compared,
     contracts: list[ContractSummary],
 ) -> JobResult:
     rounds = tuple(_round(job, record) for record in job.rounds[1:])
@@ -177,11 +202,11 @@ def _result(
         best=best_of(rounds),
         late=tuple(job.journal.late()),
         final=FinalMetrics(
-            federated=_values(total(each.metrics for each in compared)),
-            centralised=_values(pooled),
-            silo_only=_values(total(each.alone for each in compared)),
+            federated=_values(compared.metrics),
+            centralised=_values(compared.pooled),
+            silo_only=_values(compared.alone),
         ),
-        clients=tuple(_client(job, each) for each in compared),
+        clients=tuple(_client(job, each) for each in compared.clients),
         contracts=tuple(contracts),
         timings=_timings(job),
         continued=job.journal.opening.continued,
@@ -191,13 +216,13 @@ def _result(
     )
 
 
-def _left_out(job: Job, compared: list[ClientEvaluation]) -> LeftOut | None:
+def _left_out(job: Job, compared: Compared) -> LeftOut | None:
     """Return the cases that do not count; None if all do."""
     notes = (job.sender.note_of(record.round) for record in reversed(job.rounds[1:]))
     evaluation = next((note.evaluation for note in notes if note and note.evaluation), None)
     none = Metric(0.0, 0.0)
     validation = evaluation.metrics.get(LEFT_OUT, none) if evaluation else none
-    test = total(each.metrics for each in compared).get(LEFT_OUT, none)
+    test = compared.metrics.get(LEFT_OUT, none)
     if not job.context.earlier_jobs:
         return None
     return LeftOut(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from prefect.runtime import flow_run
 from flows.jobs.chosen_runner import runner_of
 from flows.jobs.continuation import taking_over, tell_of_job_left
 from flows.jobs.prerequisites import require_memory, require_ratings
+from flows.jobs.secure_sums import SecureSums
 from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
 from flows.runners.runner import Late, Runner
@@ -48,6 +50,7 @@ from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.record import as_json_value
 from tasks.messages.round_record import RoundRecord
 from tasks.messages.steps import Step
+from tasks.messages.sum_orders import SumOrder
 from tasks.promotion.served import chosen
 from tasks.tracking.descriptions import continued_line
 from tasks.tracking.experiments import require_experiment
@@ -146,13 +149,33 @@ class Job:
         """Let a message to MLflow wait in the outbox, from which it is sent beside the job."""
         self.tracking.send(message, self.clock)
 
-    def ask(self, step: Step, client_ids: Iterable[str], **arguments: Any) -> dict[str, Any]:
+    @cached_property
+    def sums(self) -> SecureSums | None:
+        """Return the job's secure sums; None if it has none. Its first use asks the clients for their keys."""
+        return SecureSums(self) if self.config.privacy.secure_sum else None
+
+    def ask(
+        self,
+        step: Step,
+        client_ids: Iterable[str],
+        sums: Mapping[str, SumOrder] = MappingProxyType({}),
+        **arguments: Any,
+    ) -> dict[str, Any]:
         """Return each client's answer before the deadline, as `flows.runners.runner.Runner.ask` does.
+
+        Args:
+            step: what the clients do.
+            client_ids: the clients.
+            sums: client id -> the part of its order that concerns secure sums.
+            **arguments: further arguments of the step.
 
         Raises:
             OSError: the disk is full.
         """
-        orders = self._orders(step, tuple(client_ids))
+        orders = {
+            client_id: replace(order, sum=sums.get(client_id))
+            for client_id, order in self._orders(step, tuple(client_ids)).items()
+        }
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
         for answer in found.values():
             # The coordinator's own disk is full, so no client is at fault.
@@ -308,6 +331,8 @@ def _job(
         earlier_jobs=earlier,
         earlier_records=records_of(home, earlier),
         users_share=config.evaluation.users_share,
+        max_weight=config.privacy.max_weight,
+        update_limits=config.contracts.updates,
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))

@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
 from flows.jobs.late import note_late_updates
+from flows.jobs.secure_sums import SecureSums, Summed
 from flows.terminal.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
@@ -20,12 +22,15 @@ from models.promotion.evidence import RoundEvaluation
 from tasks.clients.check_data import judge
 from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
+from tasks.coordinator.merge_sum import merge_sum
 from tasks.exchange.layout import updates_folder
+from tasks.exchange.models import fetch_model
 from tasks.jobs.journal import round_subject
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
 from tasks.messages.answers import Checked, ClientEvaluation, Delivery, Profiled
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
 from tasks.messages.round_record import RoundRecord, TrackedRound
+from tasks.messages.sum_forms import evaluation_form, metrics_of, training_form
 from tasks.tracking.metric_names import metrics_of_round
 
 # Rejected clients that a round's line names.
@@ -76,7 +81,12 @@ def run_round(job: Job) -> None:
         quorum_share=federation.quorum_share,
     )
     with clock.measure("fan_out"), job.polling(clock):
-        deliveries, missing = _train_cohort(job, plan)
+        if job.sums:
+            summed = _train_in_sum(job, job.sums, plan)
+            deliveries, missing = summed.deliveries, [*_unfit(job, plan), *summed.missing]
+        else:
+            summed = None
+            deliveries, missing = _train_cohort(job, plan)
     transfer_s = sum(each.transfer_s for each in deliveries)
     working_s = sum(each.ended - each.started for each in deliveries)
     busy = busy_seconds([(each.started, each.ended) for each in deliveries])
@@ -84,16 +94,19 @@ def run_round(job: Job) -> None:
     clock.add_all(Stopwatch(seconds={"train": train, "transfer": transfer}))
     job.training_cpu_s += sum(each.lightfm_s for each in deliveries)
     with clock.measure("merge"):
-        merged = merge_round(
-            job.context,
-            plan,
-            job.rule,
-            job.base,
-            deliveries,
-            missing,
-            job.config.contracts.updates,
-            {client_id: checked.interactions for client_id, checked in job.checked.items()},
-        )
+        if summed:
+            merged = merge_sum(job.context, plan, job.rule, job.base, summed.state, missing, summed.bytes)
+        else:
+            merged = merge_round(
+                job.context,
+                plan,
+                job.rule,
+                job.base,
+                deliveries,
+                missing,
+                job.config.contracts.updates,
+                {client_id: checked.interactions for client_id, checked in job.checked.items()},
+            )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
     record = _record(job, plan, merged, checked, deliveries)
@@ -144,10 +157,12 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
 
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
     """Return the cohort's updates before the deadline, and the clients without one and why."""
-    missing = [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
-    missing += [
-        Rejection(client_id, "deadline", "it still works on an earlier order")
-        for client_id in sorted(job.at_work.intersection(plan.cohort) - job.unfit.keys())
+    missing = [
+        *_unfit(job, plan),
+        *(
+            Rejection(client_id, "deadline", "it still works on an earlier order")
+            for client_id in sorted(job.at_work.intersection(plan.cohort) - job.unfit.keys())
+        ),
     ]
     kept_out = {rejection.client_id for rejection in missing}
     asked = [client_id for client_id in plan.cohort if client_id not in kept_out]
@@ -160,6 +175,20 @@ def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejec
         else:
             missing.append(Rejection(client_id, "deadline", str(answer)))
     return deliveries, missing
+
+
+def _unfit(job: Job, plan: RoundPlan) -> list[Rejection]:
+    """Return the clients of the cohort whose data broke the interactions contract."""
+    return [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
+
+
+def _train_in_sum(job: Job, sums: SecureSums, plan: RoundPlan) -> Summed:
+    """Return the secure sum of the cohort's updates."""
+    sums.prepare(plan.round)
+    base = fetch_model(job.context.exchange_url, job.base)
+    return sums.collect(
+        "train", plan.round, lambda members: training_form(job.context, job.rule, base, members)
+    )
 
 
 def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
@@ -218,6 +247,10 @@ def _record(
 
 def _evaluate(job: Job) -> RoundEvaluation:
     """Return every client's sums over its validation cases, and the totals."""
+    if job.sums:
+        summed = job.sums.collect("evaluate", job.rounds[-1].round, partial(evaluation_form, job.context))
+        # Nobody learns how a single client fares.
+        return RoundEvaluation("validation", metrics_of("metrics", summed.state.metrics), {})
     answers = job.ask("evaluate", job.reachable)
     found = {
         client_id: each.metrics for client_id, each in answers.items() if isinstance(each, ClientEvaluation)

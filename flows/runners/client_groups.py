@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
@@ -108,7 +108,7 @@ def tasks_of(serve: Callable[..., State[Any]]) -> dict[Step, Any]:
             cache_policy=NO_CACHE,
             persist_result=False,
         )(serve)
-        for step in ("check", "train", "evaluate", "compare")
+        for step in get_args(Step)
     }
 
 

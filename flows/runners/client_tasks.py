@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.clients.check_data import profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
+from tasks.clients.sum_steps import SUM_STEPS
 from tasks.clients.retries import RETRIES, RETRY_DELAY_S, is_transient
 from tasks.clients.train import train_client, train_in_group
 from tasks.messages.orders import ClientOrder
@@ -20,6 +21,7 @@ _IN_GROUP: dict[Step, Any] = {
     "train": train_in_group,
     "evaluate": evaluate_client,
     "compare": compare_client,
+    **SUM_STEPS,
 }
 
 
@@ -59,4 +61,8 @@ TASKS: dict[Step, Any] = {
     "compare": task(name="compare-client", task_run_name="compare-{order.client_id}", **_RETRIED)(
         compare_client
     ),
+    **{
+        step: task(name=f"{step}-client", task_run_name=f"{step}-{{order.client_id}}", **_RETRIED)(perform_step)
+        for step, perform_step in SUM_STEPS.items()
+    },
 }

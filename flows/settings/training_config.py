@@ -135,6 +135,17 @@ class RunnerSection(Section):
         return self.kind in ("silos", "gateway")
 
 
+class PrivacySection(Section):
+    """What the coordinator may learn."""
+
+    secure_sum: bool = Field(
+        False, description="Whether clients mask what they send, so that only the sum over all can be read."
+    )
+    max_weight: int = Field(
+        1 << 20, ge=1, description="The greatest weight of a client in a secure sum, for weighted_mean."
+    )
+
+
 class TrainingConfig(Section):
     """The configuration of a training job."""
 
@@ -160,6 +171,7 @@ class TrainingConfig(Section):
         (),
         description="Changes of contributions: clients apply first to last, the server last to first.",
     )
+    privacy: PrivacySection = PrivacySection()
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()

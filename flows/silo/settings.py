@@ -61,6 +61,10 @@ class PolicySection(Section):
     )
     max_update_bytes: int = Field(100_000_000, ge=1, description="Larger objects do not leave.")
     min_users: int = Field(1, ge=1, description="With fewer users, no update and no figures leave.")
+    min_cohort: int = Field(3, ge=3, description="The silo takes part in no secure sum of fewer members.")
+    plain: bool = Field(
+        True, description="Whether updates and figures may also leave outside of secure sums, readable."
+    )
 
 
 class SiloSettings(Section):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,13 @@ Arrays = TypeVar("Arrays", bound=ArrayGroup)
 
 
 class MergeRule(ABC, Generic[Model, Arrays]):
-    """A merge rule. Subclasses define the form of contributions, their weights and the server's step."""
+    """A merge rule. Subclasses define the form of contributions, their weights and the server's step.
+
+    Attributes:
+        is_weighted: whether `weight_of` may return another weight than 1.
+    """
+
+    is_weighted: ClassVar[bool] = False
 
     @abstractmethod
     def zero(self, base: Model) -> Arrays:

@@ -12,19 +12,28 @@ from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
 from tasks.clients.client_data import base_of, data_of, users_of
 from tasks.clients.silo_data import SiloData
-from tasks.messages.answers import ClientEvaluation
+from tasks.clients.sum_member import SumRules
+from tasks.clients.sum_steps import masked_evaluation
+from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.messages.orders import ClientOrder
 
 
-def evaluate_client(order: ClientOrder) -> ClientEvaluation:
-    """Return the federated model's metrics on the client's validation cases, which choices may use."""
+def evaluate_client(order: ClientOrder, rules: SumRules | None = None) -> ClientEvaluation | SumAnswer:
+    """Return the federated model's metrics on the client's validation cases, which choices may use.
+
+    If the order names a secure sum, they are masked.
+    """
     started = time.perf_counter()
     data = data_of(order)
     found = _federated(order, data, "validation").metrics | _left_out(order, data, "validation")
-    return ClientEvaluation(order.client_id, found, {}, {}, {}, started, time.perf_counter(), 0.0)
+    return _answer(
+        ClientEvaluation(order.client_id, found, {}, {}, {}, started, time.perf_counter(), 0.0), order, rules
+    )
 
 
-def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
+def compare_client(
+    order: ClientOrder, alone_rounds: int, rules: SumRules | None = None
+) -> ClientEvaluation | SumAnswer:
     """Return the metrics on the client's test cases of the federated model and of a model of its data alone.
 
     The validation cases decide which of the two models the client is offered.
@@ -32,6 +41,7 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
     Args:
         order: names the final model.
         alone_rounds: number of rounds whose work the client does alone; 0 omits the comparison.
+        rules: a silo's rules for secure sums.
     """
     started = time.perf_counter()
     data, job = data_of(order), order.job
@@ -52,7 +62,16 @@ def compare_client(order: ClientOrder, alone_rounds: int) -> ClientEvaluation:
         choice = paired_difference(_federated(order, data, "validation").worth, chosen.worth)
     metrics = federated.metrics | _left_out(order, data, "test")
     ended = time.perf_counter()
-    return ClientEvaluation(order.client_id, metrics, alone, benefit, choice, started, ended, ended - between)
+    found = ClientEvaluation(
+        order.client_id, metrics, alone, benefit, choice, started, ended, ended - between
+    )
+    return _answer(found, order, rules)
+
+
+def _answer(
+    found: ClientEvaluation, order: ClientOrder, rules: SumRules | None
+) -> ClientEvaluation | SumAnswer:
+    return masked_evaluation(order, found, rules) if order.sum else found
 
 
 def _federated(order: ClientOrder, data: SiloData, part: Part) -> Judged:

@@ -13,11 +13,14 @@ from models.kernel.metric import Metric
 from models.kernel.packed import packed, whole
 from models.recommenders.base.family import LocalRound
 from tasks.clients.client_data import UserStates, base_of, data_of, note_training, users_of
+from tasks.clients.sum_member import SumRules
+from tasks.clients.sum_steps import masked_update
 from tasks.exchange.codec import encode_update
 from tasks.exchange.layout import client_updates_folder, group_updates_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder
+from tasks.messages.sum_forms import USERS
 
 
 def train_client(order: ClientOrder) -> Delivery:
@@ -42,12 +45,20 @@ def _train_here(order: ClientOrder, put: Callable[[bytes], ArtifactRef]) -> Deli
     return replace(train_and_put(order, put), transfer_s=0.0)
 
 
-def train_and_put(order: ClientOrder, put: Callable[[bytes], ArtifactRef]) -> Delivery:
-    """Train the client, let `put` store its update in the exchange, and return the answer."""
+def train_and_put(
+    order: ClientOrder, put: Callable[[bytes], ArtifactRef], rules: SumRules | None = None
+) -> Delivery:
+    """Train the client, let `put` store its update in the exchange, and return the answer.
+
+    Args:
+        order: what to train.
+        put: stores the bytes of the update.
+        rules: a silo's rules for secure sums.
+    """
     started = time.perf_counter()
     base_of(order)
     fetched = time.perf_counter()
-    data, training_s = trained_update(order)
+    data, training_s = trained_update(order, rules)
     trained = time.perf_counter()
     ref = put(data)
     ended = time.perf_counter()
@@ -55,8 +66,11 @@ def train_and_put(order: ClientOrder, put: Callable[[bytes], ArtifactRef]) -> De
     return Delivery(order.client_id, ref, started, ended, training_s, transfer_s)
 
 
-def trained_update(order: ClientOrder) -> tuple[bytes, float]:
-    """Return the client's update and the CPU seconds of training, and store its users' embeddings."""
+def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[bytes, float]:
+    """Return the client's update and the CPU seconds of training, and store its users' embeddings.
+
+    The update is masked if the order names a secure sum.
+    """
     job, data, base = order.job, data_of(order), base_of(order)
     users = users_of(order, data) if job.family.keeps_users else None
     before = time.thread_time()
@@ -69,7 +83,7 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
     rule = job.family.rule()
     contribution = process_contribution(
         job.postprocessors,
-        rule.contribution(arrays, len(data.training), {"users": Metric(len(data.user_ids), 1)}),
+        rule.contribution(arrays, len(data.training), {USERS: Metric(len(data.user_ids), 1)}),
         ClientContext(order.round, job.seed, job.cohort, order.client_id),
     )
     contribution = rule.rounded(contribution, job.ranges)
@@ -90,4 +104,5 @@ def trained_update(order: ClientOrder) -> tuple[bytes, float]:
             kept=order.kept,
         )
     note_training(order, data)
-    return encode_update(update), training_s
+    sent = masked_update(order, rule, base, update, rules) if order.sum else encode_update(update)
+    return sent, training_s

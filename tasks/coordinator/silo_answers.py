@@ -91,14 +91,16 @@ class SiloAnswers:
         raise refused
 
     def _listed(self, step: Step, order: ClientOrder) -> list[ArtifactRef]:
-        folder = silo_answers_folder(order.client_id, order.job.job_id, order.round, step)
+        kind = order.answer_kind(step)
+        folder = silo_answers_folder(order.client_id, order.job.job_id, order.round, kind)
         return self._exchange.listed(folder)
 
     def _opened(self, step: Step, order: ClientOrder, ref: ArtifactRef) -> Answer:
         if ref.size > MAX_ANSWER_BYTES:
             raise ForgedAnswer(f"{ref.path} has {ref.size} bytes, at most {MAX_ANSWER_BYTES} are read.")
         silo = order.client_id
-        context = AnswerContext(silo, step, order.job.job_id, order.round, order.base.sha256)
+        kind = order.answer_kind(step)
+        context = AnswerContext(silo, kind, order.job.job_id, order.round, order.base.sha256)
         data = self._exchange.get(ref)
         body = open_sealed(data, context, self._trust.key_of(silo))
         answer = answer_of_json(step, silo, body, time.perf_counter())

@@ -146,6 +146,26 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
         )
 
 
+def encode_masked(client_id: str, sum_id: str, message: bytes) -> bytes:
+    """Return a client's masked update as bytes."""
+    facts = {"kind": "masked_update", "client_id": client_id, "sum": sum_id}
+    return encode({"message": np.frombuffer(message, np.uint8)}, facts)
+
+
+def decode_masked(data: bytes, origin: str = "The update") -> bytes:
+    """Return the message that `encode_masked` wrote. It names client and sum itself, under a signature.
+
+    Raises:
+        CorruptArtifact: the bytes are not a masked update.
+    """
+    arrays, _ = _of_kind("masked_update", data, origin)
+    with _Form(origin):
+        message = arrays.pop("message")
+        if arrays or message.dtype != np.uint8 or message.ndim != 1:
+            raise ValueError("its message is not a list of bytes")
+        return message.tobytes()
+
+
 def _encoded_rows(rows: Mapping[str, KeptRows]) -> tuple[dict[str, np.ndarray], dict[str, list[object]]]:
     """Return arrays of row numbers, and array name -> [name of its row numbers, number of rows]."""
     arrays: dict[str, np.ndarray] = {}

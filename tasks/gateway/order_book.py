@@ -33,6 +33,7 @@ from models.federation.envelope import AnswerContext
 from tasks.exchange.store import ArtifactRef
 from tasks.gateway.database import TABLES
 from tasks.messages.steps import StepOrder
+from tasks.messages.sum_orders import SumOrder, answer_kind
 
 State = Literal["open", "answered", "failed", "withdrawn"]
 _KEPT_S = 30 * 86_400
@@ -85,7 +86,8 @@ class PlacedOrder:
         """Return what an answer to the order must be about."""
         order = self.body["order"]
         job_id, base_sha256 = order["job"]["job_id"], order["base"]["sha256"]
-        return AnswerContext(self.silo, self.body["step"], job_id, order["round"], base_sha256)
+        kind = answer_kind(self.body["step"], SumOrder.of_json(order["sum"]) if order.get("sum") else None)
+        return AnswerContext(self.silo, kind, job_id, order["round"], base_sha256)
 
     @property
     def objects(self) -> dict[str, ArtifactRef]:

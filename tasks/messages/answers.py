@@ -17,6 +17,7 @@ from models.ledger.head import Head
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.record import JsonObject, as_json_object, as_json_value
 from tasks.messages.steps import Step
+from tasks.messages.sum_orders import as_text, of_text
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -101,7 +102,25 @@ class ClientEvaluation:
     alone_s: float
 
 
-Answer = Checked | Delivery | ClientEvaluation
+@dataclass(frozen=True)
+class SumAnswer:
+    """A client's messages in secure sums.
+
+    Attributes:
+        client_id: the client that answers.
+        messages: id of a sum -> the message; for the step "announce", what is announced -> the message.
+        started, ended: start and end of the work, on the clock of `time.perf_counter`.
+        alone_s: the part of that time in which the client trained alone.
+    """
+
+    client_id: str
+    messages: Mapping[str, bytes]
+    started: float
+    ended: float
+    alone_s: float = 0.0
+
+
+Answer = Checked | Delivery | ClientEvaluation | SumAnswer
 
 
 def answer_as_json(answer: Answer) -> JsonObject:
@@ -112,6 +131,12 @@ def answer_as_json(answer: Answer) -> JsonObject:
             "users": answer.users,
             "interactions": answer.interactions,
             "digest": answer.digest,
+        }
+    if isinstance(answer, SumAnswer):
+        return {
+            "messages": as_text(answer.messages),
+            "seconds": answer.ended - answer.started,
+            "alone_s": answer.alone_s,
         }
     if isinstance(answer, Delivery):
         return {
@@ -150,6 +175,9 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
             digest = read_strictly(str, body["digest"])
             return Checked(outcome, count(body["users"]), count(body["interactions"]), digest)
         started = received - number(body["seconds"])
+        if "messages" in body:
+            messages = of_text(body["messages"])
+            return SumAnswer(client_id, messages, started, received, number(body["alone_s"]))
         if step == "train":
             update = read_exactly(ArtifactRef, body["update"])
             count(update.size)

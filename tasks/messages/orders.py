@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from data_contracts.updates import UpdateLimits
 from models.federation.postprocessors import Postprocessor
 from models.kernel.ranges import Range
 from models.recommenders.base.family import Family, FamilySpec
 from models.recommenders.families.registry import family_of
 from tasks.exchange.store import ArtifactRef, Exchange, open_exchange
+from tasks.messages.sum_orders import SumOrder, answer_kind
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class JobContext:
             own it trained, at least. Each has a record of its interactions.
         users_share: share of the users whose held-out cases are evaluated.
         ranges: array name -> the range of its values in contributions, in place of the family's.
+        max_weight: the greatest weight of a client in a secure sum.
+        update_limits: of the update contract, which a member of a secure sum checks itself.
     """
 
     job_id: str
@@ -52,6 +56,8 @@ class JobContext:
     earlier_records: tuple[int, ...] = ()
     users_share: float = 1.0
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    max_weight: int = 1 << 20
+    update_limits: UpdateLimits = field(default_factory=UpdateLimits)
 
     @cached_property
     def family(self) -> Family:
@@ -93,6 +99,7 @@ class ClientOrder:
         start: the user embeddings that belong to the base model.
         kept: earlier rounds of this job whose user embeddings the client must keep, because a longer job
             continues from there.
+        sum: the secure sum in which the answer is a summand; None if the coordinator gets the answer itself.
     """
 
     job: JobContext
@@ -101,6 +108,11 @@ class ClientOrder:
     base: ArtifactRef
     start: StartingPoint
     kept: tuple[int, ...] = ()
+    sum: SumOrder | None = None
+
+    def answer_kind(self, step: str) -> str:
+        """Return the kind of the answer to this order for a step."""
+        return answer_kind(step, self.sum)
 
     @cached_property
     def silo(self) -> Path:

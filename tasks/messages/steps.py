@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import ConfigDict, create_model
@@ -20,9 +20,11 @@ from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
 from tasks.messages.record import JsonObject
 from tasks.messages.signed_head import SignedHead
+from tasks.messages.sum_orders import SumOrder
 
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
-Step = Literal["check", "train", "evaluate", "compare"]
+# The last four are of secure sums.
+Step = Literal["check", "train", "evaluate", "compare", "announce", "prepare", "agree", "reveal"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class StepOrder:
 
     def as_json(self) -> JsonObject:
         """Return the order as JSON values."""
-        order = asdict(self.order)
+        order = asdict(replace(self.order, sum=None))
+        if self.order.sum:
+            order["sum"] = self.order.sum.to_json()
         order["job"]["postprocessors"] = [values_of(each) for each in self.order.job.postprocessors]
         return {"step": self.step, "order": order, "arguments": dict(self.arguments)}
 
@@ -67,6 +71,7 @@ class StepOrder:
                 base=read_exactly(ArtifactRef, order["base"]),
                 start=read_exactly(StartingPoint, order["start"]),
                 kept=tuple(count(each) for each in order.get("kept", ())),
+                sum=SumOrder.of_json(order["sum"]) if order.get("sum") else None,
             )
             count(found.job.cohort)
             for job_id in (found.job.job_id, found.start.job_id, *found.job.earlier_jobs):

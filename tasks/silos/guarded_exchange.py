@@ -14,17 +14,24 @@ from typing import Any, Protocol
 
 from models.errors import CorruptArtifact, EgressRefused, ForgedAnswer
 from models.federation.envelope import read_envelope
-from tasks.exchange.codec import decode, decode_update
+from tasks.exchange.codec import decode, decode_masked, decode_update
 from tasks.exchange.layout import silo_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.silos.egress_ledger import EgressLedger
 
 UPDATE = "client_update"
+MASKED = "masked_update"
 UNKNOWN = "unknown"
 # Kind of object or signed answer -> the policy's word for it.
 POLICY_WORDS = {
     "check": "check",
     UPDATE: "update",
+    MASKED: "update",
+    # The protocol of secure sums, which tells nothing of the data.
+    "announce": "update",
+    "prepare": "update",
+    "agree": "update",
+    "reveal": "update",
     "train": "update",
     "update": "update",
     "evaluate": "evaluation",
@@ -102,7 +109,8 @@ class Border:
     def _fault(self, kind: str, folder: str, size: int) -> str:
         if not within(self.prefix, folder):
             return f"it writes only below {self.prefix}"
-        word = POLICY_WORDS.get(kind)
+        # Answers of secure sums have the digest of their request behind the step.
+        word = POLICY_WORDS.get(kind.split("-")[0])
         if word is None:
             return "it is neither an update nor a signed answer of a known kind"
         if word not in self.policy.may_leave:
@@ -162,8 +170,8 @@ def within(prefix: str, folder: str) -> bool:
 def describe(data: bytes) -> tuple[str, list[str]]:
     """Return (kind, names of the arrays and figures) of an object, judged by its bytes.
 
-    The kind is "client_update" for an update of exactly the expected arrays, the step for a signed answer,
-    and "unknown" for everything else.
+    The kind is "client_update" for an update of exactly the expected arrays, "masked_update" for one in a secure
+    sum, the step for a signed answer, and "unknown" for everything else.
     """
     with suppress(CorruptArtifact):
         arrays, facts = decode(data, "An object")
@@ -179,6 +187,9 @@ def _kind_of_arrays(data: bytes) -> str:
     with suppress(CorruptArtifact):
         decode_update(data)
         return UPDATE
+    with suppress(CorruptArtifact):
+        decode_masked(data)
+        return MASKED
     return UNKNOWN
 
 

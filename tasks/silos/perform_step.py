@@ -16,6 +16,8 @@ from models.errors import EgressRefused
 from models.federation.envelope import AnswerContext
 from tasks.clients.check_data import judge, profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
+from tasks.clients.sum_member import SumRules
+from tasks.clients.sum_steps import SUM_STEPS
 from tasks.clients.train import train_and_put
 from tasks.datasets.partition_reader import Partition, open_partition
 from tasks.datasets.snapshot import forget_snapshots, take_snapshot
@@ -30,6 +32,7 @@ from tasks.messages.steps import StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
+from tasks.silos.roster import read_roster
 from tasks.silos.signed_answers import sign_answer
 
 
@@ -84,17 +87,19 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
     treatment = ", ".join(each.name for each in job.postprocessors) or "none"
     border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment)
     exchange = GuardedExchange(silo.exchange_url, border)
-    answer = _perform(replace(step_order, order=order), exchange)
+    rules = SumRules(load_key(silo.home).private, read_roster(silo.home), silo.policy.min_cohort)
+    answer = _perform(replace(step_order, order=order), exchange, rules)
     if isinstance(answer, Checked):
         if not answer.outcome.passed:
             _note(silo.home, answer.outcome.summary() + "\n")
         answer = replace(answer, outcome=without_values(answer.outcome))
-    context = AnswerContext(silo.name, step_order.step, job.job_id, order.round, order.base.sha256)
+    kind = order.answer_kind(step_order.step)
+    context = AnswerContext(silo.name, kind, job.job_id, order.round, order.base.sha256)
     # The head already covers the step's update. It cannot cover the answer that carries it. The answer's own
     # entry comes next, with the SHA-256 by which the coordinator knows the answer.
     body = answer_as_json(answer) | {"egress": vars(ledger.head())}
     data = sign_answer(context, body, load_key(silo.home))
-    exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, step_order.step), data)
+    exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, kind), data)
     return tuple(exchange.left)
 
 
@@ -169,20 +174,22 @@ def _require_users(silo: Silo, step_order: StepOrder, snapshot: Partition) -> No
         )
 
 
-def _perform(step_order: StepOrder, exchange: GuardedExchange) -> Answer:
+def _perform(step_order: StepOrder, exchange: GuardedExchange, rules: SumRules) -> Answer:
     order = step_order.order
     if step_order.step == "check":
         # The silo judges itself, so that only the verdict and counts leave it.
         profiled = profile_client(order, step_order.limits)
         return judge({order.client_id: profiled}, step_order.limits)[order.client_id]
     if step_order.step == "train":
-        return _train(order, exchange)
+        return _train(order, exchange, rules)
     if step_order.step == "evaluate":
-        return evaluate_client(order)
-    return compare_client(order, step_order.alone_rounds)
+        return evaluate_client(order, rules)
+    if step_order.step == "compare":
+        return compare_client(order, step_order.alone_rounds, rules)
+    return SUM_STEPS[step_order.step](order, rules)
 
 
-def _train(order: ClientOrder, exchange: GuardedExchange) -> Delivery:
+def _train(order: ClientOrder, exchange: GuardedExchange, rules: SumRules) -> Delivery:
     forget_earlier_updates(exchange, order.client_id, order.job.job_id, order.round)
     folder = silo_updates_folder(order.client_id, order.job.job_id, order.round)
-    return train_and_put(order, partial(exchange.put, folder))
+    return train_and_put(order, partial(exchange.put, folder), rules)

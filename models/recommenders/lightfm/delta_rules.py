@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +129,8 @@ class Mean(DeltaRule):
 @dataclass(frozen=True)
 class WeightedMean(Mean):
     """Mean weighted by the clients' interactions: FedAvg (McMahan et al. 2017, algorithm 1)."""
+
+    is_weighted: ClassVar[bool] = True
 
     def weight_of(self, interactions: int) -> float:
         return float(interactions)

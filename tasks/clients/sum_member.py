@@ -1,0 +1,219 @@
+"""A client's side of a job's secure sums: its keys, and on its own disk what it has answered.
+
+A client writes an answer down before it sends it, and never answers two requests about one sum differently.
+So whatever a coordinator asks, and whatever crashes, its summand stays hidden (`models.secure_sum`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from models.secure_sum import member as moments
+from models.secure_sum.cohort import Cohort, announce, read_cohort
+from models.secure_sum.keys import Member
+from models.secure_sum.record import MemberRecord
+from models.secure_sum.session import Session
+
+from models.errors import CorruptArtifact, EgressRefused
+from models.federation.contribution import Contribution
+from models.federation.vector_form import VectorForm
+from tasks.local.atomic import write_atomically
+from tasks.messages.orders import ClientOrder
+from tasks.messages.sum_orders import SumOrder
+
+_OWNER_ONLY = 0o700
+
+
+@dataclass(frozen=True)
+class SumRules:
+    """What a silo's owner decides about secure sums.
+
+    Attributes:
+        identity: the silo's key, which signs what it says in a sum; `repr` does not show it.
+        roster: name -> public key of all that may be members, which the owner has from their owners.
+        min_cohort: the silo takes part in no sum of fewer members.
+    """
+
+    identity: Ed25519PrivateKey = field(repr=False)
+    roster: Mapping[str, Ed25519PublicKey]
+    min_cohort: int
+
+
+class SumMember:
+    """A client as a member of the sums of one job.
+
+    Args:
+        order: names the client, its folder and the job.
+        rules: of a silo's owner; None for a simulated client, which believes the coordinator.
+    """
+
+    def __init__(self, order: ClientOrder, rules: SumRules | None = None) -> None:
+        self._job_id, self._rules, self._sum = order.job.job_id, rules, order.sum or SumOrder()
+        self._folder = order.silo / "sums" / self._job_id
+        # A simulated client loses its records with the coordinator, so it need not outlive a power cut.
+        self._durable = rules is not None
+        self._member = self._opened(order.client_id)
+
+    def announce(self) -> bytes:
+        """Return the message with the client's key for the job."""
+        return announce(self._member, self._job_id)
+
+    def prepare(self) -> dict[str, bytes]:
+        """Return id -> the message that prepares the sum, for each sum of the order."""
+        return {name: self._prepared(self._session(name)) for name in self._sum.sums}
+
+    def mask(self, form: VectorForm, contribution: Contribution[Any]) -> bytes:
+        """Return the message with the masked summand.
+
+        Raises:
+            ProtocolBreach: the request is faulty.
+            InvalidInput: the contribution does not fit the form.
+        """
+        session = self._only_session()
+        record, message = moments.mask(
+            self._member,
+            session,
+            self._record(session),
+            self._sum.request,
+            form.layout,
+            form.blocks(contribution),
+        )
+        self._write(session, record)
+        return message
+
+    def agree(self) -> bytes:
+        """Return the vote for the members whose masked summands are in the sum.
+
+        Raises:
+            ProtocolBreach: the request is faulty, or the client voted otherwise before.
+        """
+        session = self._only_session()
+        record, message = moments.agree(self._member, session, self._record(session), self._sum.request)
+        self._write(session, record)
+        return message
+
+    def reveal(self) -> bytes:
+        """Return the message that opens the sum that the client voted for.
+
+        Raises:
+            ProtocolBreach: the request is faulty.
+        """
+        session = self._only_session()
+        return moments.reveal(self._member, session, self._record(session), self._sum.request)
+
+    def _only_session(self) -> Session:
+        name, _ = self._sum.one
+        return self._session(name)
+
+    def _session(self, name: str) -> Session:
+        members = self._sum.sums[name]
+        least = self._rules.min_cohort if self._rules else 0
+        if self._member.name not in members or len(members) < least:
+            raise EgressRefused(
+                f"The sum {name!r} of job {self._job_id} has {len(members)} members, and client "
+                f"{self._member.name!r} takes part in sums of itself and at least {least} members.",
+                next_step="policy.min_cohort sets the least number of members.",
+                silo=self._member.name,
+            )
+        announcements = tuple((each, self._sum.announcements[each]) for each in members)
+        return Session(_cohort(self._job_id, self._keys_of(members), announcements), name)
+
+    def _keys_of(self, members: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
+        if self._rules is None:
+            return tuple((each, self._sum.identities[each]) for each in members)
+        roster = self._rules.roster
+        # A member that is missing there is named by `read_cohort`.
+        return tuple((each, roster[each].public_bytes_raw()) for each in members if each in roster)
+
+    def _prepared(self, session: Session) -> bytes:
+        path = self._path(session, "prepared")
+        if not self._path(session, "record").exists():
+            record, message = moments.prepare(self._member, session)
+            # In this order, because what has no record was never sent.
+            write_atomically(path, message, durable=self._durable)
+            self._write(session, record)
+        return path.read_bytes()
+
+    def _record(self, session: Session) -> MemberRecord:
+        try:
+            return MemberRecord.from_bytes(self._path(session, "record").read_bytes())
+        except FileNotFoundError as error:
+            raise CorruptArtifact(
+                f"Client {self._member.name!r} has not prepared sum {session.id!r} of job {self._job_id}.",
+                next_step="It takes part again from the next sums that are prepared.",
+            ) from error
+
+    def _write(self, session: Session, record: MemberRecord) -> None:
+        write_atomically(self._path(session, "record"), record.to_bytes(), durable=self._durable)
+
+    def _path(self, session: Session, ending: str) -> Path:
+        return self._folder / f"{session.id}-{session.cohort.digest[:16]}.{ending}"
+
+    def _opened(self, name: str) -> Member:
+        """Return the client's keys for the job, which it makes for its first order."""
+        path = self._folder / "keys.json"
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
+            _create_keys(path, is_simulated=self._rules is None)
+        found = _read_keys(path)
+        identity = (
+            self._rules.identity
+            if self._rules
+            else Ed25519PrivateKey.from_private_bytes(bytes.fromhex(found["identity"]))
+        )
+        return Member(name, identity, X25519PrivateKey.from_private_bytes(bytes.fromhex(found["encryption"])))
+
+    @property
+    def identity(self) -> bytes:
+        """Return the client's public key (32 bytes)."""
+        return self._member.identity.public_key().public_bytes_raw()
+
+
+def _create_keys(path: Path, *, is_simulated: bool) -> None:
+    """Write new keys with the number of their file, by which `_read_keys` notices a copy."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        keys: dict[str, object] = {"encryption": X25519PrivateKey.generate().private_bytes_raw().hex()}
+        if is_simulated:
+            keys["identity"] = Ed25519PrivateKey.generate().private_bytes_raw().hex()
+        json.dump(keys | {"file": os.fstat(descriptor).st_ino}, file)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+def _read_keys(path: Path) -> dict[str, Any]:
+    """Return the keys.
+
+    Raises:
+        CorruptArtifact: the file is damaged, or is a copy. A restored client does not know what it answered.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        is_original = found["file"] == path.stat().st_ino
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifact(f"The keys for secure sums are damaged: {path}.") from error
+    if not is_original:
+        raise CorruptArtifact(
+            f"{path} was restored or copied, so this client may not know what it has answered in the job.",
+            next_step="It takes part in the next job. Remove the folder only if the job is over.",
+        )
+    return found
+
+
+# All clients of one process have one cohort, and each would verify the signatures of all others again.
+@lru_cache(maxsize=64)
+def _cohort(
+    job_id: str, keys: tuple[tuple[str, bytes], ...], announcements: tuple[tuple[str, bytes], ...]
+) -> Cohort:
+    roster = {name: Ed25519PublicKey.from_public_bytes(key) for name, key in keys}
+    return read_cohort(job_id, roster, dict(announcements))
