@@ -1,0 +1,1 @@
+"""Sums over the members of a cohort of which nobody sees a summand; protocol.py describes them."""
