@@ -46,7 +46,9 @@ def pack(values: Unsigned, width: int) -> bytes:
     """
     kind = word_type(width)
     if values.ndim != 1 or values.dtype not in {np.dtype(np.uint32), np.dtype(np.uint64)}:
-        raise InvalidInput(f"Values to pack are {values.dtype} of shape {values.shape}, expected a list of {kind}.")
+        raise InvalidInput(
+            f"Values to pack are {values.dtype} of shape {values.shape}, expected a list of {kind}."
+        )
     if len(values) and int(values.max()) >> width:
         raise InvalidInput(f"A value to pack is {int(values.max())}, which needs more than {width} bits.")
     rows, words = _group(width)
@@ -84,7 +86,9 @@ def unpack(data: bytes | memoryview, count: int, width: int) -> Unsigned:
         raise InvalidInput(f"{count} packed values of {width} bits have {len(data)} bytes, expected {size}.")
     spare = size * 8 - count * width
     if spare and data[-1] >> (8 - spare):
-        raise InvalidInput(f"The last byte of {count} packed values of {width} bits has bits after the last value.")
+        raise InvalidInput(
+            f"The last byte of {count} packed values of {width} bits has bits after the last value."
+        )
     rows, words = _group(width)
     groups = -(-count // rows)
     padded = np.zeros(groups * words * 8, np.uint8)

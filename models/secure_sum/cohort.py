@@ -1,4 +1,4 @@
-"""The members of a job's sums with their public keys, as every member and the coordinator must see them alike."""
+"""The members of a job with their public keys, which all of them and the coordinator must see alike."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import InvalidInput
-from models.secure_sum.breaches import breach
-from models.secure_sum.canonical import digest
 from models.secure_sum.graph import FEWEST
-from models.secure_sum.keys import KEY_BYTES, Member, is_usable
-from models.secure_sum.statements import read_message, sign
+from models.secure_sum.primitives.breaches import breach
+from models.secure_sum.primitives.canonical import digest
+from models.secure_sum.primitives.keys import KEY_BYTES, Member, is_usable
+from models.secure_sum.primitives.statements import read_message, sign
 
 LONGEST_NAME = 200
 
@@ -54,8 +54,8 @@ def read_cohort(
 
     Args:
         job: id of the job.
-        roster: name -> public key of all that may be members. A member takes it from its owner, never from the
-            coordinator, who could else invent members.
+        roster: name -> public key of all that may be members. A member takes it from its owner, never from
+            the coordinator, who could else invent members.
         announcements: name -> what `announce` returned there.
 
     Raises:
@@ -69,7 +69,9 @@ def read_cohort(
         )
     for name in (job, *announcements):
         if not 1 <= len(name) <= LONGEST_NAME:
-            raise InvalidInput(f"The name {name[:80]!r} has {len(name)} characters, expected 1 to {LONGEST_NAME}.")
+            raise InvalidInput(
+                f"The name {name[:80]!r} has {len(name)} characters, expected 1 to {LONGEST_NAME}."
+            )
     identities, keys = {}, {}
     for name, message in announcements.items():
         expected = _expected(job, name)

@@ -6,8 +6,6 @@ from collections.abc import Collection
 
 from models.errors import InvalidInput, QuorumNotReached
 from models.kernel.bit_packing import Unsigned
-from models.secure_sum.breaches import breach
-from models.secure_sum.masks import Layout, VectorSum
 from models.secure_sum.messages import (
     AGREED,
     MASKED,
@@ -18,22 +16,33 @@ from models.secure_sum.messages import (
     read_masked,
     read_prepared,
     read_revealed,
+    view,
 )
 from models.secure_sum.openings import Opening
+from models.secure_sum.primitives.breaches import breach
+from models.secure_sum.primitives.statements import statement_of
 from models.secure_sum.quick_opening import read_quick
-from models.secure_sum.requests import AGREE, MASK, REVEAL, mask_request, sealed_request, shared_line
+from models.secure_sum.requests import (
+    AGREE,
+    MASK,
+    REVEAL,
+    agree_request,
+    mask_request,
+    reveal_request,
+    shared_line,
+)
 from models.secure_sum.session import Agreement, Session
-from models.secure_sum.statements import statement_of
 from models.secure_sum.unmasking import Unmasking, WrongShare
+from models.secure_sum.vectors import Layout, VectorSum
 
 
 class SecureSum:
     """One sum, from the first message to the result.
 
-    Its stages follow each other: `add_prepared`, then `mask_request` and `add_masked`, then `agree_request` and
-    `add_agreed`, then, if `needs_reveal`, `reveal_request` and `add_revealed`, and `total`. The first request of a
-    stage closes the stage before. A member answers for one set of members only. So after a crash a caller makes a
-    new object, gives it the same messages in the same stages, and continues.
+    Its stages follow each other: `add_prepared`, then `mask_request` and `add_masked`, then `agree_request`
+    and `add_agreed`, then, if `needs_reveal`, `reveal_request` and `add_revealed`, and `total`. The first
+    request of a stage closes the stage before. A member answers for one set of members only. So after a crash
+    a caller makes a new object, gives it the same messages in the same stages, and continues.
 
     All `add_...` raise `ProtocolBreach` for a message that is refused, and then change nothing.
 
@@ -46,7 +55,7 @@ class SecureSum:
         self._public: dict[str, Prepared] = {}
         self._sealed: dict[str, dict[str, bytes]] = {}
         self._statements: dict[str, bytes] = {}
-        self._masked: set[str] = set()
+        self._masked: dict[str, bytes] = {}
         self._sum = VectorSum(layout)
         self._votes: dict[str, bytes] = {}
         self._quick: dict[str, bytes] = {}
@@ -83,12 +92,13 @@ class SecureSum:
     def add_masked(self, name: str, message: bytes) -> None:
         """Take what `member.mask` returned at a member, and add it to the sum."""
         self._require(name, MASKED, among=self._agreement.prepared, known=self._masked, closed=AGREE)
-        packed = read_masked(self._session, name, self._layout, message)
+        seen = view(self._agreement.prepared, self._layout)
+        packed = read_masked(self._session, name, seen, message, self._layout.packed_bytes)
         try:
             self._sum.add_packed(packed)
         except InvalidInput as error:
             raise breach(f"member {name!r}", MASKED, "vector", f"has another form: {error.what}") from error
-        self._masked.add(name)
+        self._masked[name] = statement_of(message)
 
     def agree_request(self, name: str) -> bytes:
         """Return the request to `member.agree` at a member whose masked vector arrived.
@@ -100,7 +110,9 @@ class SecureSum:
             self._require_enough(self._masked, MASKED)
             self._agreement = Agreement(self._agreement.prepared, tuple(sorted(self._masked)))
             self._lines[AGREE] = shared_line(self._session, AGREE, self._agreement.survivors)
-        return self._sealed_request(self._lines[AGREE], name)
+        around = self._agreement.survivors_around(self._session, name)
+        masked = {other: self._masked[other] for other in around}
+        return agree_request(self._lines[AGREE], self._sealed_for(name), masked)
 
     def add_agreed(self, name: str, message: bytes) -> None:
         """Take what `member.agree` returned at a member."""
@@ -128,7 +140,7 @@ class SecureSum:
             self._require_enough(self._votes, AGREED)
             content = {voter: statement.decode() for voter, statement in self._votes.items()}
             self._lines[REVEAL] = shared_line(self._session, REVEAL, content)
-        return self._sealed_request(self._lines[REVEAL], name)
+        return reveal_request(self._lines[REVEAL], self._sealed_for(name))
 
     def add_revealed(self, name: str, message: bytes) -> None:
         """Take what `member.reveal` returned at a member."""
@@ -161,9 +173,9 @@ class SecureSum:
         if all(unmasking.is_self_seed(name, each.self_seed) for name, each in openings.items()):
             self._quickly_opened = openings
 
-    def _sealed_request(self, shared: bytes, name: str) -> bytes:
+    def _sealed_for(self, name: str) -> dict[str, bytes]:
         around = self._agreement.around(self._session, name)
-        return sealed_request(shared, {other: self._sealed[other][name] for other in around})
+        return {other: self._sealed[other][name] for other in around}
 
     def _require(
         self, name: str, kind: str, *, among: Collection[str], known: Collection[str], closed: str = ""
@@ -179,8 +191,8 @@ class SecureSum:
     def _require_enough(self, present: Collection[str], kind: str) -> None:
         if len(present) < self._session.quorum:
             raise QuorumNotReached(
-                f"The sum {self._session.id!r} has {len(present)} messages {kind!r}, {self._session.quorum} are "
-                f"needed of {len(self._session.cohort.names)} members.",
+                f"The sum {self._session.id!r} has {len(present)} messages {kind!r} of "
+                f"{len(self._session.cohort.names)} members, and needs {self._session.quorum}.",
                 next_step="Wait for more of them, or repeat it under a new session id.",
                 found=len(present),
                 needed=self._session.quorum,

@@ -2,8 +2,8 @@
 
 In a cohort of at most `COMPLETE` members everyone is a neighbour of everyone. In a larger one each member has
 `DEGREE` neighbours: the nearest on a ring in pseudorandom order, a Harary graph (Bell et al. 2020, "Secure
-Single-Server Aggregation with (Poly)Logarithmic Overhead"). `threshold` applies to the cohort, and to a member
-with its neighbours.
+Single-Server Aggregation with (Poly)Logarithmic Overhead"). `threshold` applies to the cohort, and to a
+member with its neighbours.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 # The least cohort: of two members, each knows the other's summand from the sum.
 FEWEST = 3
 COMPLETE = 32
-DEGREE = 24
+DEGREE = 22
 
 
 def threshold(size: int) -> int:
     """Return the least number of `size` members that must answer: more than two thirds.
 
-    Any two groups of so many members share more than a third of the members, hence an honest one if less than a
-    third collude.
+    Any two groups of so many members share more than a third of the members, hence an honest one if less than
+    a third collude.
     """
     return 2 * size // 3 + 1
 
@@ -38,5 +38,6 @@ def neighbours(names: Sequence[str], seed: bytes) -> dict[str, tuple[str, ...]]:
     ring = sorted(names, key=lambda name: hashlib.sha256(seed + name.encode()).digest())
     steps = [step for step in range(-DEGREE // 2, DEGREE // 2 + 1) if step]
     return {
-        name: tuple(sorted(ring[(place + step) % len(ring)] for step in steps)) for place, name in enumerate(ring)
+        name: tuple(sorted(ring[(place + step) % len(ring)] for step in steps))
+        for place, name in enumerate(ring)
     }

@@ -1,8 +1,8 @@
 """A member's four moments in a secure sum: prepare, mask, agree, reveal.
 
-Each returns the member's record, which its caller writes down durably *before* it sends the message. A repeated
-request gets its answer again. A request that differs from an answered one is refused: two masked vectors, or openings
-of two sets of survivors, would give a summand away.
+Each returns the member's record, which its caller writes down durably *before* it sends the message. A
+repeated request gets its answer again. A request that differs from an answered one is refused: two masked
+vectors, or openings of two sets of survivors, would give a summand away.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from models.kernel.bit_packing import Unsigned
-from models.secure_sum.breaches import COORDINATOR, breach
-from models.secure_sum.keys import Member
-from models.secure_sum.masks import Layout, VectorSum
 from models.secure_sum.messages import (
     Prepared,
     read_public,
-    require_vote,
+    require_masked,
+    require_votes,
+    view,
     write_agreed,
     write_masked,
     write_prepared,
     write_revealed,
 )
 from models.secure_sum.openings import Opening
+from models.secure_sum.primitives.breaches import COORDINATOR, breach
+from models.secure_sum.primitives.keys import Member
+from models.secure_sum.primitives.sharing import split
 from models.secure_sum.quick_opening import write_quick
 from models.secure_sum.record import MemberRecord
 from models.secure_sum.requests import (
@@ -47,7 +49,7 @@ from models.secure_sum.seeds import (
     unseal_shares,
 )
 from models.secure_sum.session import Agreement, Session
-from models.secure_sum.sharing import split
+from models.secure_sum.vectors import Layout, VectorSum
 
 
 def prepare(member: Member, session: Session) -> tuple[MemberRecord, bytes]:
@@ -57,14 +59,14 @@ def prepare(member: Member, session: Session) -> tuple[MemberRecord, bytes]:
     """
     seeds = Seeds.fresh()
     around, needed = session.neighbours[member.name], session.shares_needed(member.name)
-    shares = zip(split(seeds.mask, needed, len(around)), split(seeds.self_, needed, len(around)), strict=True)
+    shares = zip(split(seeds.mask, needed, len(around)), split(seeds.own, needed, len(around)), strict=True)
     sealed = [
-        seal_shares(member, session, other, SeedShares(mask, self_))
-        for other, (mask, self_) in zip(around, shares, strict=True)
+        seal_shares(member, session, other, SeedShares(mask, own))
+        for other, (mask, own) in zip(around, shares, strict=True)
     ]
     public = Prepared(
         mask_key(session, member.name, seeds.mask).public_key().public_bytes_raw(),
-        commitment(session, member.name, seeds.self_),
+        commitment(session, member.name, seeds.own),
     )
     return MemberRecord(session.digest, seeds), write_prepared(member, session, public, sealed)
 
@@ -88,8 +90,8 @@ def mask(
         blocks: the vector: uint32 for widths up to 32 bits, else uint64; values are taken modulo 2^width.
 
     Raises:
-        ProtocolBreach: too few prepared, a statement is not the neighbour's own, or the member has masked another
-            vector or with others.
+        ProtocolBreach: too few prepared, a statement is not the neighbour's own, or the member has masked
+            another vector or with others.
         InvalidInput: the blocks are not those of the layout.
     """
     record.require(session)
@@ -98,25 +100,32 @@ def mask(
         raise breach(COORDINATOR, MASK, "prepared", f"lists {len(prepared)} members, which are too few here")
     vector = VectorSum(layout)
     vector.add(blocks)
-    vector.add_mask(self_mask(session, member.name, record.seeds.self_, layout.digest))
+    vector.add_mask(self_mask(session, member.name, record.seeds.own, layout.digest))
     private = mask_key(session, member.name, record.seeds.mask)
     for other, statement in statements.items():
         public = read_public(session, other, statement).mask_key
         key = pair_mask(session, private, public, (member.name, other), layout.digest)
         vector.add_mask(key, times=sign_of(member.name, other))
     packed = vector.packed()
-    # The masked vector depends on nothing but the record and what was asked, so equal requests have equal answers.
+    # The masked vector depends on nothing but the record and what was asked, so equal requests have equal
+    # answers.
     masked = hashlib.sha256(packed).hexdigest()
     if record.masked not in {None, masked}:
-        raise breach(COORDINATOR, MASK, "prepared", "asks to mask again, another vector or with other members")
-    message = write_masked(member, session, layout, packed)
-    return replace(record, prepared=prepared, masked=masked), message
+        raise breach(
+            COORDINATOR, MASK, "prepared", "asks to mask again, another vector or with other members"
+        )
+    seen = view(prepared, layout)
+    message = write_masked(member, session, seen, packed)
+    return replace(record, prepared=prepared, view=seen, masked=masked), message
 
 
-def agree(member: Member, session: Session, record: MemberRecord, request: bytes) -> tuple[MemberRecord, bytes]:
+def agree(
+    member: Member, session: Session, record: MemberRecord, request: bytes
+) -> tuple[MemberRecord, bytes]:
     """Return the record with the set of survivors, and the member's vote for it.
 
-    In a complete graph the vote also has the member's opening, sealed so that it opens if all survivors vote alike.
+    In a complete graph the vote also has the member's opening, sealed so that it opens if all survivors vote
+    alike.
 
     Args:
         member: the member.
@@ -130,17 +139,21 @@ def agree(member: Member, session: Session, record: MemberRecord, request: bytes
     record.require(session)
     if record.masked is None:
         raise breach(COORDINATOR, AGREE, "survivors", "comes before the member's masked vector was requested")
-    agreement, sealed = read_agree_request(session, record.prepared, member.name, request)
+    agreement, sealed, masked = read_agree_request(session, record.prepared, member.name, request)
     survivors = agreement.survivors
     if not set(survivors) <= set(record.prepared) or not session.suffices(survivors, member.name):
         raise breach(
             COORDINATOR,
             AGREE,
             "survivors",
-            f"lists {len(survivors)} survivors: too few here, without the member, or not all of them prepared",
+            f"lists {len(survivors)} survivors: too few, not all of them prepared, or not the member itself",
         )
     if record.survivors not in {None, survivors}:
-        raise breach(COORDINATOR, AGREE, "survivors", "lists other survivors than the member voted for before")
+        raise breach(
+            COORDINATOR, AGREE, "survivors", "lists other survivors than the member voted for before"
+        )
+    # A survivor that was shown another list may have masked with members only that dropped out since.
+    require_masked(session, record.view, masked)
     quick = b""
     if session.complete:
         dropped = agreement.dropped_around(session, member.name)
@@ -167,9 +180,10 @@ def reveal(member: Member, session: Session, record: MemberRecord, request: byte
     agreement = Agreement(record.prepared, record.survivors)
     votes, sealed = read_reveal_request(session, agreement, member.name, request)
     if not set(votes) <= set(agreement.survivors) or len(votes) < session.quorum:
-        raise breach(COORDINATOR, REVEAL, "votes", f"has {len(votes)} votes, which are too few or not by survivors")
-    for voter, statement in votes.items():
-        require_vote(session, voter, agreement, statement)
+        raise breach(
+            COORDINATOR, REVEAL, "votes", f"has {len(votes)} votes, which are too few or not by survivors"
+        )
+    require_votes(session, agreement, votes)
     return write_revealed(member, session, agreement, _opening(member, session, record, agreement, sealed))
 
 
@@ -180,7 +194,8 @@ def _opening(
     shares = {}
     for owner, data in sealed.items():
         opened = unseal_shares(member, session, owner, data)
-        # A neighbour that sealed nonsense spoils its own recovery only, so it cannot stop the sum of the others.
+        # A neighbour that sealed nonsense spoils its own recovery only, so it cannot stop the sum of the
+        # others.
         if opened is not None:
-            shares[owner] = opened.self_ if owner in survivors else opened.mask
-    return Opening(record.seeds.self_, shares)
+            shares[owner] = opened.own if owner in survivors else opened.mask
+    return Opening(record.seeds.own, shares)

@@ -3,24 +3,26 @@
 | kind | says | attached |
 |---|---|---|
 | prepared | public mask key, commitment to the self seed | the sealed shares for each neighbour |
-| masked | digest of the layout | the masked vector, packed |
+| masked | digest of who prepared and of the layout | the masked vector, packed |
 | agreed | digest of who prepared and whose vectors arrived | in a complete graph, a sealed opening |
 | revealed | the same digest | the opening |
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.secure_sum.breaches import breach
 from models.secure_sum.cohort import public_key
-from models.secure_sum.masks import Layout
 from models.secure_sum.openings import Opening, opening_bytes
+from models.secure_sum.primitives.breaches import breach
+from models.secure_sum.primitives.canonical import digest
+from models.secure_sum.primitives.keys import Member
+from models.secure_sum.primitives.statements import read_message, read_statement, sign
 from models.secure_sum.quick_opening import quick_bytes
 from models.secure_sum.seeds import SHARES_BYTES
 from models.secure_sum.session import Agreement, Session
-from models.secure_sum.statements import read_message, read_statement, sign
-from models.secure_sum.keys import Member
+from models.secure_sum.vectors import Layout
 
 PREPARED, MASKED, AGREED, REVEALED = "prepared", "masked", "agreed", "revealed"
 _PREPARED_TYPES: dict[str, type] = {"mask_key": str, "commitment": str}
@@ -81,21 +83,35 @@ def read_public(session: Session, name: str, statement: bytes) -> Prepared:
     return Prepared(public_key(facts["mask_key"], name, PREPARED), facts["commitment"])
 
 
-def write_masked(member: Member, session: Session, layout: Layout, packed: bytes) -> bytes:
-    """Return the message with a masked vector."""
-    return sign(
-        member.identity, {**expected(session, member.name, MASKED), "layout": layout.digest}, attachment=packed
-    )
+def view(prepared: tuple[str, ...], layout: Layout) -> str:
+    """Return the digest of how a member masks: with whom, and a vector of which layout."""
+    return digest(["view", prepared, layout.digest])
 
 
-def read_masked(session: Session, name: str, layout: Layout, message: bytes) -> bytes:
-    """Return a member's masked vector, packed.
+def write_masked(member: Member, session: Session, seen: str, packed: bytes) -> bytes:
+    """Return the message with a masked vector; `seen` is the member's `view`."""
+    return sign(member.identity, _masked(session, member.name, seen), attachment=packed)
+
+
+def read_masked(session: Session, name: str, seen: str, message: bytes, size: int) -> bytes:
+    """Return a member's masked vector, packed, of `size` bytes.
 
     Raises:
-        ProtocolBreach: the message is not the member's for this session and layout.
+        ProtocolBreach: the message is not the member's for this session and view.
     """
-    wanted = {**expected(session, name, MASKED), "layout": layout.digest}
-    return read_message(message, session.cohort.identities[name], wanted, {}, size=layout.packed_bytes)[1]
+    return read_message(message, session.cohort.identities[name], _masked(session, name, seen), {}, size)[1]
+
+
+def require_masked(session: Session, seen: str, statements: Mapping[str, bytes]) -> None:
+    """Raise `ProtocolBreach` unless each statement says that its member masked with this view.
+
+    Args:
+        session: the sum.
+        seen: the view.
+        statements: name -> the statement of what `write_masked` returned there.
+    """
+    for name, statement in statements.items():
+        read_statement(statement, session.cohort.identities[name], _masked(session, name, seen), {})
 
 
 def write_agreed(member: Member, session: Session, agreement: Agreement, quick: bytes) -> bytes:
@@ -114,15 +130,25 @@ def read_agreed(session: Session, name: str, agreement: Agreement, message: byte
     return read_message(message, session.cohort.identities[name], wanted, {}, size=size)[1]
 
 
-def require_vote(session: Session, name: str, agreement: Agreement, statement: bytes) -> None:
-    """Raise `ProtocolBreach` unless a statement is a member's vote for an agreement."""
-    read_statement(statement, session.cohort.identities[name], _agreeing(session, name, agreement, AGREED), {})
+def require_votes(session: Session, agreement: Agreement, votes: Mapping[str, bytes]) -> None:
+    """Raise `ProtocolBreach` unless each statement is the vote of the member that it stands for.
+
+    Args:
+        session: the sum.
+        agreement: that they should vote for.
+        votes: survivor -> the statement of what `write_agreed` returned there.
+    """
+    wanted = _agreeing(session, "", agreement, AGREED)
+    for name, statement in votes.items():
+        read_statement(statement, session.cohort.identities[name], {**wanted, "member": name}, {})
 
 
 def write_revealed(member: Member, session: Session, agreement: Agreement, opening: Opening) -> bytes:
     """Return the message that opens a member's part of an agreement."""
     return sign(
-        member.identity, _agreeing(session, member.name, agreement, REVEALED), attachment=opening.to_bytes(agreement.around(session, member.name))
+        member.identity,
+        _agreeing(session, member.name, agreement, REVEALED),
+        attachment=opening.to_bytes(agreement.around(session, member.name)),
     )
 
 
@@ -140,6 +166,10 @@ def read_revealed(session: Session, name: str, agreement: Agreement, message: by
     if opening is None:
         raise breach(f"member {name!r}", REVEALED, "opening", "has an opening in another form")
     return opening
+
+
+def _masked(session: Session, name: str, seen: str) -> dict[str, str]:
+    return {**expected(session, name, MASKED), "view": seen}
 
 
 def _agreeing(session: Session, name: str, agreement: Agreement, kind: str) -> dict[str, str]:

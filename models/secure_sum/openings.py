@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from models.secure_sum.sharing import SEED_BYTES
+from models.secure_sum.primitives.sharing import SEED_BYTES
 
 # A share follows a byte: 1, or 0 and zeros if the member could not unseal it.
 _ENTRY_BYTES = 1 + SEED_BYTES

@@ -1,29 +1,29 @@
 """Openings that travel with the votes, sealed so that only the votes of all survivors together unseal them.
 
-With its vote for an agreement each member sends every other survivor's token for it, and its own opening under a
-key that is derived from all tokens *for itself*. The token of w for u is derived from the secret of u and w and
-from the agreement. So the coordinator unseals the opening of an honest u only if every honest survivor voted for
-the agreement that u voted for; `protocol.py` has the argument why that is safe. It saves one exchange of messages
-whenever nobody fails between the masked vectors and the votes.
+With its vote for an agreement each member sends every other survivor's token for it, and its own opening
+under a key that is derived from all tokens *for itself*. The token of w for u is derived from the secret of u
+and w and from the agreement. So the coordinator unseals the opening of an honest u only if every honest
+survivor voted for the agreement that u voted for; the argument in `__init__.py` says why that is safe. It
+saves one exchange of messages whenever nobody fails between the masked vectors and the votes.
 
-It is done in complete graphs only. In others a member has tokens of its neighbours alone, and a coordinator that
-shows one set of survivors to a neighbourhood and another one to the rest could unseal openings of both.
+It is done in complete graphs only. In others a member has tokens of its neighbours alone, and a coordinator
+that shows one set of survivors to a neighbourhood and another one to the rest could unseal openings of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.secure_sum.keys import Member, derive
 from models.secure_sum.openings import Opening, opening_bytes
-from models.secure_sum.sealing import OVERHEAD_BYTES, seal, unseal
+from models.secure_sum.primitives.keys import Member, derive
+from models.secure_sum.primitives.sealing import OVERHEAD_BYTES, seal, unseal
 from models.secure_sum.session import Agreement, Session
 
 TOKEN_BYTES = 16
 
 
 def quick_bytes(session: Session, name: str, agreement: Agreement) -> int:
-    """Return the number of bytes of a member's tokens and sealed opening; 0 in a graph that is not complete."""
+    """Return the number of bytes of a member's tokens and sealed opening; 0 unless the graph is complete."""
     if not session.complete:
         return 0
     tokens = len(agreement.survivors_around(session, name)) * TOKEN_BYTES
@@ -40,7 +40,9 @@ def write_quick(member: Member, session: Session, agreement: Agreement, opening:
     return b"".join(given) + seal(_key(session, member.name, text, taken), data, text.encode())
 
 
-def read_quick(session: Session, agreement: Agreement, sent: Mapping[str, bytes]) -> dict[str, Opening] | None:
+def read_quick(
+    session: Session, agreement: Agreement, sent: Mapping[str, bytes]
+) -> dict[str, Opening] | None:
     """Return the openings of all survivors.
 
     Args:

@@ -7,11 +7,11 @@ from typing import Any
 
 from models.errors import CorruptArtifact
 from models.kernel.json_values import read_json
-from models.secure_sum.breaches import COORDINATOR, breach
-from models.secure_sum.canonical import canonical
+from models.secure_sum.primitives.breaches import COORDINATOR, breach
+from models.secure_sum.primitives.canonical import canonical
+from models.secure_sum.primitives.sharing import SEED_BYTES
 from models.secure_sum.seeds import Seeds
 from models.secure_sum.session import Session
-from models.secure_sum.sharing import SEED_BYTES
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class MemberRecord:
     Attributes:
         session: the session's digest.
         seeds: of the member.
-        prepared: with whom the member masked; empty before.
+        prepared: who prepared, as the member was told when it masked; empty before.
+        view: digest of that and of the layout; empty before.
         masked: SHA-256 of the masked vector; None before.
         survivors: the set for which the member voted; None before.
     """
@@ -29,13 +30,16 @@ class MemberRecord:
     session: str
     seeds: Seeds
     prepared: tuple[str, ...] = ()
+    view: str = ""
     masked: str | None = None
     survivors: tuple[str, ...] | None = None
 
     def require(self, session: Session) -> None:
         """Raise `ProtocolBreach` unless the record is of this session."""
         if self.session != session.digest:
-            raise breach(COORDINATOR, "request", "session", f"is for session {session.id!r} of another cohort or id")
+            raise breach(
+                COORDINATOR, "request", "session", f"is for session {session.id!r} of another cohort or id"
+            )
 
     def to_bytes(self) -> bytes:
         """Return the record as canonical JSON, for the member's own disk."""
@@ -43,8 +47,9 @@ class MemberRecord:
             {
                 "session": self.session,
                 "mask_seed": self.seeds.mask.hex(),
-                "self_seed": self.seeds.self_.hex(),
+                "self_seed": self.seeds.own.hex(),
                 "prepared": self.prepared,
+                "view": self.view,
                 "masked": self.masked,
                 "survivors": self.survivors,
             }
@@ -65,10 +70,11 @@ class MemberRecord:
                 session=found["session"],
                 seeds=seeds,
                 prepared=tuple(found["prepared"]),
+                view=found["view"],
                 masked=found["masked"],
                 survivors=None if survivors is None else tuple(survivors),
             )
-            intact = record.to_bytes() == data and len(seeds.mask) == len(seeds.self_) == SEED_BYTES
+            intact = record.to_bytes() == data and len(seeds.mask) == len(seeds.own) == SEED_BYTES
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(f"{type(error).__name__}: {error}") from error
         if not intact:

@@ -1,7 +1,7 @@
 """The two seeds of a member in a session, what is derived from them, and their shares for a neighbour.
 
-The mask seed gives the key pair that agrees on masks with neighbours. The self seed gives the mask that nobody
-shares. They are random bytes of the operating system: they are secret, and no result depends on them.
+The mask seed gives the key pair that agrees on masks with neighbours. The self seed gives the mask that
+nobody shares. They are random bytes of the operating system: they are secret, and no result depends on them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from models.secure_sum.keys import Member, agree, derive
-from models.secure_sum.sealing import OVERHEAD_BYTES, seal, unseal
+from models.secure_sum.primitives.keys import Member, agree, derive
+from models.secure_sum.primitives.sealing import OVERHEAD_BYTES, seal, unseal
+from models.secure_sum.primitives.sharing import SEED_BYTES
 from models.secure_sum.session import Session
-from models.secure_sum.sharing import SEED_BYTES
 
 SHARES_BYTES = 2 * SEED_BYTES + OVERHEAD_BYTES
 
@@ -25,7 +25,7 @@ class Seeds:
     """A member's seeds of one session (16 bytes each). `repr` does not show them."""
 
     mask: bytes = field(repr=False)
-    self_: bytes = field(repr=False)
+    own: bytes = field(repr=False)
 
     @classmethod
     def fresh(cls) -> Seeds:
@@ -38,7 +38,7 @@ class SeedShares:
     """A neighbour's shares of a member's seeds (16 bytes each). `repr` does not show them."""
 
     mask: bytes = field(repr=False)
-    self_: bytes = field(repr=False)
+    own: bytes = field(repr=False)
 
 
 def mask_key(session: Session, name: str, mask_seed: bytes) -> X25519PrivateKey:
@@ -56,7 +56,9 @@ def self_mask(session: Session, name: str, self_seed: bytes, layout: str) -> byt
     return derive(self_seed, "self mask", session.digest, name, layout)
 
 
-def pair_mask(session: Session, private: X25519PrivateKey, public: bytes, names: tuple[str, str], layout: str) -> bytes:
+def pair_mask(
+    session: Session, private: X25519PrivateKey, public: bytes, names: tuple[str, str], layout: str
+) -> bytes:
     """Return the key of the mask that two neighbours have in common, from the key pair of either.
 
     Args:
@@ -77,11 +79,11 @@ def sign_of(name: str, other: str) -> int:
 def seal_shares(member: Member, session: Session, to: str, shares: SeedShares) -> bytes:
     """Return a neighbour's shares of a member's seeds (60 bytes), which only the neighbour can read."""
     key, context = _sealing(member, session, other=to, sender=member.name, to=to)
-    return seal(key, shares.mask + shares.self_, context)
+    return seal(key, shares.mask + shares.own, context)
 
 
 def unseal_shares(member: Member, session: Session, sender: str, sealed: bytes) -> SeedShares | None:
-    """Return the shares that a neighbour sealed for a member, or None if it did not seal these bytes for it."""
+    """Return the shares that a neighbour sealed for a member, or None if the bytes are others."""
     key, context = _sealing(member, session, other=sender, sender=sender, to=member.name)
     opened = unseal(key, sealed, context)
     # The lengths are right: the reader of the request has checked that of the sealed bytes.

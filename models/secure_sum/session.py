@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from models.errors import InvalidInput
-from models.secure_sum.canonical import digest
 from models.secure_sum.cohort import LONGEST_NAME, Cohort
 from models.secure_sum.graph import COMPLETE, neighbours, threshold
+from models.secure_sum.primitives.canonical import digest
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Session:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.id) <= LONGEST_NAME:
-            raise InvalidInput(f"The session {self.id[:80]!r} has {len(self.id)} characters, expected 1 to 200.")
+            raise InvalidInput(
+                f"The session {self.id[:80]!r} has {len(self.id)} characters, expected 1 to 200."
+            )
         facts = ["session", self.cohort.digest, self.id]
         object.__setattr__(self, "digest", digest(facts))
         object.__setattr__(self, "neighbours", neighbours(self.cohort.names, bytes.fromhex(self.digest)))
@@ -54,7 +56,7 @@ class Session:
         return threshold(1 + len(self.neighbours[name]))
 
     def suffices(self, present: Collection[str], name: str) -> bool:
-        """Return whether a member may go on with those present: enough of all, and of it and its neighbours."""
+        """Return whether enough are present, of all and of a member with its neighbours, for it to go on."""
         near = 1 + sum(other in present for other in self.neighbours[name])
         return name in present and len(present) >= self.quorum and near >= self.shares_needed(name)
 

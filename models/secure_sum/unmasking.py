@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from models.errors import QuorumNotReached
-from models.secure_sum.breaches import breach
 from models.secure_sum.messages import REVEALED, Prepared
 from models.secure_sum.openings import Opening
+from models.secure_sum.primitives.breaches import breach
+from models.secure_sum.primitives.sharing import recover
 from models.secure_sum.seeds import commitment, mask_key, pair_mask, self_mask, sign_of
 from models.secure_sum.session import Agreement, Session
-from models.secure_sum.sharing import recover
 
 
 @dataclass(frozen=True)
 class WrongShare:
-    """A share that does not fit the seed that the others give: `holder` changed it, or `owner` made it wrong."""
+    """A share that does not fit the seed: `holder` changed it, or `owner` made it wrong."""
 
     owner: str
     holder: str
@@ -45,8 +45,8 @@ class Unmasking:
             layout: digest of the vectors' layout.
 
         Returns:
-            (key, 1 or -1) of each mask that was added or subtracted and did not cancel; and the wrong shares, in
-            spite of which the masks are right.
+            (key, 1 or -1) of each mask that was added or subtracted and did not cancel; and the wrong shares,
+            in spite of which the masks are right.
 
         Raises:
             QuorumNotReached: a seed has fewer shares than it needs.
@@ -91,8 +91,8 @@ class Unmasking:
         }
         if len(shares) < needed:
             raise QuorumNotReached(
-                f"The sum {self.session.id!r} cannot be opened: {len(shares)} shares of a seed of member {name!r} "
-                f"arrived, {needed} are needed.",
+                f"The sum {self.session.id!r} cannot be opened: of a seed of {name!r} {len(shares)} shares "
+                f"arrived, and {needed} are needed.",
                 next_step="Repeat it under a new session id, with members that stay until the end.",
                 member=name,
                 needed=needed,

@@ -1,7 +1,7 @@
 """Signed statements: one line of canonical JSON with a signature, and bytes attached to it.
 
-A message is a statement, a line break and the attachment. The statement has the SHA-256 of the attachment, so it
-can be shown to others without it, and its signature covers both.
+A message is a statement, a line break and the attachment. The statement has the SHA-256 of the attachment, so
+it can be shown to others without it, and its signature covers both.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from models.kernel.json_values import read_json
-from models.secure_sum.breaches import breach
-from models.secure_sum.canonical import canonical
+from models.secure_sum.primitives.breaches import breach
+from models.secure_sum.primitives.canonical import canonical
 
-# A session and names have at most 200 characters, of up to 12 bytes each in JSON, and the rest is a few hashes.
+# A session and names have at most 200 characters, of up to 12 bytes each in JSON, and the rest is a few
+# hashes.
 MOST_STATEMENT_BYTES = 8192
 _CONTEXT = b"fedrec secure sum 1\0"
 
@@ -66,7 +67,9 @@ def read_statement(
         raise breach(sender, kind, "signature", "is not signed with the member's key") from error
     for part, value in expected.items():
         if body.get(part) != value:
-            raise breach(sender, kind, part, f"is for {part} {str(body.get(part))[:80]!r}, expected {value!r}")
+            raise breach(
+                sender, kind, part, f"is for {part} {str(body.get(part))[:80]!r}, expected {value!r}"
+            )
     rest = {part: value for part, value in body.items() if part not in expected}
     if {part: type(value) for part, value in rest.items()} != {**types, "attached": str}:
         raise breach(sender, kind, "form", "has a missing part, an unknown part or one of another type")
@@ -106,8 +109,9 @@ def _verified(statement: bytes, identity: bytes) -> Mapping[str, Any]:
     body, signature = found["body"], found["signature"]
     if not isinstance(body, dict) or not isinstance(signature, str):
         raise ValueError("a part is of another type")
+    proof = bytes.fromhex(signature)
     # Otherwise one statement would have several encodings.
-    if canonical(found) != statement:
+    if canonical({"body": body, "signature": proof.hex()}) != statement:
         raise ValueError("it is not in the canonical form")
-    Ed25519PublicKey.from_public_bytes(identity).verify(bytes.fromhex(signature), _CONTEXT + canonical(body))
+    Ed25519PublicKey.from_public_bytes(identity).verify(proof, _CONTEXT + canonical(body))
     return body

@@ -25,7 +25,9 @@ def breach(sender: str, kind: str, part: str, fault: str) -> ProtocolBreach:
     """
     return ProtocolBreach(
         f"The message {kind!r} of {sender} {fault}.",
-        next_step=_NEXT_STEPS.get(part, "Run the same version of fedrec everywhere, and let the sender try again."),
+        next_step=_NEXT_STEPS.get(
+            part, "Run the same version of fedrec everywhere, and let the sender try again."
+        ),
         sender=sender,
         kind=kind,
         part=part,

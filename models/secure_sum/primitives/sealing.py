@@ -1,4 +1,4 @@
-"""Bytes that one member sends another through the coordinator, who cannot read them (ChaCha20-Poly1305, RFC 8439)."""
+"""Bytes that the coordinator relays and cannot read: ChaCha20-Poly1305 (RFC 8439)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Seeds in shares: Shamir's secret sharing (1979) over GF(2^128), of PyCryptodome.
 
-`Shamir.combine` notices no wrong share: it returns another secret. So whoever combines shares needs a test of the
-result, and `recover` uses it to find the holders whose shares are wrong.
+`Shamir.combine` notices no wrong share: it returns another secret. So whoever combines shares needs a test of
+the result, and `recover` uses it to find the holders whose shares are wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from itertools import combinations, islice
 from Crypto.Protocol.SecretSharing import Shamir
 
 SEED_BYTES = 16
-# Combining 15 shares takes 11 ms, 22 take 30 ms, so a search takes seconds. It finds any two wrong shares of 17.
+# Combining 15 shares takes 11 ms, 22 take 30 ms, so a search takes seconds. It finds any two wrong shares of
+# 17.
 MOST_TRIES = 200
 
 

@@ -1,4 +1,7 @@
-"""Keys of a member, and what two members derive from theirs: X25519, HKDF-SHA-256 and Ed25519 of `cryptography`."""
+"""Keys of a member, and what two members derive from theirs.
+
+X25519, HKDF with SHA-256 and Ed25519 are those of the `cryptography` package.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from models.secure_sum.canonical import canonical
-
 KEY_BYTES = 32
+_CONTEXT = b"fedrec secure sum 1"
 _ANY_KEY = X25519PrivateKey.from_private_bytes(bytes(range(KEY_BYTES)))
 
 
@@ -57,7 +59,7 @@ def is_usable(public: bytes) -> bool:
     return True
 
 
-def derive(secret: bytes, purpose: str, *context: str | bytes, size: int = KEY_BYTES) -> bytes:
+def derive(secret: bytes, purpose: str, *context: str, size: int = KEY_BYTES) -> bytes:
     """Return a key (`size` bytes) for one purpose from a secret (HKDF, RFC 5869).
 
     Args:
@@ -66,5 +68,7 @@ def derive(secret: bytes, purpose: str, *context: str | bytes, size: int = KEY_B
         *context: everything that makes the use unique: session, names.
         size: number of bytes.
     """
-    words = [part if isinstance(part, str) else part.hex() for part in (purpose, *context)]
-    return HKDF(SHA256(), size, salt=None, info=canonical(["fedrec secure sum", *words])).derive(secret)
+    # Each part follows its length, so that no two lists of parts give the same bytes.
+    parts = [part.encode() for part in (purpose, *context)]
+    info = _CONTEXT + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return HKDF(SHA256(), size, salt=None, info=info).derive(secret)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from models.errors import InvalidInput
 from models.kernel.bit_packing import Unsigned, pack, packed_size, unpack, word_type
-from models.secure_sum.canonical import digest
+from models.secure_sum.primitives.canonical import digest
 
 _ALIGNED = 8
 # Each key masks one vector, so the nonce need not differ.
@@ -76,7 +76,7 @@ class VectorSum:
                 f"{[each.dtype.name for each in self._sums]}."
             )
         for total, block in zip(self._sums, blocks, strict=True):
-            total += block
+            np.add(total, block, out=total)
 
     def add_packed(self, data: bytes) -> None:
         """Add a vector that `packed` returned.
@@ -94,7 +94,7 @@ class VectorSum:
     def add_mask(self, key: bytes, *, times: int = 1) -> None:
         """Add the mask of a key of 32 bytes, or subtract it (`times` = -1)."""
         Cipher(algorithms.ChaCha20(key, _NONCE), mode=None).encryptor().update_into(
-            memoryview(self._zeros), memoryview(self._stream)
+            self._zeros.data, self._stream.data
         )
         change = np.add if times > 0 else np.subtract
         for total, mask in zip(self._sums, self._masks, strict=True):
@@ -120,7 +120,9 @@ class VectorSum:
             pack(block, width) for block, width in zip(self.blocks(), self._layout.widths, strict=True)
         )
 
-    def _views(self, data: np.ndarray[tuple[int], np.dtype[np.uint8]], starts: Sequence[int]) -> list[Unsigned]:
+    def _views(
+        self, data: np.ndarray[tuple[int], np.dtype[np.uint8]], starts: Sequence[int]
+    ) -> list[Unsigned]:
         views: list[Unsigned] = []
         for start, count, width in zip(starts, self._layout.counts, self._layout.widths, strict=True):
             kind = np.dtype(word_type(width))
