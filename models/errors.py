@@ -70,6 +70,10 @@ class ForgedAnswer(FedrecError):
     """An answer carries no proof that it comes from the silo that it names."""
 
 
+class ProtocolBreach(FedrecError):
+    """A message breaks the protocol of secure sums: it is damaged, repeated, from elsewhere, or a lie."""
+
+
 class EgressRefused(FedrecError):
     """A silo's policy forbids sending this data."""
 

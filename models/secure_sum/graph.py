@@ -1,0 +1,43 @@
+"""Who masks against whom, and how many must stay: the neighbours in a session and its thresholds.
+
+In a cohort of at most `COMPLETE` members everyone is a neighbour of everyone. In a larger one each member has
+`DEGREE` neighbours: the nearest on a ring in pseudorandom order, a Harary graph (Bell et al. 2020, "Secure
+Single-Server Aggregation with (Poly)Logarithmic Overhead"). `threshold` applies to the cohort, and to a
+member with its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+# The least cohort: of two members, each knows the other's summand from the sum.
+FEWEST = 3
+COMPLETE = 32
+DEGREE = 22
+
+
+def threshold(size: int) -> int:
+    """Return the least number of `size` members that must answer: more than two thirds.
+
+    Any two groups of so many members share more than a third of the members, hence an honest one if less than
+    a third collude.
+    """
+    return 2 * size // 3 + 1
+
+
+def neighbours(names: Sequence[str], seed: bytes) -> dict[str, tuple[str, ...]]:
+    """Return each member's neighbours, in the order of their names.
+
+    Args:
+        names: the members, without repetition.
+        seed: decides the order on the ring.
+    """
+    if len(names) <= COMPLETE:
+        return {name: tuple(sorted(other for other in names if other != name)) for name in names}
+    ring = sorted(names, key=lambda name: hashlib.sha256(seed + name.encode()).digest())
+    steps = [step for step in range(-DEGREE // 2, DEGREE // 2 + 1) if step]
+    return {
+        name: tuple(sorted(ring[(place + step) % len(ring)] for step in steps))
+        for place, name in enumerate(ring)
+    }

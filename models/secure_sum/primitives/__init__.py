@@ -1,0 +1,1 @@
+"""What the protocol is made of: keys, signed statements, sealed bytes, shares of seeds, and refusals."""
