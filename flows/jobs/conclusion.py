@@ -157,9 +157,7 @@ def _compare(job: Job) -> Compared:
     return replace(compared, pooled=pooled.metrics if pooled else None)
 
 
-def _compare_clients(
-    job: Job, alone_rounds: int
-) -> tuple[Compared, Sequence[ClientEvaluation | SumAnswer]]:
+def _compare_clients(job: Job, alone_rounds: int) -> tuple[Compared, Sequence[ClientEvaluation | SumAnswer]]:
     """Return the comparison of the final model with models of each client alone, and the answers."""
     if job.sums:
         summed = job.sums.collect(

@@ -151,7 +151,7 @@ class Job:
 
     @cached_property
     def sums(self) -> SecureSums | None:
-        """Return the job's secure sums; None if it has none. Its first use asks the clients for their keys."""
+        """Return the job's secure sums; None without them. The first use asks the clients for their keys."""
         return SecureSums(self) if self.config.privacy.secure_sum else None
 
     def ask(

@@ -1,23 +1,24 @@
 """A job's secure sums: the coordinator's part of the protocol, from the members' keys to the sum.
 
-A sum has two messages of each member: its masked summand, and its vote for the members that are in the sum. A
-third is needed only if a member falls silent between them. What precedes them, keys and sealed shares, is asked
-for a few rounds ahead.
+A sum has two messages of each member: its masked summand, and its vote for the members that are in the sum.
+A third is needed only if a member falls silent between them. What precedes them, keys and sealed shares, is
+asked for a few rounds ahead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from models.errors import FedrecError, ProtocolBreach
+from models.errors import FedrecError
 from models.federation.contribution import RunningSum
 from models.federation.rounds import Rejection, is_evaluated, plan_round
 from models.federation.vector_form import VectorForm
-from models.secure_sum.cohort import Cohort, read_cohort
+from models.secure_sum.cohort import read_cohort
 from models.secure_sum.coordinator import SecureSum
 from models.secure_sum.session import Session
 from tasks.clients.sum_steps import ANNOUNCEMENT, IDENTITY
@@ -32,7 +33,7 @@ from tasks.messages.sum_orders import SumOrder
 if TYPE_CHECKING:
     from flows.jobs.job import Job
 
-# Rounds whose sums are prepared at once. A member that is away then misses its part of the round that comes.
+# Rounds whose sums are prepared at once. Seeds and shares of each are some kilobytes on a member's disk.
 _AHEAD = 8
 
 
@@ -43,23 +44,23 @@ class Summed:
     Attributes:
         state: the sum, and the members that are in it.
         missing: the members that are not in it, and why.
-        answers: what the members answered that are in it.
-        bytes: size of their masked summands.
+        answers: what members answered in this process.
+        bytes: size of the masked summands.
     """
 
     state: RunningSum[Any]
     missing: tuple[Rejection, ...]
-    answers: tuple[Delivery | SumAnswer, ...]
+    answers: tuple[Any, ...]
     bytes: int
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """Return the answers that refer to an object of the exchange."""
+        """Return the answers whose summand is an object of the exchange."""
         return [each for each in self.answers if isinstance(each, Delivery)]
 
     @property
     def figures(self) -> list[SumAnswer]:
-        """Return the answers that contain the masked summand."""
+        """Return the answers that contain the summand."""
         return [each for each in self.answers if isinstance(each, SumAnswer)]
 
 
@@ -74,22 +75,27 @@ class SecureSums:
         self._job, self._journal = job, SumJournal(job.journal.folder)
         self._announcements, self._identities = self._journal.members() or self._announced()
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        """Return the clients that can be members, sorted."""
-        return tuple(sorted(self._announcements))
-
     def prepare(self, round_: int) -> None:
-        """Let the members prepare the sums of this round, and a few rounds ahead."""
-        federation, last = self._job.config.federation, self._job.config.federation.rounds
-        sums = {}
-        for each in range(round_, min(round_ + _AHEAD, last + 1)):
-            sums[sum_id("train", each)] = self._cohort_of(each)
-            if is_evaluated(each, every=self._job.config.evaluation.every, rounds=federation.rounds):
-                sums[sum_id("evaluate", each)] = self.members
+        """Let the members prepare the sums of this round, and of a few rounds ahead."""
+        config = self._job.config
+        last = config.federation.rounds
+        everyone = tuple(sorted(self._announcements))
+        sums: dict[str, tuple[str, ...]] = {}
+        for ahead in range(round_, min(round_ + _AHEAD, last + 1)):
+            sums[sum_id("train", ahead)] = self._cohort_of(ahead)
+            if is_evaluated(ahead, every=config.evaluation.every, rounds=last):
+                sums[sum_id("evaluate", ahead)] = everyone
         if round_ + _AHEAD > last:
-            sums[sum_id("compare", last)] = self.members
-        self._prepare({name: each for name, each in sums.items() if self._journal.prepared(name) is None})
+            sums[sum_id("compare", last)] = everyone
+        new = {name: members for name, members in sums.items() if self._journal.prepared(name) is None}
+        orders = {}
+        for each in everyone:
+            own = {name: members for name, members in new.items() if each in members}
+            if own and each in self._job.reachable:
+                orders[each] = self._order(own)
+        answers = self._job.ask("prepare", orders, sums=orders) if orders else {}
+        for name, members in new.items():
+            self._journal.note_prepared(name, members, _messages(answers, name))
 
     def collect(
         self, step: Step, round_: int, form_of: Callable[[int], VectorForm], **arguments: Any
@@ -103,107 +109,59 @@ class SecureSums:
             **arguments: further arguments of the step.
 
         Raises:
-            QuorumNotReached: too few members answered at one of the stages. The sum can be continued later.
+            QuorumNotReached: too few members answered at one of the stages. The job can continue with the
+                same sum when they are back.
         """
         name = sum_id(step, round_)
         members, prepared = self._journal.prepared(name) or ((), {})
         form = form_of(len(members))
-        secure = SecureSum(Session(self._cohort(members), name), form.layout)
-        missing = {
-            each: Rejection(each, "deadline", "it did not prepare the round's secure sum")
-            for each in members
-            if each not in prepared
-        }
-        for client_id, message in prepared.items():
-            missing |= _refused(client_id, lambda: secure.add_prepared(client_id, message))
-        kept = self._journal.masked(name)
-        answers: dict[str, Any] = {}
-        if kept is None:
-            asked = [each for each in prepared if each not in missing and each in self._job.reachable]
-            requests = {each: secure.mask_request(each) for each in asked}
-            answers = self._ask(step, {name: members}, requests, **arguments)
-            kept, further = _summands(answers)
-            missing |= further
-        updates = {}
-        for client_id, update in kept.items():
-            refused = _refused(client_id, lambda: secure.add_masked(client_id, self._message(update)))
-            missing |= refused
-            if not refused:
-                updates[client_id] = update
-        self._journal.note_masked(name, updates)
-        self._stage("agree", {name: members}, secure.agree_request, secure.add_agreed, updates)
-        if secure.needs_reveal:
-            voters = secure.voters
-            self._stage("reveal", {name: members}, secure.reveal_request, secure.add_revealed, voters)
-        blocks = secure.total()
-        survivors = secure.agreement.survivors
-        missing |= {
-            each: Rejection(each, "deadline", "it was away") for each in members if each not in {*survivors, *missing}
-        }
+        sum_ = _Sum(self, name, members, SecureSum(Session(self._cohort(members), name), form.layout))
+        sum_.add_prepared(prepared)
+        summands = self._journal.masked(name)
+        if summands is None:
+            summands = sum_.masked(step, **arguments)
+        for each, summand in summands.items():
+            sum_.take(each, partial(self._add_masked, sum_.protocol, each, summand))
+        in_sum = {each: summand for each, summand in summands.items() if each not in sum_.missing}
+        # Before anybody votes, because members vote once: after a crash the sum must have the same members.
+        self._journal.note_masked(name, in_sum)
+        blocks = sum_.opened(in_sum)
+        survivors = sum_.protocol.agreement.survivors
         return Summed(
             form.running_sum(blocks, survivors),
-            tuple(missing[each] for each in sorted(missing)),
-            tuple(answers[each] for each in survivors if each in answers),
-            sum(each.size if isinstance(each, ArtifactRef) else len(each) for each in updates.values()),
+            tuple(sum_.missing_of(each) for each in members if each not in survivors),
+            tuple(sum_.answers.values()),
+            sum(each.size if isinstance(each, ArtifactRef) else len(each) for each in in_sum.values()),
         )
+
+    def ask(
+        self, step: Step, sums: Mapping[str, tuple[str, ...]], requests: Mapping[str, bytes], **arguments: Any
+    ) -> dict[str, Any]:
+        """Send each member its request about these sums, and return the answers."""
+        orders = {
+            each: self._order(sums, request)
+            for each, request in requests.items()
+            if each in self._job.reachable
+        }
+        return self._job.ask(step, orders, sums=orders, **arguments)
 
     def _announced(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
         answers = self._job.ask("announce", self._job.reachable, sums={})
-        said = {name: each.messages for name, each in answers.items() if isinstance(each, SumAnswer)}
-        announcements = {name: each[ANNOUNCEMENT] for name, each in said.items() if ANNOUNCEMENT in each}
-        identities = {name: said[name].get(IDENTITY, b"") for name in announcements}
+        announcements, identities = _messages(answers, ANNOUNCEMENT), _messages(answers, IDENTITY)
         self._journal.note_members(announcements, identities)
         return announcements, identities
 
-    def _prepare(self, sums: Mapping[str, tuple[str, ...]]) -> None:
-        if not sums:
-            return
-        of_member = {
-            each: {name: members for name, members in sums.items() if each in members}
-            for each in self.members
-            if each in self._job.reachable
-        }
-        orders = {each: self._order(own) for each, own in of_member.items() if own}
-        answers = self._job.ask("prepare", orders, sums=orders)
-        for name, members in sums.items():
-            messages = {
-                each: answer.messages[name]
-                for each, answer in answers.items()
-                if isinstance(answer, SumAnswer) and name in answer.messages
-            }
-            self._journal.note_prepared(name, members, messages)
-
-    def _stage(
-        self,
-        step: Step,
-        sums: Mapping[str, tuple[str, ...]],
-        request: Any,
-        take: Any,
-        names: Iterable[str],
-    ) -> None:
-        """Ask members for a message that all of them should give, and take those that are right."""
-        (name,) = sums
-        asked = {each: request(each) for each in names if each not in self._job.at_work}
-        for client_id, answer in self._ask(step, sums, asked).items():
-            if isinstance(answer, SumAnswer) and name in answer.messages:
-                _refused(client_id, lambda: take(client_id, answer.messages[name]))
-
-    def _ask(
-        self,
-        step: Step,
-        sums: Mapping[str, tuple[str, ...]],
-        requests: Mapping[str, bytes],
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        orders = {each: self._order(sums, request) for each, request in requests.items()}
-        return self._job.ask(step, orders, sums=orders, **arguments)
+    def _add_masked(self, protocol: SecureSum, name: str, summand: ArtifactRef | bytes) -> None:
+        if isinstance(summand, ArtifactRef):
+            summand = decode_masked(self._job.context.exchange.get(summand))
+        protocol.add_masked(name, summand)
 
     def _order(self, sums: Mapping[str, tuple[str, ...]], request: bytes = b"") -> SumOrder:
-        members = {each for names in sums.values() for each in names}
+        members = sorted({each for names in sums.values() for each in names})
         return SumOrder(
             sums=sums,
-            announcements={each: self._announcements[each] for each in sorted(members)},
-            identities={each: self._identities[each] for each in sorted(members)},
+            announcements={each: self._announcements[each] for each in members},
+            identities={each: self._identities[each] for each in members},
             request=request,
         )
 
@@ -216,42 +174,96 @@ class SecureSums:
             cohort_share=federation.cohort_share,
             quorum_share=federation.quorum_share,
         )
-        return tuple(each for each in plan.cohort if each in self._announcements)
+        return tuple(sorted(each for each in plan.cohort if each in self._announcements))
 
-    def _cohort(self, members: Sequence[str]) -> Cohort:
-        roster = {
-            each: Ed25519PublicKey.from_public_bytes(self._identities[each]) for each in members
-        }
-        return read_cohort(
-            self._job.journal.job_id, roster, {each: self._announcements[each] for each in members}
-        )
-
-    def _message(self, update: ArtifactRef | bytes) -> bytes:
-        if isinstance(update, bytes):
-            return update
-        return decode_masked(self._job.context.exchange.get(update))
+    def _cohort(self, members: Iterable[str]) -> Any:
+        roster = {each: Ed25519PublicKey.from_public_bytes(self._identities[each]) for each in members}
+        announcements = {each: self._announcements[each] for each in roster}
+        return read_cohort(self._job.journal.job_id, roster, announcements)
 
 
-def _summands(answers: Mapping[str, Any]) -> tuple[dict[str, ArtifactRef | bytes], dict[str, Rejection]]:
-    """Return the masked summands that arrived, and the clients without one and why."""
-    arrived: dict[str, ArtifactRef | bytes] = {}
-    missing = {}
-    for client_id, answer in answers.items():
-        if isinstance(answer, Delivery):
-            arrived[client_id] = answer.update
-        elif isinstance(answer, SumAnswer):
-            arrived[client_id] = next(iter(answer.messages.values()), b"")
-        elif isinstance(answer, Exception):
-            missing[client_id] = Rejection(client_id, "training", f"{type(answer).__name__}: {answer}")
-        else:
-            missing[client_id] = Rejection(client_id, "deadline", str(answer))
-    return arrived, missing
+class _Sum:
+    """One secure sum at work.
+
+    Args:
+        sums: of the job.
+        name: id of the sum.
+        members: of the sum.
+        protocol: the coordinator's side of it.
+
+    Attributes:
+        answers: what the members answered to the step.
+        missing: member -> why it is not in the sum.
+    """
+
+    def __init__(self, sums: SecureSums, name: str, members: tuple[str, ...], protocol: SecureSum) -> None:
+        self._sums, self._name, self._members, self.protocol = sums, name, members, protocol
+        self.answers: dict[str, Any] = {}
+        self.missing: dict[str, Rejection] = {}
+        self._prepared: list[str] = []
+
+    def take(self, member: str, add: Callable[[], None]) -> bool:
+        """Add a member's message, and return whether it was accepted. A member of a faulty one is missing."""
+        try:
+            add()
+        except FedrecError as error:
+            self.missing[member] = Rejection(member, "update", str(error))
+            return False
+        return True
+
+    def add_prepared(self, messages: Mapping[str, bytes]) -> None:
+        """Add the messages of the members that prepared the sum."""
+        for each, message in messages.items():
+            if self.take(each, partial(self.protocol.add_prepared, each, message)):
+                self._prepared.append(each)
+
+    def masked(self, step: Step, **arguments: Any) -> dict[str, ArtifactRef | bytes]:
+        """Ask for the masked summands, and return those that arrive."""
+        requests = {each: self.protocol.mask_request(each) for each in self._prepared}
+        self.answers = self._ask(step, requests, **arguments)
+        found: dict[str, ArtifactRef | bytes] = {}
+        for member, answer in self.answers.items():
+            if isinstance(answer, Delivery):
+                found[member] = answer.update
+            elif isinstance(answer, SumAnswer):
+                found[member] = answer.messages.get(self._name, b"")
+            elif isinstance(answer, Exception):
+                reason = f"{type(answer).__name__}: {answer}"
+                self.missing[member] = Rejection(member, "training", reason)
+            else:
+                self.missing[member] = Rejection(member, "deadline", str(answer))
+        return found
+
+    def opened(self, survivors: Iterable[str]) -> Any:
+        """Return the blocks of the sum, after the survivors have voted for it.
+
+        Raises:
+            QuorumNotReached: too few answered.
+        """
+        protocol = self.protocol
+        requests = {each: protocol.agree_request(each) for each in survivors}
+        voters = []
+        for each, message in _messages(self._ask("agree", requests), self._name).items():
+            if self.take(each, partial(protocol.add_agreed, each, message)):
+                voters.append(each)
+        if protocol.needs_reveal:
+            requests = {each: protocol.reveal_request(each) for each in voters}
+            for each, message in _messages(self._ask("reveal", requests), self._name).items():
+                self.take(each, partial(protocol.add_revealed, each, message))
+        return protocol.total()
+
+    def missing_of(self, member: str) -> Rejection:
+        """Return why a member is not in the sum."""
+        return self.missing.get(member) or Rejection(member, "deadline", "it did not prepare the secure sum")
+
+    def _ask(self, step: Step, requests: Mapping[str, bytes], **arguments: Any) -> dict[str, Any]:
+        return self._sums.ask(step, {self._name: self._members}, requests, **arguments)
 
 
-def _refused(client_id: str, take: Any) -> dict[str, Rejection]:
-    """Take a message; return the client's rejection if the message is refused."""
-    try:
-        take()
-    except FedrecError as error:
-        return {client_id: Rejection(client_id, "update", str(error))}
-    return {}
+def _messages(answers: Mapping[str, Any], name: str) -> dict[str, bytes]:
+    """Return member -> its message of this name, for the members that sent one."""
+    return {
+        member: answer.messages[name]
+        for member, answer in answers.items()
+        if isinstance(answer, SumAnswer) and name in answer.messages
+    }

@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.clients.check_data import profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
-from tasks.clients.sum_steps import SUM_STEPS
 from tasks.clients.retries import RETRIES, RETRY_DELAY_S, is_transient
+from tasks.clients.sum_steps import SUM_STEPS
 from tasks.clients.train import train_client, train_in_group
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
@@ -62,7 +62,7 @@ TASKS: dict[Step, Any] = {
         compare_client
     ),
     **{
-        step: task(name=f"{step}-client", task_run_name=f"{step}-{{order.client_id}}", **_RETRIED)(perform_step)
-        for step, perform_step in SUM_STEPS.items()
+        step: task(name=f"{step}-client", task_run_name=f"{step}-{{order.client_id}}", **_RETRIED)(do)
+        for step, do in SUM_STEPS.items()
     },
 }

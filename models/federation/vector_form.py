@@ -22,7 +22,7 @@ from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.metric import Metric
 from models.kernel.packed import shapes_of, whole
 from models.kernel.ranges import Integers, Range
-from models.secure_sum.masks import Layout
+from models.secure_sum.vectors import Layout
 
 Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -61,7 +61,7 @@ class VectorForm:
             width = self._width(self.ranges[name])
             if width > _WIDEST:
                 raise InvalidInput(
-                    f"A sum of {name!r} of {self.clients} clients needs {width} bits, at most {_WIDEST} are sent.",
+                    f"The sum of {name!r} needs {width} bits for {self.clients} clients, at most {_WIDEST}.",
                     next_step="Choose a narrower range or a wider step for it in fixed_point.",
                 )
 

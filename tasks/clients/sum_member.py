@@ -16,15 +16,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from models.secure_sum import member as moments
-from models.secure_sum.cohort import Cohort, announce, read_cohort
-from models.secure_sum.keys import Member
-from models.secure_sum.record import MemberRecord
-from models.secure_sum.session import Session
 
 from models.errors import CorruptArtifact, EgressRefused
 from models.federation.contribution import Contribution
 from models.federation.vector_form import VectorForm
+from models.secure_sum import member as moments
+from models.secure_sum.cohort import Cohort, announce, read_cohort
+from models.secure_sum.primitives.keys import Member
+from models.secure_sum.record import MemberRecord
+from models.secure_sum.session import Session
 from tasks.local.atomic import write_atomically
 from tasks.messages.orders import ClientOrder
 from tasks.messages.sum_orders import SumOrder

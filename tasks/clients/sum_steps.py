@@ -14,6 +14,7 @@ from tasks.clients.sum_member import SumMember, SumRules
 from tasks.exchange.codec import encode_masked
 from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import Step
 from tasks.messages.sum_forms import evaluation_form, evaluation_summand, training_form
 
 ANNOUNCEMENT, IDENTITY = "announcement", "identity"
@@ -82,7 +83,7 @@ def masked_evaluation(
 
 
 # The steps of which nothing of the client's data comes out.
-SUM_STEPS: dict[str, Callable[[ClientOrder, SumRules | None], SumAnswer]] = {
+SUM_STEPS: dict[Step, Callable[[ClientOrder, SumRules | None], SumAnswer]] = {
     "announce": announce_client,
     "prepare": prepare_client,
     "agree": agree_client,

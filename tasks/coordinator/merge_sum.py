@@ -25,9 +25,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import JobContext
 
 
-@task(
-    name="merge-sum", task_run_name="merge-sum-{plan.round}", cache_policy=NO_CACHE, persist_result=False
-)
+@task(name="merge-sum", task_run_name="merge-sum-{plan.round}", cache_policy=NO_CACHE, persist_result=False)
 def merge_sum(
     job: JobContext,
     plan: RoundPlan,
@@ -69,7 +67,7 @@ def merge_sum(
     )
     if not outcome.passed:
         raise ContractViolation(
-            f"The secure sum of round {plan.round} was refused. {' '.join(rejected_clients(outcome).values())}",
+            f"The sum of round {plan.round} was refused. {' '.join(rejected_clients(outcome).values())}",
             next_step="Ask the silos' owners whose update broke its contract, or leave out some of them.",
             round=plan.round,
             outcome=outcome,

@@ -13,7 +13,6 @@ from data_contracts.strict_json import read_strictly
 from models.errors import InvalidInput
 from tasks.messages.record import JsonObject
 
-
 _TAG_DIGITS = 16
 
 
@@ -78,11 +77,11 @@ class SumOrder:
 
 
 def answer_kind(step: str, sum_order: SumOrder | None) -> str:
-    """Return the kind of the answer to a step. In a secure sum there are several answers of a step and round."""
+    """Return the kind of the answer to a step. For secure sums there may be several of a step and round."""
     return f"{step}-{sum_order.tag}" if sum_order else step
 
 
-def as_text(messages: Mapping[str, bytes]) -> dict[str, str]:
+def as_text(messages: Mapping[str, bytes]) -> JsonObject:
     """Return messages as JSON values."""
     return {name: b64encode(data).decode() for name, data in messages.items()}
 

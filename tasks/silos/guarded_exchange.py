@@ -51,6 +51,14 @@ class Policy(Protocol):
     def max_update_bytes(self) -> int:
         """The size of the largest object that may leave."""
 
+    @property
+    def min_cohort(self) -> int:
+        """The least number of members of a secure sum in which the silo takes part."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether updates and figures may also leave outside of secure sums."""
+
 
 @dataclass(frozen=True)
 class Border:
@@ -110,7 +118,7 @@ class Border:
         if not within(self.prefix, folder):
             return f"it writes only below {self.prefix}"
         # Answers of secure sums have the digest of their request behind the step.
-        word = POLICY_WORDS.get(kind.split("-")[0])
+        word = POLICY_WORDS.get(kind.split("-", maxsplit=1)[0])
         if word is None:
             return "it is neither an update nor a signed answer of a known kind"
         if word not in self.policy.may_leave:
@@ -170,8 +178,8 @@ def within(prefix: str, folder: str) -> bool:
 def describe(data: bytes) -> tuple[str, list[str]]:
     """Return (kind, names of the arrays and figures) of an object, judged by its bytes.
 
-    The kind is "client_update" for an update of exactly the expected arrays, "masked_update" for one in a secure
-    sum, the step for a signed answer, and "unknown" for everything else.
+    The kind is "client_update" for an update of exactly the expected arrays, "masked_update" for one in a
+    secure sum, the step for a signed answer, and "unknown" for everything else.
     """
     with suppress(CorruptArtifact):
         arrays, facts = decode(data, "An object")

@@ -1,7 +1,7 @@
-"""The roster: the public keys of the silos with which a silo takes part in secure sums, one PEM file for each.
+"""The roster: the public keys of the silos with which a silo takes part in secure sums, in PEM files.
 
-An owner adds keys that the other owners gave, never those that a coordinator sent: a coordinator that could add
-members would invent all others, and learn the silo's summand from the sum.
+An owner adds keys that the other owners gave, never those that a coordinator sent: a coordinator that could
+add members would invent all others, and learn the silo's summand from the sum.
 """
 
 from __future__ import annotations
