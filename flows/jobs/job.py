@@ -331,6 +331,7 @@ def _job(
         earlier_jobs=earlier,
         earlier_records=records_of(home, earlier),
         users_share=config.evaluation.users_share,
+        secure_sum=config.privacy.secure_sum,
         max_weight=config.privacy.max_weight,
         update_limits=config.contracts.updates,
     )

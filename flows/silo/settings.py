@@ -121,6 +121,8 @@ class SiloSettings(Section):
             policy=self.policy,
             min_users=self.policy.min_users,
             keep_jobs=self.keep_jobs,
+            min_cohort=self.policy.min_cohort,
+            plain=self.policy.plain,
         )
 
     def data_source(self) -> Source:

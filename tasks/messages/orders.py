@@ -37,6 +37,7 @@ class JobContext:
             own it trained, at least. Each has a record of its interactions.
         users_share: share of the users whose held-out cases are evaluated.
         ranges: array name -> the range of its values in contributions, in place of the family's.
+        secure_sum: whether what clients send is masked, so that only sums can be read.
         max_weight: the greatest weight of a client in a secure sum.
         update_limits: of the update contract, which a member of a secure sum checks itself.
     """
@@ -56,6 +57,7 @@ class JobContext:
     earlier_records: tuple[int, ...] = ()
     users_share: float = 1.0
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    secure_sum: bool = False
     max_weight: int = 1 << 20
     update_limits: UpdateLimits = field(default_factory=UpdateLimits)
 

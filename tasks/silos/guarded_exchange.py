@@ -51,14 +51,6 @@ class Policy(Protocol):
     def max_update_bytes(self) -> int:
         """The size of the largest object that may leave."""
 
-    @property
-    def min_cohort(self) -> int:
-        """The least number of members of a secure sum in which the silo takes part."""
-
-    @property
-    def plain(self) -> bool:
-        """Whether updates and figures may also leave outside of secure sums."""
-
 
 @dataclass(frozen=True)
 class Border:
@@ -69,7 +61,7 @@ class Border:
         policy: of its owner.
         silo: its name; it writes only below `silos/<silo>/`.
         job_id, round: the order's job and round.
-        treatment: names of the postprocessors that changed an update, or "none".
+        treatment: names of what changed an update, postprocessors and masks, or "none".
     """
 
     ledger: EgressLedger
@@ -99,7 +91,7 @@ class Border:
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
             fields=fields,
-            treatment=self.treatment if kind == UPDATE else "none",
+            treatment=self.treatment if kind in (UPDATE, MASKED) else "none",
             to=folder,
             refused=fault,
         )

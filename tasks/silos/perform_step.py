@@ -32,8 +32,8 @@ from tasks.messages.steps import StepOrder
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
-from tasks.silos.roster import read_roster
 from tasks.silos.signed_answers import sign_answer
+from tasks.silos.sum_policy import require_sum, sum_rules, treatment_of, without_counts
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Silo:
         policy: what may leave it.
         min_users: the least number of users with which an update or figures may leave.
         keep_jobs: number of newest jobs whose snapshots and answers are kept.
+        min_cohort: the least number of members of a secure sum in which the silo takes part.
+        plain: whether updates and figures may also leave outside of secure sums.
     """
 
     home: Home
@@ -57,6 +59,8 @@ class Silo:
     policy: Policy
     min_users: int
     keep_jobs: int = 10
+    min_cohort: int = 3
+    plain: bool = True
 
 
 def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
@@ -76,6 +80,7 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
     ledger.require(step_order.witnessed)
     snapshot = _snapshot(silo, step_order)
     _require_users(silo, step_order, snapshot)
+    require_sum(silo, step_order)
     job = replace(
         order.job,
         exchange_url=silo.exchange_url,
@@ -84,15 +89,17 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
         silos_dir=str(silo.home.silos),
     )
     order = replace(order, job=job)
-    treatment = ", ".join(each.name for each in job.postprocessors) or "none"
+    treatment = treatment_of(order)
     border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment)
     exchange = GuardedExchange(silo.exchange_url, border)
-    rules = SumRules(load_key(silo.home).private, read_roster(silo.home), silo.policy.min_cohort)
+    rules = sum_rules(silo)
     answer = _perform(replace(step_order, order=order), exchange, rules)
     if isinstance(answer, Checked):
         if not answer.outcome.passed:
             _note(silo.home, answer.outcome.summary() + "\n")
         answer = replace(answer, outcome=without_values(answer.outcome))
+        if job.secure_sum:
+            answer = without_counts(answer, rules)
     kind = order.answer_kind(step_order.step)
     context = AnswerContext(silo.name, kind, job.job_id, order.round, order.base.sha256)
     # The head already covers the step's update. It cannot cover the answer that carries it. The answer's own

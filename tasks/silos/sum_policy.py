@@ -1,0 +1,62 @@
+"""What a silo's owner decided about secure sums, applied to an order."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from models.errors import EgressRefused
+from tasks.clients.sum_member import SumRules
+from tasks.messages.answers import Checked
+from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import StepOrder
+from tasks.silos.keys import load_key
+from tasks.silos.roster import read_roster
+
+if TYPE_CHECKING:
+    from tasks.silos.perform_step import Silo
+
+_KEY_BYTES = 32
+# The steps whose answers tell something of the data.
+_TELLING = ("train", "evaluate", "compare")
+
+
+def sum_rules(silo: Silo) -> SumRules:
+    """Return the silo's rules for secure sums."""
+    key = load_key(silo.home)
+    return SumRules(key.private, read_roster(silo.home) | {silo.name: key.public}, silo.min_cohort)
+
+
+def require_sum(silo: Silo, step_order: StepOrder) -> None:
+    """Raise `EgressRefused` if the answer would leave readable, and the owner does not allow that."""
+    order = step_order.order
+    if silo.plain or step_order.step not in _TELLING or order.sum is not None:
+        return
+    raise EgressRefused(
+        f"Silo {silo.name!r} sends updates and figures in secure sums only. Job {order.job.job_id} has none.",
+        next_step="Set privacy.secure_sum in the job's configuration, or policy.plain in the silo's silo.yaml.",
+        silo=silo.name,
+    )
+
+
+def treatment_of(order: ClientOrder) -> str:
+    """Return what changes an update before it leaves, for the egress ledger."""
+    names = [each.name for each in order.job.postprocessors]
+    if order.sum and order.sum.request:
+        names.append(f"masked among {len(order.sum.one[1])} members")
+    return ", ".join(names) or "none"
+
+
+def without_counts(answer: Checked, rules: SumRules) -> Checked:
+    """Return a verdict that tells nothing of the data but whether they changed since the last one.
+
+    A digest of few data can be guessed, so it is keyed.
+    """
+    key = HKDF(SHA256(), _KEY_BYTES, None, b"fedrec data digest").derive(rules.identity.private_bytes_raw())
+    digest = hmac.new(key, answer.digest.encode(), hashlib.sha256).hexdigest()
+    return Checked(replace(answer.outcome, breaches=(), result={}), 0, 0, digest)
