@@ -39,7 +39,7 @@ def require_sum(silo: Silo, step_order: StepOrder) -> None:
         return
     raise EgressRefused(
         f"Silo {silo.name!r} sends updates and figures in secure sums only. Job {order.job.job_id} has none.",
-        next_step="Set privacy.secure_sum in the job's configuration, or policy.plain in the silo's silo.yaml.",
+        next_step="Set privacy.secure_sum in the job's configuration, or policy.plain in silo.yaml.",
         silo=silo.name,
     )
 

@@ -11,6 +11,7 @@ command = lazy_group(
     Keys, settings and ledger of a silo are below FEDREC_HOME, like all other state.
     """,
     enrol="Make the key pair with which this silo signs its answers.",
+    roster="Name the silos with which this one takes part in secure sums.",
     join="Join a federation with the coordinator's invitation.",
     doctor="Examine the connection to the gateway, the data and the policy.",
     start="Run this silo's steps on its data until stopped.",

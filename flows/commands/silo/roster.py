@@ -37,9 +37,7 @@ def command(
     elif not (name or to_remove or force or fingerprint):
         _list(as_json)
     else:
-        raise click.UsageError(
-            "Give one of: NAME FILE [--fingerprint HEX] [--force], NAME --remove, nothing."
-        )
+        raise click.UsageError("Give NAME FILE [--fingerprint HEX] [--force], NAME --remove, or nothing.")
 
 
 def _add(name: str, file: BinaryIO, expected: str | None, force: bool, as_json: bool) -> None:
@@ -95,4 +93,4 @@ def _list(as_json: bool) -> None:
         if not members:
             click.echo("The roster is empty. Add members with fedrec silo roster NAME FILE.")
 
-    emit(members, as_json=as_json, show=show)
+    emit({"members": members}, as_json=as_json, show=show)
