@@ -47,7 +47,7 @@ def pack(values: Unsigned, width: int) -> bytes:
     kind = word_type(width)
     if values.ndim != 1 or values.dtype not in {np.dtype(np.uint32), np.dtype(np.uint64)}:
         raise InvalidInput(
-            f"Values to pack are {values.dtype} of shape {values.shape}, expected a list of {kind}."
+            f"Values to pack are {values.dtype} of shape {values.shape}, expected a list of {kind.__name__}."
         )
     if len(values) and int(values.max()) >> width:
         raise InvalidInput(f"A value to pack is {int(values.max())}, which needs more than {width} bits.")

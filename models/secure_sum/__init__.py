@@ -36,10 +36,10 @@ linked to those that voted. So the coordinator learns the sum over all honest su
 them, or nothing.
 
 *Why votes are needed.* Without them each member would still open one of the two seeds, but a coordinator
-could show members different survivors. For n = 4 and one colluding member it could so learn the sum of two of
-the three honest members. In a sparse graph it could show v to its neighbours as a survivor, and to all others
-the set without the neighbours. It would learn the self seed of v and the mask seeds of the neighbours, hence
-the summand of v.
+could show members different survivors. For n = 7 and two colluding members it could so learn the sum of two
+of the five honest members instead of three or more. In a sparse graph it could show v to its neighbours as a
+survivor, and to all others the set without the neighbours. It would learn the self seed of v and the mask
+seeds of the neighbours, hence the summand of v.
 
 **Large cohorts.** From 33 members on, each has k = 22 neighbours, and t = 16. All members still vote, so one
 agreement is opened. Two things are weaker than in a complete graph. First, t neighbours of one member may

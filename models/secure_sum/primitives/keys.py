@@ -32,7 +32,7 @@ class Member:
     identity: Ed25519PrivateKey = field(repr=False)
     encryption: X25519PrivateKey = field(repr=False)
     # An agreement is the same in all sessions of a job, and takes as long as all else that needs it.
-    _agreed: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
+    _agreed: dict[bytes, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def agreed(self, public: bytes) -> bytes:
         """Return the secret of this member's encryption key and another member's (X25519, RFC 7748)."""
