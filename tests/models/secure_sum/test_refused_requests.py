@@ -50,7 +50,7 @@ def test_a_request_with_any_bit_flipped_is_refused_or_changes_no_share(kind: str
     one = world(COUNT)
     name, request, answer = request_of(kind, one)
     before = dict(one.records)
-    # Flipped bits of sealed shares are noticed when they are unsealed, and only these shares are then missing.
+    # Flipped bits of sealed shares are noticed at unsealing, and only these shares are then missing.
     sealed = request.find(b'"sealed"')
     for place in range(0, 8 * (len(request) if sealed < 0 else sealed), 23):
         with pytest.raises(
