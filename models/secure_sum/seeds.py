@@ -7,7 +7,7 @@ nobody shares. They are random bytes of the operating system: they are secret, a
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -30,7 +30,7 @@ class Seeds:
     @classmethod
     def fresh(cls) -> Seeds:
         """Return new random seeds."""
-        return cls(os.urandom(SEED_BYTES), os.urandom(SEED_BYTES))
+        return cls(secrets.token_bytes(SEED_BYTES), os.urandom(SEED_BYTES))
 
 
 @dataclass(frozen=True)

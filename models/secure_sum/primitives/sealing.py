@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -14,7 +14,7 @@ OVERHEAD_BYTES = NONCE_BYTES + 16
 def seal(key: bytes, data: bytes, context: bytes) -> bytes:
     """Return encrypted bytes, longer by `OVERHEAD_BYTES`; they open with the same key and context only."""
     # The nonce is random, because a member that crashed may seal other bytes with the same key.
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + ChaCha20Poly1305(key).encrypt(nonce, data, context)
 
 
