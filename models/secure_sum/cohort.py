@@ -11,7 +11,7 @@ from models.errors import InvalidInput
 from models.secure_sum.graph import FEWEST
 from models.secure_sum.primitives.breaches import breach
 from models.secure_sum.primitives.canonical import digest
-from models.secure_sum.primitives.keys import KEY_BYTES, Member, is_usable
+from models.secure_sum.primitives.keys import KEY_BYTES, MemberKeys, is_usable
 from models.secure_sum.primitives.statements import read_message, sign
 
 LONGEST_NAME = 200
@@ -41,7 +41,7 @@ class Cohort:
         object.__setattr__(self, "digest", digest(["cohort", self.job, keys]))
 
 
-def announce(member: Member, job: str) -> bytes:
+def announce(member: MemberKeys, job: str) -> bytes:
     """Return the message that tells the others a member's encryption key for a job."""
     key = member.encryption.public_key().public_bytes_raw()
     return sign(member.identity, {**_expected(job, member.name), "encryption_key": key.hex()})

@@ -25,7 +25,7 @@ from models.secure_sum.messages import (
 )
 from models.secure_sum.openings import Opening
 from models.secure_sum.primitives.breaches import COORDINATOR, breach
-from models.secure_sum.primitives.keys import Member
+from models.secure_sum.primitives.keys import MemberKeys
 from models.secure_sum.primitives.sharing import split
 from models.secure_sum.quick_opening import write_quick
 from models.secure_sum.record import MemberRecord
@@ -52,7 +52,7 @@ from models.secure_sum.session import Agreement, Session
 from models.secure_sum.vectors import Layout, VectorSum
 
 
-def prepare(member: Member, session: Session) -> tuple[MemberRecord, bytes]:
+def prepare(member: MemberKeys, session: Session) -> tuple[MemberRecord, bytes]:
     """Return a new record with fresh seeds, and the message that shares them with the neighbours.
 
     A caller prepares a session once: it refuses a session of which it has a record.
@@ -72,7 +72,7 @@ def prepare(member: Member, session: Session) -> tuple[MemberRecord, bytes]:
 
 
 def mask(
-    member: Member,
+    member: MemberKeys,
     session: Session,
     record: MemberRecord,
     request: bytes,
@@ -120,7 +120,7 @@ def mask(
 
 
 def agree(
-    member: Member, session: Session, record: MemberRecord, request: bytes
+    member: MemberKeys, session: Session, record: MemberRecord, request: bytes
 ) -> tuple[MemberRecord, bytes]:
     """Return the record with the set of survivors, and the member's vote for it.
 
@@ -162,7 +162,7 @@ def agree(
     return replace(record, survivors=survivors), write_agreed(member, session, agreement, quick)
 
 
-def reveal(member: Member, session: Session, record: MemberRecord, request: bytes) -> bytes:
+def reveal(member: MemberKeys, session: Session, record: MemberRecord, request: bytes) -> bytes:
     """Return the message that opens the agreement that the member voted for.
 
     Args:
@@ -188,7 +188,11 @@ def reveal(member: Member, session: Session, record: MemberRecord, request: byte
 
 
 def _opening(
-    member: Member, session: Session, record: MemberRecord, agreement: Agreement, sealed: Mapping[str, bytes]
+    member: MemberKeys,
+    session: Session,
+    record: MemberRecord,
+    agreement: Agreement,
+    sealed: Mapping[str, bytes],
 ) -> Opening:
     survivors = set(agreement.survivors)
     shares = {}

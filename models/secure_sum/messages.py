@@ -17,7 +17,7 @@ from models.secure_sum.cohort import public_key
 from models.secure_sum.openings import Opening, opening_bytes
 from models.secure_sum.primitives.breaches import breach
 from models.secure_sum.primitives.canonical import digest
-from models.secure_sum.primitives.keys import Member
+from models.secure_sum.primitives.keys import MemberKeys
 from models.secure_sum.primitives.statements import read_message, read_statement, sign
 from models.secure_sum.quick_opening import quick_bytes
 from models.secure_sum.seeds import SHARES_BYTES
@@ -46,7 +46,7 @@ def expected(session: Session, name: str, kind: str) -> dict[str, str]:
     return {"kind": kind, "member": name, "session": session.id, "cohort": session.cohort.digest}
 
 
-def write_prepared(member: Member, session: Session, public: Prepared, sealed: list[bytes]) -> bytes:
+def write_prepared(member: MemberKeys, session: Session, public: Prepared, sealed: list[bytes]) -> bytes:
     """Return the message with the shares sealed for each neighbour, in the order of their names."""
     facts = {"mask_key": public.mask_key.hex(), "commitment": public.commitment}
     return sign(member.identity, {**expected(session, member.name, PREPARED), **facts}, b"".join(sealed))
@@ -88,7 +88,7 @@ def view(prepared: tuple[str, ...], layout: Layout) -> str:
     return digest(["view", prepared, layout.digest])
 
 
-def write_masked(member: Member, session: Session, seen: str, packed: bytes) -> bytes:
+def write_masked(member: MemberKeys, session: Session, seen: str, packed: bytes) -> bytes:
     """Return the message with a masked vector; `seen` is the member's `view`."""
     return sign(member.identity, _masked(session, member.name, seen), attachment=packed)
 
@@ -114,7 +114,7 @@ def require_masked(session: Session, seen: str, statements: Mapping[str, bytes])
         read_statement(statement, session.cohort.identities[name], _masked(session, name, seen), {})
 
 
-def write_agreed(member: Member, session: Session, agreement: Agreement, quick: bytes) -> bytes:
+def write_agreed(member: MemberKeys, session: Session, agreement: Agreement, quick: bytes) -> bytes:
     """Return the message that votes for an agreement; `quick` is the sealed opening, or empty."""
     return sign(member.identity, _agreeing(session, member.name, agreement, AGREED), attachment=quick)
 
@@ -143,7 +143,7 @@ def require_votes(session: Session, agreement: Agreement, votes: Mapping[str, by
         read_statement(statement, session.cohort.identities[name], {**wanted, "member": name}, {})
 
 
-def write_revealed(member: Member, session: Session, agreement: Agreement, opening: Opening) -> bytes:
+def write_revealed(member: MemberKeys, session: Session, agreement: Agreement, opening: Opening) -> bytes:
     """Return the message that opens a member's part of an agreement."""
     return sign(
         member.identity,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.secure_sum.openings import Opening, opening_bytes
-from models.secure_sum.primitives.keys import Member, derive
+from models.secure_sum.primitives.keys import MemberKeys, derive
 from models.secure_sum.primitives.sealing import OVERHEAD_BYTES, seal, unseal
 from models.secure_sum.session import Agreement, Session
 
@@ -30,7 +30,7 @@ def quick_bytes(session: Session, name: str, agreement: Agreement) -> int:
     return tokens + OVERHEAD_BYTES + opening_bytes(len(agreement.dropped_around(session, name)))
 
 
-def write_quick(member: Member, session: Session, agreement: Agreement, opening: Opening) -> bytes:
+def write_quick(member: MemberKeys, session: Session, agreement: Agreement, opening: Opening) -> bytes:
     """Return a member's tokens for the other survivors, and its opening sealed under theirs."""
     text = agreement.digest_in(session)
     others = agreement.survivors_around(session, member.name)
@@ -65,7 +65,9 @@ def read_quick(session: Session, agreement: Agreement, sent: Mapping[str, bytes]
     return openings
 
 
-def _token(member: Member, session: Session, other: str, *, sender: str, to: str, agreement: str) -> bytes:
+def _token(
+    member: MemberKeys, session: Session, other: str, *, sender: str, to: str, agreement: str
+) -> bytes:
     secret = member.agreed(session.cohort.encryption_keys[other])
     return derive(secret, "token", session.digest, sender, to, agreement, size=TOKEN_BYTES)
 

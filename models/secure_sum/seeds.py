@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from models.secure_sum.primitives.keys import Member, agree, derive
+from models.secure_sum.primitives.keys import MemberKeys, agree, derive
 from models.secure_sum.primitives.sealing import OVERHEAD_BYTES, seal, unseal
 from models.secure_sum.primitives.sharing import SEED_BYTES
 from models.secure_sum.session import Session
@@ -30,7 +30,7 @@ class Seeds:
     @classmethod
     def fresh(cls) -> Seeds:
         """Return new random seeds."""
-        return cls(secrets.token_bytes(SEED_BYTES), os.urandom(SEED_BYTES))
+        return cls(secrets.token_bytes(SEED_BYTES), secrets.token_bytes(SEED_BYTES))
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def sign_of(name: str, other: str) -> int:
     return 1 if name < other else -1
 
 
-def seal_shares(member: Member, session: Session, to: str, shares: SeedShares) -> bytes:
+def seal_shares(member: MemberKeys, session: Session, to: str, shares: SeedShares) -> bytes:
     """Return a neighbour's shares of a member's seeds (60 bytes), which only the neighbour can read."""
     key, context = _sealing(member, session, other=to, sender=member.name, to=to)
     return seal(key, shares.mask + shares.own, context)
 
 
-def unseal_shares(member: Member, session: Session, sender: str, sealed: bytes) -> SeedShares | None:
+def unseal_shares(member: MemberKeys, session: Session, sender: str, sealed: bytes) -> SeedShares | None:
     """Return the shares that a neighbour sealed for a member, or None if the bytes are others."""
     key, context = _sealing(member, session, other=sender, sender=sender, to=member.name)
     opened = unseal(key, sealed, context)
@@ -90,6 +90,6 @@ def unseal_shares(member: Member, session: Session, sender: str, sealed: bytes) 
     return None if opened is None else SeedShares(opened[:SEED_BYTES], opened[SEED_BYTES:])
 
 
-def _sealing(member: Member, session: Session, other: str, sender: str, to: str) -> tuple[bytes, bytes]:
+def _sealing(member: MemberKeys, session: Session, other: str, sender: str, to: str) -> tuple[bytes, bytes]:
     secret = member.agreed(session.cohort.encryption_keys[other])
     return derive(secret, "shares", session.digest, sender, to), session.digest.encode()

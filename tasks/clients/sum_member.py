@@ -22,7 +22,7 @@ from models.federation.contribution import Contribution
 from models.federation.vector_form import VectorForm
 from models.secure_sum import member as moments
 from models.secure_sum.cohort import Cohort, announce, read_cohort
-from models.secure_sum.primitives.keys import Member
+from models.secure_sum.primitives.keys import MemberKeys
 from models.secure_sum.record import MemberRecord
 from models.secure_sum.session import Session
 from tasks.local.atomic import write_atomically
@@ -157,7 +157,7 @@ class SumMember:
     def _path(self, session: Session, ending: str) -> Path:
         return self._folder / f"{session.id}-{session.cohort.digest[:16]}.{ending}"
 
-    def _opened(self, name: str) -> Member:
+    def _opened(self, name: str) -> MemberKeys:
         """Return the client's keys for the job, which it makes for its first order."""
         path = self._folder / "keys.json"
         if not path.exists():
@@ -169,7 +169,9 @@ class SumMember:
             if self._rules
             else Ed25519PrivateKey.from_private_bytes(bytes.fromhex(found["identity"]))
         )
-        return Member(name, identity, X25519PrivateKey.from_private_bytes(bytes.fromhex(found["encryption"])))
+        return MemberKeys(
+            name, identity, X25519PrivateKey.from_private_bytes(bytes.fromhex(found["encryption"]))
+        )
 
     @property
     def identity(self) -> bytes:

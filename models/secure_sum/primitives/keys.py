@@ -19,7 +19,7 @@ _ANY_KEY = X25519PrivateKey.from_private_bytes(bytes(range(KEY_BYTES)))
 
 
 @dataclass(frozen=True)
-class Member:
+class MemberKeys:
     """A member's own keys. `repr` shows none of them.
 
     Attributes:

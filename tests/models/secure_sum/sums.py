@@ -13,7 +13,7 @@ from models.kernel.bit_packing import Unsigned, word_type
 from models.secure_sum import member as moments
 from models.secure_sum.cohort import Cohort, announce, read_cohort
 from models.secure_sum.coordinator import SecureSum
-from models.secure_sum.primitives.keys import Member
+from models.secure_sum.primitives.keys import MemberKeys
 from models.secure_sum.record import MemberRecord
 from models.secure_sum.session import Session
 from models.secure_sum.vectors import Layout
@@ -23,15 +23,15 @@ SMALL = Layout((3, 2), (21, 40))
 Vectors = Mapping[str, Sequence[Unsigned]]
 
 
-def new_member(name: str) -> Member:
-    return Member(name, Ed25519PrivateKey.generate(), X25519PrivateKey.generate())
+def new_member(name: str) -> MemberKeys:
+    return MemberKeys(name, Ed25519PrivateKey.generate(), X25519PrivateKey.generate())
 
 
-def new_members(count: int) -> dict[str, Member]:
+def new_members(count: int) -> dict[str, MemberKeys]:
     return {f"silo-{number:03d}": new_member(f"silo-{number:03d}") for number in range(count)}
 
 
-def cohort_of(members: Mapping[str, Member], job: str = JOB) -> Cohort:
+def cohort_of(members: Mapping[str, MemberKeys], job: str = JOB) -> Cohort:
     roster = {name: member.identity.public_key() for name, member in members.items()}
     return read_cohort(job, roster, {name: announce(member, job) for name, member in members.items()})
 
@@ -59,7 +59,7 @@ def plain_sum(vectors: Vectors, names: Collection[str], layout: Layout) -> list[
 class World:
     """One session: the members with their records, and an honest coordinator."""
 
-    members: dict[str, Member]
+    members: dict[str, MemberKeys]
     session: Session
     layout: Layout = SMALL
     records: dict[str, MemberRecord] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from models.errors import InvalidInput, ProtocolBreach
 from models.secure_sum.cohort import announce, read_cohort
-from models.secure_sum.primitives.keys import Member, agree, derive
+from models.secure_sum.primitives.keys import MemberKeys, agree, derive
 from models.secure_sum.primitives.statements import sign
 from tests.models.secure_sum.sums import JOB, changed, cohort_of, new_member, new_members
 
@@ -34,7 +34,7 @@ def test_cohorts_with_other_members_keys_or_jobs_have_other_digests() -> None:
         read_cohort(JOB, ROSTER, fewer),
         cohort_of(MEMBERS, "another job"),
         cohort_of({**MEMBERS, "silo-000": new_member("silo-000")}),
-        cohort_of({**MEMBERS, "silo-000": Member("silo-000", MEMBERS["silo-000"].identity, new_key())}),
+        cohort_of({**MEMBERS, "silo-000": MemberKeys("silo-000", MEMBERS["silo-000"].identity, new_key())}),
     ]
     assert len({cohort.digest for cohort in cohorts}) == len(cohorts)
 
@@ -67,7 +67,7 @@ def test_a_member_that_the_coordinator_invented_is_refused() -> None:
         (announce(new_member("silo-001"), JOB), "is not signed with the member's key"),
         (ANNOUNCED["silo-002"], "is not signed with the member's key"),
         (
-            announce(Member("silo-002", MEMBERS["silo-001"].identity, new_key()), JOB),
+            announce(MemberKeys("silo-002", MEMBERS["silo-001"].identity, new_key()), JOB),
             "is for member 'silo-002'",
         ),
         (ANNOUNCED["silo-001"] + b"x", "has 1 bytes attached, expected 0|which is too much"),
@@ -118,4 +118,4 @@ def test_derived_keys_differ_by_secret_purpose_and_every_part_of_the_context() -
 def test_no_key_is_shown() -> None:
     member = MEMBERS["silo-000"]
     member.agreed(MEMBERS["silo-001"].encryption.public_key().public_bytes_raw())
-    assert repr(member) == "Member(name='silo-000')"
+    assert repr(member) == "MemberKeys(name='silo-000')"
