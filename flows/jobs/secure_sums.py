@@ -76,26 +76,31 @@ class SecureSums:
         self._announcements, self._identities = self._journal.members() or self._announced()
 
     def prepare(self, round_: int) -> None:
-        """Let the members prepare the sums of this round, and of a few rounds ahead."""
-        config = self._job.config
-        last = config.federation.rounds
-        everyone = tuple(sorted(self._announcements))
-        sums: dict[str, tuple[str, ...]] = {}
-        for ahead in range(round_, min(round_ + _AHEAD, last + 1)):
-            sums[sum_id("train", ahead)] = self._cohort_of(ahead)
-            if is_evaluated(ahead, every=config.evaluation.every, rounds=last):
-                sums[sum_id("evaluate", ahead)] = everyone
-        if round_ + _AHEAD > last:
-            sums[sum_id("compare", last)] = everyone
-        new = {name: members for name, members in sums.items() if self._journal.prepared(name) is None}
+        """Let the members prepare the sums of this round, and of a few rounds ahead.
+
+        Members that miss that are asked again in the next round.
+        """
+        due = self._due(round_, 1)
+        if not all(self._journal.prepared(name) for name in due):
+            due = self._due(round_, _AHEAD)
+        sums = {
+            name: self._journal.prepared(name) or (members, {})
+            for name, members in due.items()
+            if not self._journal.has_begun(name)
+        }
         orders = {}
-        for each in everyone:
-            own = {name: members for name, members in new.items() if each in members}
-            if own and each in self._job.reachable:
+        for each in self._job.reachable:
+            own = {
+                name: members
+                for name, (members, messages) in sums.items()
+                if each in members and each not in messages
+            }
+            if own:
                 orders[each] = self._order(own)
         answers = self._job.ask("prepare", orders, sums=orders) if orders else {}
-        for name, members in new.items():
-            self._journal.note_prepared(name, members, _messages(answers, name))
+        for name, (members, messages) in sums.items():
+            if further := _messages(answers, name):
+                self._journal.note_prepared(name, members, messages | further)
 
     def collect(
         self, step: Step, round_: int, form_of: Callable[[int], VectorForm], **arguments: Any
@@ -119,7 +124,10 @@ class SecureSums:
         sum_.add_prepared(prepared)
         summands = self._journal.masked(name)
         if summands is None:
-            summands = sum_.masked(step, **arguments)
+            requests = sum_.mask_requests()
+            # From now on the same members must have prepared it, because members mask once.
+            self._journal.note_begun(name)
+            summands = sum_.masked(step, requests, **arguments)
         for each, summand in summands.items():
             sum_.take(each, partial(self._add_masked, sum_.protocol, each, summand))
         in_sum = {each: summand for each, summand in summands.items() if each not in sum_.missing}
@@ -164,6 +172,19 @@ class SecureSums:
             identities={each: self._identities[each] for each in members},
             request=request,
         )
+
+    def _due(self, round_: int, rounds: int) -> dict[str, tuple[str, ...]]:
+        """Return id -> members of the sums of these rounds."""
+        config, last = self._job.config, self._job.config.federation.rounds
+        everyone = tuple(sorted(self._announcements))
+        sums = {}
+        for each in range(round_, min(round_ + rounds, last + 1)):
+            sums[sum_id("train", each)] = self._cohort_of(each)
+            if is_evaluated(each, every=config.evaluation.every, rounds=last):
+                sums[sum_id("evaluate", each)] = everyone
+            if each == last:
+                sums[sum_id("compare", each)] = everyone
+        return sums
 
     def _cohort_of(self, round_: int) -> tuple[str, ...]:
         federation = self._job.config.federation
@@ -217,9 +238,18 @@ class _Sum:
             if self.take(each, partial(self.protocol.add_prepared, each, message)):
                 self._prepared.append(each)
 
-    def masked(self, step: Step, **arguments: Any) -> dict[str, ArtifactRef | bytes]:
+    def mask_requests(self) -> dict[str, bytes]:
+        """Return the request for its masked summand to each member that prepared the sum.
+
+        Raises:
+            QuorumNotReached: too few prepared it.
+        """
+        return {each: self.protocol.mask_request(each) for each in self._prepared}
+
+    def masked(
+        self, step: Step, requests: Mapping[str, bytes], **arguments: Any
+    ) -> dict[str, ArtifactRef | bytes]:
         """Ask for the masked summands, and return those that arrive."""
-        requests = {each: self.protocol.mask_request(each) for each in self._prepared}
         self.answers = self._ask(step, requests, **arguments)
         found: dict[str, ArtifactRef | bytes] = {}
         for member, answer in self.answers.items():

@@ -61,8 +61,4 @@ TASKS: dict[Step, Any] = {
     "compare": task(name="compare-client", task_run_name="compare-{order.client_id}", **_RETRIED)(
         compare_client
     ),
-    **{
-        step: task(name=f"{step}-client", task_run_name=f"{step}-{{order.client_id}}", **_RETRIED)(do)
-        for step, do in SUM_STEPS.items()
-    },
 }

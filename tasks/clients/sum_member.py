@@ -163,15 +163,8 @@ class SumMember:
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
             _create_keys(path, is_simulated=self._rules is None)
-        found = _read_keys(path)
-        identity = (
-            self._rules.identity
-            if self._rules
-            else Ed25519PrivateKey.from_private_bytes(bytes.fromhex(found["identity"]))
-        )
-        return MemberKeys(
-            name, identity, X25519PrivateKey.from_private_bytes(bytes.fromhex(found["encryption"]))
-        )
+        written = path.stat()
+        return _keys(path, written.st_ino, written.st_mtime_ns, name, self._rules and self._rules.identity)
 
     @property
     def identity(self) -> bytes:
@@ -193,23 +186,39 @@ def _create_keys(path: Path, *, is_simulated: bool) -> None:
     temporary.replace(path)
 
 
-def _read_keys(path: Path) -> dict[str, Any]:
-    """Return the keys.
+# The secrets that a member has in common with each other one are kept with its keys.
+@lru_cache(maxsize=4096)
+def _keys(
+    path: Path, number: int, written_at: int, name: str, identity: Ed25519PrivateKey | None
+) -> MemberKeys:
+    """Return the keys of a file.
+
+    Args:
+        path: the file.
+        number: of the file.
+        written_at: when it was last written; another time is another file.
+        name: the client's.
+        identity: the silo's key; None for a simulated client, whose key is in the file.
 
     Raises:
         CorruptArtifact: the file is damaged, or is a copy. A restored client does not know what it answered.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        is_original = found["file"] == path.stat().st_ino
+        found = json.loads(path.read_text())
+        is_original = found["file"] == number
+        encryption = X25519PrivateKey.from_private_bytes(bytes.fromhex(found["encryption"]))
+        own = identity or Ed25519PrivateKey.from_private_bytes(bytes.fromhex(found["identity"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptArtifact(f"The keys for secure sums are damaged: {path}.") from error
+        raise CorruptArtifact(
+            f"The keys for secure sums are damaged: {path}.",
+            next_step="It takes part in the next job. Remove the folder only if the job is over.",
+        ) from error
     if not is_original:
         raise CorruptArtifact(
             f"{path} was restored or copied, so this client may not know what it has answered in the job.",
             next_step="It takes part in the next job. Remove the folder only if the job is over.",
         )
-    return found
+    return MemberKeys(name, own, encryption)
 
 
 # All clients of one process have one cohort, and each would verify the signatures of all others again.

@@ -17,7 +17,7 @@ from tasks.clients.client_data import base_of
 from tasks.clients.client_rows import opened_partition
 from tasks.clients.shared_work import SharedWork, Unanswered
 from tasks.clients.work_signs import WorkSigns
-from tasks.messages.answers import ClientEvaluation, Delivery
+from tasks.messages.answers import ClientEvaluation, Delivery, SumAnswer
 from tasks.messages.orders import ClientOrder
 
 # They decide a model's bytes.
@@ -125,7 +125,7 @@ class GroupAnswers:
         shift = now - self._clock
         return {
             client_id: replace(each, started=each.started + shift, ended=each.ended + shift)
-            if isinstance(each, Delivery | ClientEvaluation)
+            if isinstance(each, Delivery | ClientEvaluation | SumAnswer)
             else each
             for client_id, each in self.answers.items()
         }

@@ -45,6 +45,14 @@ class SumJournal:
         found = self._read(f"{sum_id}-prepared")
         return None if found is None else (tuple(found["members"]), of_text(found["messages"]))
 
+    def note_begun(self, sum_id: str) -> None:
+        """Keep that members have been asked for their masked summands."""
+        self._write(f"{sum_id}-begun", True)
+
+    def has_begun(self, sum_id: str) -> bool:
+        """Return whether `note_begun` was called."""
+        return self._read(f"{sum_id}-begun") is not None
+
     def note_masked(self, sum_id: str, updates: Mapping[str, ArtifactRef | bytes]) -> None:
         """Keep the masked summands that are in a sum, or where they are, before members vote for them."""
         inline = {name: each for name, each in updates.items() if isinstance(each, bytes)}
