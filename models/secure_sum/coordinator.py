@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from models.errors import InvalidInput, QuorumNotReached
 from models.kernel.bit_packing import Unsigned
@@ -62,7 +63,7 @@ class SecureSum:
         self._openings: dict[str, Opening] = {}
         self._quickly_opened: dict[str, Opening] = {}
         self._lines: dict[str, bytes] = {}
-        self._agreement = Agreement((), ())
+        self._agreement = Agreement(session)
         self.wrong_shares: tuple[WrongShare, ...] = ()
 
     @property
@@ -84,9 +85,9 @@ class SecureSum:
         """
         if MASK not in self._lines:
             self._require_enough(self._public, PREPARED)
-            self._agreement = Agreement(tuple(sorted(self._public)), ())
+            self._agreement = Agreement(self._session, tuple(sorted(self._public)))
             self._lines[MASK] = shared_line(self._session, MASK, self._agreement.prepared)
-        around = self._agreement.around(self._session, name)
+        around = self._agreement.around(name)
         return mask_request(self._lines[MASK], {other: self._statements[other] for other in around})
 
     def add_masked(self, name: str, message: bytes) -> None:
@@ -108,16 +109,16 @@ class SecureSum:
         """
         if AGREE not in self._lines:
             self._require_enough(self._masked, MASKED)
-            self._agreement = Agreement(self._agreement.prepared, tuple(sorted(self._masked)))
+            self._agreement = replace(self._agreement, survivors=tuple(sorted(self._masked)))
             self._lines[AGREE] = shared_line(self._session, AGREE, self._agreement.survivors)
-        around = self._agreement.survivors_around(self._session, name)
+        around = self._agreement.survivors_around(name)
         masked = {other: self._masked[other] for other in around}
         return agree_request(self._lines[AGREE], self._sealed_for(name), masked)
 
     def add_agreed(self, name: str, message: bytes) -> None:
         """Take what `member.agree` returned at a member."""
         self._require(name, AGREED, among=self._agreement.survivors, known=self._votes, closed=REVEAL)
-        self._quick[name] = read_agreed(self._session, name, self._agreement, message)
+        self._quick[name] = read_agreed(self._agreement, name, message)
         self._votes[name] = statement_of(message)
         if self._session.complete and len(self._votes) == len(self._agreement.survivors):
             self._open_quickly()
@@ -138,7 +139,9 @@ class SecureSum:
         """
         if REVEAL not in self._lines:
             self._require_enough(self._votes, AGREED)
-            content = {voter: statement.decode() for voter, statement in self._votes.items()}
+            # Each member verifies all of these, so it gets no more than it needs.
+            voters = sorted(self._votes)[: self._session.quorum]
+            content = {voter: self._votes[voter].decode() for voter in voters}
             self._lines[REVEAL] = shared_line(self._session, REVEAL, content)
         return reveal_request(self._lines[REVEAL], self._sealed_for(name))
 
@@ -146,7 +149,7 @@ class SecureSum:
         """Take what `member.reveal` returned at a member."""
         voters = self._votes if REVEAL in self._lines else ()
         self._require(name, REVEALED, among=voters, known=self._openings)
-        self._openings[name] = read_revealed(self._session, name, self._agreement, message)
+        self._openings[name] = read_revealed(self._agreement, name, message)
 
     def total(self) -> tuple[Unsigned, ...]:
         """Return the exact sum of the survivors' vectors modulo 2^width, block by block.
@@ -160,7 +163,7 @@ class SecureSum:
         """
         openings = self._quickly_opened or self._openings
         self._require_enough(openings, REVEALED)
-        unmasking = Unmasking(self._session, self._agreement, self._public, openings)
+        unmasking = Unmasking(self._agreement, self._public, openings)
         masks, self.wrong_shares = unmasking.masks(self._layout.digest)
         total = self._sum.copy()
         for key, times in masks:
@@ -168,14 +171,14 @@ class SecureSum:
         return total.blocks()
 
     def _open_quickly(self) -> None:
-        openings = read_quick(self._session, self._agreement, self._quick)
-        unmasking = Unmasking(self._session, self._agreement, self._public, openings)
+        openings = read_quick(self._agreement, self._quick)
+        unmasking = Unmasking(self._agreement, self._public, openings)
         honest = {name for name, each in openings.items() if unmasking.is_self_seed(name, each.self_seed)}
         if len(honest) == len(self._agreement.survivors):
             self._quickly_opened = openings
 
     def _sealed_for(self, name: str) -> dict[str, bytes]:
-        around = self._agreement.around(self._session, name)
+        around = self._agreement.around(name)
         return {other: self._sealed[other][name] for other in around}
 
     def _require(

@@ -9,7 +9,9 @@ member with its neighbours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 # The least cohort: of two members, each knows the other's summand from the sum.
 FEWEST = 3
@@ -26,7 +28,9 @@ def threshold(size: int) -> int:
     return 2 * size // 3 + 1
 
 
-def neighbours(names: Sequence[str], seed: bytes) -> dict[str, tuple[str, ...]]:
+# In a simulation each member of a process asks for the same graph several times in a session.
+@lru_cache(maxsize=64)
+def neighbours(names: tuple[str, ...], seed: str) -> Mapping[str, tuple[str, ...]]:
     """Return each member's neighbours, in the order of their names.
 
     Args:
@@ -34,10 +38,12 @@ def neighbours(names: Sequence[str], seed: bytes) -> dict[str, tuple[str, ...]]:
         seed: decides the order on the ring.
     """
     if len(names) <= COMPLETE:
-        return {name: tuple(sorted(other for other in names if other != name)) for name in names}
-    ring = sorted(names, key=lambda name: hashlib.sha256(seed + name.encode()).digest())
+        graph = {name: tuple(sorted(other for other in names if other != name)) for name in names}
+        return MappingProxyType(graph)
+    ring = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
     steps = [step for step in range(-DEGREE // 2, DEGREE // 2 + 1) if step]
-    return {
+    graph = {
         name: tuple(sorted(ring[(place + step) % len(ring)] for step in steps))
         for place, name in enumerate(ring)
     }
+    return MappingProxyType(graph)

@@ -156,10 +156,10 @@ def agree(
     require_masked(session, record.view, masked)
     quick = b""
     if session.complete:
-        dropped = agreement.dropped_around(session, member.name)
-        opening = _opening(member, session, record, agreement, {name: sealed[name] for name in dropped})
-        quick = write_quick(member, session, agreement, opening)
-    return replace(record, survivors=survivors), write_agreed(member, session, agreement, quick)
+        dropped = agreement.dropped_around(member.name)
+        opening = _opening(member, record, agreement, {name: sealed[name] for name in dropped})
+        quick = write_quick(member, agreement, opening)
+    return replace(record, survivors=survivors), write_agreed(member, agreement, quick)
 
 
 def reveal(member: MemberKeys, session: Session, record: MemberRecord, request: bytes) -> bytes:
@@ -177,19 +177,18 @@ def reveal(member: MemberKeys, session: Session, record: MemberRecord, request: 
     record.require(session)
     if record.survivors is None:
         raise breach(COORDINATOR, REVEAL, "votes", "comes before the member's vote was requested")
-    agreement = Agreement(record.prepared, record.survivors)
-    votes, sealed = read_reveal_request(session, agreement, member.name, request)
+    agreement = Agreement(session, record.prepared, record.survivors)
+    votes, sealed = read_reveal_request(agreement, member.name, request)
     if not set(votes) <= set(agreement.survivors) or len(votes) < session.quorum:
         raise breach(
             COORDINATOR, REVEAL, "votes", f"has {len(votes)} votes, which are too few or not by survivors"
         )
-    require_votes(session, agreement, votes)
-    return write_revealed(member, session, agreement, _opening(member, session, record, agreement, sealed))
+    require_votes(agreement, votes)
+    return write_revealed(member, agreement, _opening(member, record, agreement, sealed))
 
 
 def _opening(
     member: MemberKeys,
-    session: Session,
     record: MemberRecord,
     agreement: Agreement,
     sealed: Mapping[str, bytes],
@@ -197,7 +196,7 @@ def _opening(
     survivors = set(agreement.survivors)
     shares = {}
     for owner, data in sealed.items():
-        opened = unseal_shares(member, session, owner, data)
+        opened = unseal_shares(member, agreement.session, owner, data)
         # A neighbour that sealed nonsense spoils its own recovery only, so it cannot stop the sum of the
         # others.
         if opened is not None:

@@ -114,54 +114,53 @@ def require_masked(session: Session, seen: str, statements: Mapping[str, bytes])
         read_statement(statement, session.cohort.identities[name], _masked(session, name, seen), {})
 
 
-def write_agreed(member: MemberKeys, session: Session, agreement: Agreement, quick: bytes) -> bytes:
+def write_agreed(member: MemberKeys, agreement: Agreement, quick: bytes) -> bytes:
     """Return the message that votes for an agreement; `quick` is the sealed opening, or empty."""
-    return sign(member.identity, _agreeing(session, member.name, agreement, AGREED), attachment=quick)
+    return sign(member.identity, _agreeing(agreement, member.name, AGREED), attachment=quick)
 
 
-def read_agreed(session: Session, name: str, agreement: Agreement, message: bytes) -> bytes:
+def read_agreed(agreement: Agreement, name: str, message: bytes) -> bytes:
     """Return the sealed opening of a vote for an agreement.
 
     Raises:
         ProtocolBreach: the message is not the member's vote for this agreement.
     """
-    size = quick_bytes(session, name, agreement)
-    wanted = _agreeing(session, name, agreement, AGREED)
-    return read_message(message, session.cohort.identities[name], wanted, {}, size=size)[1]
+    size = quick_bytes(agreement, name)
+    wanted = _agreeing(agreement, name, AGREED)
+    return read_message(message, agreement.session.cohort.identities[name], wanted, {}, size=size)[1]
 
 
-def require_votes(session: Session, agreement: Agreement, votes: Mapping[str, bytes]) -> None:
+def require_votes(agreement: Agreement, votes: Mapping[str, bytes]) -> None:
     """Raise `ProtocolBreach` unless each statement is the vote of the member that it stands for.
 
     Args:
-        session: the sum.
         agreement: that they should vote for.
         votes: survivor -> the statement of what `write_agreed` returned there.
     """
-    wanted = _agreeing(session, "", agreement, AGREED)
+    wanted = _agreeing(agreement, "", AGREED)
     for name, statement in votes.items():
-        read_statement(statement, session.cohort.identities[name], {**wanted, "member": name}, {})
+        read_statement(statement, agreement.session.cohort.identities[name], {**wanted, "member": name}, {})
 
 
-def write_revealed(member: MemberKeys, session: Session, agreement: Agreement, opening: Opening) -> bytes:
+def write_revealed(member: MemberKeys, agreement: Agreement, opening: Opening) -> bytes:
     """Return the message that opens a member's part of an agreement."""
     return sign(
         member.identity,
-        _agreeing(session, member.name, agreement, REVEALED),
-        attachment=opening.to_bytes(agreement.around(session, member.name)),
+        _agreeing(agreement, member.name, REVEALED),
+        attachment=opening.to_bytes(agreement.around(member.name)),
     )
 
 
-def read_revealed(session: Session, name: str, agreement: Agreement, message: bytes) -> Opening:
+def read_revealed(agreement: Agreement, name: str, message: bytes) -> Opening:
     """Return a member's opening.
 
     Raises:
         ProtocolBreach: the message is not the member's for this agreement.
     """
-    owners = agreement.around(session, name)
-    wanted = _agreeing(session, name, agreement, REVEALED)
+    owners = agreement.around(name)
+    wanted = _agreeing(agreement, name, REVEALED)
     size = opening_bytes(len(owners))
-    data = read_message(message, session.cohort.identities[name], wanted, {}, size=size)[1]
+    data = read_message(message, agreement.session.cohort.identities[name], wanted, {}, size=size)[1]
     opening = Opening.read(data, owners)
     if opening is None:
         raise breach(f"member {name!r}", REVEALED, "opening", "has an opening in another form")
@@ -172,5 +171,5 @@ def _masked(session: Session, name: str, seen: str) -> dict[str, str]:
     return {**expected(session, name, MASKED), "view": seen}
 
 
-def _agreeing(session: Session, name: str, agreement: Agreement, kind: str) -> dict[str, str]:
-    return {**expected(session, name, kind), "agreement": agreement.digest_in(session)}
+def _agreeing(agreement: Agreement, name: str, kind: str) -> dict[str, str]:
+    return {**expected(agreement.session, name, kind), "agreement": agreement.digest}

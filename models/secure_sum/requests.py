@@ -70,7 +70,7 @@ def read_mask_request(session: Session, name: str, data: bytes) -> tuple[tuple[s
     """
     content, own = _read(session, MASK, data, {"prepared"})
     prepared = _names(session, content, MASK, "prepared")
-    around = Agreement(prepared, ()).around(session, name)
+    around = Agreement(session, prepared).around(name)
     return prepared, _from_text(own["prepared"], around, MASK)
 
 
@@ -83,23 +83,23 @@ def read_agree_request(
         ProtocolBreach: it is no request of this session for this member.
     """
     content, own = _read(session, AGREE, data, {"sealed", "masked"})
-    agreement = Agreement(prepared, _names(session, content, AGREE, "survivors"))
-    sealed = _from_hex(own["sealed"], agreement.around(session, name), AGREE)
-    return agreement, sealed, _from_text(own["masked"], agreement.survivors_around(session, name), AGREE)
+    agreement = Agreement(session, prepared, _names(session, content, AGREE, "survivors"))
+    sealed = _from_hex(own["sealed"], agreement.around(name), AGREE)
+    return agreement, sealed, _from_text(own["masked"], agreement.survivors_around(name), AGREE)
 
 
 def read_reveal_request(
-    session: Session, agreement: Agreement, name: str, data: bytes
+    agreement: Agreement, name: str, data: bytes
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return the votes for the agreement, not verified, and the shares that neighbours sealed for the member.
 
     Raises:
         ProtocolBreach: it is no request of this session for this member.
     """
-    votes, own = _read(session, REVEAL, data, {"sealed"})
+    votes, own = _read(agreement.session, REVEAL, data, {"sealed"})
     if not _is_text_by_name(votes):
         raise breach(COORDINATOR, REVEAL, "votes", "has votes in another form")
-    return _from_text(votes, votes, REVEAL), _from_hex(own["sealed"], agreement.around(session, name), REVEAL)
+    return _from_text(votes, votes, REVEAL), _from_hex(own["sealed"], agreement.around(name), REVEAL)
 
 
 def _request(shared: bytes, **own: Mapping[str, str]) -> bytes:

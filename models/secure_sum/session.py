@@ -39,7 +39,7 @@ class Session:
             )
         facts = ["session", self.cohort.digest, self.id]
         object.__setattr__(self, "digest", digest(facts))
-        object.__setattr__(self, "neighbours", neighbours(self.cohort.names, bytes.fromhex(self.digest)))
+        object.__setattr__(self, "neighbours", neighbours(self.cohort.names, self.digest))
 
     @property
     def complete(self) -> bool:
@@ -57,7 +57,7 @@ class Session:
 
     def suffices(self, present: Collection[str], name: str) -> bool:
         """Return whether enough are present, of all and of a member with its neighbours, for it to go on."""
-        near = 1 + sum(other in present for other in self.neighbours[name])
+        near = 1 + len(set(self.neighbours[name]) & set(present))
         return name in present and len(present) >= self.quorum and near >= self.shares_needed(name)
 
 
@@ -66,28 +66,31 @@ class Agreement:
     """Who prepared a session, and whose masked vectors arrived. Members open one agreement of a session.
 
     Attributes:
+        session: the sum.
         prepared: names, sorted.
         survivors: names of those of them whose masked vectors are summed, sorted.
     """
 
-    prepared: tuple[str, ...]
-    survivors: tuple[str, ...]
+    session: Session = field(repr=False, compare=False)
+    prepared: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
 
-    def digest_in(self, session: Session) -> str:
-        """Return the digest that members sign to agree."""
-        return digest(["agreement", session.digest, self.prepared, self.survivors])
+    @cached_property
+    def digest(self) -> str:
+        """What members sign to agree."""
+        return digest(["agreement", self.session.digest, self.prepared, self.survivors])
 
-    def around(self, session: Session, name: str) -> tuple[str, ...]:
+    def around(self, name: str) -> tuple[str, ...]:
         """Return a member's neighbours that prepared: those of whose seeds it has shares."""
-        return tuple(other for other in session.neighbours[name] if other in self._prepared)
+        return tuple(other for other in self.session.neighbours[name] if other in self._prepared)
 
-    def dropped_around(self, session: Session, name: str) -> tuple[str, ...]:
+    def dropped_around(self, name: str) -> tuple[str, ...]:
         """Return a member's neighbours that prepared, but whose masked vectors did not arrive."""
-        return tuple(other for other in self.around(session, name) if other not in self._survivors)
+        return tuple(other for other in self.around(name) if other not in self._survivors)
 
-    def survivors_around(self, session: Session, name: str) -> tuple[str, ...]:
+    def survivors_around(self, name: str) -> tuple[str, ...]:
         """Return a member's neighbours whose masked vectors arrived."""
-        return tuple(other for other in session.neighbours[name] if other in self._survivors)
+        return tuple(other for other in self.session.neighbours[name] if other in self._survivors)
 
     @cached_property
     def _prepared(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ from models.secure_sum.openings import Opening
 from models.secure_sum.primitives.breaches import breach
 from models.secure_sum.primitives.sharing import recover
 from models.secure_sum.seeds import commitment, mask_key, pair_mask, self_mask, sign_of
-from models.secure_sum.session import Agreement, Session
+from models.secure_sum.session import Agreement
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,11 @@ class Unmasking:
     """What finds the masks that are left in the survivors' sum.
 
     Attributes:
-        session: the sum.
         agreement: that was opened.
         public: name -> what each member prepared.
         openings: survivor -> its opening; some may be missing.
     """
 
-    session: Session
     agreement: Agreement
     public: Mapping[str, Prepared]
     openings: Mapping[str, Opening]
@@ -54,20 +52,20 @@ class Unmasking:
         """
         wrong: list[WrongShare] = []
         masks = [
-            (self_mask(self.session, name, self._self_seed(name, wrong), layout), 1)
+            (self_mask(self.agreement.session, name, self._self_seed(name, wrong), layout), 1)
             for name in self.agreement.survivors
         ]
         for name in sorted(set(self.agreement.prepared) - set(self.agreement.survivors)):
-            private = mask_key(self.session, name, self._mask_seed(name, wrong))
-            for other in self.agreement.survivors_around(self.session, name):
+            private = mask_key(self.agreement.session, name, self._mask_seed(name, wrong))
+            for other in self.agreement.survivors_around(name):
                 public = self.public[other].mask_key
-                key = pair_mask(self.session, private, public, (name, other), layout)
+                key = pair_mask(self.agreement.session, private, public, (name, other), layout)
                 masks.append((key, sign_of(other, name)))
         return masks, tuple(wrong)
 
     def is_self_seed(self, name: str, seed: bytes) -> bool:
         """Return whether a seed is the self seed to which a member committed."""
-        return commitment(self.session, name, seed) == self.public[name].commitment
+        return commitment(self.agreement.session, name, seed) == self.public[name].commitment
 
     def _self_seed(self, name: str, wrong: list[WrongShare]) -> bytes:
         if name in self.openings and self.is_self_seed(name, self.openings[name].self_seed):
@@ -75,15 +73,16 @@ class Unmasking:
         return self._recovered(name, lambda seed: self.is_self_seed(name, seed), wrong)
 
     def _mask_seed(self, name: str, wrong: list[WrongShare]) -> bytes:
-        wanted = self.public[name].mask_key
-        return self._recovered(
-            name,
-            lambda seed: mask_key(self.session, name, seed).public_key().public_bytes_raw() == wanted,
-            wrong,
-        )
+        session, wanted = self.agreement.session, self.public[name].mask_key
+
+        def is_mask_seed(seed: bytes) -> bool:
+            return mask_key(session, name, seed).public_key().public_bytes_raw() == wanted
+
+        return self._recovered(name, is_mask_seed, wrong)
 
     def _recovered(self, name: str, is_seed: Callable[[bytes], bool], wrong: list[WrongShare]) -> bytes:
-        holders, needed = self.session.neighbours[name], self.session.shares_needed(name)
+        session = self.agreement.session
+        holders, needed = session.neighbours[name], session.shares_needed(name)
         shares = {
             place: self.openings[holder].shares[name]
             for place, holder in enumerate(holders)
@@ -91,7 +90,7 @@ class Unmasking:
         }
         if len(shares) < needed:
             raise QuorumNotReached(
-                f"The sum {self.session.id!r} cannot be opened: of a seed of {name!r} {len(shares)} shares "
+                f"The sum {session.id!r} cannot be opened: of a seed of {name!r} {len(shares)} shares "
                 f"arrived, and {needed} are needed.",
                 next_step="Repeat it under a new session id, with members that stay until the end.",
                 member=name,

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from models.errors import ProtocolBreach
 from models.kernel.json_values import read_json
 from models.secure_sum.primitives.breaches import breach
 from models.secure_sum.primitives.canonical import canonical
@@ -45,35 +46,36 @@ def statement_of(message: bytes) -> bytes:
 def read_statement(
     statement: bytes, identity: bytes, expected: Mapping[str, Any], types: Mapping[str, type]
 ) -> Mapping[str, Any]:
-    """Return what a statement says besides what is expected, with its signature verified.
+    """Return what a statement says, with its signature verified.
 
     Args:
         statement: bytes from any sender.
         identity: the raw public key (Ed25519) of the member that should have signed it.
         expected: "kind" and "member", and further facts with the values that they must have.
-        types: the other facts and their types.
+        types: the other facts and their types; there are no more.
 
     Raises:
         ProtocolBreach: it is no statement, or another one than expected, or another key signed it.
     """
-    sender, kind = f"member {expected['member']!r}", str(expected["kind"])
     if len(statement) > MOST_STATEMENT_BYTES:
-        raise breach(sender, kind, "size", f"has a statement of more than {MOST_STATEMENT_BYTES} bytes")
+        raise _breach(expected, "size", f"has a statement of more than {MOST_STATEMENT_BYTES} bytes")
     try:
         body = _verified(statement, identity)
     except ValueError as error:
-        raise breach(sender, kind, "form", f"is no statement: {error}") from error
+        raise _breach(expected, "form", f"is no statement: {error}") from error
     except InvalidSignature as error:
-        raise breach(sender, kind, "signature", "is not signed with the member's key") from error
-    for part, value in expected.items():
-        if body.get(part) != value:
-            raise breach(
-                sender, kind, part, f"is for {part} {str(body.get(part))[:80]!r}, expected {value!r}"
-            )
-    rest = {part: value for part, value in body.items() if part not in expected}
-    if {part: type(value) for part, value in rest.items()} != {**types, "attached": str}:
-        raise breach(sender, kind, "form", "has a missing part, an unknown part or one of another type")
-    return rest
+        raise _breach(expected, "signature", "is not signed with the member's key") from error
+    # Hundreds of votes are read at a time, so what is wrong is searched for only if something is.
+    if not body.items() >= expected.items():
+        part = next(part for part, value in expected.items() if body.get(part) != value)
+        fault = f"is for {part} {str(body.get(part))[:80]!r}, expected {expected[part]!r}"
+        raise _breach(expected, part, fault)
+    others = {**types, "attached": str}
+    if len(body) != len(expected) + len(others) or any(
+        type(body.get(part)) is not kind for part, kind in others.items()
+    ):
+        raise _breach(expected, "form", "has a missing part, an unknown part or one of another type")
+    return body
 
 
 def read_message(
@@ -88,15 +90,14 @@ def read_message(
     Raises:
         ProtocolBreach: as `read_statement`, or the attachment is not the one that was signed.
     """
-    sender, kind = f"member {expected['member']!r}", str(expected["kind"])
     if len(message) > MOST_STATEMENT_BYTES + 1 + size:
-        raise breach(sender, kind, "size", f"has {len(message)} bytes, which is too much")
+        raise _breach(expected, "size", f"has {len(message)} bytes, which is too much")
     statement, found, attachment = message.partition(b"\n")
     facts = read_statement(statement, identity, expected, types)
     if not found or len(attachment) != size:
-        raise breach(sender, kind, "size", f"has {len(attachment)} bytes attached, expected {size}")
+        raise _breach(expected, "size", f"has {len(attachment)} bytes attached, expected {size}")
     if hashlib.sha256(attachment).hexdigest() != facts["attached"]:
-        raise breach(sender, kind, "attachment", "has other bytes attached than were signed")
+        raise _breach(expected, "attachment", "has other bytes attached than were signed")
     return facts, attachment
 
 
@@ -115,3 +116,7 @@ def _verified(statement: bytes, identity: bytes) -> Mapping[str, Any]:
         raise ValueError("it is not in the canonical form")
     Ed25519PublicKey.from_public_bytes(identity).verify(proof, _CONTEXT + canonical(body))
     return body
+
+
+def _breach(expected: Mapping[str, Any], part: str, fault: str) -> ProtocolBreach:
+    return breach(f"member {expected['member']!r}", str(expected["kind"]), part, fault)

@@ -68,7 +68,7 @@ class Adversary:
     def mask(self, name: str, prepared: Collection[str]) -> None:
         """Ask a member for its masked vector, and claim that these prepared."""
         shown = tuple(sorted(prepared))
-        around = Agreement(shown, ()).around(self.world.session, name)
+        around = Agreement(self.world.session, shown).around(name)
         shared = shared_line(self.world.session, MASK, shown)
         request = mask_request(shared, {other: self.statements[other] for other in around})
         message = self.world.masked(name, request)
@@ -79,8 +79,8 @@ class Adversary:
     def agree(self, name: str, survivors: Collection[str]) -> Agreement:
         """Ask a member to vote, and claim that these survived."""
         session = self.world.session
-        agreement = Agreement(self.shown[name], tuple(sorted(survivors)))
-        masked = {other: self.masked[other] for other in agreement.survivors_around(session, name)}
+        agreement = Agreement(session, self.shown[name], tuple(sorted(survivors)))
+        masked = {other: self.masked[other] for other in agreement.survivors_around(name)}
         shared = shared_line(session, AGREE, agreement.survivors)
         try:
             message = self.world.agreed(
@@ -89,7 +89,7 @@ class Adversary:
         except ProtocolBreach:
             self.refusals += 1
         else:
-            read_agreed(session, name, agreement, message)
+            read_agreed(agreement, name, message)
             self.votes[name, agreement] = message
         return agreement
 
@@ -98,8 +98,8 @@ class Adversary:
         for name in set(self.colluding) & set(agreement.survivors):
             member, session = self.world.members[name], self.world.session
             opening = Opening(self.world.records[name].seeds.own, {})
-            quick = write_quick(member, session, agreement, opening) if session.complete else b""
-            self.votes[name, agreement] = write_agreed(member, session, agreement, quick)
+            quick = write_quick(member, agreement, opening) if session.complete else b""
+            self.votes[name, agreement] = write_agreed(member, agreement, quick)
 
     def reveal(self, name: str, agreement: Agreement) -> None:
         """Ask a member to reveal, with all votes that there are for an agreement."""
@@ -115,7 +115,7 @@ class Adversary:
         except ProtocolBreach:
             self.refusals += 1
         else:
-            self.openings.append((agreement, read_revealed(session, name, agreement, message)))
+            self.openings.append((agreement, read_revealed(agreement, name, message)))
 
     def unseal_quick_openings(self) -> None:
         """Take what the votes open."""
@@ -124,10 +124,10 @@ class Adversary:
             for agreement in {agreement for _, agreement in self.votes}:
                 sent = {}
                 for name in agreement.survivors:
-                    size = quick_bytes(session, name, agreement)
+                    size = quick_bytes(agreement, name)
                     vote = self.votes.get((name, agreement), b"\n" + bytes(size))
                     sent[name] = vote.partition(b"\n")[2]
-                self.openings += [(agreement, each) for each in read_quick(session, agreement, sent).values()]
+                self.openings += [(agreement, each) for each in read_quick(agreement, sent).values()]
 
     def self_seed(self, owner: str) -> bytes | None:
         """Return a member's self seed, if it can be computed."""
@@ -158,7 +158,7 @@ class Adversary:
                 return False
             total.add_packed(self.vectors[name])
             total.add_mask(self_mask(session, name, seed, layout.digest), times=-1)
-            for other in Agreement(self.shown[name], ()).around(session, name):
+            for other in Agreement(session, self.shown[name]).around(name):
                 if other in names and name in self.shown[other]:
                     continue  # the two masks cancel
                 key, public = private.get(name), self.public[other].mask_key
@@ -171,7 +171,7 @@ class Adversary:
         return [block.tolist() for block in total.blocks()] == self.world.wanted(names)
 
     def _sealed_for(self, name: str, agreement: Agreement) -> dict[str, bytes]:
-        around = agreement.around(self.world.session, name)
+        around = agreement.around(name)
         return {owner: self.sealed[owner][name] for owner in around}
 
     def _recovered(self, owner: str, *, own: bool) -> bytes | None:

@@ -185,7 +185,7 @@ def test_an_opening_in_another_form_is_refused() -> None:
             return bytes(16) + b"\2" + bytes(16) + bytes(34)
 
     with pytest.raises(ProtocolBreach, match="has an opening in another form"):
-        take(name, write_revealed(one.members[name], one.session, agreement, Strange(b"", {})))
+        take(name, write_revealed(one.members[name], agreement, Strange(b"", {})))
 
 
 def test_a_statement_has_one_text_only() -> None:

@@ -12,6 +12,7 @@ from models.errors import ProtocolBreach, QuorumNotReached
 from models.secure_sum.messages import read_revealed, write_agreed, write_revealed
 from models.secure_sum.openings import Opening
 from models.secure_sum.primitives.statements import statement_of
+from models.secure_sum.quick_opening import write_quick
 from models.secure_sum.unmasking import WrongShare
 from tests.models.secure_sum.sums import World, world
 
@@ -28,11 +29,11 @@ def to_reveal(count: int, *, dropped: int) -> World:
 
 def reveal_wrongly(one: World, name: str, shares: Mapping[str, bytes], own: bytes | None = None) -> None:
     """Let a member reveal with other shares, or another self seed, than it has."""
-    session, agreement = one.session, one.sum.agreement
+    agreement = one.sum.agreement
     message = one.revealed(name, one.sum.reveal_request(name))
-    true = read_revealed(session, name, agreement, message)
+    true = read_revealed(agreement, name, message)
     lie = Opening(own or true.self_seed, {**true.shares, **shares})
-    one.sum.add_revealed(name, write_revealed(one.members[name], session, agreement, lie))
+    one.sum.add_revealed(name, write_revealed(one.members[name], agreement, lie))
 
 
 @pytest.mark.parametrize("owner", ["silo-000", "silo-001"])
@@ -94,7 +95,7 @@ def test_a_wrong_quick_opening_makes_a_reveal_necessary(place: int) -> None:
     quick = bytearray(message.partition(b"\n")[2])
     # The first byte is of a token, the last one of the sealed opening.
     quick[place] ^= 1
-    one.sum.add_agreed(liar, write_agreed(one.members[liar], one.session, one.sum.agreement, bytes(quick)))
+    one.sum.add_agreed(liar, write_agreed(one.members[liar], one.sum.agreement, bytes(quick)))
     assert one.sum.needs_reveal
     one.reveal(one.names)
     assert one.total() == one.wanted(one.names)
@@ -119,8 +120,6 @@ def test_a_quick_opening_in_another_form_makes_a_reveal_necessary() -> None:
         def to_bytes(self, owners: object) -> bytes:
             return self.self_seed + b"\2" + bytes(16)
 
-    from models.secure_sum.quick_opening import write_quick
-
     one = world(5)
     one.prepare(one.names)
     one.mask(one.names[1:])
@@ -128,8 +127,8 @@ def test_a_quick_opening_in_another_form_makes_a_reveal_necessary() -> None:
     liar = one.names[1]
     one.agreed(liar, one.sum.agree_request(liar))
     agreement = one.sum.agreement
-    lie = write_quick(one.members[liar], one.session, agreement, Strange(one.records[liar].seeds.own, {}))
-    message = write_agreed(one.members[liar], one.session, agreement, lie)
+    lie = write_quick(one.members[liar], agreement, Strange(one.records[liar].seeds.own, {}))
+    message = write_agreed(one.members[liar], agreement, lie)
     assert statement_of(message)
     one.sum.add_agreed(liar, message)
     assert one.sum.needs_reveal
