@@ -16,6 +16,8 @@ from types import MappingProxyType
 # The least cohort: of two members, each knows the other's summand from the sum.
 FEWEST = 3
 COMPLETE = 32
+# If 5 % of 1000 members collude, some member has so many of them around it that they open its seeds with
+# probability 2^-47. With more neighbours it is rarer, but splitting seeds takes time with their square: 6 ms.
 DEGREE = 22
 
 

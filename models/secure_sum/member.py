@@ -55,7 +55,8 @@ from models.secure_sum.vectors import Layout, VectorSum
 def prepare(member: MemberKeys, session: Session) -> tuple[MemberRecord, bytes]:
     """Return a new record with fresh seeds, and the message that shares them with the neighbours.
 
-    A caller prepares a session once: it refuses a session of which it has a record.
+    A caller prepares a session id once in a job. It refuses one of which it has a record, also if the cohort
+    differs: two sums of the same vector over cohorts that differ in one member reveal that member's vector.
     """
     seeds = Seeds.fresh()
     around, needed = session.neighbours[member.name], session.shares_needed(member.name)

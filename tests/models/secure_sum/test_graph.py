@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
 from models.errors import InvalidInput
 from models.secure_sum.graph import COMPLETE, DEGREE, neighbours, threshold
@@ -72,3 +73,21 @@ def test_a_threshold_is_the_least_number_above_two_thirds(size: int) -> None:
 def test_a_session_has_a_short_id(session: str) -> None:
     with pytest.raises(InvalidInput, match=f"{len(session)} characters, expected 1 to 200"):
         Session(cohort_of(new_members(3)), session)
+
+
+@pytest.mark.parametrize(("count", "share", "bits"), [(1000, 0.05, 46), (1000, 0.1, 29), (300, 0.05, 999)])
+def test_colluding_members_are_rarely_so_many_around_one(count: int, share: float, bits: int) -> None:
+    # The probability, summed over the members, that so many of a member's neighbours collude as open its seeds.
+    needed, colluding = threshold(DEGREE + 1), int(count * share)
+    assert count * hypergeom.sf(needed - 1, count - 1, colluding, DEGREE) < 2.0**-bits
+
+
+@pytest.mark.parametrize(("count", "failing", "most"), [(100, 5, 0.0), (1000, 20, 1e-5), (1000, 50, 0.01)])
+def test_random_failures_rarely_leave_a_member_too_few_neighbours(
+    count: int, failing: int, most: float
+) -> None:
+    spare = DEGREE + 1 - threshold(DEGREE + 1)
+    # Of a member that failed, one fewer of its neighbours may fail: it holds no share of its own seeds.
+    failed = failing * hypergeom.sf(spare - 1, count - 1, failing - 1, DEGREE)
+    alive = (count - failing) * hypergeom.sf(spare, count - 1, failing, DEGREE)
+    assert failed + alive <= most

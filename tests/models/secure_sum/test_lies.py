@@ -138,3 +138,23 @@ def test_in_a_large_cohort_a_neighbourhood_with_survivors_of_its_own_opens_nothi
                 one.reveal(name, agreement)
     assert one.openings == []
     assert [one.self_seed(name) for name in names] == [None] * len(names)
+
+
+def test_in_a_large_cohort_a_list_of_who_prepared_for_one_member_alone_stops_its_neighbours() -> None:
+    one = adversary(60, 0)
+    names, victim = one.world.names, one.world.names[0]
+    around = one.world.session.neighbours[victim]
+    one.colluding, dropped, honest = around[:9], around[9:15], around[15:]
+    # The victim masks with colluding members and with those that will drop out, hence with known masks only.
+    for name in names:
+        one.mask(name, set(names) - set(honest) if name == victim else names)
+    voters = set(one.honest) - set(dropped) - {victim}
+    (agreement,) = {one.agree(name, set(names) - set(dropped)) for name in voters}
+    one.collude(agreement)
+    assert one.refusals == len(honest)
+    for name in voters - set(honest):
+        one.reveal(name, agreement)
+    assert len(one.openings) == len(voters - set(honest)) > 0
+    # The mask seeds of those that dropped out are open, but 9 shares of the self seed are too few.
+    assert one.self_seed(victim) is None
+    assert not one.learns([victim])
