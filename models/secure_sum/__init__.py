@@ -51,8 +51,8 @@ the survivors are at least t, so with c' colluding neighbours a part has at leas
 failures: if 5 % of 1000 members fail at random moments, a sum fails with probability 0.6 %; if 5 of 100 fail,
 it never does.
 
-**What it does not do.** The sums are exact, but a member may send any vector: nobody can check a summand.
-Whoever sums equal vectors of almost equal cohorts twice reveals the difference, so a repetition after a
-failure needs care. Secrets are random bytes of the operating system; they cancel, so no result depends on
-them.
+**What it does not do.** A member may send any vector: nobody can check a summand. Two sums of the same
+vectors over cohorts, or survivors, that differ in one member reveal that member's vector, so a member takes
+part in one sum with one vector. Who took part, and sizes and times of messages, are no secret. Seeds and
+nonces are random bytes of the operating system. They cancel, so no result depends on them.
 """

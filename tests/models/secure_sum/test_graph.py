@@ -77,7 +77,7 @@ def test_a_session_has_a_short_id(session: str) -> None:
 
 @pytest.mark.parametrize(("count", "share", "bits"), [(1000, 0.05, 46), (1000, 0.1, 29), (300, 0.05, 999)])
 def test_colluding_members_are_rarely_so_many_around_one(count: int, share: float, bits: int) -> None:
-    # The probability, summed over the members, that so many of a member's neighbours collude as open its seeds.
+    # The probability, summed over the members, that around one so many collude as open its seeds.
     needed, colluding = threshold(DEGREE + 1), int(count * share)
     assert count * hypergeom.sf(needed - 1, count - 1, colluding, DEGREE) < 2.0**-bits
 
