@@ -79,7 +79,8 @@ def federated_model(family: Family, clients: list[Histories], rounds: int) -> It
             name = f"client-{number:03}"
             part, users = family.train(model.items, None, Silo(own), LocalRound(name, 1, 1))
             assert users is None
-            state = rule.add(state, model, ClientUpdate(name, model.round, "base", "cat", Contribution(part)))
+            sent = rule.rounded(rule.contribution(part))
+            state = rule.add(state, model, ClientUpdate(name, model.round, "base", "cat", sent))
         model = rule.finish(state, model)
     return model.items
 
@@ -124,9 +125,13 @@ def ease_by_formula() -> np.ndarray:
 
 
 def next_item_by_formula() -> np.ndarray:
-    """Return ridge regression on one written-out row for each place of each history."""
-    memories, targets, last = [], [], []
+    """Return ridge regression on one written-out row for each place of each history.
+
+    Each user's sums of products are whole numbers of 1/1024.
+    """
+    gram, targeted, last = np.zeros((ITEMS, ITEMS)), np.zeros((ITEMS, ITEMS)), []
     for history in CENTRAL[0]:
+        memories, targets = [], []
         for place in range(len(history) + 1):
             memory = np.zeros(ITEMS)
             for before in range(place):
@@ -136,9 +141,11 @@ def next_item_by_formula() -> np.ndarray:
             else:
                 memories.append(memory)
                 targets.append(np.eye(ITEMS)[history[place]])
-    z, y = np.array(memories), np.array(targets)
-    ridge = NEXT.regularisation * np.eye(ITEMS) + NEXT.dropout * np.diag((z**2).sum(axis=0))
-    return np.array(last) @ np.linalg.inv(z.T @ z + ridge) @ z.T @ y
+        z, y = np.array(memories), np.array(targets)
+        gram += np.round(z.T @ z * 1024) / 1024
+        targeted += np.round(z.T @ y * 1024) / 1024
+    ridge = NEXT.regularisation * np.eye(ITEMS) + NEXT.dropout * np.diag(np.diag(gram))
+    return np.array(last) @ np.linalg.inv(gram + ridge) @ targeted
 
 
 FAMILIES: dict[str, AdditiveFamily[Any, Any]] = {
@@ -148,13 +155,16 @@ FAMILIES: dict[str, AdditiveFamily[Any, Any]] = {
 }
 ROUNDS = {"ials": 5, "ease": 1, "next_item": 1}
 FORMULAS = {"ials": ials_by_formula, "ease": ease_by_formula, "next_item": next_item_by_formula}
+# The sums of iALS are rounded for each client and round, in steps of 1/16384.
+TOLERANCES = {"ials": 1e-3, "ease": 1e-6, "next_item": 1e-6}
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
 @every_family
 @pytest.mark.parametrize("clients", [CENTRAL, SILOS, ONE_USER_CLIENTS], ids=["central", "silos", "users"])
 def test_any_federation_scores_as_the_formula_on_pooled_data(name, clients):
-    np.testing.assert_allclose(federated_scores(name, clients), FORMULAS[name](), rtol=1e-4, atol=1e-6)
+    found = federated_scores(name, clients)
+    np.testing.assert_allclose(found, FORMULAS[name](), rtol=1e-4, atol=TOLERANCES[name])
 
 
 @every_family
@@ -162,7 +172,8 @@ def test_training_alone_is_the_formula_on_these_data(name):
     family, data = FAMILIES[name], Silo(CENTRAL[0])
     items, users = family.trained_alone(data, rounds=ROUNDS[name], seed=1, client_id="all")
     scores = family.scores(items, users, data)
-    np.testing.assert_allclose(scores(np.arange(USERS)), FORMULAS[name](), rtol=1e-4, atol=1e-6)
+    found = scores(np.arange(USERS))
+    np.testing.assert_allclose(found, FORMULAS[name](), rtol=1e-4, atol=TOLERANCES[name])
 
 
 @every_family
