@@ -74,9 +74,7 @@ def test_drift_is_the_relative_frobenius_norm():
 
 
 def test_every_kind_of_model_answers_what_contracts_need():
-    items = ItemArrays(
-        *(np.array(a, np.float32) for a in ([[3, 4], [0, 0]], [1, 0], [5, 1], [1, 1]))
-    )
+    items = ItemArrays(*(np.array(a, np.float32) for a in ([[3, 4], [0, 0]], [1, 0], [5, 1], [1, 1])))
     assert items.shape == (2, 2)
     assert items.item_biases.tolist() == [1, 0]
     assert items.accumulators.tolist() == [[5, 1], [1, 1]]

@@ -94,7 +94,9 @@ def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
     for side, arrays in zip(("item", "user"), start, strict=True):
         for name, array in zip(ARRAYS, vars(arrays).values(), strict=True):
             setattr(model, f"{side}_{name}", array.copy())
-    model.item_embedding_gradients = np.repeat(model.item_embedding_gradients[:, np.newaxis], spec.dims, axis=1)
+    model.item_embedding_gradients = np.repeat(
+        model.item_embedding_gradients[:, np.newaxis], spec.dims, axis=1
+    )
     for side in ("item", "user"):
         for name in ("embedding", "bias"):
             like = getattr(model, f"{side}_{name}_gradients")
