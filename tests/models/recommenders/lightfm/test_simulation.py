@@ -73,5 +73,5 @@ def test_every_rule_gives_the_same_bytes(name, share):
 def test_bytes_are_counted_for_the_cohort_only():
     simulation = Simulation(clients(), SPEC, lambda _: merge_rule("sum"), seed=SEED, cohort_share=0.5)
     simulation.run_round()
-    # Two of three clients; 60 items of 3 dims and a bias of 2 bytes each, and two accumulators of 4 bytes each.
+    # Two of three clients; 60 items of 3 dims and a bias of 2 bytes, and two accumulators of 4 bytes.
     assert simulation.update_bytes == 2 * 60 * (4 * 2 + 2 * 4)

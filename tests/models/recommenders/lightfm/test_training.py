@@ -79,7 +79,7 @@ SHARED_SETTINGS = ("learning_rate", "item_alpha", "user_alpha", "max_sampled")
 def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
     """Return what plain LightFM makes of these arrays in one epoch.
 
-    It starts with the items' one accumulator in every dimension. Of the items' accumulators it returns the mean.
+    It starts with an item's one accumulator in every dimension, and returns the mean of those it ends with.
     """
     model = LightFM(
         no_components=spec.dims,
