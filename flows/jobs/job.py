@@ -308,6 +308,7 @@ def _job(
         earlier_jobs=earlier,
         earlier_records=records_of(home, earlier),
         users_share=config.evaluation.users_share,
+        ranges=config.fixed_point,
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))

@@ -276,6 +276,21 @@ def test_a_bad_update_is_rejected_with_its_reason_and_the_others_merge_as_withou
     assert merged.training == training(users=2 + 4 + 5, clients=3)
 
 
+def test_the_job_s_ranges_replace_those_of_the_rule(world):
+    """An update in the steps of the rule's own ranges is refused then."""
+    coarse = {"embeddings": Range(-20, 20, 0.25)}
+    world.job = replace(world.job, ranges=coarse)
+    updates = {each: of_ranges(world.update(each), **coarse) for each in ("ash", "cedar")}
+    deliveries = [world.delivery("birch"), *(world.delivery(*each) for each in encoded(updates))]
+    merged = world.merge(deliveries)
+    assert merged.accepted == ("ash", "cedar")
+    assert "requires values in the steps of the job's ranges." in merged.rejected[0].reason
+
+
+def encoded(updates: dict[str, ClientUpdate]) -> list[tuple[str, bytes]]:
+    return [(name, encode_update(update)) for name, update in updates.items()]
+
+
 def test_an_update_of_few_items_merges_as_the_whole_one(world):
     few = few_items(world.update("birch"))
     full = with_contribution(few, arrays=whole(few.contribution.arrays))
