@@ -334,6 +334,7 @@ def _job(
         secure_sum=config.privacy.secure_sum,
         max_weight=config.privacy.max_weight,
         update_limits=config.contracts.updates,
+        ranges=config.fixed_point,
     )
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))

@@ -16,6 +16,7 @@ from flows.terminal.progress import announce
 from models.errors import ContractViolation
 from models.evaluation.judgement import RANKINGS, RATINGS
 from models.evaluation.trained_pairs import LEFT_OUT
+from models.federation.fixed_point import CLIPPED
 from models.federation.rounds import Rejection, RoundPlan, is_evaluated, plan_round
 from models.kernel.metric import Metric, as_json, total, values
 from models.promotion.evidence import RoundEvaluation
@@ -272,6 +273,9 @@ def _line(record: RoundRecord, metrics: Mapping[str, float], seconds: float) -> 
             break
     if share := metrics.get(f"validation/{LEFT_OUT}"):
         parts.append(f"{share:.0%} of the validation cases left out")
+    clipped = record.training.get(CLIPPED)
+    if clipped and clipped.total:
+        parts.append(f"{clipped.total:.0f} of {clipped.weight:.0f} values clipped")
     line = ", ".join([*parts, f"{seconds:.1f} s"])
     if not record.rejected:
         return line

@@ -44,4 +44,4 @@ def _other_than_default(config: TrainingConfig) -> list[str]:
     if planned.federation.rounds == config.federation.rounds:
         usual = planned
     given, default = (dict(flattened(each.model_dump(mode="json"))) for each in (config, usual))
-    return [key for key, value in given.items() if value != default[key]]
+    return [key for key, value in given.items() if value != default.get(key)]

@@ -19,6 +19,7 @@ from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from flows.settings.without_effect import refuse_without_effect
 from models.errors import InvalidConfig
+from models.kernel.ranges import Range
 from models.recommenders.base.family import FamilySpec
 from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
@@ -172,6 +173,10 @@ class TrainingConfig(Section):
         description="Changes of contributions: clients apply first to last, the server last to first.",
     )
     privacy: PrivacySection = PrivacySection()
+    fixed_point: dict[str, Range] = Field(
+        {},
+        description="Ranges to which arrays of contributions are rounded, in place of the family's.",
+    )
     evaluation: EvaluationSection = EvaluationSection()
     contracts: ContractsSection = ContractsSection()
     runner: RunnerSection = RunnerSection()
@@ -227,6 +232,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     data = _absolute_data(config, origin)
     _require_iterative(config, origin)
     _require_poolable(config, origin)
+    _require_arrays(config, origin)
     refuse_without_effect(config, origin)
     return config.model_copy(update={"data": data})
 
@@ -257,6 +263,20 @@ def _require_iterative(config: TrainingConfig, origin: str) -> None:
             next_step="Set start_from: fresh.",
             key="start_from",
         )
+
+
+def _require_arrays(config: TrainingConfig, origin: str) -> None:
+    """Raise `InvalidConfig` if a range belongs to no array of the family's contributions."""
+    family = family_of(config.train)
+    known = {name for kind in family.contribution_types for name in kind.names()}
+    for name in config.fixed_point:
+        if name not in known:
+            raise InvalidConfig(
+                f"{origin}: fixed_point.{name}: the contributions of train.family {config.train.family!r} "
+                f"have no array {name!r}.",
+                next_step=f"Its arrays: {', '.join(sorted(known))}.",
+                key=f"fixed_point.{name}",
+            )
 
 
 def _require_poolable(config: TrainingConfig, origin: str) -> None:

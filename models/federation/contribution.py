@@ -44,7 +44,7 @@ class RunningSum(Generic[Arrays]):
     Attributes:
         total: sum of the clients' arrays.
         weight: sum of their weights.
-        clients: ids added, in order.
+        clients: ids added, in ascending order.
         interactions: sum of their training interactions.
         metrics: sum of their metrics.
     """
@@ -81,7 +81,7 @@ class Summation(Generic[Arrays]):
         }
         self._weight, self._interactions = 0.0, 0
         self._metrics: Mapping[str, Metric] = {}
-        self._clients: list[str] = []
+        self._clients: set[str] = set()
 
     @classmethod
     def of(cls, state: RunningSum[Arrays]) -> Summation[Arrays]:
@@ -89,35 +89,32 @@ class Summation(Generic[Arrays]):
         found = cls(state.total)
         found._total = {name: array.copy() for name, array in state.total.named()}
         found._weight, found._interactions, found._metrics = state.weight, state.interactions, state.metrics
-        found._clients = [*state.clients]
+        found._clients = {*state.clients}
         return found
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """Return the ids added, in order."""
-        return tuple(self._clients)
+        """Return the ids added, in ascending order."""
+        return tuple(sorted(self._clients))
 
     def add(self, client_id: str, contribution: Contribution[Arrays]) -> None:
         """Add one more client.
 
-        Clients must come in ascending order, so that each comes once. Sums of rounded contributions are exact
-        and depend on no order; those of others do.
+        Sums of rounded contributions are exact, so clients may come in any order. Sums of others depend on
+        the order in the last bits.
 
         Raises:
-            InvalidInput: a client comes out of order or twice.
+            InvalidInput: the client was added before.
         """
-        if self._clients and client_id <= self._clients[-1]:
-            raise InvalidInput(
-                f"Updates must be added in ascending order of client id, each once: "
-                f"{client_id!r} came after {self._clients[-1]!r}."
-            )
+        if client_id in self._clients:
+            raise InvalidInput(f"Each client's update is added once, but {client_id!r} came twice.")
         arrays = contribution.arrays
         for name, values in arrays.named():
             self._total[name][selection_of(arrays, name)] += values
         self._weight += contribution.weight
         self._interactions += contribution.interactions
         self._metrics = total((self._metrics, contribution.metrics))
-        self._clients.append(client_id)
+        self._clients.add(client_id)
 
     def result(self) -> RunningSum[Arrays]:
         """Return the sum. Its arrays are read-only from then on, so nothing more can be added."""

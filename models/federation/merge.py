@@ -121,7 +121,7 @@ def add_update(summation: Summation[Any], base: GlobalModel, update: ClientUpdat
     Raises:
         StaleUpdate: the update starts from another round.
         CatalogMismatch: its item rows are from another catalogue.
-        InvalidInput: a client comes out of order or twice.
+        InvalidInput: the client was added before.
     """
     if update.base_round != base.round:
         raise StaleUpdate(

@@ -61,8 +61,11 @@ class Range:
         return cls(0, 2**bits - 1, step)
 
     def ends(self, weight: float = 1.0) -> tuple[int, int]:
-        """Return the ends for values times `weight`, in steps."""
-        return math.ceil(self.lowest * weight), math.floor(self.highest * weight)
+        """Return the ends for values times `weight`, in steps, of which no more than 2^53 are exact."""
+        return (
+            max(math.ceil(self.lowest * weight), -_EXACT),
+            min(math.floor(self.highest * weight), _EXACT),
+        )
 
     def rounded(self, array: FloatArray, weight: float = 1.0) -> tuple[FloatArray, int]:
         """Return the nearest values of the range (float32), and how many values it clipped.
@@ -73,7 +76,8 @@ class Range:
             array: values times `weight`.
             weight: not negative.
         """
-        steps = np.rint(array.astype(np.float64) / self.step)
+        # Adding zero makes a positive zero of a negative one, as whole numbers have only one.
+        steps = np.rint(array.astype(np.float64) / self.step) + 0.0
         found: FloatArray = (steps * self.step).astype(np.float32)
         lowest, highest = (_towards_zero(end * self.step) for end in self.ends(weight))
         clipped = int(np.count_nonzero(found < lowest) + np.count_nonzero(found > highest))
@@ -104,8 +108,7 @@ class Range:
         """Return the smallest type of whole numbers that holds the range of values times `weight`."""
         lowest, highest = self.ends(weight)
         return next(
-            (each for each in _DTYPES if np.iinfo(each).min <= lowest and highest <= np.iinfo(each).max),
-            _DTYPES[-1],
+            each for each in _DTYPES if np.iinfo(each).min <= lowest and highest <= np.iinfo(each).max
         )
 
 

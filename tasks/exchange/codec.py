@@ -208,8 +208,8 @@ def _values(array: np.ndarray, range_: Range | None, weight: float) -> np.ndarra
     """Return a contribution's array as floats, if it travelled as whole numbers of steps."""
     if range_ is None:
         return array
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"an array of steps has type {array.dtype}")
+    if array.dtype != range_.dtype(weight):
+        raise ValueError(f"an array of steps has type {array.dtype}, expected {range_.dtype(weight)}")
     lowest, highest = range_.ends(weight)
     if array.size and not lowest <= int(array.min()) <= int(array.max()) <= highest:
         raise ValueError(f"a value is not one of {lowest} to {highest} steps")

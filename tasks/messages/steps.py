@@ -15,6 +15,7 @@ from data_contracts.strict_json import read_exactly, read_strictly
 from models.errors import InvalidInput
 from models.federation.postprocessors import postprocessor_kind, values_of
 from models.kernel.json_values import count
+from models.kernel.ranges import Range
 from models.recommenders.families.registry import family_named
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
@@ -48,6 +49,7 @@ class StepOrder:
         order = asdict(replace(self.order, sum=None))
         if self.order.sum:
             order["sum"] = self.order.sum.to_json()
+        order["job"]["ranges"] = {name: asdict(each) for name, each in self.order.job.ranges.items()}
         order["job"]["postprocessors"] = [values_of(each) for each in self.order.job.postprocessors]
         return {"step": self.step, "order": order, "arguments": dict(self.arguments)}
 
@@ -119,8 +121,8 @@ class StepOrder:
         return SignedHead.of_json(self.arguments["witnessed"]) if "witnessed" in self.arguments else None
 
 
-# The settings of the family and of the postprocessors have types of their own.
-_OWN_TYPES = ("spec", "postprocessors")
+# The settings of the family and of the postprocessors have types of their own. Ranges have no further parts.
+_OWN_TYPES = ("spec", "postprocessors", "ranges")
 _FACTS: dict[str, Any] = {
     each.name: (get_type_hints(JobContext)[each.name], ...)
     for each in fields(JobContext)
@@ -142,6 +144,7 @@ def _job_context(value: Any) -> JobContext:
             )
             for each in value["postprocessors"]
         ),
+        ranges={name: read_exactly(Range, each) for name, each in value["ranges"].items()},
     )
 
 

@@ -30,8 +30,7 @@ def model(
     table = np.array(embeddings, dtype=np.float32)
     flat = np.zeros(len(table), dtype=np.float32) if biases is None else np.array(biases, dtype=np.float32)
     grown = np.broadcast_to(np.asarray(sums, dtype=np.float32), (len(table),))
-    accumulators = np.repeat(grown[:, None], table.shape[1], axis=1)
-    return GlobalModel(round_, catalog, ItemArrays(table, flat, accumulators, grown.copy()))
+    return GlobalModel(round_, catalog, ItemArrays(table, flat, grown.copy(), grown.copy()))
 
 
 # Five items of length 5: the whole matrix has the Frobenius norm 5 * sqrt(5) = 11.18.

@@ -18,8 +18,10 @@ from data_contracts.updates import (
 )
 from models.errors import ContractViolation
 from models.federation.contribution import Contribution
+from models.federation.fixed_point import rounded
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.arrays import ArrayGroup
+from models.kernel.ranges import Range
 from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.items.item_weights import ItemWeights
 
@@ -31,7 +33,7 @@ def arrays(embeddings: Any, biases: Any, accumulators: Any = 0.0, dtype: str = "
     return ItemArrays(
         embeddings,
         np.array(biases, dtype=dtype),
-        np.full(embeddings.shape, accumulators, dtype=dtype),
+        np.full(len(embeddings), accumulators, dtype=dtype),
         np.full(len(embeddings), accumulators, dtype=dtype),
     )
 
@@ -69,6 +71,7 @@ def test_a_profile_holds_the_updates_facts() -> None:
         "n_interactions": 100,
         "interactions_ok": True,
         "weight_ok": True,
+        "ranges_ok": True,
         "shape_ok": True,
         "dtype_ok": True,
         "finite": True,
@@ -135,6 +138,16 @@ def test_a_client_has_no_more_interactions_than_it_reported(reported: int | None
     assert profile_update(update(), BASE, DIGEST, reported=reported)["interactions_ok"] is is_ok
 
 
+def test_values_are_rounded_to_the_ranges_of_the_job() -> None:
+    coarse, fine = (dict.fromkeys(ItemArrays.names(), Range(-100, 100, step)) for step in (1.0, 0.5))
+    sent = update()
+    sent = replace(sent, contribution=rounded(sent.contribution, coarse))
+    for ranges, is_ok in ((coarse, True), (fine, False), ({}, False), (None, True)):
+        assert profile_update(sent, BASE, DIGEST, ranges=ranges)["ranges_ok"] is is_ok
+    # Whole numbers of steps that were never declared as such.
+    assert profile_update(update(), BASE, DIGEST, ranges=coarse)["ranges_ok"] is False
+
+
 def test_a_shrinking_accumulator_is_noticed() -> None:
     shrinking = replace(DELTAS, bias_accumulators=np.array([0, -1e-6, 0], dtype=np.float32))
     assert profile_update(update(deltas=shrinking), BASE, DIGEST)["accumulators_nonnegative"] is False
@@ -148,6 +161,7 @@ BREACHES = {
     "base_digest_matches": (profiles(base_digest="e" * 64), ("b",)),
     "catalog_matches": (profiles(catalog_digest="e" * 64), ("b",)),
     "weight_matches": (profiles(weight_ok=False), ("b",)),
+    "ranges_match": (profiles(ranges_ok=False), ("b",)),
     "shape_matches": (profiles(shape_ok=False), ("b",)),
     "dtype_matches": (profiles(dtype_ok=False), ("b",)),
     "values_finite": (profiles(finite=False), ("b",)),

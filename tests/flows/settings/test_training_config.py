@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from flows.settings.training_config import TrainingConfig, load_config, parse_config
 from models.errors import InvalidConfig, InvalidInput
+from models.kernel.ranges import Range
 from models.recommenders.additive.blend import BlendSpec
 from models.recommenders.additive.ials import IalsSpec
 from models.recommenders.lightfm.spec import LightFMSpec
@@ -22,6 +23,7 @@ from models.recommenders.rating.spec import RatingSpec
 DEMO = Path(__file__).parents[3] / "configs" / "ml-100k.yaml"
 NEEDED = {"name": "job", "model_name": "model", "data": {"dir": "/partition"}}
 # The head of the demo's file: these keys have no default, and pooling is allowed on public data.
+RANGE = {"lowest": -8, "highest": 7, "step": 0.25}
 DEMO_DIFFERS = {"name", "model_name", "data.dir", "evaluation.pooling_allowed"}
 
 
@@ -76,6 +78,7 @@ class TestUnknownKeys:
             ("data.dirs", "data.dir"),
             ("contracts.embedings", "contracts.embeddings"),
             ("contracts.embeddings.max_nrom", "contracts.embeddings.max_norm"),
+            ("fixed_point.biases.lowst", "fixed_point.biases.lowest"),
             ("contracts.updates.min_interaction", "contracts.updates.min_interactions"),
         ],
     )
@@ -330,6 +333,55 @@ class TestFamilies:
             parse_config({**NEEDED, "train": {"family": "bayesian_mf", "lowest": 5}}, "file")
 
 
+class TestFixedPoint:
+    def test_ranges_are_read_by_array_and_written_again(self) -> None:
+        config = parse_config({**NEEDED, "fixed_point": {"biases": RANGE}}, "file")
+        assert config.fixed_point == {"biases": Range(-8, 7, 0.25)}
+        again = parse_config(json.loads(config.model_dump_json()), "file")
+        assert again.fixed_point == config.fixed_point
+
+    def test_an_override_sets_one(self, tmp_path: Path) -> None:
+        path = written(tmp_path, yaml.safe_dump(NEEDED))
+        text = "fixed_point.biases={lowest: -8, highest: 7, step: 0.25}"
+        assert load_config(path, [text]).fixed_point == {"biases": Range(-8, 7, 0.25)}
+
+    @pytest.mark.parametrize(
+        ("family", "array", "known"),
+        [
+            ("lightfm", "bias", "bias_accumulators, biases, embedding_accumulators, embeddings"),
+            ("ease", "biases", "gram"),
+            ("blend", "users", "gram, memory_gram, transitions"),
+        ],
+    )
+    def test_an_array_is_one_of_the_family_s_contributions(self, family: str, array: str, known: str) -> None:
+        raw = {**NEEDED, "train": {"family": family}, "fixed_point": {array: RANGE}}
+        with pytest.raises(InvalidConfig, match=f"have no array '{array}'") as error:
+            parse_config(raw, "file")
+        assert error.value.key == f"fixed_point.{array}"
+        assert error.value.next_step == f"Its arrays: {known}."
+
+    @pytest.mark.parametrize(
+        ("value", "key", "what"),
+        [
+            (3, "fixed_point", "valid dictionary, got 3"),
+            ([RANGE], "fixed_point", "valid dictionary"),
+            ({"biases": 3}, "fixed_point.biases", "dictionary or an instance of Range, got 3"),
+            ({"biases": {"lowest": -8, "step": 0.25}}, "fixed_point.biases.highest", "required"),
+            ({"biases": RANGE | {"highest": 7.5}}, "fixed_point.biases.highest", "valid integer"),
+            ({"biases": RANGE | {"lowest": "low"}}, "fixed_point.biases.lowest", "valid integer"),
+            ({"biases": RANGE | {"highest": True}}, "fixed_point.biases.highest", "expected a number"),
+            ({"biases": RANGE | {"step": 0.3}}, "fixed_point", "expected a power of two"),
+            ({"biases": RANGE | {"step": math.nan}}, "fixed_point", "expected a power of two"),
+            ({"biases": RANGE | {"lowest": 1}}, "fixed_point", "expected ends around 0"),
+        ],
+    )
+    def test_another_form_is_refused(self, value: Any, key: str, what: str) -> None:
+        with pytest.raises(InvalidInput, match=what) as error:
+            parse_config({**NEEDED, "fixed_point": value}, "the file")
+        assert error.value.key == key
+        assert error.value.what.startswith(f"the file: {key}: ")
+
+
 class TestWithoutEffect:
     def test_an_error_names_the_file_the_key_and_the_way_out(self) -> None:
         train = {"merge_rule": "mean", "server_learning_rate": 0.5}
@@ -414,6 +466,7 @@ class TestPlaces:
             ("evaluation.negatives", 9),
             ("evaluation.users_share", 0.5),
             ("contracts.updates.max_norm", 1.0),
+            ("fixed_point.biases", RANGE),
             ("start_from", "champion"),
         ],
     )

@@ -13,10 +13,8 @@ from models.recommenders.additive.blend import BlendFamily, BlendSpec
 
 def delta(embedding: list[float], bias: float = 0.0, growth: float = 0.0) -> ItemArrays:
     """Return the difference of one item. Only embedding and bias have a direction."""
-    grown = np.full((1, len(embedding)), growth, np.float32)
-    return ItemArrays(
-        np.array([embedding], np.float32), np.array([bias], np.float32), grown, grown[:, 0].copy()
-    )
+    grown = np.full(1, growth, np.float32)
+    return ItemArrays(np.array([embedding], np.float32), np.array([bias], np.float32), grown, grown)
 
 
 def test_norm_and_cosine_are_those_of_embeddings_and_biases_together():

@@ -13,7 +13,7 @@ from models.recommenders.items.item_factors import ItemFactors
 def arrays(first_column: list[float]) -> ItemArrays:
     column = np.array(first_column, dtype=np.float32)
     pairs = np.stack([column, -column], axis=1)
-    return ItemArrays(pairs, column * 10, pairs * 100, column * 1000)
+    return ItemArrays(pairs, column * 10, column * 100, column * 1000)
 
 
 def test_known_items_keep_their_values_and_new_ones_start_fresh():

@@ -12,6 +12,7 @@ import pytest
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
 from models.kernel.metric import Metric
+from models.kernel.ranges import Range
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
@@ -52,11 +53,14 @@ def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(
         base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash"
     )
     expected = merge_rule("adagrad_sum").prepare(base.items, items)
-    for (_, got), (_, want) in zip(update.contribution.arrays.named(), expected.named(), strict=True):
-        assert np.array_equal(got, want)
+    # Nearest among the public steps: 16 bits up to 8, 16 bits up to 64, and 1/4096.
+    steps = dict(zip(expected.names(), (2.0**-12, 2.0**-9, 2.0**-12, 2.0**-12), strict=True))
+    for (name, got), (_, want) in zip(update.contribution.arrays.named(), expected.named(), strict=True):
+        assert np.array_equal(got, np.round(want / steps[name]) * steps[name]), name
     assert np.abs(update.contribution.arrays.embeddings).max() > 0
     assert (update.client_id, update.base_round, update.contribution.interactions) == ("ash", 0, 64)
-    assert update.contribution.metrics == {"users": Metric(8.0, 1.0)}
+    values = 40 * (4 + 1 + 1 + 1)
+    assert update.contribution.metrics == {"users": Metric(8.0, 1.0), "clipped": Metric(0.0, values)}
     assert (update.base_digest, update.catalog_digest) == (order.base.sha256, base.catalog_digest)
     assert delivery.client_id == "ash"
     assert delivery.started < delivery.ended
@@ -109,7 +113,22 @@ def test_only_the_update_leaves_the_silo(job, tmp_path):
     # 40 items and never 8 users, and no user's id among the facts.
     assert {array.shape for array in arrays.values()} == {(40, 4), (40,)}
     assert not any(user_id.encode() in data for user_id in data_of(order).user_ids)
-    assert set(facts["metrics"]) == {"users"}
+    assert set(facts["metrics"]) == {"users", "clipped"}
+
+
+def test_the_job_s_ranges_replace_those_of_the_family(job):
+    narrow = Range(-3, 3, 2.0**-6)
+    usual, update = (
+        decode_update(job.exchange.get(train_client(order_of(each)).update)).contribution
+        for each in (job, replace(job, ranges={"embeddings": narrow}))
+    )
+    found, expected = update.arrays.embeddings, usual.arrays.embeddings
+    assert update.ranges == {**usual.ranges, "embeddings": narrow}
+    assert set(np.unique(found * 64)) <= {-3, -2, -1, 0, 1, 2, 3}
+    outside = int((np.abs(np.round(expected * 64)) > 3).sum())
+    assert outside > 0
+    assert update.metrics["clipped"] == Metric(outside, 40 * 7)
+    assert np.array_equal(update.arrays.biases, usual.arrays.biases)
 
 
 def test_a_missing_state_fails_the_client_and_leaves_no_update(job, tmp_path):

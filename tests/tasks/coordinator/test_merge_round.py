@@ -13,16 +13,18 @@ import pytest
 
 from data_contracts.updates import UpdateLimits
 from models.errors import QuorumNotReached
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
 from models.kernel.packed import whole, with_rows
+from models.kernel.ranges import Range
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
 from tasks.coordinator.merge_round import Merged, merge_round
 from tasks.coordinator.update_intake import HELD_CLIENTS
-from tasks.exchange.codec import decode_model, encode, encode_model, encode_update
+from tasks.exchange.codec import decode, decode_model, encode, encode_model, encode_update
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import JobContext
@@ -47,9 +49,11 @@ class World:
             return random.uniform(0.1, 1.0, array.shape).astype(np.float32)
 
         number = CLIENTS.index(client_id)
-        contribution = merge_rule(rule).contribution(
+        by_hand = merge_rule(rule)
+        contribution = by_hand.contribution(
             self.base.items.map(moved), 10 + number, {"users": Metric(2.0 + number, 1.0)}
         )
+        contribution = by_hand.rounded(contribution)
         return ClientUpdate(client_id, 3, self.base_ref.sha256, "cat", contribution)
 
     def delivery(self, client_id: str, data: bytes | None = None, rule: str = "adagrad_sum") -> Delivery:
@@ -67,7 +71,7 @@ class World:
             self.base_ref,
             deliveries,
             missing,
-            UpdateLimits(**limits),
+            UpdateLimits(**{"max_norm": 5.0} | limits),
             reported or {},
         )
 
@@ -95,7 +99,7 @@ def test_all_updates_make_the_next_model(world):
     assert (model.round, model.catalog_digest) == (4, "cat")
     assert (merged.accepted, merged.rejected) == (CLIENTS, ())
     assert merged.outcome.passed
-    assert merged.training == {"users": Metric(2.0 + 3.0 + 4.0 + 5.0, 4.0)}
+    assert merged.training == training(users=2 + 3 + 4 + 5, clients=4)
     assert merged.update_bytes == sum(len(encode_update(world.update(each))) for each in CLIENTS)
     moved = np.linalg.norm(model.items.embeddings.astype(float) - world.base.items.embeddings)
     assert merged.drift == pytest.approx(moved / np.linalg.norm(world.base.items.embeddings), rel=1e-5)
@@ -133,27 +137,59 @@ def test_the_order_of_deliveries_is_irrelevant(world, rule):
         assert world.merge([deliveries[i] for i in order], rule=rule).model.sha256 == expected
 
 
+def training(*, users: float, clients: int) -> dict[str, Metric]:
+    """Return the metrics of these clients, of whose values none was clipped."""
+    values = SHAPE[0] * (SHAPE[1] + 3)
+    return {"users": Metric(users, clients), "clipped": Metric(0.0, clients * values)}
+
+
 def with_contribution(update: ClientUpdate, **changes: object) -> ClientUpdate:
     return replace(update, contribution=replace(update.contribution, **changes))
 
 
+def re_rounded(update: ClientUpdate, arrays: ItemArrays) -> ClientUpdate:
+    """Return an update with these arrays, rounded as every honest client does."""
+    contribution = Contribution(arrays, interactions=update.contribution.interactions)
+    return replace(update, contribution=merge_rule("adagrad_sum").rounded(contribution))
+
+
 def spoilt(update: ClientUpdate, name: str, value: float) -> ClientUpdate:
+    """Return an update of floats, one of which has this value."""
     arrays = {each: array.copy() for each, array in update.contribution.arrays.named()}
     arrays[name].flat[0] = value
-    return with_contribution(update, arrays=ItemArrays(**arrays))
+    return with_contribution(update, arrays=ItemArrays(**arrays), ranges={})
+
+
+def long_step(update: ClientUpdate) -> ClientUpdate:
+    """Return an update with an embedding at the end of its range, so that its norm is above the limit."""
+    return re_rounded(update, spoilt(update, "embeddings", 7.5).contribution.arrays)
+
+
+def with_steps(update: ClientUpdate, name: str, steps: int, dtype: str) -> bytes:
+    """Return the bytes of an update with one value of this number of steps, in an array of this type."""
+    arrays, facts = decode(encode_update(update), "")
+    arrays[name] = arrays[name].astype(dtype)
+    arrays[name].flat[0] = steps
+    return encode(arrays, facts)
+
+
+def of_ranges(update: ClientUpdate, **changes: Range) -> ClientUpdate:
+    """Return an update rounded to other ranges than the job's."""
+    contribution = Contribution(update.contribution.arrays, interactions=update.contribution.interactions)
+    return replace(update, contribution=merge_rule("adagrad_sum").rounded(contribution, changes))
 
 
 def wider(update: ClientUpdate) -> ClientUpdate:
-    return with_contribution(update, arrays=initial_items(SHAPE[0], SHAPE[1] + 1, 1))
+    return re_rounded(update, initial_items(SHAPE[0], SHAPE[1] + 1, 1))
 
 
 def longer(update: ClientUpdate) -> ClientUpdate:
-    return with_contribution(update, arrays=initial_items(SHAPE[0] + 1, SHAPE[1], 1))
+    return re_rounded(update, initial_items(SHAPE[0] + 1, SHAPE[1], 1))
 
 
 def doubled(update: ClientUpdate) -> ClientUpdate:
     arrays = update.contribution.arrays.map(lambda array: array.astype(np.float64))
-    return with_contribution(update, arrays=arrays)
+    return with_contribution(update, arrays=arrays, ranges={})
 
 
 def few_items(update: ClientUpdate, size: int = SHAPE[0], **spoil: float) -> ClientUpdate:
@@ -165,7 +201,8 @@ def few_items(update: ClientUpdate, size: int = SHAPE[0], **spoil: float) -> Cli
         array = getattr(arrays, name)
         array.flags.writeable = True
         array.flat[0] = value
-    return with_contribution(update, arrays=with_rows(arrays, np.array([0, 2], np.int32), size))
+    kept = with_rows(arrays, np.array([0, 2], np.int32), size)
+    return with_contribution(update, arrays=kept, ranges={} if spoil else update.contribution.ranges)
 
 
 # What birch delivers instead of its update, and what the reason of its rejection must mention.
@@ -174,7 +211,35 @@ BAD_UPDATES: dict[str, tuple[Callable[[ClientUpdate], bytes], str]] = {
     "infinite bias": (lambda u: encode_update(spoilt(u, "biases", np.inf)), "finite"),
     "NaN accumulator": (lambda u: encode_update(spoilt(u, "bias_accumulators", np.nan)), "finite"),
     "shrunk accumulator": (lambda u: encode_update(spoilt(u, "embedding_accumulators", -1)), "shrink"),
-    "too large": (lambda u: encode_update(spoilt(u, "embeddings", 1e9)), "norm"),
+    "far too large": (lambda u: encode_update(spoilt(u, "embeddings", 1e9)), "norm"),
+    "too large": (lambda u: encode_update(long_step(u)), "norm between 0 and 5 (got 7."),
+    "unrounded": (
+        lambda u: encode_update(with_contribution(u, ranges={})),
+        "requires values in the steps of the job's ranges.",
+    ),
+    "of one range only": (
+        lambda u: encode_update(with_contribution(u, ranges={"biases": u.contribution.ranges["biases"]})),
+        "requires values in the steps of the job's ranges.",
+    ),
+    "of other steps": (
+        lambda u: encode_update(of_ranges(u, embeddings=Range.symmetric(4.0, 16))),
+        "requires values in the steps of the job's ranges.",
+    ),
+    "of a wider range": (
+        lambda u: encode_update(of_ranges(u, embeddings=Range(-(2**31), 2**31, 2.0**-12))),
+        "requires values in the steps of the job's ranges.",
+    ),
+    "beyond its range": (
+        lambda u: with_steps(u, "bias_accumulators", 2**25, "int32"),
+        "a value is not one of 0 to 33554431 steps",
+    ),
+    "a negative count": (
+        lambda u: with_steps(u, "embedding_accumulators", -1, "int32"),
+        "a value is not one of 0 to 33554431 steps",
+    ),
+    "of wider integers": (lambda u: with_steps(u, "embeddings", 2**15, "int64"), "int64, expected int16"),
+    "of bits": (lambda u: with_steps(u, "biases", 1, "bool"), "bool, expected int16"),
+    "of floats of steps": (lambda u: with_steps(u, "biases", 1, "float32"), "float32, expected int16"),
     "other dims": (lambda u: encode_update(wider(u)), "shape"),
     "other items": (lambda u: encode_update(longer(u)), "shape"),
     "float64": (lambda u: encode_update(doubled(u)), "float32"),
@@ -208,7 +273,22 @@ def test_a_bad_update_is_rejected_with_its_reason_and_the_others_merge_as_withou
     assert merged.accepted == ("ash", "cedar", "elm")
     assert [(each.client_id, each.stage) for each in merged.rejected] == [("birch", "update")]
     assert reason in merged.rejected[0].reason
-    assert merged.training == {"users": Metric(2.0 + 4.0 + 5.0, 3.0)}
+    assert merged.training == training(users=2 + 4 + 5, clients=3)
+
+
+def test_the_job_s_ranges_replace_those_of_the_rule(world):
+    """An update in the steps of the rule's own ranges is refused then."""
+    coarse = {"embeddings": Range(-20, 20, 0.25)}
+    world.job = replace(world.job, ranges=coarse)
+    updates = {each: of_ranges(world.update(each), **coarse) for each in ("ash", "cedar")}
+    deliveries = [world.delivery("birch"), *(world.delivery(*each) for each in encoded(updates))]
+    merged = world.merge(deliveries)
+    assert merged.accepted == ("ash", "cedar")
+    assert "requires values in the steps of the job's ranges." in merged.rejected[0].reason
+
+
+def encoded(updates: dict[str, ClientUpdate]) -> list[tuple[str, bytes]]:
+    return [(name, encode_update(update)) for name, update in updates.items()]
 
 
 def test_an_update_of_few_items_merges_as_the_whole_one(world):
@@ -231,7 +311,7 @@ def test_a_client_s_weight_is_that_of_the_interactions_it_reported(world, claime
     rule = merge_rule("weighted_mean")
     honest = world.update("birch", "weighted_mean").contribution
     arrays = world.base.items.map(lambda array: np.full_like(array, 0.5))
-    contribution = rule.contribution(arrays, claimed, honest.metrics)
+    contribution = rule.rounded(rule.contribution(arrays, claimed, honest.metrics))
     data = encode_update(replace(world.update("birch", "weighted_mean"), contribution=contribution))
     deliveries = [
         world.delivery(each, data if each == "birch" else None, "weighted_mean") for each in CLIENTS
@@ -379,7 +459,7 @@ def test_beyond_the_bound_the_others_are_read_again_if_the_contract_refuses_one(
     reads = counted(world)
     merged = world.merge(deliveries)
     assert merged.model.sha256 == world.merge_of("ash", "cedar", "elm")
-    assert merged.training == {"users": Metric(2.0 + 4.0 + 5.0, 3.0)}
+    assert merged.training == training(users=2 + 4 + 5, clients=3)
     assert +reads == {"ash": 2, "birch": 1, "cedar": 2, "elm": 2}
 
 
@@ -394,5 +474,5 @@ def test_an_object_larger_than_its_arrays_may_be_is_never_read(world):
     deliveries = [world.delivery("ash"), world.delivery("birch", bytes(1 << 17))]
     reads = counted(world)
     merged = world.merge(deliveries)
-    assert "has 131072 bytes, but its arrays have 120." in merged.rejected[0].reason
+    assert "has 131072 bytes, but its arrays have at most 200." in merged.rejected[0].reason
     assert +reads == {"ash": 1}

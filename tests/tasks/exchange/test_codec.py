@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from models.errors import CorruptArtifact
+from models.errors import CorruptArtifact, InvalidInput
 from models.federation.contribution import Contribution
-from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel
+from models.federation.fixed_point import rounded
+from models.federation.model import ClientUpdate, GlobalModel, ItemArrays, ItemModel, Moments
 from models.kernel.arrays import ArrayGroup
 from models.kernel.metric import Metric
-from models.kernel.packed import shapes_of, with_rows
+from models.kernel.packed import packed, shapes_of, with_rows
+from models.kernel.ranges import Range
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.additive.ials import IalsFamily, IalsSpec, IalsStatistics
@@ -32,8 +34,35 @@ from tasks.exchange.codec import decode, decode_model, decode_update, encode, en
 def item_arrays(draw: st.DrawFn) -> ItemArrays:
     items, dims = draw(st.integers(1, 5)), draw(st.integers(1, 4))
     floats = st.floats(width=32)  # NaN, infinities and both zeros too
-    shapes = ((items, dims), (items,), (items, dims), (items,))
+    shapes = ((items, dims), (items,), (items,), (items,))
     return ItemArrays(*(draw(npst.arrays(np.float32, shape, elements=floats)) for shape in shapes))
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> Moments:
+    items, dims = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    shapes = ((items, dims), (items,), (items, dims), (items,))
+    return Moments(*(draw(npst.arrays(np.float32, shape, elements=st.floats(width=32))) for shape in shapes))
+
+
+@st.composite
+def rounded_contributions(draw: st.DrawFn) -> Contribution[ItemArrays]:
+    """Draw a contribution rounded to drawn ranges, perhaps without its rows of zeros."""
+    items, dims = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    floats = st.just(0.0) | st.floats(allow_nan=False, width=32)
+    shapes = ((items, dims), (items,), (items,), (items,))
+    arrays = ItemArrays(*(draw(npst.arrays(np.float32, shape, elements=floats)) for shape in shapes))
+    weight = float(draw(st.integers(0, 10**6)))
+    contribution = Contribution(packed(arrays) if draw(st.booleans()) else arrays, weight)
+    return rounded(contribution, {name: draw(RANGES) for name in ItemArrays.names()})
+
+
+RANGES = st.builds(
+    Range,
+    lowest=st.integers(-(2**40), 0),
+    highest=st.integers(1, 2**40),
+    step=st.integers(-30, 10).map(lambda exponent: 2.0**exponent),
+)
 
 
 METRICS = st.dictionaries(
@@ -42,7 +71,7 @@ METRICS = st.dictionaries(
     max_size=3,
 )
 MODELS = st.builds(
-    GlobalModel, st.integers(0, 10**6), st.text(max_size=9), item_arrays(), st.none() | item_arrays()
+    GlobalModel, st.integers(0, 10**6), st.text(max_size=9), item_arrays(), st.none() | moments()
 )
 UPDATES = st.builds(
     ClientUpdate,
@@ -57,7 +86,7 @@ UPDATES = st.builds(
 
 
 def an_update() -> ClientUpdate:
-    arrays = ItemArrays(*(np.full(s, 0.5, np.float32) for s in ((3, 2), (3,), (3, 2), (3,))))
+    arrays = ItemArrays(*(np.full(s, 0.5, np.float32) for s in ((3, 2), (3,), (3,), (3,))))
     return ClientUpdate("ash", 4, "base", "cat", Contribution(arrays, 1.0, 17, {"users": Metric(8.0, 1.0)}))
 
 
@@ -91,9 +120,85 @@ def test_an_update_is_read_back_bit_by_bit(update):
     assert encode_update(back) == data
 
 
+@settings(max_examples=100)
+@given(rounded_contributions())
+def test_whole_numbers_of_steps_are_read_back_bit_by_bit(contribution):
+    update = replace(an_update(), contribution=contribution)
+    data = encode_update(update)
+    for name, array in decode(data, "")[0].items():
+        assert array.dtype.kind in "iu", name
+    back = decode_update(data).contribution
+    assert (back.ranges, back.metrics, back.weight) == (
+        contribution.ranges,
+        contribution.metrics,
+        contribution.weight,
+    )
+    assert bits(back.arrays) == bits(contribution.arrays)
+    assert shapes_of(back.arrays) == shapes_of(contribution.arrays)
+    assert encode_update(replace(update, contribution=back)) == data
+
+
+def test_a_value_beside_the_steps_is_not_written():
+    update = an_update()
+    wrong = replace(update.contribution, ranges={"biases": Range(-10, 10, 1.0)})
+    with pytest.raises(InvalidInput, match="A value is not one of -10 to 10 steps of 1"):
+        encode_update(replace(update, contribution=wrong))
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        None,
+        [],
+        {"biases": None},
+        {"biases": [-10, 10]},
+        {"biases": [-10, 10, 0.5, 1]},
+        {"biases": [-10.5, 10, 0.5]},
+        {"biases": [-10, True, 0.5]},
+        {"biases": [-10, 10, 0.3]},
+        {"biases": [-10, 10, "0.5"]},
+        {"biases": [1, 10, 0.5]},
+        {"biases": [-10, 10**400, 0.5]},
+    ],
+)
+def test_an_update_of_impossible_ranges_is_refused(ranges):
+    with pytest.raises(CorruptArtifact, match="lacks a part, or a part has a wrong form"):
+        decode_update(file_with(json.dumps(an_update_s_facts() | {"ranges": ranges})))
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.array([11, 0, 0], np.int8), "not one of -10 to 10 steps"),
+        (np.array([0, 0, -11], np.int8), "not one of -10 to 10 steps"),
+        (np.array([1, 0, 0], np.int16), "type int16, expected int8"),
+        (np.array([1, 0, 0], np.uint8), "type uint8, expected int8"),
+        (np.array([1, 0, 0], np.float32), "type float32, expected int8"),
+        (np.array([np.nan, 0, 0], np.float32), "type float32, expected int8"),
+        (np.array([True, False, False]), "type bool, expected int8"),
+    ],
+)
+def test_whole_numbers_that_do_not_fit_their_range_are_refused(array, reason):
+    contribution = rounded(an_update().contribution, dict.fromkeys(ItemArrays.names(), Range(-10, 10, 0.5)))
+    arrays, facts = decode(encode_update(replace(an_update(), contribution=contribution)), "")
+    with pytest.raises(CorruptArtifact, match=reason):
+        decode_update(encode(arrays | {"biases": array}, facts))
+
+
+def test_a_model_of_an_accumulator_for_each_dimension_has_their_mean():
+    """Models were stored in this way before all dimensions of an embedding shared one accumulator."""
+    facts = {"kind": "global_model", "round": 4, "catalog_digest": "cat"}
+    arrays = dict(a_model().items.named())
+    sums = np.array([[1, 2], [1, 1], [4, 5]], np.float32)
+    found = decode_model(encode(arrays | {"embedding_accumulators": sums}, facts)).items
+    assert found.embedding_accumulators.dtype == np.float32
+    assert found.embedding_accumulators.tolist() == [1.5, 1.0, 4.5]
+    assert bits(found)[:2] == bits(a_model().items)[:2]
+
+
 def a_packed_update(**changes: object) -> ClientUpdate:
     """Return an update of items 1 and 3 of 9."""
-    arrays = ItemArrays(*(np.full(shape, 0.5, np.float32) for shape in ((2, 2), (2,), (2, 2), (2,))))
+    arrays = ItemArrays(*(np.full(shape, 0.5, np.float32) for shape in ((2, 2), (2,), (2,), (2,))))
     contribution = replace(an_update().contribution, arrays=with_rows(arrays, np.array([1, 3], np.int32), 9))
     return replace(an_update(), contribution=contribution)
 
@@ -210,7 +315,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=200)
-@given(JSON, st.sampled_from(["metrics", "client_id", "interactions", "weight", "base_round"]))
+@given(JSON, st.sampled_from(["metrics", "client_id", "interactions", "weight", "ranges", "base_round"]))
 def test_facts_of_any_form_are_refused_or_read(value, name):
     facts = an_update_s_facts() | {name: value}
     try:
@@ -251,7 +356,9 @@ def test_unknown_facts_are_refused(facts):
     refused(file_with(facts))
 
 
-@pytest.mark.parametrize("missing", ["client_id", "base_round", "metrics", "interactions", "weight"])
+@pytest.mark.parametrize(
+    "missing", ["client_id", "base_round", "metrics", "interactions", "ranges", "weight"]
+)
 def test_a_missing_fact_is_named(missing):
     facts = an_update_s_facts()
     del facts[missing]

@@ -12,6 +12,7 @@ from data_contracts.interactions import InteractionLimits
 from data_contracts.outcome import ContractOutcome
 from models.errors import FedrecError, InvalidInput
 from models.kernel.metric import Metric
+from models.kernel.ranges import Range
 from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
@@ -35,6 +36,7 @@ REF = ArtifactRef("silos/ash/towns-1/updates/000003/" + "a" * 64, "a" * 64, 12)
 ORDER = ClientOrder(JOB, "ash", 3, ArtifactRef("towns-1/models/m", "b" * 64, 99), StartingPoint("towns-1", 2))
 ITEMS = {"items": asdict(ArtifactRef("towns-1/catalog/c", "c" * 64, 5))}
 LIMITS = InteractionLimits()
+RANGE = {"lowest": -4, "highest": 7, "step": 0.25}
 
 
 def through_json(value: Any) -> Any:
@@ -50,6 +52,7 @@ def through_json(value: Any) -> Any:
         ),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder("train", replace(ORDER, kept=(1, 4))),
+        StepOrder("train", replace(ORDER, job=replace(JOB, ranges={"biases": Range(-4, 7, 0.25)}))),
         StepOrder(
             "evaluate",
             replace(ORDER, job=replace(JOB, earlier_jobs=("towns-0", "older-1"), earlier_records=(1, 1))),
@@ -118,6 +121,15 @@ def test_a_job_s_id_cannot_lead_out_of_its_folder(path: str, job_id: str) -> Non
         changed("order", "job", "postprocessors", to=None),
         changed("order", "job", "postprocessors", to=["test-times"]),
         changed("order", "job", "postprocessors", to=[{"name": "test-times", "more": 1}]),
+        changed("order", "job", "ranges", to=None),
+        changed("order", "job", "ranges", to=[RANGE]),
+        changed("order", "job", "ranges", to={"biases": None}),
+        changed("order", "job", "ranges", to={"biases": RANGE | {"more": 1}}),
+        changed("order", "job", "ranges", to={"biases": RANGE | {"step": 0.3}}),
+        changed("order", "job", "ranges", to={"biases": RANGE | {"lowest": 1}}),
+        changed("order", "job", "ranges", to={"biases": RANGE | {"highest": 7.5}}),
+        changed("order", "job", "ranges", to={"biases": RANGE | {"highest": "7"}}),
+        changed("order", "job", "ranges", to={"biases": {"lowest": -4, "step": 0.25}}),
         changed("order", "job", "job_id", to=5),
         changed("order", "job", "job_id", to=None),
         changed("order", "start", to="x"),

@@ -322,7 +322,7 @@ def test_items_that_no_user_trained_on_are_placed_by_their_features(world, evalu
     ).to_parquet(world.artifacts / "catalog" / "items.parquet")
     model = model_of(1, EMBEDDINGS * 3)
     # The last row has its initial values: no gradient reached it.
-    embeddings, accumulators = model.items.embeddings.copy(), np.full((4, 2), 5.0, dtype=np.float32)
+    embeddings, accumulators = model.items.embeddings.copy(), np.full(4, 5.0, dtype=np.float32)
     embeddings[3] = [0.5, -0.5]
     accumulators[3] = 1.0
     biases = np.full(4, 5.0, dtype=np.float32)

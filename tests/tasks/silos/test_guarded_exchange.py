@@ -36,7 +36,7 @@ class Rules:
 
 def items() -> ItemArrays:
     pairs = [np.zeros((3, 2), np.float32), np.zeros(3, np.float32)]
-    return ItemArrays(pairs[0], pairs[1], pairs[0].copy(), pairs[1].copy())
+    return ItemArrays(pairs[0], pairs[1], pairs[1].copy(), pairs[1].copy())
 
 
 UPDATE = encode_update(

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks
+from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
@@ -142,7 +143,8 @@ def rounds_of(family: Family, rounds: int = ROUNDS) -> Iterator[Round]:
     for _ in range(rounds):
         arrays, kept = trained(family, TOGETHER, base, users)
         rule = family.rule(base.round / rounds, SEED)
-        update = ClientUpdate("ash", base.round, "base", CATALOG, rule.contribution(arrays, USED))
+        sent = rule.rounded(rule.contribution(arrays, USED))
+        update = ClientUpdate("ash", base.round, "base", CATALOG, sent)
         model = rule.finish(rule.add(rule.empty(base), base, update), base)
         yield Round(base, users, arrays, kept, model)
         base, users = model, kept
@@ -269,6 +271,32 @@ def test_what_adds_is_the_same_for_two_clients_and_for_their_users_in_one_place(
             np.testing.assert_allclose(total, whole, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+def test_a_sum_depends_on_neither_order_nor_grouping(family: Family, rounds: list[Round]) -> None:
+    """Clients of two users each, in any order, and as sums of sums."""
+    for each in rounds:
+        rule, parts = family.rule(each.base.round / ROUNDS, SEED), []
+        for first in range(0, 10, 2):
+            data = client(first, first + 2)
+            arrays, _ = trained(family, data, each.base, users_of(family, data))
+            parts.append(rule.rounded(rule.contribution(arrays, USED * 2)))
+
+        def added(*parts: Contribution[Any]) -> Contribution[Any]:
+            state = rule.empty(each.base)  # noqa: B023  # it is called before the loop goes on
+            for number, part in enumerate(parts):
+                state = state.plus(str(number), part)
+            return Contribution(state.total, state.weight, state.interactions, state.metrics)
+
+        one, two, three, four, five = parts
+        expected = added(*parts)
+        for other in (
+            added(five, three, one, four, two),
+            added(added(two, five), added(added(four, one), three)),
+        ):
+            assert content(other.arrays) == content(expected.arrays)
+            assert other.metrics == expected.metrics
+            assert (other.weight, other.interactions) == (expected.weight, expected.interactions)
+
+
 def test_a_family_that_is_not_iterative_contributes_the_same_whatever_was_known(
     family: Family, rounds: list[Round]
 ) -> None:
@@ -352,10 +380,12 @@ def test_a_model_and_an_update_come_back_from_their_files(family: Family, rounds
         assert type(stored.items) is family.model_type
         assert content(stored.items) == content(each.model.items)
         rule = family.rule(0.0, SEED)
-        update = ClientUpdate("ash", each.base.round, "base", CATALOG, rule.contribution(each.arrays, USED))
-        arrays = decode_update(encode_update(update)).contribution.arrays
-        assert type(arrays) is type(each.arrays)
-        assert content(arrays) == content(each.arrays)
+        sent = rule.rounded(rule.contribution(each.arrays, USED))
+        update = ClientUpdate("ash", each.base.round, "base", CATALOG, sent)
+        back = decode_update(encode_update(update)).contribution
+        assert type(back.arrays) is type(each.arrays)
+        assert content(back.arrays) == content(sent.arrays)
+        assert back.ranges == sent.ranges
 
 
 def test_a_model_of_another_family_is_refused(family: Family) -> None:

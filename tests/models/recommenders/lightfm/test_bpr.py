@@ -126,9 +126,13 @@ def test_a_round_equals_an_epoch_of_lightfm_on_the_same_examples(penalty):
             setattr(model, f"{side}_{name}", array.copy())
         for name, like in (("embedding", arrays.embeddings), ("bias", arrays.biases)):
             setattr(model, f"{side}_{name}_momentum", np.zeros_like(like))
+    # The items' one accumulator stands for every dimension, and becomes the mean of theirs.
+    model.item_embedding_gradients = np.ones((20, 4), np.float32)
     model.fit_partial(sp.coo_matrix((labels, (rows, columns)), shape=data.shape), epochs=1, num_threads=1)
     found, found_users = train_round(items, users, data, spec, seed=SEED, round_=1, client_id=CLIENT)
     assert found.embeddings.tobytes() == model.item_embeddings.tobytes()
+    means = model.item_embedding_gradients.astype(np.float64).mean(axis=1)
+    assert found.embedding_accumulators.tobytes() == means.astype(np.float32).tobytes()
     assert found.bias_accumulators.tobytes() == model.item_bias_gradients.tobytes()
     assert found_users.embeddings.tobytes() == model.user_embeddings.tobytes()
 

@@ -45,7 +45,7 @@ def by_hand(data: dict[str, TrainingSet], name: MergeRuleName, rounds: int, shar
                 model.items, users[each], data[each], SPEC, seed=SEED, round_=round_, client_id=each
             )
             deltas = rule.prepare(model.items, items)
-            contribution = rule.contribution(deltas, len(data[each]))
+            contribution = rule.rounded(rule.contribution(deltas, len(data[each])))
             state = rule.add(state, model, ClientUpdate(each, model.round, "", "", contribution))
         model = rule.finish(state, model)
     return model, users
@@ -73,5 +73,5 @@ def test_every_rule_gives_the_same_bytes(name, share):
 def test_bytes_are_counted_for_the_cohort_only():
     simulation = Simulation(clients(), SPEC, lambda _: merge_rule("sum"), seed=SEED, cohort_share=0.5)
     simulation.run_round()
-    # Two of three clients; 60 items of 3 dims and a bias, each with an accumulator, 4 bytes each.
-    assert simulation.update_bytes == 2 * 60 * 4 * 2 * 4
+    # Two of three clients; 60 items of 3 dims and a bias of 2 bytes, and two accumulators of 4 bytes.
+    assert simulation.update_bytes == 2 * 60 * (4 * 2 + 2 * 4)

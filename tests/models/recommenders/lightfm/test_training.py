@@ -77,7 +77,10 @@ SHARED_SETTINGS = ("learning_rate", "item_alpha", "user_alpha", "max_sampled")
 
 
 def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
-    """Return what plain LightFM makes of these arrays in one epoch."""
+    """Return what plain LightFM makes of these arrays in one epoch.
+
+    It starts with an item's one accumulator in every dimension, and returns the mean of those it ends with.
+    """
     model = LightFM(
         no_components=spec.dims,
         loss=spec.loss,
@@ -91,10 +94,16 @@ def lightfm_epoch(spec, start, matrix, random_state) -> list[bytes]:
     for side, arrays in zip(("item", "user"), start, strict=True):
         for name, array in zip(ARRAYS, vars(arrays).values(), strict=True):
             setattr(model, f"{side}_{name}", array.copy())
+    model.item_embedding_gradients = np.repeat(
+        model.item_embedding_gradients[:, np.newaxis], spec.dims, axis=1
+    )
+    for side in ("item", "user"):
         for name in ("embedding", "bias"):
             like = getattr(model, f"{side}_{name}_gradients")
             setattr(model, f"{side}_{name}_momentum", np.zeros_like(like))
     model.fit_partial(matrix, epochs=1, num_threads=1)
+    means = model.item_embedding_gradients.astype(np.float64).mean(axis=1)
+    model.item_embedding_gradients = means.astype(np.float32)
     return [getattr(model, f"{side}_{name}").tobytes() for side in ("item", "user") for name in ARRAYS]
 
 
