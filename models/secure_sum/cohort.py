@@ -78,7 +78,7 @@ def read_cohort(
         if name not in roster:
             raise breach(f"member {name!r}", expected["kind"], "member", "is from nobody in the roster")
         identities[name] = roster[name].public_bytes_raw()
-        facts, _ = read_message(message, identities[name], expected, {"encryption_key": str}, size=0)
+        facts, _ = read_message(message, identities[name], expected, ("encryption_key",), size=0)
         keys[name] = public_key(facts["encryption_key"], name, expected["kind"])
     return Cohort(job, identities, keys)
 

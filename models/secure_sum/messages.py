@@ -25,7 +25,7 @@ from models.secure_sum.session import Agreement, Session
 from models.secure_sum.vectors import Layout
 
 PREPARED, MASKED, AGREED, REVEALED = "prepared", "masked", "agreed", "revealed"
-_PREPARED_TYPES: dict[str, type] = {"mask_key": str, "commitment": str}
+_PREPARED_FACTS = ("mask_key", "commitment")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_prepared(session: Session, name: str, message: bytes) -> tuple[Prepared
         message,
         session.cohort.identities[name],
         expected(session, name, PREPARED),
-        _PREPARED_TYPES,
+        _PREPARED_FACTS,
         size=SHARES_BYTES * len(around),
     )
     public = read_public(session, name, message.partition(b"\n")[0])
@@ -78,7 +78,7 @@ def read_public(session: Session, name: str, statement: bytes) -> Prepared:
         ProtocolBreach: the statement is not the member's for this session.
     """
     facts = read_statement(
-        statement, session.cohort.identities[name], expected(session, name, PREPARED), _PREPARED_TYPES
+        statement, session.cohort.identities[name], expected(session, name, PREPARED), _PREPARED_FACTS
     )
     return Prepared(public_key(facts["mask_key"], name, PREPARED), facts["commitment"])
 
@@ -99,7 +99,7 @@ def read_masked(session: Session, name: str, seen: str, message: bytes, size: in
     Raises:
         ProtocolBreach: the message is not the member's for this session and view.
     """
-    return read_message(message, session.cohort.identities[name], _masked(session, name, seen), {}, size)[1]
+    return read_message(message, session.cohort.identities[name], _masked(session, name, seen), (), size)[1]
 
 
 def require_masked(session: Session, seen: str, statements: Mapping[str, bytes]) -> None:
@@ -111,7 +111,7 @@ def require_masked(session: Session, seen: str, statements: Mapping[str, bytes])
         statements: name -> the statement of what `write_masked` returned there.
     """
     for name, statement in statements.items():
-        read_statement(statement, session.cohort.identities[name], _masked(session, name, seen), {})
+        read_statement(statement, session.cohort.identities[name], _masked(session, name, seen))
 
 
 def write_agreed(member: MemberKeys, agreement: Agreement, quick: bytes) -> bytes:
@@ -127,7 +127,7 @@ def read_agreed(agreement: Agreement, name: str, message: bytes) -> bytes:
     """
     size = quick_bytes(agreement, name)
     wanted = _agreeing(agreement, name, AGREED)
-    return read_message(message, agreement.session.cohort.identities[name], wanted, {}, size=size)[1]
+    return read_message(message, agreement.session.cohort.identities[name], wanted, (), size=size)[1]
 
 
 def require_votes(agreement: Agreement, votes: Mapping[str, bytes]) -> None:
@@ -139,7 +139,7 @@ def require_votes(agreement: Agreement, votes: Mapping[str, bytes]) -> None:
     """
     wanted = _agreeing(agreement, "", AGREED)
     for name, statement in votes.items():
-        read_statement(statement, agreement.session.cohort.identities[name], {**wanted, "member": name}, {})
+        read_statement(statement, agreement.session.cohort.identities[name], {**wanted, "member": name})
 
 
 def write_revealed(member: MemberKeys, agreement: Agreement, opening: Opening) -> bytes:
@@ -160,7 +160,7 @@ def read_revealed(agreement: Agreement, name: str, message: bytes) -> Opening:
     owners = agreement.around(name)
     wanted = _agreeing(agreement, name, REVEALED)
     size = opening_bytes(len(owners))
-    data = read_message(message, agreement.session.cohort.identities[name], wanted, {}, size=size)[1]
+    data = read_message(message, agreement.session.cohort.identities[name], wanted, (), size=size)[1]
     opening = Opening.read(data, owners)
     if opening is None:
         raise breach(f"member {name!r}", REVEALED, "opening", "has an opening in another form")

@@ -128,6 +128,8 @@ def _read(
     if not (
         isinstance(shared, dict)
         and set(shared) == {"kind", "session", "content"}
+        and isinstance(shared["kind"], str)
+        and isinstance(shared["session"], str)
         and isinstance(own, dict)
         and set(own) == set(parts)
         and all(_is_text_by_name(part) for part in own.values())
@@ -135,7 +137,7 @@ def _read(
         raise breach(COORDINATOR, kind, "form", "has other parts than a request")
     for part, value in (("kind", kind), ("session", session.digest)):
         if shared[part] != value:
-            fault = f"is for {part} {str(shared[part])[:80]!r}, expected {value!r}"
+            fault = f"is for {part} {shared[part][:80]!r}, expected {value!r}"
             raise breach(COORDINATOR, kind, part, fault)
     return shared["content"], own
 

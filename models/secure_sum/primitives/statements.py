@@ -7,9 +7,8 @@ it can be shown to others without it, and its signature covers both.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -25,12 +24,12 @@ MOST_STATEMENT_BYTES = 8192
 _CONTEXT = b"fedrec secure sum 1\0"
 
 
-def sign(identity: Ed25519PrivateKey, facts: Mapping[str, Any], attachment: bytes = b"") -> bytes:
+def sign(identity: Ed25519PrivateKey, facts: Mapping[str, str], attachment: bytes = b"") -> bytes:
     """Return a signed message.
 
     Args:
         identity: the sender's key.
-        facts: what the statement says, as JSON values.
+        facts: what the statement says.
         attachment: the bytes attached to it.
     """
     body = {**facts, "attached": hashlib.sha256(attachment).hexdigest()}
@@ -44,15 +43,15 @@ def statement_of(message: bytes) -> bytes:
 
 
 def read_statement(
-    statement: bytes, identity: bytes, expected: Mapping[str, Any], types: Mapping[str, type]
-) -> Mapping[str, Any]:
+    statement: bytes, identity: bytes, expected: Mapping[str, str], others: Collection[str] = ()
+) -> Mapping[str, str]:
     """Return what a statement says, with its signature verified.
 
     Args:
         statement: bytes from any sender.
         identity: the raw public key (Ed25519) of the member that should have signed it.
         expected: "kind" and "member", and further facts with the values that they must have.
-        types: the other facts and their types; there are no more.
+        others: names of the other facts; there are no more.
 
     Raises:
         ProtocolBreach: it is no statement, or another one than expected, or another key signed it.
@@ -68,23 +67,21 @@ def read_statement(
     # Hundreds of votes are read at a time, so what is wrong is searched for only if something is.
     if not body.items() >= expected.items():
         part = next(part for part, value in expected.items() if body.get(part) != value)
-        fault = f"is for {part} {str(body.get(part))[:80]!r}, expected {expected[part]!r}"
+        fault = f"is for {part} {body.get(part, '')[:80]!r}, expected {expected[part]!r}"
         raise _breach(expected, part, fault)
-    others = {**types, "attached": str}
-    if len(body) != len(expected) + len(others) or any(
-        type(body.get(part)) is not kind for part, kind in others.items()
-    ):
-        raise _breach(expected, "form", "has a missing part, an unknown part or one of another type")
+    if body.keys() != {*expected, *others, "attached"}:
+        raise _breach(expected, "form", "has a missing or an unknown part")
     return body
 
 
 def read_message(
-    message: bytes, identity: bytes, expected: Mapping[str, Any], types: Mapping[str, type], size: int
-) -> tuple[Mapping[str, Any], bytes]:
+    message: bytes, identity: bytes, expected: Mapping[str, str], others: Collection[str], size: int
+) -> tuple[Mapping[str, str], bytes]:
     """Return what a message says, and its attachment.
 
     Args:
-        message, identity, expected, types: as for `read_statement`.
+        message: bytes from any sender.
+        identity, expected, others: as for `read_statement`.
         size: the attachment's number of bytes.
 
     Raises:
@@ -93,7 +90,7 @@ def read_message(
     if len(message) > MOST_STATEMENT_BYTES + 1 + size:
         raise _breach(expected, "size", f"has {len(message)} bytes, which is too much")
     statement, found, attachment = message.partition(b"\n")
-    facts = read_statement(statement, identity, expected, types)
+    facts = read_statement(statement, identity, expected, others)
     if not found or len(attachment) != size:
         raise _breach(expected, "size", f"has {len(attachment)} bytes attached, expected {size}")
     if hashlib.sha256(attachment).hexdigest() != facts["attached"]:
@@ -103,12 +100,12 @@ def read_message(
 
 # In a simulation each statement is read by many members of one process; verifying takes 0.1 ms.
 @lru_cache(maxsize=1 << 12)
-def _verified(statement: bytes, identity: bytes) -> Mapping[str, Any]:
+def _verified(statement: bytes, identity: bytes) -> Mapping[str, str]:
     found = read_json(statement)
     if not isinstance(found, dict) or set(found) != {"body", "signature"}:
         raise ValueError("it has not the two parts of one")
     body, signature = found["body"], found["signature"]
-    if not isinstance(body, dict) or not isinstance(signature, str):
+    if not isinstance(body, dict) or not all(isinstance(text, str) for text in (signature, *body.values())):
         raise ValueError("a part is of another type")
     proof = bytes.fromhex(signature)
     # Otherwise one statement would have several encodings.
@@ -118,5 +115,5 @@ def _verified(statement: bytes, identity: bytes) -> Mapping[str, Any]:
     return body
 
 
-def _breach(expected: Mapping[str, Any], part: str, fault: str) -> ProtocolBreach:
-    return breach(f"member {expected['member']!r}", str(expected["kind"]), part, fault)
+def _breach(expected: Mapping[str, str], part: str, fault: str) -> ProtocolBreach:
+    return breach(f"member {expected['member']!r}", expected["kind"], part, fault)

@@ -102,6 +102,8 @@ def test_a_record_of_another_session_or_cohort_answers_nothing(kind: str) -> Non
         lambda shared, own: own.update({next(iter(own)): []}),
         lambda shared, own: own.update({next(iter(own)): {"silo-001": 1}}),
         lambda shared, own: shared.update(more=1),
+        lambda shared, own: shared.update(kind=[]),
+        lambda shared, own: shared.update(session={}),
     ],
 )
 def test_a_request_has_its_parts_and_no_others(kind: str, edit: Edit) -> None:
