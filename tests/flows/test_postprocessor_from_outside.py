@@ -22,6 +22,7 @@ from models.federation.postprocessors import (
     RoundContext,
     register_postprocessor,
 )
+from models.recommenders.lightfm.merge_rules import merge_rule
 from tasks.local.home import Home
 from tasks.messages.job_result import JobResult
 from tests.worlds.small_jobs import small_job
@@ -127,8 +128,18 @@ def models_of(result: JobResult) -> list[str]:
 
 def test_postprocessors_from_outside_work_in_a_whole_job(run, partition_dir):
     plain = run(small(partition_dir))
+    # Eight times as large contributions need eight times as wide ranges.
+    ranges = {
+        name: {"lowest": each.lowest, "highest": each.highest, "step": 8 * each.step}
+        for name, each in merge_rule("adagrad_sum").ranges.items()
+    }
     scaled = run(
-        small(partition_dir, {"name": "outside-scale", "factor": 8}, {"name": "outside-record"}),
+        small(
+            partition_dir,
+            {"name": "outside-scale", "factor": 8},
+            {"name": "outside-record"},
+            fixed_point=ranges,
+        ),
     )
     # The brackets cancel to the last bit, although eight times the sum passed through the exchange.
     assert models_of(scaled) == models_of(plain)
