@@ -31,12 +31,12 @@ def order(tmp_path: Path, partition_dir: Path) -> ClientOrder:
     partition = open_partition(partition_dir)
     job = job_of(partition_dir, tmp_path, spec=SPEC)
     random = np.random.default_rng(3)
-    ones = np.ones((40, 4), np.float32)
+    ones = np.ones(40, np.float32)
     items = ItemArrays(
         random.normal(size=(40, 4)).astype(np.float32),
         random.normal(size=40).astype(np.float32),
         ones,
-        ones[:, 0].copy(),
+        ones.copy(),
     )
     model = GlobalModel(0, partition.catalog.digest, items)
     ref = job.exchange.put("job-1/models", encode_model(model))

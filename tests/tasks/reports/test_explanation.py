@@ -33,7 +33,7 @@ POPULARITY = np.array([5, 4, 3, 2, 1, 0], dtype=np.float32)
 
 def lightfm(vectors: np.ndarray) -> ItemArrays:
     trained = np.where(np.arange(6) < 5, 9.0, 1.0).astype(np.float32)
-    return ItemArrays(vectors, POPULARITY.copy(), np.repeat(trained[:, None], 2, axis=1), trained)
+    return ItemArrays(vectors, POPULARITY.copy(), trained.copy(), trained)
 
 
 def weights(vectors: np.ndarray) -> ItemWeights:

@@ -176,7 +176,11 @@ def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(ch
         ("train", "none"),
         ("evaluate", "none"),
     ]
-    plain = replace(order, job=replace(order.job, postprocessors=()))
+    # Values that are 16 times as large, in steps that are 16 times as wide.
+    ranges = {
+        name: replace(each, step=each.step / 16) for name, each in order.job.family.rule().ranges.items()
+    }
+    plain = replace(order, job=replace(order.job, postprocessors=(), ranges=ranges))
     sent, untreated = (
         decode_update(checked.exchange.get(each)).contribution.arrays
         for each in (update, train_client(plain).update)

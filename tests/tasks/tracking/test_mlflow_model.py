@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 
 from models.federation.model import GlobalModel, ItemArrays
 from models.kernel.catalog import ItemCatalog
-from tasks.exchange.codec import encode_model
+from tasks.exchange.codec import decode, encode, encode_model
 from tasks.scoring.recommend import recommender_of
 from tasks.tracking import registry
 from tasks.tracking.mlflow_model import model_files
@@ -53,11 +54,17 @@ def random_model() -> GlobalModel:
 @pytest.fixture
 def registered(world: Any) -> Any:
     """Return a world whose version 1 is a round as the training flow tracks it."""
+    return with_version(world, encode_model(random_model()))
+
+
+def with_version(world: Any, data: bytes) -> Any:
+    """Return the world with this model as version 1."""
     model = random_model()
     _, record = world.commit(1, None, model=model, catalog_digest=model.catalog_digest)
+    record = replace(record, model_sha256=hashlib.sha256(data).hexdigest(), model_bytes=len(data))
     ITEMS.to_parquet(world.artifacts / "catalog" / "items.parquet")
     tracker = Tracker(world.client, world.run_id, world.model_name)
-    tracker.log_round(record, encode_model(model), {}, resumed=False, beside=model_files(ITEMS))
+    tracker.log_round(record, data, {}, resumed=False, beside=model_files(ITEMS))
     return world
 
 
@@ -98,6 +105,16 @@ def test_load_model_answers_as_fedrec_does(registered, k):
     assert len(found) == len(wanted)
     for answer, query in zip(found, wanted, strict=True):
         assert_alike(answer, expected(registered, query, k))
+
+
+def test_a_version_with_an_accumulator_for_each_dimension_answers_as_one_with_their_mean(world):
+    """Versions were stored in this way before all dimensions of an embedding shared one accumulator."""
+    arrays, facts = decode(encode_model(random_model()), "")
+    arrays["embedding_accumulators"] = np.repeat(arrays["embedding_accumulators"][:, np.newaxis], 8, axis=1)
+    with_version(world, encode(arrays, facts))
+    found = mlflow.pyfunc.load_model(f"models:/{world.model_name}/1").predict(pd.DataFrame(queries()))
+    for answer, query in zip(found.to_dict("records"), queries(), strict=True):
+        assert_alike(answer, expected(world, query, 10))
 
 
 def test_weights_and_exclusions_are_optional_and_a_repeated_item_counts_twice(registered):
