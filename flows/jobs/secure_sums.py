@@ -122,18 +122,19 @@ class SecureSums:
         form = form_of(len(members))
         sum_ = _Sum(self, name, members, SecureSum(Session(self._cohort(members), name), form.layout))
         sum_.add_prepared(prepared)
+        requests = sum_.mask_requests()
         summands = self._journal.masked(name)
         if summands is None:
-            requests = sum_.mask_requests()
             # From now on the same members must have prepared it, because members mask once.
             self._journal.note_begun(name)
             summands = sum_.masked(step, requests, **arguments)
         for each, summand in summands.items():
             sum_.take(each, partial(self._add_masked, sum_.protocol, each, summand))
         in_sum = {each: summand for each, summand in summands.items() if each not in sum_.missing}
+        votes = sum_.agree_requests(in_sum)
         # Before anybody votes, because members vote once: after a crash the sum must have the same members.
         self._journal.note_masked(name, in_sum)
-        blocks = sum_.opened(in_sum)
+        blocks = sum_.opened(votes)
         survivors = sum_.protocol.agreement.survivors
         return Summed(
             form.running_sum(blocks, survivors),
@@ -264,14 +265,22 @@ class _Sum:
                 self.missing[member] = Rejection(member, "deadline", str(answer))
         return found
 
-    def opened(self, survivors: Iterable[str]) -> Any:
-        """Return the blocks of the sum, after the survivors have voted for it.
+    def agree_requests(self, survivors: Iterable[str]) -> dict[str, bytes]:
+        """Return the request for its vote to each member whose masked summand arrived.
 
         Raises:
-            QuorumNotReached: too few answered.
+            QuorumNotReached: too few arrived.
+        """
+        # The first request finds out whether enough arrived, also if none did.
+        return {each: self.protocol.agree_request(each) for each in [*survivors] or self._prepared[:1]}
+
+    def opened(self, requests: Mapping[str, bytes]) -> Any:
+        """Return the blocks of the sum, after its members have voted for it.
+
+        Raises:
+            QuorumNotReached: too few voted, or too few revealed.
         """
         protocol = self.protocol
-        requests = {each: protocol.agree_request(each) for each in survivors}
         voters = []
         for each, message in _messages(self._ask("agree", requests), self._name).items():
             if self.take(each, partial(protocol.add_agreed, each, message)):

@@ -197,7 +197,7 @@ class SecureSum:
             raise QuorumNotReached(
                 f"The sum {self._session.id!r} has {len(present)} messages {kind!r} of "
                 f"{len(self._session.cohort.names)} members, and needs {self._session.quorum}.",
-                next_step="Wait for more of them, or repeat it under a new session id.",
+                next_step="Continue the sum when more members are there: the same command does that.",
                 found=len(present),
                 needed=self._session.quorum,
             )

@@ -167,6 +167,16 @@ class SumMember:
         return _keys(path, written.st_ino, written.st_mtime_ns, name, self._rules and self._rules.identity)
 
     @property
+    def name(self) -> str:
+        """Return the client's name."""
+        return self._member.name
+
+    @property
+    def sums(self) -> frozenset[str]:
+        """Return the ids of the sums of the order."""
+        return frozenset(self._sum.sums)
+
+    @property
     def identity(self) -> bytes:
         """Return the client's public key (32 bytes)."""
         return self._member.identity.public_key().public_bytes_raw()

@@ -132,4 +132,4 @@ def test_what_does_not_fit_is_refused():
 
 def test_a_sum_of_more_than_64_bits_is_refused():
     with pytest.raises(InvalidInput, match="'biases' needs 67 bits"):
-        form(21, max_weight=2**22)
+        form(2**12, max_weight=2**22)

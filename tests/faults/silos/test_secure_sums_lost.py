@@ -1,0 +1,128 @@
+"""Members of secure sums that fall silent at each stage: the round has the plain sum of those that stayed.
+
+Five members go on without one, and stop without two. The stopped job continues when they are back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tasks.clients.sum_member import SumMember
+from tasks.datasets.client_assignment import ByColumn
+from tasks.datasets.partition import make_partition
+from tests.conftest import small_tables
+from tests.faults.conftest import Federation
+
+MEMBERS = 5
+TRAIN, EVALUATE, COMPARE = "train-000002", "evaluate-000003", "compare-000003"
+
+
+@dataclass
+class Silence:
+    """Makes members fail.
+
+    Attributes:
+        of: member -> what it fails to do: a method of `SumMember`.
+        sum_id: the sum in which it does.
+    """
+
+    of: dict[str, str] = field(default_factory=dict)
+    sum_id: str = TRAIN
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("prepare", "mask", "agree", "reveal"):
+            monkeypatch.setattr(SumMember, name, self._failing(name, getattr(SumMember, name)))
+
+    def _failing(self, name: str, original: Any) -> Any:
+        def method(member: SumMember, *arguments: Any) -> Any:
+            if self.of.get(member.name) == name and self.sum_id in member.sums:
+                raise PermissionError(f"{member.name} is away")
+            return original(member, *arguments)
+
+        return method
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
+    found = Silence()
+    found.install(monkeypatch)
+    return found
+
+
+@pytest.fixture
+def five(federation: Federation, tmp_path: Path) -> Federation:
+    """Return a federation of five clients with five users each."""
+    paths = small_tables(tmp_path / "of-five", users=25)
+    users = pd.read_csv(paths["users"])
+    users["town"] = [f"client-{number % MEMBERS}" for number in range(len(users))]
+    users.to_csv(paths["users"], index=False)
+    federation.partition = tmp_path / "five"
+    make_partition(
+        paths["interactions"],
+        federation.partition,
+        ByColumn("town"),
+        items=paths["items"],
+        users=paths["users"],
+    )
+    return federation
+
+
+def secure(federation: Federation, **sections: Any) -> Any:
+    evaluation = {"every": 3, "silo_only": True}
+    return federation.config(privacy={"secure_sum": True}, evaluation=evaluation, **sections)
+
+
+def test_the_models_of_secure_sums_are_those_of_plain_ones(five: Federation) -> None:
+    config = secure(five)
+    result = five.run(config)
+    five.check(config, result, {})
+    assert result["clients"] == []
+    assert result["final"]["federated"]["loo_hr@10"] > 0
+    assert result["final"]["silo_only"]["loo_hr@10"] > 0
+
+
+# A member that has masked is in the sum, whether or not it votes.
+@pytest.mark.parametrize(
+    ("method", "stage"), [("prepare", "deadline"), ("mask", "training"), ("agree", None)]
+)
+@pytest.mark.parametrize("sum_id", [TRAIN, EVALUATE, COMPARE])
+def test_one_of_five_may_fall_silent_at_any_stage(
+    five: Federation, silence: Silence, method: str, stage: str | None, sum_id: str
+) -> None:
+    silence.of, silence.sum_id = {"client-3": method}, sum_id
+    config = secure(five)
+    result = five.run(config)
+    rounds = [2] if sum_id == TRAIN and stage else []
+    if method == "prepare":
+        # It fails when all sums are to be prepared, and again in the round of this one.
+        rounds = [1, 2] if sum_id == TRAIN else [1, 3]
+    five.check(config, result, {round_: {"client-3": stage} for round_ in rounds})
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        {"client-1": "mask", "client-3": "mask"},
+        {"client-1": "agree", "client-3": "agree"},
+        # Nobody reveals if all have voted.
+        {"client-1": "agree", "client-3": "reveal"},
+    ],
+    ids=["mask", "agree", "reveal"],
+)
+def test_two_of_five_stop_the_job_which_continues_when_they_are_back(
+    five: Federation, silence: Silence, of: dict[str, str]
+) -> None:
+    silence.of = of
+    config = secure(five)
+    result = five.run(config)
+    assert result["status"] == "stopped"
+    assert "of 5 members, and needs 4" in result["stop_reason"]
+    five.check(config, result, {}, rounds=1)
+    silence.of = {}
+    result = five.run(config)
+    five.check(config, result, {}, states={"COMPLETED": 1, "FAILED": 1})
