@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -20,7 +20,7 @@ from models.secure_sum.messages import (
 from models.secure_sum.openings import Opening
 from models.secure_sum.primitives.sharing import recover
 from models.secure_sum.primitives.statements import statement_of
-from models.secure_sum.quick_opening import quick_bytes, read_quick, write_quick
+from models.secure_sum.quick_opening import TOKEN_BYTES, quick_bytes, read_quick, write_quick
 from models.secure_sum.requests import (
     AGREE,
     MASK,
@@ -118,15 +118,22 @@ class Adversary:
             self.openings.append((agreement, read_revealed(agreement, name, message)))
 
     def unseal_quick_openings(self) -> None:
-        """Take what the votes open."""
-        session = self.world.session
-        if session.complete:
-            for agreement in {agreement for _, agreement in self.votes}:
-                sent = {}
-                for name in agreement.survivors:
-                    size = quick_bytes(agreement, name)
-                    vote = self.votes.get((name, agreement), b"\n" + bytes(size))
-                    sent[name] = vote.partition(b"\n")[2]
+        """Take what the votes open, with their tokens, those of other votes, and the receiver's own."""
+        if not self.world.session.complete:
+            return
+        exact, any_, own = {}, {}, {}
+        for (voter, agreement), message in self.votes.items():
+            quick = message.partition(b"\n")[2]
+            for place, other in enumerate(agreement.survivors_around(voter)):
+                token = quick[place * TOKEN_BYTES : (place + 1) * TOKEN_BYTES]
+                exact[voter, other, agreement] = any_[voter, other] = own[other, voter, agreement] = token
+        for agreement in {agreement for _, agreement in self.votes}:
+            for find in (
+                lambda sender, to, each=agreement: exact.get((sender, to, each)),
+                lambda sender, to: any_.get((sender, to)),
+                lambda sender, to, each=agreement: own.get((sender, to, each)),
+            ):
+                sent = {name: self._quick(name, agreement, find) for name in agreement.survivors}
                 self.openings += [(agreement, each) for each in read_quick(agreement, sent).values()]
 
     def self_seed(self, owner: str) -> bytes | None:
@@ -169,6 +176,13 @@ class Adversary:
                 mask = pair_mask(session, key, public, (name, other), layout.digest)
                 total.add_mask(mask, times=-sign_of(name, other))
         return [block.tolist() for block in total.blocks()] == self.world.wanted(names)
+
+    def _quick(self, name: str, agreement: Agreement, find: Callable[[str, str], bytes | None]) -> bytes:
+        """Return a sealed opening, if its member voted for the agreement, behind tokens that are found."""
+        vote = self.votes.get((name, agreement), b"\n" + bytes(quick_bytes(agreement, name)))
+        others = agreement.survivors_around(name)
+        tokens = [find(name, other) or bytes(TOKEN_BYTES) for other in others]
+        return b"".join(tokens) + vote.partition(b"\n")[2][TOKEN_BYTES * len(others) :]
 
     def _sealed_for(self, name: str, agreement: Agreement) -> dict[str, bytes]:
         around = agreement.around(name)

@@ -125,6 +125,20 @@ def test_a_list_of_who_prepared_for_one_member_alone_stops_its_neighbours() -> N
     assert one.refusals == len(one.honest[1:])
 
 
+def test_in_a_large_cohort_too_few_of_all_or_around_a_member_are_refused() -> None:
+    one = masked(60, 0)
+    names, victim = one.world.names, one.world.names[0]
+    around = one.world.session.neighbours[victim]
+    # 41 of 60 are a quorum, and 16 of a member with its 22 neighbours.
+    far = [name for name in names if name not in around and name != victim]
+    one.agree(victim, {victim, *around, *far[:17]})
+    assert one.refusals == 1
+    one.agree(victim, {victim, *around[:14], *far})
+    assert one.refusals == 2
+    one.agree(victim, {victim, *around[:15], *far})
+    assert one.refusals == 2
+
+
 def test_in_a_large_cohort_a_neighbourhood_with_survivors_of_its_own_opens_nothing() -> None:
     one = masked(COMPLETE + 20, 0)
     names, victim = one.world.names, one.world.names[0]

@@ -275,16 +275,19 @@ def test_shares_of_another_session_or_for_another_member_are_missing_in_the_open
     name, request, answer = request_of("reveal", new)
     foreign = json.loads(former.split(b"\n")[1])["sealed"]
     swapped = json.loads(new.sum.reveal_request("silo-002").split(b"\n")[1])["sealed"]
+    # What the member itself sealed for silo-002, shown to it as if silo-002 had sealed it.
+    reflected = swapped[name]
     whole = answer(name, request)
 
     def edit(shared: Any, own: Any) -> None:
-        own["sealed"].update({"silo-001": foreign["silo-001"], "silo-003": swapped["silo-003"]})
+        lies = {"silo-001": foreign["silo-001"], "silo-002": reflected, "silo-003": swapped["silo-003"]}
+        own["sealed"].update(lies)
 
     lacking = answer(name, edited(request, edit))
     entries = [message.partition(b"\n")[2][16:] for message in (whole, lacking)]
     parts = [[each[at : at + 17] for at in range(0, len(each), 17)] for each in entries]
     assert [part[0] for part in parts[0]] == [1, 1, 1, 1]
-    assert parts[1] == [bytes(17), parts[0][1], bytes(17), parts[0][3]]
+    assert parts[1] == [bytes(17), bytes(17), bytes(17), parts[0][3]]
 
 
 @pytest.mark.parametrize(
