@@ -27,9 +27,7 @@ Vectors = Sequence[FloatArray] | FloatArray
 _MOST_VALUES = 1 << 22
 
 
-def norm_bounded_sum(
-    vectors: Vectors, bound: float | None = None, *, multiple: float = 1.0
-) -> Float64Array:
+def norm_bounded_sum(vectors: Vectors, bound: float | None = None, *, multiple: float = 1.0) -> Float64Array:
     """Return the sum of the vectors, each shortened to a largest norm (norm clipping, Sun et al. 2019).
 
     Args:
@@ -74,9 +72,7 @@ def trimmed_sum(vectors: Vectors, share: float) -> Float64Array:
     cut = int(share * n)
     middle = slice(cut, n - cut)
     # All are sorted, so that the sum of the rest does not depend on the order of the clients.
-    return np.concatenate(
-        [np.sort(part, axis=1)[:, middle].mean(axis=1) * n for part in _columns(vectors)]
-    )
+    return np.concatenate([np.sort(part, axis=1)[:, middle].mean(axis=1) * n for part in _columns(vectors)])
 
 
 def median_sum(vectors: Vectors) -> Float64Array:

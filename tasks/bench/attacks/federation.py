@@ -40,7 +40,7 @@ class Federation:
         """Return the recommender of the honest clients' users.
 
         Args:
-            defence: estimates the sum of the clients' vectors.
+            defence: how the coordinator merges the clients' vectors.
             seed: seed of all randomness.
             lie: what the liars send; None for a federation without liars.
             liars: number of liars, who join in addition to the honest clients.
@@ -48,18 +48,20 @@ class Federation:
         family = self.family
         n_items = next(iter(self.learners.values())).histories.n_items
         model = GlobalModel(0, "", family.initial(n_items, seed))
-        users = {name: initial_users(family, self.learners[name], name, seed) for name in sorted(self.learners)}
+        users = {
+            name: initial_users(family, self.learners[name], name, seed) for name in sorted(self.learners)
+        }
         for done in range(self.rounds):
             rule = family.rule(done / self.rounds, seed)
             vectors = dict[str, np.ndarray]()
             for name in users:
                 at = LocalRound(name, done + 1, seed)
                 part, users[name] = family.train(model.items, users[name], self.learners[name], at)
-                vectors[name] = flat(rule.contribution(part).arrays)
+                vectors[name] = _sent(rule, part, defence)
             for number in range(liars if lie else 0):
                 at = LocalRound(f"liar-{number:04d}", done + 1, seed)
-                vectors[at.client_id] = flat(rule.contribution(lie.update(model, at)).arrays)
-            total = defence(vectors, seed_for(seed, "defence", done))
+                vectors[at.client_id] = _sent(rule, lie.update(model, at), defence)
+            total = defence.total(vectors, seed_for(seed, "defence", done))
             model = merged(rule, model, total, tuple(sorted(vectors)))
         return self._trained(model, users)
 
@@ -70,6 +72,11 @@ class Federation:
             found = self.family.scores(model.items, users[name], learner)(rows)
             scores |= zip(learner.user_ids, found, strict=True)
         return Trained(lambda client: np.stack([scores[user_id] for user_id in client.user_ids]))
+
+
+def _sent(rule: MergeRule[Any, Any], arrays: ArrayGroup | PackedArrays[Any], defence: Defence) -> np.ndarray:
+    contribution = rule.contribution(arrays)
+    return flat((rule.rounded(contribution) if defence.in_ranges else contribution).arrays)
 
 
 def initial_users(family: Family, learner: Learner, client_id: str, seed: int) -> UserArrays | None:

@@ -7,25 +7,21 @@ gradients. Here the row of the target, which is its embedding and bias, is as lo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.evaluation.user_sums import TOP
 from models.federation.model import GlobalModel, ItemArrays, require
+from models.kernel.ranges import Range
 from models.kernel.seeds import generator_for
 from models.recommenders.base.family import LocalRound
 from models.recommenders.scoring.fold_in import ItemSide, fold_in
 from tasks.bench.attacks.lies import Lie
 
-# Array -> lowest and highest value of a contribution that an honest client sends.
-RANGES = {
-    "embeddings": (-8.0, 8.0),
-    "biases": (-64.0, 64.0),
-    "embedding_accumulators": (0.0, 2048.0),
-    "bias_accumulators": (0.0, 8192.0),
-}
+# Keeps a lie without any step from dividing by zero.
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -34,17 +30,19 @@ class GradientLie(Lie):
 
     Attributes:
         target: the item to lift.
+        ranges: array name -> the range of its values in a contribution.
     """
 
     target: int
+    ranges: Mapping[str, Range]
 
     def update(self, base: GlobalModel, at: LocalRound) -> ItemArrays:
         steps = self.steps(require(base.items, ItemArrays), at)
-        limits = np.full(steps.shape[1], RANGES["embeddings"][1])
-        limits[-1] = RANGES["biases"][1]
+        limits = np.full(steps.shape[1], _largest(self.ranges["embeddings"]))
+        limits[-1] = _largest(self.ranges["biases"])
         # Of each row, the share of its limits that it uses; the target's row uses all.
         used = (np.abs(steps) / limits).max(axis=1, keepdims=True)
-        return _sent(steps / np.maximum(used, max(used[self.target, 0], 1e-12)))
+        return _sent(base, steps / np.maximum(used, max(used[self.target, 0], _TINY)))
 
     @abstractmethod
     def steps(self, items: ItemArrays, at: LocalRound) -> np.ndarray:
@@ -144,19 +142,22 @@ class LargestBias(Lie):
     def update(self, base: GlobalModel, at: LocalRound) -> ItemArrays:
         steps = np.zeros((len(base.items), base.items.shape[1] + 1))
         steps[self.target, -1] = self.size
-        return _sent(steps)
+        return _sent(base, steps)
 
 
-def _sent(steps: np.ndarray) -> ItemArrays:
-    """Return the contribution with these steps. It claims no squared gradient, so the server keeps its rate."""
+def _sent(base: GlobalModel, steps: np.ndarray) -> ItemArrays:
+    """Return the contribution with these steps (items, dims + 1).
+
+    It claims no squared gradients, so the server shortens its steps no further.
+    """
+    nothing = require(base.items, ItemArrays).map(np.zeros_like)
     sent = steps.astype(np.float32)
-    return ItemArrays(
-        embeddings=np.ascontiguousarray(sent[:, :-1]),
-        biases=np.ascontiguousarray(sent[:, -1]),
-        embedding_accumulators=np.zeros_like(sent[:, :-1]),
-        bias_accumulators=np.zeros_like(sent[:, -1]),
-    )
+    return replace(nothing, embeddings=sent[:, :-1].copy(), biases=sent[:, -1].copy())
+
+
+def _largest(values: Range) -> float:
+    return values.highest * values.step
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))  # without overflow
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))  # it does not overflow
