@@ -101,12 +101,12 @@ def krum_sum(vectors: Vectors, liars: int, kept: int = 1) -> Float64Array:
         kept: number of vectors kept: 1 for Krum.
 
     Raises:
-        InvalidInput: `checked` raises it, there are fewer than 2 f + 3 vectors, or `kept` is not between 1 and
-            n - f.
+        InvalidInput: `checked` raises it, there are fewer than 2 f + 3 vectors, or `kept` is not between 1
+            and n - f.
     """
     checked(vectors)
     n = len(vectors)
-    if not (0 <= liars and n >= 2 * liars + 3):
+    if not (liars >= 0 and n >= 2 * liars + 3):
         raise InvalidInput(
             f"Krum withstands {liars} liars only among at least {2 * liars + 3} clients, got {n}.",
             next_step="Select more clients for each round, or assume fewer liars.",

@@ -40,8 +40,8 @@ class Exposure:
             or not ((self.counts >= 0) & (self.counts <= self.lists)).all()
         ):
             raise InvalidInput(
-                f"Counts of recommendations must be one number from 0 to the number of lists ({self.lists}) for "
-                f"each item.",
+                f"Counts of recommendations must be one number for each item, from 0 to the number "
+                f"of lists ({self.lists}).",
                 next_step="Count each list once, and each item once in a list.",
             )
 

@@ -36,9 +36,8 @@ def dealt(clients: Sequence[BenchClient], count: int, seed: int) -> dict[str, Le
 def user_counts(learners: Mapping[str, Learner]) -> np.ndarray:
     """Return (items,): the number of users of all clients who used each item in training."""
     n_items = next(iter(learners.values())).histories.n_items
-    return np.sum(
-        [np.bincount(each.histories.items, minlength=n_items) for each in learners.values()], axis=0
-    )
+    counts = [np.bincount(each.histories.items, minlength=n_items) for each in learners.values()]
+    return np.asarray(np.sum(counts, axis=0))
 
 
 def unpopular_item(counts: np.ndarray, most: int, seed: int) -> int:

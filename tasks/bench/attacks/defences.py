@@ -81,7 +81,8 @@ TRIMMED_MORE = Defence("trimmed mean, 20 %", partial(trimmed_sum, share=WITHSTOO
 MEDIAN = Defence("median", median_sum)
 KRUM = Defence("Krum", krum)
 MULTI_KRUM = Defence("multi-Krum", multi_krum)
-# Of groups of 5, up to twice as large a share holds a liar as the defence for single clients leaves out.
-GROUPS_TRIMMED = Defence("trimmed mean of groups of 5", partial(trimmed_sum, share=2 * WITHSTOOD), group=5)
+# 5 % of the clients reach at most a share of 5 % times the size of the groups.
+SMALL_GROUPS = Defence("trimmed mean of groups of 3, 15 %", partial(trimmed_sum, share=0.15), group=3)
+GROUPS = Defence("trimmed mean of groups of 5, 25 %", partial(trimmed_sum, share=0.25), group=5)
 GROUPS_MEDIAN = Defence("median of groups of 5", median_sum, group=5)
 LARGE_GROUPS_MEDIAN = Defence("median of groups of 10", median_sum, group=10)

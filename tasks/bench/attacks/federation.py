@@ -54,13 +54,13 @@ class Federation:
         for done in range(self.rounds):
             rule = family.rule(done / self.rounds, seed)
             vectors = dict[str, np.ndarray]()
-            for name in users:
+            for name, own in users.items():
                 at = LocalRound(name, done + 1, seed)
-                part, users[name] = family.train(model.items, users[name], self.learners[name], at)
+                part, users[name] = family.train(model.items, own, self.learners[name], at)
                 vectors[name] = _sent(rule, part, defence)
-            for number in range(liars if lie else 0):
-                at = LocalRound(f"liar-{number:04d}", done + 1, seed)
-                vectors[at.client_id] = _sent(rule, lie.update(model, at), defence)
+            for at in (LocalRound(f"liar-{number:04d}", done + 1, seed) for number in range(liars)):
+                if lie is not None:
+                    vectors[at.client_id] = _sent(rule, lie.update(model, at), defence)
             total = defence.total(vectors, seed_for(seed, "defence", done))
             model = merged(rule, model, total, tuple(sorted(vectors)))
         return self._trained(model, users)

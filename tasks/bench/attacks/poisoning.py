@@ -1,15 +1,16 @@
 """Poisoning: what liars among the clients achieve against each defence, and what the defence costs.
 
-Liars join the honest clients. Exposure is ER@10, the share of users who did not use the target whose first ten
-items hold it (Rong et al. 2022). Quality is leave-one-out's on the honest users' validation cases.
+Liars join the honest clients. Exposure is ER@10: of the users who did not use the target, the share whose
+first ten items hold it (Rong et al. 2022). Quality is leave-one-out's on the honest users' validation cases.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from models.evaluation.bootstrap import interval, ratio_interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.evaluation.user_sums import metric_curves
 from models.kernel.seeds import generator_for
+from models.promotion.exposure import Exposure, exposure_jumps
 from models.recommenders.base.family import Family
 from tasks.bench.attacks.cases import dealt, unpopular_item, user_counts
 from tasks.bench.attacks.defences import NONE, Defence
@@ -27,7 +29,7 @@ from tasks.bench.quality.cases import BenchClient, Learner
 from tasks.bench.quality.table_rows import Announce, Curves, Evaluator, named, numbers
 
 QUALITY = ("loo_ndcg@10", "loo_hr@10", "ndcg@10")
-EXPOSURE = "er@10"
+EXPOSURE, ALARM = "er@10", "alarm"
 # The public share of interactions that FedRecAttack knows, as in the paper's main setting.
 KNOWN_SHARE = 0.05
 
@@ -59,7 +61,7 @@ class PoisoningPlan:
         clients: number of honest clients; the users are dealt to them at random.
         liars: numbers of liars that join them.
         lies: returns name -> lie.
-        defences: how the coordinator merges.
+        defences: how the coordinator merges; without a defence and liars it is always measured.
         seeds: each deals the users anew and has a target of its own.
         most_users: the targets are items of at most this many users.
     """
@@ -80,36 +82,56 @@ class Outcome:
 
     Attributes:
         curves: metric -> (1 + replicates,), exposure and quality.
-        lists: (items,), how many users' first ten items hold each item.
+        target: the item that liars lift.
+        exposure: how many users' first ten items hold each item.
     """
 
     curves: Curves
-    lists: np.ndarray
+    target: int
+    exposure: Exposure
+
+
+class Cell(NamedTuple):
+    """A cell of the table.
+
+    Attributes:
+        defence: how the coordinator merges.
+        lie: name of what the liars send; empty without liars.
+        liars: their number.
+    """
+
+    defence: Defence
+    lie: str
+    liars: int
 
 
 def poisoning_rows(
-    clients: Sequence[BenchClient], plan: PoisoningPlan, announce: Announce
+    clients: Sequence[BenchClient], plan: PoisoningPlan, announce: Announce, threads: int = 1
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each defence, lie, number of liars and metric.
 
     Of the exposure, the value is the median over the seeds, and low and high are the least and the largest.
     Of the quality it is the mean with its 95 % interval, and rows have the ratio to the federation without
-    liars and defence, paired over users and seeds.
+    liars and defence, paired over users and seeds. Of the alarm (`exposure_jumps`) it is the share of seeds in
+    which it names the target; `others` counts the other items that it names.
+
+    Args:
+        clients: the users with their held-out cases.
+        plan: what to measure.
+        announce: is called with a line of text for each cell.
+        threads: number of federations trained at once.
     """
     worlds = {seed: World.of(clients, plan, seed) for seed in plan.seeds}
+    cells = list(_cells(plan, worlds[plan.seeds[0]].lies))
     honest: list[Outcome] = []
-    for defence in plan.defences:
-        for lie, liars in _cells(plan, worlds):
-            started = time.perf_counter()
-            found = [world.outcome(defence, seed, lie, liars) for seed, world in worlds.items()]
-            if defence == NONE and not liars:
-                honest = found
-            yield from _rows(plan, defence, lie, liars, found, honest)
+    with ThreadPoolExecutor(threads) as pool:
+        measured = pool.map(lambda cell: [world.outcome(cell, seed) for seed, world in worlds.items()], cells)
+        for cell, found in zip(cells, measured, strict=True):
+            honest = honest or found  # the first cell has neither liars nor a defence
+            yield from _rows(plan, cell, found, honest)
             exposure = np.median([each.curves[EXPOSURE][0] for each in found])
-            announce(
-                f"{plan.family.name()}, {defence.name}, {liars} liars{f' by {lie}' if liars else ''}: "
-                f"exposure {exposure:.3f}, {time.perf_counter() - started:.0f} s"
-            )
+            liars = f"{cell.liars} liars by {cell.lie}" if cell.liars else "no liars"
+            announce(f"{plan.family.name()}, {cell.defence.name}, {liars}: exposure {exposure:.3f}")
 
 
 @dataclass(frozen=True)
@@ -135,9 +157,10 @@ class World:
         federation = Federation(plan.family, plan.rounds, learners)
         return cls(Evaluator(clients, LEAVE_ONE_OUT), federation, scene, plan.lies(scene))
 
-    def outcome(self, defence: Defence, seed: int, lie: str = "", liars: int = 0) -> Outcome:
+    def outcome(self, cell: Cell, seed: int) -> Outcome:
         """Return the exposure of the target and the quality of a federation with these liars."""
-        return self.judged(self.federation.train(defence, seed, self.lies.get(lie), liars))
+        lie = self.lies[cell.lie] if cell.liars else None
+        return self.judged(self.federation.train(cell.defence, seed, lie, cell.liars))
 
     def judged(self, trained: Trained) -> Outcome:
         """Return the exposure of the target and the quality of a recommender."""
@@ -147,43 +170,56 @@ class World:
         curves = metric_curves(total, evaluator.names, evaluator.item_users)
         used = evaluator.item_users[self.scene.target]
         # Users of the target cannot be shown it. A replicate has about the same share of them.
-        exposure = total.recommended[:, self.scene.target] / (total.users * (1.0 - used))
-        return Outcome({EXPOSURE: exposure} | {name: curves[name] for name in QUALITY}, total.recommended[0])
+        er = total.recommended[:, self.scene.target] / (total.users * (1.0 - used))
+        shown = Exposure(total.recommended[0].astype(np.int64), int(total.users[0]))
+        quality = {name: curves[name] for name in QUALITY}
+        return Outcome({EXPOSURE: er} | quality, self.scene.target, shown)
 
 
-def _cells(plan: PoisoningPlan, worlds: Mapping[int, World]) -> Iterator[tuple[str, int]]:
-    yield "", 0
-    for lie in next(iter(worlds.values())).lies:
-        for liars in plan.liars:
-            yield lie, liars
+def _cells(plan: PoisoningPlan, lies: Iterable[str]) -> Iterator[Cell]:
+    yield Cell(NONE, "", 0)
+    for defence in plan.defences:
+        if defence != NONE:
+            yield Cell(defence, "", 0)
+        for lie, liars in product(lies, plan.liars):
+            yield Cell(defence, lie, liars)
 
 
 def _rows(
-    plan: PoisoningPlan,
-    defence: Defence,
-    lie: str,
-    liars: int,
-    found: Sequence[Outcome],
-    honest: Sequence[Outcome],
+    plan: PoisoningPlan, cell: Cell, found: Sequence[Outcome], honest: Sequence[Outcome]
 ) -> Iterator[dict[str, Any]]:
-    cell = {
+    row = {
         "family": plan.family.name(),
-        "defence": defence.name,
-        "attack": lie,
-        "liars": liars,
+        "defence": cell.defence.name,
+        "attack": cell.lie,
+        "liars": cell.liars,
         "clients": plan.clients,
         "seeds": len(found),
     }
     exposures = np.array([each.curves[EXPOSURE][0] for each in found])
     ends = (("value", np.median(exposures)), ("low", exposures.min()), ("high", exposures.max()))
-    yield cell | {"metric": EXPOSURE} | {name: round(float(value), 5) for name, value in ends}
+    yield row | {"metric": EXPOSURE} | {name: round(float(value), 5) for name, value in ends}
     for metric in QUALITY:
         runs = np.stack([each.curves[metric] for each in found])
-        row = cell | {"metric": metric} | numbers(interval(runs))
-        if honest:
-            ratio = ratio_interval(runs, np.stack([each.curves[metric] for each in honest]))
-            row |= {f"ratio{name}": value for name, value in named(ratio)}
-        yield row
+        ratio = ratio_interval(runs, np.stack([each.curves[metric] for each in honest]))
+        ratios = {f"ratio{name}": value for name, value in named(ratio)}
+        yield row | {"metric": metric} | numbers(interval(runs)) | ratios
+    if len(found) > 1:
+        yield row | {"metric": ALARM} | _alarms(found, honest)
+
+
+def _alarms(found: Sequence[Outcome], honest: Sequence[Outcome]) -> dict[str, float]:
+    """Return in which share of the seeds the alarm names the target, and how many other items it names.
+
+    The earlier versions of each seed are the honest federations of all other seeds.
+    """
+    hits, others = 0, 0
+    for place, own in enumerate(found):
+        history = [each.exposure for at, each in enumerate(honest) if at != place]
+        jumped = {each.item for each in exposure_jumps(own.exposure, history)}
+        hits += own.target in jumped
+        others += len(jumped - {own.target})
+    return {"value": round(hits / len(found), 5), "others": others}
 
 
 def _known(learners: Mapping[str, Learner], seed: int) -> list[np.ndarray]:

@@ -2,7 +2,8 @@
 
 It sees an update, a sum of updates, or the difference of two sums. It scores each item by what it sees in the
 item's row, and the score is compared with whether the client's users used the item: AUC, and the best F1 over
-all thresholds. The floor is the items' popularity, which everyone can read off the model.
+all thresholds. The floor is the items' popularity, which everyone can read off the model. The strongest reader
+weighs popularity and all scores as it learned from clients whose items it knows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -28,14 +29,17 @@ from tasks.bench.quality.table_rows import Announce
 
 # The normal distribution's 97.5 % point.
 _Z = 1.959964
-FLOOR = "popularity"
+FLOOR, FITTED = "popularity", "all, fitted"
+
+Arrays = TypeVar("Arrays", bound=ArrayGroup)
+Model = TypeVar("Model", bound=ItemModel)
 
 
-class Reader(ABC):
+class Reader(ABC, Generic[Arrays, Model]):
     """What a coordinator reads in the rows of a family's contributions."""
 
     @abstractmethod
-    def seen(self, arrays: ArrayGroup) -> np.ndarray:
+    def seen(self, arrays: Arrays) -> np.ndarray:
         """Return (items, n) float64, a sum over clients for a sum of contributions."""
 
     @abstractmethod
@@ -43,15 +47,14 @@ class Reader(ABC):
         """Return name -> (items,): scores of each item by what was seen in its row."""
 
     @abstractmethod
-    def popularity(self, items: ItemModel) -> np.ndarray:
+    def popularity(self, items: Model) -> np.ndarray:
         """Return (items,): the popularity of each item, by the model."""
 
 
-class LightFMReader(Reader):
+class LightFMReader(Reader[ItemArrays, ItemArrays]):
     """Reads the biases, the sums of squared gradients, and the lengths of the embeddings."""
 
-    def seen(self, arrays: ArrayGroup) -> np.ndarray:
-        assert isinstance(arrays, ItemArrays)  # noqa: S101 - a family has contributions of one kind
+    def seen(self, arrays: ItemArrays) -> np.ndarray:
         return np.column_stack([arrays.accumulators.sum(axis=1), arrays.biases, arrays.embeddings]).astype(
             np.float64
         )
@@ -60,15 +63,14 @@ class LightFMReader(Reader):
         lengths = np.linalg.norm(seen[:, 2:], axis=1)
         return {"bias": seen[:, 1], "accumulators": seen[:, 0], "embedding length": lengths}
 
-    def popularity(self, items: ItemModel) -> np.ndarray:
+    def popularity(self, items: ItemArrays) -> np.ndarray:
         return items.item_biases
 
 
-class BlendReader(Reader):
+class BlendReader(Reader[BlendStatistics, ItemWeights]):
     """Reads how many users used the item, and how much it follows and precedes others."""
 
-    def seen(self, arrays: ArrayGroup) -> np.ndarray:
-        assert isinstance(arrays, BlendStatistics)  # noqa: S101 - a family has contributions of one kind
+    def seen(self, arrays: BlendStatistics) -> np.ndarray:
         transitions = arrays.transitions.astype(np.float64)
         users = np.diag(symmetric(arrays.gram.astype(np.float64), len(transitions)))
         return np.column_stack([users, transitions.sum(axis=0) + transitions.sum(axis=1)])
@@ -76,8 +78,7 @@ class BlendReader(Reader):
     def scores(self, seen: np.ndarray) -> dict[str, np.ndarray]:
         return {"gram diagonal": seen[:, 0], "transitions": seen[:, 1]}
 
-    def popularity(self, items: ItemModel) -> np.ndarray:
-        assert isinstance(items, ItemWeights)  # noqa: S101 - a family has models of one kind
+    def popularity(self, items: ItemWeights) -> np.ndarray:
         return items.popularity
 
 
@@ -96,7 +97,7 @@ class ReadingPlan:
     """
 
     family: Family
-    reader: Reader
+    reader: Reader[Any, Any]
     rounds: int
     watched: Sequence[int]
     others: Sequence[int]
@@ -123,12 +124,19 @@ def reading_rows(
         for round_ in plan.watched:
             prior = plan.reader.popularity(models[round_].items)
             for view, pictures in _views(seen[round_], seen.get(round_ + 1), targets, plan, deal):
-                found: dict[str, list[tuple[float, float]]] = {}
-                for target, picture in zip(targets, pictures, strict=True):
-                    used = np.zeros(len(prior), dtype=bool)
-                    used[learners[names[target]].histories.items] = True
-                    for score, values in {**plan.reader.scores(picture), FLOOR: prior}.items():
-                        found.setdefault(score, []).append((auc(values, used), best_f1(values, used)))
+                used = np.zeros((len(targets), len(prior)), dtype=bool)
+                for row, target in zip(used, targets, strict=True):
+                    row[learners[names[target]].histories.items] = True
+                scores = [{**plan.reader.scores(each), FLOOR: prior} for each in pictures]
+                for own, fitted in zip(scores, _fitted(scores, used), strict=True):
+                    own[FITTED] = fitted
+                found = {
+                    score: [
+                        (auc(own[score], row), best_f1(own[score], row))
+                        for own, row in zip(scores, used, strict=True)
+                    ]
+                    for score in scores[0]
+                }
                 yield from _rows(plan, deal, len(learners), round_, view, found)
 
 
@@ -160,6 +168,27 @@ def best_f1(scores: np.ndarray, used: np.ndarray) -> float:
     return float((2.0 * hits / (named + used.sum())).max())
 
 
+def _fitted(scores: Sequence[Mapping[str, np.ndarray]], used: np.ndarray) -> list[np.ndarray]:
+    """Return (items,) for each target: a linear discriminant of the ranks of all scores.
+
+    It is fitted to the other half of the targets, whose used items (targets, items) the reader knows.
+    """
+    from scipy.stats import rankdata
+
+    n_items = used.shape[1]
+    columns = (
+        np.array([[*map(rankdata, own.values()), np.full(n_items, n_items)] for own in scores]) / n_items
+    )
+    features = columns.transpose(0, 2, 1)
+    found = []
+    for place in range(len(scores)):
+        others = np.arange(len(scores)) % 2 != place % 2
+        known, truth = features[others].reshape(-1, features.shape[2]), used[others].ravel()
+        weights, *_ = np.linalg.lstsq(known, truth.astype(np.float64), rcond=None)
+        found.append(features[place] @ weights)
+    return found
+
+
 def _watched(
     learners: Mapping[str, Learner], plan: ReadingPlan
 ) -> tuple[dict[int, np.ndarray], dict[int, GlobalModel]]:
@@ -173,9 +202,9 @@ def _watched(
     for round_ in range(1, min(plan.rounds, max(wanted)) + 1):
         rule = family.rule((round_ - 1) / plan.rounds, seed)
         state, parts = rule.summation(model), []
-        for name in users:
+        for name, own in users.items():
             at = LocalRound(name, round_, seed)
-            part, users[name] = family.train(model.items, users[name], learners[name], at)
+            part, users[name] = family.train(model.items, own, learners[name], at)
             sent = rule.rounded(rule.contribution(part))
             state.add(name, sent)
             if round_ in wanted:

@@ -53,7 +53,7 @@ def test_a_version_of_the_history_raises_no_alarm(versions: list[list[int]], dat
 
 @pytest.mark.parametrize("counts", [[101], [-1], [[1]]])
 def test_counts_that_are_no_counts_of_lists_are_refused(counts: list):
-    with pytest.raises(InvalidInput, match="number of lists"):
+    with pytest.raises(InvalidInput, match="one number for each item"):
         Exposure(np.array(counts), 100)
 
 
