@@ -109,8 +109,8 @@ def _poisoning(family: str, rows: Sequence[Row]) -> Iterator[str]:
     calm = [found[defence, "", 0, ALARM] for defence in defences if (defence, "", 0, ALARM) in found]
     if calm:
         yield (
-            f"\nWithout liars, the alarm named {sum(row['others'] for row in calm)} items in {len(calm) * seeds} "
-            "trainings.\n"
+            f"\nWithout liars, the alarm named {sum(row['others'] for row in calm)} items in "
+            f"{len(calm) * seeds} trainings.\n"
         )
 
 

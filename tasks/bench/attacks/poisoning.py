@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.errors import InvalidInput
 from models.evaluation.bootstrap import interval, ratio_interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.evaluation.user_sums import metric_curves
@@ -112,8 +113,8 @@ def poisoning_rows(
 
     Of the exposure, the value is the median over the seeds, and low and high are the least and the largest.
     Of the quality it is the mean with its 95 % interval, and rows have the ratio to the federation without
-    liars and defence, paired over users and seeds. Of the alarm (`exposure_jumps`) it is the share of seeds in
-    which it names the target; `others` counts the other items that it names.
+    liars and defence, paired over users and seeds. Of the alarm (`exposure_jumps`) it is the share of seeds
+    in which it names the target; `others` counts the other items that it names.
 
     Args:
         clients: the users with their held-out cases.
@@ -223,11 +224,21 @@ def _alarms(found: Sequence[Outcome], honest: Sequence[Outcome]) -> dict[str, fl
 
 
 def _known(learners: Mapping[str, Learner], seed: int) -> list[np.ndarray]:
-    """Return the public items of the users who have some: each interaction is public by chance."""
+    """Return the public items of the users who have some: each interaction is public by chance.
+
+    Raises:
+        InvalidInput: no interaction is public, because there are so few.
+    """
     random = generator_for(seed, "public interactions")
     parts = [
         own[random.random(len(own)) < KNOWN_SHARE]
         for name in sorted(learners)
         for own in learners[name].histories
     ]
-    return [part for part in parts if len(part)]
+    public = [part for part in parts if len(part)]
+    if not public:
+        raise InvalidInput(
+            f"None of the interactions is public, with a share of {KNOWN_SHARE}.",
+            next_step="Measure on a partition with more interactions.",
+        )
+    return public

@@ -1,9 +1,9 @@
 """Reading: how well a coordinator tells a client's items from what it sees of a round.
 
-It sees an update, a sum of updates, or the difference of two sums. It scores each item by what it sees in the
-item's row, and the score is compared with whether the client's users used the item: AUC, and the best F1 over
-all thresholds. The floor is the items' popularity, which everyone can read off the model. The strongest reader
-weighs popularity and all scores as it learned from clients whose items it knows.
+It sees an update, a sum of updates, or the difference of two sums. It scores each item by what it sees in
+the item's row, and the score is compared with whether the client's users used the item: AUC, and the best F1
+over all thresholds. The floor is the items' popularity, which everyone can read off the model. The strongest
+reader weighs popularity and all scores as it learned from clients whose items it knows.
 """
 
 from __future__ import annotations
@@ -117,23 +117,25 @@ def reading_rows(
     """
     for deal, learners in deals.items():
         announce(f"reading {plan.family.name()}, {len(learners)} clients: {deal}")
-        seen, models = _watched(learners, plan)
         names = sorted(learners)
-        random = generator_for(plan.seed, "targets", deal)
-        targets = random.permutation(len(names))[: plan.targets]
+        used = np.stack([_used(learners[name]) for name in names])
+        # Nothing is to be told of clients whose users used every item.
+        readable = np.flatnonzero(~used.all(axis=1))
+        targets = generator_for(plan.seed, "targets", deal).permutation(readable)[: plan.targets]
+        if len(targets) < 2:  # noqa: PLR2004 - an interval needs two
+            announce(f"  {len(targets)} clients left an item unused, so they are not read")
+            continue
+        seen, models = _watched(learners, plan)
         for round_ in plan.watched:
             prior = plan.reader.popularity(models[round_].items)
             for view, pictures in _views(seen[round_], seen.get(round_ + 1), targets, plan, deal):
-                used = np.zeros((len(targets), len(prior)), dtype=bool)
-                for row, target in zip(used, targets, strict=True):
-                    row[learners[names[target]].histories.items] = True
                 scores = [{**plan.reader.scores(each), FLOOR: prior} for each in pictures]
-                for own, fitted in zip(scores, _fitted(scores, used), strict=True):
+                for own, fitted in zip(scores, _fitted(scores, used[targets]), strict=True):
                     own[FITTED] = fitted
                 found = {
                     score: [
                         (auc(own[score], row), best_f1(own[score], row))
-                        for own, row in zip(scores, used, strict=True)
+                        for own, row in zip(scores, used[targets], strict=True)
                     ]
                     for score in scores[0]
                 }
@@ -186,6 +188,13 @@ def _fitted(scores: Sequence[Mapping[str, np.ndarray]], used: np.ndarray) -> lis
         known, truth = features[others].reshape(-1, features.shape[2]), used[others].ravel()
         weights, *_ = np.linalg.lstsq(known, truth.astype(np.float64), rcond=None)
         found.append(features[place] @ weights)
+    return found
+
+
+def _used(learner: Learner) -> np.ndarray:
+    """Return (items,): whether a user of the client used the item in training."""
+    found = np.zeros(learner.histories.n_items, dtype=bool)
+    found[learner.histories.items] = True
     return found
 
 

@@ -31,6 +31,13 @@ def test_the_smallest_jump_that_counts_is_the_limit_of_versions_that_do_not_diff
     assert [each.item for each in exposure_jumps(exposure(20, 6), history)] == [1]
 
 
+def test_half_of_the_lists_is_too_far_whatever_earlier_versions_did():
+    # They jump by .4, so twice that would allow .8.
+    history = (exposure(40, 0), exposure(0, 0))
+    assert exposure_jumps(exposure(90, 50), history) == ()
+    assert [(each.item, each.limit) for each in exposure_jumps(exposure(90, 51), history)] == [(1, 0.5)]
+
+
 def test_a_single_earlier_version_does_not_tell_how_far_honest_ones_jump():
     history = (exposure(20, 0),)
     assert exposure_jumps(exposure(20, 20), history) == ()
@@ -57,7 +64,9 @@ def test_counts_that_are_no_counts_of_lists_are_refused(counts: list):
         Exposure(np.array(counts), 100)
 
 
-@pytest.mark.parametrize("values", [{"least": 0.0}, {"unmeasured": 1.0}, {"factor": 0.5}])
+@pytest.mark.parametrize(
+    "values", [{"least": 0.0}, {"unmeasured": 1.0}, {"factor": 0.5}, {"least": 0.3, "most": 0.2}]
+)
 def test_a_policy_out_of_range_is_refused(values: dict[str, float]):
     with pytest.raises(InvalidInput, match="exposure policy"):
         ExposurePolicy(**values)
