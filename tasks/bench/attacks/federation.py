@@ -23,7 +23,7 @@ from tasks.bench.quality.cases import Learner
 
 
 @dataclass(frozen=True)
-class Federation:
+class DefendedFederation:
     """Honest clients that train one model in rounds.
 
     Attributes:

@@ -23,7 +23,7 @@ from models.promotion.exposure import Exposure, exposure_jumps
 from models.recommenders.base.family import Family
 from tasks.bench.attacks.cases import dealt, unpopular_item, user_counts
 from tasks.bench.attacks.defences import NONE, Defence
-from tasks.bench.attacks.federation import Federation
+from tasks.bench.attacks.federation import DefendedFederation
 from tasks.bench.attacks.lies import Lie
 from tasks.bench.quality.arms import Trained
 from tasks.bench.quality.cases import BenchClient, Learner
@@ -92,7 +92,7 @@ class Outcome:
     exposure: Exposure
 
 
-class Cell(NamedTuple):
+class AttackCase(NamedTuple):
     """A cell of the table.
 
     Attributes:
@@ -122,7 +122,7 @@ def poisoning_rows(
         announce: is called with a line of text for each cell.
         threads: number of federations trained at once.
     """
-    worlds = {seed: World.of(clients, plan, seed) for seed in plan.seeds}
+    worlds = {seed: DealtWorld.of(clients, plan, seed) for seed in plan.seeds}
     cells = list(_cells(plan, worlds[plan.seeds[0]].lies))
     honest: list[Outcome] = []
     with ThreadPoolExecutor(threads) as pool:
@@ -136,16 +136,16 @@ def poisoning_rows(
 
 
 @dataclass(frozen=True)
-class World:
+class DealtWorld:
     """One deal of the users, with its target, and how its federations are judged."""
 
     evaluator: Evaluator
-    federation: Federation
+    federation: DefendedFederation
     scene: Scene
     lies: Mapping[str, Lie]
 
     @classmethod
-    def of(cls, clients: Sequence[BenchClient], plan: PoisoningPlan, seed: int) -> World:
+    def of(cls, clients: Sequence[BenchClient], plan: PoisoningPlan, seed: int) -> DealtWorld:
         """Return the world of a seed."""
         learners = dealt(clients, plan.clients, seed)
         counts = user_counts(learners)
@@ -155,10 +155,10 @@ class World:
             known=_known(learners, seed),
             users=round(sum(len(each.user_ids) for each in learners.values()) / len(learners)),
         )
-        federation = Federation(plan.family, plan.rounds, learners)
+        federation = DefendedFederation(plan.family, plan.rounds, learners)
         return cls(Evaluator(clients, LEAVE_ONE_OUT), federation, scene, plan.lies(scene))
 
-    def outcome(self, cell: Cell, seed: int) -> Outcome:
+    def outcome(self, cell: AttackCase, seed: int) -> Outcome:
         """Return the exposure of the target and the quality of a federation with these liars."""
         lie = self.lies[cell.lie] if cell.liars else None
         return self.judged(self.federation.train(cell.defence, seed, lie, cell.liars))
@@ -177,17 +177,17 @@ class World:
         return Outcome({EXPOSURE: er} | quality, self.scene.target, shown)
 
 
-def _cells(plan: PoisoningPlan, lies: Iterable[str]) -> Iterator[Cell]:
-    yield Cell(NONE, "", 0)
+def _cells(plan: PoisoningPlan, lies: Iterable[str]) -> Iterator[AttackCase]:
+    yield AttackCase(NONE, "", 0)
     for defence in plan.defences:
         if defence != NONE:
-            yield Cell(defence, "", 0)
+            yield AttackCase(defence, "", 0)
         for lie, liars in product(lies, plan.liars):
-            yield Cell(defence, lie, liars)
+            yield AttackCase(defence, lie, liars)
 
 
 def _rows(
-    plan: PoisoningPlan, cell: Cell, found: Sequence[Outcome], honest: Sequence[Outcome]
+    plan: PoisoningPlan, cell: AttackCase, found: Sequence[Outcome], honest: Sequence[Outcome]
 ) -> Iterator[dict[str, Any]]:
     row = {
         "family": plan.family.name(),

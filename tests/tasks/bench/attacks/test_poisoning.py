@@ -23,7 +23,7 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.bench.attacks.blend_lies import FollowsAll, checked_columns
 from tasks.bench.attacks.cases import dealt, most_used, unpopular_item, user_counts
 from tasks.bench.attacks.defences import NONE, RANGES_ONLY, TRIMMED, Defence
-from tasks.bench.attacks.federation import Federation, flat
+from tasks.bench.attacks.federation import DefendedFederation, flat
 from tasks.bench.attacks.lies import Lie, MadeUpUsers
 from tasks.bench.attacks.lightfm_lies import AHum, FedRecAttack, GradientLie, LargestBias
 from tasks.bench.attacks.markdown import tables
@@ -98,7 +98,7 @@ def test_honest_clients_within_the_ranges_train_the_model_of_a_job(clients, lear
     simulation = Simulation(data, LIGHTFM.spec, lambda _: LIGHTFM.rule(), seed=3)
     simulation.run_round()
     simulation.run_round()
-    trained = Federation(LIGHTFM, 2, learners).train(RANGES_ONLY, seed=3)
+    trained = DefendedFederation(LIGHTFM, 2, learners).train(RANGES_ONLY, seed=3)
     items = simulation.model.items
     scores = {
         user_id: vector @ items.vectors.T + items.item_biases
@@ -111,7 +111,7 @@ def test_honest_clients_within_the_ranges_train_the_model_of_a_job(clients, lear
 
 
 def test_honest_clients_train_the_pooled_blend(clients, learners):
-    trained = Federation(BLEND, 1, learners).train(RANGES_ONLY, seed=3)
+    trained = DefendedFederation(BLEND, 1, learners).train(RANGES_ONLY, seed=3)
     pooled = ItemToItem(BLEND.spec).centralised(learners, 3)
     for client in clients:
         np.testing.assert_allclose(trained.scores(client), pooled.scores(client), rtol=1e-4, atol=1e-6)
