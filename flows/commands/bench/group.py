@@ -13,5 +13,6 @@ command = lazy_group(
     overhead="Measure what a job costs besides its training.",
     cold_start="Compare new items, new users and new silos with naive recommenders.",
     leak="Show how much a leak in published code raises the metrics.",
+    attacks="Read users off updates and lift an item by false ones, with each defence.",
     ratings="Measure predicted ratings: RMSE, MAE and accuracies.",
 )

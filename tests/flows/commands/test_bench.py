@@ -89,6 +89,22 @@ def test_with_the_leak_items_that_were_never_drawn_are_the_held_out_ones(home, p
     assert {row["variant"] for row in rows} >= {"in order of time", "in random order"}
 
 
+def test_attacks_prints_one_json_object_and_writes_the_tables(tmp_path, home, partition_dir):
+    document = tmp_path / "privacy.md"
+    document.write_text("<!-- table: fedrec bench attacks -->\n<!-- end of table -->\n")
+    done = bench(
+        home, "attacks", "--quick", "--json", "--data", str(partition_dir), "--markdown", str(document)
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert {(row["part"], row["family"]) for row in rows} == {
+        ("reading", "lightfm"),
+        ("poisoning", "lightfm"),
+    }
+    assert "lightfm, none, 5 liars by largest bias: exposure 1.000" in done.stderr
+    assert "| trimmed mean, 10 % | FedRecAttack |" in document.read_text()
+
+
 def test_an_unknown_family_is_refused_with_the_known_ones(home, partition_dir, settings):
     done = bench(home, "quality", "--data", str(partition_dir), "--config", str(settings), "--family", "ncf")
     assert done.returncode == 2
