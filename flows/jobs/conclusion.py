@@ -255,6 +255,7 @@ def _round(job: Job, record: RoundRecord) -> RoundResult:
         drift=record.drift,
         client_drift=record.client_drift or {},
         update_bytes=record.update_bytes or 0,
+        download_bytes=record.download_bytes,
     )
 
 

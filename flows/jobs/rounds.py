@@ -110,7 +110,7 @@ def run_round(job: Job) -> None:
             )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
-    record = _record(job, plan, merged, checked, deliveries)
+    record = _record(job, plan, merged, checked, deliveries, summed)
     job.tracking.background.make_durable()
     job.journal.commit(record)
     job.rounds.append(record)
@@ -214,7 +214,12 @@ def _check(job: Job, plan: RoundPlan, merged: Merged) -> ContractOutcome:
 
 
 def _record(
-    job: Job, plan: RoundPlan, merged: Merged, checked: ContractOutcome, deliveries: Sequence[Delivery]
+    job: Job,
+    plan: RoundPlan,
+    merged: Merged,
+    checked: ContractOutcome,
+    deliveries: Sequence[Delivery],
+    summed: Summed | None,
 ) -> RoundRecord:
     is_unfit = bool(job.unfit.keys() & set(plan.cohort))
     return RoundRecord(
@@ -237,6 +242,7 @@ def _record(
         lease=job.journal.token,
         committed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         update_bytes=merged.update_bytes,
+        download_bytes=len(deliveries) * job.base.size + (summed.request_bytes if summed else 0),
         drift=merged.drift,
         client_drift=merged.client_drift,
         # Local clients keep no egress ledger.

@@ -45,13 +45,15 @@ class Summed:
         state: the sum, and the members that are in it.
         missing: the members that are not in it, and why.
         answers: what members answered in this process.
-        bytes: size of the masked summands.
+        bytes: size of all that the members sent.
+        request_bytes: size of what they were sent for it, besides their orders.
     """
 
     state: RunningSum[Any]
     missing: tuple[Rejection, ...]
     answers: tuple[Any, ...]
     bytes: int
+    request_bytes: int
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -140,7 +142,8 @@ class SecureSums:
             form.running_sum(blocks, survivors),
             tuple(sum_.missing_of(each) for each in members if each not in survivors),
             tuple(sum_.answers.values()),
-            sum(each.size if isinstance(each, ArtifactRef) else len(each) for each in in_sum.values()),
+            sum(map(len, prepared.values())) + sum(map(_size, in_sum.values())) + sum_.answer_bytes,
+            sum_.request_bytes,
         )
 
     def ask(
@@ -216,6 +219,7 @@ class _Sum:
     Attributes:
         answers: what the members answered to the step.
         missing: member -> why it is not in the sum.
+        answer_bytes, request_bytes: size of the votes and openings, and of what members were sent.
     """
 
     def __init__(self, sums: SecureSums, name: str, members: tuple[str, ...], protocol: SecureSum) -> None:
@@ -223,6 +227,7 @@ class _Sum:
         self.answers: dict[str, Any] = {}
         self.missing: dict[str, Rejection] = {}
         self._prepared: list[str] = []
+        self.answer_bytes = self.request_bytes = 0
 
     def take(self, member: str, add: Callable[[], None]) -> bool:
         """Add a member's message, and return whether it was accepted. A member of a faulty one is missing."""
@@ -282,12 +287,12 @@ class _Sum:
         """
         protocol = self.protocol
         voters = []
-        for each, message in _messages(self._ask("agree", requests), self._name).items():
+        for each, message in self._messages("agree", requests).items():
             if self.take(each, partial(protocol.add_agreed, each, message)):
                 voters.append(each)
         if protocol.needs_reveal:
             requests = {each: protocol.reveal_request(each) for each in voters}
-            for each, message in _messages(self._ask("reveal", requests), self._name).items():
+            for each, message in self._messages("reveal", requests).items():
                 self.take(each, partial(protocol.add_revealed, each, message))
         return protocol.total()
 
@@ -296,7 +301,17 @@ class _Sum:
         return self.missing.get(member) or Rejection(member, "deadline", "it did not prepare the secure sum")
 
     def _ask(self, step: Step, requests: Mapping[str, bytes], **arguments: Any) -> dict[str, Any]:
+        self.request_bytes += sum(map(len, requests.values()))
         return self._sums.ask(step, {self._name: self._members}, requests, **arguments)
+
+    def _messages(self, step: Step, requests: Mapping[str, bytes]) -> dict[str, bytes]:
+        found = _messages(self._ask(step, requests), self._name)
+        self.answer_bytes += sum(map(len, found.values()))
+        return found
+
+
+def _size(summand: ArtifactRef | bytes) -> int:
+    return summand.size if isinstance(summand, ArtifactRef) else len(summand)
 
 
 def _messages(answers: Mapping[str, Any], name: str) -> dict[str, bytes]:

@@ -53,7 +53,8 @@ class RoundResult:
         seconds: wall seconds by activity, and their "total".
         drift: norm of the change of the embeddings, relative to their norm before.
         client_drift: client id -> its update compared with the sum of all.
-        update_bytes: total size of the accepted updates.
+        update_bytes: total size of the accepted updates, with all messages of a secure sum.
+        download_bytes: total size of what the clients that answered were sent; None if that is not known.
     """
 
     round: int
@@ -66,6 +67,7 @@ class RoundResult:
     drift: float | None
     client_drift: Mapping[str, ClientDrift]
     update_bytes: int
+    download_bytes: int | None = None
 
     def with_note(self, note: TrackedRound | None) -> RoundResult:
         """Return the round with the version and the times from its note, if there is one."""

@@ -47,7 +47,9 @@ class RoundRecord(Record):
         training: sums over the accepted clients.
         lease: lease token of the process that committed the round.
         committed_at: time of the commit, as ISO 8601 in UTC.
-        update_bytes: total size of the accepted updates; None in round 0.
+        update_bytes: total size of the accepted updates, with all messages of a secure sum; None in round 0.
+        download_bytes: total size of what the clients that answered were sent; None in round 0, and in
+            records of older versions.
         drift: norm of the change of the embeddings, relative to their norm before; None in round 0.
         client_drift: client id -> its update compared with the sum of all; None in round 0.
         egress: silo -> the head of its egress ledger, which it signed with its update; None in round 0.
@@ -75,6 +77,7 @@ class RoundRecord(Record):
     committed_at: str
     lease: int | None = None
     update_bytes: int | None = None
+    download_bytes: int | None = None
     drift: float | None = None
     client_drift: Mapping[str, ClientDrift] | None = None
     egress: Mapping[str, Head] | None = None

@@ -166,6 +166,7 @@ def rounds_table(result: JobResult) -> ReportTable:
         _Column("Drift", of(lambda one: one.drift, metric)),
         _Column("Time", of(lambda one: one.seconds.get("total"), seconds)),
         _Column("Updates", of(lambda one: one.update_bytes, in_bytes)),
+        _Column("Downloads", of(lambda one: one.download_bytes, in_bytes)),
     ]
     return _table("Round", [str(one.round) for one in rounds], columns)
 

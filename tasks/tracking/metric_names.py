@@ -41,6 +41,7 @@ def metrics_of_round(
         "round/clients_accepted": len(record.accepted),
         "round/clients_rejected": len(record.rejected),
         "round/update_bytes": record.update_bytes or 0,
+        **({} if record.download_bytes is None else {"round/download_bytes": record.download_bytes}),
         **({} if record.drift is None else {"round/drift": record.drift}),
         **{f"seconds/{name}": value for name, value in seconds.items()},
     }
