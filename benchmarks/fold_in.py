@@ -201,7 +201,7 @@ def federated(world: World, left_out: np.ndarray, seed: int) -> tuple[ItemArrays
                 model.items, users[name], each, spec, seed=seed, round_=round_, client_id=name
             )
             contribution = rule.contribution(rule.prepare(model.items, items), len(each))
-            update = ClientUpdate(name, model.round, "", "", contribution)
+            update = ClientUpdate(name, model.round, "", "", rule.rounded(contribution))
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
     vectors = np.zeros((world.n_users, spec.dims), dtype=np.float32)

@@ -87,7 +87,7 @@ def bare_loop(result: dict[str, Any]) -> float:
             )
             seconds += time.perf_counter() - before
             deltas = rule.prepare(model.items, items)
-            contribution = rule.contribution(deltas, len(silo.training))
+            contribution = rule.rounded(rule.contribution(deltas, len(silo.training)))
             update = ClientUpdate(name, model.round, "", model.catalog_digest, contribution)
             state = rule.add(state, model, update)
         model = rule.finish(state, model)
