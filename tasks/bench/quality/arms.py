@@ -168,9 +168,11 @@ class LightFM(OwnFamily):
             for name, learner in learners.items()
             for user_id, vector in zip(learner.user_ids, users[name].embeddings, strict=True)
         }
-        sent = round(simulation.update_bytes / len(learners))
         items = require(model.items, ItemArrays)
-        return Trained(_scores(self.spec, vectors, items), self.rounds, sent, sent, items)
+        sent = simulation.update_bytes / len(learners)
+        # A client receives a model for each update that it sends.
+        received = sent / size_in_steps(items, family.rule().ranges) * _size(items)
+        return Trained(_scores(self.spec, vectors, items), self.rounds, round(sent), round(received), items)
 
     def centralised(self, learners: Mapping[str, Learner], seed: int) -> Trained:
         everyone = pooled(learners)

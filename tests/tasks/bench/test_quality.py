@@ -71,8 +71,10 @@ def test_federated_scores_equal_the_centralised_ones(partition_dir, family: Benc
     clients = clients_of(open_partition(partition_dir), LEAVE_ONE_OUT, "test", negatives=5)
     learners = grouping(clients)
     federated, central = family.federated(learners, 1), family.centralised(learners, 1)
+    # Each client rounds its own sums of iALS. Those of the others are whole numbers of steps for each user.
+    tolerance = 1e-3 if family.name == "ials" else 0.0
     for client in clients:
-        np.testing.assert_allclose(federated.scores(client), central.scores(client), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(federated.scores(client), central.scores(client), rtol=0, atol=tolerance)
     assert federated.bytes_up > 0
 
 
@@ -193,8 +195,10 @@ def test_additive_families_have_a_ratio_of_one_and_random_families_several_seeds
         if row["family"] != "lightfm" and "ratio" in row:
             assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1.0, 1.0, 1.0)
     lightfm = next(row for row in federated if row["family"] == "lightfm")
-    # Three rounds of 40 items with 4 values, a bias and as many accumulators, in float32.
-    assert lightfm["bytes_up"] == lightfm["bytes_down"] == 3 * 40 * 10 * 4
+    # Three rounds of 40 items with 4 values and a bias of 2 bytes, and two accumulators of 4 bytes.
+    assert lightfm["bytes_up"] == 3 * 40 * (5 * 2 + 2 * 4)
+    # The model has all of them in float32.
+    assert lightfm["bytes_down"] == 3 * 40 * 7 * 4
 
 
 def test_a_value_is_the_mean_over_all_users_of_all_clients(partition_dir):
