@@ -135,7 +135,9 @@ class SumMember:
 
     def _prepared(self, session: Session) -> bytes:
         path = self._path(session, "prepared")
-        if not self._path(session, "record").exists():
+        if self._path(session, "record").exists():
+            self._record(session).require(session)
+        else:
             record, message = moments.prepare(self._member, session)
             # In this order, because what has no record was never sent.
             write_atomically(path, message, durable=self._durable)
@@ -155,7 +157,9 @@ class SumMember:
         write_atomically(self._path(session, "record"), record.to_bytes(), durable=self._durable)
 
     def _path(self, session: Session, ending: str) -> Path:
-        return self._folder / f"{session.id}-{session.cohort.digest[:16]}.{ending}"
+        # By the sum alone: over another cohort it would be a second sum of the same summand, and their difference
+        # may be a member's own. `MemberRecord.require` refuses that.
+        return self._folder / f"{session.id}.{ending}"
 
     def _opened(self, name: str) -> MemberKeys:
         """Return the client's keys for the job, which it makes for its first order."""
