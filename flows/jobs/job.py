@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.jobs.chosen_runner import runner_of
 from flows.jobs.continuation import taking_over, tell_of_job_left
+from flows.jobs.job_context import job_context
 from flows.jobs.prerequisites import require_memory, require_ratings
 from flows.jobs.secure_sums import SecureSums
 from flows.jobs.slow_imports import import_ahead
@@ -26,11 +27,11 @@ from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
 from models.errors import JobBusy, NotFound
 from models.federation.merge import MergeRule
-from models.federation.rounds import Rejection, cohort_size
+from models.federation.rounds import Rejection
 from models.recommenders.families.registry import family_of
 from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
-from tasks.coordinator.lineage import contexts_of_silos, records_of, split_of
+from tasks.coordinator.lineage import contexts_of_silos
 from tasks.datasets.membership import open_membership
 from tasks.datasets.partition_reader import Partition, item_features, open_partition, read_items
 from tasks.exchange.layout import models_folder
@@ -314,28 +315,7 @@ def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialMo
 def _job(
     home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
 ) -> Job:
-    split = split_of(config.model_dump(mode="json"), partition.digest)
-    earlier = initial.earlier.other_jobs(split) if initial.earlier else ()
-    context = JobContext(
-        job_id=journal.job_id,
-        seed=config.seed,
-        spec=config.train,
-        exchange_url=config.runner.exchange or home.exchange.as_uri(),
-        data_dir=str(partition.root),
-        data_digest=partition.digest,
-        silos_dir=str(home.silos),
-        evaluation_seed=config.evaluation.seed,
-        negatives=config.evaluation.negatives,
-        cohort=cohort_size(len(partition.clients), config.federation.cohort_share),
-        postprocessors=config.postprocessors,
-        earlier_jobs=earlier,
-        earlier_records=records_of(home, earlier),
-        users_share=config.evaluation.users_share,
-        secure_sum=config.privacy.secure_sum,
-        max_weight=config.privacy.max_weight,
-        update_limits=config.contracts.updates,
-        ranges=config.fixed_point,
-    )
+    context = job_context(home, config, partition, journal.job_id, initial.earlier)
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
     job = Job(

@@ -16,7 +16,7 @@ Arm = Literal["federated", "centralised"]
 _COHORT_SHARE = "federation.cohort_share"
 
 
-class Range(Section):
+class SearchRange(Section):
     """The values that a key may have: a list, or all numbers between two."""
 
     choices: tuple[str | int | float, ...] = Field((), description="The values, in any order.")
@@ -55,8 +55,8 @@ class TuningConfig(Section):
         min_length=1,
         description="The objective is their geometric mean, so that larger metrics do not count more.",
     )
-    both: dict[str, Range] = Field(default_factory=dict, description="Keys to search in both arms.")
-    federated: dict[str, Range] = Field(
+    both: dict[str, SearchRange] = Field(default_factory=dict, description="Keys to search in both arms.")
+    federated: dict[str, SearchRange] = Field(
         default_factory=dict, description="Keys to search in the federated arm only."
     )
 
@@ -79,7 +79,7 @@ class TuningConfig(Section):
                 raise ValueError(f"{key} has no effect in the centralised arm: move it to federated")
         return self
 
-    def space(self, arm: Arm) -> dict[str, Range]:
+    def space(self, arm: Arm) -> dict[str, SearchRange]:
         """Return the keys that this arm searches, with their ranges."""
         return self.both | (self.federated if arm == "federated" else {})
 

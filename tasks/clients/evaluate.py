@@ -16,6 +16,7 @@ from tasks.clients.sum_member import SumRules
 from tasks.clients.sum_steps import masked_evaluation
 from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.messages.orders import ClientOrder
+from tasks.messages.steps import Step
 
 
 def evaluate_client(order: ClientOrder, rules: SumRules | None = None) -> ClientEvaluation | SumAnswer:
@@ -26,8 +27,9 @@ def evaluate_client(order: ClientOrder, rules: SumRules | None = None) -> Client
     started = time.perf_counter()
     data = data_of(order)
     found = _federated(order, data, "validation").metrics | _left_out(order, data, "validation")
+    ended = time.perf_counter()
     return _answer(
-        ClientEvaluation(order.client_id, found, {}, {}, {}, started, time.perf_counter(), 0.0), order, rules
+        "evaluate", ClientEvaluation(order.client_id, found, {}, {}, {}, started, ended, 0.0), order, rules
     )
 
 
@@ -65,13 +67,13 @@ def compare_client(
     found = ClientEvaluation(
         order.client_id, metrics, alone, benefit, choice, started, ended, ended - between
     )
-    return _answer(found, order, rules)
+    return _answer("compare", found, order, rules)
 
 
 def _answer(
-    found: ClientEvaluation, order: ClientOrder, rules: SumRules | None
+    step: Step, found: ClientEvaluation, order: ClientOrder, rules: SumRules | None
 ) -> ClientEvaluation | SumAnswer:
-    return masked_evaluation(order, found, rules) if order.sum else found
+    return masked_evaluation(step, order, found, rules) if order.sum else found
 
 
 def _federated(order: ClientOrder, data: SiloData, part: Part) -> Judged:

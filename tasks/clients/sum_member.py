@@ -157,8 +157,8 @@ class SumMember:
         write_atomically(self._path(session, "record"), record.to_bytes(), durable=self._durable)
 
     def _path(self, session: Session, ending: str) -> Path:
-        # By the sum alone: over another cohort it would be a second sum of the same summand, and their difference
-        # may be a member's own. `MemberRecord.require` refuses that.
+        # By the sum alone: over another cohort it would be a second sum of the same summand, and their
+        # difference may be a member's own. `MemberRecord.require` refuses that.
         return self._folder / f"{session.id}.{ending}"
 
     def _opened(self, name: str) -> MemberKeys:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from data_contracts.updates import breaches_of, profile_update, update_rules
-from models.errors import ContractViolation
+from models.errors import ContractViolation, EgressRefused
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel
 from tasks.clients.sum_member import SumMember, SumRules
@@ -15,7 +15,7 @@ from tasks.exchange.codec import encode_masked
 from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
-from tasks.messages.sum_forms import evaluation_form, evaluation_summand, training_form
+from tasks.messages.sum_forms import evaluation_form, evaluation_summand, sum_id, training_form
 
 ANNOUNCEMENT, IDENTITY = "announcement", "identity"
 
@@ -67,18 +67,20 @@ def masked_update(
             client_id=order.client_id,
             round=order.round,
         )
+    name = _only_id(order, "train")
     message = SumMember(order, rules).mask(form, update.contribution)
-    return encode_masked(order.client_id, _id(order), message)
+    return encode_masked(order.client_id, name, message)
 
 
 def masked_evaluation(
-    order: ClientOrder, evaluation: ClientEvaluation, rules: SumRules | None = None
+    step: Step, order: ClientOrder, evaluation: ClientEvaluation, rules: SumRules | None = None
 ) -> SumAnswer:
-    """Return a client's evaluation as a masked summand."""
+    """Return a client's evaluation as a masked summand of this step's sum."""
     form = evaluation_form(order.job, len(_members(order)))
+    name = _only_id(order, step)
     message = SumMember(order, rules).mask(form, evaluation_summand(evaluation))
     return SumAnswer(
-        order.client_id, {_id(order): message}, evaluation.started, time.perf_counter(), evaluation.alone_s
+        order.client_id, {name: message}, evaluation.started, time.perf_counter(), evaluation.alone_s
     )
 
 
@@ -89,6 +91,24 @@ SUM_STEPS: dict[Step, Callable[[ClientOrder, SumRules | None], SumAnswer]] = {
     "agree": agree_client,
     "reveal": reveal_client,
 }
+
+
+def _only_id(order: ClientOrder, step: str) -> str:
+    """Return the id of the order's sum.
+
+    Raises:
+        EgressRefused: it is not the sum of this step and round. Under several ids a coordinator would get
+            several sums of one summand, and from their differences other summands.
+    """
+    found, _ = order.sum.one if order.sum else ("", ())
+    if found != sum_id(step, order.round):
+        raise EgressRefused(
+            f"The order asks client {order.client_id!r} for a summand of {found!r}, expected "
+            f"{sum_id(step, order.round)!r}.",
+            next_step="Ask the coordinator's operator why: an honest coordinator never does this.",
+            silo=order.client_id,
+        )
+    return found
 
 
 def _answer(

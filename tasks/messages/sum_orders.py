@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from models.errors import InvalidInput
 from tasks.messages.record import JsonObject
 
 _TAG_DIGITS = 16
+_SUM_ID = re.compile(r"(train|evaluate|compare)-[0-9]{6,9}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class SumOrder:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: the value is not such an order.
         """
+        for name in value["sums"]:
+            if not _SUM_ID.fullmatch(name):
+                raise InvalidInput(f"{name!r} is no id of a sum. A silo names files by them.")
         return cls(
             {
                 read_strictly(str, name): tuple(read_strictly(str, each) for each in members)
