@@ -18,13 +18,23 @@ from flows.terminal.output import emit, json_option
     metavar="DIR",
     help="A partition with one client per silo.",
 )
+@click.option(
+    "--liars",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 5, 25),
+    show_default=True,
+    help="Number of liars that join 100 honest clients; repeatable.",
+)
 @click.option("--quick", is_flag=True, help="LightFM only, with one seed, few defences and no small clients.")
 @click.option(
     "--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Trainings at the same time."
 )
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the tables into this document.")
 @json_option
-def command(data_dir: str, quick: bool, threads: int, markdown: Path | None, as_json: bool) -> None:
+def command(
+    data_dir: str, liars: tuple[int, ...], quick: bool, threads: int, markdown: Path | None, as_json: bool
+) -> None:
     """Attack a federation in one process, with the real code of clients and server.
 
     Reading: how well a coordinator tells a client's items from an update, a sum of updates or a difference of
@@ -40,7 +50,7 @@ def command(data_dir: str, quick: bool, threads: int, markdown: Path | None, as_
         click.echo(text, err=True)
 
     partition = open_partition(absolute_folder(data_dir))
-    rows = list(attack_rows(partition, quick=quick, announce=announce, threads=threads))
+    rows = list(attack_rows(partition, liars=liars, quick=quick, announce=announce, threads=threads))
     if markdown:
         put_tables(markdown, rows)
         announce(f"The tables are in {markdown}")

@@ -71,7 +71,9 @@ class DefendedFederation:
             rows = np.arange(len(learner.user_ids))
             found = self.family.scores(model.items, users[name], learner)(rows)
             scores |= zip(learner.user_ids, found, strict=True)
-        return Trained(lambda client: np.stack([scores[user_id] for user_id in client.user_ids]))
+        return Trained(
+            lambda client: np.stack([scores[user_id] for user_id in client.user_ids]), model=model.items
+        )
 
 
 def _sent(rule: MergeRule[Any, Any], arrays: ArrayGroup | PackedArrays[Any], defence: Defence) -> np.ndarray:

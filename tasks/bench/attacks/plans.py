@@ -18,8 +18,6 @@ from tasks.bench.attacks.poisoning import PoisoningPlan, Scene
 from tasks.bench.attacks.reading import BlendReader, LightFMReader, ReadingPlan
 
 CLIENTS = 100  # or as many as there are users
-# With the honest clients, 1, 4.8 and 20 % of all.
-LIARS = (1, 5, 25)
 # A few rounds suffice for a model near the best one of these settings, and keep a federation at 3 s.
 LIGHTFM, ROUNDS = LightFMFamily(LightFMSpec(dims=16)), 10
 # The blend's updates have two values for each pair of items, and a robust mean needs all updates at once.
@@ -59,17 +57,18 @@ BLEND_DEFENCES = (
 )
 
 
-def lightfm_plan(clients: int, seeds: Sequence[int], *, quick: bool = False) -> PoisoningPlan:
-    """Return the plan for LightFM; a quick one has one seed, one number of liars and few defences."""
-    if quick:
-        return PoisoningPlan(LIGHTFM, ROUNDS, clients, LIARS[1:2], _lightfm_lies, QUICK_DEFENCES, seeds[:1])
-    return PoisoningPlan(LIGHTFM, ROUNDS, clients, LIARS, _lightfm_lies, LIGHTFM_DEFENCES, seeds)
+def lightfm_plan(
+    clients: int, liars: Sequence[int], seeds: Sequence[int], *, quick: bool = False
+) -> PoisoningPlan:
+    """Return the plan for LightFM; a quick one has one seed and few defences."""
+    chosen, few = (QUICK_DEFENCES, seeds[:1]) if quick else (LIGHTFM_DEFENCES, seeds)
+    return PoisoningPlan(LIGHTFM, ROUNDS, clients, liars, _lightfm_lies, chosen, few)
 
 
-def blend_plan(clients: int, seeds: Sequence[int]) -> PoisoningPlan:
+def blend_plan(clients: int, liars: Sequence[int], seeds: Sequence[int]) -> PoisoningPlan:
     """Return the plan for the blend, for clients with their `BLEND_ITEMS` most used items only."""
     # Rarer items are left out, so the targets have more users.
-    return PoisoningPlan(BLEND, 1, clients, LIARS, _blend_lies, BLEND_DEFENCES, seeds, most_users=60)
+    return PoisoningPlan(BLEND, 1, clients, liars, _blend_lies, BLEND_DEFENCES, seeds, most_users=60)
 
 
 def lightfm_reading() -> ReadingPlan:

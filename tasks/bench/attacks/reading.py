@@ -3,7 +3,8 @@
 It sees an update, a sum of updates, or the difference of two sums. It scores each item by what it sees in
 the item's row, and the score is compared with whether the client's users used the item: AUC, and the best F1
 over all thresholds. The floor is the items' popularity, which everyone can read off the model. The strongest
-reader weighs popularity and all scores as it learned from clients whose items it knows.
+reader weighs popularity and all scores as it learned from clients whose items it knows. Two sums of one round
+that differ by one client are not shown: their difference is that client's update.
 """
 
 from __future__ import annotations

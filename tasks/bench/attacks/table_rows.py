@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from models.evaluation.protocols import LEAVE_ONE_OUT
@@ -27,13 +27,14 @@ _DEALT = (5, 50)
 
 
 def attack_rows(
-    partition: Partition, *, quick: bool, announce: Announce, threads: int = 1
+    partition: Partition, *, liars: Sequence[int], quick: bool, announce: Announce, threads: int = 1
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of both tables; `part` is "reading" or "poisoning".
 
     Args:
         partition: the data, with one client per silo. Its users are dealt to other clients, too.
-        quick: measure LightFM only, with one seed, few defences and large clients.
+        liars: numbers of liars that join the honest clients.
+        quick: measure LightFM only, with one seed, few defences and the silos' own updates.
         announce: is called with a line of text for each step.
         threads: number of federations trained at once.
     """
@@ -43,11 +44,11 @@ def attack_rows(
         for row in reading_rows(deals, reading, announce):
             yield {"part": "reading"} | row
     count = min(CLIENTS, sum(len(client.user_ids) for client in clients))
-    for row in poisoning_rows(clients, lightfm_plan(count, _SEEDS, quick=quick), announce, threads):
+    for row in poisoning_rows(clients, lightfm_plan(count, liars, _SEEDS, quick=quick), announce, threads):
         yield {"part": "poisoning"} | row
     if not quick:
         few = most_used(clients, BLEND_ITEMS)
-        for row in poisoning_rows(few, blend_plan(count, _SEEDS), announce, threads):
+        for row in poisoning_rows(few, blend_plan(count, liars, _SEEDS), announce, threads):
             yield {"part": "poisoning"} | row
 
 

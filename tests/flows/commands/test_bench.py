@@ -93,7 +93,16 @@ def test_attacks_prints_one_json_object_and_writes_the_tables(tmp_path, home, pa
     document = tmp_path / "privacy.md"
     document.write_text("<!-- table: fedrec bench attacks -->\n<!-- end of table -->\n")
     done = bench(
-        home, "attacks", "--quick", "--json", "--data", str(partition_dir), "--markdown", str(document)
+        home,
+        "attacks",
+        "--quick",
+        "--liars",
+        "5",
+        "--json",
+        "--data",
+        str(partition_dir),
+        "--markdown",
+        str(document),
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]

@@ -287,8 +287,8 @@ def test_the_table_shows_each_defence_and_lie(rows):
 
 def test_the_plans_measure_every_defence_with_its_own_name():
     for made, expected in (
-        (lightfm_plan(100, (1,)), LIGHTFM_DEFENCES),
-        (blend_plan(100, (1,)), BLEND_DEFENCES),
+        (lightfm_plan(100, (5,), (1,)), LIGHTFM_DEFENCES),
+        (blend_plan(100, (5,), (1,)), BLEND_DEFENCES),
     ):
         assert made.defences == expected
         assert len({each.name for each in made.defences}) == len(expected)
