@@ -13,6 +13,7 @@ command = lazy_group(
     overhead="Measure what a job costs besides its training.",
     cold_start="Compare new items, new users and new silos with naive recommenders.",
     leak="Show how much a leak in published code raises the metrics.",
+    secure="Measure what secure sums cost, beside plain ones.",
     attacks="Read users off updates and lift an item by false ones, with each defence.",
     ratings="Measure predicted ratings: RMSE, MAE and accuracies.",
 )

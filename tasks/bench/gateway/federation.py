@@ -84,6 +84,14 @@ class FederationOfProcesses(ABC):
         given = [part for each in overrides for part in ("--set", each)]
         return dict(json.loads(self._run(_HUB, "train", "--config", str(file), "--json", *given)))
 
+    def introduce(self) -> None:
+        """Let the owner of each silo put the keys of the others into its roster."""
+        for silo in self._silos:
+            for other in self._silos:
+                if other != silo:
+                    public = self._home(other) / "keys" / "public.pem"
+                    self._run(silo, "silo", "roster", other, str(public))
+
     @abstractmethod
     def _connect(self) -> None:
         """Start what silos connect to, and let the coordinator trust them."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -77,7 +78,14 @@ class JobRun:
     timings: Mapping[str, float]
 
 
-def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, timeout_s: float) -> JobRun:
+def run_train(
+    checkout: Checkout,
+    case: Case,
+    tables: Tables,
+    folder: Path,
+    timeout_s: float,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> JobRun:
     """Partition the case's data and train it with `checkout` in a fresh home below `folder`.
 
     Args:
@@ -86,6 +94,7 @@ def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, time
         tables: its files.
         folder: an empty folder.
         timeout_s: a longer training is ended.
+        changes: further sections of the job's configuration.
 
     Raises:
         FedrecError: a command failed or was ended.
@@ -95,7 +104,7 @@ def run_train(checkout: Checkout, case: Case, tables: Tables, folder: Path, time
     environ = checkout.environ(home)
     _run(checkout.command("data", "partition", *_options(case, tables, partition)), checkout, environ)
     config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(_config(case, partition, timeout_s)))
+    config.write_text(yaml.safe_dump(_config(case, partition, timeout_s) | dict(changes)))
     command = checkout.command("train", "--config", str(config), "--json")
     began, cpu_began = time.time(), cpu_of_children()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
