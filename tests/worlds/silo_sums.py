@@ -1,4 +1,4 @@
-"""Silos as members of secure sums, each with files of its own, and an honest coordinator in the same process."""
+"""Silos as members of secure sums, each with files of its own, and an honest coordinator."""
 
 from __future__ import annotations
 

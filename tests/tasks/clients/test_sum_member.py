@@ -157,7 +157,7 @@ def test_a_restored_folder_is_not_used(silos: SiloSums, tmp_path: Path, how: str
 def replacing_copy(source: str, target: str) -> None:
     """Copy a file as backup programs do: to another name, then renamed."""
     shutil.copy2(source, f"{target}.new")
-    os.replace(f"{target}.new", target)
+    Path(f"{target}.new").replace(target)
 
 
 @pytest.mark.parametrize(
