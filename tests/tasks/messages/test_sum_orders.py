@@ -1,4 +1,4 @@
-"""The part of an order about secure sums: it is read as written, and whatever else a coordinator sends is refused."""
+"""The part of an order about secure sums: it is read as written, and anything else is refused."""
 
 from __future__ import annotations
 
