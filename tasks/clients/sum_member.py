@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from filelock import FileLock
 
 from models.errors import CorruptArtifact, EgressRefused
 from models.federation.contribution import Contribution
@@ -60,7 +62,9 @@ class SumMember:
         self._folder = order.silo / "sums" / self._job_id
         # A simulated client loses its records with the coordinator, so it need not outlive a power cut.
         self._durable = rules is not None
-        self._member = self._opened(order.client_id)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
+        with self._alone():
+            self._member = self._opened(order.client_id)
 
     def announce(self) -> bytes:
         """Return the message with the client's key for the job."""
@@ -68,7 +72,8 @@ class SumMember:
 
     def prepare(self) -> dict[str, bytes]:
         """Return id -> the message that prepares the sum, for each sum of the order."""
-        return {name: self._prepared(self._session(name)) for name in self._sum.sums}
+        with self._alone():
+            return {name: self._prepared(self._session(name)) for name in self._sum.sums}
 
     def mask(self, form: VectorForm, contribution: Contribution[Any]) -> bytes:
         """Return the message with the masked summand.
@@ -77,16 +82,12 @@ class SumMember:
             ProtocolBreach: the request is faulty.
             InvalidInput: the contribution does not fit the form.
         """
-        session = self._only_session()
-        record, message = moments.mask(
-            self._member,
-            session,
-            self._record(session),
-            self._sum.request,
-            form.layout,
-            form.blocks(contribution),
-        )
-        self._write(session, record)
+        session, blocks = self._only_session(), form.blocks(contribution)
+        with self._alone():
+            record, message = moments.mask(
+                self._member, session, self._record(session), self._sum.request, form.layout, blocks
+            )
+            self._write(session, record)
         return message
 
     def agree(self) -> bytes:
@@ -96,8 +97,9 @@ class SumMember:
             ProtocolBreach: the request is faulty, or the client voted otherwise before.
         """
         session = self._only_session()
-        record, message = moments.agree(self._member, session, self._record(session), self._sum.request)
-        self._write(session, record)
+        with self._alone():
+            record, message = moments.agree(self._member, session, self._record(session), self._sum.request)
+            self._write(session, record)
         return message
 
     def reveal(self) -> bytes:
@@ -108,6 +110,15 @@ class SumMember:
         """
         session = self._only_session()
         return moments.reveal(self._member, session, self._record(session), self._sum.request)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let other orders about the job's sums wait. Otherwise two votes at once would each be the first."""
+        if not self._durable:
+            yield
+            return
+        with FileLock(self._folder / ".lock"):
+            yield
 
     def _only_session(self) -> Session:
         name, _ = self._sum.one
@@ -165,7 +176,6 @@ class SumMember:
         """Return the client's keys for the job, which it makes for its first order."""
         path = self._folder / "keys.json"
         if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
             _create_keys(path, is_simulated=self._rules is None)
         written = path.stat()
         return _keys(path, written.st_ino, written.st_mtime_ns, name, self._rules and self._rules.identity)

@@ -37,8 +37,8 @@ def merge_sum(
 ) -> Merged:
     """Merge a secure sum, and put the next global model into the exchange.
 
-    Each member held its update to the contract of updates. The sum is held to the same contract, with as many
-    times the limits as it has summands.
+    Each member held its update to the contract of updates. The sum is held to the same contract: its mean has
+    no greater norm than an update may have, and it has as many times the interactions as it has summands.
 
     Args:
         job: names the exchange, the postprocessors and the limits.
@@ -62,7 +62,7 @@ def merge_sum(
         pd.DataFrame([profile]),
         base,
         base_ref.sha256,
-        UpdateLimits(limits.max_norm * count, limits.min_interactions * count),
+        UpdateLimits(limits.max_norm, limits.min_interactions * count),
         f"round-{plan.round}",
     )
     if not outcome.passed:

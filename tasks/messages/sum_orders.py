@@ -15,7 +15,10 @@ from models.errors import InvalidInput
 from tasks.messages.record import JsonObject
 
 _TAG_DIGITS = 16
+# Members name files by it.
 _SUM_ID = re.compile(r"(train|evaluate|compare)-[0-9]{6,9}")
+# Some rounds are prepared at once, each of up to three sums.
+_MOST_SUMS = 64
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,7 @@ class SumOrder:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: the value is not such an order.
         """
-        for name in value["sums"]:
-            if not _SUM_ID.fullmatch(name):
-                raise InvalidInput(f"{name!r} is no id of a sum. A silo names files by them.")
-        return cls(
+        found = cls(
             {
                 read_strictly(str, name): tuple(read_strictly(str, each) for each in members)
                 for name, members in value["sums"].items()
@@ -79,6 +79,21 @@ class SumOrder:
             of_text(value["identities"]),
             b64decode(value["request"], validate=True),
         )
+        if len(found.sums) > _MOST_SUMS:
+            raise ValueError(f"{len(found.sums)} secure sums, at most {_MOST_SUMS} are accepted")
+        for name, members in found.sums.items():
+            found._require_well_formed(name, members)
+        return found
+
+    def _require_well_formed(self, name: str, members: tuple[str, ...]) -> None:
+        if not _SUM_ID.fullmatch(name):
+            raise ValueError(f"{name[:80]!r} is not the id of a secure sum")
+        # A member that is listed twice would make a cohort look larger than it is.
+        if list(members) != sorted(set(members)):
+            raise ValueError(f"the members of sum {name} are not listed once each and sorted")
+        unknown = set(members) - set(self.announcements)
+        if unknown:
+            raise ValueError(f"sum {name} has members without announcements: {', '.join(sorted(unknown))[:80]}")
 
 
 def answer_kind(step: str, sum_order: SumOrder | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 from data_contracts.updates import (
     PROFILE_COLUMNS,
     UpdateLimits,
+    breaches_of,
     check_updates,
     profile_update,
     rejected_clients,
@@ -256,3 +257,48 @@ def test_statistics_are_compared_with_the_form_of_their_own_family() -> None:
     assert profile_update(update(deltas=shrunk), base, DIGEST, form)["accumulators_nonnegative"] is False
     assert profile_update(update(deltas=EaseStatistics.zero(2)), base, DIGEST, form)["shape_ok"] is False
     assert profile_update(update(), base, DIGEST, form)["shape_ok"] is False  # of another family
+
+
+RULES = update_rules(6, DIGEST, CATALOG, UpdateLimits(max_norm=5.0, min_interactions=100))
+# Values of a column at, beside and far from each limit.
+VALUES = {
+    "base_round": (6, 5, -1),
+    "base_digest": (DIGEST, "e" * 64),
+    "catalog_digest": (CATALOG, "e" * 64),
+    "n_interactions": (100, 99, 101, -1, 2**62),
+    **dict.fromkeys(
+        (
+            *("interactions_ok", "weight_ok", "ranges_ok", "shape_ok", "dtype_ok", "finite"),
+            "accumulators_nonnegative",
+        ),
+        (True, False),
+    ),
+    "embedding_norm": (0.0, 5.0, np.nextafter(5.0, 6.0), 1e308, np.inf),
+    "bias_norm": (0.0, 5.0, np.nextafter(5.0, 6.0), 1e308, np.inf),
+}
+
+
+def test_one_update_is_judged_as_great_expectations_judges_a_column() -> None:
+    """A member of a secure sum judges its own update, without the library."""
+    judged = {rule.name for rule in RULES if rule.columns and rule.columns[0] in VALUES}
+    assert judged == set(BREACHES) - {"any_update", "client_once"}
+    whole, least = profiles().iloc[0].to_dict(), UpdateLimits(max_norm=5.0, min_interactions=100)
+    rows = [
+        {**whole, column: value, "client_id": f"{column} {number}"}
+        for column, values in VALUES.items()
+        for number, value in enumerate(values)
+    ]
+    outcome = check_updates(pd.DataFrame(rows), BASE, DIGEST, least)
+    required = {rule.name: rule.required for rule in RULES}
+    for row in rows:
+        broken = [each.expectation for each in outcome.breaches if row["client_id"] in each.keys]
+        assert breaches_of(row, RULES) == [required[name] for name in broken], row["client_id"]
+
+
+def test_a_good_update_breaks_nothing_and_a_bad_one_all_that_it_breaks() -> None:
+    whole = profile_update(update(), BASE, DIGEST)
+    assert breaches_of(whole, RULES) == []
+    assert breaches_of({**whole, "finite": False, "bias_norm": np.inf}, RULES) == [
+        "finite values only",
+        "a bias norm between 0 and 5",
+    ]

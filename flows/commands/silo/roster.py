@@ -34,7 +34,7 @@ def command(
         _add(name, file, fingerprint, force, as_json)
     elif name and to_remove and not (file or force or fingerprint):
         _remove(name, as_json)
-    elif not (name or to_remove or force or fingerprint):
+    elif name is None and not (to_remove or force or fingerprint):
         _list(as_json)
     else:
         raise click.UsageError("Give NAME FILE [--fingerprint HEX] [--force], NAME --remove, or nothing.")

@@ -27,7 +27,16 @@ from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.additive.ials import IalsFamily, IalsSpec, IalsStatistics
 from models.recommenders.additive.next_item import NextItemStatistics
 from models.recommenders.items.item_weights import ItemWeights
-from tasks.exchange.codec import decode, decode_model, decode_update, encode, encode_model, encode_update
+from tasks.exchange.codec import (
+    decode,
+    decode_masked,
+    decode_model,
+    decode_update,
+    encode,
+    encode_masked,
+    encode_model,
+    encode_update,
+)
 
 
 @st.composite
@@ -451,3 +460,39 @@ def test_statistics_of_any_family_are_read_back_and_are_not_a_model(part: ArrayG
     facts = {"kind": "global_model", "round": 1, "catalog_digest": "cat"}
     with pytest.raises(CorruptArtifact, match="its arrays are"):
         decode_model(encode(dict(part.named()), facts))
+
+
+@given(message=st.binary(max_size=3000))
+def test_a_masked_update_s_message_is_read_back(message):
+    data = encode_masked("ash", "train-000001", message)
+    assert decode_masked(data) == message
+    # It is no plain update, and a plain one is not masked.
+    with pytest.raises(CorruptArtifact, match="'masked_update', expected a 'client_update'"):
+        decode_update(data)
+    with pytest.raises(CorruptArtifact, match="'client_update', expected a 'masked_update'"):
+        decode_masked(encode_update(an_update()))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"message": np.zeros(3, np.int8)},
+        {"message": np.zeros((3, 1), np.uint8)},
+        {"message": np.zeros(3, np.uint8), "embeddings": np.zeros((3, 2), np.float32)},
+        {"other": np.zeros(3, np.uint8)},
+    ],
+)
+def test_a_masked_update_of_other_arrays_is_refused(arrays):
+    facts = {"kind": "masked_update", "client_id": "ash", "sum": "train-000001"}
+    with pytest.raises(CorruptArtifact, match="lacks a part, or a part has a wrong form"):
+        decode_masked(encode(arrays, facts))
+
+
+def test_a_cut_or_lengthened_masked_update_is_refused():
+    data = encode_masked("ash", "train-000001", b"message")
+    for end in range(len(data)):
+        with pytest.raises(CorruptArtifact):
+            decode_masked(data[:end])
+    with pytest.raises(CorruptArtifact):
+        decode_masked(data + b"x")

@@ -1,0 +1,162 @@
+"""A coordinator that lies to silos in secure sums: its orders get nothing, and the owner sees what left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from models.errors import EgressRefused, FedrecError, InvalidInput, ProtocolBreach
+from models.kernel.packed import whole
+from models.secure_sum.cohort import announce
+from models.secure_sum.primitives.keys import MemberKeys
+from tasks.clients.train import train_client
+from tasks.exchange.codec import decode_update
+from tasks.messages.sum_orders import SumOrder
+from tasks.silos.perform_step import perform_step
+from tests.worlds.summing_silos import NAMES, TRAIN, SummingSilos
+
+Ask = Callable[[], Any]
+
+
+@pytest.fixture
+def silos(tmp_path: Path) -> SummingSilos:
+    return SummingSilos.below(tmp_path)
+
+
+def refused(silos: SummingSilos, error: type[FedrecError], match: str, ask: Ask) -> None:
+    """Assert that "ash" refuses, and that nothing leaves it."""
+    before = silos.left("ash")
+    with pytest.raises(error, match=match):
+        ask()
+    assert silos.left("ash") == before
+
+
+def test_the_sum_is_that_of_the_plain_updates(silos: SummingSilos) -> None:
+    protocol = silos.masked()
+    silos.agreed(protocol)
+    found = silos.form.running_sum(protocol.total(), NAMES)
+    plain = replace(silos.job, secure_sum=False, silos_dir=str(silos.root / "local"))
+    updates = []
+    for name in NAMES:
+        order = replace(silos.order("train", name, None).order, job=plain)
+        updates.append(decode_update(silos.exchange.get(train_client(order).update)))
+    for name, array in found.total.named():
+        summands = [dict(whole(each.contribution.arrays).named())[name] for each in updates]
+        np.testing.assert_array_equal(array, np.sum(summands, axis=0, dtype=np.float64), err_msg=name)
+    # 24 users with ten interactions, of which two are held out.
+    assert found.interactions == 24 * 8
+    assert found.metrics["users"].total == 24
+
+
+def test_the_ledger_says_among_how_many_an_update_was_masked(silos: SummingSilos) -> None:
+    silos.masked()
+    (update,) = [each for each in silos.entries("ash") if each["what"] == "masked_update"]
+    assert (update["type"], update["treatment"]) == ("sent", "masked among 4 members")
+    assert {each["treatment"] for each in silos.entries("ash") if each["what"] != "masked_update"} == {"none"}
+
+
+def test_other_survivors_get_no_second_vote(silos: SummingSilos) -> None:
+    protocol, fewer = silos.masked(), silos.masked(NAMES[:3])
+    silos.agreed(protocol)
+    lie = silos.sum_order(fewer.agree_request("ash"))
+    refused(silos, ProtocolBreach, "other survivors", lambda: silos.ask("agree", "ash", lie))
+
+
+def test_survivors_that_did_not_mask_get_no_vote(silos: SummingSilos) -> None:
+    fewer = silos.masked(NAMES[:3])
+    request = fewer.agree_request("ash").replace(b'"ash","birch","cedar"', b'"ash","birch","elm"')
+    refused(silos, ProtocolBreach, "message", lambda: silos.ask("agree", "ash", silos.sum_order(request)))
+    two = fewer.agree_request("ash").replace(b'"ash","birch","cedar"', b'"ash","birch"')
+    refused(silos, ProtocolBreach, "message", lambda: silos.ask("agree", "ash", silos.sum_order(two)))
+
+
+def test_a_second_cohort_of_a_sum_gets_nothing(silos: SummingSilos) -> None:
+    silos.masked()
+    three = NAMES[:3]
+    lie = silos.sum_order(members=three)
+    refused(silos, ProtocolBreach, "another cohort", lambda: silos.ask("prepare", "ash", lie))
+    refused(silos, ProtocolBreach, "another cohort", lambda: silos.ask("train", "ash", lie))
+
+
+@pytest.mark.parametrize("sum_id", ["train-000002", "evaluate-000001"])
+def test_a_summand_is_in_the_sum_of_its_round_only(silos: SummingSilos, sum_id: str) -> None:
+    """Otherwise the same summand could be in two sums, whose cohorts differ in one member."""
+    silos.masked()
+    three = NAMES[:3]
+    second = silos.prepared(three, sum_id)
+    lie = silos.sum_order(second.mask_request("ash"), three, sum_id)
+    refused(silos, EgressRefused, "only, and the order", lambda: silos.ask("train", "ash", lie))
+
+
+def test_an_evaluation_is_in_the_sum_of_its_own_step_only(silos: SummingSilos) -> None:
+    other = silos.prepared(sum_id="compare-000000")
+    lie = silos.sum_order(other.mask_request("ash"), sum_id="compare-000000")
+    refused(silos, EgressRefused, "only, and the order", lambda: silos.ask("evaluate", "ash", lie))
+
+
+def test_a_member_that_is_not_in_the_roster_gets_nothing(silos: SummingSilos) -> None:
+    invented = MemberKeys("oak", Ed25519PrivateKey.generate(), X25519PrivateKey.generate())
+    members = (*NAMES[:3], "oak")
+    announcements = {each: silos.announcements[each] for each in NAMES[:3]}
+    lie = SumOrder({TRAIN: members}, announcements | {"oak": announce(invented, "job-1")}, {})
+    refused(silos, ProtocolBreach, "nobody in the roster", lambda: silos.ask("prepare", "ash", lie))
+
+
+def test_a_member_s_name_with_a_key_of_the_coordinator_s_gets_nothing(silos: SummingSilos) -> None:
+    invented = MemberKeys("elm", Ed25519PrivateKey.generate(), X25519PrivateKey.generate())
+    announcements = dict(silos.announcements) | {"elm": announce(invented, "job-1")}
+    own = invented.identity.public_key().public_bytes_raw()
+    lie = SumOrder({TRAIN: NAMES}, announcements, {"elm": own})
+    refused(silos, ProtocolBreach, "not signed with", lambda: silos.ask("prepare", "ash", lie))
+
+
+def test_swapped_keys_get_nothing(silos: SummingSilos) -> None:
+    swapped = dict(silos.announcements)
+    swapped["birch"], swapped["elm"] = swapped["elm"], swapped["birch"]
+    lie = SumOrder({TRAIN: NAMES}, swapped, {})
+    refused(silos, ProtocolBreach, "message", lambda: silos.ask("prepare", "ash", lie))
+
+
+def test_a_name_that_is_listed_twice_makes_no_larger_cohort(silos: SummingSilos) -> None:
+    silos.silos["ash"] = replace(silos.silos["ash"], min_cohort=5)
+    twice = tuple(sorted((*NAMES, "elm")))
+    lie = silos.sum_order(members=twice)
+    refused(silos, InvalidInput, "once each", lambda: silos.ask("prepare", "ash", lie))
+
+
+def test_a_request_for_another_member_gets_nothing(silos: SummingSilos) -> None:
+    protocol = silos.prepared()
+    lie = silos.sum_order(protocol.mask_request("birch"))
+    refused(silos, ProtocolBreach, "message", lambda: silos.ask("train", "ash", lie))
+
+
+@pytest.mark.parametrize("step", ["train", "evaluate", "compare"])
+def test_a_plain_order_gets_nothing_from_a_silo_that_allows_none(silos: SummingSilos, step: Any) -> None:
+    assert silos.announcements
+    silos.silos["ash"] = replace(silos.silos["ash"], plain=False)
+    refused(silos, EgressRefused, "in secure sums only", lambda: silos.ask(step, "ash", secure_sum=False))
+    lie = silos.sum_order(sum_id=f"{step}-{int(step == 'train'):06d}")
+    silos.ask("prepare", "ash", lie)
+    refused(silos, ProtocolBreach, "not two lines of JSON", lambda: _asked(silos, step, lie))
+
+
+def _asked(silos: SummingSilos, step: Any, lie: SumOrder) -> Any:
+    ordered = silos.order(step, "ash", lie)
+    if step == "compare":
+        ordered = replace(ordered, arguments={"alone_rounds": 0})
+    return perform_step(silos.silos["ash"], ordered)
+
+
+@pytest.mark.parametrize("plain_job", [False, True])
+def test_a_check_tells_a_coordinator_no_counts(silos: SummingSilos, plain_job: bool) -> None:
+    silos.silos["ash"] = replace(silos.silos["ash"], plain=False)
+    answer = silos.ask("check", "ash", secure_sum=not plain_job)
+    assert (answer.users, answer.interactions, answer.outcome.result) == (0, 0, {})
+    assert answer.outcome.passed
