@@ -171,8 +171,8 @@ def best_f1(scores: np.ndarray, used: np.ndarray) -> float:
     return float((2.0 * hits / (named + used.sum())).max())
 
 
-def _fitted(scores: Sequence[Mapping[str, np.ndarray]], used: np.ndarray) -> list[np.ndarray]:
-    """Return (items,) for each target: a linear discriminant of the ranks of all scores.
+def _fitted(scores: Sequence[Mapping[str, np.ndarray]], used: np.ndarray) -> np.ndarray:
+    """Return (targets, items): a linear discriminant of the ranks of all scores.
 
     It is fitted to the other half of the targets, whose used items (targets, items) the reader knows.
     """
@@ -183,12 +183,12 @@ def _fitted(scores: Sequence[Mapping[str, np.ndarray]], used: np.ndarray) -> lis
         np.array([[*map(rankdata, own.values()), np.full(n_items, n_items)] for own in scores]) / n_items
     )
     features = columns.transpose(0, 2, 1)
-    found = []
-    for place in range(len(scores)):
-        others = np.arange(len(scores)) % 2 != place % 2
-        known, truth = features[others].reshape(-1, features.shape[2]), used[others].ravel()
-        weights, *_ = np.linalg.lstsq(known, truth.astype(np.float64), rcond=None)
-        found.append(features[place] @ weights)
+    half = np.arange(len(scores)) % 2 == 0
+    found = np.empty((len(scores), n_items))
+    for known, read in ((half, ~half), (~half, half)):
+        rows = features[known].reshape(-1, features.shape[2])
+        weights, *_ = np.linalg.lstsq(rows, used[known].ravel().astype(np.float64), rcond=None)
+        found[read] = features[read] @ weights
     return found
 
 
