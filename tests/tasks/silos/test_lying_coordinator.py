@@ -92,13 +92,13 @@ def test_a_summand_is_in_the_sum_of_its_round_only(silos: SummingSilos, sum_id: 
     three = NAMES[:3]
     second = silos.prepared(three, sum_id)
     lie = silos.sum_order(second.mask_request("ash"), three, sum_id)
-    refused(silos, EgressRefused, "only, and the order", lambda: silos.ask("train", "ash", lie))
+    refused(silos, EgressRefused, "for a summand of", lambda: silos.ask("train", "ash", lie))
 
 
 def test_an_evaluation_is_in_the_sum_of_its_own_step_only(silos: SummingSilos) -> None:
     other = silos.prepared(sum_id="compare-000000")
     lie = silos.sum_order(other.mask_request("ash"), sum_id="compare-000000")
-    refused(silos, EgressRefused, "only, and the order", lambda: silos.ask("evaluate", "ash", lie))
+    refused(silos, EgressRefused, "for a summand of", lambda: silos.ask("evaluate", "ash", lie))
 
 
 def test_a_member_that_is_not_in_the_roster_gets_nothing(silos: SummingSilos) -> None:
