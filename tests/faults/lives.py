@@ -2,8 +2,9 @@
 
 `python -m tests.faults.lives REPORT POINTS MODULE ARGUMENT...` runs `python -m MODULE ARGUMENT...` once for
 each point of the JSON list POINTS; null is a life without one. Each is a point of
-`tests.faults.crash_driver`. With "step": true it is in the process that does a silo's steps, and the agent dies with it. How a life ended is a
-line of the file REPORT. The imports are made once and shared by fork, because they take longer than a life.
+`tests.faults.crash_driver`. With "step": true it is in the process that does a silo's steps, and the agent
+dies with it. How a life ended is a line of the file REPORT. The imports are made once and shared by fork,
+because they take longer than a life.
 """
 
 from __future__ import annotations
