@@ -19,9 +19,9 @@ pytestmark = pytest.mark.timeout(1800)
 
 NAMES = ("ash", "birch", "cedar", "elm")
 CLIENT = "tasks.silos.gateway_client:GatewayClient."
-# In round 2.
-BEFORE_UPLOAD = point(CLIENT + "send_update", "before", "/updates/000002/")
-BEFORE_VOTE = point(CLIENT + "send_answer", "before", "/000002-agree-")
+# In round 2, because each round of training has one update and one vote.
+BEFORE_UPLOAD = point(CLIENT + "send_update", "before", call=2)
+BEFORE_VOTE = point(CLIENT + "send_answer", "before", '"agree-', call=2)
 
 
 @pytest.fixture
