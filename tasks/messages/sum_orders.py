@@ -93,8 +93,9 @@ class SumOrder:
             raise ValueError(f"the members of sum {name} are not listed once each and sorted")
         unknown = set(members) - set(self.announcements)
         if unknown:
-            names = ", ".join(sorted(unknown))[:80]
-            raise ValueError(f"sum {name} has members without announcements: {names}")
+            raise ValueError(
+                f"sum {name} has members without announcements: {', '.join(sorted(unknown))[:80]}"
+            )
 
 
 def answer_kind(step: str, sum_order: SumOrder | None) -> str:

@@ -1,4 +1,4 @@
-"""Three silos with real agents behind a real gateway, each in processes of its own."""
+"""Silos with real agents behind a real gateway, each in processes of its own."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class SilosBehindGateway:
-    """Three silos beside their own data, each with an agent in a process group of its own.
+    """Silos beside their own data, each with an agent in a process group of its own.
 
     Attributes:
         root: of the silos' folders.
         federation: what the coordinator has.
         gateway: its gateway.
+        names: of the silos.
         running: the agents by silo.
         deadline_s: of a job's steps; see `deadline_after`.
     """
@@ -49,6 +50,7 @@ class SilosBehindGateway:
     root: Path
     federation: Federation
     gateway: GatewayServer
+    names: tuple[str, ...] = NAMES
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     deadline_s: float = 30.0
 
@@ -107,27 +109,33 @@ class SilosBehindGateway:
             data={"dir": None, "items": str(self.federation.partition / "items.parquet")},
             federation={"deadline_s": self.deadline_s, **federation},
             evaluation={"every": rounds, "pooling_allowed": False},
-            runner={"threads": None, "kind": "gateway", "silos": list(NAMES), "orders": orders},
+            runner={"threads": None, "kind": "gateway", "silos": list(self.names), "orders": orders},
         )
 
 
 @contextlib.contextmanager
 def behind_gateway(
-    root: Path, federation: Federation, *, database: str | None = None, lives: Lives | None = None
+    root: Path,
+    federation: Federation,
+    *,
+    names: tuple[str, ...] = NAMES,
+    database: str | None = None,
+    lives: Lives | None = None,
 ) -> Iterator[SilosBehindGateway]:
-    """Run a gateway with three enrolled silos, with no agent yet. All processes are killed in the end.
+    """Run a gateway with enrolled silos, with no agent yet. All processes are killed in the end.
 
     Args:
         root: of the silos' folders.
         federation: what the coordinator has.
+        names: of the silos, whose data the federation's partition has.
         database: URL of the orders; None for a file of the coordinator's.
         lives: how often the gateway dies, and where; None if the test ends it.
     """
     federation.home.root.mkdir(parents=True, exist_ok=True)
     command_of = lives.of if lives else python
     gateway = GatewayServer(federation.home.root, settings={"database": database}, command_of=command_of)
-    silos = SilosBehindGateway(root / "silos", federation, gateway)
-    for name in NAMES:
+    silos = SilosBehindGateway(root / "silos", federation, gateway, names)
+    for name in names:
         silos.enrol(name)
     gateway.start()
     try:

@@ -1,9 +1,10 @@
 """Run a program again whenever it dies, as a service manager does. Every life but the last kills itself.
 
 `python -m tests.faults.lives REPORT POINTS MODULE ARGUMENT...` runs `python -m MODULE ARGUMENT...` once for
-each point of the JSON list POINTS, and then without one. Each is a point of `tests.faults.crash_driver`. With
-"step": true it is in the process that does a silo's steps, and the agent dies with it. How a life ended is a
-line of the file REPORT. The imports are made once and shared by fork, because they take longer than a life.
+each point of the JSON list POINTS; null is a life without one. Each is a point of
+`tests.faults.crash_driver`. With "step": true it is in the process that does a silo's steps, and the agent
+dies with it. How a life ended is a line of the file REPORT. The imports are made once and shared by fork,
+because they take longer than a life.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ class Lives:
     Attributes:
         report: the file that tells how each life ended.
         points: of the lives, in order.
+        returns: whether it lives on after all of them.
     """
 
     report: Path
     points: Sequence[dict[str, Any]]
+    returns: bool = True
 
     def of(self, module: str, *arguments: str) -> list[str]:
         """Return the command that runs this module."""
-        points = json.dumps(list(self.points))
+        points = json.dumps([*self.points, None] if self.returns else [*self.points])
         return python("tests.faults.lives", str(self.report), points, module, *arguments)
 
     @property
@@ -55,7 +58,7 @@ def main() -> None:
     report, points, module, *arguments = sys.argv[1:]
     for name in _IMPORTED[module]:
         importlib.import_module(name)
-    for point in [*json.loads(points), None]:
+    for point in json.loads(points):
         child = os.fork()
         if child == 0:
             if point and point.get("step"):

@@ -98,6 +98,7 @@ class Silos:
         root: of the silos' folders and the exchange.
         federation: what the coordinator has.
         api_url: of Prefect.
+        names: of the silos.
         running: the workers by silo.
         deadline_s: of a job's steps; see `deadline_after`.
     """
@@ -105,6 +106,7 @@ class Silos:
     root: Path
     federation: Federation
     api_url: str
+    names: tuple[str, ...] = NAMES
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     deadline_s: float = _SHORTEST_DEADLINE_S
 
@@ -175,7 +177,7 @@ class Silos:
             runner={
                 "threads": None,
                 "kind": "silos",
-                "silos": list(NAMES),
+                "silos": list(self.names),
                 "exchange": self.exchange.as_uri(),
                 "poll_s": 0.2,
             },
@@ -261,7 +263,7 @@ def deployed(root: Path, federation: Federation) -> Iterator[Silos]:
     from prefect.settings import PREFECT_API_URL
 
     silos = Silos(root / "silos", federation, str(PREFECT_API_URL.value()))
-    for name in NAMES:
+    for name in silos.names:
         silos.enrol(name)
     nothing = root / "prefect.yaml"
     nothing.write_text(yaml.safe_dump({"name": _PROJECT, "deployments": []}))

@@ -67,9 +67,9 @@ class SummingSilos:
     silos: dict[str, Silo]
 
     @classmethod
-    def below(cls, root: Path) -> SummingSilos:
-        """Return silos of six users each, which have not been asked anything."""
-        paths = small_tables(root / "tables")
+    def below(cls, root: Path, **tables: int) -> SummingSilos:
+        """Return silos of six users each, which have not been asked anything; see `small_tables`."""
+        paths = small_tables(root / "tables", **tables)
         users = pd.read_csv(paths["users"])
         users["town"] = [NAMES[number % len(NAMES)] for number in range(len(users))]
         users.to_csv(paths["users"], index=False)
@@ -139,11 +139,14 @@ class SummingSilos:
     ) -> SumOrder:
         return SumOrder({sum_id: members}, {each: self.announcements[each] for each in members}, {}, request)
 
-    def protocol(self, members: tuple[str, ...] = NAMES, sum_id: str = TRAIN) -> SecureSum:
-        """Return the coordinator's side of a sum."""
+    def session(self, members: tuple[str, ...] = NAMES, sum_id: str = TRAIN) -> Session:
         roster = {name: load_key(self.silos[name].home).public for name in members}
         announcements = {name: self.announcements[name] for name in members}
-        return SecureSum(Session(read_cohort("job-1", roster, announcements), sum_id), self.form.layout)
+        return Session(read_cohort("job-1", roster, announcements), sum_id)
+
+    def protocol(self, members: tuple[str, ...] = NAMES, sum_id: str = TRAIN) -> SecureSum:
+        """Return the coordinator's side of a sum."""
+        return SecureSum(self.session(members, sum_id), self.form.layout)
 
     def prepared(self, members: tuple[str, ...] = NAMES, sum_id: str = TRAIN) -> SecureSum:
         """Return the coordinator's side after the members have prepared."""

@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from tasks.clients.sum_member import SumMember
-from tasks.datasets.client_assignment import ByColumn
-from tasks.datasets.partition import make_partition
-from tests.conftest import small_tables
 from tests.faults.conftest import Federation
+from tests.faults.rosters import deal
 
 MEMBERS = 5
 TRAIN, EVALUATE, COMPARE = "train-000002", "evaluate-000003", "compare-000003"
@@ -57,28 +54,17 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
 @pytest.fixture
 def five(federation: Federation, tmp_path: Path) -> Federation:
     """Return a federation of five clients with five users each."""
-    paths = small_tables(tmp_path / "of-five", users=25)
-    users = pd.read_csv(paths["users"])
-    users["town"] = [f"client-{number % MEMBERS}" for number in range(len(users))]
-    users.to_csv(paths["users"], index=False)
-    federation.partition = tmp_path / "five"
-    make_partition(
-        paths["interactions"],
-        federation.partition,
-        ByColumn("town"),
-        items=paths["items"],
-        users=paths["users"],
-    )
+    deal(federation, tmp_path / "of-five", tuple(f"client-{number}" for number in range(MEMBERS)), users=25)
     return federation
 
 
-def secure(federation: Federation, **sections: Any) -> Any:
+def in_secure_sums(federation: Federation, **sections: Any) -> Any:
     evaluation = {"every": 3, "silo_only": True}
     return federation.config(privacy={"secure_sum": True}, evaluation=evaluation, **sections)
 
 
 def test_the_models_of_secure_sums_are_those_of_plain_ones(five: Federation) -> None:
-    config = secure(five)
+    config = in_secure_sums(five)
     result = five.run(config)
     five.check(config, result, {})
     assert result["clients"] == []
@@ -95,7 +81,7 @@ def test_one_of_five_may_fall_silent_at_any_stage(
     five: Federation, silence: Silence, method: str, stage: str | None, sum_id: str
 ) -> None:
     silence.of, silence.sum_id = {"client-3": method}, sum_id
-    config = secure(five)
+    config = in_secure_sums(five)
     result = five.run(config)
     rounds = [2] if sum_id == TRAIN and stage else []
     if method == "prepare":
@@ -118,7 +104,7 @@ def test_two_of_five_stop_the_job_which_continues_when_they_are_back(
     five: Federation, silence: Silence, of: dict[str, str]
 ) -> None:
     silence.of = of
-    config = secure(five)
+    config = in_secure_sums(five)
     result = five.run(config)
     assert result["status"] == "stopped"
     assert "of 5 members, and needs 4" in result["stop_reason"]
