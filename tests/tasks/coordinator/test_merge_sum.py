@@ -74,8 +74,8 @@ def test_the_model_is_that_of_the_plain_updates(job: JobContext) -> None:
 
 
 def test_the_server_halves_of_postprocessors_run_on_the_sum(job: JobContext) -> None:
-    state = summed({name: contribution(4.0) for name in NAMES})
-    halved = replace(job, postprocessors=(Times(4.0),))
+    state = summed({name: contribution(2.0) for name in NAMES})
+    halved = replace(job, postprocessors=(Times(2.0),))
     plain = summed({name: contribution(1.0) for name in NAMES})
     found = decode_model(job.exchange.get(merge(halved, state).model)).items
     for (name, got), (_, expected) in zip(found.named(), RULE.finish(plain, BASE).items.named(), strict=True):
