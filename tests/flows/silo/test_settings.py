@@ -39,6 +39,8 @@ def test_omitted_keys_have_their_defaults(tmp_path):
         "may_leave": ("check", "update", "evaluation"),
         "max_update_bytes": 100_000_000,
         "min_users": 1,
+        "min_cohort": 3,
+        "plain": True,
     }
     assert settings.data_source() == FolderSource(Path("/data"))
 
