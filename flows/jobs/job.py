@@ -141,6 +141,13 @@ class Job:
         """Return the clients that still work on an earlier step."""
         return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
 
+    def busy_among(self, client_ids: Iterable[str]) -> tuple[Rejection, ...]:
+        """Return the rejections of those of these clients that still work on an earlier step, sorted."""
+        return tuple(
+            Rejection(client_id, "deadline", "it still works on an earlier order")
+            for client_id in sorted(self.at_work.intersection(client_ids))
+        )
+
     @property
     def reachable(self) -> tuple[str, ...]:
         """Return the clients that can take an order now, sorted."""

@@ -158,13 +158,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
 
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
     """Return the cohort's updates before the deadline, and the clients without one and why."""
-    missing = [
-        *_unfit(job, plan),
-        *(
-            Rejection(client_id, "deadline", "it still works on an earlier order")
-            for client_id in sorted(job.at_work.intersection(plan.cohort) - job.unfit.keys())
-        ),
-    ]
+    missing = [*_unfit(job, plan), *job.busy_among(set(plan.cohort) - job.unfit.keys())]
     kept_out = {rejection.client_id for rejection in missing}
     asked = [client_id for client_id in plan.cohort if client_id not in kept_out]
     deliveries = []
