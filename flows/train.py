@@ -82,7 +82,7 @@ def federated_training(config: TrainingConfig, again: bool = False) -> JsonObjec
         try:
             return _result(job)
         finally:
-            job.runner.abandon(job.late[client_id] for client_id in job.at_work)
+            job.runner.abandon(job.late[client_id] for client_id in job.busy)
 
 
 def run_locally(config: TrainingConfig, *, again: bool = False) -> tuple[JobResult, int]:

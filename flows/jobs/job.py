@@ -137,21 +137,15 @@ class Job:
         return read_items(self.partition)
 
     @property
-    def at_work(self) -> frozenset[str]:
-        """Return the clients that still work on an earlier step."""
-        return frozenset(client_id for client_id, late in self.late.items() if late.is_at_work)
-
-    def busy_among(self, client_ids: Iterable[str]) -> tuple[Rejection, ...]:
-        """Return the rejections of those of these clients that still work on an earlier step, sorted."""
-        return tuple(
-            Rejection(client_id, "deadline", "it still works on an earlier order")
-            for client_id in sorted(self.at_work.intersection(client_ids))
-        )
+    def busy(self) -> dict[str, Rejection]:
+        """Return the clients that still work on an earlier step, and why they get no order."""
+        at_work = sorted(client_id for client_id, late in self.late.items() if late.is_at_work)
+        return {each: Rejection(each, "deadline", "it still works on an earlier order") for each in at_work}
 
     @property
     def reachable(self) -> tuple[str, ...]:
         """Return the clients that can take an order now, sorted."""
-        return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.at_work))
+        return tuple(sorted(set(self.client_ids) - self.unfit.keys() - self.busy.keys()))
 
     def send(self, message: OutboxMessage) -> None:
         """Let a message to MLflow wait in the outbox, from which it is sent beside the job."""

@@ -158,7 +158,10 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
 
 def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejection]]:
     """Return the cohort's updates before the deadline, and the clients without one and why."""
-    missing = [*_unfit(job, plan), *job.busy_among(set(plan.cohort) - job.unfit.keys())]
+    missing = [
+        *_unfit(job, plan),
+        *(each for name, each in job.busy.items() if name in plan.cohort and name not in job.unfit),
+    ]
     kept_out = {rejection.client_id for rejection in missing}
     asked = [client_id for client_id in plan.cohort if client_id not in kept_out]
     deliveries = []

@@ -129,7 +129,7 @@ class SecureSums:
         if summands is None:
             # From now on the same members must have prepared it, because members mask once.
             self._journal.note_begun(name)
-            sum_.missing |= {each.client_id: each for each in self._job.busy_among(requests)}
+            sum_.missing |= {name: each for name, each in self._job.busy.items() if name in requests}
             summands = sum_.masked(step, requests, **arguments)
         for each, summand in summands.items():
             sum_.take(each, partial(self._add_masked, sum_.protocol, each, summand))
