@@ -1,4 +1,4 @@
-"""Run a program again whenever it dies, as a service manager does. Every life with a point kills itself there.
+"""Run a program again whenever it dies, as a service manager does. A life with a point kills itself there.
 
 `python -m tests.faults.lives REPORT POINTS MODULE ARGUMENT...` runs `python -m MODULE ARGUMENT...` once for
 each point of the JSON list POINTS; null is a life without one. Each is a point of
