@@ -299,3 +299,13 @@ def test_a_candidate_is_judged_by_the_newest_champion_that_is_left():
     assert (quality.passed, "against 0.5000 of version 1" in quality.observed) == (False, True)
     alone = judge(evidence(4, 0.48), trial, None, POLICY, (3,))[2]
     assert (alone.passed, "there is no champion to compare with" in alone.observed) == (True, True)
+
+
+def test_clients_whose_figures_are_in_a_secure_sum_cannot_be_judged_and_that_is_said():
+    summed = evidence(2, 0.5)
+    metrics = {**summed.evaluation.metrics, "loo_hr@10": Metric(0.0, 100.0)}
+    candidate = replace(summed, evaluation=RoundEvaluation("validation", metrics, {}))
+    verdict = clients_gate(candidate, evidence(1, big=(50, 100)), POLICY)
+
+    assert verdict.passed
+    assert "inside a secure sum" in verdict.observed
