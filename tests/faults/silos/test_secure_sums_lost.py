@@ -76,7 +76,9 @@ def test_the_models_of_secure_sums_are_those_of_plain_ones(five: Federation) -> 
 @pytest.mark.parametrize(
     ("method", "stage"), [("prepare", "deadline"), ("mask", "training"), ("agree", None)]
 )
-@pytest.mark.parametrize("sum_id", [TRAIN, EVALUATE, COMPARE])
+@pytest.mark.parametrize(
+    "sum_id", [TRAIN, *(pytest.param(each, marks=pytest.mark.minutes) for each in (EVALUATE, COMPARE))]
+)
 def test_one_of_five_may_fall_silent_at_any_stage(
     five: Federation, silence: Silence, method: str, stage: str | None, sum_id: str
 ) -> None:
