@@ -35,7 +35,7 @@ from tasks.messages.job_result import (
 from tasks.messages.outbox_messages import ResultMessage, Table
 from tasks.messages.record import as_json_object
 from tasks.messages.round_record import RoundRecord
-from tasks.messages.sum_forms import evaluation_form, metrics_of
+from tasks.messages.sum_forms import INTERACTIONS, USERS, evaluation_form, metrics_of
 from tasks.orchestration.runs import begin_to_wait
 from tasks.pooling.train_centralised import Pooled, train_centralised
 from tasks.reports.data_docs import build_data_docs
@@ -189,13 +189,7 @@ def _result(
         status="stopped" if stopped_by else "finished",
         stop_reason=str(stopped_by) if stopped_by else None,
         config=job.config.model_dump(mode="json"),
-        data=DataFacts(
-            digest=job.partition.digest,
-            clients=len(job.client_ids),
-            users=sum(checked.users for checked in job.checked.values()),
-            items=len(job.partition.catalog),
-            interactions=sum(checked.interactions for checked in job.checked.values()),
-        ),
+        data=_data(job),
         rounds=rounds,
         best=best_of(rounds),
         late=tuple(job.journal.late()),
@@ -211,6 +205,22 @@ def _result(
         earlier=job.earlier,
         left_out=_left_out(job, compared),
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
+    )
+
+
+def _data(job: Job) -> DataFacts:
+    """Return the facts about the job's data. Of silos in secure sums the first round's sums tell counts."""
+    users = sum(checked.users for checked in job.checked.values())
+    interactions = sum(checked.interactions for checked in job.checked.values())
+    if not users and len(job.rounds) > 1:
+        summed = job.rounds[1].training
+        users, interactions = (int(summed[name].total) for name in (USERS, INTERACTIONS))
+    return DataFacts(
+        digest=job.partition.digest,
+        clients=len(job.client_ids),
+        users=users,
+        items=len(job.partition.catalog),
+        interactions=interactions,
     )
 
 

@@ -32,6 +32,8 @@ from tasks.messages.orders import ClientOrder
 from tasks.messages.sum_orders import SumOrder
 
 _OWNER_ONLY = 0o700
+# Ending of the empty file of a sum whose seeds are erased.
+_OVER = ".over"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class SumMember:
         self._durable = rules is not None
         self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
         with self._alone():
+            self._forget(order.round)
             self._member = self._opened(order.client_id)
 
     def announce(self) -> bytes:
@@ -146,7 +149,7 @@ class SumMember:
 
     def _prepared(self, session: Session) -> bytes:
         path = self._path(session, "prepared")
-        if self._path(session, "record").exists():
+        if self._path(session, "record").exists() or self._is_over(session):
             self._record(session).require(session)
         else:
             record, message = moments.prepare(self._member, session)
@@ -155,14 +158,31 @@ class SumMember:
             self._write(session, record)
         return path.read_bytes()
 
+    def _forget(self, round_: int) -> None:
+        """Erase the seeds of earlier rounds' sums, except the last one's. That they are over stays known."""
+        for path in self._folder.glob("*.record"):
+            if int(path.stem.rpartition("-")[2]) < round_ - 1:
+                write_atomically(path.with_suffix(_OVER), b"", durable=self._durable)
+                for ending in (".prepared", ".record"):
+                    path.with_suffix(ending).unlink(missing_ok=True)
+
     def _record(self, session: Session) -> MemberRecord:
         try:
             return MemberRecord.from_bytes(self._path(session, "record").read_bytes())
         except FileNotFoundError as error:
+            if self._is_over(session):
+                raise EgressRefused(
+                    f"Sum {session.id!r} of job {self._job_id} is over for client {self._member.name!r}.",
+                    next_step="Start a new job: a client takes part in a sum once.",
+                    silo=self._member.name,
+                ) from error
             raise CorruptArtifact(
                 f"Client {self._member.name!r} has not prepared sum {session.id!r} of job {self._job_id}.",
                 next_step="It takes part again from the next sums that are prepared.",
             ) from error
+
+    def _is_over(self, session: Session) -> bool:
+        return self._path(session, _OVER[1:]).exists()
 
     def _write(self, session: Session, record: MemberRecord) -> None:
         write_atomically(self._path(session, "record"), record.to_bytes(), durable=self._durable)

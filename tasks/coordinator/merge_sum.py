@@ -17,12 +17,14 @@ from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, relative_drift
 from models.federation.postprocessors import RoundContext, process_sum
 from models.federation.rounds import Rejection, RoundPlan, require_quorum
+from models.kernel.metric import Metric
 from tasks.coordinator.merge_round import Merged
 from tasks.exchange.codec import encode_model
 from tasks.exchange.layout import models_folder
 from tasks.exchange.models import fetch_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import JobContext
+from tasks.messages.sum_forms import INTERACTIONS
 
 
 @task(name="merge-sum", task_run_name="merge-sum-{plan.round}", cache_policy=NO_CACHE, persist_result=False)
@@ -79,7 +81,7 @@ def merge_sum(
         accepted=state.clients,
         rejected=tuple(sorted(missing, key=lambda rejection: rejection.client_id)),
         outcome=outcome,
-        training=dict(state.metrics),
+        training={**state.metrics, INTERACTIONS: Metric(float(state.interactions), len(state.clients))},
         update_bytes=update_bytes,
         drift=relative_drift(model.items, base.items),
         client_drift={},

@@ -18,6 +18,8 @@ from tasks.messages.orders import JobContext
 
 # Name of the metric of a client's number of users.
 USERS = "users"
+# Name of the metric of all members' interactions, which only their sum tells.
+INTERACTIONS = "interactions"
 _PARTS = ("metrics", "alone", "benefit", "choice")
 
 

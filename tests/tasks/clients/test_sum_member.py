@@ -16,6 +16,8 @@ import pytest
 from models.errors import CorruptArtifact, EgressRefused, ProtocolBreach
 from models.kernel.metric import Metric
 from models.secure_sum.primitives.statements import statement_of
+from tasks.clients.sum_member import SumMember
+from tasks.messages.sum_orders import SumOrder
 from tests.worlds.silo_sums import SUM, USERS, SiloSums
 
 ALL = ("ash", "birch", "cedar", "elm")
@@ -219,3 +221,23 @@ def test_secrets_are_for_the_owner_only(silos: SiloSums) -> None:
     assert (folder / "keys.json").stat().st_mode & 0o077 == 0
     for secret in (silos.rules_of("ash"), silos.member("ash", ALL)):
         assert silos.identities["ash"].private_bytes_raw().hex() not in repr(secret)
+
+
+def test_seeds_are_erased_two_rounds_later_and_the_sum_stays_over(silos: SiloSums) -> None:
+    silos.masked(ALL)
+    home = silos.home("ash")
+
+    def at(round_: int) -> SumMember:
+        asked = SumOrder({SUM: ALL}, silos.announcements, {}, b"")
+        return SumMember(replace(silos.order("ash", asked), round=round_), silos.rules_of("ash"))
+
+    at(2)
+    assert (home / f"{SUM}.record").exists()
+    member = at(3)
+    assert sorted(path.name for path in home.glob(f"{SUM}.*")) == [f"{SUM}.over"]
+    assert (home / f"{SUM}.over").read_bytes() == b""
+    for answer in (member.prepare, member.agree, member.reveal):
+        with pytest.raises(EgressRefused, match="is over for client 'ash'"):
+            answer()
+    with pytest.raises(EgressRefused, match="is over"):
+        silos.mask("ash", ALL, b"")
