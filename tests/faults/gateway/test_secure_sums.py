@@ -34,6 +34,7 @@ def silos(tmp_path: Path, federation: Federation) -> Iterator[SilosBehindGateway
         yield found
 
 
+@pytest.mark.minutes
 def test_a_job_of_secure_sums_makes_the_models_of_plain_ones(silos: SilosBehindGateway) -> None:
     silos.start(*NAMES)
     config = secure(silos.config())
@@ -43,8 +44,12 @@ def test_a_job_of_secure_sums_makes_the_models_of_plain_ones(silos: SilosBehindG
 
 @pytest.mark.parametrize(
     ("where", "lost"),
-    [(BEFORE_UPLOAD, {2: {"elm": "deadline"}}), (BEFORE_VOTE, {})],
-    ids=["before its upload", "between its upload and its vote"],
+    [
+        pytest.param(
+            BEFORE_UPLOAD, {2: {"elm": "deadline"}}, id="before its upload", marks=pytest.mark.minutes
+        ),
+        pytest.param(BEFORE_VOTE, {}, id="between its upload and its vote"),
+    ],
 )
 def test_a_killed_silo_costs_no_other_its_round(
     silos: SilosBehindGateway, tmp_path: Path, where: dict[str, object], lost: dict[int, dict[str, str]]

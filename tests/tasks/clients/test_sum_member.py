@@ -18,7 +18,7 @@ from models.kernel.metric import Metric
 from models.secure_sum.primitives.statements import statement_of
 from tasks.clients.sum_member import SumMember
 from tasks.messages.sum_orders import SumOrder
-from tests.worlds.silo_sums import SUM, USERS, SiloSums
+from tests.worlds.sums.silo_sums import SUM, USERS, SiloSums
 
 ALL = ("ash", "birch", "cedar", "elm")
 THREE = ALL[:3]

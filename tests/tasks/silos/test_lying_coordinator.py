@@ -20,7 +20,7 @@ from tasks.clients.train import train_client
 from tasks.exchange.codec import decode_update
 from tasks.messages.sum_orders import SumOrder
 from tasks.silos.perform_step import perform_step
-from tests.worlds.summing_silos import NAMES, TRAIN, SummingSilos
+from tests.worlds.sums.summing_silos import NAMES, TRAIN, SummingSilos
 
 Ask = Callable[[], Any]
 

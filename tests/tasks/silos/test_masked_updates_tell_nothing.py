@@ -21,7 +21,7 @@ from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import decode_update
 from tests.models.secure_sum.test_uniform import is_uniform
-from tests.worlds.summing_silos import NAMES, TRAIN, SummingSilos
+from tests.worlds.sums.summing_silos import NAMES, TRAIN, SummingSilos
 
 ITEMS = 2000
 COLLUDER, HONEST = NAMES[-1], NAMES[:-1]

@@ -17,7 +17,7 @@ from tasks.silos.keys import load_key, make_key
 from tasks.silos.perform_step import Silo
 from tasks.silos.roster import add_member
 from tasks.silos.sum_policy import sum_rules, without_counts
-from tests.worlds.summing_silos import Allowed
+from tests.worlds.sums.summing_silos import Allowed
 
 BROKEN = Breach("pair_once", "item_id", "each pair once", "3 rows in breach", ("7",), 3)
 CHECKED = Checked(ContractOutcome("interactions", "ash", False, (BROKEN,), 9, {"rows": 80}), 8, 80, "d" * 64)
