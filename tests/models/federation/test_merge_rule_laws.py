@@ -17,6 +17,7 @@ from models.federation.contribution import Contribution, RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
 from models.kernel.metric import Metric
+from models.kernel.ranges import ANY_RANGE
 from models.recommenders.lightfm.delta_rules import Mean
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.server_optimisers import ServerOptimiser
@@ -265,3 +266,16 @@ def test_adagrad_sum_equals_its_formula(base, clients, rate):
 
 def a_base() -> GlobalModel:
     return GlobalModel(4, "cat", ItemArrays(**{name: np.ones(s, np.float32) for name, s in SHAPES.items()}))
+
+
+class Unbounded(Mean):
+    """A rule that names no ranges."""
+
+    ranges = MergeRule.ranges
+
+
+def test_arrays_of_a_rule_without_ranges_have_the_widest_one():
+    rule, base = Unbounded(), a_base()
+    contribution = rule.rounded(rule.contribution(base.items))
+    assert set(contribution.ranges.values()) == {ANY_RANGE}
+    assert set(contribution.ranges) == set(SHAPES)
