@@ -40,6 +40,7 @@ def masked_sums(home: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in notes}
 
 
+@pytest.mark.minutes
 @pytest.mark.timeout(900)
 def test_a_job_killed_within_its_sums_continues_them(federation: Federation) -> None:
     config = federation.config(federation={"rounds": 2}, privacy={"secure_sum": True})

@@ -8,6 +8,7 @@ from tests.faults.real_silos import NAMES, Silos, run
 from tests.faults.rosters import introduce, secure
 
 
+@pytest.mark.minutes
 @pytest.mark.timeout(1800)
 def test_a_job_of_secure_sums_makes_the_models_of_plain_ones(silos: Silos) -> None:
     introduce(silos)
