@@ -42,18 +42,12 @@ def command(
 
 
 def _trust(name: str, file: BinaryIO, expected: str | None, force: bool, as_json: bool) -> None:
-    from models.errors import InvalidInput
     from tasks.coordinator.trust_store import TrustStore
     from tasks.local.home import current_home
-    from tasks.silos.keys import fingerprint, key_id, read_public
+    from tasks.silos.keys import fingerprint, key_id, read_expected
 
-    public = read_public(file.read(), file.name)
+    public = read_expected(file.read(), file.name, expected)
     found = fingerprint(public)
-    if expected is not None and expected.strip().lower() != found:
-        raise InvalidInput(
-            f"The key in {file.name} has the fingerprint {found}, not {expected}.",
-            next_step="Ask the silo's owner for the key again, over another channel.",
-        )
     replaced = TrustStore(current_home()).trust(name, public, force=force)
     result = {"name": name, "key_id": key_id(public), "fingerprint": found, "replaced": replaced}
 

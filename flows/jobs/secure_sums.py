@@ -83,7 +83,7 @@ class SecureSums:
         Members that miss that are asked again in the next round.
         """
         due = self._due(round_, 1)
-        if not all(self._journal.prepared(name) for name in due):
+        if not all(self._journal.has_prepared(name) for name in due):
             due = self._due(round_, _AHEAD)
         sums = {
             name: self._journal.prepared(name) or (members, {})

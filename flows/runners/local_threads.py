@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from threading import Event
 from typing import Any
@@ -14,7 +14,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.runners.client_groups import ask_in_groups
 from flows.runners.client_tasks import TASKS, perform
 from flows.runners.runner import Late
-from tasks.clients.shared_work import SharedWork, Unanswered
+from tasks.clients.shared_work import Unanswered, answers_here
 from tasks.clients.sum_steps import SUM_STEPS
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
@@ -75,37 +75,26 @@ class LocalThreads:
         self, step: Step, orders: Mapping[str, ClientOrder], deadline_s: float, **arguments: Any
     ) -> dict[str, Any]:
         """Return each client's answer to its order; see `flows.runners.runner.Runner`."""
-        do = partial(perform, step, **arguments)
-        if step in SUM_STEPS:
-            # Messages of the protocol take milliseconds, of which a Prefect task would be most.
-            found = _answered_here(orders, do, deadline_s, self._threads)
-        elif len(orders) > self._client_tasks:
-            found = ask_in_groups(step, orders, do, deadline_s, self._threads)
-        else:
-            found = None
-        if found is not None:
-            return {
-                client_id: LateInGroup(answer) if isinstance(answer, Unanswered) else answer
-                for client_id, answer in found.items()
+        if step not in SUM_STEPS and len(orders) <= self._client_tasks:
+            futures = {
+                client_id: TASKS[step].submit(order, **arguments) for client_id, order in orders.items()
             }
-        futures = {client_id: TASKS[step].submit(order, **arguments) for client_id, order in orders.items()}
-        return wait_for_answers(futures, deadline_s)
+            return wait_for_answers(futures, deadline_s)
+        do = partial(perform, step, **arguments)
+        # Messages of secure sums take milliseconds, of which a Prefect task would be most.
+        found = (
+            answers_here([*orders.values()], do, deadline_s, self._threads)
+            if step in SUM_STEPS
+            else ask_in_groups(step, orders, do, deadline_s, self._threads)
+        )
+        return {
+            client_id: LateInGroup(answer) if isinstance(answer, Unanswered) else answer
+            for client_id, answer in found.items()
+        }
 
     def abandon(self, late: Iterable[Any]) -> None:
         """Set the tasks of these clients to CANCELLED in Prefect, without waiting for them."""
         cancel_tasks(each.task_run_id for each in late if isinstance(each, LateThread))
-
-
-def _answered_here(
-    orders: Mapping[str, ClientOrder], do: Callable[[ClientOrder], Any], deadline_s: float, threads: int
-) -> dict[str, Any]:
-    """Return each client's answer to its order, without a Prefect task."""
-    if not orders:
-        return {}
-    work = SharedWork([list(orders.values())], do, deadline_s)
-    work.serve(0, threads)
-    work.close()
-    return work.answers(orders)
 
 
 def threads_of(setting: int | None) -> int:

@@ -160,6 +160,25 @@ class SharedWork:
                     self._complete[group].set()
 
 
+def answers_here(
+    orders: Sequence[ClientOrder], do: Callable[[ClientOrder], Any], deadline_s: float, threads: int
+) -> dict[str, Any]:
+    """Return each client's answer, error or `Unanswered`, of one group that this process serves.
+
+    Args:
+        orders: the group's orders.
+        do: returns a client's answer to its order.
+        deadline_s: seconds from now.
+        threads: number of clients that are served at once.
+    """
+    if not orders:
+        return {}
+    work = SharedWork([orders], do, deadline_s)
+    work.serve(0, threads)
+    work.close()
+    return work.answers(order.client_id for order in orders)
+
+
 class _Worker:
     """A thread that serves clients. The process ends without waiting for it."""
 

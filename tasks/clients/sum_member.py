@@ -217,7 +217,7 @@ class SumMember:
 
 
 def _create_keys(path: Path, *, is_simulated: bool) -> None:
-    """Write new keys with the number of their file, by which `_read_keys` notices a copy."""
+    """Write new keys with the number of their file, by which `_keys` notices a copy."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

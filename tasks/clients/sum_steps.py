@@ -100,7 +100,7 @@ def _only_id(order: ClientOrder, step: str) -> str:
         EgressRefused: it is not the sum of this step and round. Under several ids a coordinator would get
             several sums of one summand, and from their differences other summands.
     """
-    found, _ = order.sum.one if order.sum else ("", ())
+    found = _id(order)
     if found != sum_id(step, order.round):
         raise EgressRefused(
             f"The order asks client {order.client_id!r} for a summand of {found!r}, expected "

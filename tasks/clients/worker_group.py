@@ -15,7 +15,7 @@ from typing import Any
 from models.errors import FedrecError, InvalidConfig, SiloFailed
 from tasks.clients.client_data import base_of
 from tasks.clients.client_rows import opened_partition
-from tasks.clients.shared_work import SharedWork, Unanswered
+from tasks.clients.shared_work import Unanswered, answers_here
 from tasks.clients.work_signs import WorkSigns
 from tasks.messages.answers import ClientEvaluation, Delivery, SumAnswer
 from tasks.messages.orders import ClientOrder
@@ -79,10 +79,7 @@ class ClusterGroup:
             InvalidConfig: this process does not share the coordinator's folders or packages.
         """
         require_shared(self._places, self._orders[0])
-        work = SharedWork([self._orders], self._do, self._deadline_s)
-        work.serve(0, 1)
-        work.close()
-        found = work.answers(order.client_id for order in self._orders)
+        found = answers_here(self._orders, self._do, self._deadline_s, 1)
         WorkSigns(self._places.mark).give_while(
             {client_id: each for client_id, each in found.items() if isinstance(each, Unanswered)}
         )

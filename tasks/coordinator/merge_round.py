@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from data_contracts.outcome import ContractOutcome
 from data_contracts.updates import UpdateLimits, check_updates, rejected_clients
 from models.federation.client_drift import ClientDrift, MergedDirection
+from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
-from models.federation.model import relative_drift
+from models.federation.model import GlobalModel, relative_drift
 from models.federation.postprocessors import RoundContext, process_sum
 from models.federation.rounds import Rejection, RoundPlan, require_quorum
 from models.kernel.metric import Metric
@@ -95,21 +96,51 @@ def merge_round(
     kept = [delivery for delivery in intake.arrived if delivery.client_id not in refused]
     require_quorum(plan, [delivery.client_id for delivery in kept], rejected)
     state = intake.sum_of(kept)
+    update_bytes = sum(delivery.update.size for delivery in kept)
+    merged = merged_by(job, plan, rule, base, state, rejected, outcome, update_bytes)
+    direction = MergedDirection.of(state.total)
+    return replace(
+        merged,
+        client_drift={
+            client_id: direction.drift_of(contribution.arrays)
+            for client_id, contribution in intake.held(kept).items()
+        },
+    )
+
+
+def merged_by(
+    job: JobContext,
+    plan: RoundPlan,
+    rule: MergeRule[Any, Any],
+    base: GlobalModel,
+    state: RunningSum[Any],
+    rejected: Sequence[Rejection],
+    outcome: ContractOutcome,
+    update_bytes: int,
+) -> Merged:
+    """Take the server's step by a sum, put the next global model into the exchange, and return the result.
+
+    Args:
+        job: names the exchange, and the postprocessors that the clients applied.
+        plan: the round's cohort.
+        rule: the merge rule.
+        base: the model that the clients started from.
+        state: the sum over the accepted clients.
+        rejected: the other clients of the cohort, and why.
+        outcome: the update contract's outcome.
+        update_bytes: size of what the accepted clients sent.
+    """
     context = RoundContext(plan.round, job.seed, len(plan.cohort))
     model = rule.finish(process_sum(job.postprocessors, state, context), base)
-    direction = MergedDirection.of(state.total)
     return Merged(
         model=job.exchange.put(models_folder(job.job_id), encode_model(model)),
         accepted=state.clients,
         rejected=tuple(sorted(rejected, key=lambda rejection: rejection.client_id)),
         outcome=outcome,
         training=dict(state.metrics),
-        update_bytes=sum(delivery.update.size for delivery in kept),
+        update_bytes=update_bytes,
         drift=relative_drift(model.items, base.items),
-        client_drift={
-            client_id: direction.drift_of(contribution.arrays)
-            for client_id, contribution in intake.held(kept).items()
-        },
+        client_drift={},
     )
 
 

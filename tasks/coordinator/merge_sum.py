@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,10 @@ from data_contracts.updates import UpdateLimits, check_updates, profile_update, 
 from models.errors import ContractViolation
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.merge import MergeRule
-from models.federation.model import ClientUpdate, GlobalModel, relative_drift
-from models.federation.postprocessors import RoundContext, process_sum
+from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import Rejection, RoundPlan, require_quorum
 from models.kernel.metric import Metric
-from tasks.coordinator.merge_round import Merged
-from tasks.exchange.codec import encode_model
-from tasks.exchange.layout import models_folder
+from tasks.coordinator.merge_round import Merged, merged_by
 from tasks.exchange.models import fetch_model
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.orders import JobContext
@@ -74,18 +72,9 @@ def merge_sum(
             round=plan.round,
             outcome=outcome,
         )
-    context = RoundContext(plan.round, job.seed, len(plan.cohort))
-    model = rule.finish(process_sum(job.postprocessors, state, context), base)
-    return Merged(
-        model=job.exchange.put(models_folder(job.job_id), encode_model(model)),
-        accepted=state.clients,
-        rejected=tuple(sorted(missing, key=lambda rejection: rejection.client_id)),
-        outcome=outcome,
-        training={**state.metrics, INTERACTIONS: Metric(float(state.interactions), len(state.clients))},
-        update_bytes=update_bytes,
-        drift=relative_drift(model.items, base.items),
-        client_drift={},
-    )
+    interactions = Metric(float(state.interactions), len(state.clients))
+    told = replace(state, metrics={**state.metrics, INTERACTIONS: interactions})
+    return merged_by(job, plan, rule, base, told, missing, outcome, update_bytes)
 
 
 def _profile(

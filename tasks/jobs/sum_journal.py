@@ -45,13 +45,17 @@ class SumJournal:
         found = self._read(f"{sum_id}-prepared")
         return None if found is None else (tuple(found["members"]), of_text(found["messages"]))
 
+    def has_prepared(self, sum_id: str) -> bool:
+        """Return whether `note_prepared` was called."""
+        return self._file(f"{sum_id}-prepared").exists()
+
     def note_begun(self, sum_id: str) -> None:
         """Keep that members have been asked for their masked summands."""
         self._write(f"{sum_id}-begun", True)
 
     def has_begun(self, sum_id: str) -> bool:
         """Return whether `note_begun` was called."""
-        return self._read(f"{sum_id}-begun") is not None
+        return self._file(f"{sum_id}-begun").exists()
 
     def note_masked(self, sum_id: str, updates: Mapping[str, ArtifactRef | bytes]) -> None:
         """Keep the masked summands that are in a sum, or where they are, before members vote for them."""
@@ -67,11 +71,14 @@ class SumJournal:
         stored = {name: ArtifactRef(**each) for name, each in found["stored"].items()}
         return {**stored, **of_text(found["messages"])}
 
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
     def _write(self, name: str, value: object) -> None:
-        write_atomically(self._folder / f"{name}.json", json.dumps(value, sort_keys=True).encode())
+        write_atomically(self._file(name), json.dumps(value, sort_keys=True).encode())
 
     def _read(self, name: str) -> Any:
         try:
-            return json.loads((self._folder / f"{name}.json").read_bytes())
+            return json.loads(self._file(name).read_bytes())
         except FileNotFoundError:
             return None

@@ -167,6 +167,27 @@ def public_pem(public: Ed25519PublicKey) -> bytes:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
+def read_expected(data: bytes, origin: str, expected: str | None) -> Ed25519PublicKey:
+    """Return the public key that `public_pem` wrote, if it has the fingerprint that its owner told.
+
+    Args:
+        data: the file's bytes.
+        origin: the file's name in error messages.
+        expected: the fingerprint; None accepts any key.
+
+    Raises:
+        InvalidInput: the bytes are not an Ed25519 public key, or the key has another fingerprint.
+    """
+    public = read_public(data, origin)
+    found = fingerprint(public)
+    if expected is not None and expected.strip().lower() != found:
+        raise InvalidInput(
+            f"The key in {origin} has the fingerprint {found}, not {expected}.",
+            next_step="Ask the silo's owner for the key again, over another channel.",
+        )
+    return public
+
+
 def read_public(data: bytes, origin: str) -> Ed25519PublicKey:
     """Return the public key that `public_pem` wrote.
 

@@ -44,18 +44,13 @@ def _add(name: str, file: BinaryIO, expected: str | None, force: bool, as_json: 
     from models.errors import InvalidInput
     from tasks.datasets.partition_reader import CLIENT_ID
     from tasks.local.home import current_home
-    from tasks.silos.keys import fingerprint, key_id, read_public
+    from tasks.silos.keys import fingerprint, key_id, read_expected
     from tasks.silos.roster import add_member
 
     if not CLIENT_ID.fullmatch(name):
         raise InvalidInput(f"{name!r} is no name of a silo.", next_step="Use its name in its silo.yaml.")
-    public = read_public(file.read(), file.name)
+    public = read_expected(file.read(), file.name, expected)
     found = fingerprint(public)
-    if expected is not None and expected.strip().lower() != found:
-        raise InvalidInput(
-            f"The key in {file.name} has the fingerprint {found}, not {expected}.",
-            next_step="Ask the silo's owner for the key again, over another channel.",
-        )
     replaced = add_member(current_home(), name, public, force=force)
     result = {"name": name, "key_id": key_id(public), "fingerprint": found, "replaced": replaced}
 
