@@ -16,7 +16,8 @@ import numpy as np
 from models.errors import CorruptArtifact
 from models.evaluation.judgement import RATINGS
 from models.evaluation.trained_pairs import pair_keys
-from models.federation.model import GlobalModel
+from models.federation.model import GlobalModel, ItemArrays
+from models.kernel.arrays import ArrayGroup
 from models.kernel.splitmix import Keys
 from models.recommenders.base.users import UserArrays
 from tasks.clients.client_rows import catalog_keys
@@ -29,10 +30,12 @@ from tasks.messages.orders import ClientOrder, StartingPoint
 
 _KIND = "user_state"
 _FILES = "round-*.safetensors"
+# Prefix of the names of the residual's arrays.
+_RESIDUAL = "residual."
 
 
 class UserStates:
-    """A client's user embeddings, one file for each round in which it trained.
+    """A client's user embeddings and the residual of its updates, one file for each round of its training.
 
     A round counts only when the coordinator has committed it. So a client never overwrites the state that it
     started from, and a repeated round starts from the same bytes.
@@ -55,6 +58,7 @@ class UserStates:
         folded_in: bool = False,
         first: int = 0,
         kept: Collection[int] = (),
+        residual: ArrayGroup | None = None,
     ) -> None:
         """Store the state after `round_`, and delete those that are no longer needed.
 
@@ -66,6 +70,7 @@ class UserStates:
                 only to train the items.
             first: states of earlier rounds are deleted, except those of the rounds `kept`.
             kept: these rounds.
+            residual: what the client's updates have left out so far.
         """
         arrays = {
             "embeddings": users.embeddings,
@@ -73,6 +78,8 @@ class UserStates:
             "embedding_accumulators": users.embedding_accumulators,
             "bias_accumulators": users.bias_accumulators,
         }
+        if residual is not None:
+            arrays |= {f"{_RESIDUAL}{name}": array for name, array in residual.named()}
         facts = {
             "kind": _KIND,
             "round": round_,
@@ -96,7 +103,22 @@ class UserStates:
             CorruptArtifact: the state is missing or damaged.
         """
         arrays, facts = self._stored(round_)
-        return UserArrays(**arrays), tuple(facts["user_ids"])
+        own = {name: array for name, array in arrays.items() if not name.startswith(_RESIDUAL)}
+        return UserArrays(**own), tuple(facts["user_ids"])
+
+    def residual(self, round_: int) -> ArrayGroup | None:
+        """Return what the client's updates have left out up to `round_`, or None if they left out nothing.
+
+        Raises:
+            CorruptArtifact: the state is missing or damaged.
+        """
+        arrays, _ = self._stored(round_)
+        found = {
+            name.removeprefix(_RESIDUAL): array
+            for name, array in arrays.items()
+            if name.startswith(_RESIDUAL)
+        }
+        return ItemArrays(**found) if found else None
 
     def folded_in(self, round_: int) -> bool:
         """Return whether the job serves users by fold-in instead of by the state after `round_`.
@@ -200,6 +222,17 @@ def users_of(order: ClientOrder, data: SiloData) -> UserArrays:
         user_ids,
         lambda: job.family.initial_users(len(user_ids), seed=job.seed, client_id=order.client_id),
     )
+
+
+def residual_of(order: ClientOrder) -> ArrayGroup | None:
+    """Return what a client's updates have left out in the order's job so far.
+
+    Raises:
+        CorruptArtifact: the state is missing or damaged.
+    """
+    if not order.job.family.feeds_back or order.start.job_id != order.job.job_id:
+        return None
+    return UserStates(order.silo, order.job.job_id).residual(order.start.round)
 
 
 def starting_users(

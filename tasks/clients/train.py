@@ -12,7 +12,7 @@ from models.federation.postprocessors import ClientContext, process_contribution
 from models.kernel.metric import Metric
 from models.kernel.packed import packed, whole
 from models.recommenders.base.family import LocalRound
-from tasks.clients.client_data import UserStates, base_of, data_of, note_training, users_of
+from tasks.clients.client_data import UserStates, base_of, data_of, note_training, residual_of, users_of
 from tasks.clients.sum_member import SumRules
 from tasks.clients.sum_steps import masked_update
 from tasks.exchange.codec import encode_update
@@ -86,7 +86,11 @@ def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[b
         rule.contribution(arrays, len(data.training), {USERS: Metric(len(data.user_ids), 1)}),
         ClientContext(order.round, job.seed, job.cohort, order.client_id),
     )
-    contribution = rule.rounded(contribution, job.ranges)
+    contribution, residual = job.family.sent(
+        contribution,
+        residual_of(order),
+        lambda given: rule.rounded(given, job.ranges),
+    )
     update = ClientUpdate(
         client_id=order.client_id,
         base_round=base.round,
@@ -102,7 +106,12 @@ def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[b
             folded_in=job.family.answers_by_history,
             first=order.start.round,
             kept=order.kept,
+            residual=residual,
         )
     note_training(order, data)
-    sent = masked_update(order, rule, base, update, rules) if order.sum else encode_update(update)
+    sent = (
+        masked_update(order, rule, base, update, rules)
+        if order.sum
+        else encode_update(update, compressed=job.family.feeds_back)
+    )
     return sent, training_s

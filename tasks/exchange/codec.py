@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -26,6 +27,9 @@ _Group = TypeVar("_Group", bound=ArrayGroup)
 _MOMENTS = "moments."
 # Prefix of the names of arrays of row numbers, which packed arrays of an update need.
 _ROWS = "rows of "
+# How many times its bytes a compressed update may have. An honest one has less than ten, so a small file cannot
+# fill the coordinator's memory.
+_MOST_TIMES = 64
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
@@ -86,8 +90,12 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
         )
 
 
-def encode_update(update: ClientUpdate) -> bytes:
+def encode_update(update: ClientUpdate, *, compressed: bool = False) -> bytes:
     """Return a client's update as bytes, its rounded arrays as whole numbers of steps.
+
+    Args:
+        update: the update.
+        compressed: whether it is compressed (DEFLATE, RFC 1951).
 
     Raises:
         InvalidInput: a value is not one of its range.
@@ -115,7 +123,8 @@ def encode_update(update: ClientUpdate) -> bytes:
     if isinstance(contribution.arrays, PackedArrays):
         numbers, facts["rows"] = _encoded_rows(contribution.arrays.rows)
         arrays |= numbers
-    return encode(arrays, facts)
+    data = encode(arrays, facts)
+    return _compressed(data) if compressed else data
 
 
 def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
@@ -124,7 +133,10 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
     Raises:
         CorruptArtifact: the bytes are not an update.
     """
-    arrays, facts = _of_kind("client_update", data, origin)
+    arrays, facts = decode(data, origin)
+    if facts.get("kind") == "compressed_update":
+        arrays, facts = decode(_uncompressed(arrays, origin), origin)
+    _require_kind("client_update", facts, origin)
     with _Form(origin):
         ranges = {name: _range(*ends) for name, ends in facts["ranges"].items()}
         weight = number(facts["weight"], "weight")
@@ -230,9 +242,36 @@ def _metric(name: str, total: object, weight: object) -> Metric:
 
 def _of_kind(kind: str, data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays, facts = decode(data, origin)
+    _require_kind(kind, facts, origin)
+    return arrays, facts
+
+
+def _require_kind(kind: str, facts: Mapping[str, Any], origin: str) -> None:
     if facts.get("kind") != kind:
         raise CorruptArtifact(f"{origin} holds a {facts.get('kind')!r}, expected a {kind!r}.")
-    return arrays, facts
+
+
+def _compressed(data: bytes) -> bytes:
+    """Return a file's bytes in a compressed file, or as they are if compression would pass the limit."""
+    smaller = zlib.compress(data)
+    if len(data) > _MOST_TIMES * len(smaller):
+        return data
+    return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": "compressed_update"})
+
+
+def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str) -> bytes:
+    with _Form(origin):
+        smaller = arrays["zlib"].tobytes()
+        reader = zlib.decompressobj()
+        try:
+            data = reader.decompress(smaller, _MOST_TIMES * len(smaller))
+        except zlib.error as error:
+            raise ValueError(f"its compressed bytes are damaged: {error}") from error
+        if not reader.eof or reader.unused_data:
+            raise ValueError(
+                f"its compressed bytes do not end, or have more than {_MOST_TIMES} times their size"
+            )
+    return data
 
 
 class _Form:

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from models.errors import InvalidInput
 from models.evaluation.judgement import RANKINGS, Judgement
 from models.evaluation.ranking import Scores, ndcg, ranking_metrics
+from models.federation.contribution import Contribution
+from models.federation.error_feedback import Rounding
 from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, ItemModel
 from models.kernel.arrays import ArrayGroup
@@ -191,6 +193,26 @@ class Family(ABC):
             DivergedUpdate: a trained value is NaN or infinite.
             InvalidInput: the base model is from another family.
         """
+
+    @property
+    def feeds_back(self) -> bool:
+        """Return whether a client keeps what its updates leave out, and adds it to later ones."""
+        return False
+
+    def sent(
+        self,
+        contribution: Contribution[Any],
+        residual: ArrayGroup | PackedArrays[Any] | None,
+        rounding: Rounding[Any],
+    ) -> tuple[Contribution[Any], ArrayGroup | None]:
+        """Return what leaves the client, and what it keeps as its residual: by default nothing.
+
+        Args:
+            contribution: of the round, after all postprocessors.
+            residual: what earlier rounds kept; None before the first one.
+            rounding: rounds a contribution to the job's ranges.
+        """
+        return rounding(contribution), None
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -15,24 +15,38 @@ from models.federation.model import ItemArrays
 from models.kernel.arrays import FloatArray
 from models.kernel.packed import MOST_KEPT, PackedArrays, with_rows
 from models.kernel.ranges import Range
+from models.recommenders.lightfm.spec import WHOLE_BITS
 
 # Measured on MovieLens-100K: 12 bits for the embeddings are as good as float32, and 16 leave room for others.
 # Few accumulators travel, so their range is wide and fine.
 _GROWN = Range.counting(25, 2.0**-12)
-_MOVED = {
-    "embeddings": Range.symmetric(4.0, 16),
-    "biases": Range.symmetric(32.0, 16),
-    "embedding_accumulators": _GROWN,
-    "bias_accumulators": _GROWN,
-}
+# With error feedback, what this rounds away comes later.
+_GROWN_COARSE = Range.counting(12, 2.0**-1)
 
 
+@dataclass(frozen=True)
 class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
-    """A rule whose contributions are differences between a trained and a base model."""
+    """A rule whose contributions are differences between a trained and a base model.
+
+    Attributes:
+        sent_bits: bits of an embedding's or a bias's value in a contribution.
+    """
+
+    # Ends of the embeddings' range, and of the biases'.
+    _BOUNDS: ClassVar[tuple[float, float]] = (4.0, 32.0)
+
+    sent_bits: int = field(default=WHOLE_BITS, kw_only=True)
 
     @property
     def ranges(self) -> Mapping[str, Range]:
-        return _MOVED
+        embeddings, biases = (Range.symmetric(bound, self.sent_bits) for bound in self._BOUNDS)
+        grown = _GROWN if self.sent_bits == WHOLE_BITS else _GROWN_COARSE
+        return {
+            "embeddings": embeddings,
+            "biases": biases,
+            "embedding_accumulators": grown,
+            "bias_accumulators": grown,
+        }
 
     def zero(self, base: ItemArrays) -> ItemArrays:
         return base
@@ -89,12 +103,10 @@ class AdagradSum(DeltaRule):
         server_learning_rate: factor on the step. Accumulators are never scaled.
     """
 
-    server_learning_rate: float = 1.0
+    # Of differences times the root of an accumulator.
+    _BOUNDS: ClassVar[tuple[float, float]] = (8.0, 64.0)
 
-    @property
-    def ranges(self) -> Mapping[str, Range]:
-        # Differences times the root of an accumulator.
-        return {**_MOVED, "embeddings": Range.symmetric(8.0, 16), "biases": Range.symmetric(64.0, 16)}
+    server_learning_rate: float = 1.0
 
     def prepare(self, base: ItemArrays, trained: ItemArrays) -> ItemArrays:
         delta = super().prepare(base, trained)

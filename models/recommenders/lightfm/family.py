@@ -10,6 +10,8 @@ import numpy as np
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import Scores, product_scores
+from models.federation.contribution import Contribution
+from models.federation.error_feedback import Rounding, with_feedback
 from models.federation.model import ItemArrays, ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories
@@ -64,7 +66,7 @@ class LightFMFamily(Family):
 
     def rule(self, done: float = 0.0, seed: int = 0) -> DeltaRule:
         rate = cooled_down(self.spec.server_learning_rate, self.spec.cooldown_share, done)
-        return merge_rule(self.spec.merge_rule, rate)
+        return merge_rule(self.spec.merge_rule, rate, self.spec.sent_bits)
 
     def train(
         self, base: ItemModel, users: UserArrays | None, data: LocalData, at: LocalRound
@@ -78,6 +80,20 @@ class LightFMFamily(Family):
             items, users, data.training, self.spec, seed=at.seed, round_=at.round, client_id=at.client_id
         )
         return self.rule().prepare_packed(items, trained), trained_users
+
+    @property
+    def feeds_back(self) -> bool:
+        return self.spec.feeds_back
+
+    def sent(
+        self,
+        contribution: Contribution[Any],
+        residual: ArrayGroup | PackedArrays[Any] | None,
+        rounding: Rounding[Any],
+    ) -> tuple[Contribution[Any], ArrayGroup | None]:
+        if not self.feeds_back:
+            return super().sent(contribution, residual, rounding)
+        return with_feedback(contribution, residual, self.spec.sent_rows, rounding)
 
     def trained_alone(
         self, data: LocalData, *, rounds: int, seed: int, client_id: str

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from models.federation.fixed_point import size_in_steps
 from models.federation.model import GlobalModel, ItemArrays, require
 from models.federation.rounds import plan_round
+from models.kernel.arrays import ArrayGroup
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.lightfm.delta_rules import DeltaRule
+from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
 
@@ -44,6 +46,7 @@ class Simulation:
         cohort_share: float = 1.0,
     ) -> None:
         self._clients, self._spec, self._rule = dict(clients), spec, rule
+        self._family, self._residuals = LightFMFamily(spec), dict[str, ArrayGroup | None]()
         self._seed, self._cohort_share = seed, cohort_share
         n_items = next(iter(clients.values())).shape[1]
         self.model = GlobalModel(0, "", initial_items(n_items, spec.dims, seed))
@@ -78,6 +81,9 @@ class Simulation:
                 client_id=client_id,
             )
             contribution = rule.contribution(rule.prepare_packed(items, trained), len(data))
-            state.add(client_id, rule.rounded(contribution))
+            sent, self._residuals[client_id] = self._family.sent(
+                contribution, self._residuals.get(client_id), rule.rounded
+            )
+            state.add(client_id, sent)
         self.model = rule.finish(state.result(), base)
         self.update_bytes += len(plan.cohort) * size_in_steps(items, rule.ranges)

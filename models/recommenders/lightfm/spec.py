@@ -14,6 +14,9 @@ Loss = Literal["warp", "bpr", "logistic", "warp-kos"]
 MergeRuleName = Literal["adagrad_sum", "sum", "mean", "weighted_mean", "fedadagrad", "fedadam", "fedyogi"]
 UserVectors = Literal["trained", "folded_in"]
 
+# Bits of a value in an update that needs no error feedback.
+WHOLE_BITS = 16
+
 
 class EpochPart(NamedTuple):
     """The part of an epoch that a round trains.
@@ -58,6 +61,9 @@ class LightFMSpec:
         cooldown_share: last share of the training, over which the rate falls linearly towards zero: the
             server's rate in a federation, the learning rate if LightFM trains on data in one place.
         proximal: strength of FedProx, which pulls the items back to the round's base after each pass.
+        sent_rows: largest share of the items' rows in an update: those that changed most.
+        sent_bits: bits of a value in an update. What an update leaves out, because it lacks rows or has fewer
+            than 16 bits, is added to the client's next one (`models.federation.error_feedback`).
         family: the family's name.
 
     Raises:
@@ -78,6 +84,8 @@ class LightFMSpec:
     early_merges: Annotated[int, Ge(1)] = 8
     local_epochs: Annotated[int, Ge(1)] = 1
     proximal: Annotated[float, Ge(0)] = 0.0
+    sent_rows: Annotated[float, Gt(0), Le(1)] = 1.0
+    sent_bits: Annotated[int, Ge(4), Le(WHOLE_BITS)] = WHOLE_BITS
     cooldown_share: Annotated[float, Ge(0), Le(1)] = 0.0
     merge_rule: MergeRuleName = "adagrad_sum"
     server_learning_rate: Annotated[float, Gt(0)] = 1.0
@@ -87,6 +95,11 @@ class LightFMSpec:
     def __post_init__(self) -> None:
         for name, other in _unused(vars(self)).items():
             refuse_without_effect(self, name, other, getattr(self, other))
+
+    @property
+    def feeds_back(self) -> bool:
+        """Return whether clients keep what their updates leave out."""
+        return self.sent_rows < 1.0 or self.sent_bits < WHOLE_BITS
 
     def part_of(self, round_: int) -> EpochPart:
         """Return the part of an epoch that a round trains. Rounds count from 1."""
@@ -138,6 +151,8 @@ OF_ROUNDS = frozenset(
         "early_merges",
         "local_epochs",
         "proximal",
+        "sent_rows",
+        "sent_bits",
         "merge_rule",
         "server_learning_rate",
     }
