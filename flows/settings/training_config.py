@@ -233,6 +233,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     _require_iterative(config, origin)
     _require_poolable(config, origin)
     _require_arrays(config, origin)
+    _require_all_rows(config, origin)
     refuse_without_effect(config, origin)
     return config.model_copy(update={"data": data})
 
@@ -277,6 +278,18 @@ def _require_arrays(config: TrainingConfig, origin: str) -> None:
                 next_step=f"Its arrays: {', '.join(sorted(known))}.",
                 key=f"fixed_point.{name}",
             )
+
+
+def _require_all_rows(config: TrainingConfig, origin: str) -> None:
+    """Raise `InvalidConfig` if masked updates should leave out rows: which ones would have to be agreed."""
+    spec = config.train
+    if config.privacy.secure_sum and isinstance(spec, LightFMSpec) and spec.sent_rows < 1.0:
+        raise InvalidConfig(
+            f"{origin}: train.sent_rows {spec.sent_rows} saves nothing with privacy.secure_sum: masked updates "
+            "have all rows.",
+            next_step="Leave train.sent_rows at 1.0, and lower train.sent_bits.",
+            key="train.sent_rows",
+        )
 
 
 def _require_poolable(config: TrainingConfig, origin: str) -> None:

@@ -109,9 +109,6 @@ def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[b
             residual=residual,
         )
     note_training(order, data)
-    sent = (
-        masked_update(order, rule, base, update, rules)
-        if order.sum
-        else encode_update(update, compressed=job.family.feeds_back)
-    )
-    return sent, training_s
+    if order.sum:
+        return masked_update(order, rule, base, update, rules), training_s
+    return encode_update(update, compressed=job.family.feeds_back), training_s

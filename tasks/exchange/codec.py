@@ -27,8 +27,8 @@ _Group = TypeVar("_Group", bound=ArrayGroup)
 _MOMENTS = "moments."
 # Prefix of the names of arrays of row numbers, which packed arrays of an update need.
 _ROWS = "rows of "
-# How many times its bytes a compressed update may have. An honest one has less than ten, so a small file cannot
-# fill the coordinator's memory.
+# How many times as large an update may be as its compressed bytes, so that a small file cannot fill the
+# coordinator's memory. Honest ones are less than ten times as large.
 _MOST_TIMES = 64
 
 
@@ -268,9 +268,7 @@ def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str) -> bytes:
         except zlib.error as error:
             raise ValueError(f"its compressed bytes are damaged: {error}") from error
         if not reader.eof or reader.unused_data:
-            raise ValueError(
-                f"its compressed bytes do not end, or have more than {_MOST_TIMES} times their size"
-            )
+            raise ValueError(f"its compressed bytes do not end where they should, after {len(data)} bytes")
     return data
 
 
