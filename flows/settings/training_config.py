@@ -285,8 +285,8 @@ def _require_all_rows(config: TrainingConfig, origin: str) -> None:
     spec = config.train
     if config.privacy.secure_sum and isinstance(spec, LightFMSpec) and spec.sent_rows < 1.0:
         raise InvalidConfig(
-            f"{origin}: train.sent_rows {spec.sent_rows} saves nothing with privacy.secure_sum: masked updates "
-            "have all rows.",
+            f"{origin}: train.sent_rows {spec.sent_rows} saves nothing with privacy.secure_sum: a masked "
+            "update has all rows.",
             next_step="Leave train.sent_rows at 1.0, and lower train.sent_bits.",
             key="train.sent_rows",
         )

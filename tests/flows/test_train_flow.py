@@ -21,6 +21,7 @@ from models.evaluation.ranking import ranking_metrics
 from models.evaluation.rating_metrics import INSIDE_90, RATING_METRICS
 from models.kernel.metric import as_json, total, values
 from models.recommenders.families.registry import history_scores, spec_of
+from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.simulation import Simulation
 from models.recommenders.lightfm.spec import LightFMSpec
@@ -226,6 +227,26 @@ def test_a_job_makes_the_models_of_its_simulation(enter: Any, partition_dir: Pat
     assert found["job"] == {"user_vectors": "folded_in", "metrics": result["final"]["federated"]}
     again = {name: found["metrics"][name]["value"] for name in result["final"]["federated"]}
     assert again == pytest.approx(result["final"]["federated"])
+
+
+def test_a_job_of_small_updates_makes_the_models_of_its_simulation(enter: Any, partition_dir: Path) -> None:
+    enter("home")
+    train = {"dims": 4, "sent_rows": 0.3, "sent_bits": 6}
+    config = small_job(partition_dir, federation={"rounds": 4, "cohort_share": 0.6}, train=train)
+    partition = open_partition(str(partition_dir))
+    silos = open_clients(partition, config.evaluation.seed, config.evaluation.negatives)
+    spec = LightFMSpec(dims=4, sent_rows=0.3, sent_bits=6)
+    simulation = Simulation(
+        {name: silo.training for name, silo in silos.items()},
+        spec,
+        lambda _: LightFMFamily(spec).rule(),
+        seed=config.seed,
+        cohort_share=0.6,
+    )
+    for _ in range(4):
+        simulation.run_round()
+    model = replace(simulation.model, catalog_digest=partition.catalog.digest)
+    assert run(config)["model_sha256"] == hashlib.sha256(encode_model(model)).hexdigest()
 
 
 def test_a_job_can_start_from_the_champion(enter: Any, partition_dir: Path) -> None:

@@ -21,7 +21,7 @@ from models.recommenders.lightfm.spec import WHOLE_BITS
 # Few accumulators travel, so their range is wide and fine.
 _GROWN = Range.counting(25, 2.0**-12)
 # With error feedback, what this rounds away comes later.
-_GROWN_COARSE = Range.counting(12, 2.0**-1)
+_GROWN_COARSE = Range.counting(14, 2.0**-1)
 
 
 @dataclass(frozen=True)

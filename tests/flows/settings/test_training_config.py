@@ -333,6 +333,17 @@ class TestFamilies:
             parse_config({**NEEDED, "train": {"family": "bayesian_mf", "lowest": 5}}, "file")
 
 
+class TestSmallUpdates:
+    def test_masked_updates_have_all_rows(self) -> None:
+        few = {**NEEDED, "train": {"sent_rows": 0.1, "sent_bits": 8}}
+        assert parse_config(few, "file").train.sent_rows == 0.1
+        with pytest.raises(InvalidConfig, match="a masked update has all rows") as error:
+            parse_config({**few, "privacy": {"secure_sum": True}}, "file")
+        assert error.value.key == "train.sent_rows"
+        bits = {**NEEDED, "train": {"sent_bits": 6}, "privacy": {"secure_sum": True}}
+        assert parse_config(bits, "file").train.sent_bits == 6
+
+
 class TestFixedPoint:
     def test_ranges_are_read_by_array_and_written_again(self) -> None:
         config = parse_config({**NEEDED, "fixed_point": {"biases": RANGE}}, "file")

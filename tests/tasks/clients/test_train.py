@@ -12,11 +12,12 @@ import pytest
 from models.errors import CorruptArtifact
 from models.federation.model import GlobalModel
 from models.kernel.metric import Metric
+from models.kernel.packed import whole
 from models.kernel.ranges import Range
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
-from tasks.clients.client_data import UserStates, base_of, data_of
+from tasks.clients.client_data import UserStates, base_of, data_of, residual_of
 from tasks.clients.train import train_client
 from tasks.datasets.partition_reader import open_partition
 from tasks.exchange.codec import decode, decode_update, encode_model
@@ -129,6 +130,40 @@ def test_the_job_s_ranges_replace_those_of_the_family(job):
     assert outside > 0
     assert update.metrics["clipped"] == Metric(outside, 40 * 7)
     assert np.array_equal(update.arrays.biases, usual.arrays.biases)
+
+
+def test_small_updates_send_later_what_they_leave_out(job):
+    small = replace(job, spec=LightFMSpec(dims=4, sent_rows=0.25, sent_bits=8))
+    first = order_of(small)
+    sent = decode_update(job.exchange.get(train_client(first).update)).contribution.arrays
+    assert sent.rows["biases"].numbers.size == 10
+    residual = UserStates(first.silo, "job-1").residual(1)
+    # The whole update and what is left of it after the first one differ by what was sent.
+    unrounded = merge_rule("adagrad_sum").prepare(base_of(first).items, trained_items(first))
+    for name, array in whole(sent).named():
+        left = getattr(unrounded, name) - array
+        assert np.array_equal(getattr(residual, name), left), name
+    second = order_of(small, 2, StartingPoint("job-1", 1))
+    with_rest = train_client(second)
+    # A client whose first update was refused starts again without a residual.
+    alone = train_client(replace(second, start=StartingPoint(None, 0)))
+    assert with_rest.update != alone.update
+    assert np.abs(UserStates(first.silo, "job-1").residual(2).embeddings).max() > 0
+
+
+def test_the_residual_of_another_job_is_not_used(job):
+    small = replace(job, spec=LightFMSpec(dims=4, sent_rows=0.25))
+    train_client(order_of(small))
+    other = replace(small, job_id="job-2")
+    order = order_of(other, 2, StartingPoint("job-1", 1))
+    assert residual_of(order) is None
+    assert residual_of(order_of(small, 2, StartingPoint("job-1", 1))) is not None
+
+
+def trained_items(order: ClientOrder):
+    data, base = data_of(order), base_of(order)
+    users = initial_users(8, SPEC.dims, 7, "ash")
+    return train_round(base.items, users, data.training, SPEC, seed=7, round_=1, client_id="ash")[0]
 
 
 def test_a_missing_state_fails_the_client_and_leaves_no_update(job, tmp_path):

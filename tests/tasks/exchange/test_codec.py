@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -496,3 +497,66 @@ def test_a_cut_or_lengthened_masked_update_is_refused():
             decode_masked(data[:end])
     with pytest.raises(CorruptArtifact):
         decode_masked(data + b"x")
+
+
+def compressible() -> ClientUpdate:
+    """Return an update of many equal values."""
+    arrays = ItemArrays(
+        np.full((200, 4), 0.25, np.float32), *(np.arange(200, dtype=np.float32) % 7 for _ in range(3))
+    )
+    ranges = dict.fromkeys(ItemArrays.names(), Range.counting(16, 2.0**-4))
+    return ClientUpdate("ash", 1, "0" * 64, "1" * 64, rounded(Contribution(arrays), ranges))
+
+
+def test_a_compressed_update_is_read_back_and_smaller():
+    update = compressible()
+    plain, small = encode_update(update), encode_update(update, compressed=True)
+    assert len(small) < len(plain) / 2
+    found = decode_update(small).contribution
+    assert found.ranges == update.contribution.ranges
+    for (name, array), (_, expected) in zip(
+        found.arrays.named(), update.contribution.arrays.named(), strict=True
+    ):
+        assert np.array_equal(array, expected), name
+
+
+def test_what_compression_would_make_too_small_is_not_compressed():
+    zeros = ItemArrays(np.zeros((20_000, 4), np.float32), *(np.zeros(20_000, np.float32) for _ in range(3)))
+    ranges = dict.fromkeys(ItemArrays.names(), Range.counting(16))
+    update = ClientUpdate("ash", 1, "0" * 64, "1" * 64, rounded(Contribution(zeros), ranges))
+    assert encode_update(update, compressed=True) == encode_update(update)
+
+
+def compressed_file(smaller: bytes) -> bytes:
+    return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": "compressed_update"})
+
+
+def test_a_small_file_cannot_fill_the_memory():
+    bomb = compressed_file(zlib.compress(bytes(50_000_000)))
+    tracemalloc.start()
+    with pytest.raises(CorruptArtifact, match="do not end where they should"):
+        decode_update(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda smaller: smaller[:-5], "do not end"),
+        (lambda smaller: smaller + b"more", "do not end"),
+        (lambda smaller: b"?" + smaller[1:], "are damaged"),
+        (lambda smaller: b"", "do not end"),
+        (lambda smaller: zlib.compress(b"no safetensors file"), "is not a fedrec safetensors file"),
+        (lambda smaller: zlib.compress(compressed_file(smaller)), "holds a 'compressed_update'"),
+    ],
+)
+def test_damaged_compressed_updates_are_refused(change, fault):
+    smaller = zlib.compress(encode_update(compressible()))
+    with pytest.raises(CorruptArtifact, match=fault):
+        decode_update(compressed_file(change(smaller)))
+
+
+def test_a_compressed_file_has_nothing_else():
+    with pytest.raises(CorruptArtifact, match="lacks a part"):
+        decode_update(encode({"other": np.zeros(3, np.uint8)}, {"kind": "compressed_update"}))
