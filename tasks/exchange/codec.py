@@ -30,6 +30,7 @@ _ROWS = "rows of "
 # How many times as large an update may be as its compressed bytes, so that a small file cannot fill the
 # coordinator's memory. Honest ones are less than ten times as large.
 _MOST_TIMES = 64
+_COMPRESSED = "compressed"
 
 
 def encode(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
@@ -60,6 +61,18 @@ def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, A
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptArtifact(f"{origin} is not a fedrec safetensors file: {error}.") from error
     return arrays, facts
+
+
+def decode_packed(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and facts of a file, or of the file in it if it is a compressed one.
+
+    Raises:
+        CorruptArtifact: `encode` did not write these bytes, or those in it.
+    """
+    arrays, facts = decode(data, origin)
+    if facts.get("kind") != _COMPRESSED:
+        return arrays, facts
+    return decode(_uncompressed(arrays, origin), origin)
 
 
 def encode_model(model: GlobalModel) -> bytes:
@@ -133,9 +146,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
     Raises:
         CorruptArtifact: the bytes are not an update.
     """
-    arrays, facts = decode(data, origin)
-    if facts.get("kind") == "compressed_update":
-        arrays, facts = decode(_uncompressed(arrays, origin), origin)
+    arrays, facts = decode_packed(data, origin)
     _require_kind("client_update", facts, origin)
     with _Form(origin):
         ranges = {name: _range(*ends) for name, ends in facts["ranges"].items()}
@@ -256,7 +267,7 @@ def _compressed(data: bytes) -> bytes:
     smaller = zlib.compress(data)
     if len(data) > _MOST_TIMES * len(smaller):
         return data
-    return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": "compressed_update"})
+    return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": _COMPRESSED})
 
 
 def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str) -> bytes:

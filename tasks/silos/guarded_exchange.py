@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from models.errors import CorruptArtifact, EgressRefused, ForgedAnswer
 from models.federation.envelope import read_envelope
-from tasks.exchange.codec import decode, decode_masked, decode_update
+from tasks.exchange.codec import decode_masked, decode_packed, decode_update
 from tasks.exchange.layout import silo_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.silos.egress_ledger import EgressLedger
@@ -174,7 +174,7 @@ def describe(data: bytes) -> tuple[str, list[str]]:
     secure sum, the step for a signed answer, and "unknown" for everything else.
     """
     with suppress(CorruptArtifact):
-        arrays, facts = decode(data, "An object")
+        arrays, facts = decode_packed(data, "An object")
         return _kind_of_arrays(data), [*sorted(arrays), *_names(facts)]
     with suppress(ForgedAnswer):
         envelope, _ = read_envelope(data, "")

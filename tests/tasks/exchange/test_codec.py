@@ -528,7 +528,7 @@ def test_what_compression_would_make_too_small_is_not_compressed():
 
 
 def compressed_file(smaller: bytes) -> bytes:
-    return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": "compressed_update"})
+    return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": "compressed"})
 
 
 def test_a_small_file_cannot_fill_the_memory():
@@ -548,7 +548,7 @@ def test_a_small_file_cannot_fill_the_memory():
         (lambda smaller: b"?" + smaller[1:], "are damaged"),
         (lambda smaller: b"", "do not end"),
         (lambda smaller: zlib.compress(b"no safetensors file"), "is not a fedrec safetensors file"),
-        (lambda smaller: zlib.compress(compressed_file(smaller)), "holds a 'compressed_update'"),
+        (lambda smaller: zlib.compress(compressed_file(smaller)), "holds a 'compressed'"),
     ],
 )
 def test_damaged_compressed_updates_are_refused(change, fault):
@@ -559,4 +559,4 @@ def test_damaged_compressed_updates_are_refused(change, fault):
 
 def test_a_compressed_file_has_nothing_else():
     with pytest.raises(CorruptArtifact, match="lacks a part"):
-        decode_update(encode({"other": np.zeros(3, np.uint8)}, {"kind": "compressed_update"}))
+        decode_update(encode({"other": np.zeros(3, np.uint8)}, {"kind": "compressed"}))

@@ -239,3 +239,12 @@ def test_names_are_read_from_the_bytes():
     assert describe(MODEL)[1][:4] == ARRAYS
     assert describe(said("check", a={"b": {"c": 1}, "d": [{"e": 1}]})) == ("check", ["a.b.c", "a.d"])
     assert describe(b"user_id") == ("unknown", [])
+
+
+def test_the_ledger_has_the_names_inside_a_compressed_update():
+    many = ItemArrays(*(np.zeros(shape, np.float32) for shape in ((500, 4), *[(500,)] * 3)))
+    update = ClientUpdate("ash", 2, "b" * 64, "c" * 64, Contribution(many))
+    plain, small = (encode_update(update, compressed=compressed) for compressed in (False, True))
+    assert len(small) < len(plain)
+    assert describe(small) == describe(plain)
+    assert describe(small)[0] == "client_update"
