@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from flows.jobs.chosen_runner import runner_of
 from flows.jobs.continuation import taking_over, tell_of_job_left
 from flows.jobs.job_context import job_context
-from flows.jobs.prerequisites import require_memory, require_ratings
+from flows.jobs.prerequisites import require_clients, require_memory, require_ratings
 from flows.jobs.secure_sums import SecureSums
 from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
@@ -228,12 +228,15 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     """Return the data as the coordinator sees them: a local partition, or the names of remote silos.
 
     Raises:
-        NotFound, CorruptArtifact, InvalidInput: the data are missing, damaged, or break a rule.
+        NotFound, CorruptArtifact, InvalidInput: the data are missing, damaged, or break a rule, or there are
+            too few clients.
     """
     if config.runner.has_silos:
-        return open_membership(home, Path(str(config.data.items)), config.runner.silos)
-    partition = open_partition(str(config.data.dir))
-    require_ratings(config, partition)
+        partition = open_membership(home, Path(str(config.data.items)), config.runner.silos)
+    else:
+        partition = open_partition(str(config.data.dir))
+        require_ratings(config, partition)
+    require_clients(config, partition)
     return partition
 
 

@@ -1,4 +1,4 @@
-"""What must be true before a job starts: data that its family can learn from, and memory for its model."""
+"""What must be true before a job starts: data to learn from, enough clients, and memory for the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from flows.runners.local_threads import threads_of
 from flows.settings.training_config import TrainingConfig
 from models.errors import InvalidConfig, InvalidInput
 from models.evaluation.judgement import RATINGS
+from models.federation.rounds import cohort_size
 from models.recommenders.base.family import Family
 from models.recommenders.families.registry import families, family_of
 from tasks.datasets.partition_reader import Partition
@@ -24,6 +25,21 @@ def require_ratings(config: TrainingConfig, partition: Partition) -> None:
             next_step="Take a partition of interactions with a column 'rating', or another train.family.",
             path=partition.root,
         )
+
+
+def require_clients(config: TrainingConfig, partition: Partition) -> None:
+    """Raise `InvalidConfig` if the rounds have too few clients for their robust merge."""
+    federation = config.federation
+    robust, cohort = federation.robust, cohort_size(len(partition.clients), federation.cohort_share)
+    try:
+        robust.require(max(1, cohort // robust.group))
+    except InvalidInput as few:
+        raise InvalidConfig(
+            f"federation.robust does not fit rounds of {cohort} clients, {robust.group} or more a vector: "
+            f"{few.what}",
+            next_step=few.next_step,
+            key="federation.robust",
+        ) from few
 
 
 def require_memory(config: TrainingConfig, partition: Partition) -> None:

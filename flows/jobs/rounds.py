@@ -96,7 +96,16 @@ def run_round(job: Job) -> None:
     job.training_cpu_s += sum(each.lightfm_s for each in deliveries)
     with clock.measure("merge"):
         if summed:
-            merged = merge_sum(job.context, plan, job.rule, job.base, summed.state, missing, summed.bytes)
+            merged = merge_sum(
+                job.context,
+                plan,
+                job.rule,
+                job.base,
+                summed.sums,
+                missing,
+                summed.bytes,
+                federation.robust,
+            )
         else:
             merged = merge_round(
                 job.context,
@@ -107,6 +116,7 @@ def run_round(job: Job) -> None:
                 missing,
                 job.config.contracts.updates,
                 {client_id: checked.interactions for client_id, checked in job.checked.items()},
+                federation.robust,
             )
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
@@ -181,7 +191,7 @@ def _unfit(job: Job, plan: RoundPlan) -> list[Rejection]:
 
 
 def _train_in_sum(job: Job, sums: SecureSums, plan: RoundPlan) -> Summed:
-    """Return the secure sum of the cohort's updates."""
+    """Return the secure sums of the cohort's updates."""
     sums.prepare(plan.round)
     base = fetch_model(job.context.exchange_url, job.base)
     return sums.collect(

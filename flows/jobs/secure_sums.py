@@ -3,18 +3,20 @@
 A sum has two messages of each member: its masked summand, and its vote for the members that are in the sum.
 A third is needed only if a member falls silent between them. What precedes them, keys and sealed shares, is
 asked for a few rounds ahead.
+
+If the job's merge is robust, the cohort of a round trains in groups, each with a sum of its own. All these
+sums have one id, and the members of all groups are asked at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from models.errors import FedrecError
+from flows.jobs.group_sum import Group, GroupSum, Requests
 from models.federation.contribution import RunningSum
 from models.federation.rounds import Rejection, is_evaluated, plan_round
 from models.federation.vector_form import VectorForm
@@ -39,21 +41,27 @@ _AHEAD = 8
 
 @dataclass(frozen=True)
 class Summed:
-    """The result of a secure sum.
+    """The result of the secure sums of a step.
 
     Attributes:
-        state: the sum, and the members that are in it.
-        missing: the members that are not in it, and why.
+        sums: the sum of each group that has one, and the members that are in it.
+        missing: the members that are in none, and why.
         answers: what members answered in this process.
         bytes: size of all that the members sent.
         request_bytes: size of what they were sent for it, besides their orders.
     """
 
-    state: RunningSum[Any]
+    sums: tuple[RunningSum[Any], ...]
     missing: tuple[Rejection, ...]
     answers: tuple[Any, ...]
     bytes: int
     request_bytes: int
+
+    @property
+    def state(self) -> RunningSum[Any]:
+        """Return the sum of a step that all members take together."""
+        (only,) = self.sums
+        return only
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -83,91 +91,112 @@ class SecureSums:
         Members that miss that are asked again in the next round.
         """
         due = self._due(round_, 1)
-        if not all(self._journal.has_prepared(name) for name in due):
+        if not all(self._journal.has_prepared(each.key) for each in due):
             due = self._due(round_, _AHEAD)
-        sums = {
-            name: self._journal.prepared(name) or (members, {})
-            for name, members in due.items()
-            if not self._journal.has_begun(name)
-        }
+        groups = [self._noted(each) for each in due if not self._journal.has_begun(each.key)]
         orders = {}
         for each in self._job.reachable:
             own = {
-                name: members
-                for name, (members, messages) in sums.items()
-                if each in members and each not in messages
+                group.sum_id: group.members
+                for group, messages in groups
+                if each in group.members and each not in messages
             }
             if own:
                 orders[each] = self._order(own)
         answers = self._job.ask("prepare", orders, sums=orders) if orders else {}
-        for name, (members, messages) in sums.items():
-            if further := _messages(answers, name):
-                self._journal.note_prepared(name, members, messages | further)
+        for group, messages in groups:
+            if further := _messages(answers, group):
+                self._journal.note_prepared(group.key, group.members, messages | further)
 
     def collect(
         self, step: Step, round_: int, form_of: Callable[[int], VectorForm], **arguments: Any
     ) -> Summed:
-        """Return the sum of what the members answer to a step.
+        """Return the sums of what the members answer to a step.
+
+        A group of which too few members answer at one of the stages is lost, and its members are missing.
 
         Args:
             step: what they do.
-            round_: the round that the sum belongs to.
+            round_: the round that the sums belong to.
             form_of: returns the form of the vectors of a sum of so many members.
             **arguments: further arguments of the step.
 
         Raises:
-            QuorumNotReached: too few members answered at one of the stages. The job can continue with the
-                same sum when they are back.
+            QuorumNotReached: all groups are lost. The job can continue with the same sums when the members
+                are back.
         """
-        name = sum_id(step, round_)
-        members, prepared = self._journal.prepared(name) or ((), {})
-        form = form_of(len(members))
-        sum_ = _Sum(self, name, members, SecureSum(Session(self._cohort(members), name), form.layout))
-        sum_.add_prepared(prepared)
-        requests = sum_.mask_requests()
-        summands = self._journal.masked(name)
-        if summands is None:
-            # From now on the same members must have prepared it, because members mask once.
-            self._journal.note_begun(name)
-            sum_.missing |= {name: each for name, each in self._job.busy.items() if name in requests}
-            summands = sum_.masked(step, requests, **arguments)
-        for each, summand in summands.items():
-            sum_.take(each, partial(self._add_masked, sum_.protocol, each, summand))
-        in_sum = {each: summand for each, summand in summands.items() if each not in sum_.missing}
-        votes = sum_.agree_requests(in_sum)
-        # Before anybody votes, because members vote once: after a crash the sum must have the same members.
-        self._journal.note_masked(name, in_sum)
-        blocks = sum_.opened(votes)
-        survivors = sum_.protocol.agreement.survivors
+        sums = [self._opened(each, form_of) for each in self._groups(step, round_)]
+        self._mask(step, sums, **arguments)
+        votes = [(each, each.agree_requests()) for each in sums]
+        for each in sums:
+            if not each.lost:
+                # Before anybody votes, because members vote once: after a crash the sum must have the same
+                # members.
+                self._journal.note_masked(each.group.key, each.summands)
+        answers = self._ask("agree", votes)
+        for each in sums:
+            each.add_agreed(_messages(answers, each.group))
+        answers = self._ask("reveal", [(each, each.reveal_requests()) for each in sums])
+        for each in sums:
+            each.add_revealed(_messages(answers, each.group))
+        found = [state for each in sums if (state := each.result())]
+        if not found and sums[0].lost:
+            raise sums[0].lost
         return Summed(
-            form.running_sum(blocks, survivors),
-            tuple(sum_.missing_of(each) for each in members if each not in survivors),
-            tuple(sum_.answers.values()),
-            sum(map(len, prepared.values())) + sum(map(_size, in_sum.values())) + sum_.answer_bytes,
-            sum_.request_bytes,
+            tuple(found),
+            tuple(rejection for each in sums for rejection in each.rejections()),
+            tuple(answer for each in sums for answer in each.answers.values()),
+            sum(each.bytes for each in sums),
+            sum(each.request_bytes for each in sums),
         )
 
-    def ask(
-        self, step: Step, sums: Mapping[str, tuple[str, ...]], requests: Mapping[str, bytes], **arguments: Any
+    def _mask(self, step: Step, sums: Sequence[GroupSum], **arguments: Any) -> None:
+        """Ask for the masked summands that were not noted before a crash, and add all."""
+        noted = {each.group.key: self._journal.masked(each.group.key) for each in sums}
+        requests = [(each, each.mask_requests()) for each in sums]
+        new = [(each, own) for each, own in requests if own and noted[each.group.key] is None]
+        for each, own in new:
+            # From now on the same members must have prepared it, because members mask once.
+            self._journal.note_begun(each.group.key)
+            each.missing |= {name: busy for name, busy in self._job.busy.items() if name in own}
+        answers = self._ask(step, new, **arguments)
+        for each in sums:
+            summands = noted[each.group.key]
+            each.add_masked(each.note_answers(answers) if summands is None else summands, self._message_of)
+
+    def _ask(
+        self, step: Step, requests: Iterable[tuple[GroupSum, Requests]], **arguments: Any
     ) -> dict[str, Any]:
-        """Send each member its request about these sums, and return the answers."""
-        orders = {
-            each: self._order(sums, request)
-            for each, request in requests.items()
-            if each in self._job.reachable
-        }
-        return self._job.ask(step, orders, sums=orders, **arguments)
+        """Send the members of all groups their requests at once, and return the answers."""
+        reachable, orders = {*self._job.reachable}, {}
+        for each, own in requests:
+            each.request_bytes += sum(map(len, own.values()))
+            sums = {each.group.sum_id: each.group.members}
+            orders |= {name: self._order(sums, request) for name, request in own.items() if name in reachable}
+        return self._job.ask(step, orders, sums=orders, **arguments) if orders else {}
 
     def _announced(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
         answers = self._job.ask("announce", self._job.reachable, sums={})
-        announcements, identities = _messages(answers, ANNOUNCEMENT), _messages(answers, IDENTITY)
+        announcements, identities = _said(answers, ANNOUNCEMENT), _said(answers, IDENTITY)
         self._journal.note_members(announcements, identities)
         return announcements, identities
 
-    def _add_masked(self, protocol: SecureSum, name: str, summand: ArtifactRef | bytes) -> None:
+    def _opened(self, group: Group, form_of: Callable[[int], VectorForm]) -> GroupSum:
+        """Return the sum of a group after its members have prepared it."""
+        group, prepared = self._noted(group)
+        form = form_of(len(group.members))
+        session = Session(self._cohort(group.members), group.sum_id)
+        return GroupSum(group, prepared, form, SecureSum(session, form.layout))
+
+    def _noted(self, group: Group) -> tuple[Group, dict[str, bytes]]:
+        """Return the group with the members for which it was first prepared, and their messages so far."""
+        members, messages = self._journal.prepared(group.key) or (group.members, {})
+        return replace(group, members=members), messages
+
+    def _message_of(self, summand: ArtifactRef | bytes) -> bytes:
         if isinstance(summand, ArtifactRef):
-            summand = decode_masked(self._job.context.exchange.get(summand))
-        protocol.add_masked(name, summand)
+            return decode_masked(self._job.context.exchange.get(summand))
+        return summand
 
     def _order(self, sums: Mapping[str, tuple[str, ...]], request: bytes = b"") -> SumOrder:
         members = sorted({each for names in sums.values() for each in names})
@@ -178,18 +207,27 @@ class SecureSums:
             request=request,
         )
 
-    def _due(self, round_: int, rounds: int) -> dict[str, tuple[str, ...]]:
-        """Return id -> members of the sums of these rounds."""
+    def _due(self, round_: int, rounds: int) -> list[Group]:
+        """Return the groups of all sums of these rounds."""
         config, last = self._job.config, self._job.config.federation.rounds
-        everyone = tuple(sorted(self._announcements))
-        sums = {}
+        found: list[Group] = []
         for each in range(round_, min(round_ + rounds, last + 1)):
-            sums[sum_id("train", each)] = self._cohort_of(each)
+            found += self._groups("train", each)
             if is_evaluated(each, every=config.evaluation.every, rounds=last):
-                sums[sum_id("evaluate", each)] = everyone
+                found += self._groups("evaluate", each)
             if each == last:
-                sums[sum_id("compare", each)] = everyone
-        return sums
+                found += self._groups("compare", each)
+        return found
+
+    def _groups(self, step: Step, round_: int) -> list[Group]:
+        """Return the groups of a step. Only the cohort that trains is dealt into several."""
+        name, job = sum_id(step, round_), self._job
+        if step != "train":
+            return [Group(name, name, tuple(sorted(self._announcements)))]
+        dealt = job.config.federation.robust.groups(self._cohort_of(round_), job.config.seed, round_)
+        if len(dealt) == 1:
+            return [Group(name, name, dealt[0])]
+        return [Group(name, f"{name}-group-{place}", each) for place, each in enumerate(dealt, start=1)]
 
     def _cohort_of(self, round_: int) -> tuple[str, ...]:
         federation = self._job.config.federation
@@ -208,114 +246,14 @@ class SecureSums:
         return read_cohort(self._job.journal.job_id, roster, announcements)
 
 
-class _Sum:
-    """One secure sum at work.
-
-    Args:
-        sums: of the job.
-        name: id of the sum.
-        members: of the sum.
-        protocol: the coordinator's side of it.
-
-    Attributes:
-        answers: what the members answered to the step.
-        missing: member -> why it is not in the sum.
-        answer_bytes, request_bytes: size of the votes and openings, and of what members were sent.
-    """
-
-    def __init__(self, sums: SecureSums, name: str, members: tuple[str, ...], protocol: SecureSum) -> None:
-        self._sums, self._name, self._members, self.protocol = sums, name, members, protocol
-        self.answers: dict[str, Any] = {}
-        self.missing: dict[str, Rejection] = {}
-        self._prepared: list[str] = []
-        self.answer_bytes = self.request_bytes = 0
-
-    def take(self, member: str, add: Callable[[], None]) -> bool:
-        """Add a member's message, and return whether it was accepted. A member of a faulty one is missing."""
-        try:
-            add()
-        except FedrecError as error:
-            self.missing[member] = Rejection(member, "update", str(error))
-            return False
-        return True
-
-    def add_prepared(self, messages: Mapping[str, bytes]) -> None:
-        """Add the messages of the members that prepared the sum."""
-        for each, message in messages.items():
-            if self.take(each, partial(self.protocol.add_prepared, each, message)):
-                self._prepared.append(each)
-
-    def mask_requests(self) -> dict[str, bytes]:
-        """Return the request for its masked summand to each member that prepared the sum.
-
-        Raises:
-            QuorumNotReached: too few prepared it.
-        """
-        return {each: self.protocol.mask_request(each) for each in self._prepared}
-
-    def masked(
-        self, step: Step, requests: Mapping[str, bytes], **arguments: Any
-    ) -> dict[str, ArtifactRef | bytes]:
-        """Ask for the masked summands, and return those that arrive."""
-        self.answers = self._ask(step, requests, **arguments)
-        found: dict[str, ArtifactRef | bytes] = {}
-        for member, answer in self.answers.items():
-            if isinstance(answer, Delivery):
-                found[member] = answer.update
-            elif isinstance(answer, SumAnswer):
-                found[member] = answer.messages.get(self._name, b"")
-            elif isinstance(answer, Exception):
-                reason = f"{type(answer).__name__}: {answer}"
-                self.missing[member] = Rejection(member, "training", reason)
-            else:
-                self.missing[member] = Rejection(member, "deadline", str(answer))
-        return found
-
-    def agree_requests(self, survivors: Iterable[str]) -> dict[str, bytes]:
-        """Return the request for its vote to each member whose masked summand arrived.
-
-        Raises:
-            QuorumNotReached: too few arrived.
-        """
-        # The first request finds out whether enough arrived, also if none did.
-        return {each: self.protocol.agree_request(each) for each in [*survivors] or self._prepared[:1]}
-
-    def opened(self, requests: Mapping[str, bytes]) -> Any:
-        """Return the blocks of the sum, after its members have voted for it.
-
-        Raises:
-            QuorumNotReached: too few voted, or too few revealed.
-        """
-        protocol = self.protocol
-        voters = []
-        for each, message in self._messages("agree", requests).items():
-            if self.take(each, partial(protocol.add_agreed, each, message)):
-                voters.append(each)
-        if protocol.needs_reveal:
-            requests = {each: protocol.reveal_request(each) for each in voters}
-            for each, message in self._messages("reveal", requests).items():
-                self.take(each, partial(protocol.add_revealed, each, message))
-        return protocol.total()
-
-    def missing_of(self, member: str) -> Rejection:
-        """Return why a member is not in the sum."""
-        return self.missing.get(member) or Rejection(member, "deadline", "it did not prepare the secure sum")
-
-    def _ask(self, step: Step, requests: Mapping[str, bytes], **arguments: Any) -> dict[str, Any]:
-        self.request_bytes += sum(map(len, requests.values()))
-        return self._sums.ask(step, {self._name: self._members}, requests, **arguments)
-
-    def _messages(self, step: Step, requests: Mapping[str, bytes]) -> dict[str, bytes]:
-        found = _messages(self._ask(step, requests), self._name)
-        self.answer_bytes += sum(map(len, found.values()))
-        return found
+def _messages(answers: Mapping[str, Any], group: Group) -> dict[str, bytes]:
+    """Return member -> its message about the group's sum, for the members of the group that sent one."""
+    return {
+        member: message for member, message in _said(answers, group.sum_id).items() if member in group.members
+    }
 
 
-def _size(summand: ArtifactRef | bytes) -> int:
-    return summand.size if isinstance(summand, ArtifactRef) else len(summand)
-
-
-def _messages(answers: Mapping[str, Any], name: str) -> dict[str, bytes]:
+def _said(answers: Mapping[str, Any], name: str) -> dict[str, bytes]:
     """Return member -> its message of this name, for the members that sent one."""
     return {
         member: answer.messages[name]

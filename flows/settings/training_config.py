@@ -19,6 +19,7 @@ from flows.settings.postprocessor_list import PostprocessorList
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from flows.settings.without_effect import refuse_without_effect
 from models.errors import InvalidConfig
+from models.federation.robust_merge import LEAST_IN_SUM, RobustMerge
 from models.kernel.ranges import Range
 from models.recommenders.base.family import FamilySpec
 from models.recommenders.families.registry import family_of
@@ -50,6 +51,7 @@ class FederationSection(Section):
         0.5, ge=0, le=1, description="Share of the selected clients that must send an update."
     )
     deadline_s: float = Field(300.0, gt=0, description="Seconds that a round waits for its clients.")
+    robust: RobustMerge = RobustMerge()
 
 
 class EvaluationSection(Section):
@@ -234,6 +236,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     _require_poolable(config, origin)
     _require_arrays(config, origin)
     _require_all_rows(config, origin)
+    _require_groups(config, origin)
     refuse_without_effect(config, origin)
     return config.model_copy(update={"data": data})
 
@@ -289,6 +292,19 @@ def _require_all_rows(config: TrainingConfig, origin: str) -> None:
             "update has all rows.",
             next_step="Leave train.sent_rows at 1.0, and lower train.sent_bits.",
             key="train.sent_rows",
+        )
+
+
+def _require_groups(config: TrainingConfig, origin: str) -> None:
+    """Raise `InvalidConfig` if a robust merge would need secure sums of too few clients."""
+    robust = config.federation.robust
+    if config.privacy.secure_sum and not robust.is_plain and robust.group < LEAST_IN_SUM:
+        raise InvalidConfig(
+            f"{origin}: federation.robust.method {robust.method!r} compares the sums of groups, and with "
+            f"privacy.secure_sum true a group of {robust.group} hides too little: the sum of one client is "
+            "its update, and the sum of two shows each the update of the other.",
+            next_step=f"Set federation.robust.group to at least {LEAST_IN_SUM}.",
+            key="federation.robust.group",
         )
 
 

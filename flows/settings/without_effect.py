@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flows.settings.settings_file import Section
 from models.errors import InvalidConfig
 from models.evaluation.judgement import RATINGS
 from models.federation.model import ItemModel
@@ -56,6 +55,7 @@ def _without_effect(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     yield from _without_runner(config)
     yield from _without_negatives(config)
     yield from _without_biases(config)
+    yield from _without_robust(config)
 
 
 def _check_rounds(config: TrainingConfig, origin: str) -> None:
@@ -89,8 +89,17 @@ def _without_biases(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         yield "contracts.embeddings.max_bias", "train.family"
 
 
-def _value(config: Section, key: str) -> object:
-    value: object = config
+def _without_robust(config: TrainingConfig) -> Iterator[tuple[str, str]]:
+    """Yield the settings of other methods of a robust merge."""
+    robust = config.federation.robust
+    if not robust.has_share:
+        yield "federation.robust.share", "federation.robust.method"
+    if robust.is_plain:
+        yield "federation.robust.group", "federation.robust.method"
+
+
+def _value(config: object, key: str) -> object:
+    value = config
     for name in key.split("."):
         value = getattr(value, name)
     return value

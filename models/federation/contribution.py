@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -59,6 +60,18 @@ class RunningSum(Generic[Arrays]):
     def zero(cls, like: Arrays) -> RunningSum[Arrays]:
         """Return the sum of no contributions, with arrays of these shapes."""
         return Summation(like).result()
+
+    @classmethod
+    def joined(cls, parts: Sequence[RunningSum[Arrays]]) -> RunningSum[Arrays]:
+        """Return the sum of one or more sums over different clients."""
+        first, *others = parts
+        return cls(
+            total=first.total.map(lambda *arrays: reduce(np.add, arrays), *(each.total for each in others)),
+            weight=sum(each.weight for each in parts),
+            clients=tuple(sorted(name for each in parts for name in each.clients)),
+            interactions=sum(each.interactions for each in parts),
+            metrics=total(each.metrics for each in parts),
+        )
 
     def plus(self, client_id: str, contribution: Contribution[Arrays]) -> RunningSum[Arrays]:
         """Return the sum with one more client, as `Summation.add` does."""

@@ -10,7 +10,10 @@ are fewer than it is made for. It needs the vectors of single clients, or the su
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +23,21 @@ from models.kernel.arrays import FloatArray
 from models.kernel.seeds import generator_for
 
 Float64Array = npt.NDArray[np.float64]
+
+
+class Vector(Protocol):
+    """A vector of which parts are read, as of an array of one axis."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: slice, /) -> FloatArray: ...
+
+
 # (clients, values), or one vector of values for each client.
-Vectors = Sequence[FloatArray] | FloatArray
+Vectors = Sequence[FloatArray] | Sequence[Vector] | FloatArray
 
 # Values in float64 at once: 32 MB.
 _MOST_VALUES = 1 << 22
@@ -47,7 +63,8 @@ def norm_bounded_sum(vectors: Vectors, bound: float | None = None, *, multiple: 
     norms = np.sqrt(sum((np.square(part).sum(axis=0) for part in _columns(vectors)), np.zeros(len(vectors))))
     limit = multiple * float(np.median(norms)) if bound is None else bound
     factors = np.divide(limit, norms, out=np.ones_like(norms), where=norms > limit)
-    return np.concatenate([part @ factors for part in _columns(vectors)])
+    # Not as a product of matrices, whose last bits depend on the library and its threads.
+    return np.concatenate([(part * factors).sum(axis=1) for part in _columns(vectors)])
 
 
 def trimmed_sum(vectors: Vectors, share: float) -> Float64Array:
@@ -69,10 +86,12 @@ def trimmed_sum(vectors: Vectors, share: float) -> Float64Array:
         )
     checked(vectors)
     n = len(vectors)
-    cut = int(share * n)
-    middle = slice(cut, n - cut)
+    cut = whole_share(share, n)
+    middle, factor = slice(cut, n - cut), n / (n - 2 * cut)
     # All are sorted, so that the sum of the rest does not depend on the order of the clients.
-    return np.concatenate([np.sort(part, axis=1)[:, middle].mean(axis=1) * n for part in _columns(vectors)])
+    return np.concatenate(
+        [np.sort(part, axis=1)[:, middle].sum(axis=1) * factor for part in _columns(vectors)]
+    )
 
 
 def median_sum(vectors: Vectors) -> Float64Array:
@@ -146,6 +165,12 @@ def groups_of(client_ids: Sequence[str], size: int, seed: int) -> tuple[tuple[st
     return tuple(tuple(cohort[place] for place in np.sort(part)) for part in parts)
 
 
+def whole_share(share: float, count: int) -> int:
+    """Return a share of a number of clients, rounded down."""
+    # In decimals, as the share was written. In floats, 0.29 * 100 is below 29.
+    return math.floor(Fraction(str(share)) * count)
+
+
 def checked(vectors: Vectors) -> None:
     """Raise `InvalidInput` unless there is a vector, all have one length, and all values are finite."""
     lengths = sorted({np.shape(vector) for vector in vectors})
@@ -155,7 +180,7 @@ def checked(vectors: Vectors) -> None:
             next_step="Give one vector for each client, all for the same model.",
         )
     for place, vector in enumerate(vectors):
-        if not np.isfinite(vector).all():
+        if not np.isfinite(vector[:]).all():
             raise InvalidInput(
                 f"The vector at position {place} has a value that is not finite.",
                 next_step="Reject that client's update before the merge.",

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from models.errors import InvalidInput, QuorumNotReached
+from models.federation.robust_merge import RobustMerge
 from models.kernel.seeds import generator_for
 
 # A message with hundreds of clients and reasons says less than one with a few.
@@ -109,6 +110,27 @@ def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[
         rejected=reasons,
         quorum=plan.quorum,
     )
+
+
+def require_vectors(
+    plan: RoundPlan,
+    robust: RobustMerge,
+    vectors: int,
+    accepted: Iterable[str],
+    rejected: Iterable[Rejection],
+) -> None:
+    """Raise `QuorumNotReached` unless so many vectors are enough for the round's robust merge."""
+    try:
+        robust.require(vectors)
+    except InvalidInput as few:
+        raise QuorumNotReached(
+            f"Round {plan.round} cannot be merged: {few.what}",
+            next_step=_REPAIR,
+            round=plan.round,
+            accepted=sorted(accepted),
+            rejected=tuple(rejected),
+            quorum=plan.quorum,
+        ) from few
 
 
 def _share_of(count: int, share: float) -> int:

@@ -18,7 +18,8 @@ from models.federation.contribution import RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import GlobalModel, relative_drift
 from models.federation.postprocessors import RoundContext, process_sum
-from models.federation.rounds import Rejection, RoundPlan, require_quorum
+from models.federation.robust_merge import PLAIN, RobustMerge
+from models.federation.rounds import Rejection, RoundPlan, require_quorum, require_vectors
 from models.kernel.metric import Metric
 from tasks.coordinator.update_intake import UpdateIntake
 from tasks.exchange.codec import encode_model
@@ -67,6 +68,7 @@ def merge_round(
     missing: Sequence[Rejection],
     limits: UpdateLimits,
     reported: Mapping[str, int] = MappingProxyType({}),
+    robust: RobustMerge = PLAIN,
 ) -> Merged:
     """Merge the updates that pass the contract, and put the next global model into the exchange.
 
@@ -80,9 +82,11 @@ def merge_round(
         limits: the limits of the update contract.
         reported: client id -> number of interactions that it had when its data were checked, which the update
             contract holds it to.
+        robust: what takes the place of the sum. It has all accepted updates in memory at once, as float32 and
+            without their rows of zeros, or the sums of their groups in float64.
 
     Raises:
-        QuorumNotReached: too few usable updates.
+        QuorumNotReached: too few usable updates, also for the robust merge.
     """
     base = fetch_model(job.exchange_url, base_ref)
     intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries, reported, job.ranges)
@@ -96,6 +100,10 @@ def merge_round(
     kept = [delivery for delivery in intake.arrived if delivery.client_id not in refused]
     require_quorum(plan, [delivery.client_id for delivery in kept], rejected)
     state = intake.sum_of(kept)
+    if not robust.is_plain:
+        groups = _groups(plan, robust, missing, state.clients)
+        require_vectors(plan, robust, len(groups), state.clients, rejected)
+        state = robust.total(state, intake.sums_of(groups, kept))
     update_bytes = sum(delivery.update.size for delivery in kept)
     merged = merged_by(job, plan, rule, base, state, rejected, outcome, update_bytes)
     direction = MergedDirection.of(state.total)
@@ -142,6 +150,20 @@ def merged_by(
         drift=relative_drift(model.items, base.items),
         client_drift={},
     )
+
+
+def _groups(
+    plan: RoundPlan, robust: RobustMerge, missing: Sequence[Rejection], clients: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Return the clients of each group that has any. The deal is that of secure sums.
+
+    Only the clients whose data broke their contract are left out before. The others are dealt whether or not
+    they answer, so that nobody can choose its group by its silence.
+    """
+    unfit = {each.client_id for each in missing if each.stage == "interactions"}
+    dealt = robust.groups([each for each in plan.cohort if each not in unfit], plan.seed, plan.round)
+    found = [tuple(each for each in group if each in clients) for group in dealt]
+    return [group for group in found if group]
 
 
 def _rejections(refused: dict[str, str]) -> list[Rejection]:

@@ -1,4 +1,4 @@
-"""Merging a secure sum: the coordinator checks the sum, because it sees no single update."""
+"""Merging secure sums: the coordinator checks the sums, because it sees no single update."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_contracts.updates import UpdateLimits, check_updates, profile_update, rejected_clients
+from data_contracts.updates import check_updates, profile_update, rejected_clients
 from models.errors import ContractViolation
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel
-from models.federation.rounds import Rejection, RoundPlan, require_quorum
+from models.federation.robust_merge import PLAIN, RobustMerge
+from models.federation.rounds import Rejection, RoundPlan, require_quorum, require_vectors
 from models.kernel.metric import Metric
 from tasks.coordinator.merge_round import Merged, merged_by
 from tasks.exchange.models import fetch_model
@@ -31,58 +32,74 @@ def merge_sum(
     plan: RoundPlan,
     rule: MergeRule[Any, Any],
     base_ref: ArtifactRef,
-    state: RunningSum[Any],
+    sums: Sequence[RunningSum[Any]],
     missing: Sequence[Rejection],
     update_bytes: int,
+    robust: RobustMerge = PLAIN,
 ) -> Merged:
-    """Merge a secure sum, and put the next global model into the exchange.
+    """Merge secure sums, and put the next global model into the exchange.
 
-    Each member held its update to the contract of updates. The sum is held to the same contract: its mean has
-    no greater norm than an update may have, and it has as many times the interactions as it has summands.
+    Each member held its update to the contract of updates. The mean of each sum is held to the same contract,
+    its interactions as well as its norms. Of several groups, those whose sum breaks it are refused with all
+    their members, because nobody knows whose update it was.
 
     Args:
         job: names the exchange, the postprocessors and the limits.
         plan: the round's cohort and quorum.
         rule: the merge rule.
         base_ref: the model that the members started from.
-        state: the sum.
-        missing: the clients that are not in it, and why.
+        sums: the sum, or the sums of the groups.
+        missing: the clients that are in none, and why.
         update_bytes: size of the masked summands.
+        robust: what takes the place of the sum of several groups.
 
     Raises:
-        QuorumNotReached: too few summands.
-        ContractViolation: the sum breaks its contract.
+        QuorumNotReached: too few summands, or too few groups for the robust merge.
+        ContractViolation: the only sum breaks its contract.
     """
     base = fetch_model(job.exchange_url, base_ref)
-    require_quorum(plan, state.clients, missing)
-    profile = _profile(rule, base, base_ref, state)
-    limits = job.update_limits
-    count = len(state.clients)
+    require_quorum(plan, [each for state in sums for each in state.clients], missing)
+    named = {_name(place, state): state for place, state in enumerate(sums, start=1)}
+    profiles = [_profile(rule, base, base_ref, name, state) for name, state in named.items()]
     outcome = check_updates(
-        pd.DataFrame([profile]),
-        base,
-        base_ref.sha256,
-        UpdateLimits(limits.max_norm, limits.min_interactions * count),
-        f"round-{plan.round}",
+        pd.DataFrame(profiles), base, base_ref.sha256, job.update_limits, f"round-{plan.round}"
     )
-    if not outcome.passed:
+    refused = rejected_clients(outcome)
+    if refused and len(sums) == 1:
         raise ContractViolation(
-            f"The sum of round {plan.round} was refused. {' '.join(rejected_clients(outcome).values())}",
+            f"The sum of round {plan.round} was refused. {' '.join(refused.values())}",
             next_step="Ask the silos' owners whose update broke its contract, or leave out some of them.",
             round=plan.round,
             outcome=outcome,
         )
+    rejected = [
+        *missing,
+        *(
+            Rejection(client_id, "update", f"The sum of its group was refused. {reason}")
+            for name, reason in refused.items()
+            for client_id in named[name].clients
+        ),
+    ]
+    kept = [state for name, state in named.items() if name not in refused]
+    accepted = [each for state in kept for each in state.clients]
+    require_quorum(plan, accepted, rejected)
+    require_vectors(plan, robust, len(kept), accepted, rejected)
+    state = robust.total(RunningSum.joined(kept), {each.clients[0]: each.total for each in kept})
     interactions = Metric(float(state.interactions), len(state.clients))
     told = replace(state, metrics={**state.metrics, INTERACTIONS: interactions})
-    return merged_by(job, plan, rule, base, told, missing, outcome, update_bytes)
+    return merged_by(job, plan, rule, base, told, rejected, outcome, update_bytes)
+
+
+def _name(place: int, state: RunningSum[Any]) -> str:
+    """Return the name of a sum in the contract's outcome."""
+    return f"sum {place} of {len(state.clients)} clients"
 
 
 def _profile(
-    rule: MergeRule[Any, Any], base: GlobalModel, base_ref: ArtifactRef, state: RunningSum[Any]
+    rule: MergeRule[Any, Any], base: GlobalModel, base_ref: ArtifactRef, name: str, state: RunningSum[Any]
 ) -> dict[str, object]:
+    """Return the profile of a sum, with the interactions of its mean."""
     arrays = state.total.map(lambda array: array.astype(np.float32))
-    contribution = Contribution(arrays, state.weight, state.interactions, state.metrics)
-    summed = ClientUpdate(
-        f"sum of {len(state.clients)} clients", base.round, base_ref.sha256, base.catalog_digest, contribution
-    )
+    contribution = Contribution(arrays, state.weight, state.interactions // len(state.clients), state.metrics)
+    summed = ClientUpdate(name, base.round, base_ref.sha256, base.catalog_digest, contribution)
     return profile_update(summed, base, base_ref.sha256, rule.zero(base.items), lambda _: state.weight)

@@ -13,6 +13,7 @@ from models.federation.fixed_point import ranges_for
 from models.federation.merge import MergeRule, add_update
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.arrays import ArrayGroup
+from models.kernel.packed import PackedArrays
 from models.kernel.ranges import Range
 from tasks.exchange.codec import decode_update
 from tasks.exchange.store import ArtifactRef, Exchange
@@ -86,17 +87,40 @@ class UpdateIntake:
         """Return the sum of the contributions of these deliveries, which are sorted by client id."""
         if self._sum.clients == tuple(delivery.client_id for delivery in accepted):
             return self._sum.result()
-        state = self._rule.summation(self._base)
-        for delivery in accepted:
-            update = self._held.get(delivery.client_id) or self._read(delivery)
-            add_update(state, self._base, update)
-        return state.result()
+        return self._summed(accepted)
+
+    def sums_of(
+        self, groups: Sequence[tuple[str, ...]], accepted: Sequence[Delivery]
+    ) -> dict[str, ArrayGroup | PackedArrays[Any]]:
+        """Return the first client -> the sum of the arrays, of each of these groups of accepted clients.
+
+        The arrays of a single client stay as they came, float32 and perhaps without rows of zeros. The sums
+        of several are whole arrays of float64. Of updates that are not in memory, one at a time is read.
+        """
+        by_name = {delivery.client_id: delivery for delivery in accepted}
+        return {
+            group[0]: (
+                self._update(by_name[group[0]]).contribution.arrays
+                if len(group) == 1
+                else self._summed([by_name[each] for each in group]).total
+            )
+            for group in groups
+        }
 
     def held(self, accepted: Sequence[Delivery]) -> dict[str, Contribution[Any]]:
         """Return client id -> contribution of these deliveries; empty if they are not in memory."""
         if not self._holds:
             return {}
         return {each.client_id: self._held[each.client_id].contribution for each in accepted}
+
+    def _summed(self, deliveries: Sequence[Delivery]) -> RunningSum[Any]:
+        state = self._rule.summation(self._base)
+        for delivery in deliveries:
+            add_update(state, self._base, self._update(delivery))
+        return state.result()
+
+    def _update(self, delivery: Delivery) -> ClientUpdate:
+        return self._held.get(delivery.client_id) or self._read(delivery)
 
     def _take(self, delivery: Delivery) -> None:
         # An update that is larger than the expected arrays is refused before it is read.

@@ -19,6 +19,8 @@ from tasks.messages.sum_orders import as_text, of_text
 class SumJournal:
     """The notes about the sums of one job.
 
+    Each sum has a key: its id, and for one of several groups the group.
+
     Args:
         folder: of the job.
     """
@@ -36,36 +38,36 @@ class SumJournal:
         found = self._read("members")
         return None if found is None else (of_text(found["announcements"]), of_text(found["identities"]))
 
-    def note_prepared(self, sum_id: str, members: tuple[str, ...], messages: Mapping[str, bytes]) -> None:
+    def note_prepared(self, key: str, members: tuple[str, ...], messages: Mapping[str, bytes]) -> None:
         """Keep who may take part in a sum, and the messages of those that prepared it."""
-        self._write(f"{sum_id}-prepared", {"members": members, "messages": as_text(messages)})
+        self._write(f"{key}-prepared", {"members": members, "messages": as_text(messages)})
 
-    def prepared(self, sum_id: str) -> tuple[tuple[str, ...], dict[str, bytes]] | None:
+    def prepared(self, key: str) -> tuple[tuple[str, ...], dict[str, bytes]] | None:
         """Return what `note_prepared` kept; None if there is none."""
-        found = self._read(f"{sum_id}-prepared")
+        found = self._read(f"{key}-prepared")
         return None if found is None else (tuple(found["members"]), of_text(found["messages"]))
 
-    def has_prepared(self, sum_id: str) -> bool:
+    def has_prepared(self, key: str) -> bool:
         """Return whether `note_prepared` was called."""
-        return self._file(f"{sum_id}-prepared").exists()
+        return self._file(f"{key}-prepared").exists()
 
-    def note_begun(self, sum_id: str) -> None:
+    def note_begun(self, key: str) -> None:
         """Keep that members have been asked for their masked summands."""
-        self._write(f"{sum_id}-begun", True)
+        self._write(f"{key}-begun", True)
 
-    def has_begun(self, sum_id: str) -> bool:
+    def has_begun(self, key: str) -> bool:
         """Return whether `note_begun` was called."""
-        return self._file(f"{sum_id}-begun").exists()
+        return self._file(f"{key}-begun").exists()
 
-    def note_masked(self, sum_id: str, updates: Mapping[str, ArtifactRef | bytes]) -> None:
+    def note_masked(self, key: str, updates: Mapping[str, ArtifactRef | bytes]) -> None:
         """Keep the masked summands that are in a sum, or where they are, before members vote for them."""
         inline = {name: each for name, each in updates.items() if isinstance(each, bytes)}
         stored = {name: as_json_object(each) for name, each in updates.items() if not isinstance(each, bytes)}
-        self._write(f"{sum_id}-masked", {"messages": as_text(inline), "stored": stored})
+        self._write(f"{key}-masked", {"messages": as_text(inline), "stored": stored})
 
-    def masked(self, sum_id: str) -> dict[str, ArtifactRef | bytes] | None:
+    def masked(self, key: str) -> dict[str, ArtifactRef | bytes] | None:
         """Return what `note_masked` kept; None if there is none."""
-        found = self._read(f"{sum_id}-masked")
+        found = self._read(f"{key}-masked")
         if found is None:
             return None
         stored = {name: ArtifactRef(**each) for name, each in found["stored"].items()}

@@ -14,6 +14,7 @@ from data_contracts.updates import UpdateLimits
 from models.errors import ContractViolation, QuorumNotReached
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ClientUpdate, GlobalModel, ItemArrays
+from models.federation.robust_merge import PLAIN, RobustMerge
 from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
 from models.recommenders.lightfm.merge_rules import merge_rule
@@ -53,10 +54,14 @@ def summed(contributions: dict[str, Contribution[ItemArrays]]) -> RunningSum[Ite
 
 
 def merge(
-    job: JobContext, state: RunningSum[Any], *, quorum: int = 1, missing: tuple[Rejection, ...] = ()
+    job: JobContext,
+    *sums: RunningSum[Any],
+    quorum: int = 1,
+    missing: tuple[Rejection, ...] = (),
+    robust: RobustMerge = PLAIN,
 ) -> Merged:
     base: ArtifactRef = job.exchange.put("job-1/models", encode_model(BASE))
-    return merge_sum.fn(job, RoundPlan(4, 7, NAMES, quorum), RULE, base, state, missing, 77)
+    return merge_sum.fn(job, RoundPlan(4, 7, NAMES, quorum), RULE, base, sums, missing, 77, robust)
 
 
 def test_the_model_is_that_of_the_plain_updates(job: JobContext) -> None:
@@ -103,7 +108,7 @@ def test_the_mean_is_held_to_the_limits_of_an_update(job: JobContext) -> None:
         merge(job, summed({name: contribution(value + 1e-2) for name in NAMES}))
     assert "embedding norm between 0 and 10" in str(caught.value)
     few = {name: contribution(interactions=10 - (name == "ash")) for name in NAMES}
-    with pytest.raises(ContractViolation, match="interaction count of at least 30"):
+    with pytest.raises(ContractViolation, match="interaction count of at least 10"):
         merge(job, summed(few))
 
 
@@ -112,3 +117,35 @@ def test_a_sum_whose_squares_shrink_is_refused(job: JobContext) -> None:
     shrinking = replace(state.total, bias_accumulators=np.array([3, 3, -1, 3, 3], np.float64))
     with pytest.raises(ContractViolation, match="do not shrink"):
         merge(job, replace(state, total=shrinking))
+
+
+def grouped(*values: float) -> list[RunningSum[ItemArrays]]:
+    """Return the sums of groups of three clients, each of which sends this value."""
+    return [
+        summed({f"client-{place}-{number}": contribution(value) for number in range(3)})
+        for place, value in enumerate(values)
+    ]
+
+
+def test_the_median_of_sums_of_groups_takes_the_place_of_their_sum(job: JobContext) -> None:
+    merged = merge(job, *grouped(1.0, 2.0, 3.0), robust=RobustMerge("median", group=3))
+    # The median is a group of twos. Three times it is the sum of nine clients that send 2.
+    (expected,) = (merge(job, summed({f"client-{each}": contribution(2.0) for each in range(9)})),)
+    assert merged.model == expected.model
+    assert len(merged.accepted) == 9
+    assert merged.training["users"] == Metric(18.0, 9.0)
+
+
+def test_a_group_whose_sum_breaks_its_contract_is_refused_and_the_others_merge(job: JobContext) -> None:
+    robust, good = RobustMerge("median", group=3), grouped(1.0, 2.0, 3.0)
+    (bad,) = grouped(4.0)
+    bad = replace(bad, clients=("liar-1", "liar-2", "liar-3"))
+    merged = merge(job, *good[:2], bad, good[2], robust=robust)
+    assert merged.model == merge(job, *good, robust=robust).model
+    assert [(each.client_id, each.stage) for each in merged.rejected] == [
+        (f"liar-{number}", "update") for number in (1, 2, 3)
+    ]
+    assert "sum of its group was refused. The update breaks its contract" in merged.rejected[0].reason
+    assert not merged.outcome.passed
+    with pytest.raises(QuorumNotReached, match="needs at least 3 vectors, and there are 2"):
+        merge(job, *good[:2], bad, robust=robust)
