@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.exchange.store import ArtifactRef
+from tasks.exchange.store import AppendedRef, ArtifactRef
 from tasks.local.atomic import write_atomically
 from tasks.messages.record import as_json_object
 from tasks.messages.sum_orders import as_text, of_text
@@ -70,7 +70,7 @@ class SumJournal:
         found = self._read(f"{key}-masked")
         if found is None:
             return None
-        stored = {name: ArtifactRef(**each) for name, each in found["stored"].items()}
+        stored = {name: _ref_of(each) for name, each in found["stored"].items()}
         return {**stored, **of_text(found["messages"])}
 
     def _file(self, name: str) -> Path:
@@ -84,3 +84,8 @@ class SumJournal:
             return json.loads(self._file(name).read_bytes())
         except FileNotFoundError:
             return None
+
+
+def _ref_of(values: Any) -> ArtifactRef:
+    # Clients in groups that share a task append their summands to one file.
+    return AppendedRef(**values) if "start" in values else ArtifactRef(**values)

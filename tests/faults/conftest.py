@@ -19,6 +19,7 @@ import pytest
 
 from flows.settings.training_config import TrainingConfig
 from models.evaluation.split import split_leave_one_out
+from models.federation.contribution import RunningSum
 from models.federation.model import ClientUpdate, GlobalModel
 from models.federation.rounds import plan_round
 from models.kernel.catalog import ItemCatalog
@@ -72,7 +73,10 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
             cohort_share=config.federation.cohort_share,
             quorum_share=0.0,
         )
-        state = rule.empty(model)
+        robust = config.federation.robust
+        dealt = robust.groups(plan.cohort, config.seed, round_)
+        group_of = {client_id: number for number, group in enumerate(dealt) for client_id in group}
+        sums = [rule.empty(model) for _ in dealt]
         for client_id in plan.cohort:
             if client_id in lost.get(round_, {}):
                 continue
@@ -89,7 +93,10 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
             interactions = len(data[client_id])
             contribution = rule.rounded(rule.contribution(deltas, interactions))
             update = ClientUpdate(client_id, model.round, "", catalog.digest, contribution)
-            state = rule.add(state, model, update)
+            number = group_of[client_id]
+            sums[number] = rule.add(sums[number], model, update)
+        found = [state for state in sums if state.clients]
+        state = robust.total(RunningSum.joined(found), {each.clients[0]: each.total for each in found})
         model = rule.finish(state, model)
         models.append(model)
     return models

@@ -5,48 +5,22 @@ Five members go on without one, and stop without two. The stopped job continues 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.clients.sum_member import SumMember
 from tests.faults.conftest import Federation
 from tests.faults.rosters import deal
+from tests.faults.silence import Silence
 
 MEMBERS = 5
 TRAIN, EVALUATE, COMPARE = "train-000002", "evaluate-000003", "compare-000003"
 
 
-@dataclass
-class Silence:
-    """Makes members fail.
-
-    Attributes:
-        of: member -> what it fails to do: a method of `SumMember`.
-        sum_id: the sum in which it does.
-    """
-
-    of: dict[str, str] = field(default_factory=dict)
-    sum_id: str = TRAIN
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("prepare", "mask", "agree", "reveal"):
-            monkeypatch.setattr(SumMember, name, self._failing(name, getattr(SumMember, name)))
-
-    def _failing(self, name: str, original: Any) -> Any:
-        def method(member: SumMember, *arguments: Any) -> Any:
-            if self.of.get(member.name) == name and self.sum_id in member.sums:
-                raise PermissionError(f"{member.name} is away")
-            return original(member, *arguments)
-
-        return method
-
-
 @pytest.fixture
 def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
-    found = Silence()
+    found = Silence(TRAIN)
     found.install(monkeypatch)
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.exchange.store import ArtifactRef
+from tasks.exchange.store import AppendedRef, ArtifactRef
 from tasks.jobs.sum_journal import SumJournal
 
 NAMES = ("ash", "birch", "cedar")
@@ -44,7 +44,10 @@ def test_summands_in_the_exchange_and_in_answers_are_read_as_they_were_noted(fol
     SumJournal(folder).note_begun("train-000001")
     assert SumJournal(folder).has_begun("train-000001")
     assert SumJournal(folder).masked("train-000001") is None
-    SumJournal(folder).note_masked("train-000001", {"ash": ref, "birch": BYTES})
-    assert SumJournal(folder).masked("train-000001") == {"ash": ref, "birch": BYTES}
+    shared = AppendedRef("job-1/updates/1/all", "b" * 64, 7, 21)
+    SumJournal(folder).note_masked("train-000001", {"ash": ref, "birch": BYTES, "cedar": shared})
+    found = SumJournal(folder).masked("train-000001")
+    assert found == {"ash": ref, "birch": BYTES, "cedar": shared}
+    assert isinstance(found["cedar"], AppendedRef)
     SumJournal(folder).note_masked("evaluate-000001", {})
     assert SumJournal(folder).masked("evaluate-000001") == {}
