@@ -168,7 +168,8 @@ class SecureSums:
         self, step: Step, requests: Iterable[tuple[GroupSum, Requests]], **arguments: Any
     ) -> dict[str, Any]:
         """Send the members of all groups their requests at once, and return the answers."""
-        reachable, orders = {*self._job.reachable}, {}
+        reachable = {*self._job.reachable}
+        orders: dict[str, SumOrder] = {}
         for each, own in requests:
             each.request_bytes += sum(map(len, own.values()))
             sums = {each.group.sum_id: each.group.members}

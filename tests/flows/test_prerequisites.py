@@ -1,4 +1,4 @@
-"""A job whose model needs more memory than there is says so before it starts."""
+"""A job that needs more memory than there is, or more clients, says so before it starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flows.jobs.job import finished_before
-from flows.jobs.prerequisites import memory_line, require_memory
+from flows.jobs.prerequisites import memory_line, require_clients, require_memory
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
@@ -77,3 +77,36 @@ def test_only_clients_of_this_process_take_its_memory(many_items: Partition) -> 
     family = EaseFamily(EaseSpec())
     assert needed == [family.pair_bytes(2), family.pair_bytes(0)]
     assert family.pair_bytes(0) <= family.pair_bytes(2) < family.pair_bytes(20)
+
+
+# The partition has three clients.
+@pytest.mark.parametrize(
+    ("robust", "reason"),
+    [
+        ({"method": "krum", "share": 0.34}, "krum needs at least 5 vectors, and there are 3"),
+        ({"method": "trimmed_mean"}, "a share of 0.1 withstands no liar among 3 vectors"),
+        ({"method": "median", "group": 2}, "median needs at least 3 vectors, and there are 1"),
+    ],
+    ids=str,
+)
+def test_a_robust_merge_of_too_few_clients_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, partition_dir: Path, robust: dict[str, Any], reason: str
+) -> None:
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
+    config = config_of(open_partition(partition_dir), "lightfm", federation={"robust": robust})
+    with pytest.raises(InvalidConfig, match=f"does not fit rounds of 3 clients, .*{reason}") as refused:
+        finished_before(config)
+    assert refused.value.next_step
+
+
+def test_the_share_of_the_cohort_counts_for_a_robust_merge(partition_dir: Path) -> None:
+    partition = open_partition(partition_dir)
+    for share, few in ((1.0, False), (0.5, True)):
+        config = config_of(
+            partition, "lightfm", federation={"cohort_share": share, "robust": {"method": "median"}}
+        )
+        if few:
+            with pytest.raises(InvalidConfig, match="rounds of 2 clients"):
+                require_clients(config, partition)
+        else:
+            require_clients(config, partition)

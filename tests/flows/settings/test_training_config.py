@@ -154,6 +154,11 @@ class TestValues:
             ("federation.cohort_share", True),
             ("train.dims", True),
             ("contracts.updates.max_norm", False),
+            ("federation.robust.share", 0.5),
+            ("federation.robust.share", -0.1),
+            ("federation.robust.group", 0),
+            ("federation.robust.group", True),
+            ("federation.robust.method", "mean"),
         ],
     )
     def test_out_of_range_name_the_key(self, key: str, value: Any) -> None:
@@ -419,6 +424,10 @@ class TestWithoutEffect:
             ("evaluation.users_share", 0.5, {"train": {"family": "bayesian_mf"}}),
             ("contracts.embeddings.max_bias", 2.0, {"train": {"family": "ials"}}),
             ("contracts.embeddings.max_bias", 2.0, {"train": {"family": "blend"}}),
+            ("federation.robust.share", 0.2, {}),
+            ("federation.robust.share", 0.2, {"federation": {"robust": {"method": "median"}}}),
+            ("federation.robust.share", 0.2, {"federation": {"robust": {"method": "norm_bound"}}}),
+            ("federation.robust.group", 3, {}),
             ("train.cooldown_share", 0.25, {"federation": {"rounds": 4}}),
             ("train.thinning", 2, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
             ("train.draws", 2, {"train": {"family": "bayesian_mf"}, "federation": {"rounds": 17}}),
@@ -434,14 +443,27 @@ class TestWithoutEffect:
         section, _, rest = key.partition(".")
         *parents, last = rest.split(".")
         inner: dict[str, Any] = {last: value}
+        own = plain.get(section, {})
         for parent in reversed(parents):
-            inner = {parent: inner}
-        changed = {**plain, section: {**plain.get(section, {}), **inner}}
+            inner = {parent: {**own.get(parent, {}), **inner}}
+        changed = {**plain, section: {**own, **inner}}
         with pytest.raises(InvalidConfig, match="has no effect with") as error:
             parse_config(changed, "the file")
         assert error.value.key == key
         assert key in error.value.what
         assert error.value.next_step
+
+    @pytest.mark.parametrize("group", [1, 2])
+    def test_secure_sums_of_fewer_than_three_are_refused(self, group: int) -> None:
+        robust = {"method": "median", "group": group}
+        raw = {**NEEDED, "federation": {"robust": robust}, "privacy": {"secure_sum": True}}
+        with pytest.raises(InvalidConfig, match=f"a group of {group} hides too little") as error:
+            parse_config(raw, "the file")
+        assert error.value.key == "federation.robust.group"
+        assert error.value.next_step == "Set federation.robust.group to at least 3."
+        robust["group"] = 3
+        assert parse_config(raw, "the file").federation.robust.group == 3
+        assert parse_config({**NEEDED, "privacy": {"secure_sum": True}}, "the file").privacy.secure_sum
 
     def test_a_value_is_accepted_once_its_condition_holds(self) -> None:
         raw = {**NEEDED, "train": {"cooldown_share": 0.26}, "federation": {"rounds": 4}}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from models.errors import InvalidConfig, InvalidInput
+from models.errors import InvalidConfig, InvalidInput, QuorumNotReached
 from models.federation.contribution import Contribution, RunningSum, Summation
 from models.federation.model import ItemArrays
 from models.federation.robust_merge import Method, RobustMerge
+from models.federation.rounds import Rejection, RoundPlan, require_vectors
 from models.kernel.metric import Metric
 from models.kernel.packed import packed
 from models.recommenders.lightfm.merge_rules import merge_rule
@@ -113,6 +116,7 @@ def test_each_round_deals_new_groups_and_all_deal_alike() -> None:
     assert robust.groups(names[::-1], 7, 1) == first != second
     assert {len(group) for group in first} == {3, 4}
     assert RobustMerge().groups(names[::-1], 7, 1) == (tuple(names),)
+    assert robust.groups([], 7, 1) == ((),)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +149,27 @@ def test_settings_out_of_range_name_their_key() -> None:
         with pytest.raises(InvalidConfig) as refused:
             RobustMerge("krum", **{key: value})  # type: ignore[arg-type]  # one of two keys
         assert refused.value.facts["key"] == key
+
+
+@given(HONEST, st.integers(1, CLIENTS))
+def test_sums_over_different_clients_are_joined_to_the_sum_over_all(
+    found: dict[str, Contribution[ItemArrays]], size: int
+) -> None:
+    names = sorted(found)
+    parts = [
+        plain_sum({name: found[name] for name in names[start : start + size]})
+        for start in range(0, CLIENTS, size)
+    ]
+    joined, expected = RunningSum.joined(parts[::-1]), plain_sum(found)
+    assert bytes_of(joined) == bytes_of(expected)
+    assert replace(joined, total=expected.total) == expected
+
+
+def test_a_round_of_too_few_vectors_names_who_is_missing() -> None:
+    plan, late = RoundPlan(3, 7, ("ash", "birch", "cedar"), 2), Rejection("birch", "deadline", "late")
+    robust = RobustMerge("median")
+    require_vectors(plan, robust, 3, plan.cohort, ())
+    with pytest.raises(QuorumNotReached, match="Round 3 cannot be merged: median needs at least 3") as few:
+        require_vectors(plan, robust, 2, ("cedar", "ash"), (late,))
+    facts = few.value.facts
+    assert (facts["accepted"], facts["rejected"], facts["quorum"]) == (["ash", "cedar"], (late,), 2)
