@@ -42,8 +42,8 @@ class Merged:
         training: sums over the accepted clients.
         update_bytes: size of the accepted clients' updates.
         drift: norm of the change of the embeddings, relative to their norm before.
-        client_drift: client id -> its contribution compared with the sum. Empty if the updates were too many
-            or too large to be in memory together (see `UpdateIntake`).
+        client_drift: client id -> its contribution compared with the sum, or with what took its place. Empty
+            if the updates were too many or too large to be in memory together (see `UpdateIntake`).
     """
 
     model: ArtifactRef
