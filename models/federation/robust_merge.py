@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from models.errors import InvalidConfig, InvalidInput
 from models.federation.contribution import RunningSum
+from models.federation.flat import FlatArrays, as_group
 from models.federation.robust import (
     Vectors,
     groups_of,
@@ -19,7 +20,6 @@ from models.federation.robust import (
     whole_share,
 )
 from models.kernel.arrays import ArrayGroup, FloatArray
-from models.kernel.flat import FlatArrays, as_group
 from models.kernel.packed import PackedArrays
 from models.kernel.seeds import seed_for
 

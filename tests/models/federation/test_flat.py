@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from models.federation.flat import FlatArrays, as_group
 from models.kernel.arrays import ArrayGroup, FloatArray
-from models.kernel.flat import FlatArrays, as_group
 from models.kernel.packed import packed
 
 
