@@ -32,9 +32,12 @@ class MergeRule(ABC, Generic[Model, Arrays]):
 
     Attributes:
         is_weighted: whether `weight_of` may return another weight than 1.
+        is_elementwise: whether the server's step works value by value, so that all machines quickly get the
+            same bytes from one sum.
     """
 
     is_weighted: ClassVar[bool] = False
+    is_elementwise: ClassVar[bool] = False
 
     @abstractmethod
     def zero(self, base: Model) -> Arrays:

@@ -94,7 +94,7 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
     moments = {
         name.removeprefix(_MOMENTS): arrays.pop(name) for name in [*arrays] if name.startswith(_MOMENTS)
     }
-    with _Form(origin):
+    with WellFormed(origin):
         return GlobalModel(
             round=facts["round"],
             catalog_digest=facts["catalog_digest"],
@@ -137,7 +137,7 @@ def encode_update(update: ClientUpdate, *, compressed: bool = False) -> bytes:
         numbers, facts["rows"] = _encoded_rows(contribution.arrays.rows)
         arrays |= numbers
     data = encode(arrays, facts)
-    return _compressed(data) if compressed else data
+    return compressed_file(data) if compressed else data
 
 
 def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
@@ -148,7 +148,7 @@ def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
     """
     arrays, facts = decode_packed(data, origin)
     _require_kind("client_update", facts, origin)
-    with _Form(origin):
+    with WellFormed(origin):
         ranges = {name: _range(*ends) for name, ends in facts["ranges"].items()}
         weight = number(facts["weight"], "weight")
         return ClientUpdate(
@@ -182,7 +182,7 @@ def decode_masked(data: bytes, origin: str = "The update") -> bytes:
         CorruptArtifact: the bytes are not a masked update.
     """
     arrays, _ = _of_kind("masked_update", data, origin)
-    with _Form(origin):
+    with WellFormed(origin):
         message = arrays.pop("message")
         if arrays or message.dtype != np.uint8 or message.ndim != 1:
             raise ValueError("its message is not a list of bytes")
@@ -262,7 +262,7 @@ def _require_kind(kind: str, facts: Mapping[str, Any], origin: str) -> None:
         raise CorruptArtifact(f"{origin} holds a {facts.get('kind')!r}, expected a {kind!r}.")
 
 
-def _compressed(data: bytes) -> bytes:
+def compressed_file(data: bytes) -> bytes:
     """Return a file's bytes in a compressed file, or as they are if compression would pass the limit."""
     smaller = zlib.compress(data)
     if len(data) > _MOST_TIMES * len(smaller):
@@ -271,7 +271,7 @@ def _compressed(data: bytes) -> bytes:
 
 
 def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str) -> bytes:
-    with _Form(origin):
+    with WellFormed(origin):
         smaller = arrays["zlib"].tobytes()
         reader = zlib.decompressobj()
         try:
@@ -283,7 +283,7 @@ def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str) -> bytes:
     return data
 
 
-class _Form:
+class WellFormed:
     """Converts the exceptions that wrong arrays or facts raise to `CorruptArtifact`."""
 
     def __init__(self, origin: str) -> None:

@@ -32,6 +32,7 @@ class DeltaRule(MergeRule[ItemArrays, ItemArrays]):
         sent_bits: bits of an embedding's or a bias's value in a contribution.
     """
 
+    is_elementwise: ClassVar[bool] = True
     # Ends of the embeddings' range, and of the biases'.
     _BOUNDS: ClassVar[tuple[float, float]] = (4.0, 32.0)
 
