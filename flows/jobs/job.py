@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,7 +15,9 @@ import pandas as pd
 from prefect.runtime import flow_run
 
 from flows.jobs.chosen_runner import runner_of
+from flows.jobs.client_orders import orders_of
 from flows.jobs.continuation import taking_over, tell_of_job_left
+from flows.jobs.downloads import Downloads
 from flows.jobs.job_context import job_context
 from flows.jobs.prerequisites import require_clients, require_memory, require_ratings
 from flows.jobs.secure_sums import SecureSums
@@ -46,7 +48,7 @@ from tasks.messages.answers import Checked
 from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import JobResult
-from tasks.messages.orders import ClientOrder, JobContext
+from tasks.messages.orders import JobContext
 from tasks.messages.outbox_messages import OutboxMessage
 from tasks.messages.record import as_json_value
 from tasks.messages.round_record import RoundRecord
@@ -84,6 +86,7 @@ class Job:
         branches: rounds of this job from which a longer one continues, or could continue later.
         machine: measures this machine; None unless the configuration asks for it.
         earlier: the training of the champion that the job started from; None for a fresh model.
+        downloads: what silos behind a gateway have and fetch.
     """
 
     home: Home
@@ -104,13 +107,22 @@ class Job:
     training_cpu_s: float = 0.0
     machine: MachineMonitor | None = None
     earlier: EarlierTraining | None = None
+    downloads: Downloads = field(default_factory=Downloads)
+
+    @property
+    def done(self) -> float:
+        """Return the share of the training before the job's next round, in [0, 1]."""
+        return self.rounds[-1].round / self.config.federation.rounds
 
     @property
     def rule(self) -> MergeRule[Any, Any]:
         """Return the merge rule of the job's next round."""
-        return family_of(self.config.train).rule(
-            self.rounds[-1].round / self.config.federation.rounds, self.config.seed
-        )
+        return family_of(self.config.train).rule(self.done, self.config.seed)
+
+    @property
+    def offers_steps(self) -> bool:
+        """Return whether the clients can make a model from a round's sum: only silos' agents do."""
+        return self.config.runner.kind == "gateway"
 
     @property
     def flow_run_id(self) -> str:
@@ -176,13 +188,15 @@ class Job:
         """
         orders = {
             client_id: replace(order, sum=sums.get(client_id))
-            for client_id, order in self._orders(step, tuple(client_ids)).items()
+            for client_id, order in orders_of(self, step, tuple(client_ids)).items()
         }
         found = self.runner.ask(step, orders, self.config.federation.deadline_s, **arguments)
         for answer in found.values():
             # The coordinator's own disk is full, so no client is at fault.
             if is_disk_full(answer):
                 raise answer
+        answered = [name for name, answer in found.items() if not isinstance(answer, (Late, Exception))]
+        self.downloads.note_answers(answered, self.base)
         self.late |= {client_id: answer for client_id, answer in found.items() if isinstance(answer, Late)}
         return found
 
@@ -197,31 +211,11 @@ class Job:
                 clock.add(out_of, -waited)
 
     @cached_property
-    def _contexts(self) -> Mapping[str, JobContext]:
+    def contexts(self) -> Mapping[str, JobContext]:
         """Return each client's part of the order that is the same in all rounds."""
         if self.config.runner.has_silos:
             return contexts_of_silos(self.home, self.context, self.client_ids)
         return dict.fromkeys(self.client_ids, self.context)
-
-    def _orders(self, step: Step, client_ids: Sequence[str]) -> dict[str, ClientOrder]:
-        """Return orders to train from the newest committed model, or to evaluate it."""
-        newest, base, mine = self.rounds[-1].round, self.base, self.journal.job_id
-        starts = self.journal.starting_points(client_ids, self.rounds)
-        branches = [
-            self.journal.starting_points(client_ids, self.rounds[: each + 1])
-            for each in self.branches
-            if each < newest
-        ]
-        contexts = self._contexts
-        orders = {}
-        for client_id in client_ids:
-            points = {branch[client_id] for branch in branches}
-            kept = tuple(sorted(each.round for each in points if each.job_id == mine))
-            round_ = newest + (step == "train")
-            orders[client_id] = ClientOrder(
-                contexts[client_id], client_id, round_, base, starts[client_id], kept
-            )
-        return orders
 
 
 def open_data(home: Home, config: TrainingConfig) -> Partition:

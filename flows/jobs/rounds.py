@@ -24,6 +24,7 @@ from tasks.clients.check_data import judge
 from tasks.coordinator.check_merged import check_merged
 from tasks.coordinator.merge_round import Merged, merge_round
 from tasks.coordinator.merge_sum import merge_sum
+from tasks.coordinator.model_steps import store_step
 from tasks.exchange.layout import updates_folder
 from tasks.exchange.models import fetch_model
 from tasks.jobs.journal import round_subject
@@ -121,9 +122,11 @@ def run_round(job: Job) -> None:
     with clock.measure("contracts"):
         checked = _check(job, plan, merged)
     record = _record(job, plan, merged, checked, deliveries, summed)
+    step = store_step(job.context, job.rule, job.base, merged, job.done) if job.offers_steps else None
     job.tracking.background.make_durable()
     job.journal.commit(record)
     job.rounds.append(record)
+    job.downloads.offer(step)
     follow_up(job, clock)
 
 
@@ -249,7 +252,8 @@ def _record(
         lease=job.journal.token,
         committed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         update_bytes=merged.update_bytes,
-        download_bytes=len(deliveries) * job.base.size + (summed.request_bytes if summed else 0),
+        download_bytes=sum(job.downloads.size_for(each.client_id, job.base) for each in deliveries)
+        + (summed.request_bytes if summed else 0),
         drift=merged.drift,
         client_drift=merged.client_drift,
         # Local clients keep no egress ledger.

@@ -36,6 +36,7 @@ class Merged:
 
     Attributes:
         model: reference of the next global model. It takes effect when its round is committed.
+        state: what the merge rule made it of.
         accepted: ids of the clients whose updates are in it, sorted.
         rejected: clients whose update was refused, and clients that sent none.
         outcome: the update contract's outcome.
@@ -47,6 +48,7 @@ class Merged:
     """
 
     model: ArtifactRef
+    state: RunningSum[Any]
     accepted: tuple[str, ...]
     rejected: tuple[Rejection, ...]
     outcome: ContractOutcome
@@ -139,9 +141,11 @@ def merged_by(
         update_bytes: size of what the accepted clients sent.
     """
     context = RoundContext(plan.round, job.seed, len(plan.cohort))
-    model = rule.finish(process_sum(job.postprocessors, state, context), base)
+    state = process_sum(job.postprocessors, state, context)
+    model = rule.finish(state, base)
     return Merged(
         model=job.exchange.put(models_folder(job.job_id), encode_model(model)),
+        state=state,
         accepted=state.clients,
         rejected=tuple(sorted(rejected, key=lambda rejection: rejection.client_id)),
         outcome=outcome,

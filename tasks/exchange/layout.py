@@ -8,6 +8,11 @@ def models_folder(job_id: str) -> str:
     return f"{job_id}/models"
 
 
+def model_steps_folder(job_id: str) -> str:
+    """Return the folder of the sums from which a job's models follow one another."""
+    return f"{job_id}/steps"
+
+
 def catalog_folder(job_id: str) -> str:
     """Return the folder of a job's item catalogue."""
     return f"{job_id}/catalog"

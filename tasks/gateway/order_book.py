@@ -95,6 +95,8 @@ class PlacedOrder:
         named = [self.body["order"]["base"]]
         if self.body["step"] == "check":
             named.append(self.body["arguments"]["items"])
+        if step := self.body["order"].get("base_step"):
+            named.append(step["sum"])
         return {each["sha256"]: ArtifactRef(**each) for each in named}
 
 

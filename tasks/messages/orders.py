@@ -90,6 +90,19 @@ class StartingPoint:
 
 
 @dataclass(frozen=True)
+class ModelStep:
+    """How a model follows from the one before.
+
+    Attributes:
+        before: the model before.
+        sum: the round's sum, which `tasks.exchange.model_steps` reads.
+    """
+
+    before: ArtifactRef
+    sum: ArtifactRef
+
+
+@dataclass(frozen=True)
 class ClientOrder:
     """An order to one client in one round.
 
@@ -102,6 +115,7 @@ class ClientOrder:
         kept: earlier rounds of this job whose user embeddings the client must keep, because a longer job
             continues from there.
         sum: the secure sum in which the answer is a summand; None if the coordinator gets the answer itself.
+        base_step: a smaller object from which a silo that has the model before can make `base`.
     """
 
     job: JobContext
@@ -111,6 +125,7 @@ class ClientOrder:
     start: StartingPoint
     kept: tuple[int, ...] = ()
     sum: SumOrder | None = None
+    base_step: ModelStep | None = None
 
     def answer_kind(self, step: str) -> str:
         """Return the kind of the answer to this order for a step."""

@@ -18,7 +18,7 @@ from models.kernel.json_values import count
 from models.kernel.ranges import Range
 from models.recommenders.families.registry import family_named
 from tasks.exchange.store import ArtifactRef
-from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.orders import ClientOrder, JobContext, ModelStep, StartingPoint
 from tasks.messages.record import JsonObject
 from tasks.messages.signed_head import SignedHead
 from tasks.messages.sum_orders import SumOrder
@@ -74,6 +74,7 @@ class StepOrder:
                 start=read_exactly(StartingPoint, order["start"]),
                 kept=tuple(count(each) for each in order.get("kept", ())),
                 sum=SumOrder.of_json(order["sum"]) if order.get("sum") else None,
+                base_step=_model_step(order.get("base_step")),
             )
             count(found.job.cohort)
             for job_id in (found.job.job_id, found.start.job_id, *found.job.earlier_jobs):
@@ -129,6 +130,12 @@ _FACTS: dict[str, Any] = {
     if each.name not in _OWN_TYPES
 }
 _JobFacts: Any = create_model("_JobFacts", __config__=ConfigDict(extra="forbid"), **_FACTS)
+
+
+def _model_step(value: Mapping[str, Any] | None) -> ModelStep | None:
+    if value is None:
+        return None
+    return ModelStep(**{name: read_exactly(ArtifactRef, value[name]) for name in ("before", "sum")})
 
 
 def _job_context(value: Any) -> JobContext:

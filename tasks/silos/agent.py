@@ -7,6 +7,7 @@ else is done, so a step that was interrupted while it sent is not done again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import random
 import time
@@ -19,9 +20,12 @@ from pathlib import Path
 from data_contracts.strict_json import read_exactly
 from models.errors import CorruptArtifact, DiskFull, FedrecError, InvalidInput, SiloFailed
 from models.kernel.json_values import read_json
+from tasks.exchange.codec import decode_model, encode_model
 from tasks.exchange.layout import catalog_folder, models_folder
+from tasks.exchange.model_steps import model_after
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.local.atomic import write_atomically
+from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import StepOrder
 from tasks.silos.gateway_answers import Ordered
 from tasks.silos.gateway_client import GatewayAway, GatewayClient, GatewayRefused
@@ -215,9 +219,31 @@ class Agent:
                 raise SiloFailed("StrangePath")
             if ref in self._exchange.listed(folder):
                 continue
-            if folder == models_folder(job_id):
-                self._exchange.remove(folder)  # earlier rounds' models
-            self._exchange.put(folder, self._client.fetch(ref))
+            if folder != models_folder(job_id):
+                self._exchange.put(folder, self._client.fetch(ref))
+                continue
+            data = self._made_from_step(ordered.step_order.order) or self._client.fetch(ref)
+            self._exchange.remove(folder)  # earlier rounds' models
+            self._exchange.put(folder, data)
+
+    def _made_from_step(self, order: ClientOrder) -> bytes | None:
+        """Return the order's model, made from the one before and the round's sum; None to fetch it whole."""
+        step = order.base_step
+        if step is None or step.before not in self._exchange.listed(models_folder(order.job.job_id)):
+            return None
+        try:
+            before = decode_model(self._exchange.get(step.before))
+            found = model_after(
+                self._client.fetch(step.sum), before, order.job.family, order.job.seed, "The round's sum"
+            )
+        except CorruptArtifact as error:
+            self._say(f"The whole model is fetched: {error.what}")
+            return None
+        data = encode_model(found)
+        if hashlib.sha256(data).hexdigest() != order.base.sha256:
+            self._say("The whole model is fetched: the round's sum makes another one here.")
+            return None
+        return data
 
     def _send(self, ready: _Ready) -> bool:
         """Send what is ready, and return whether the gateway took it.

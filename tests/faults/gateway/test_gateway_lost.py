@@ -36,6 +36,10 @@ def test_silos_behind_the_gateway_give_the_bytes_of_local_clients(silos: SilosBe
     result = run(silos, config, lambda _: None)
     silos.federation.check(config, result, {})
     assert [each["client_id"] for each in result["clients"]] == list(NAMES)
+    # After the first round the silos fetched the sums of rounds, which are smaller than the models.
+    first, *others = (each["download_bytes"] for each in result["rounds"])
+    assert 0 < max(others) < 0.8 * first
+    assert not any("whole model is fetched" in log.read_text() for log in silos.root.glob("*.log"))
 
 
 def test_a_gateway_that_is_killed_and_started_again_costs_no_round(silos: SilosBehindGateway) -> None:
