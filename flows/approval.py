@@ -10,7 +10,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from flows.decide import ApprovalDecision
-from models.promotion.gates import GateVerdict
+from models.promotion.verdict import GateVerdict
 
 # Seconds between checks for an answer.
 _POLL_S = 2
@@ -38,7 +38,11 @@ def request_approval(
         verdicts: of the gates, shown with the form.
         hours: how long to wait. Prefect then sets the run to Failed, whatever it does afterwards.
     """
-    lines = [f"- {one.gate}: {one.observed}" for one in verdicts]
+    # Only the exposure gate may have failed: see `models.promotion.exposure_gate.is_held`.
+    lines = [
+        f"- {one.gate}{'' if one.passed else ' (held; your approval passes it)'}: {one.observed}"
+        for one in verdicts
+    ]
     text = "\n".join([f"Version {candidate} of {model_name} would become champion {instead}.", "", *lines])
     form = ApprovalForm.with_initial_data(description=text)
     try:

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from models.errors import NotFound
+from models.errors import InvalidInput, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import Standing
 from models.promotion.decision import PromotionDecision
 from models.promotion.evidence import RoundEvidence
-from models.promotion.gates import GateVerdict, PromotionPolicy, artefact_gate, judge
+from models.promotion.exposure_gate import EXPOSURE, approved, is_held
+from models.promotion.gates import PromotionPolicy, artefact_gate, judge
+from models.promotion.verdict import GateVerdict
 from tasks.local.home import Home
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
+from tasks.promotion.shown_items import shown_items
 from tasks.promotion.versions import decision_of
 
 # The command's output: the decision, and the current champion.
@@ -28,12 +31,14 @@ class Steps:
     Attributes:
         settle: makes ledger and aliases agree.
         gather: loads and scores a candidate.
+        show: counts the items that a candidate and earlier champions recommend.
         find_target: loads and scores an earlier champion.
         record: writes the decision and moves the aliases.
     """
 
     settle: Callable[..., Any] = shell.settle
     gather: Callable[..., Any] = shell.gather
+    show: Callable[..., Any] = shown_items
     find_target: Callable[..., Any] = shell.rollback_target
     record: Callable[..., Any] = shell.record
 
@@ -69,8 +74,22 @@ class _Judged:
     verdicts: tuple[GateVerdict, ...]
 
     @property
-    def passed(self) -> bool:
-        return all(verdict.passed for verdict in self.verdicts)
+    def is_askable(self) -> bool:
+        """Return whether a person's decision is what is missing."""
+        return all(verdict.passed for verdict in self.verdicts) or is_held(self.verdicts)
+
+    @property
+    def exposure(self) -> GateVerdict:
+        return next(verdict for verdict in self.verdicts if verdict.gate == EXPOSURE)
+
+
+def require_named(version: int | None, approve_exposure: bool) -> None:
+    """Raise `InvalidInput` unless the version is named whose exposure a person approves."""
+    if approve_exposure and version is None:
+        raise InvalidInput(
+            "An approval of the exposure is one of a version that a person has looked at, and none is named.",
+            next_step="Name the version whose items the gate showed, with --version N.",
+        )
 
 
 def decide_promotion(
@@ -84,6 +103,7 @@ def decide_promotion(
     reason: str,
     steps: Steps = PLAIN,
     ask: Ask | None = None,
+    approve_exposure: bool = False,
 ) -> Outcome:
     """Run the gates on a version, make it champion if it passes all, and write the decision to the ledger.
 
@@ -96,27 +116,37 @@ def decide_promotion(
         actor, reason: who decides, and why.
         steps: how each step runs.
         ask: asks a person first; None to decide by the gates alone. The ledger then names that person instead
-            of the actor, and their note instead of the reason.
+            of the actor, and their note instead of the reason. Their approval passes the exposure gate, too,
+            if it still observes what they saw.
+        approve_exposure: whether the actor has looked at the items that the exposure gate names, and approves
+            them.
     """
     answer: ApprovalDecision | None = None
+    seen: GateVerdict | None = None
     if ask is not None:
         # The lock is free while a person decides. The gates run again afterwards.
         with ledger.locked(home):
             standing = steps.settle(home, client, name)
             judged = _judged(client, name, candidate, standing, policy, steps)
-        if judged is not None and judged.passed:
+        if judged is not None and judged.is_askable:
+            seen = judged.exposure
             answer = ask(candidate, standing.instead(), judged.verdicts)
     with ledger.locked(home):
         standing = steps.settle(home, client, name)
         judged = _judged(client, name, candidate, standing, policy, steps)
         if judged is None:
             return _already_champion(name, home, standing)
+        verdicts = judged.verdicts
+        if answer is not None and answer.verdict.passed and seen == judged.exposure:
+            verdicts = approved(verdicts, answer.actor)
+        elif approve_exposure:
+            verdicts = approved(verdicts, actor)
         decision = PromotionDecision(
             kind="promotion",
             model_name=name,
             candidate=candidate,
             incumbent=standing.champion,
-            verdicts=judged.verdicts + ((answer.verdict,) if answer else ()),
+            verdicts=verdicts + ((answer.verdict,) if answer else ()),
             actor=answer.actor or actor if answer else actor,
             reason=answer.note or reason if answer else reason,
             decided_at=shell.now(),
@@ -167,7 +197,8 @@ def _judged(
         return None
     evidence, trial = steps.gather(client, name, candidate)
     champion, lost = shell.compared_with(client, name, standing)
-    return _Judged(evidence, judge(evidence, trial, champion, policy, lost))
+    shown = steps.show(client, name, candidate, standing, policy.exposure)
+    return _Judged(evidence, judge(evidence, trial, champion, shown, policy, lost))
 
 
 def _outcome(entry: Entry, standing: Standing) -> Outcome:

@@ -14,14 +14,24 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.approval import request_approval
-from flows.decide import ApprovalDecision, Outcome, Steps, decide_promotion, decide_rollback
+from flows.decide import (
+    ApprovalDecision,
+    Outcome,
+    Steps,
+    decide_promotion,
+    decide_rollback,
+    require_named,
+)
 from flows.terminal.progress import announce
-from models.promotion.gates import GateVerdict, PromotionPolicy
+from models.promotion.exposure import ExposurePolicy
+from models.promotion.gates import PromotionPolicy
+from models.promotion.verdict import GateVerdict
 from tasks.local import environment
 from tasks.orchestration.exit_codes import label_exit_code
 from tasks.orchestration.run_names import named_after
 from tasks.promotion import promote as shell
 from tasks.promotion.candidate import default_candidate
+from tasks.promotion.shown_items import shown_items
 from tasks.tracking import registry
 from tasks.tracking.outage import names_outages
 from tasks.tracking.outbox_sender import send_what_waits
@@ -29,6 +39,7 @@ from tasks.tracking.outbox_sender import send_what_waits
 TASKS = Steps(
     settle=task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.settle),
     gather=task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather),
+    show=task(name="count recommended items", cache_policy=NO_CACHE)(shown_items),
     find_target=task(name="load and score earlier champion", cache_policy=NO_CACHE)(shell.rollback_target),
     record=task(name="record decision and move aliases", cache_policy=NO_CACHE)(shell.record),
 )
@@ -52,6 +63,8 @@ def promotion(
     reason: str = "",
     tolerance: float = PromotionPolicy.tolerance,
     max_client_drop: float = PromotionPolicy.max_client_drop,
+    exposure: dict[str, float] | None = None,
+    approve_exposure: bool = False,
     require_approval: bool = False,
     approval_hours: float = 24.0,
 ) -> Outcome | State[Outcome]:
@@ -64,10 +77,18 @@ def promotion(
         reason: the reason for it.
         tolerance: share of the champion's quality by which the candidate may be worse.
         max_client_drop: share of the champion's value that a client may lose.
-        require_approval: pause after the gates have passed until a person decides in Prefect's UI. The ledger
-            then names that person instead of the actor, and their note instead of the reason.
+        exposure: limits of the exposure gate that differ from the defaults: least, factor, most, lists.
+        approve_exposure: whether the actor has looked at the items that the exposure gate named and approves
+            them; only with a version.
+        require_approval: pause after the gates have passed, or if the exposure gate alone has not, until a
+            person decides in Prefect's UI. The ledger then names that person instead of the actor, and their
+            note instead of the reason.
         approval_hours: hours to wait for that decision. Afterwards the candidate is refused.
     """
+    require_named(version, approve_exposure)
+    policy = PromotionPolicy(
+        tolerance=tolerance, max_client_drop=max_client_drop, exposure=ExposurePolicy.of(exposure or {})
+    )
     home = environment.apply()
     client = registry.open_registry(home)
     send_what_waits(home, announce)
@@ -85,11 +106,12 @@ def promotion(
             client,
             name,
             candidate,
-            PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop),
+            policy,
             actor=actor,
             reason=reason,
             steps=TASKS,
             ask=ask if require_approval else None,
+            approve_exposure=approve_exposure,
         )
     )
 

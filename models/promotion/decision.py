@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from models.promotion.gates import GateVerdict
+from models.promotion.verdict import GateVerdict
 
 DecisionKind = Literal["promotion", "rollback"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from models.kernel.metric import Metric
+from models.promotion.exposure import Exposure
 
 Metrics = Mapping[str, Metric]
 
@@ -80,3 +81,23 @@ class Trial:
     finite: int = 0
     distinct: int = 0
     missing: bool = False
+
+
+@dataclass(frozen=True)
+class ShownItems:
+    """How often a candidate and earlier champions recommend the candidate's items.
+
+    Attributes:
+        item_ids, titles: (items,), the candidate's.
+        candidate: the candidate's lists; None if there is no earlier version to compare them with.
+        earlier: version -> its lists, the newest first. An item that a version lacks is in none of its lists.
+        left_out: version -> why it is not compared.
+        error: why the candidate's lists could not be made, or None.
+    """
+
+    item_ids: Sequence[str] = ()
+    titles: Sequence[str] = ()
+    candidate: Exposure | None = None
+    earlier: Mapping[int, Exposure] = field(default_factory=dict)
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    error: str | None = None

@@ -7,31 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
 from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import LOWER_IS_BETTER, Metric, display_value
-from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, ShownItems, Trial
+from models.promotion.exposure import ExposurePolicy
+from models.promotion.exposure_gate import exposure_gate
+from models.promotion.verdict import GateVerdict
 
 _ROUNDING = 1e-12
-
-
-@dataclass(frozen=True)
-class GateVerdict:
-    """The verdict of one gate.
-
-    Attributes:
-        gate: name of the gate.
-        passed: whether the candidate passes.
-        observed, required: what the gate observed and what it requires, as text.
-    """
-
-    gate: str
-    passed: bool
-    observed: str
-    required: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,7 @@ class PromotionPolicy:
             tell a drop from chance.
         max_client_drop: share of the champion's value that a client may lose, in [0, 1).
         z: one-sided normal quantile; 1.645 for 95 %.
+        exposure: how far an item's share of lists may jump.
     """
 
     quality_metric: str | None = None
@@ -53,6 +41,7 @@ class PromotionPolicy:
     client_metric: str | None = None
     max_client_drop: float = 0.2
     z: float = 1.645
+    exposure: ExposurePolicy = field(default_factory=ExposurePolicy)
 
     def __post_init__(self) -> None:
         for name in ("tolerance", "max_client_drop"):
@@ -74,6 +63,7 @@ def judge(
     candidate: RoundEvidence,
     trial: Trial,
     champion: RoundEvidence | None,
+    shown: ShownItems,
     policy: PromotionPolicy,
     lost: Sequence[int] = (),
 ) -> tuple[GateVerdict, ...]:
@@ -84,6 +74,7 @@ def judge(
         trial: of the candidate's artefact.
         champion: the champion, or the newest earlier one with evidence if the champion is lost; None if there
             is none.
+        shown: the items that the candidate and earlier champions recommend.
         policy: the thresholds.
         lost: newer champions, which cannot be compared with because they, or their records, no longer exist.
             The verdicts name them.
@@ -93,6 +84,7 @@ def judge(
         artefact_gate(trial),
         _named(quality_gate(candidate, champion, policy), lost),
         _named(clients_gate(candidate, champion, policy), lost),
+        exposure_gate(shown, policy.exposure),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from models.promotion.decision import PromotionDecision
-from models.promotion.gates import GateVerdict
+from models.promotion.verdict import GateVerdict
 from models.recommenders.scoring.recommender import Recommender
 from tasks.bundles.pointer import Pointer, write_pointer
 from tasks.promotion import ledger

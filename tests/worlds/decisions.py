@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.promotion.decision import DecisionKind, PromotionDecision
-from models.promotion.gates import GateVerdict
+from models.promotion.verdict import GateVerdict
 
 
 def decision(

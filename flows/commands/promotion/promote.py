@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.terminal.output import emit, json_option
-from models.errors import PromotionRefused
+from models.errors import InvalidInput, PromotionRefused
 
 if TYPE_CHECKING:
     from tasks.local.home import Home
@@ -59,6 +60,20 @@ actor_option = click.option(
     show_default=True,
     help="Share of its value under the champion that a single client may lose, beyond random variation.",
 )
+@click.option(
+    "--exposure",
+    multiple=True,
+    metavar="KEY=NUMBER",
+    help="Limit of the exposure gate. An item may jump by factor=2 times the largest jump between earlier "
+    "champions, but by least=0.2 in any case and by most=0.5 at most, as shares of up to lists=2000 lists. "
+    "Repeatable.",
+)
+@click.option(
+    "--approve-exposure",
+    is_flag=True,
+    help="You have looked at the items that the exposure gate named for this --version, and approve them; "
+    "recorded in the ledger.",
+)
 @json_option
 def command(
     model_name: str | None,
@@ -67,21 +82,30 @@ def command(
     actor: str | None,
     tolerance: float,
     max_client_drop: float,
+    exposure: tuple[str, ...],
+    approve_exposure: bool,
     as_json: bool,
 ) -> None:
     """Check a version by the gates and make it the champion.
 
     Gates: the round passed its contracts; the artefact loads and scores; the quality is within a tolerance of
-    the champion's; no client loses too much. A refusal is recorded in the ledger too, and ends with exit code
-    4. It is a flow run of Prefect's server if there is one (fedrec up, PREFECT_API_URL).
+    the champion's; no client loses too much; no item is in many more lists than before, unless you approve
+    it. A refusal is recorded in the ledger too, and ends with exit code 4. It is a flow run of Prefect's
+    server if there is one (fedrec up, PREFECT_API_URL).
     """
-    from flows.decide import decide_promotion
+    from flows.decide import decide_promotion, require_named
+    from models.promotion.exposure import ExposurePolicy
     from models.promotion.gates import PromotionPolicy
     from tasks.local import environment
     from tasks.promotion import ledger
     from tasks.promotion.candidate import default_candidate
     from tasks.tracking import registry
 
+    require_named(version, approve_exposure)
+    limits = _limits(exposure)
+    policy = PromotionPolicy(
+        tolerance=tolerance, max_client_drop=max_client_drop, exposure=ExposurePolicy.of(limits)
+    )
     home = environment.apply()
     client = registry.open_registry(home)
     send_what_waits(home)
@@ -104,11 +128,32 @@ def command(
             reason=why,
             tolerance=tolerance,
             max_client_drop=max_client_drop,
+            exposure=limits,
+            approve_exposure=approve_exposure,
         )
     else:
-        policy = PromotionPolicy(tolerance=tolerance, max_client_drop=max_client_drop)
-        outcome = decide_promotion(home, client, name, candidate, policy, actor=by, reason=why)
+        outcome = decide_promotion(
+            home, client, name, candidate, policy, actor=by, reason=why, approve_exposure=approve_exposure
+        )
     finish(outcome, as_json)
+
+
+def _limits(settings: Sequence[str]) -> dict[str, float]:
+    """Return the limits in texts such as `least=0.3`.
+
+    Raises:
+        InvalidInput: a text is not a name and a number.
+    """
+    found = {}
+    for text in settings:
+        name, _, number = text.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise InvalidInput(
+                f"--exposure needs KEY=NUMBER, got {text!r}.", next_step="Try --exposure least=0.3."
+            ) from None
+    return found
 
 
 def send_what_waits(home: Home) -> None:
@@ -167,6 +212,12 @@ def _show(outcome: Mapping[str, Any]) -> None:
             f"version {outcome['previous']} stays" if outcome["previous"] else "there is still no champion"
         )
         click.echo(f"Refused: version {version} of {name} does not become the champion; {stays}.")
+        if [each["gate"] for each in outcome["verdicts"] if not each["passed"]] == ["exposure"]:
+            click.echo(
+                "Look at these items: they may be new or in fashion, or clients may lie (docs/privacy.md). "
+                f"Approve with fedrec promote --model {shlex.quote(name)} --version {version} "
+                "--approve-exposure --reason TEXT."
+            )
     click.echo(f"Decision {outcome['decision_id'][:12]} by {outcome['actor']}, {outcome['decided_at']}.")
     from tasks.local.home import current_home
     from tasks.tracking.pages import mlflow_pages

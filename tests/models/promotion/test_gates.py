@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.kernel.metric import Metric
-from models.promotion.evidence import RoundEvaluation, RoundEvidence, Trial
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, ShownItems, Trial
 from models.promotion.gates import (
     PromotionPolicy,
     artefact_gate,
@@ -21,6 +21,7 @@ from models.promotion.gates import (
 )
 
 POLICY = PromotionPolicy()
+NOTHING_SHOWN = ShownItems(error="Its bytes were changed.")
 PASSED = {"interactions": "passed", "updates": "passed", "embeddings": "passed"}
 
 
@@ -227,10 +228,16 @@ def test_equal_models_are_hardly_ever_refused_by_chance():
 
 
 def test_all_gates_are_evaluated_even_if_one_fails():
-    verdicts = judge(evidence(2, None), Trial(error="gone"), evidence(1, a=(5, 10)), POLICY)
+    verdicts = judge(evidence(2, None), Trial(error="gone"), evidence(1, a=(5, 10)), NOTHING_SHOWN, POLICY)
 
-    assert [verdict.gate for verdict in verdicts] == ["contracts", "artefact", "quality", "clients"]
-    assert [verdict.passed for verdict in verdicts] == [True, False, False, False]
+    assert [verdict.gate for verdict in verdicts] == [
+        "contracts",
+        "artefact",
+        "quality",
+        "clients",
+        "exposure",
+    ]
+    assert [verdict.passed for verdict in verdicts] == [True, False, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -285,19 +292,23 @@ def test_a_policy_uses_the_metrics_of_the_candidate_s_kind_unless_it_names_its_o
 
 def test_the_comparisons_name_newer_champions_that_are_lost():
     trial = Trial(scores=3, finite=3, distinct=3)
-    sound = [one.observed for one in judge(evidence(4, 0.5), trial, evidence(1, 0.5), POLICY)]
-    named = [one.observed for one in judge(evidence(4, 0.5), trial, evidence(1, 0.5), POLICY, (3, 2))]
+    sound = [one.observed for one in judge(evidence(4, 0.5), trial, evidence(1, 0.5), NOTHING_SHOWN, POLICY)]
+    named = [
+        one.observed
+        for one in judge(evidence(4, 0.5), trial, evidence(1, 0.5), NOTHING_SHOWN, POLICY, (3, 2))
+    ]
 
     assert named[:2] == sound[:2]
     suffix = " (no longer there to compare with: 3, 2)"
-    assert named[2:] == [text + suffix for text in sound[2:]]
+    assert named[2:4] == [text + suffix for text in sound[2:4]]
+    assert named[4] == sound[4]
 
 
 def test_a_candidate_is_judged_by_the_newest_champion_that_is_left():
     trial = Trial(scores=3, finite=3, distinct=3)
-    quality = judge(evidence(4, 0.48), trial, evidence(1, 0.5), POLICY, (3,))[2]
+    quality = judge(evidence(4, 0.48), trial, evidence(1, 0.5), NOTHING_SHOWN, POLICY, (3,))[2]
     assert (quality.passed, "against 0.5000 of version 1" in quality.observed) == (False, True)
-    alone = judge(evidence(4, 0.48), trial, None, POLICY, (3,))[2]
+    alone = judge(evidence(4, 0.48), trial, None, NOTHING_SHOWN, POLICY, (3,))[2]
     assert (alone.passed, "there is no champion to compare with" in alone.observed) == (True, True)
 
 
