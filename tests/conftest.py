@@ -20,6 +20,7 @@ settings.load_profile("fedrec")
 
 pytest_plugins = [
     "tests.worlds.coloured",
+    "tests.worlds.popular",
     "tests.worlds.mlflow_home",
     "tests.worlds.registered",
     "tests.worlds.served",

@@ -13,8 +13,8 @@ from models.promotion.verdict import GateVerdict
 EXPOSURE = "exposure"
 # Length of a list.
 LIST_LENGTH = 10
-# In fewer items a list holds a tenth of them, so that many shares are large and all jump.
-_FEWEST_ITEMS = 10 * LIST_LENGTH
+# Of fewer items, a list and its history hold a tenth or more. Shares are large then, and honest ones jump.
+_FEWEST_ITEMS = 30 * LIST_LENGTH
 _NAMED = 3
 
 
@@ -34,7 +34,7 @@ def exposure_gate(shown: ShownItems, policy: ExposurePolicy) -> GateVerdict:
         alone = f"there is no earlier champion to compare with{left_out}"
         return GateVerdict(EXPOSURE, True, alone, required)
     if len(shown.item_ids) < _FEWEST_ITEMS:
-        few = f"not judged: a list of {LIST_LENGTH} holds a good part of {len(shown.item_ids)} items"
+        few = f"not judged: honest lists of few items differ much, and there are {len(shown.item_ids)} items"
         return GateVerdict(EXPOSURE, True, few, required)
     history = tuple(shown.earlier.values())
     jumps = exposure_jumps(shown.candidate, history, policy)

@@ -119,11 +119,14 @@ def _recommender(client: MlflowClient, model_name: str, version: int) -> Recomme
 
 
 def _made_up(champion: Recommender, catalogues: Sequence[Sequence[str]], most: int) -> list[list[str]]:
-    """Return at most `most` histories (item ids) of items that all catalogues have."""
+    """Return at most `most` histories (item ids) of items that all catalogues have.
+
+    A model whose answers take several passes over the items makes as many times fewer.
+    """
     from models.recommenders.scoring.lists import made_up_histories
 
     rows = {item_id: row for row, item_id in enumerate(champion.item_ids)}
-    firsts = [rows[item_id] for item_id in probe_items(catalogues, most)]
+    firsts = [rows[item_id] for item_id in probe_items(catalogues, max(1, most // champion.scorer.passes))]
     allowed = _mask(champion, set[str].intersection(*map(set, catalogues)))
     found = made_up_histories(champion.scorer, firsts, _LENGTH, weight=_WEIGHT, allowed=allowed)
     return [[champion.item_ids[row] for row in history] for history in found]

@@ -13,7 +13,7 @@ from models.promotion.exposure import Exposure, ExposurePolicy
 from models.promotion.exposure_gate import approved, exposure_gate, is_held
 from models.promotion.verdict import GateVerdict
 
-ITEMS, LISTS = 100, 200
+ITEMS, LISTS = 300, 200
 POLICY = ExposurePolicy()
 
 
@@ -89,7 +89,7 @@ def test_few_items_are_not_judged():
     )
     verdict = exposure_gate(few, POLICY)
     assert verdict.passed
-    assert "not judged: a list of 10 holds a good part of 2 items" in verdict.observed
+    assert "not judged: honest lists of few items differ much, and there are 2 items" in verdict.observed
 
 
 def test_a_candidate_that_makes_no_lists_does_not_pass():

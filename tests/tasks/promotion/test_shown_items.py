@@ -17,7 +17,7 @@ from models.promotion.exposure_gate import exposure_gate
 from models.recommenders.families.registry import families
 from tasks.promotion.shown_items import EARLIER, shown_items
 
-ITEMS, GROUPS = 120, 12
+ITEMS, GROUPS = 360, 12
 IDS = [f"i{row:03d}" for row in range(ITEMS)]
 POLICY = ExposurePolicy()
 
@@ -122,12 +122,12 @@ def test_items_are_compared_by_their_ids(shop):
 
     found = shop.shown(plain, first)
     # Histories are of the shared items only.
-    assert (found.candidate.lists, found.earlier[first].lists) == (110, 110)
+    assert (found.candidate.lists, found.earlier[first].lists) == (350, 350)
     assert exposure_gate(found, POLICY).passed
     own = found.earlier[first].counts
     assert own[-10:].tolist() == [0] * 10
     # Items that are gone take no place in the lists.
-    assert own.sum() == 10 * 110
+    assert own.sum() == 10 * 350
     verdict = exposure_gate(shop.shown(lifted, first), POLICY)
     assert not verdict.passed
     assert "Film n004 [id n004] is in " in verdict.observed
