@@ -52,8 +52,9 @@ def trained(
 
         found = []
         for seed in (1, 2):
-            train = {"dims": 8, "local_epochs": 6}
-            job = small_job(popular_dir, seed=seed, train=train, federation={"rounds": 3})
+            # Enough rounds for a model that another seed does not change much.
+            rounds = {"federation": {"rounds": 20}, "evaluation": {"every": 20}}
+            job = small_job(popular_dir, seed=seed, train={"dims": 8}, **rounds)
             run_locally(job)
             found.append(registry.require_evaluated(registry.client(home), MODEL))
         client = registry.client(home)
@@ -154,16 +155,16 @@ def test_an_approval_names_a_version(decided: Trained) -> None:
 def test_an_approval_passes_no_other_gate(decided: Trained) -> None:
     result = fedrec("promote", "--version", str(decided.lifted - 2), "--approve-exposure", "--json")
     assert result.exit_code == 4
-    # It is round 2, which was not evaluated.
+    # It is round 19, which was not evaluated.
     assert "quality" in failed(json.loads(result.stdout))
 
 
 def test_the_limits_are_settings(decided: Trained) -> None:
-    version = str(decided.lifted)
-    limits = ("--exposure", "least=0.95", "--exposure", "most=0.99", "--exposure", "lists=50")
-    outcome = answer("promote", "--version", version, *limits)
-    assert outcome["promoted"]
-    assert exposure_of(outcome)["required"].endswith("0.950")
+    limits = ("--exposure", "least=0.01", "--exposure", "lists=50")
+    outcome = answer("promote", "--version", str(decided.retrained), *limits, exit_code=4)
+    assert failed(outcome) == ["exposure"]
+    assert "(50 lists, compared with version" in exposure_of(outcome)["observed"]
+    assert exposure_of(outcome)["required"].endswith("0.010")
     for wrong in ("least", "least=much", "leest=0.3"):
         assert isinstance(fedrec("promote", "--exposure", wrong).exception, InvalidInput), wrong
 

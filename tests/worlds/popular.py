@@ -11,7 +11,7 @@ import pytest
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition
 
-ITEMS, USERS, USED = 320, 150, 40
+ITEMS, USERS, USED = 320, 300, 40
 
 
 @pytest.fixture(scope="session")
