@@ -52,7 +52,7 @@ class Compared:
     """The final model and its baselines on the test cases.
 
     Attributes:
-        clients: the evaluation of each client; empty if only their sum is known.
+        clients: the evaluation of each client; of secure sums only what silos publish.
         metrics, alone: sums over all clients of the final model and of models of each client alone.
         pooled: sums of a model of the pooled data; None without one.
     """
@@ -164,7 +164,8 @@ def _compare_clients(job: Job, alone_rounds: int) -> tuple[Compared, Sequence[Cl
             "compare", job.rounds[-1].round, partial(evaluation_form, job.context), alone_rounds=alone_rounds
         )
         metrics, alone = (metrics_of(part, summed.state.metrics) for part in ("metrics", "alone"))
-        return Compared(metrics=metrics, alone=alone), summed.figures
+        published = tuple(each.published for each in summed.figures if each.published)
+        return Compared(published, metrics, alone), summed.figures
     answers = job.ask("compare", job.reachable, alone_rounds=alone_rounds).values()
     found = tuple(answer for answer in answers if isinstance(answer, ClientEvaluation))
     return Compared(found, total(each.metrics for each in found), total(each.alone for each in found)), found

@@ -65,6 +65,9 @@ class PolicySection(Section):
     plain: bool = Field(
         True, description="Whether updates and figures may also leave outside of secure sums, readable."
     )
+    publish: tuple[Literal["benefit"], ...] = Field(
+        (), description="What leaves readable beside secure sums: benefit, the comparison at a job's end."
+    )
 
 
 class SiloSettings(Section):
@@ -123,6 +126,7 @@ class SiloSettings(Section):
             keep_jobs=self.keep_jobs,
             min_cohort=self.policy.min_cohort,
             plain=self.policy.plain,
+            publish=self.policy.publish,
         )
 
     def data_source(self) -> Source:

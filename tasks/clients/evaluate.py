@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from models.evaluation.benefit import paired_difference
 from models.evaluation.judgement import RATINGS
@@ -11,6 +12,7 @@ from models.kernel.metric import Metric
 from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
 from tasks.clients.client_data import base_of, data_of, users_of
+from tasks.clients.comparisons import keep_comparison
 from tasks.clients.silo_data import SiloData
 from tasks.clients.sum_member import SumRules
 from tasks.clients.sum_steps import masked_evaluation
@@ -67,7 +69,12 @@ def compare_client(
     found = ClientEvaluation(
         order.client_id, metrics, alone, benefit, choice, started, ended, ended - between
     )
-    return _answer("compare", found, order, rules)
+    if rules is not None:
+        keep_comparison(order.silo, job.job_id, order.round, found)
+    answer = _answer("compare", found, order, rules)
+    if isinstance(answer, SumAnswer) and rules is not None and "benefit" in rules.publish:
+        return replace(answer, published=found)
+    return answer
 
 
 def _answer(

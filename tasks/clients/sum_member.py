@@ -44,11 +44,13 @@ class SumRules:
         identity: the silo's key, which signs what it says in a sum; `repr` does not show it.
         roster: name -> public key of all that may be members, which the owner has from their owners.
         min_cohort: the silo takes part in no sum of fewer members.
+        publish: what the silo tells of itself beside its sums: "benefit", its comparison at the end of a job.
     """
 
     identity: Ed25519PrivateKey = field(repr=False)
     roster: Mapping[str, Ed25519PublicKey]
     min_cohort: int
+    publish: tuple[str, ...] = ()
 
 
 class SumMember:

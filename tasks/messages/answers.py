@@ -111,6 +111,7 @@ class SumAnswer:
         messages: id of a sum -> the message; for the step "announce", what is announced -> the message.
         started, ended: start and end of the work, on the clock of `time.perf_counter`.
         alone_s: the part of that time in which the client trained alone.
+        published: its comparison at the end of a job, if its owner publishes it.
     """
 
     client_id: str
@@ -118,6 +119,7 @@ class SumAnswer:
     started: float
     ended: float
     alone_s: float = 0.0
+    published: ClientEvaluation | None = None
 
 
 Answer = Checked | Delivery | ClientEvaluation | SumAnswer
@@ -137,6 +139,7 @@ def answer_as_json(answer: Answer) -> JsonObject:
             "messages": as_text(answer.messages),
             "seconds": answer.ended - answer.started,
             "alone_s": answer.alone_s,
+            **({"published": answer_as_json(answer.published)} if answer.published else {}),
         }
     if isinstance(answer, Delivery):
         return {
@@ -176,8 +179,9 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
             return Checked(outcome, count(body["users"]), count(body["interactions"]), digest)
         started = received - number(body["seconds"])
         if "messages" in body:
-            messages = of_text(body["messages"])
-            return SumAnswer(client_id, messages, started, received, number(body["alone_s"]))
+            messages, said = of_text(body["messages"]), body.get("published")
+            published = evaluation_of_json(client_id, said, received) if said else None
+            return SumAnswer(client_id, messages, started, received, number(body["alone_s"]), published)
         if step == "train":
             update = read_exactly(ArtifactRef, body["update"])
             count(update.size)
@@ -185,17 +189,28 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
                 raise ValueError(f"{update.sha256!r} is not a SHA-256")
             lightfm_s, transfer_s = number(body["lightfm_s"]), number(body["transfer_s"])
             return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
-        metrics, alone, benefit, choice = (
-            {
-                name: metric_from_client(name, number(pair["total"]), number(pair["weight"]))
-                for name, pair in body[part].items()
-            }
-            for part in ("metrics", "alone", "benefit", "choice")
-        )
-        alone_s = number(body["alone_s"])
-        return ClientEvaluation(client_id, metrics, alone, benefit, choice, started, received, alone_s)
+        return evaluation_of_json(client_id, body, received)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         text = " ".join(str(error).split())
         raise InvalidInput(
             f"The answer of {client_id!r} to {step!r} has a missing or malformed part: {text}."
         ) from error
+
+
+def evaluation_of_json(client_id: str, body: Mapping[str, Any], received: float) -> ClientEvaluation:
+    """Return the evaluation that `answer_as_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the values are not such an evaluation.
+    """
+    metrics, alone, benefit, choice = (
+        {
+            name: metric_from_client(name, number(pair["total"]), number(pair["weight"]))
+            for name, pair in body[part].items()
+        }
+        for part in ("metrics", "alone", "benefit", "choice")
+    )
+    started = received - number(body["seconds"])
+    return ClientEvaluation(
+        client_id, metrics, alone, benefit, choice, started, received, number(body["alone_s"])
+    )

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from models.errors import CorruptArtifact, ForgedAnswer
 from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, Offer, benefit_of, offer_of
-from models.federation.envelope import read_envelope
 from models.kernel.metric import Metric
-from models.ledger.chain import Entry
-from tasks.exchange.layout import silo_answers_folder
-from tasks.exchange.store import Exchange
-
-_STEP = "compare"
+from tasks.clients.comparisons import kept_comparisons
+from tasks.messages.answers import ClientEvaluation
 
 
 @dataclass(frozen=True)
@@ -36,48 +31,27 @@ class ComparedAlone:
     offer: Offer
 
 
-def own_comparisons(entries: Iterable[Entry], exchange: Exchange, silo: str) -> list[ComparedAlone]:
-    """Return the comparisons whose answers are still there, the oldest first.
-
-    Args:
-        entries: of the silo's egress ledger, which names each answer.
-        exchange: where the answers are.
-        silo: the silo.
-    """
-    found: dict[str, ComparedAlone] = {}
-    for entry in entries:
-        body = entry.body
-        if body["type"] == "refused" or body["what"] != _STEP:
-            continue
-        folder = silo_answers_folder(silo, body["job_id"], body["round"], _STEP)
-        for ref in exchange.listed(folder):
-            if ref.sha256 != body["sha256"]:
-                continue
-            try:
-                envelope, _ = read_envelope(exchange.get(ref), silo)
-            except (CorruptArtifact, ForgedAnswer):
-                continue
-            if envelope.body["alone"]:
-                found[body["job_id"]] = _comparison(body["job_id"], body["round"], envelope.body)
-    return list(found.values())
+def own_comparisons(silo: Path) -> list[ComparedAlone]:
+    """Return the comparisons that the silo keeps in its private folder, the oldest first."""
+    return [
+        _comparison(job_id, round_, found) for job_id, round_, found in kept_comparisons(silo) if found.alone
+    ]
 
 
-def _comparison(job_id: str, round_: int, body: Mapping[str, Any]) -> ComparedAlone:
-    def means(part: str) -> dict[str, float]:
-        metrics = {name: Metric(**value) for name, value in body[part].items()}
+def _comparison(job_id: str, round_: int, found: ClientEvaluation) -> ComparedAlone:
+    def means(metrics: Mapping[str, Metric]) -> dict[str, float]:
         return {name: each.value for name, each in metrics.items() if each.weight}
 
-    def benefit(part: str) -> Benefit:
-        sums = body[part]
-        return benefit_of(Metric(**sums[DIFFERENCE]), Metric(**sums[SQUARED_DIFFERENCE]))
+    def benefit(sums: Mapping[str, Metric]) -> Benefit:
+        return benefit_of(sums[DIFFERENCE], sums[SQUARED_DIFFERENCE])
 
-    common, alone = means("metrics"), means("alone")
+    common, alone = means(found.metrics), means(found.alone)
     both = sorted(common.keys() & alone.keys())
     return ComparedAlone(
         job_id,
         round_,
         {name: common[name] for name in both},
         {name: alone[name] for name in both},
-        benefit("benefit"),
-        offer_of(benefit("choice")),
+        benefit(found.benefit),
+        offer_of(benefit(found.choice)),
     )

@@ -50,6 +50,7 @@ class Silo:
         keep_jobs: number of newest jobs whose snapshots and answers are kept.
         min_cohort: the least number of members of a secure sum in which the silo takes part.
         plain: whether updates and figures may also leave outside of secure sums.
+        publish: what leaves readable beside secure sums.
     """
 
     home: Home
@@ -61,6 +62,7 @@ class Silo:
     keep_jobs: int = 10
     min_cohort: int = 3
     plain: bool = True
+    publish: tuple[str, ...] = ()
 
 
 def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:

@@ -29,7 +29,9 @@ _TELLING = ("train", "evaluate", "compare")
 def sum_rules(silo: Silo) -> SumRules:
     """Return the silo's rules for secure sums."""
     key = load_key(silo.home)
-    return SumRules(key.private, read_roster(silo.home) | {silo.name: key.public}, silo.min_cohort)
+    return SumRules(
+        key.private, read_roster(silo.home) | {silo.name: key.public}, silo.min_cohort, silo.publish
+    )
 
 
 def require_sum(silo: Silo, step_order: StepOrder) -> None:

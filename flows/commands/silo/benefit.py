@@ -21,15 +21,12 @@ def command(job_id: str | None, settings: Path | None, as_json: bool) -> None:
     that neither was trained on.
     """
     from flows.silo.settings import load_silo_settings
-    from tasks.exchange.store import Exchange
     from tasks.local.home import current_home
-    from tasks.silos.egress_ledger import EgressLedger
     from tasks.silos.own_benefit import own_comparisons
 
     home = current_home()
     silo = load_silo_settings(settings)
-    exchange = Exchange(silo.silo(home).exchange_url)
-    found = own_comparisons(EgressLedger(home).read().entries, exchange, silo.name)
+    found = own_comparisons(home.silos / silo.name)
     jobs: list[dict[str, Any]] = [
         {
             "job_id": each.job_id,

@@ -112,6 +112,8 @@ class SummingSilos:
         round_ = int(step == "train") if round_ is None else round_
         sent = replace(self.job, **job)
         order = ClientOrder(sent, name, round_, self.base_ref, StartingPoint(None, 0), sum=asked)
+        if step == "compare":
+            return StepOrder(step, order, {"alone_rounds": 2})
         if step != "check":
             return StepOrder(step, order)
         items = self.exchange.put("job-1/catalog", open_partition(self.job.data_dir).items_path.read_bytes())
