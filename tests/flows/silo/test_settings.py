@@ -41,6 +41,7 @@ def test_omitted_keys_have_their_defaults(tmp_path):
         "min_users": 1,
         "min_cohort": 3,
         "plain": True,
+        "publish": (),
     }
     assert settings.data_source() == FolderSource(Path("/data"))
 
