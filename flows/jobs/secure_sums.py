@@ -225,7 +225,7 @@ class SecureSums:
         name, job = sum_id(step, round_), self._job
         if step != "train":
             return [Group(name, name, tuple(sorted(self._announcements)))]
-        dealt = job.config.federation.robust.groups(self._cohort_of(round_), job.config.seed, round_)
+        dealt = job.config.federation.robust.groups(self._cohort_of(round_), job.config.seed)
         if len(dealt) == 1:
             return [Group(name, name, dealt[0])]
         return [Group(name, f"{name}-group-{place}", each) for place, each in enumerate(dealt, start=1)]

@@ -236,6 +236,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     _require_poolable(config, origin)
     _require_arrays(config, origin)
     _require_all_rows(config, origin)
+    _require_one_sum(config, origin)
     _require_groups(config, origin)
     refuse_without_effect(config, origin)
     return config.model_copy(update={"data": data})
@@ -305,6 +306,19 @@ def _require_groups(config: TrainingConfig, origin: str) -> None:
             "its update, and the sum of two shows each the update of the other.",
             next_step=f"Set federation.robust.group to at least {LEAST_IN_SUM}.",
             key="federation.robust.group",
+        )
+
+
+def _require_one_sum(config: TrainingConfig, origin: str) -> None:
+    """Raise `InvalidConfig` if secure sums would have equal summands, which their differences tell."""
+    rounds = config.federation.rounds
+    if config.privacy.secure_sum and not family_of(config.train).is_iterative and rounds > 1:
+        raise InvalidConfig(
+            f"{origin}: federation.rounds {rounds}: clients of train.family {config.train.family!r} "
+            "contribute the same statistics in each round. If a silo falls silent in one of them, the difference of two "
+            "sums is what it contributed.",
+            next_step="Set federation.rounds to 1. More rounds give the same model.",
+            key="federation.rounds",
         )
 
 

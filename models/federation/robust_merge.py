@@ -39,7 +39,7 @@ class RobustMerge:
     Attributes:
         method: none for the plain sum, or trimmed_mean, median, krum, or norm_bound (the median norm).
         share: the share that a trimmed mean leaves out at each end; the share of liars that Krum withstands.
-        group: least number of clients whose sum is one vector of the estimate. Each round deals new groups.
+        group: least number of clients whose sum is one vector of the estimate. The deal is for the whole job.
 
     Raises:
         InvalidConfig: the share is not in [0, 0.5), or the group is below 1.
@@ -73,19 +73,19 @@ class RobustMerge:
         """Whether the method uses the share."""
         return self.method in ("trimmed_mean", "krum")
 
-    def groups(self, members: Sequence[str], seed: int, round_: int) -> tuple[tuple[str, ...], ...]:
+    def groups(self, members: Sequence[str], seed: int) -> tuple[tuple[str, ...], ...]:
         """Return the members of a round, dealt into the groups whose sums are the vectors of the estimate.
 
-        Plain sums have one group.
+        The same members are dealt alike in all rounds. From sums of other groups in each round a coordinator
+        could solve for what single members contribute. Plain sums have one group.
 
         Args:
             members: the clients that can take part, in any order.
             seed: the job's seed.
-            round_: the round.
         """
         if self.is_plain or not members:
             return (tuple(sorted(members)),)
-        return groups_of(members, self.group, seed_for(seed, "robust", round_))
+        return groups_of(members, self.group, seed_for(seed, "robust"))
 
     def require(self, vectors: int) -> None:
         """Raise `InvalidInput` unless the method withstands at least one liar among so many vectors."""

@@ -55,8 +55,16 @@ def masked_update(
 
     Raises:
         ContractViolation: it breaks the contract.
+        EgressRefused: it would be in several sums of the job, from whose differences it could be read.
     """
     job, members = order.job, len(_members(order))
+    if not job.family.is_iterative and order.round != 1:
+        raise EgressRefused(
+            f"Client {order.client_id!r} contributes the same statistics in each round, so it takes part in "
+            f"the sum of round 1 of job {job.job_id} only, not of round {order.round}.",
+            next_step="Set federation.rounds to 1. More rounds give the same model.",
+            silo=order.client_id,
+        )
     form = training_form(job, rule, base, members)
     profile = profile_update(update, base, order.base.sha256, form.form, rule.weight_of, ranges=form.ranges)
     limits = update_rules(base.round, order.base.sha256, base.catalog_digest, job.update_limits)

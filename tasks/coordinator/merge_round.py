@@ -165,7 +165,7 @@ def _groups(
     they answer, so that nobody can choose its group by its silence.
     """
     unfit = {each.client_id for each in missing if each.stage == "interactions"}
-    dealt = robust.groups([each for each in plan.cohort if each not in unfit], plan.seed, plan.round)
+    dealt = robust.groups([each for each in plan.cohort if each not in unfit], plan.seed)
     found = [tuple(each for each in group if each in clients) for group in dealt]
     return [group for group in found if group]
 

@@ -74,7 +74,7 @@ def reference(config: TrainingConfig, partition: Path, lost: Lost, rounds: int) 
             quorum_share=0.0,
         )
         robust = config.federation.robust
-        dealt = robust.groups(plan.cohort, config.seed, round_)
+        dealt = robust.groups(plan.cohort, config.seed)
         group_of = {client_id: number for number, group in enumerate(dealt) for client_id in group}
         sums = [rule.empty(model) for _ in dealt]
         for client_id in plan.cohort:

@@ -41,7 +41,7 @@ def robust_job(federation: Federation, robust: dict[str, Any], rounds: int = 2) 
 
 def group_of(config: Any, client_id: str, round_: int) -> tuple[str, ...]:
     plan = plan_round(round_, seed=config.seed, clients=CLIENTS, cohort_share=1.0, quorum_share=0.5)
-    groups = config.federation.robust.groups(plan.cohort, config.seed, round_)
+    groups = config.federation.robust.groups(plan.cohort, config.seed)
     return next(group for group in groups if client_id in group)
 
 

@@ -349,6 +349,18 @@ class TestSmallUpdates:
         assert parse_config(bits, "file").train.sent_bits == 6
 
 
+class TestSecureSums:
+    @pytest.mark.parametrize("family", ["ease", "next_item", "blend"])
+    def test_the_same_statistics_are_summed_once(self, family: str) -> None:
+        raw = {**NEEDED, "train": {"family": family}, "privacy": {"secure_sum": True}}
+        assert parse_config({**raw, "federation": {"rounds": 1}}, "file").privacy.secure_sum
+        with pytest.raises(InvalidConfig, match="same statistics in each round") as error:
+            parse_config({**raw, "federation": {"rounds": 2}}, "file")
+        assert error.value.key == "federation.rounds"
+        several = {**raw, "train": {"family": "ials"}, "federation": {"rounds": 2}}
+        assert parse_config(several, "file").federation.rounds == 2
+
+
 class TestFixedPoint:
     def test_ranges_are_read_by_array_and_written_again(self) -> None:
         config = parse_config({**NEEDED, "fixed_point": {"biases": RANGE}}, "file")

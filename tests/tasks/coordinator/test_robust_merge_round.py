@@ -100,7 +100,7 @@ def test_groups_are_dealt_among_all_whose_data_are_fit(job: JobContext) -> None:
     missing = (Rejection("oak", "interactions", "unfit"), Rejection("birch", "deadline", "late"))
     cohort = tuple(sorted((*CLIENTS, "oak")))
     arrived = [each for each in deliveries(job) if each.client_id != "birch"]
-    groups = robust.groups(CLIENTS, 7, 4)
+    groups = robust.groups(CLIENTS, 7)
     sums = []
     for group in groups:
         first, *others = (

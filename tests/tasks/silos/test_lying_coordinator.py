@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from models.errors import EgressRefused, FedrecError, InvalidInput, ProtocolBreach
 from models.kernel.packed import whole
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.secure_sum.cohort import announce
 from models.secure_sum.primitives.keys import MemberKeys
 from tasks.clients.train import train_client
@@ -99,6 +101,16 @@ def test_an_evaluation_is_in_the_sum_of_its_own_step_only(silos: SummingSilos) -
     other = silos.prepared(sum_id="compare-000000")
     lie = silos.sum_order(other.mask_request("ash"), sum_id="compare-000000")
     refused(silos, EgressRefused, "for a summand of", lambda: silos.ask("evaluate", "ash", lie))
+
+
+def test_statistics_that_are_the_same_in_each_round_are_summed_once(silos: SummingSilos) -> None:
+    second, family = "train-000002", EaseFamily(EaseSpec())
+    silos.job = replace(silos.job, spec=family.spec)
+    silos.base = replace(silos.base, items=family.initial(len(silos.base.items), 1))
+    protocol = silos.prepared(sum_id=second)
+    asked = silos.sum_order(protocol.mask_request("ash"), sum_id=second)
+    again = partial(silos.ask, "train", "ash", asked, round_=2)
+    refused(silos, EgressRefused, "the same statistics in each round", again)
 
 
 def test_a_member_that_is_not_in_the_roster_gets_nothing(silos: SummingSilos) -> None:
