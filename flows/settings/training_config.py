@@ -315,8 +315,8 @@ def _require_one_sum(config: TrainingConfig, origin: str) -> None:
     if config.privacy.secure_sum and not family_of(config.train).is_iterative and rounds > 1:
         raise InvalidConfig(
             f"{origin}: federation.rounds {rounds}: clients of train.family {config.train.family!r} "
-            "contribute the same statistics in each round. If a silo falls silent in one of them, the difference "
-            "of two sums is what it contributed.",
+            "contribute the same statistics in each round. If a silo falls silent in one of them, the "
+            "difference of two sums is what it contributed.",
             next_step="Set federation.rounds to 1. More rounds give the same model.",
             key="federation.rounds",
         )
