@@ -61,7 +61,7 @@ class DefendedFederation:
             for at in (LocalRound(f"liar-{number:04d}", done + 1, seed) for number in range(liars)):
                 if lie is not None:
                     vectors[at.client_id] = _sent(rule, lie.update(model, at), defence)
-            total = defence.total(vectors, seed_for(seed, "defence", done))
+            total = defence.total(vectors, seed_for(seed, "defence"))
             model = merged(rule, model, total, tuple(sorted(vectors)))
         return self._trained(model, users)
 
