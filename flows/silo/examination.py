@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from tasks.local.home import Home
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.gateway_client import PROTOCOL, GatewayAway, GatewayClient
 from tasks.silos.joined import joined
-from tasks.silos.keys import load_key
+from tasks.silos.keys import load_key, public_pem
+from tasks.silos.roster import read_roster
 
 _LEAST_FREE_BYTES = 1_000_000_000
 # The gateway refuses requests from a clock that is off by more than 300 s.
@@ -68,6 +69,11 @@ def examine(home: Home, settings_path: Path | None = None, url: str | None = Non
             "Correct the files, or `source` in silo.yaml: docs/data.md says what they may look like.",
         )
         look("policy", lambda: _policy(settings[0], users), "Correct `policy` in silo.yaml.")
+        look(
+            "roster",
+            lambda: _roster(home, settings[0]),
+            "Get public.pem from the owners of other silos, and add it: fedrec silo roster NAME public.pem.",
+        )
     look("disk", lambda: _disk(home), "Free some space.")
     look("ledger", lambda: _ledger(home), "Find out who changed FEDREC_HOME/egress.jsonl; a backup may help.")
     has_key = look(
@@ -104,6 +110,18 @@ def _policy(settings: SiloSettings, users: Sequence[int]) -> str:
     return f"{kinds} may leave, at most {most}, with at least {least}."
 
 
+def _roster(home: Home, settings: SiloSettings) -> str:
+    members, least = read_roster(home), settings.policy.min_cohort
+    if len(members) + 1 >= least:
+        return f"this silo takes part in secure sums with {', '.join(members)}."
+    if settings.policy.plain and not members:
+        return "empty, so this silo takes part in no secure sums."
+    raise FedrecError(
+        f"the roster has {len(members)} other silos, and the least secure sum that the policy allows has "
+        f"{least} members with this one: there is none."
+    )
+
+
 def _disk(home: Home) -> str:
     home.root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(home.root).free
@@ -123,7 +141,8 @@ def _ledger(home: Home) -> str:
 def _connection(home: Home, settings: SiloSettings | None, url: str | None) -> Iterator[Check]:
     try:
         address = joined(home).address(url)
-        facts = GatewayClient(address, load_key(home)).facts()
+        client = GatewayClient(address, load_key(home))
+        facts, silos = client.facts(), client.roster()
     except FedrecError as error:
         away = "Check the address, the firewall and the proxy between; or the gateway does not run now."
         yield Check("gateway", False, error.what, away if isinstance(error, GatewayAway) else error.next_step)
@@ -154,3 +173,35 @@ def _connection(home: Home, settings: SiloSettings | None, url: str | None) -> I
             f"the gateway knows this key as silo {facts['silo']!r}.",
             "" if same else f"Set name: {facts['silo']} in the settings.",
         )
+        yield from _members(home, settings.name, {each["silo"]: each["public_key"] for each in silos})
+
+
+def _members(home: Home, own: str, at_gateway: Mapping[str, str]) -> Iterator[Check]:
+    """Compare the roster, unless it is empty, with the keys that the coordinator has (name -> PEM).
+
+    It is no fault if the roster lacks a silo: a coordinator that could make owners add what it lists could
+    add silos of its own.
+    """
+    try:
+        roster = {name: public_pem(public).decode() for name, public in read_roster(home).items()}
+    except FedrecError:  # which the check of the roster reports
+        return
+    others = [name for name, key in roster.items() if at_gateway.get(name, key) != key]
+    missing = [name for name in at_gateway if name not in roster and name != own]
+    if others:
+        yield Check(
+            "members",
+            False,
+            f"the coordinator's key of {', '.join(others)} is not that of the roster.",
+            "Ask the silo's owner, not the coordinator, which fingerprint is right. If its key is new: "
+            "fedrec silo roster NAME public.pem --force.",
+        )
+    elif roster and missing:
+        yield Check(
+            "members",
+            True,
+            f"the roster lacks {', '.join(missing)}, with whom this silo takes part in no secure sum.",
+            "If you want that, get public.pem from the silo's owner: fedrec silo roster NAME public.pem.",
+        )
+    elif roster:
+        yield Check("members", True, "the roster has all silos of the coordinator, with the same keys.")

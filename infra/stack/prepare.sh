@@ -36,7 +36,7 @@ if [ ! -f "$STACK/coordinator/items.parquet" ]; then
 fi
 
 for name in silo-01 silo-02 silo-03; do
-    mkdir -p "$STACK/invitations/$name"
+    mkdir -p "$STACK/invitations/$name" "$STACK/public_keys/$name"
     chmod 700 "$STACK/invitations" "$STACK/invitations/$name"
     cat >"$STACK/silos/$name/silo.yaml" <<END
 # Written by infra/stack/prepare.sh at each start; infra/silo.example.yaml explains every key.
