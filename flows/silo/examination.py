@@ -14,7 +14,7 @@ from tasks.local.home import Home
 from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.gateway_client import PROTOCOL, GatewayAway, GatewayClient
 from tasks.silos.joined import joined
-from tasks.silos.keys import load_key, public_pem
+from tasks.silos.keys import fingerprint, load_key, public_pem
 from tasks.silos.roster import read_roster
 
 _LEAST_FREE_BYTES = 1_000_000_000
@@ -78,7 +78,7 @@ def examine(home: Home, settings_path: Path | None = None, url: str | None = Non
     look("ledger", lambda: _ledger(home), "Find out who changed FEDREC_HOME/egress.jsonl; a backup may help.")
     has_key = look(
         "key",
-        lambda: f"this silo signs with key {load_key(home).key_id}.",
+        lambda: f"this silo signs with key {fingerprint(load_key(home).public)}.",
         "Join with the coordinator's invitation, which makes a key: fedrec silo join FILE.",
     )
     if has_key:

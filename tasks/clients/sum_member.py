@@ -146,8 +146,14 @@ class SumMember:
         if self._rules is None:
             return tuple((each, self._sum.identities[each]) for each in members)
         roster = self._rules.roster
-        # A member that is missing there is named by `read_cohort`.
-        return tuple((each, roster[each].public_bytes_raw()) for each in members if each in roster)
+        if unknown := [each for each in members if each not in roster]:
+            raise EgressRefused(
+                f"The coordinator wants client {self._member.name!r} in a sum of job {self._job_id} with "
+                f"{', '.join(map(repr, unknown))}, from nobody in the roster.",
+                next_step="If you want that, get public.pem from its owner: fedrec silo roster NAME FILE.",
+                silo=self._member.name,
+            )
+        return tuple((each, roster[each].public_bytes_raw()) for each in members)
 
     def _prepared(self, session: Session) -> bytes:
         path = self._path(session, "prepared")

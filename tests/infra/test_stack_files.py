@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ import yaml
 
 from flows.deployments.deployment_file import read_deployment_file
 from flows.settings.training_config import load_config, parse_config
+from models.secure_sum.graph import threshold
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -109,15 +111,26 @@ def test_the_serving_process_is_bound_to_the_model_that_the_stack_trains():
     assert command[command.index("--model") + 1] == job["model_name"]
 
 
-def test_silos_share_nothing_and_reach_the_gateway_alone():
+def test_silos_share_public_keys_only_and_reach_the_gateway_alone():
     for name in SILOS:
-        own, invitation = SERVICES[name]["volumes"]
+        own, invitation, keys, own_key = SERVICES[name]["volumes"]
         assert own.endswith(f"}}/silos/{name}:/data")
         assert invitation.endswith(f"}}/invitations/{name}:/invitation:ro")
-        assert set(SERVICES[name]["environment"]) == {"FEDREC_HOME", "INVITATION"}
+        assert keys.endswith("}/public_keys:/public_keys:ro")
+        assert own_key.endswith(f"}}/public_keys/{name}:/public_keys/{name}")
+        assert set(SERVICES[name]["environment"]) == {"FEDREC_HOME", "INVITATION", "PUBLIC_KEYS"}
         assert SERVICES[name]["networks"] == ["outside"]
     beside = [name for name, each in SERVICES.items() if "outside" in each.get("networks", [])]
     assert beside == ["gateway", *SILOS]
+
+
+@pytest.mark.parametrize("name", SILOS)
+def test_a_silo_s_roster_gets_all_others(name):
+    others = [each for each in SILOS if each != name]
+    line = re.search(rf"^{name}: .*$", (INFRA / "Procfile.stack").read_text(), re.MULTILINE)
+    for words in (shlex.split(line[0]), SERVICES[name]["command"]):
+        script = words.index("infra/stack/join.sh")
+        assert words[script + 1 : words.index("--")] == [name, *others]
 
 
 def test_each_service_has_its_own_role_and_only_what_it_needs_of_the_exchange():
@@ -218,6 +231,9 @@ def test_the_stack_s_job_and_deployments_are_valid(monkeypatch, tmp_path):
     monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
     job = load_config(INFRA / "stack" / "demo.yaml", ())
     assert list(job.runner.silos) == SILOS
+    assert job.privacy.secure_sum
+    # A secure sum of three needs all three, and the quorum of a round says the same.
+    assert threshold(len(SILOS)) == len(SILOS) == math.ceil(job.federation.quorum_share * len(SILOS))
     deployed = read_deployment_file(INFRA / "stack" / "prefect.yaml", [])
     [training] = [each for each in deployed.deployments if each.flow_name == "federated-training"]
     assert parse_config(training.parameters["config"], "the deployment") == job

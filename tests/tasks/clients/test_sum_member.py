@@ -203,7 +203,7 @@ def test_a_member_that_the_owner_does_not_know_is_refused(silos: SiloSums, tmp_p
     silos.prepared(ALL)
     rules = silos.rules_of("ash")
     known = {name: key for name, key in rules.roster.items() if name != "elm"}
-    with pytest.raises(ProtocolBreach, match="'elm' is from nobody in the roster"):
+    with pytest.raises(EgressRefused, match="with 'elm', from nobody in the roster"):
         silos.member("ash", ALL, sum_id="train-000002", rules=replace(rules, roster=known)).prepare()
 
 

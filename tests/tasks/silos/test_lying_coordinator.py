@@ -118,7 +118,7 @@ def test_a_member_that_is_not_in_the_roster_gets_nothing(silos: SummingSilos) ->
     members = (*NAMES[:3], "oak")
     announcements = {each: silos.announcements[each] for each in NAMES[:3]}
     lie = SumOrder({TRAIN: members}, announcements | {"oak": announce(invented, "job-1")}, {})
-    refused(silos, ProtocolBreach, "nobody in the roster", lambda: silos.ask("prepare", "ash", lie))
+    refused(silos, EgressRefused, "nobody in the roster", lambda: silos.ask("prepare", "ash", lie))
 
 
 def test_a_member_s_name_with_a_key_of_the_coordinator_s_gets_nothing(silos: SummingSilos) -> None:

@@ -16,13 +16,17 @@ from typing import Any
 
 import pytest
 
+from flows.silo.examination import Check, examine
 from tasks.bundles.pointer import Pointer, write_pointer
 from tasks.bundles.serving_folder import serving_folder
+from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.client_assignment import ByColumn
 from tasks.datasets.partition import make_partition
 from tasks.gateway.database import open_database
 from tasks.gateway.members import Members
 from tasks.local.home import Home
+from tasks.silos.keys import make_key
+from tasks.silos.roster import add_member
 from tests.servers.free_port import free_port
 from tests.waiting import until
 from tests.worlds.served import ids, put_bundle, running
@@ -127,6 +131,7 @@ def test_a_silo_joins_is_examined_and_is_listed(place: Place) -> None:
         "settings",
         "data",
         "policy",
+        "roster",
         "disk",
         "ledger",
         "key",
@@ -220,6 +225,43 @@ def test_the_doctor_says_what_is_wrong(place: Place, settings: str, name: str, w
     found = {each["name"]: each for each in place.json_of("oak", "silo", "doctor", code=1)["checks"]}
     assert [each for each, check in found.items() if not check["ok"]] == [name]
     assert word in found[name]["next_step"]
+
+
+def test_the_doctor_compares_the_roster_with_the_coordinator_s_keys(place: Place) -> None:
+    home, trusted = Home(place.root / "hazel"), TrustStore(Home(place.root / "coordinator"))
+    home.root.mkdir()
+    (home.root / "silo.yaml").write_text(SETTINGS.format(name="hazel", folder=place.root / "data"))
+    place.fedrec("hazel", "silo", "join", str(place.invite("hazel")), "--yes")
+    for name in ("lime", "rowan", "alder"):
+        trusted.trust(name, make_key(Home(place.root / name)).public)
+
+    def members() -> Check | None:
+        return {each.name: each for each in examine(home, home.root / "silo.yaml")}.get("members")
+
+    assert members() is None
+    for name, public in trusted.keys().items():
+        if name not in ("hazel", "alder"):
+            add_member(home, name, public)
+    found = members()
+    assert found
+    assert found.ok
+    assert "the roster lacks alder, " in found.finding
+    add_member(home, "alder", trusted.keys()["alder"])
+    found = members()
+    assert found
+    assert (found.ok, found.next_step) == (True, "")
+    # A silo that left the gateway does no harm in a roster.
+    trusted.remove("alder")
+    assert members() == found
+    add_member(home, "lime", make_key(Home(place.root / "lime"), force=True).public, force=True)
+    found = members()
+    assert found
+    assert not found.ok
+    assert "key of lime is not" in found.finding
+    (home.root / "roster" / "lime.pem").write_text("no key")
+    wrong = {each.name: each for each in examine(home, home.root / "silo.yaml") if not each.ok}
+    assert [*wrong] == ["roster"]
+    assert "lime.pem" in wrong["roster"].finding
 
 
 def test_who_does_not_confirm_the_fingerprint_has_not_joined(place: Place) -> None:
