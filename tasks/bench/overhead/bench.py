@@ -102,7 +102,7 @@ def _flower_rows(
     if all(case.name in kept.found for case in cases):
         return [kept.found[case.name] for case in cases]
     rows = []
-    with flower.flower_python(home.root, announce) as python:
+    with flower.flower_python(home.root, flower.WITH_SIMULATION, announce) as python:
         for case in cases:
             announce(f"Flower: {case.clients} clients, {case.rounds} rounds")
             rows.append(_kept(kept, case.name, partial(flower.flower_row, python, case, request.timeout_s)))

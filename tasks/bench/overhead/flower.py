@@ -1,4 +1,4 @@
-"""Rounds of Flower's simulation on this machine, in a temporary environment of its own."""
+"""Flower in a temporary environment of its own, and rounds of its simulation there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,9 @@ from typing import Any
 from models.errors import FedrecError, SourceUnavailable
 from tasks.bench.overhead.cases import DIMS
 
-REQUIREMENT = "flwr[simulation]==1.42.0"
+_VERSION = "1.42.0"
+PACKAGE = f"flwr=={_VERSION}"
+WITH_SIMULATION = f"flwr[simulation]=={_VERSION}"
 _QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -46,47 +48,51 @@ QUICK = (FlowerCase(60, 4, 500),)
 
 
 @contextlib.contextmanager
-def flower_python(scratch: Path, announce: Callable[[str], None]) -> Iterator[Path]:
+def flower_python(scratch: Path, requirement: str, announce: Callable[[str], None]) -> Iterator[Path]:
     """Yield the Python of a temporary environment below `scratch` that has Flower.
+
+    Args:
+        scratch: a folder.
+        requirement: `PACKAGE` or `WITH_SIMULATION`, which also has Ray.
+        announce: told that Flower is installed.
 
     Raises:
         SourceUnavailable: Flower cannot be installed.
     """
     with tempfile.TemporaryDirectory(dir=scratch, prefix="flower-") as name:
-        announce(f"Installing {REQUIREMENT} into a temporary environment")
+        announce(f"Installing {requirement} into a temporary environment")
         python = Path(name) / "bin" / "python"
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", REQUIREMENT]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
         for command in ([sys.executable, "-m", "venv", name], pip):
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode:
                 raise SourceUnavailable(
-                    f"{REQUIREMENT} cannot be installed: {(done.stderr or done.stdout)[-1000:].strip()}",
+                    f"{requirement} cannot be installed: {(done.stderr or done.stdout)[-1000:].strip()}",
                     next_step="Check the connection to the package index, or leave out --flower.",
                 )
         yield python
 
 
-def flower_row(python: Path, case: FlowerCase, timeout_s: float) -> dict[str, Any]:
-    """Return a simulation's median round, and its first one, which also starts Ray's processes.
+def run_with_flower(python: Path, script: Path, numbers: Sequence[int], timeout_s: float) -> Any:
+    """Return the JSON that a script with Flower writes.
 
     Args:
         python: a Python that has Flower.
-        case: what is simulated.
-        timeout_s: a longer simulation is ended.
+        script: gets the numbers as arguments, and the file to write as the last one.
+        numbers: the arguments.
+        timeout_s: a longer run is ended.
 
     Raises:
-        FedrecError: the simulation failed or was ended.
+        FedrecError: the script failed or was ended.
     """
     # In the system's own temporary folder, because sockets below it need short paths.
     with tempfile.TemporaryDirectory(prefix="fl-") as folder:
-        out = Path(folder) / "seconds.json"
-        script = Path(__file__).with_name("flower_rounds.py")
-        numbers = [str(each) for each in (case.clients, case.rounds, case.items, DIMS)]
+        out = Path(folder) / "out.json"
         environ = os.environ | _QUIET | {"FLWR_HOME": folder, "RAY_TMPDIR": folder}
         environ.pop("PYTHONPATH", None)
         try:
             done = subprocess.run(  # noqa: S603
-                [str(python), str(script), *numbers, str(out)],
+                [str(python), str(script), *map(str, numbers), str(out)],
                 env=environ,
                 capture_output=True,
                 text=True,
@@ -94,10 +100,27 @@ def flower_row(python: Path, case: FlowerCase, timeout_s: float) -> dict[str, An
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
-            raise FedrecError(f"Flower's simulation was ended after {timeout_s:.0f} s.") from error
+            raise FedrecError(f"Flower ({script.name}) was ended after {timeout_s:.0f} s.") from error
         if done.returncode or not out.is_file():
-            raise FedrecError(f"Flower's simulation failed: {done.stderr[-1000:].strip()}")
-        return row_of_seconds(case, json.loads(out.read_text()))
+            raise FedrecError(f"Flower ({script.name}) failed: {done.stderr[-1000:].strip()}")
+        return json.loads(out.read_text())
+
+
+def flower_row(python: Path, case: FlowerCase, timeout_s: float) -> dict[str, Any]:
+    """Return a simulation's median round, and its first one, which also starts Ray's processes.
+
+    Args:
+        python: a Python that has Flower with its simulation.
+        case: what is simulated.
+        timeout_s: a longer simulation is ended.
+
+    Raises:
+        FedrecError: the simulation failed or was ended.
+    """
+    script = Path(__file__).with_name("flower_rounds.py")
+    return row_of_seconds(
+        case, run_with_flower(python, script, (case.clients, case.rounds, case.items, DIMS), timeout_s)
+    )
 
 
 def row_of_seconds(case: FlowerCase, seconds: list[float]) -> dict[str, Any]:
@@ -108,5 +131,5 @@ def row_of_seconds(case: FlowerCase, seconds: list[float]) -> dict[str, Any]:
         "items": case.items,
         "round_s": round(median(seconds), 4),
         "first_round_s": round(seconds[0], 4),
-        "requirement": REQUIREMENT,
+        "requirement": WITH_SIMULATION,
     }

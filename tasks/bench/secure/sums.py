@@ -23,7 +23,7 @@ from models.secure_sum.record import MemberRecord
 from models.secure_sum.session import Session
 from models.secure_sum.vectors import Layout
 
-_BITS = 16
+BITS = 16
 _SEED = 1
 
 
@@ -38,6 +38,11 @@ class SumCase:
 
     members: int
     values: int
+
+    @property
+    def width(self) -> int:
+        """Return the bits of a value of the sum."""
+        return BITS + (self.members - 1).bit_length()
 
 
 # Embeddings of 32 dims, a bias and two accumulators of each item of MovieLens-100K; and without these two.
@@ -57,9 +62,9 @@ def sum_row(case: SumCase, repeats: int) -> dict[str, Any]:
     }
     roster = {name: each.identity.public_key() for name, each in keys.items()}
     cohort = read_cohort("bench", roster, {name: announce(each, "bench") for name, each in keys.items()})
-    layout = Layout((case.values,), (_BITS + (case.members - 1).bit_length(),))
+    layout = Layout((case.values,), (case.width,))
     random = generator_for(_SEED, "secure")
-    summands = {name: random.integers(0, 2**_BITS, case.values).astype(np.uint32) for name in names}
+    summands = {name: random.integers(0, 2**BITS, case.values).astype(np.uint32) for name in names}
     # The first sum also makes the keys that two members share in all sums of a job.
     runs = [_timed(cohort, keys, layout, summands, number) for number in range(1 + repeats)][1:]
     parts = {name: round(median(run[name] for run in runs), 4) for name in runs[0]}

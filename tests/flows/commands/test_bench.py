@@ -163,3 +163,12 @@ def test_an_unknown_cold_start_is_refused_with_the_known_ones(home, coloured_dir
     done = bench(home, "cold-start", "--protocol", "new_planets", *data)
     assert done.returncode != 0
     assert "Choose from new_items, new_silos, new_users." in done.stderr
+
+
+def test_without_a_package_index_secure_says_so_before_it_measures(home, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    done = bench(home, "secure", "--quick", "--flower", "--json")
+    assert done.returncode != 0
+    assert "flwr==" in done.stderr
+    assert "leave out --flower" in done.stderr
+    assert "Sums of" not in done.stderr

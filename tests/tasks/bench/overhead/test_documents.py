@@ -1,4 +1,4 @@
-"""The tables and the picture of a known result, and Flower's rows."""
+"""The tables and the picture of a known result."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from models.errors import InvalidInput, SourceUnavailable
-from tasks.bench.overhead.flower import FlowerCase, flower_python, row_of_seconds
+from models.errors import InvalidInput
 from tasks.bench.overhead.markdown import BEGIN, END, overhead_tables, put_overhead, require_place
 from tasks.bench.overhead.picture import picture
 from tests.worlds.documents import with_table_replaced
@@ -97,18 +96,3 @@ def test_the_picture_draws_each_bar_to_the_scale_of_its_row():
     assert "943 clients, 5 rounds, 1,682 items" in texts
     assert "80.0 s" in texts
     assert root.find(f"{name}title") is not None
-
-
-def test_flowers_first_round_does_not_decide_its_round():
-    row = row_of_seconds(FlowerCase(10, 5, 500), [9.0, 0.3, 0.1, 0.2, 0.25])
-    assert (row["round_s"], row["first_round_s"]) == (0.25, 9.0)
-
-
-def test_without_a_package_index_flower_is_unavailable(tmp_path, monkeypatch):
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with (
-        pytest.raises(SourceUnavailable, match="leave out --flower"),
-        flower_python(tmp_path, lambda line: None),
-    ):
-        pass
-    assert list(tmp_path.glob("flower-*")) == []
