@@ -225,14 +225,17 @@ def users_of(order: ClientOrder, data: SiloData) -> UserArrays:
 
 
 def residual_of(order: ClientOrder) -> ArrayGroup | None:
-    """Return what a client's updates have left out in the order's job so far.
+    """Return what a client's updates have left out in the rounds from which the order's job continues.
+
+    A job that starts from an earlier job's model begins with nothing left out.
 
     Raises:
         CorruptArtifact: the state is missing or damaged.
     """
-    if not order.job.family.feeds_back or order.start.job_id != order.job.job_id:
+    start = order.start
+    if not order.job.family.feeds_back or start.job_id is None or not start.exact:
         return None
-    return UserStates(order.silo, order.job.job_id).residual(order.start.round)
+    return UserStates(order.silo, start.job_id).residual(start.round)
 
 
 def starting_users(

@@ -98,10 +98,12 @@ def interrupted(config: TrainingConfig, rounds: int) -> None:
     [
         # Of four rounds, the rate falls in the last one: at the start of round 4 a quarter is left.
         ({"cooldown_share": 0.3}, {"cohort_share": 0.6}, 4, 7, 3),
+        # What the updates of a round left out belongs to the rounds after it.
+        ({"sent_bits": 5}, {}, 2, 4, 2),
         ({"family": "ials", "dims": 3}, {}, 2, 4, 2),
         (RATING, {}, 4, 6, 4),
     ],
-    ids=["cooldown", "ials", "ratings"],
+    ids=["cooldown", "few_bits", "ials", "ratings"],
 )
 def test_more_rounds_give_the_model_of_all_rounds(
     enter: Any,
