@@ -36,9 +36,9 @@ class UpdateIntake:
     """Reads the updates of one round, and adds up those that the update contract accepts.
 
     The contract judges all updates of a round together, after all are read. Updates within `HELD_CLIENTS` and
-    `HELD_BYTES` stay in memory until then. Beyond these bounds one update at a time is in memory: each is
-    added while it is read unless its profile shows a fault, and the accepted ones are read again only if the
-    contract refuses one that was added.
+    `HELD_BYTES`, of files and of arrays, stay in memory until then. Beyond these bounds one update at a time
+    is in memory: each is added while it is read unless its profile shows a fault, and the accepted ones are
+    read again only if the contract refuses one that was added.
 
     Args:
         exchange: where the updates are stored.
@@ -76,6 +76,7 @@ class UpdateIntake:
         sizes = [each.update.size for each in deliveries if self._may_read(each)]
         self._holds = len(sizes) <= HELD_CLIENTS and sum(sizes) <= HELD_BYTES
         self._held: dict[str, ClientUpdate] = {}
+        self._held_bytes = 0
         self._sum = rule.summation(base)
         for delivery in self.arrived:
             try:
@@ -145,15 +146,35 @@ class UpdateIntake:
         )
         self.profiles.append(profile)
         if self._holds:
-            self._held[update.client_id] = update
+            self._hold(update)
         elif self._can_add(profile):
             add_update(self._sum, self._base, update)
 
+    def _hold(self, update: ClientUpdate) -> None:
+        """Keep an update in memory, or add it and all that are kept if they are too large together."""
+        self._held[update.client_id] = update
+        # A compressed update is many times as large as its file.
+        self._held_bytes += sum(array.nbytes for _, array in update.contribution.arrays.named())
+        if self._held_bytes <= HELD_BYTES:
+            return
+        self._holds = False
+        for profile in self.profiles:
+            if self._can_add(profile):
+                add_update(self._sum, self._base, self._held[str(profile["client_id"])])
+        self._held.clear()
+
     def _may_read(self, delivery: Delivery) -> bool:
-        return delivery.update.size <= self._expected + _HEADER_BYTES
+        return delivery.update.size <= self._most
 
     def _read(self, delivery: Delivery) -> ClientUpdate:
-        return decode_update(self._exchange.get(delivery.update), f"The update of {delivery.client_id}")
+        return decode_update(
+            self._exchange.get(delivery.update), f"The update of {delivery.client_id}", self._most
+        )
+
+    @property
+    def _most(self) -> int:
+        """Return the largest number of bytes of an update."""
+        return self._expected + _HEADER_BYTES
 
     def _can_add(self, profile: dict[str, object]) -> bool:
         base = self._base

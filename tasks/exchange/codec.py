@@ -15,7 +15,7 @@ from models.errors import CorruptArtifact, FedrecError
 from models.federation.contribution import Contribution
 from models.federation.model import ClientUpdate, GlobalModel, Moments
 from models.kernel.arrays import ArrayGroup
-from models.kernel.json_values import number, whole
+from models.kernel.json_values import count, number, whole
 from models.kernel.metric import Metric, metric_from_client
 from models.kernel.packed import KeptRows, PackedArrays
 from models.kernel.ranges import Range
@@ -27,8 +27,8 @@ _Group = TypeVar("_Group", bound=ArrayGroup)
 _MOMENTS = "moments."
 # Prefix of the names of arrays of row numbers, which packed arrays of an update need.
 _ROWS = "rows of "
-# How many times as large an update may be as its compressed bytes, so that a small file cannot fill the
-# coordinator's memory. Honest ones are less than ten times as large.
+# How many times as large a file may be as its compressed bytes, so that a small one cannot fill its reader's
+# memory. Honest ones are less than ten times as large.
 _MOST_TIMES = 64
 _COMPRESSED = "compressed"
 
@@ -63,16 +63,23 @@ def decode(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, A
     return arrays, facts
 
 
-def decode_packed(data: bytes, origin: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def decode_packed(
+    data: bytes, origin: str, most: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and facts of a file, or of the file in it if it is a compressed one.
 
+    Args:
+        data: the file's bytes.
+        origin: the file's name in error messages.
+        most: largest number of bytes of the file in it; None for `_MOST_TIMES` of the compressed ones alone.
+
     Raises:
-        CorruptArtifact: `encode` did not write these bytes, or those in it.
+        CorruptArtifact: `encode` did not write these bytes, or those in it, or they are too many.
     """
     arrays, facts = decode(data, origin)
     if facts.get("kind") != _COMPRESSED:
         return arrays, facts
-    return decode(_uncompressed(arrays, origin), origin)
+    return decode(_uncompressed(arrays, origin, most), origin)
 
 
 def encode_model(model: GlobalModel) -> bytes:
@@ -96,7 +103,7 @@ def decode_model(data: bytes, origin: str = "The model") -> GlobalModel:
     }
     with WellFormed(origin):
         return GlobalModel(
-            round=facts["round"],
+            round=count(facts["round"], "round"),
             catalog_digest=facts["catalog_digest"],
             items=_group(_with_one_accumulator(arrays), model_types()),
             moments=Moments(**moments) if moments else None,
@@ -140,13 +147,18 @@ def encode_update(update: ClientUpdate, *, compressed: bool = False) -> bytes:
     return compressed_file(data) if compressed else data
 
 
-def decode_update(data: bytes, origin: str = "The update") -> ClientUpdate:
+def decode_update(data: bytes, origin: str = "The update", most: int | None = None) -> ClientUpdate:
     """Return the update that `encode_update` wrote.
+
+    Args:
+        data: the update's bytes.
+        origin: its name in error messages.
+        most: as in `decode_packed`.
 
     Raises:
         CorruptArtifact: the bytes are not an update.
     """
-    arrays, facts = decode_packed(data, origin)
+    arrays, facts = decode_packed(data, origin, most)
     _require_kind("client_update", facts, origin)
     with WellFormed(origin):
         ranges = {name: _range(*ends) for name, ends in facts["ranges"].items()}
@@ -270,12 +282,15 @@ def compressed_file(data: bytes) -> bytes:
     return encode({"zlib": np.frombuffer(smaller, np.uint8)}, {"kind": _COMPRESSED})
 
 
-def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str) -> bytes:
+def _uncompressed(arrays: Mapping[str, np.ndarray], origin: str, most: int | None) -> bytes:
     with WellFormed(origin):
         smaller = arrays["zlib"].tobytes()
+        limit = _MOST_TIMES * len(smaller)
+        if most is not None:
+            limit = min(limit, most)
         reader = zlib.decompressobj()
         try:
-            data = reader.decompress(smaller, _MOST_TIMES * len(smaller))
+            data = reader.decompress(smaller, limit)
         except zlib.error as error:
             raise ValueError(f"its compressed bytes are damaged: {error}") from error
         if not reader.eof or reader.unused_data:

@@ -22,6 +22,8 @@ from tasks.exchange.codec import WellFormed, compressed_file, decode_packed, enc
 
 _KIND = "model_step"
 _TYPES = ("int8", "int16", "int32")
+# Bytes allowed for the facts of a sum, besides its arrays.
+_HEADER_BYTES = 1 << 16
 
 
 def encode_step(
@@ -61,11 +63,15 @@ def model_after(data: bytes, before: GlobalModel, family: Family, seed: int, ori
     Raises:
         CorruptArtifact: the bytes are no sum for this model.
     """
-    arrays, facts = decode_packed(data, origin)
+    widest = sum(array.size for _, array in before.items.named()) * np.dtype(_TYPES[-1]).itemsize
+    arrays, facts = decode_packed(data, origin, widest + _HEADER_BYTES)
     with WellFormed(origin):
         if facts.get("kind") != _KIND:
             raise ValueError(f"it holds a {facts.get('kind')!r}, expected a {_KIND!r}")
-        rule = family.rule(number(facts["done"], "share of the training"), seed)
+        done = number(facts["done"], "share of the training")
+        if not 0.0 <= done < 1.0:
+            raise ValueError(f"the share of the training {done} is not one before its end")
+        rule = family.rule(done, seed)
         form = rule.zero(before.items)
         if arrays.keys() != {*form.names()}:
             raise ValueError(f"its arrays are {', '.join(sorted(arrays))}")

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from safetensors.numpy import save
 
 from models.errors import CorruptArtifact, InvalidInput
 from models.federation.contribution import Contribution
@@ -560,3 +561,20 @@ def test_damaged_compressed_updates_are_refused(change, fault):
 def test_a_compressed_file_has_nothing_else():
     with pytest.raises(CorruptArtifact, match="lacks a part"):
         decode_update(encode({"other": np.zeros(3, np.uint8)}, {"kind": "compressed"}))
+
+
+def test_a_compressed_update_holds_no_more_than_its_reader_expects():
+    plain, small = (encode_update(compressible(), compressed=each) for each in (False, True))
+    assert decode_update(small, "The update", len(plain)).client_id == "ash"
+    with pytest.raises(CorruptArtifact, match="do not end where they should"):
+        decode_update(small, "The update", len(plain) - 1)
+
+
+@pytest.mark.parametrize("round_", ["NaN", "1e400", "-1", "1.5", '"1"', "null"])
+def test_a_model_has_a_round(round_):
+    model = GlobalModel(7, "cat", ItemArrays(np.zeros((2, 1), np.float32), *[np.zeros(2, np.float32)] * 3))
+    header = json.dumps({"kind": "global_model", "round": 7, "catalog_digest": "cat"})
+    facts = header.replace("7", round_)
+    data = save(dict(model.items.named()), metadata={"fedrec": facts})
+    with pytest.raises(CorruptArtifact, match="round"):
+        decode_model(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -117,6 +119,8 @@ FACTS = {"kind": "model_step", "done": 0.0, "weight": 1.0, "steps": dict.fromkey
         (GOOD, {**FACTS, "weight": "1"}, "weight"),
         (GOOD, {**FACTS, "weight": 0.0}, "weights"),
         (GOOD, {**FACTS, "done": None}, "share of the training"),
+        (GOOD, {**FACTS, "done": 2.0}, "share of the training"),
+        (GOOD, {**FACTS, "done": -0.5}, "share of the training"),
     ],
 )
 def test_a_file_that_is_no_step_is_refused(arrays, facts, fault):
@@ -129,3 +133,18 @@ def test_damaged_bytes_are_refused():
     data, model, family = good_step()
     with pytest.raises(CorruptArtifact):
         model_after(data[:-3], model, family, 1, "The step")
+
+
+def test_a_small_sum_cannot_fill_the_memory():
+    _, model, family = good_step()
+    # Noise in a part of it, so that it is less than 64 times as large as its compressed bytes.
+    biases = np.zeros((1, 10_000_000), np.uint8)
+    biases[0, :200_000] = np.random.default_rng(1).integers(0, 256, 200_000)
+    data = encode({**GOOD, "biases": biases}, FACTS)
+    smaller = encode({"zlib": np.frombuffer(zlib.compress(data), np.uint8)}, {"kind": "compressed"})
+    assert len(smaller) * 64 > len(data) > 10_000_000
+    tracemalloc.start()
+    with pytest.raises(CorruptArtifact, match="do not end where they should"):
+        model_after(smaller, model, family, 1, "The step")
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
