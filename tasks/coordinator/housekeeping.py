@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from models.errors import CorruptArtifact
-from tasks.exchange.layout import silo_job_folder
+from tasks.exchange.layout import model_steps_folder, silo_job_folder
 from tasks.exchange.store import Exchange
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
@@ -61,6 +61,8 @@ def serving_models(client: MlflowClient) -> set[str]:
 def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) -> int:
     """Delete a finished job's superseded models from the exchange; return the number deleted.
 
+    The sums from which silos made them are deleted, too.
+
     The job's last model, models that MLflow does not have yet, and the model from which a longer job would
     continue are kept, and models that another job trained.
 
@@ -83,6 +85,7 @@ def clear_exchange(exchange: Exchange, journal: Journal, keep: Collection[str]) 
             exchange.get(model)
             removed += 1
         exchange.remove(model.path)
+    exchange.remove(model_steps_folder(journal.job_id))
     return removed
 
 

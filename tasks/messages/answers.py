@@ -11,6 +11,7 @@ from data_contracts.interaction_profile import InteractionProfile
 from data_contracts.outcome import ContractOutcome
 from data_contracts.strict_json import read_exactly, read_strictly
 from models.errors import InvalidInput
+from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE
 from models.kernel.json_values import count, number
 from models.kernel.metric import Metric, metric_from_client
 from models.ledger.head import Head
@@ -210,6 +211,12 @@ def evaluation_of_json(client_id: str, body: Mapping[str, Any], received: float)
         }
         for part in ("metrics", "alone", "benefit", "choice")
     )
+    # The report reads these.
+    if not metrics:
+        raise ValueError("it has no metrics")
+    for part, sums in (("benefit", benefit), ("choice", choice)):
+        if sums and sums.keys() != {DIFFERENCE, SQUARED_DIFFERENCE}:
+            raise ValueError(f"its part {part!r} has {', '.join(sorted(sums))}")
     started = received - number(body["seconds"])
     return ClientEvaluation(
         client_id, metrics, alone, benefit, choice, started, received, number(body["alone_s"])

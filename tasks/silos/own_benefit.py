@@ -32,9 +32,14 @@ class ComparedAlone:
 
 
 def own_comparisons(silo: Path) -> list[ComparedAlone]:
-    """Return the comparisons that the silo keeps in its private folder, the oldest first."""
+    """Return the comparisons that the silo keeps in its private folder, the oldest first.
+
+    Those without a test case of the silo's users compare nothing, and are left out.
+    """
     return [
-        _comparison(job_id, round_, found) for job_id, round_, found in kept_comparisons(silo) if found.alone
+        _comparison(job_id, round_, found)
+        for job_id, round_, found in kept_comparisons(silo)
+        if found.benefit and found.benefit[DIFFERENCE].weight
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.coordinator.housekeeping import clear_silo_parts
-from tasks.exchange.layout import silo_answers_folder
+from tasks.exchange.layout import model_steps_folder, silo_answers_folder
 from tasks.exchange.store import ArtifactRef, Exchange
 from tasks.jobs.journal import Journal, held
 from tasks.jobs.lease import take
@@ -80,8 +80,12 @@ def test_of_finished_jobs_the_needed_files_are_kept(place: Home) -> None:
         (journal.folder / "report").mkdir()
         journal.conclude(job_result(status="stopped"))
 
+    exchange = Exchange(place.exchange.as_uri())
+    sums = [exchange.put(model_steps_folder(f"{each}-kkkkkkkk-1"), b"a sum") for each in ("old", "stopped")]
+
     outcome = housekeeping(keep_jobs=1)
 
+    assert [(place.exchange / each.path).exists() for each in sums] == [False, True]
     # The champion, the last models, and one that MLflow does not have yet.
     assert kept(place, old) == [True, False, True]
     assert kept(place, middle) == [False, True, True]

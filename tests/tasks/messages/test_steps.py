@@ -17,7 +17,7 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Checked, ClientEvaluation, Delivery, answer_as_json, answer_of_json
-from tasks.messages.orders import ClientOrder, JobContext, StartingPoint
+from tasks.messages.orders import ClientOrder, JobContext, ModelStep, StartingPoint
 from tasks.messages.steps import StepOrder
 from tests.worlds.postprocessors import Times
 
@@ -34,6 +34,7 @@ JOB = JobContext(
 )
 REF = ArtifactRef("silos/ash/towns-1/updates/000003/" + "a" * 64, "a" * 64, 12)
 ORDER = ClientOrder(JOB, "ash", 3, ArtifactRef("towns-1/models/m", "b" * 64, 99), StartingPoint("towns-1", 2))
+STEP = ModelStep(ArtifactRef("towns-1/models/l", "a" * 64, 98), ArtifactRef("towns-1/steps/m", "d" * 64, 30))
 ITEMS = {"items": asdict(ArtifactRef("towns-1/catalog/c", "c" * 64, 5))}
 LIMITS = InteractionLimits()
 RANGE = {"lowest": -4, "highest": 7, "step": 0.25}
@@ -52,6 +53,7 @@ def through_json(value: Any) -> Any:
         ),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder("train", replace(ORDER, kept=(1, 4))),
+        StepOrder("train", replace(ORDER, base_step=STEP)),
         StepOrder("train", replace(ORDER, job=replace(JOB, ranges={"biases": Range(-4, 7, 0.25)}))),
         StepOrder(
             "evaluate",
@@ -157,8 +159,8 @@ EVALUATION = ClientEvaluation(
     "ash",
     {"ndcg@10": Metric(1.5, 4)},
     {"ndcg@10": Metric(1, 4)},
-    {"ndcg@10": Metric(0.5, 4)},
-    {"benefit": Metric(0.25, 4)},
+    {"benefit": Metric(0.5, 4), "benefit_squared": Metric(0.5, 4)},
+    {"benefit": Metric(0.25, 4), "benefit_squared": Metric(0.125, 4)},
     10.0,
     14.0,
     2.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from tasks.messages.record import Record
 from tasks.messages.signed_head import SignedHead
 from tasks.messages.steps import StepOrder
 from tests.tasks.messages.test_records import MESSAGES, RECORDS
-from tests.tasks.messages.test_steps import CHECK, DELIVERY, EVALUATION, ITEMS, LIMITS, ORDER
+from tests.tasks.messages.test_steps import CHECK, DELIVERY, EVALUATION, FIGURES, ITEMS, LIMITS, ORDER, STEP
 
 DEEP: list[Any] = []
 for _ in range(3000):
@@ -36,7 +36,7 @@ OUTCOME = ContractOutcome(
 SIGNED = SignedHead(Head(7, "e" * 64), "a" * 64)
 ORDERS = [
     StepOrder("check", ORDER, {"limits": asdict(LIMITS), **ITEMS, "witnessed": SIGNED.as_json()}),
-    StepOrder("compare", ORDER, {"alone_rounds": 5}),
+    StepOrder("compare", replace(ORDER, base_step=STEP), {"alone_rounds": 5}),
 ]
 
 
@@ -152,6 +152,22 @@ def test_a_client_speaks_about_its_own_interactions_alone(changes: dict[str, str
     outcome = json.dumps(json.loads(OUTCOME.to_json()) | changes)
     with pytest.raises(InvalidInput, match="its outcome is of"):
         answer_of_json("check", "ash", CHECK | {"outcome": outcome}, 0.0)
+
+
+@pytest.mark.parametrize("part", ["benefit", "choice"])
+@pytest.mark.parametrize("is_published", [False, True])
+def test_an_evaluation_has_what_the_report_reads(part: str, *, is_published: bool) -> None:
+    difference = {"benefit": {"total": 0.5, "weight": 2.0}}
+    squared = {"benefit_squared": {"total": 0.5, "weight": 2.0}}
+
+    def read(body: dict[str, Any]) -> None:
+        masked = {"messages": {}, "seconds": 1.0, "alone_s": 0.0, "published": body}
+        answer_of_json("compare", "ash", masked if is_published else body, 0.0)
+
+    read(FIGURES | {part: difference | squared})
+    for wrong in ({part: difference}, {part: squared}, {"metrics": {}}):
+        with pytest.raises(InvalidInput, match="malformed part: it"):
+            read(FIGURES | wrong)
 
 
 def test_an_outcome_with_numbers_that_cannot_be_written_is_refused() -> None:

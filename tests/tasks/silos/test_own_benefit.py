@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE
+from models.kernel.metric import Metric
+from tasks.clients.comparisons import keep_comparison
 from tasks.clients.evaluate import compare_client
-from tasks.messages.answers import SumAnswer
+from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.silos.own_benefit import own_comparisons
 from tests.worlds.sums.summing_silos import NAMES, SummingSilos
 
@@ -54,3 +57,14 @@ def test_an_owner_can_publish_the_comparison(silos: SummingSilos) -> None:
     # The ledger says that figures left readable.
     (entry,) = [each for each in silos.entries("ash") if each["what"].startswith("compare")]
     assert "published.benefit.benefit.total" in entry["fields"]
+
+
+def test_a_comparison_without_cases_compares_nothing(tmp_path: Path) -> None:
+    none = Metric(0.0, 0.0)
+    sums = {DIFFERENCE: none, SQUARED_DIFFERENCE: none}
+    found = ClientEvaluation("ash", {"ndcg@10": none}, {"ndcg@10": none}, sums, sums, 0.0, 1.0, 0.5)
+    keep_comparison(tmp_path, "job-1", 1, found)
+    assert own_comparisons(tmp_path) == []
+    one = replace(found, benefit=dict.fromkeys(sums, Metric(0.5, 1.0)))
+    keep_comparison(tmp_path, "job-1", 1, one)
+    assert [each.benefit.cases for each in own_comparisons(tmp_path)] == [1]
