@@ -151,13 +151,16 @@ def test_small_updates_send_later_what_they_leave_out(job):
     assert np.abs(UserStates(first.silo, "job-1").residual(2).embeddings).max() > 0
 
 
-def test_the_residual_of_another_job_is_not_used(job):
+def test_a_longer_job_has_the_residual_of_the_one_that_it_continues(job):
     small = replace(job, spec=LightFMSpec(dims=4, sent_rows=0.25))
     train_client(order_of(small))
-    other = replace(small, job_id="job-2")
-    order = order_of(other, 2, StartingPoint("job-1", 1))
-    assert residual_of(order) is None
-    assert residual_of(order_of(small, 2, StartingPoint("job-1", 1))) is not None
+    own = residual_of(order_of(small, 2, StartingPoint("job-1", 1)))
+    longer = replace(small, job_id="job-2")
+    continued = residual_of(order_of(longer, 2, StartingPoint("job-1", 1)))
+    for (name, left), (_, expected) in zip(continued.named(), own.named(), strict=True):
+        assert np.array_equal(left, expected), name
+    # A job that starts from the model of an earlier one is another training.
+    assert residual_of(order_of(longer, 1, StartingPoint("job-1", 1, exact=False))) is None
 
 
 def trained_items(order: ClientOrder):
