@@ -81,11 +81,8 @@ class GroupSum:
                 found[member] = answer.update
             elif isinstance(answer, SumAnswer):
                 found[member] = answer.messages.get(self.group.sum_id, b"")
-            elif isinstance(answer, Exception):
-                reason = f"{type(answer).__name__}: {answer}"
-                self.missing[member] = Rejection(member, "training", reason)
-            else:
-                self.missing[member] = Rejection(member, "deadline", str(answer))
+            elif why := unanswered(member, answer):
+                self.missing[member] = why
         return found
 
     def add_masked(
@@ -138,6 +135,20 @@ class GroupSum:
         survivors = () if self.lost else self._protocol.agreement.survivors
         return [self._missing(each) for each in self.group.members if each not in survivors]
 
+    def note_silent(self, answers: Mapping[str, Any]) -> None:
+        """Keep why members did not vote or reveal. They are missing only if the sum is lost."""
+        for member in self.group.members:
+            if member in answers and (why := unanswered(member, answers[member])):
+                self.missing.setdefault(member, why)
+
+    def own_reasons(self) -> list[Rejection]:
+        """Return the members that are missing for a reason of their own, not because the sum is lost."""
+        return [
+            each
+            for each in self.rejections()
+            if each.client_id in self.missing or each.client_id not in self._prepared
+        ]
+
     def _missing(self, member: str) -> Rejection:
         if member in self.missing:
             return self.missing[member]
@@ -169,6 +180,15 @@ class GroupSum:
             else:
                 found.append(member)
         return found
+
+
+def unanswered(member: str, answer: Any) -> Rejection | None:
+    """Return why a member did not answer a step of a sum; None if it did."""
+    if isinstance(answer, (Delivery, SumAnswer)):
+        return None
+    if isinstance(answer, Exception):
+        return Rejection(member, "training", f"{type(answer).__name__}: {answer}")
+    return Rejection(member, "deadline", str(answer))
 
 
 def _size(summand: ArtifactRef | bytes) -> int:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from flows.jobs.group_sum import Group, GroupSum, Requests
+from flows.jobs.group_sum import Group, GroupSum, Requests, unanswered
+from models.errors import QuorumNotReached
 from models.federation.contribution import RunningSum
-from models.federation.rounds import Rejection, is_evaluated, plan_round
+from models.federation.rounds import Rejection, is_evaluated, named, plan_round
 from models.federation.vector_form import VectorForm
 from models.secure_sum.cohort import read_cohort
 from models.secure_sum.coordinator import SecureSum
@@ -84,6 +85,8 @@ class SecureSums:
     def __init__(self, job: Job) -> None:
         self._job, self._journal = job, SumJournal(job.journal.folder)
         self._announcements, self._identities = self._journal.members() or self._announced()
+        # Why members did not prepare when they were last asked.
+        self._unprepared: dict[str, Rejection] = {}
 
     def prepare(self, round_: int) -> None:
         """Let the members prepare the sums of this round, and of a few rounds ahead.
@@ -104,6 +107,9 @@ class SecureSums:
             if own:
                 orders[each] = self._order(own)
         answers = self._job.ask("prepare", orders, sums=orders) if orders else {}
+        self._unprepared = {
+            each: why for each, answer in answers.items() if (why := unanswered(each, answer))
+        }
         for group, messages in groups:
             if further := _messages(answers, group):
                 self._journal.note_prepared(group.key, group.members, messages | further)
@@ -135,16 +141,22 @@ class SecureSums:
                 self._journal.note_masked(each.group.key, each.summands)
         answers = self._ask("agree", votes)
         for each in sums:
+            each.note_silent(answers)
             each.add_agreed(_messages(answers, each.group))
         answers = self._ask("reveal", [(each, each.reveal_requests()) for each in sums])
         for each in sums:
+            each.note_silent(answers)
             each.add_revealed(_messages(answers, each.group))
         found = [state for each in sums if (state := each.result())]
-        if not found and sums[0].lost:
-            raise sums[0].lost
+        gone = tuple(rejection for each in sums for rejection in each.rejections())
+        if not found and (few := sums[0].lost):
+            reasons = [reason for each in sums for reason in each.own_reasons()]
+            raise QuorumNotReached(
+                f"{few.what} Missing: {named(reasons)}.", next_step=few.next_step, rejected=gone
+            )
         return Summed(
             tuple(found),
-            tuple(rejection for each in sums for rejection in each.rejections()),
+            gone,
             tuple(answer for each in sums for answer in each.answers.values()),
             sum(each.bytes for each in sums),
             sum(each.request_bytes for each in sums),
@@ -187,7 +199,10 @@ class SecureSums:
         group, prepared = self._noted(group)
         form = form_of(len(group.members))
         session = Session(self._cohort(group.members), group.sum_id)
-        return GroupSum(group, prepared, form, SecureSum(session, form.layout))
+        found = GroupSum(group, prepared, form, SecureSum(session, form.layout))
+        unprepared = self._unprepared.keys() & set(group.members) - prepared.keys()
+        found.missing |= {each: self._unprepared[each] for each in unprepared}
+        return found
 
     def _noted(self, group: Group) -> tuple[Group, dict[str, bytes]]:
         """Return the group with the members for which it was first prepared, and their messages so far."""

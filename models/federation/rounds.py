@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -97,19 +97,24 @@ def require_quorum(plan: RoundPlan, accepted: Iterable[str], rejected: Iterable[
     if len(delivered) >= plan.quorum:
         return
     reasons = tuple(rejected)
-    named = [f"{r.client_id} ({r.stage}: {r.reason.rstrip('.')})" for r in reasons[:_NAMED]]
-    missing = "; ".join(named) + (f"; and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else "")
     unfit = bool(reasons) and all(r.stage == "interactions" for r in reasons)
     next_step = _CORRECT_DATA if unfit else _REPAIR
     raise QuorumNotReached(
         f"Round {plan.round} got {len(delivered)} usable updates from {len(plan.cohort)} selected clients, "
-        f"but its quorum is {plan.quorum}. Missing: {missing or 'none'}.",
+        f"but its quorum is {plan.quorum}. Missing: {named(reasons)}.",
         next_step=next_step,
         round=plan.round,
         accepted=delivered,
         rejected=reasons,
         quorum=plan.quorum,
     )
+
+
+def named(rejections: Sequence[Rejection]) -> str:
+    """Return the first clients and why they are missing, as the end of a sentence."""
+    first = [f"{each.client_id} ({each.stage}: {each.reason.rstrip('.')})" for each in rejections[:_NAMED]]
+    more = len(rejections) - _NAMED
+    return ("; ".join(first) + (f"; and {more} more" if more > 0 else "")) or "none"
 
 
 def require_vectors(

@@ -48,7 +48,7 @@ def test_the_models_of_secure_sums_are_those_of_plain_ones(five: Federation) -> 
 
 # A member that has masked is in the sum, whether or not it votes.
 @pytest.mark.parametrize(
-    ("method", "stage"), [("prepare", "deadline"), ("mask", "training"), ("agree", None)]
+    ("method", "stage"), [("prepare", "training"), ("mask", "training"), ("agree", None)]
 )
 @pytest.mark.parametrize(
     "sum_id", [TRAIN, *(pytest.param(each, marks=pytest.mark.minutes) for each in (EVALUATE, COMPARE))]
@@ -84,6 +84,8 @@ def test_two_of_five_stop_the_job_which_continues_when_they_are_back(
     result = five.run(config)
     assert result["status"] == "stopped"
     assert "of 5 members, and needs 4" in result["stop_reason"]
+    missing = result["stop_reason"].partition("Missing: ")[2]
+    assert all(f"{name} (" in missing for name in of)
     five.check(config, result, {}, rounds=1)
     silence.of = {}
     result = five.run(config)
