@@ -72,7 +72,7 @@ def test_a_plain_job_in_the_same_groups_has_the_models_of_the_reference(twelve: 
     twelve.check(config, twelve.run(config), {})
 
 
-@pytest.mark.parametrize(("method", "stage"), [("mask", "training"), ("agree", "deadline")])
+@pytest.mark.parametrize(("method", "stage"), [("mask", "training"), ("agree", "training")])
 def test_a_group_that_is_lost_is_missing_with_its_members(
     twelve: Federation, silence: Silence, method: str, stage: str
 ) -> None:

@@ -65,6 +65,7 @@ def learned(spec: Any) -> str:
     family.check_rounds(rounds)
     model = GlobalModel(0, "catalogue", family.initial(ITEMS, seed=SEED))
     users: dict[str, Any] = dict.fromkeys(CLIENTS)
+    residuals: dict[str, Any] = dict.fromkeys(CLIENTS)
     if family.keeps_users:
         users = {client: family.initial_users(USERS, seed=SEED, client_id=client) for client in CLIENTS}
     for done in range(rounds):
@@ -74,7 +75,9 @@ def learned(spec: Any) -> str:
             arrays, users[client] = family.train(
                 model.items, users[client], data, LocalRound(client, done + 1, SEED)
             )
-            contribution = rule.contribution(arrays, len(data.training))
+            contribution, residuals[client] = family.sent(
+                rule.contribution(arrays, len(data.training)), residuals[client], rule.rounded
+            )
             state = rule.add(state, model, ClientUpdate(client, done, "base", "catalogue", contribution))
         model = rule.finish(state, model)
     digest = hashlib.sha256(b"".join(array.tobytes() for _, array in model.items.named()))
@@ -97,7 +100,8 @@ def other_values(kind: type[Any], name: str) -> list[Any]:
     wanted = [default // 5, default + 3] if isinstance(default, int) else [default / 2, 2 * default + 0.7]
     if low == 0:
         wanted.append(type(default)(0))
-    return sorted({value for value in wanted if low <= value <= high and value > above and value != default})
+    found = {value for value in wanted if low <= value <= high and value > above and value != default}
+    return sorted(found or {default // 2})
 
 
 def settings_of(kind: type[Any]) -> list[str]:
