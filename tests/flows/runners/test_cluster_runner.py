@@ -206,10 +206,11 @@ def test_a_client_whose_process_dies_fails_alone(
     fifo = Fifo(job, deadly)
     deaths = 0
     with on_dask(cluster, job) as runner, ThreadPoolExecutor() as pool:
-        answers = pool.submit(asked, runner, {name: orders[name] for name in (deadly, *others)})
+        answers = pool.submit(asked, runner, {name: orders[name] for name in (deadly, *others)}, 600.0)
         while not answers.done():
             if fd := fifo.opened():
-                (reader,) = until(fifo.readers, 30, what="the wait for the reader's process")
+                # A process that was killed may still have it open; then the reader is the next one.
+                (reader,) = until(fifo.readers, what="the wait for the reader's process")
                 os.kill(reader, signal.SIGKILL)
                 os.close(fd)
                 # Until it is gone it could be taken for the next reader.
