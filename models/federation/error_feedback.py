@@ -26,7 +26,7 @@ Rounding = Callable[[Contribution[Arrays]], Contribution[Arrays]]
 
 def with_feedback(
     contribution: Contribution[Arrays],
-    residual: Arrays | PackedArrays[Arrays] | None,
+    residual: Arrays | None,
     share: float,
     rounding: Rounding[Arrays],
 ) -> tuple[Contribution[Arrays], Arrays]:
@@ -40,7 +40,7 @@ def with_feedback(
     """
     arrays = whole(contribution.arrays)
     if residual is not None:
-        arrays = arrays.map(lambda array, left: array + left, whole(residual))
+        arrays = arrays.map(lambda array, left: array + left, residual)
     chosen = arrays if share == 1.0 else _of_rows(arrays, largest_rows(arrays, share))
     sent = rounding(replace(contribution, arrays=chosen))
     return sent, arrays.map(lambda array, gone: array - gone, whole(sent.arrays))

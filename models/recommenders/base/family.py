@@ -202,7 +202,7 @@ class Family(ABC):
     def sent(
         self,
         contribution: Contribution[Any],
-        residual: ArrayGroup | PackedArrays[Any] | None,
+        residual: ArrayGroup | None,
         rounding: Rounding[Any],
     ) -> tuple[Contribution[Any], ArrayGroup | None]:
         """Return what leaves the client, and what it keeps as its residual: by default nothing.

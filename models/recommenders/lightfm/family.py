@@ -88,7 +88,7 @@ class LightFMFamily(Family):
     def sent(
         self,
         contribution: Contribution[Any],
-        residual: ArrayGroup | PackedArrays[Any] | None,
+        residual: ArrayGroup | None,
         rounding: Rounding[Any],
     ) -> tuple[Contribution[Any], ArrayGroup | None]:
         if not self.feeds_back:

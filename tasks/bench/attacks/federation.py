@@ -51,6 +51,7 @@ class DefendedFederation:
         users = {
             name: initial_users(family, self.learners[name], name, seed) for name in sorted(self.learners)
         }
+        deal = seed_for(seed, "defence")
         for done in range(self.rounds):
             rule = family.rule(done / self.rounds, seed)
             vectors = dict[str, np.ndarray]()
@@ -61,7 +62,7 @@ class DefendedFederation:
             for at in (LocalRound(f"liar-{number:04d}", done + 1, seed) for number in range(liars)):
                 if lie is not None:
                     vectors[at.client_id] = _sent(rule, lie.update(model, at), defence)
-            total = defence.total(vectors, seed_for(seed, "defence"))
+            total = defence.total(vectors, deal)
             model = merged(rule, model, total, tuple(sorted(vectors)))
         return self._trained(model, users)
 
