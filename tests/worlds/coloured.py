@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from tasks.datasets.client_assignment import ByColumn
-from tasks.datasets.partition import make_partition
+from tests.towns import Tables, partition_by_town
 
 ITEMS, USERS, USED = 120, 90, 24
 
@@ -28,14 +26,9 @@ def coloured_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (f"i{item:03d}", f"Film {item}", 1900 + item, ("red", "blue")[item // 2 % 2]) for item in range(ITEMS)
     ]
     towns = [(f"u{user:02d}", ("ash", "birch", "cedar")[user % 3]) for user in range(USERS)]
-    tables = {
+    tables: Tables = {
         "interactions": (interactions, ["user_id", "item_id", "timestamp"]),
         "items": (items, ["item_id", "title", "year", "genres"]),
         "users": (towns, ["user_id", "town"]),
     }
-    paths = {name: folder / f"{name}.csv" for name in tables}
-    for name, (rows, columns) in tables.items():
-        pd.DataFrame(rows, columns=columns).to_csv(paths[name], index=False)
-    out = folder / "partition"
-    make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
-    return out
+    return partition_by_town(folder, tables)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from tasks.datasets.client_assignment import ByColumn
-from tasks.datasets.partition import make_partition
+from tests.towns import Tables, partition_by_town
 
 ITEMS, USERS, USED = 320, 300, 40
 
@@ -25,7 +23,7 @@ def popular_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         taste = weights * np.where(np.arange(ITEMS) % 2 == user % 2, 4.0, 1.0)
         used = random.choice(ITEMS, size=USED, replace=False, p=taste / taste.sum())
         interactions += [(f"u{user:03d}", f"i{item:03d}", 100 * user + at) for at, item in enumerate(used)]
-    tables = {
+    tables: Tables = {
         "interactions": (interactions, ["user_id", "item_id", "timestamp"]),
         "items": ([(f"i{item:03d}", f"Film {item}") for item in range(ITEMS)], ["item_id", "title"]),
         "users": (
@@ -33,9 +31,4 @@ def popular_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["user_id", "town"],
         ),
     }
-    paths = {name: folder / f"{name}.csv" for name in tables}
-    for name, (rows, columns) in tables.items():
-        pd.DataFrame(rows, columns=columns).to_csv(paths[name], index=False)
-    out = folder / "partition"
-    make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
-    return out
+    return partition_by_town(folder, tables)
