@@ -1,0 +1,1 @@
+"""Differential privacy of users: the noise that clients add, what it costs, and what was spent."""
