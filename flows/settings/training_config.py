@@ -16,6 +16,12 @@ from flows.settings.overrides import apply_override
 from flows.settings.passwords import ITS_PLACE, holds_password
 from flows.settings.planned_rounds import with_planned_rounds, without_nulls
 from flows.settings.postprocessor_list import PostprocessorList
+from flows.settings.privacy_section import (
+    BUDGET_KEYS,
+    PrivacySection,
+    require_private,
+    without_models_alone,
+)
 from flows.settings.settings_file import Section, absolute_folder, read_yaml, validated
 from flows.settings.without_effect import refuse_without_effect
 from models.errors import InvalidConfig
@@ -63,7 +69,10 @@ class EvaluationSection(Section):
     seed: int = Field(
         0, ge=0, description="Seed of the sampled negatives. Use the same in all jobs that are compared."
     )
-    silo_only: bool = Field(True, description="Compare with each silo training alone.")
+    silo_only: bool = Field(
+        True,
+        description="Compare with each silo training alone. With privacy.unit no such models are made.",
+    )
     pooling_allowed: bool = Field(
         False,
         description="Compare with training on the pooled data. Set this only if the data may be pooled.",
@@ -138,17 +147,6 @@ class RunnerSection(Section):
         return self.kind in ("silos", "gateway")
 
 
-class PrivacySection(Section):
-    """What the coordinator may learn."""
-
-    secure_sum: bool = Field(
-        False, description="Whether clients mask what they send, so that only the sum over all can be read."
-    )
-    max_weight: int = Field(
-        1 << 20, ge=1, description="The greatest weight of a client in a secure sum, for weighted_mean."
-    )
-
-
 class TrainingConfig(Section):
     """The configuration of a training job."""
 
@@ -190,15 +188,17 @@ class TrainingConfig(Section):
         if not isinstance(raw, Mapping):
             return handler(raw)
         given = without_nulls(raw)
-        return with_planned_rounds(handler(given), given)
+        return without_models_alone(with_planned_rounds(handler(given), given))
 
     def deciding(self, *, rounds: bool = True) -> dict[str, Any]:
-        """Return the settings that determine the result, as JSON values: all but places and parallelism.
+        """Return the settings that determine the result, as JSON values.
+
+        These are all but places, parallelism, and the privacy budget that a job is held to.
 
         Args:
             rounds: whether the number of rounds is among them.
         """
-        left_out: dict[str, Any] = {"runner": True, "data": True}
+        left_out: dict[str, Any] = {"runner": True, "data": True, "privacy": {*BUDGET_KEYS}}
         return self.model_dump(
             mode="json", exclude=left_out if rounds else left_out | {"federation": {"rounds"}}
         )
@@ -238,6 +238,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     _require_all_rows(config, origin)
     _require_one_sum(config, origin)
     _require_groups(config, origin)
+    require_private(config, origin)
     refuse_without_effect(config, origin)
     return config.model_copy(update={"data": data})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from flows.settings.privacy_section import without_unit
 from models.errors import InvalidConfig
 from models.evaluation.judgement import RATINGS
 from models.federation.model import ItemModel
@@ -56,6 +57,7 @@ def _without_effect(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     yield from _without_negatives(config)
     yield from _without_biases(config)
     yield from _without_robust(config)
+    yield from without_unit(config)
 
 
 def _check_rounds(config: TrainingConfig, origin: str) -> None:

@@ -10,7 +10,7 @@ else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
@@ -129,6 +129,18 @@ class Family(ABC):
 
     def check_rounds(self, rounds: int) -> None:  # noqa: B027 - most families have no such setting
         """Raise `InvalidConfig` if a setting has no effect in a job of `rounds` merges; `key` names it."""
+
+    def unit_noise(self, round_: int) -> Mapping[str, float] | None:
+        """Return how much noise hides one user in the sum of a round: array name -> standard deviation.
+
+        The deviations are those of a noise multiplier of 1, in the units of each array. All rounds of a job
+        together then cost as much privacy as one Gaussian mechanism of this multiplier. Most families do not
+        bound a user's part in a contribution and return None: no noise can hide their users.
+
+        Args:
+            round_: number of the round, from 1 on.
+        """
+        return None
 
     def pair_bytes(self, clients_at_once: int) -> int:
         """Return the bytes that a job's process takes for each pair of items at its peak; 0 without pairs.

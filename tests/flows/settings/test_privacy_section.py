@@ -1,0 +1,172 @@
+"""The settings of noise and its budget: what they need, and what they refuse beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from flows.settings.parameters import differing
+from flows.settings.settings_file import validated
+from flows.settings.training_config import TrainingConfig, parse_config
+from models.errors import InvalidConfig
+from models.recommenders.additive.ease import EaseFamily
+from models.recommenders.base.family import FamilySpec
+from models.recommenders.families.registry import forget_family, register_family
+from tests.worlds.postprocessors import Times
+
+
+@dataclass(frozen=True)
+class BoundedSpec:
+    """The settings of `BoundedFamily`."""
+
+    regularisation: float = 1.0
+    family: Literal["bounded"] = "bounded"
+
+
+class BoundedFamily(EaseFamily):
+    """EASE that says how much noise would hide a user. No job of it is run here."""
+
+    spec_type: ClassVar[type[FamilySpec]] = BoundedSpec
+
+    def unit_noise(self, round_: int) -> Mapping[str, float] | None:
+        return {"gram": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> Iterator[None]:
+    register_family(BoundedFamily)
+    yield
+    forget_family(BoundedFamily)
+
+
+def private(**sections: Any) -> dict[str, Any]:
+    """Return a configuration with noise; `sections` override it key by key."""
+    raw: dict[str, Any] = {
+        "name": "job",
+        "model_name": "model",
+        "data": {"dir": "/partition"},
+        "train": {"family": "bounded"},
+        "federation": {"rounds": 1},
+        "privacy": {"unit": "user", "epsilon": 1.0},
+    }
+    for name, section in sections.items():
+        raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
+    return raw
+
+
+def test_a_job_with_noise_makes_no_models_of_silos_alone_and_stays_so_when_it_is_read_again() -> None:
+    config = parse_config(private(), "the file")
+    assert not config.evaluation.silo_only
+    again = parse_config(json.loads(config.model_dump_json()), "the flow")
+    assert again == config
+    plain = parse_config({**private(), "privacy": {}}, "the file")
+    assert plain.evaluation.silo_only
+    # A deployment's form validates the type alone.
+    assert not validated(TrainingConfig, private(), "the form").evaluation.silo_only
+
+
+@pytest.mark.parametrize(
+    ("sections", "key", "what"),
+    [
+        ({"privacy": {"unit": None}}, "privacy.unit", "epsilon 1 does not say who is protected"),
+        ({"privacy": {"epsilon": None}}, "privacy.epsilon", "does not say how much may be learned"),
+        ({"train": {"family": "ease"}}, "train.family", "'ease' bounds no user's part"),
+        ({"federation": {"robust": {"method": "median"}}}, "federation.robust.method", "single vectors"),
+        ({"postprocessors": [{"name": Times.name}]}, "postprocessors", "after its users' parts"),
+        ({"federation": {"cohort_share": 0.5}}, "federation.cohort_share", "0.5 leaves clients out"),
+        ({"evaluation": {"silo_only": True}}, "evaluation.silo_only", "models without noise"),
+        ({"evaluation": {"pooling_allowed": True}}, "evaluation.pooling_allowed", "models without noise"),
+        ({"privacy": {"budget": 0.5}}, "privacy.budget", "0.5 is below privacy.epsilon 1"),
+        (
+            {"federation": {"rounds": 4}, "evaluation": {"every": 3}},
+            "evaluation.every",
+            "3 evaluates more than once in 4 rounds",
+        ),
+    ],
+)
+def test_a_setting_that_breaks_the_promise_names_the_key_and_the_way_out(
+    sections: dict[str, Any], key: str, what: str
+) -> None:
+    assert parse_config(private(), "the file")
+    with pytest.raises(InvalidConfig, match=what) as error:
+        parse_config(private(**sections), "the file")
+    assert error.value.key == key
+    assert error.value.what.startswith(f"the file: {key}: ")
+    assert error.value.next_step
+
+
+def test_a_family_without_bounds_names_those_that_have_them() -> None:
+    with pytest.raises(InvalidConfig) as error:
+        parse_config(private(train={"family": "ease"}), "the file")
+    assert "bounded" in error.value.next_step
+    assert "lightfm" not in error.value.next_step
+
+
+@pytest.mark.parametrize("every", [4, 9])
+def test_one_evaluation_in_all_rounds_is_accepted(every: int) -> None:
+    raw = private(federation={"rounds": 4}, evaluation={"every": every})
+    assert parse_config(raw, "the file").evaluation.every == every
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "beside", "other"),
+    [
+        ("privacy.delta", 1e-6, {"unit": None, "epsilon": None}, "privacy.unit"),
+        ("privacy.budget", 4.0, {"unit": None, "epsilon": None}, "privacy.unit"),
+        ("privacy.period", "year", {"unit": None, "epsilon": None}, "privacy.unit"),
+        ("privacy.account", "staff", {"unit": None, "epsilon": None}, "privacy.unit"),
+        ("privacy.figures_share", 0.5, {"unit": None, "epsilon": None}, "privacy.unit"),
+        ("privacy.period", "year", {}, "privacy.budget"),
+        ("evaluation.every", 9, {"figures_share": 0}, "privacy.figures_share"),
+        ("evaluation.negatives", 9, {"figures_share": 0}, "privacy.figures_share"),
+        ("evaluation.users_share", 0.5, {"figures_share": 0}, "privacy.figures_share"),
+    ],
+)
+def test_a_setting_without_effect_is_refused_and_its_default_is_not(
+    key: str, value: Any, beside: dict[str, Any], other: str
+) -> None:
+    plain = private(privacy=beside)
+    assert parse_config(plain, "the file")
+    section, _, name = key.partition(".")
+    changed = {**plain, section: {**plain.get(section, {}), name: value}}
+    with pytest.raises(InvalidConfig, match=f"has no effect with {other}") as error:
+        parse_config(changed, "the file")
+    assert error.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("unit", "interaction"),
+        ("epsilon", 0),
+        ("epsilon", 101),
+        ("delta", 0),
+        ("delta", 1),
+        ("budget", 0),
+        ("period", "week"),
+        ("account", "../users"),
+        ("account", ""),
+        ("figures_share", -0.1),
+        ("figures_share", 1),
+        ("epsilon", True),
+    ],
+)
+def test_a_value_out_of_range_names_the_key(name: str, value: Any) -> None:
+    with pytest.raises(InvalidConfig) as error:
+        parse_config(private(privacy={name: value}), "the file")
+    assert error.value.key == f"privacy.{name}"
+
+
+def test_the_budget_decides_nothing_of_the_result_and_the_noise_does() -> None:
+    """A finished job whose budget was raised since is the same job, and is not trained and paid again."""
+    plain = parse_config(private(), "the file")
+    richer = parse_config(private(privacy={"budget": 8.0, "period": "year", "account": "staff"}), "the file")
+    assert richer.deciding() == plain.deciding()
+    for name, value in (("epsilon", 2.0), ("delta", 1e-6), ("figures_share", 0.2)):
+        other = parse_config(private(privacy={name: value}), "the file")
+        assert other.deciding() != plain.deciding(), name
+    assert "privacy.epsilon" in differing(plain)
