@@ -64,6 +64,7 @@ def promotion(
     tolerance: float = PromotionPolicy.tolerance,
     max_client_drop: float = PromotionPolicy.max_client_drop,
     exposure: dict[str, float] | None = None,
+    max_epsilon: float | None = None,
     approve_exposure: bool = False,
     require_approval: bool = False,
     approval_hours: float = 24.0,
@@ -78,6 +79,7 @@ def promotion(
         tolerance: share of the champion's quality by which the candidate may be worse.
         max_client_drop: share of the champion's value that a client may lose.
         exposure: limits of the exposure gate that differ from the defaults: least, factor, most, lists.
+        max_epsilon: the largest epsilon of differential privacy; versions without it are then refused.
         approve_exposure: whether the actor has looked at the items that the exposure gate named and approves
             them; only with a version.
         require_approval: pause after the gates have passed, or if the exposure gate alone has not, until a
@@ -87,7 +89,10 @@ def promotion(
     """
     require_named(version, approve_exposure)
     policy = PromotionPolicy(
-        tolerance=tolerance, max_client_drop=max_client_drop, exposure=ExposurePolicy.of(exposure or {})
+        tolerance=tolerance,
+        max_client_drop=max_client_drop,
+        exposure=ExposurePolicy.of(exposure or {}),
+        max_epsilon=max_epsilon,
     )
     home = environment.apply()
     client = registry.open_registry(home)

@@ -11,9 +11,8 @@ from prefect.states import Failed
 
 from flows.jobs.conclusion import conclude
 from flows.jobs.job import Job, open_data, opened
-from flows.jobs.prerequisites import memory_line
+from flows.jobs.prerequisites import import_ahead, memory_line
 from flows.jobs.rounds import check_silos, finish_tracking, run_round
-from flows.jobs.slow_imports import import_ahead
 from flows.runners.clusters import require_extra
 from flows.runners.local_threads import NonWaitingThreads, threads_of
 from flows.settings.training_config import TrainingConfig, parse_config

@@ -113,10 +113,11 @@ class Service:
         """Return the served model and the decision to serve it."""
         pair = self._slot.pair
         facts, decision = pair.champion.bundle.facts, pair.champion.target.decision
-        names = ("model_name", "job_id", "items", "dims", "committed_at", "epsilon")
+        names = ("model_name", "job_id", "items", "dims", "committed_at")
         content = {
             **pair.champion.model,
             **{name: facts[name] for name in names},
+            "privacy": facts.get("privacy"),
             "gates": decision.get("gates", []),
             **{name: decision.get(name) for name in ("decided_by", "decided_at", "reason", "ledger_entry")},
             "index": pair.champion.bundle.index,

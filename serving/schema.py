@@ -268,6 +268,21 @@ class IndexFacts(BaseModel):
     )
 
 
+class PrivacyFacts(BaseModel):
+    """Differential privacy of the model and of all figures of its job together."""
+
+    unit: str = Field(description="Who is protected, with all interactions: each user.")
+    epsilon: float
+    delta: float
+    multiplier: float = Field(description="Standard deviation of the noise over the L2 sensitivity.")
+    mechanism: str = Field(description="What draws the noise.")
+    summands: int = Field(description="Least number of clients in a sum; each adds that share of the noise.")
+    noise_by: str = Field(
+        description="Who adds the noise. Without secure sums the coordinator itself may learn more."
+    )
+    account: str = Field(description="The account that was charged, see fedrec privacy status.")
+
+
 class ModelFacts(ModelVersion):
     """The served model and the decision to serve it."""
 
@@ -276,7 +291,7 @@ class ModelFacts(ModelVersion):
     items: int
     dims: int
     committed_at: str
-    epsilon: float | None = Field(description="Epsilon of differential privacy; null without it.")
+    privacy: PrivacyFacts | None = Field(description="Null without differential privacy.")
     gates: list[GateResult]
     decided_by: str | None
     decided_at: str | None

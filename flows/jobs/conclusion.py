@@ -10,6 +10,7 @@ from pathlib import Path
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
 from flows.jobs.late import note_late_updates
+from flows.jobs.privacy import require_summands
 from flows.settings.training_config import EvaluationSection
 from flows.terminal.progress import announce
 from models.errors import CorruptArtifact, FedrecError
@@ -71,7 +72,7 @@ def conclude(job: Job, stopped_by: FedrecError | None) -> JobResult:
         stopped_by: the error that stopped it before its last round, if any. It can continue later.
     """
     compared = Compared()
-    if stopped_by is None:
+    if stopped_by is None and job.has_figures:
         beside = _beside(job.config.evaluation) if _baseline_rounds(job) else ""
         announce(f"Evaluating the model on the test cases{beside}.")
         compared = _compare(job)
@@ -168,6 +169,9 @@ def _compare_clients(job: Job, alone_rounds: int) -> tuple[Compared, Sequence[Cl
         return Compared(published, metrics, alone), summed.figures
     answers = job.ask("compare", job.reachable, alone_rounds=alone_rounds).values()
     found = tuple(answer for answer in answers if isinstance(answer, ClientEvaluation))
+    if job.context.noise:
+        require_summands(job.context.noise, "comparison", [each.client_id for each in found])
+        return Compared(metrics=total(each.metrics for each in found)), found
     return Compared(found, total(each.metrics for each in found), total(each.alone for each in found)), found
 
 
@@ -206,14 +210,20 @@ def _result(
         earlier=job.earlier,
         left_out=_left_out(job, compared),
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
+        privacy=job.journal.opening.privacy,
     )
 
 
 def _data(job: Job) -> DataFacts:
-    """Return the facts about the job's data. Of silos in secure sums the first round's sums tell counts."""
-    users = sum(checked.users for checked in job.checked.values())
-    interactions = sum(checked.interactions for checked in job.checked.values())
-    if not users and len(job.rounds) > 1:
+    """Return the facts about the job's data. Of silos in secure sums the first round's sums tell counts.
+
+    With noise nobody tells them.
+    """
+    users: int | None = sum(checked.users for checked in job.checked.values())
+    interactions: int | None = sum(checked.interactions for checked in job.checked.values())
+    if job.context.noise:
+        users = interactions = None
+    elif not users and len(job.rounds) > 1:
         summed = job.rounds[1].training
         users, interactions = (int(summed[name].total) for name in (USERS, INTERACTIONS))
     return DataFacts(

@@ -9,7 +9,13 @@ from flows.terminal.progress import announce
 from models.errors import CorruptArtifact, FedrecError, InvalidInput
 from models.recommenders.families.registry import family_of
 from tasks.clients.client_data import UserStates
-from tasks.coordinator.earlier_rounds import EarlierRounds, TakenOver, shorter_jobs, taken_over
+from tasks.coordinator.earlier_rounds import (
+    EarlierRounds,
+    TakenOver,
+    continued_rounds,
+    shorter_jobs,
+    taken_over,
+)
 from tasks.datasets.partition_reader import Partition
 from tasks.exchange.store import Exchange
 from tasks.jobs.journal import Journal, TakeOver
@@ -44,6 +50,14 @@ def taking_over(home: Home, config: TrainingConfig, partition: Partition) -> Tak
         return opening
 
     return take_over
+
+
+def branches_of(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int, ...]:
+    """Return the rounds of a job whose users the clients must keep for a longer job."""
+    if config.runner.has_silos or not family_of(config.train).keeps_users:
+        return ()
+    shared = journal.opening.shared_rounds
+    return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
 
 
 def tell_of_job_left(home: Home, config: TrainingConfig, partition: Partition, job_id: str) -> None:

@@ -99,6 +99,17 @@ class GroupSum:
         self.summands = {each: summands[each] for each in taken}
         self.bytes += sum(map(_size, self.summands.values()))
 
+    def require_summands(self, fewest: int) -> None:
+        """Lose the sum, before it is opened, if too few masked summands arrived for enough noise."""
+        if not self.lost and len(self.summands) < fewest:
+            self.lost = QuorumNotReached(
+                f"The sum {self.group.sum_id!r} has {len(self.summands)} summands, and needs {fewest}: each "
+                "has that share of the noise.",
+                next_step="Continue the sum when more members are there: the same command does that.",
+                found=len(self.summands),
+                needed=fewest,
+            )
+
     def agree_requests(self) -> Requests:
         """Return the request for its vote to each member whose masked summand arrived."""
         asked = [*self.summands] or self._prepared[:1]

@@ -16,12 +16,12 @@ from prefect.runtime import flow_run
 
 from flows.jobs.chosen_runner import runner_of
 from flows.jobs.client_orders import orders_of
-from flows.jobs.continuation import taking_over, tell_of_job_left
+from flows.jobs.continuation import branches_of, taking_over, tell_of_job_left
 from flows.jobs.downloads import Downloads
 from flows.jobs.job_context import job_context
-from flows.jobs.prerequisites import require_clients, require_memory, require_ratings
+from flows.jobs.prerequisites import import_ahead, require_clients, require_memory, require_ratings
+from flows.jobs.privacy import guarantee_of, promising, tell
 from flows.jobs.secure_sums import SecureSums
-from flows.jobs.slow_imports import import_ahead
 from flows.jobs.tracking import Tracking
 from flows.runners.runner import Late, Runner
 from flows.settings.parameters import differing, parameters_of
@@ -31,7 +31,6 @@ from models.errors import JobBusy, NotFound
 from models.federation.merge import MergeRule
 from models.federation.rounds import Rejection
 from models.recommenders.families.registry import family_of
-from tasks.coordinator.earlier_rounds import continued_rounds
 from tasks.coordinator.initial_model import InitialModel, fresh_model, model_of_champion
 from tasks.coordinator.lineage import contexts_of_silos
 from tasks.datasets.membership import open_membership
@@ -118,6 +117,11 @@ class Job:
     def rule(self) -> MergeRule[Any, Any]:
         """Return the merge rule of the job's next round."""
         return family_of(self.config.train).rule(self.done, self.config.seed)
+
+    @property
+    def has_figures(self) -> bool:
+        """Return whether its models are evaluated."""
+        return self.context.noise is None or self.context.noise.figures_share > 0.0
 
     @property
     def offers_steps(self) -> bool:
@@ -281,6 +285,9 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
             shared_rounds=family.shared_rounds(rounds, rounds + 1, config.seed),
         )
     take_over = None if again else taking_over(home, config, partition)
+    promised = guarantee_of(config, tuple(client.id for client in partition.clients))
+    if promised:
+        take_over = promising(promised)
     with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over) as journal:
         with clock.measure("startup"):
             job = _job(home, config, partition, journal, initial)
@@ -313,7 +320,8 @@ def _beginning(home: Home, config: TrainingConfig) -> tuple[Partition, InitialMo
 def _job(
     home: Home, config: TrainingConfig, partition: Partition, journal: Journal, initial: InitialModel
 ) -> Job:
-    context = job_context(home, config, partition, journal.job_id, initial.earlier)
+    privacy = journal.opening.privacy
+    context = job_context(home, config, partition, journal.job_id, initial.earlier, privacy)
     rounds = journal.committed()
     sender = OutboxSender(home, journal, context.exchange, str(flow_run.id))
     job = Job(
@@ -327,7 +335,7 @@ def _job(
         rounds,
         bool(rounds),
         runner_of(config, home, context, partition),
-        _branches(home, config, journal),
+        branches_of(home, config, journal),
         earlier=initial.earlier,
     )
     if not rounds:
@@ -342,15 +350,9 @@ def _job(
         if config.start_from == "champion":
             tell_of_job_left(home, config, partition, journal.job_id)
         announce(f"Job {journal.job_id} begins.")
+    if privacy:
+        tell(privacy)
     return job
-
-
-def _branches(home: Home, config: TrainingConfig, journal: Journal) -> tuple[int, ...]:
-    """Return the rounds whose users the clients must keep for a longer job."""
-    if config.runner.has_silos or not family_of(config.train).keeps_users:
-        return ()
-    shared = journal.opening.shared_rounds
-    return tuple(continued_rounds(home.jobs, journal) | ({shared} if shared else set()))
 
 
 def _commit_round_0(job: Job, initial: InitialModel) -> RoundRecord:

@@ -1,4 +1,4 @@
-"""What must be true before a job starts: data to learn from, enough clients, and memory for the model."""
+"""What a job needs before it starts: data to learn from, enough clients, memory, and what it imports."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from tasks.datasets.partition_reader import Partition
 from tasks.local.memory import available_bytes
 
 _GIGABYTE = 1e9
+
+
+def import_ahead() -> None:
+    """Import Great Expectations and what draws a report, which takes seconds.
+
+    Call this before any other thread of the job imports anything: two threads that import packages that need
+    each other may each get half of one. MLflow is imported by the thread that speaks to it, and by no other.
+    """
+    import data_contracts.expectations  # noqa: F401 - imported for later
+    import tasks.reports.report_figures  # noqa: F401 - imported for later
 
 
 def require_ratings(config: TrainingConfig, partition: Partition) -> None:

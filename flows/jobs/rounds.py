@@ -11,6 +11,7 @@ from functools import partial
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
 from flows.jobs.late import note_late_updates
+from flows.jobs.privacy import require_summands, without_figures
 from flows.jobs.secure_sums import SecureSums, Summed
 from flows.terminal.progress import announce
 from models.errors import ContractViolation
@@ -49,10 +50,11 @@ def check_silos(job: Job) -> None:
         profiled = {client_id: each for client_id, each in answers.items() if isinstance(each, Profiled)}
         for client_id, answer in (answers | judge(profiled, limits)).items():
             if isinstance(answer, Checked):
-                outcome = answer.outcome
+                told = without_figures(answer) if job.context.noise else answer
+                outcome = told.outcome
                 job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
                 # The details are in the journal. Those of ten thousand clients would fill a quarter gigabyte.
-                job.checked[client_id] = replace(answer, outcome=replace(outcome, result={}))
+                job.checked[client_id] = replace(told, outcome=replace(outcome, result={}))
                 if not outcome.passed:
                     job.unfit[client_id] = Rejection(client_id, "interactions", outcome.summary())
             elif isinstance(answer, Exception):
@@ -115,7 +117,7 @@ def run_round(job: Job) -> None:
                 job.base,
                 deliveries,
                 missing,
-                job.config.contracts.updates,
+                job.context.update_limits,
                 {client_id: checked.interactions for client_id, checked in job.checked.items()},
                 federation.robust,
             )
@@ -148,7 +150,7 @@ def follow_up(job: Job, clock: Stopwatch, *, again: bool = False) -> None:
     record, rounds = job.rounds[-1], job.config.federation.rounds
     is_due = is_evaluated(record.round, every=job.config.evaluation.every, rounds=rounds)
     with clock.measure("evaluate"), job.polling(clock, out_of="evaluate"):
-        evaluation = _evaluate(job) if is_due else None
+        evaluation = _evaluate(job) if is_due and job.has_figures else None
     job.tracking.keep_pace(clock)
     metrics = _values("training", record.training)
     if evaluation:
@@ -260,11 +262,16 @@ def _record(
         egress={each.client_id: each.egress for each in deliveries if each.egress},
         earlier=job.earlier,
         evaluation_seed=job.config.evaluation.seed,
+        privacy=job.journal.opening.privacy,
     )
 
 
 def _evaluate(job: Job) -> RoundEvaluation:
-    """Return every client's sums over its validation cases, and the totals."""
+    """Return every client's sums over its validation cases, and the totals. With noise there are totals only.
+
+    Raises:
+        QuorumNotReached: too few clients answered for a secure sum, or for enough noise.
+    """
     if job.sums:
         summed = job.sums.collect("evaluate", job.rounds[-1].round, partial(evaluation_form, job.context))
         # Nobody learns how a single client fares.
@@ -273,6 +280,9 @@ def _evaluate(job: Job) -> RoundEvaluation:
     found = {
         client_id: each.metrics for client_id, each in answers.items() if isinstance(each, ClientEvaluation)
     }
+    if job.context.noise:
+        require_summands(job.context.noise, "evaluation", found)
+        return RoundEvaluation("validation", total(found.values()), {})
     return RoundEvaluation(split="validation", metrics=total(found.values()), clients=found)
 
 

@@ -133,6 +133,9 @@ class SecureSums:
         """
         sums = [self._opened(each, form_of) for each in self._groups(step, round_)]
         self._mask(step, sums, **arguments)
+        if noise := self._job.context.noise:
+            for each in sums:
+                each.require_summands(noise.summands)
         votes = [(each, each.agree_requests()) for each in sums]
         for each in sums:
             if not each.lost:

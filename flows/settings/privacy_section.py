@@ -91,6 +91,8 @@ def without_unit(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         return
     if config.privacy.budget is None:
         yield "privacy.period", "privacy.budget"
+    # Clients that add noise tell no numbers of interactions.
+    yield "contracts.updates.min_interactions", "privacy.unit"
     if not config.privacy.figures_share:
         for name in ("every", "negatives", "users_share"):
             yield f"evaluation.{name}", "privacy.figures_share"

@@ -41,8 +41,13 @@ _NAME = re.compile(r"[A-Za-z0-9_@.-]{1,64}")
 _LARGEST, _LIGHTEST = 1e15, 1e-9
 
 
-def metric_from_client(name: str, total: float, weight: float) -> Metric:
+def metric_from_client(name: str, total: float, weight: float, *, is_noisy: bool = False) -> Metric:
     """Return a metric that a client sent.
+
+    Args:
+        name: of the metric.
+        total, weight: its sums.
+        is_noisy: whether the client added noise, which may make the weight negative.
 
     Raises:
         ValueError: its name or its values would spoil the sum over all clients, or what is made of it.
@@ -51,7 +56,8 @@ def metric_from_client(name: str, total: float, weight: float) -> Metric:
         raise ValueError(f"a metric named {name!r}")
     lowest = 0.0 if name in ROOTS else -_LARGEST
     # Comparisons with NaN are false, so NaN is refused as well.
-    if not (lowest <= total <= _LARGEST and (weight == 0.0 or _LIGHTEST <= weight <= _LARGEST)):
+    size = abs(weight) if is_noisy else weight
+    if not (lowest <= total <= _LARGEST and (weight == 0.0 or _LIGHTEST <= size <= _LARGEST)):
         raise ValueError(f"a metric {name!r} of {total!r} over {weight!r}")
     return Metric(float(total), float(weight))
 
@@ -76,9 +82,12 @@ def as_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float]]:
 
 
 def values(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the displayed value of each metric that `as_json` wrote, except metrics without cases."""
+    """Return the displayed value of each metric that `as_json` wrote, except metrics without cases.
+
+    Noise may leave less than no case.
+    """
     return {
         name: display_value(name, pair["total"] / pair["weight"])
         for name, pair in metrics.items()
-        if pair["weight"]
+        if pair["weight"] > 0.0
     }

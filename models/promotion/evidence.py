@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from models.kernel.metric import Metric
+from models.privacy.guarantee import Guarantee
 from models.promotion.exposure import Exposure
 
 Metrics = Mapping[str, Metric]
@@ -39,6 +41,7 @@ class RoundEvidence:
         evaluation: None if this round was not evaluated.
         evaluation_seed: seed of the evaluation, which splits ratings and histories without times; None if it
             was not recorded.
+        privacy: what its job promised to each user; None if its clients added no noise.
     """
 
     version: int
@@ -51,9 +54,10 @@ class RoundEvidence:
     contracts: Mapping[str, str]
     evaluation: RoundEvaluation | None
     evaluation_seed: int | None = None
+    privacy: Guarantee | None = None
 
-    def identity(self) -> dict[str, str | int]:
-        """Return the facts that a decision records: enough to find the round and to verify it."""
+    def identity(self) -> dict[str, Any]:
+        """Return the facts that a decision records: enough to find and verify the round, and its privacy."""
         return {
             "job_id": self.job_id,
             "round": self.round,
@@ -61,6 +65,7 @@ class RoundEvidence:
             "manifest_sha256": self.manifest_sha256,
             "data_digest": self.data_digest,
             "catalog_digest": self.catalog_digest,
+            **({"privacy": asdict(self.privacy)} if self.privacy else {}),
         }
 
 

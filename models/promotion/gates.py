@@ -16,6 +16,7 @@ from models.kernel.metric import LOWER_IS_BETTER, Metric, display_value
 from models.promotion.evidence import RoundEvaluation, RoundEvidence, ShownItems, Trial
 from models.promotion.exposure import ExposurePolicy
 from models.promotion.exposure_gate import exposure_gate
+from models.promotion.privacy_gate import Spend, privacy_gate
 from models.promotion.verdict import GateVerdict
 
 _ROUNDING = 1e-12
@@ -34,6 +35,7 @@ class PromotionPolicy:
         max_client_drop: share of the champion's value that a client may lose, in [0, 1).
         z: one-sided normal quantile; 1.645 for 95 %.
         exposure: how far an item's share of lists may jump.
+        max_epsilon: the largest epsilon of differential privacy; None to accept versions without it, too.
     """
 
     quality_metric: str | None = None
@@ -42,12 +44,15 @@ class PromotionPolicy:
     max_client_drop: float = 0.2
     z: float = 1.645
     exposure: ExposurePolicy = field(default_factory=ExposurePolicy)
+    max_epsilon: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("tolerance", "max_client_drop"):
             share = getattr(self, name)
             if not 0.0 <= share < 1.0:
                 raise InvalidInput(f"The share {name!r} must lie in [0, 1), got {share}.")
+        if self.max_epsilon is not None and not self.max_epsilon > 0.0:
+            raise InvalidInput(f"The largest epsilon must be above 0, got {self.max_epsilon}.")
 
     def of(self, candidate: RoundEvidence) -> PromotionPolicy:
         """Return the policy with the default metrics of the candidate's kind filled in."""
@@ -66,6 +71,7 @@ def judge(
     shown: ShownItems,
     policy: PromotionPolicy,
     lost: Sequence[int] = (),
+    spend: Spend | None = None,
 ) -> tuple[GateVerdict, ...]:
     """Return the verdicts of all gates in a fixed order. Every gate is checked, even after one has failed.
 
@@ -78,6 +84,7 @@ def judge(
         policy: the thresholds.
         lost: newer champions, which cannot be compared with because they, or their records, no longer exist.
             The verdicts name them.
+        spend: what the account of the candidate's job says; None if the candidate promises no privacy.
     """
     return (
         contracts_gate(candidate),
@@ -85,6 +92,7 @@ def judge(
         _named(quality_gate(candidate, champion, policy), lost),
         _named(clients_gate(candidate, champion, policy), lost),
         exposure_gate(shown, policy.exposure),
+        privacy_gate(candidate.privacy, spend or Spend(), policy.max_epsilon),
     )
 
 
@@ -171,6 +179,8 @@ def clients_gate(
         return GateVerdict("clients", False, _lacks(champion, name), required)
     if candidate.evaluation and not candidate.evaluation.clients:
         observed = "the clients' own figures are inside a secure sum; each silo's owner can compare them"
+        if candidate.privacy:
+            observed = "only sums over all clients are told, with noise"
         return GateVerdict("clients", True, observed, required)
     pairs = _pairs(candidate, champion, name)
     floors = {client: client_floor(after, before, policy) for client, (after, before) in pairs.items()}
@@ -254,14 +264,24 @@ def _of_clients(evidence: RoundEvidence, name: str) -> dict[str, Metric]:
 def _value(evaluation: RoundEvaluation | None, name: str) -> float | None:
     """Return the displayed value of a metric, or None if it was not measured."""
     metric = evaluation.metrics.get(name) if evaluation else None
-    return display_value(name, metric.value) if metric and metric.weight else None
+    return display_value(name, metric.value) if metric and metric.weight > 0.0 else None
 
 
 def _lacks(evidence: RoundEvidence, name: str) -> str:
+    if evidence.evaluation is None and evidence.privacy and not evidence.privacy.figures_share:
+        return (
+            f"version {evidence.version} (round {evidence.round}) was not evaluated, because its job spent "
+            "nothing on figures; train with privacy.figures_share above 0"
+        )
     if evidence.evaluation is None:
         return (
             f"version {evidence.version} (round {evidence.round}) was not evaluated; promote a round that "
             "was, such as the job's last, or train with a shorter evaluation interval"
+        )
+    if evidence.privacy and name in evidence.evaluation.metrics:
+        return (
+            f"the noise of version {evidence.version} leaves no case of {name!r}; train with a larger "
+            "privacy.figures_share or privacy.epsilon, or with more users"
         )
     left_out = evidence.evaluation.metrics.get(LEFT_OUT)
     if left_out and left_out.weight and left_out.total == left_out.weight:

@@ -254,7 +254,7 @@ async function showModel(model) {
     Committed: facts.committed_at,
     "Decided by": facts.decided_by && `${facts.decided_by}, ${facts.decided_at}`,
     Reason: facts.reason,
-    "Privacy (epsilon)": facts.epsilon,
+    Privacy: facts.privacy && `epsilon ${facts.privacy.epsilon}, delta ${facts.privacy.delta} for each ${facts.privacy.unit}`,
     "Ledger entry": facts.ledger_entry,
   };
   const present = Object.entries(entries).filter(([, value]) => value !== null && value !== undefined && value !== "");

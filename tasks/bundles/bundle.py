@@ -89,7 +89,7 @@ class Bundle:
     """An opened bundle, which can recommend.
 
     Attributes:
-        facts: facts about the model: model_name, version, round, sha256, job_id, epsilon and others.
+        facts: facts about the model: model_name, version, round, sha256, job_id, privacy and others.
         recommender: the model, over mapped arrays.
         labels: the labels of its items.
         search: `searchable` of each title.

@@ -103,7 +103,8 @@ class SiloAnswers:
         context = AnswerContext(silo, kind, order.job.job_id, order.round, order.base.sha256)
         data = self._exchange.get(ref)
         body = open_sealed(data, context, self._trust.key_of(silo))
-        answer = answer_of_json(step, silo, body, time.perf_counter())
+        is_noisy = order.job.noise is not None
+        answer = answer_of_json(step, silo, body, time.perf_counter(), is_noisy=is_noisy)
         _require_own_folder(answer, order)
         return self._witnesses.accept(silo, data, body, answer)
 

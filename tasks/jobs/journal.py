@@ -184,9 +184,11 @@ class Journal:
         return self.folder / "rounds" / _ROUND.format(round_)
 
 
-# Writes what a new job takes over from an earlier one to the new job's folder, before the job exists, and
-# returns the job's opening. No other process opens a job meanwhile.
+# Writes what a new job takes over from an earlier one to the new job's folder, or charges its account, before
+# the job exists, and returns the job's opening. No other process opens a job meanwhile.
 TakeOver = Callable[[Journal, JobOpening], JobOpening]
+# Returns whether a job of this id was known elsewhere, so that no new job may have the id.
+IsUsed = Callable[[str], bool]
 
 
 @contextlib.contextmanager
@@ -197,6 +199,7 @@ def held(
     opening: JobOpening,
     lease_s: float = lease.DEFAULT_S,
     take_over: TakeOver | None = None,
+    is_used: IsUsed = lambda _: False,
 ) -> Iterator[Journal]:
     """Hold the journal of the unfinished job with this key, or of a new job, for this process alone.
 
@@ -208,12 +211,13 @@ def held(
         lease_s: seconds without a beat after which this process may take the job over from another.
         take_over: called for a new job. None to train all rounds in the job itself: then an unfinished job
             that has taken over rounds is not continued either.
+        is_used: returns whether a new job may not have an id, although no folder has it.
 
     Raises:
         JobBusy: another process is working on the job.
     """
     jobs.mkdir(parents=True, exist_ok=True)
-    journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s, take_over)
+    journal, taken = _taken(jobs, _prefix(name, key), opening, lease_s, take_over, is_used)
     try:
         yield replace(journal, lease=taken)
     finally:
@@ -254,18 +258,23 @@ def _prefix(name: str, key: str) -> str:
 
 
 def _taken(
-    jobs: Path, prefix: str, opening: JobOpening, lease_s: float, take_over: TakeOver | None
+    jobs: Path,
+    prefix: str,
+    opening: JobOpening,
+    lease_s: float,
+    take_over: TakeOver | None,
+    is_used: IsUsed,
 ) -> tuple[Journal, lease.Lease]:
     """Return an unfinished job and its lease."""
     with FileLock(jobs / ".lock"):
         journal = _unfinished(jobs, prefix)
         if journal is None or (take_over is None and journal.opening.continued):
-            journal = _opened(jobs, prefix, opening, take_over)
+            journal = _opened(jobs, prefix, opening, take_over, is_used)
     taken = lease.take(journal.folder, lease_s)
     if _is_over(journal):
         # Its holder finished it while this process waited for a beat.
         taken.release()
-        return _taken(jobs, prefix, opening, lease_s, take_over)
+        return _taken(jobs, prefix, opening, lease_s, take_over, is_used)
     return journal, taken
 
 
@@ -281,11 +290,13 @@ def _is_over(journal: Journal) -> bool:
     return result is not None and result.status != "stopped"
 
 
-def _opened(jobs: Path, prefix: str, opening: JobOpening, take_over: TakeOver | None) -> Journal:
+def _opened(
+    jobs: Path, prefix: str, opening: JobOpening, take_over: TakeOver | None, is_used: IsUsed
+) -> Journal:
     # Numbers only increase, even if older jobs were deleted, so the newest job of a key is the last one.
     number = max((_number(journal) for journal in _journals(jobs, prefix)), default=0) + 1
-    while (jobs / f"{prefix}-{number}").exists():
-        number += 1  # the remains of a damaged job
+    while (jobs / f"{prefix}-{number}").exists() or is_used(f"{prefix}-{number}"):
+        number += 1  # the remains of a damaged job, or an account's entry about a deleted one
     journal = Journal(jobs / f"{prefix}-{number}")
     if take_over is None:
         create_exclusively(journal.folder / "job.json", _json(opening))

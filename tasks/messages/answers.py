@@ -159,7 +159,9 @@ def answer_as_json(answer: Answer) -> JsonObject:
     }
 
 
-def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received: float) -> Answer:
+def answer_of_json(
+    step: Step, client_id: str, body: Mapping[str, Any], received: float, *, is_noisy: bool = False
+) -> Answer:
     """Return the answer that `answer_as_json` wrote.
 
     Args:
@@ -167,6 +169,7 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
         client_id: the client that answers.
         body: the JSON values, whose signature was verified.
         received: time of receipt, on the clock of `time.perf_counter`. The work is assumed to end then.
+        is_noisy: whether the client adds noise to its figures.
 
     Raises:
         InvalidInput: the values are not such an answer.
@@ -190,7 +193,7 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
                 raise ValueError(f"{update.sha256!r} is not a SHA-256")
             lightfm_s, transfer_s = number(body["lightfm_s"]), number(body["transfer_s"])
             return Delivery(client_id, update, started, received, lightfm_s, transfer_s)
-        return evaluation_of_json(client_id, body, received)
+        return evaluation_of_json(client_id, body, received, is_noisy=is_noisy)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         text = " ".join(str(error).split())
         raise InvalidInput(
@@ -198,15 +201,17 @@ def answer_of_json(step: Step, client_id: str, body: Mapping[str, Any], received
         ) from error
 
 
-def evaluation_of_json(client_id: str, body: Mapping[str, Any], received: float) -> ClientEvaluation:
-    """Return the evaluation that `answer_as_json` wrote.
+def evaluation_of_json(
+    client_id: str, body: Mapping[str, Any], received: float, *, is_noisy: bool = False
+) -> ClientEvaluation:
+    """Return the evaluation that `answer_as_json` wrote, if with noise then with sums that may be negative.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: the values are not such an evaluation.
     """
     metrics, alone, benefit, choice = (
         {
-            name: metric_from_client(name, number(pair["total"]), number(pair["weight"]))
+            name: metric_from_client(name, number(pair["total"]), number(pair["weight"]), is_noisy=is_noisy)
             for name, pair in body[part].items()
         }
         for part in ("metrics", "alone", "benefit", "choice")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from models.errors import CorruptArtifact
+from models.privacy.guarantee import Guarantee
 from tasks.messages.record import Record
 
 
@@ -55,6 +56,8 @@ class JobOpening(Record):
             of one series differ in nothing else.
         shared_rounds: number of the first rounds that a longer job of the series has in common with this one.
         continued: the job whose first rounds this one has taken over; None if it trained all itself.
+        privacy: what the job promises to each of its users, for which its account was charged before it was
+            opened; None if clients add no noise.
     """
 
     config: Mapping[str, JsonValue]
@@ -68,6 +71,7 @@ class JobOpening(Record):
     series: str | None = None
     shared_rounds: int | None = None
     continued: Continued | None = None
+    privacy: Guarantee | None = None
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from data_contracts.outcome import ContractName
 from models.evaluation.judgement import judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
+from models.privacy.guarantee import Guarantee
 from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.job_opening import Continued
 from tasks.messages.late_update import LateUpdate
@@ -30,14 +31,15 @@ class DataFacts:
 
     Attributes:
         digest: digest of the data.
-        clients, users, items, interactions: their numbers.
+        clients, items: their numbers.
+        users, interactions: their numbers; None if they are not told, because they have no noise.
     """
 
     digest: str
     clients: int
-    users: int
+    users: int | None
     items: int
-    interactions: int
+    interactions: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +254,9 @@ class JobResult(Record):
             results of older versions.
         left_out: held-out cases that do not count, because earlier jobs of the model's lineage trained on
             them, or may have; None if there are no such jobs.
+        privacy: what the job promises to each of its users; None if clients add no noise.
+        account_epsilon: the epsilon that the account had spent in its period at the end of the job; None
+            without `privacy`.
     """
 
     job_id: str
@@ -278,6 +283,8 @@ class JobResult(Record):
     best: BestRound | None = None
     earlier: EarlierTraining | None = None
     left_out: LeftOut | None = None
+    privacy: Guarantee | None = None
+    account_epsilon: float | None = None
 
     @property
     def best_round(self) -> BestRound | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from data_contracts.updates import UpdateLimits
 from models.federation.postprocessors import Postprocessor
 from models.kernel.ranges import Range
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.base.family import Family, FamilySpec
 from models.recommenders.families.registry import family_of
 from tasks.exchange.store import ArtifactRef, Exchange, open_exchange
@@ -40,6 +41,8 @@ class JobContext:
         secure_sum: whether what clients send is masked, so that only sums can be read.
         max_weight: the greatest weight of a client in a secure sum.
         update_limits: of the update contract, which a member of a secure sum checks itself.
+        noise: the noise that clients add to all that leaves them; None without privacy.
+        delta: of differential privacy, from which a silo works out the epsilon itself; None without privacy.
     """
 
     job_id: str
@@ -60,6 +63,8 @@ class JobContext:
     secure_sum: bool = False
     max_weight: int = 1 << 20
     update_limits: UpdateLimits = field(default_factory=UpdateLimits)
+    noise: NoisePlan | None = None
+    delta: float | None = None
 
     @cached_property
     def family(self) -> Family:

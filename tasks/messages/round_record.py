@@ -13,23 +13,13 @@ from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
 from models.kernel.metric import Metric
 from models.ledger.head import Head
+from models.privacy.guarantee import Guarantee
 from models.promotion.evidence import RoundEvaluation
 from tasks.exchange.store import ArtifactRef
 from tasks.messages.earlier_training import EarlierTraining
 from tasks.messages.record import Record
 
 ContractResult = Literal["passed", "breached"]
-
-
-@dataclass(frozen=True)
-class Privacy:
-    """The privacy guarantee of a round to each of its users.
-
-    Attributes:
-        epsilon: the epsilon of differential privacy.
-    """
-
-    epsilon: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +43,7 @@ class RoundRecord(Record):
         drift: norm of the change of the embeddings, relative to their norm before; None in round 0.
         client_drift: client id -> its update compared with the sum of all; None in round 0.
         egress: silo -> the head of its egress ledger, which it signed with its update; None in round 0.
-        privacy: the privacy guarantee to each of its users; None if there is none.
+        privacy: what the job promises to each of its users; None if clients add no noise, and in round 0.
         earlier: the training of the champion that the job started from; None for a fresh model, and in
             records of older versions.
         evaluation_seed: seed of the job's evaluation, which splits ratings and histories without times; None
@@ -81,7 +71,7 @@ class RoundRecord(Record):
     drift: float | None = None
     client_drift: Mapping[str, ClientDrift] | None = None
     egress: Mapping[str, Head] | None = None
-    privacy: Privacy | None = None
+    privacy: Guarantee | None = None
     earlier: EarlierTraining | None = None
     evaluation_seed: int | None = None
 

@@ -174,6 +174,7 @@ def evidence_of(version: int, record: EvaluatedRound, manifest_sha256: str) -> R
         contracts={str(name): str(result) for name, result in record.contracts.items()},
         evaluation=record.evaluation,
         evaluation_seed=record.evaluation_seed,
+        privacy=record.privacy,
     )
 
 

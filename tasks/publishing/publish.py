@@ -21,7 +21,7 @@ from tasks.bundles.published import intact, remove_unused
 from tasks.bundles.serving_folder import remove_shared_layout, serving_folder
 from tasks.local.checksums import digest_of
 from tasks.local.home import Home
-from tasks.messages.record import JsonObject
+from tasks.messages.record import JsonObject, as_json_object
 from tasks.promotion.ledger import LedgerReader
 from tasks.promotion.served import decided_champion
 from tasks.promotion.versions import decision_of
@@ -194,7 +194,7 @@ def facts_of(found: RegisteredRound, model_name: str) -> JsonObject:
         "items_sha256": hashlib.sha256(found.items.to_parquet()).hexdigest(),
         "made_by": f"fedrec {version_of('fedrec')}",
         "committed_at": record.committed_at,
-        "epsilon": record.privacy.epsilon if record.privacy else None,
+        "privacy": as_json_object(record.privacy) if record.privacy else None,
         "items": items,
         "dims": dims,
     }

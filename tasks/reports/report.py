@@ -13,6 +13,7 @@ from tasks.local.atomic import write_atomically
 from tasks.messages.job_result import JobResult
 from tasks.reports import tables
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation
+from tasks.reports.privacy_text import privacy_paragraph
 from tasks.reports.result_rows import (
     benefits,
     client_drifts,
@@ -87,6 +88,7 @@ def render_report(
         result=result,
         verdict=verdict(result),
         notes=notes(result),
+        privacy=privacy_paragraph(result),
         by=judgement(result),
         scored_by=how_users_are_scored(result),
         comparisons=comparisons(result),

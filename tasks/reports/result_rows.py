@@ -12,6 +12,7 @@ from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
 from models.kernel.metric import Metric
 from tasks.messages.job_result import ContractSummary, JobResult
+from tasks.reports.privacy_text import privacy_note
 
 # The mean of 95 % of samples lies within the interval.
 _CONFIDENCE = 0.975
@@ -260,8 +261,14 @@ def verdict(result: JobResult) -> str:
 
 
 def notes(result: JobResult) -> list[str]:
-    """Return the sentences beside the verdict: the best round, the rounds before, and cases left out."""
-    said = (_best_round(result), _taken_over(result), _origin(result), _left_out(result))
+    """Return the sentences beside the verdict: the best round, the rounds before, cases left out, privacy."""
+    said = (
+        _best_round(result),
+        _taken_over(result),
+        _origin(result),
+        _left_out(result),
+        privacy_note(result),
+    )
     return [each for each in said if each]
 
 

@@ -70,6 +70,7 @@ class EgressLedger:
         treatment: str = "none",
         to: str = "",
         refused: str = "",
+        privacy: Mapping[str, float] | None = None,
     ) -> Entry:
         """Append an entry for an object that leaves now or was refused, and write it to the disk.
 
@@ -82,12 +83,14 @@ class EgressLedger:
             treatment: names of the postprocessors that changed it, or "none".
             to: the folder of the exchange that it goes to.
             refused: why it does not leave; empty if it leaves.
+            privacy: of an object with noise: the job's noise multiplier, epsilon and delta, and the silo's
+                share of the variance.
 
         Raises:
             JobBusy: another step of this silo held the ledger's lock for too long.
             LedgerTampered: the last line is not an entry.
         """
-        body = {
+        body: dict[str, Any] = {
             "type": "refused" if refused else "sent",
             "what": what,
             "job_id": job_id,
@@ -101,6 +104,8 @@ class EgressLedger:
         }
         if refused:
             body["reason"] = refused
+        if privacy is not None:
+            body["privacy"] = dict(privacy)
         with self._file.locked():
             return self._file.append(body)
 

@@ -62,6 +62,7 @@ class Border:
         silo: its name; it writes only below `silos/<silo>/`.
         job_id, round: the order's job and round.
         treatment: names of what changed an update, postprocessors and masks, or "none".
+        privacy: of a job with noise, what the ledger says about it.
     """
 
     ledger: EgressLedger
@@ -70,6 +71,7 @@ class Border:
     job_id: str
     round: int
     treatment: str = "none"
+    privacy: Mapping[str, float] | None = None
 
     @property
     def prefix(self) -> str:
@@ -94,6 +96,7 @@ class Border:
             treatment=self.treatment if kind in (UPDATE, MASKED) else "none",
             to=folder,
             refused=fault,
+            privacy=self.privacy if self._has_noise(kind) else None,
         )
         if fault:
             raise EgressRefused(
@@ -105,6 +108,9 @@ class Border:
                 kind=kind,
                 reason=fault,
             )
+
+    def _has_noise(self, kind: str) -> bool:
+        return kind in (UPDATE, MASKED) or kind.split("-", maxsplit=1)[0] in ("evaluate", "compare")
 
     def _fault(self, kind: str, folder: str, size: int) -> str:
         if not within(self.prefix, folder):

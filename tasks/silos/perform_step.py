@@ -33,7 +33,7 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
 from tasks.silos.signed_answers import sign_answer
-from tasks.silos.sum_policy import require_sum, sum_rules, treatment_of, without_counts
+from tasks.silos.sum_policy import privacy_of, require_sum, sum_rules, treatment_of, without_counts
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
     )
     order = replace(order, job=job)
     treatment = treatment_of(order)
-    border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment)
+    border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment, privacy_of(order))
     exchange = GuardedExchange(silo.exchange_url, border)
     rules = sum_rules(silo)
     answer = _perform(replace(step_order, order=order), exchange, rules)
@@ -100,7 +100,7 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
         if not answer.outcome.passed:
             _note(silo.home, answer.outcome.summary() + "\n")
         answer = replace(answer, outcome=without_values(answer.outcome))
-        if job.secure_sum or not silo.plain:
+        if job.secure_sum or job.noise or not silo.plain:
             answer = without_counts(answer, rules)
     kind = order.answer_kind(step_order.step)
     context = AnswerContext(silo.name, kind, job.job_id, order.round, order.base.sha256)

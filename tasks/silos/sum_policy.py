@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from models.errors import EgressRefused
+from models.privacy.mechanisms import Mechanism, epsilon_of
 from tasks.clients.sum_member import SumRules
 from tasks.messages.answers import Checked
 from tasks.messages.orders import ClientOrder
@@ -49,9 +50,27 @@ def require_sum(silo: Silo, step_order: StepOrder) -> None:
 def treatment_of(order: ClientOrder) -> str:
     """Return what changes an update before it leaves, for the egress ledger."""
     names = [each.name for each in order.job.postprocessors]
+    if order.job.noise:
+        names.append("discrete Gaussian noise")
     if order.sum and order.sum.request:
         names.append(f"masked among {len(order.sum.one[1])} members")
     return ", ".join(names) or "none"
+
+
+def privacy_of(order: ClientOrder) -> dict[str, float] | None:
+    """Return what the egress ledger says about the noise in an answer; None if the job has none.
+
+    The silo works out epsilon itself, from the noise that it adds.
+    """
+    noise, delta = order.job.noise, order.job.delta
+    if noise is None or delta is None:
+        return None
+    return {
+        "multiplier": noise.multiplier,
+        "own_share": 1.0 / noise.summands,
+        "epsilon": epsilon_of([Mechanism(noise.multiplier)], delta),
+        "delta": delta,
+    }
 
 
 def without_counts(answer: Checked, rules: SumRules) -> Checked:

@@ -9,8 +9,10 @@ from pydantic import JsonValue
 from models.evaluation.judgement import judgement_of
 from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import as_json, values
+from models.privacy.guarantee import Guarantee
 from tasks.messages.job_opening import Continued, JobOpening
 from tasks.messages.outbox_messages import Refusal
+from tasks.messages.record import as_json_object
 from tasks.messages.round_record import EvaluatedRound
 
 # MLflow's table cuts long names.
@@ -70,7 +72,15 @@ def version_description(record: EvaluatedRound) -> str:
         )
     clients = _count(len(record.accepted), "client")
     rejected = f", {len(record.rejected)} rejected" if record.rejected else ""
-    return f"Round {record.round} of job {record.job_id}: {measured}; {clients} accepted{rejected}."
+    promised = record.privacy
+    private = f"; epsilon {promised.epsilon:g} for each {promised.unit}" if promised else ""
+    return f"Round {record.round} of job {record.job_id}: {measured}; {clients} accepted{rejected}{private}."
+
+
+def privacy_facts(privacy: Guarantee | None, prefix: str) -> dict[str, str]:
+    """Return prefixed name -> value of what a job promises each user, for tags and parameters in MLflow."""
+    found = as_json_object(privacy) if privacy else {}
+    return {f"{prefix}{name}": str(value) for name, value in found.items() if value is not None}
 
 
 def refused_line(job_id: str, refused: Sequence[Refusal]) -> str:

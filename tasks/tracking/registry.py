@@ -115,6 +115,8 @@ def register_round(
 
 def version_tags(record: EvaluatedRound) -> dict[str, str]:
     """Return the tags of a round's version, by which fedrec finds and verifies it."""
+    from tasks.tracking.descriptions import privacy_facts
+
     breached = sorted(name for name, result in record.contracts.items() if result != "passed")
     return {
         _JOB: record.job_id,
@@ -124,6 +126,7 @@ def version_tags(record: EvaluatedRound) -> dict[str, str]:
         "fedrec.catalog": record.catalog_digest,
         "fedrec.data": record.data_digest,
         "fedrec.contracts": f"breached: {', '.join(breached)}" if breached else "passed",
+        **privacy_facts(record.privacy, "fedrec.privacy."),
         _EVALUATED: "true" if record.evaluation else "false",
     }
 

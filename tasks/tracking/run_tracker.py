@@ -23,6 +23,7 @@ from tasks.messages.job_opening import JobOpening
 from tasks.messages.outbox_messages import Table
 from tasks.messages.record import flattened
 from tasks.messages.round_record import EvaluatedRound, RoundRecord
+from tasks.tracking.descriptions import privacy_facts
 from tasks.tracking.experiments import experiment_id_of
 from tasks.tracking.metric_names import deciding_metric, metric_name
 from tasks.tracking.outage import is_outage
@@ -86,11 +87,14 @@ class Tracker:
         from mlflow.entities import Metric as RunMetric
         from mlflow.entities import Param
 
-        parameters = [
-            Param(name, str(value)[:500])
+        shown = {
+            name: value
             for name, value in flattened(config)
             if opening is None or opening.parameters is None or name in opening.parameters
-        ]
+        }
+        if opening is not None:
+            shown |= privacy_facts(opening.privacy, "privacy.")
+        parameters = [Param(name, str(value)[:500]) for name, value in shown.items()]
         metrics = (
             [RunMetric(deciding_metric(opening.quality), math.nan, _milliseconds(opening.opened_at), 0)]
             if opening is not None and opening.quality

@@ -66,6 +66,7 @@ def test_the_first_promotion_takes_the_newest_evaluated_version(world, evaluated
         "quality",
         "clients",
         "exposure",
+        "privacy",
     ]
     assert (outcome["actor"], outcome["reason"]) == ("ada", "first one")
     assert outcome["decided_at"].endswith("+00:00")

@@ -56,7 +56,7 @@ def facts(version: int = 1, items: int = ITEMS) -> dict[str, Any]:
         "job_id": "job-a",
         "catalog_digest": "c" * 64,
         "committed_at": "2026-11-20T10:00:00+00:00",
-        "epsilon": None,
+        "privacy": None,
         "items": items,
         "dims": 8,
     }

@@ -69,6 +69,12 @@ actor_option = click.option(
     "Repeatable.",
 )
 @click.option(
+    "--max-epsilon",
+    type=click.FloatRange(0, min_open=True),
+    metavar="EPSILON",
+    help="Largest epsilon of differential privacy. Versions without differential privacy are then refused.",
+)
+@click.option(
     "--approve-exposure",
     is_flag=True,
     help="You have looked at the items that the exposure gate named for this --version, and approve them; "
@@ -83,6 +89,7 @@ def command(
     tolerance: float,
     max_client_drop: float,
     exposure: tuple[str, ...],
+    max_epsilon: float | None,
     approve_exposure: bool,
     as_json: bool,
 ) -> None:
@@ -90,8 +97,9 @@ def command(
 
     Gates: the round passed its contracts; the artefact loads and scores; the quality is within a tolerance of
     the champion's; no client loses too much; no item is in many more lists than before, unless you approve
-    it. A refusal is recorded in the ledger too, and ends with exit code 4. It is a flow run of Prefect's
-    server if there is one (fedrec up, PREFECT_API_URL).
+    it; the privacy account was charged for what the version promises, and is within its budget. A refusal is
+    recorded in the ledger too, and ends with exit code 4. It is a flow run of Prefect's server if there is
+    one (fedrec up, PREFECT_API_URL).
     """
     from flows.decide import decide_promotion, require_named
     from models.promotion.exposure import ExposurePolicy
@@ -104,7 +112,10 @@ def command(
     require_named(version, approve_exposure)
     limits = _limits(exposure)
     policy = PromotionPolicy(
-        tolerance=tolerance, max_client_drop=max_client_drop, exposure=ExposurePolicy.of(limits)
+        tolerance=tolerance,
+        max_client_drop=max_client_drop,
+        exposure=ExposurePolicy.of(limits),
+        max_epsilon=max_epsilon,
     )
     home = environment.apply()
     client = registry.open_registry(home)
@@ -129,6 +140,7 @@ def command(
             tolerance=tolerance,
             max_client_drop=max_client_drop,
             exposure=limits,
+            max_epsilon=max_epsilon,
             approve_exposure=approve_exposure,
         )
     else:

@@ -124,7 +124,7 @@ def _served(
         "sha256": "0" * 64,
         "job_id": "bench",
         "committed_at": "",
-        "epsilon": None,
+        "privacy": None,
         "items": items,
         "dims": dims,
     }

@@ -23,6 +23,7 @@ from data_contracts.updates import UpdateLimits, update_rules
 from flows.settings.settings_file import Section
 from flows.settings.training_config import ContractsSection, TrainingConfig, parse_config
 from tasks.local.home import Home
+from tests.worlds.sums.bounded import bounded_family
 
 
 def keys_of(kind: type[BaseModel], prefix: str = "") -> dict[str, tuple[type[BaseModel], str]]:
@@ -75,9 +76,16 @@ def test_a_job_reads_every_key(
     }
     clustered = {**here, "name": "clustered", "runner": {"kind": "dask", "processes": 2}}
     behind = {**elsewhere, "name": "behind", "runner": {"kind": "gateway", "silos": ["ash", "birch"]}}
-    for each in (elsewhere, clustered, behind):
-        with opened(parse_config(each, "the test")):
-            pass
+    private = {
+        **here,
+        "name": "private",
+        "train": {"family": "bounded"},
+        "privacy": {"unit": "user", "epsilon": 1.0},
+    }
+    with bounded_family():
+        for each in (elsewhere, clustered, behind, private):
+            with opened(parse_config(each, "the test")):
+                pass
 
     keys = keys_of(TrainingConfig)
     assert len(keys) > 25

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,34 +12,14 @@ from flows.settings.parameters import differing
 from flows.settings.settings_file import validated
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
-from models.recommenders.additive.ease import EaseFamily
-from models.recommenders.base.family import FamilySpec
-from models.recommenders.families.registry import forget_family, register_family
 from tests.worlds.postprocessors import Times
-
-
-@dataclass(frozen=True)
-class BoundedSpec:
-    """The settings of `BoundedFamily`."""
-
-    regularisation: float = 1.0
-    family: Literal["bounded"] = "bounded"
-
-
-class BoundedFamily(EaseFamily):
-    """EASE that says how much noise would hide a user. No job of it is run here."""
-
-    spec_type: ClassVar[type[FamilySpec]] = BoundedSpec
-
-    def unit_noise(self, round_: int) -> Mapping[str, float] | None:
-        return {"gram": 1.0}
+from tests.worlds.sums.bounded import bounded_family
 
 
 @pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
-    register_family(BoundedFamily)
-    yield
-    forget_family(BoundedFamily)
+    with bounded_family():
+        yield
 
 
 def private(**sections: Any) -> dict[str, Any]:
@@ -121,6 +100,7 @@ def test_one_evaluation_in_all_rounds_is_accepted(every: int) -> None:
         ("privacy.account", "staff", {"unit": None, "epsilon": None}, "privacy.unit"),
         ("privacy.figures_share", 0.5, {"unit": None, "epsilon": None}, "privacy.unit"),
         ("privacy.period", "year", {}, "privacy.budget"),
+        ("contracts.updates.min_interactions", 2, {}, "privacy.unit"),
         ("evaluation.every", 9, {"figures_share": 0}, "privacy.figures_share"),
         ("evaluation.negatives", 9, {"figures_share": 0}, "privacy.figures_share"),
         ("evaluation.users_share", 0.5, {"figures_share": 0}, "privacy.figures_share"),
@@ -131,8 +111,11 @@ def test_a_setting_without_effect_is_refused_and_its_default_is_not(
 ) -> None:
     plain = private(privacy=beside)
     assert parse_config(plain, "the file")
-    section, _, name = key.partition(".")
-    changed = {**plain, section: {**plain.get(section, {}), name: value}}
+    section, *parents, name = key.split(".")
+    inner: dict[str, Any] = {name: value}
+    for parent in reversed(parents):
+        inner = {parent: inner}
+    changed = {**plain, section: {**plain.get(section, {}), **inner}}
     with pytest.raises(InvalidConfig, match=f"has no effect with {other}") as error:
         parse_config(changed, "the file")
     assert error.value.key == key

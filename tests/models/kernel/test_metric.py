@@ -41,6 +41,16 @@ def test_a_client_s_metric_is_taken_as_it_is(name, total, weight):
     assert metric_from_client(name, total, weight) == Metric(total, weight)
 
 
+def test_noise_may_make_a_weight_negative_and_then_there_is_no_value():
+    noisy = metric_from_client("ndcg@10", -0.5, -3.0, is_noisy=True)
+
+    assert noisy == Metric(-0.5, -3.0)
+    assert values(as_json({"ndcg@10": noisy, "hr@10": Metric(1.0, 2.0)})) == {"hr@10": 0.5}
+    for weight in (-1e-10, -1e16, float("nan")):
+        with pytest.raises(ValueError, match="a metric"):
+            metric_from_client("ndcg@10", 1.0, weight, is_noisy=True)
+
+
 @pytest.mark.parametrize(
     ("name", "total", "weight"),
     [

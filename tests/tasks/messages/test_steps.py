@@ -13,6 +13,7 @@ from data_contracts.outcome import ContractOutcome
 from models.errors import FedrecError, InvalidInput
 from models.kernel.metric import Metric
 from models.kernel.ranges import Range
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.lightfm.spec import LightFMSpec
 from tasks.exchange.layout import silo_answers_folder, silo_updates_folder
 from tasks.exchange.store import ArtifactRef
@@ -51,6 +52,7 @@ def through_json(value: Any) -> Any:
         StepOrder(
             "train", replace(ORDER, job=replace(JOB, cohort=3, postprocessors=(Times(4.0), Times(0.5))))
         ),
+        StepOrder("train", replace(ORDER, job=replace(JOB, noise=NoisePlan(3.73, 15, 0.1), delta=1e-5))),
         StepOrder("evaluate", replace(ORDER, start=StartingPoint(None, 0))),
         StepOrder("train", replace(ORDER, kept=(1, 4))),
         StepOrder("train", replace(ORDER, base_step=STEP)),

@@ -1,0 +1,77 @@
+"""The gate of differential privacy: a version's account was charged for it, and is within its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from models.privacy.guarantee import Guarantee
+from models.promotion.verdict import GateVerdict
+
+PRIVACY = "privacy"
+# The last digits of what accountants compute.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What an account says about a version's job.
+
+    Attributes:
+        charged: the epsilon that it was charged for the job; None if it never was.
+        spent: the epsilon of all jobs in the period of the budget in which the job was charged.
+        error: why the account cannot be read, or None.
+    """
+
+    charged: float | None = None
+    spent: float = 0.0
+    error: str | None = None
+
+
+def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | None) -> GateVerdict:
+    """Pass a version that keeps what it promises, and promises what is required.
+
+    Nobody can approve a version that fails: its items do not show what it tells about a user.
+
+    Args:
+        promised: what the version promises; None if it promises nothing.
+        spend: what its account says.
+        max_epsilon: the largest epsilon that is accepted; a version that promises nothing is then refused.
+            None to accept any version.
+    """
+    required = "the account was charged for what it promises, and is within its budget"
+    if max_epsilon is not None:
+        required = f"differential privacy with epsilon at most {max_epsilon:g}; {required}"
+    if promised is None:
+        return GateVerdict(PRIVACY, max_epsilon is None, "it promises no differential privacy", required)
+    faults = [*_faults(promised, spend, max_epsilon)]
+    said = (
+        f"each {promised.unit} has epsilon {promised.epsilon:g}, delta {promised.delta:g}",
+        *(faults or [f"the account {promised.account!r} {_balance(promised, spend.spent)}"]),
+    )
+    return GateVerdict(PRIVACY, not faults, "; ".join(said), required)
+
+
+def is_over_budget(promised: Guarantee, spent: float) -> bool:
+    """Return whether an account that has spent this epsilon is beyond the budget of a job."""
+    return promised.budget is not None and spent > promised.budget + _ROUNDING
+
+
+def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Iterator[str]:
+    account = f"the account {promised.account!r}"
+    if max_epsilon is not None and promised.epsilon > max_epsilon:
+        yield f"above the epsilon of {max_epsilon:g} that is required"
+    if spend.error is not None:
+        yield f"{account} cannot be read: {spend.error}"
+    elif spend.charged is None:
+        yield f"{account} was never charged for it"
+    elif spend.charged < promised.epsilon - _ROUNDING:
+        yield f"{account} was charged an epsilon of {spend.charged:g} only"
+    elif is_over_budget(promised, spend.spent):
+        yield f"{account} is over its budget: it {_balance(promised, spend.spent)}"
+
+
+def _balance(promised: Guarantee, spent: float) -> str:
+    period = "" if promised.period == "ever" else f" of its {promised.period}"
+    limit = f" of {promised.budget:g}" if promised.budget is not None else ", without a limit"
+    return f"has spent {spent:.4g}{limit}{period}"

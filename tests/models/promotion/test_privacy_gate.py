@@ -1,0 +1,126 @@
+"""The gate of differential privacy: what a version promises, and what its account says about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from models.errors import InvalidInput
+from models.kernel.metric import Metric
+from models.privacy.guarantee import Guarantee
+from models.privacy.mechanisms import Mechanism
+from models.privacy.noise_plan import NoisePlan
+from models.promotion.evidence import RoundEvaluation, RoundEvidence, ShownItems, Trial
+from models.promotion.gates import PromotionPolicy, clients_gate, judge, quality_gate
+from models.promotion.privacy_gate import Spend, privacy_gate
+
+PROMISED = Guarantee(
+    unit="user",
+    epsilon=1.0,
+    delta=1e-5,
+    multiplier=3.73,
+    summands=15,
+    figures_share=0.1,
+    noise_by="clients",
+    account="users",
+    budget=3.0,
+    period="year",
+)
+WITHIN = Spend(charged=1.0, spent=2.2)
+
+
+def evidence(privacy: Guarantee | None, metrics: dict[str, Metric] | None = None) -> RoundEvidence:
+    """Return a version of a job without figures of single clients."""
+    passed = dict.fromkeys(("interactions", "updates", "embeddings"), "passed")
+    evaluation = None if metrics is None else RoundEvaluation("validation", metrics, {})
+    digests = ("s" * 64, "m" * 64, "d" * 64, "c" * 64)
+    return RoundEvidence(4, "job-1", 1, *digests, passed, evaluation, privacy=privacy)
+
+
+def test_the_noise_and_the_charge_follow_from_the_promise() -> None:
+    assert PROMISED.plan == NoisePlan(3.73, 15, 0.1)
+    assert PROMISED.mechanisms == (Mechanism(3.73),)
+
+
+def test_a_charged_version_within_its_budget_passes_with_the_balance() -> None:
+    verdict = privacy_gate(PROMISED, WITHIN, 1.0)
+    assert (verdict.gate, verdict.passed) == ("privacy", True)
+    assert verdict.observed == (
+        "each user has epsilon 1, delta 1e-05; the account 'users' has spent 2.2 of 3 of its year"
+    )
+    counted = replace(PROMISED, budget=None, period="ever")
+    assert privacy_gate(counted, Spend(1.0, 70.0), None).observed.endswith("has spent 70, without a limit")
+
+
+@pytest.mark.parametrize(
+    ("spend", "max_epsilon", "observed"),
+    [
+        (Spend(), None, "was never charged for it"),
+        (Spend(charged=0.5, spent=0.5), None, "was charged an epsilon of 0.5 only"),
+        (Spend(charged=1.0, spent=3.01), None, "is over its budget: it has spent 3.01 of 3 of its year"),
+        (Spend(error="entry 2 was changed."), None, "cannot be read: entry 2 was changed."),
+        (WITHIN, 0.9, "above the epsilon of 0.9 that is required"),
+        (Spend(), 0.9, "above the epsilon of 0.9 that is required; the account 'users' was never charged"),
+    ],
+)
+def test_a_broken_promise_is_named(spend: Spend, max_epsilon: float | None, observed: str) -> None:
+    verdict = privacy_gate(PROMISED, spend, max_epsilon)
+    assert not verdict.passed
+    assert observed in verdict.observed
+
+
+def test_the_last_digits_of_an_accountant_do_not_decide() -> None:
+    assert privacy_gate(PROMISED, Spend(charged=1.0 - 1e-9, spent=3.0 + 1e-9), 1.0).passed
+
+
+def test_a_version_without_a_promise_passes_unless_one_is_required() -> None:
+    assert privacy_gate(None, Spend(), None).passed
+    required = privacy_gate(None, Spend(), 8.0)
+    assert not required.passed
+    assert required.observed == "it promises no differential privacy"
+    assert required.required.startswith("differential privacy with epsilon at most 8")
+
+
+def test_the_gate_is_one_of_all_and_no_other_one_passes_it() -> None:
+    metrics = {"ndcg@10": Metric(30.0, 100.0), "loo_hr@10": Metric(60.0, 100.0)}
+    arguments: tuple[Any, ...] = (Trial(scores=3, finite=3, distinct=3), None, ShownItems())
+    candidate = evidence(PROMISED, metrics)
+    uncharged = judge(candidate, *arguments, PromotionPolicy())
+    assert [each.gate for each in uncharged if not each.passed] == ["privacy"]
+    charged = judge(candidate, *arguments, PromotionPolicy(max_epsilon=1.0), spend=WITHIN)
+    assert all(each.passed for each in charged)
+
+
+def test_a_decision_keeps_the_promise() -> None:
+    assert evidence(PROMISED).identity()["privacy"] == asdict(PROMISED)
+    assert "privacy" not in evidence(None).identity()
+
+
+def test_clients_of_a_private_job_have_no_figures_of_their_own() -> None:
+    metrics = {"loo_hr@10": Metric(60.0, 100.0)}
+    verdict = clients_gate(evidence(PROMISED, metrics), evidence(None, metrics), PromotionPolicy())
+    assert verdict.passed
+    assert verdict.observed == "only sums over all clients are told, with noise"
+
+
+def test_a_job_without_a_share_for_figures_says_why_it_has_no_quality() -> None:
+    silent = evidence(replace(PROMISED, figures_share=0.0))
+    verdict = quality_gate(silent, None, PromotionPolicy())
+    assert not verdict.passed
+    assert "train with privacy.figures_share above 0" in verdict.observed
+    assert "shorter evaluation interval" in quality_gate(evidence(PROMISED), None, PromotionPolicy()).observed
+
+
+def test_noise_larger_than_the_cases_is_no_quality() -> None:
+    drowned = evidence(PROMISED, {"ndcg@10": Metric(2.0, -7.0)})
+    verdict = quality_gate(drowned, None, PromotionPolicy())
+    assert not verdict.passed
+    assert "leaves no case of 'ndcg@10'" in verdict.observed
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_is_a_number_above_zero(limit: float) -> None:
+    with pytest.raises(InvalidInput, match="largest epsilon"):
+        PromotionPolicy(max_epsilon=limit)
