@@ -59,7 +59,7 @@ def cli() -> None:
     account's own folder if fedrec is installed).
 
     Exit codes: 0 done, 1 failed, 2 wrong input, 3 quorum not reached, 4 promotion refused,
-    5 contract violated, 6 ledger tampered with.
+    5 contract violated, 6 ledger tampered with, 7 privacy budget exceeded.
     """
 
 

@@ -126,6 +126,12 @@ class NotFound(FedrecError):
     exit_code = 2
 
 
+class BudgetExceeded(FedrecError):
+    """A job would spend more of a privacy budget than is left, so it does not begin."""
+
+    exit_code = 7
+
+
 class LedgerTampered(FedrecError):
     """An entry of a ledger does not follow from the entries before it, so the ledger was changed."""
 

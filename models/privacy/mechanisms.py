@@ -124,6 +124,16 @@ def multiplier_for(epsilon: float, delta: float, already: Iterable[Mechanism] = 
     )
 
 
+def costs_no_more(some: Iterable[Mechanism], others: Iterable[Mechanism]) -> bool:
+    """Return whether mechanisms are a part of others, kind by kind. Those without sampling are one kind."""
+    inverse, sampled = _composed(some)
+    most, counts = _composed(others)
+    # Multipliers that were worked out differently may differ in their last digits.
+    return inverse <= most * (1.0 + 1e-9) and all(
+        count <= counts.get(kind, 0) for kind, count in sampled.items()
+    )
+
+
 def _require_delta(delta: float) -> None:
     if not 0.0 < delta < 1.0:
         raise InvalidInput(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+_OWNER_ONLY = 0o600
+
 
 def write_atomically(
     path: Path, data: bytes, *, durable: bool = True, instead_of: Path | None = None
@@ -49,6 +51,27 @@ def create_exclusively(path: Path, data: bytes) -> None:
         os.link(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def create_for_owner_only(path: Path, data: bytes) -> None:
+    """Write a secret to a new file at `path`, which nobody but its owner can read at any moment.
+
+    Raises:
+        FileExistsError: the file existed before; it is left unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(_temporary_name(path))
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link refuses to replace a file that another process made in the meantime.
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

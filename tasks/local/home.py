@@ -69,6 +69,11 @@ class Home:
         return self.root / "prefect"
 
     @property
+    def privacy(self) -> Path:
+        """One file per privacy account: what jobs spent of its budget."""
+        return self.root / "privacy"
+
+    @property
     def ledger(self) -> Path:
         """The file of promotion decisions, one JSON object per line."""
         return self.root / "ledger" / "decisions.jsonl"

@@ -6,8 +6,6 @@ Ed25519 (RFC 8032) from the `cryptography` package, in PEM files; the private ke
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from models.errors import CorruptArtifact, InvalidInput, NotFound
-from tasks.local.atomic import write_atomically
+from tasks.local.atomic import create_for_owner_only, write_atomically
 from tasks.local.home import Home
 
 _KEY_ID_DIGITS = 16
-_OWNER_ONLY = 0o600
 # The group may read, because mounted secrets need that; only the owner may write, and others may do neither.
 _TOO_OPEN = 0o027
 _PRIVATE, _PUBLIC = "private.pem", "public.pem"
@@ -103,7 +100,7 @@ def make_key(home: Home, *, force: bool = False) -> SiloKey:
     key = SiloKey(Ed25519PrivateKey.generate(), file)
     pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        _create_for_owner_only(file, pem)
+        create_for_owner_only(file, pem)
     except FileExistsError as error:
         present = load_key(home)
         # The process that made the pair may have been killed before it wrote the public key.
@@ -226,20 +223,6 @@ def _put_aside(home: Home, file: Path) -> None:
     for each in (file.with_name(_PUBLIC), file):
         if each.exists():
             each.rename(each.with_name(f"{each.stem}-{old}.pem"))
-
-
-def _create_for_owner_only(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # Unlike a rename, a link does not replace a key that another process made in the meantime.
-        os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _no_key(file: Path) -> CorruptArtifact:

@@ -32,7 +32,8 @@ def test_without_a_next_step_the_message_is_what_happened():
 
 
 def test_exit_codes_are_those_of_the_command_s_help():
-    # 0 done, 1 failed, 2 wrong input, 3 quorum, 4 refused, 5 contract, 6 ledger: see `fedrec --help`.
+    # 0 done, 1 failed, 2 wrong input, 3 quorum, 4 refused, 5 contract, 6 ledger, 7 privacy budget: see
+    # `fedrec --help`.
     special = {
         errors.InvalidInput: 2,
         errors.InvalidConfig: 2,
@@ -41,5 +42,6 @@ def test_exit_codes_are_those_of_the_command_s_help():
         errors.PromotionRefused: 4,
         errors.ContractViolation: 5,
         errors.LedgerTampered: 6,
+        errors.BudgetExceeded: 7,
     }
     assert {kind: kind.exit_code for kind in family()} == {kind: special.get(kind, 1) for kind in family()}
