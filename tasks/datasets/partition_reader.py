@@ -23,7 +23,7 @@ from pyarrow import ArrowException
 from models.errors import CorruptArtifact, InvalidInput, NotFound
 from models.evaluation.data_report import DataReport
 from models.kernel.catalog import ItemCatalog
-from models.recommenders.base.family import Features
+from models.recommenders.base.family import CatalogFeatures
 from models.recommenders.items.features import ItemFeatures
 from tasks.datasets.item_table import ColumnFacts, read_item_table
 from tasks.local.checksums import digest_of
@@ -159,9 +159,9 @@ def read_items(partition: Partition) -> pd.DataFrame:
     return _items(partition.items_path, partition.items_sha256)
 
 
-def item_features(partition: Partition) -> Features:
+def item_features(partition: Partition) -> CatalogFeatures:
     """Return a function that works out the features of the partition's items, for families that want them."""
-    return lambda: ItemFeatures.of(read_items(partition)).matrix()
+    return lambda: ItemFeatures.of(read_items(partition))
 
 
 def _parsed(root: Path, manifest: Path) -> Partition:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from models.evaluation.ranking import Scores
 from models.federation.model import ItemModel, require
 from models.kernel.histories import Histories
 from models.recommenders.additive.family import AdditiveFamily, Statistics
 from models.recommenders.base.family import Features
 from models.recommenders.items.cold_items import placed_weights
-from models.recommenders.items.item_weights import ItemWeights, remembered
+from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.weight_scores import weight_scores
 from models.recommenders.scoring.additive_scorers import WeightsScorer
 from models.recommenders.scoring.scorer import Scorer
 
@@ -48,14 +46,4 @@ class ItemToItemFamily(AdditiveFamily[ItemWeights, Statistics]):
 
     @classmethod
     def history_scores(cls, items: ItemModel, histories: Histories) -> Scores:
-        """Return the scores for users' histories, summed over the memories."""
-        model = require(items, ItemWeights)
-
-        def scores(users: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-            found = np.zeros((len(users), histories.n_items))
-            for weights, forgetting in zip(model.weights, model.forgetting.tolist(), strict=True):
-                memory = histories.matrix(remembered(histories.steps_back, forgetting))
-                found += memory[users] @ weights.astype(np.float64)
-            return found
-
-        return scores
+        return weight_scores(require(items, ItemWeights), histories)

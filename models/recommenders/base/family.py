@@ -28,8 +28,10 @@ from models.kernel.arrays import ArrayGroup
 from models.kernel.histories import Histories, IntArray
 from models.kernel.metric import Metric
 from models.kernel.packed import PackedArrays
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.base.data import HeldOutData, LocalData, Part
 from models.recommenders.base.users import UserArrays
+from models.recommenders.items.features import ItemFeatures
 from models.recommenders.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 # (items, features) of 0 and 1: the catalogue's features of each item. Computed when called.
 Features: TypeAlias = "Callable[[], sp.csr_matrix]"
+# The catalogue's features by column. Computed when called.
+CatalogFeatures: TypeAlias = "Callable[[], ItemFeatures]"
 
 
 class FamilySpec(Protocol):
@@ -150,13 +154,26 @@ class Family(ABC):
         """
         return 0
 
-    def with_features(self, features: Features) -> Family:
+    def with_features(self, features: CatalogFeatures) -> Family:
         """Return the family with the catalogue's item features. Most families ignore them."""
         return self
 
     def with_features_of(self, items: ItemModel) -> Family:
         """Return the family with the item features in a model of the job. Most families ignore them."""
         return self
+
+    def with_noise(self, noise: NoisePlan) -> Family:
+        """Return the family of a job whose clients add this noise. Most families ignore it."""
+        return self
+
+    def unit_noise(self, round_: int) -> Mapping[str, float] | None:
+        """Return how much noise the sums of a round need; None if a user's part in them has no bound.
+
+        Returns:
+            array name -> standard deviation of the noise in a sum for a noise multiplier of 1. All rounds of
+            a job are together one Gaussian mechanism of that multiplier. Neighbours differ by one user.
+        """
+        return None
 
     @abstractmethod
     def initial(self, n_items: int, seed: int) -> ItemModel:

@@ -22,6 +22,7 @@ from models.recommenders.additive.ials import IalsFamily
 from models.recommenders.additive.next_item import NextItemFamily
 from models.recommenders.base.family import Family, FamilySpec
 from models.recommenders.lightfm.family import LightFMFamily
+from models.recommenders.private.family import DpItemsFamily
 from models.recommenders.rating.family import RatingFamily
 from models.recommenders.scoring.scorers import forget_scorer, register_scorer
 
@@ -164,5 +165,5 @@ def _require_axes(kind: type[ArrayGroup]) -> None:
         )
 
 
-for _own in (LightFMFamily, IalsFamily, EaseFamily, NextItemFamily, BlendFamily, RatingFamily):
+for _own in (LightFMFamily, IalsFamily, EaseFamily, NextItemFamily, BlendFamily, DpItemsFamily, RatingFamily):
     register_family(_own)

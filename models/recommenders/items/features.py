@@ -22,6 +22,7 @@ _BINS = 10
 _MOST_VALUES = 100
 # Placing an item solves equations of the size of all features, and a label of few items says little.
 _MOST_COLUMNS = 2000
+_MOST_LABELS, _BUMPS = 64, 7
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,46 @@ class ItemFeatures:
             else:
                 columns += _parts(self.numbers[name])
         if len(columns) > _MOST_COLUMNS:
-            by_items = np.argsort([-len(rows) for rows in columns], kind="stable")
-            columns = [columns[place] for place in np.sort(by_items[:_MOST_COLUMNS])]
+            columns = [columns[place] for place in _longest(columns, _MOST_COLUMNS)]
         lengths = [len(rows) for rows in columns]
         rows = np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
         places = np.repeat(np.arange(len(columns)), lengths)
         return sp.csr_matrix((np.ones(len(rows)), (rows, places)), shape=(self.items, len(columns)))
+
+    def smooth(self) -> npt.NDArray[np.float64]:
+        """Return (items, features): a constant, a column per label, and bumps over each column of numbers.
+
+        Numbers that are near each other have similar features, unlike in `matrix`. Of more than 64 labels
+        those with the most items are left, in their order.
+        """
+        labels = [rows for name in self.columns for _, rows in sorted(self.labels.get(name, {}).items())]
+        if len(labels) > _MOST_LABELS:
+            labels = [labels[place] for place in _longest(labels, _MOST_LABELS)]
+        found = np.zeros((self.items, 1 + len(labels)))
+        found[:, 0] = 1.0
+        for place, rows in enumerate(labels, start=1):
+            found[rows, place] = 1.0
+        return np.concatenate([found, *(_bumps(self.numbers[name]) for name in sorted(self.numbers))], axis=1)
+
+
+def _longest(columns: Sequence[npt.NDArray[np.int64]], most: int) -> npt.NDArray[np.int64]:
+    """Return the places of the `most` longest columns, ascending."""
+    by_items = np.argsort([-len(rows) for rows in columns], kind="stable")
+    return np.sort(by_items[:most])
+
+
+def _bumps(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (items, at most 7): Gaussian bumps at quantiles, as wide as the way to the nearest other one."""
+    is_known = ~np.isnan(numbers)
+    if not is_known.any():
+        return np.zeros((len(numbers), 0))
+    middles = np.unique(np.quantile(numbers[is_known], np.linspace(0.0, 1.0, _BUMPS)))
+    gaps = np.diff(middles)
+    widths = np.ones(len(middles))
+    if len(gaps):
+        widths = np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
+    heights = np.exp(-0.5 * np.square((np.where(is_known, numbers, 0.0)[:, np.newaxis] - middles) / widths))
+    return np.asarray(np.where(is_known[:, np.newaxis], heights, 0.0))
 
 
 def _rows_by_label(name: str, cells: Sequence[Any]) -> dict[str, npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from models.evaluation.rating_metrics import INSIDE_90, inside_interval, rating_
 from models.federation.model import ItemModel, require
 from models.kernel.arrays import ArrayGroup
 from models.recommenders.base.data import HeldOutData, LocalData, Part
-from models.recommenders.base.family import Family, FamilySpec, Features, Judged, LocalRound
+from models.recommenders.base.family import CatalogFeatures, Family, FamilySpec, Features, Judged, LocalRound
 from models.recommenders.base.users import UserArrays
 from models.recommenders.items.rating_model import RatingModel
 from models.recommenders.rating.bayesian_mf import Statistics
@@ -43,8 +43,8 @@ class RatingFamily(Family):
     spec: RatingSpec
     content: npt.NDArray[np.float64] | None = None
 
-    def with_features(self, features: Features) -> RatingFamily:
-        return replace(self, content=features().toarray())
+    def with_features(self, features: CatalogFeatures) -> RatingFamily:
+        return replace(self, content=features().matrix().toarray())
 
     def with_features_of(self, items: ItemModel) -> RatingFamily:
         return replace(self, content=require(items, RatingModel).content.astype(np.float64))

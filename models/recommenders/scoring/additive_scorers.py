@@ -212,7 +212,8 @@ class WeightsScorer(HistoryScorer):
         return np.asarray(columns / self.lengths[rows, np.newaxis])
 
     def parts(self) -> ScorerParts:
-        arrays = {**dict(self.model.named()), "norms": self.lengths, "averages": self.averages}
+        own = {name: getattr(self.model, name) for name in ItemWeights.names()}
+        arrays = {**own, "norms": self.lengths, "averages": self.averages}
         return ScorerParts({"memories": len(self.model.forgetting)}, arrays)
 
     @classmethod

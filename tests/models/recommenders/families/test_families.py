@@ -76,7 +76,7 @@ def test_a_family_is_found_by_its_spec():
 
 @pytest.mark.parametrize("values", [{"family": "svd"}, {}, {"dims": 3}])
 def test_an_unknown_family_is_refused_with_the_known_ones(values):
-    with pytest.raises(ValueError, match="only bayesian_mf, blend, ease, ials, lightfm, next_item"):
+    with pytest.raises(ValueError, match="only bayesian_mf, blend, dp_items, ease, ials, lightfm, next_item"):
         spec_of(values)
 
 

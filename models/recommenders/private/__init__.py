@@ -1,0 +1,1 @@
+"""Item-to-item weights from sums of bounded parts of users, to which noise can be added."""

@@ -1,0 +1,55 @@
+"""The settings of the private item model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from models.errors import InvalidConfig
+
+# The first round releases how popular the items are, the second one which of them go together.
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class DpItemsSpec:
+    """The settings of the private item model.
+
+    Attributes:
+        paired_items: number of the most popular items whose pairs are counted. More items have more pairs,
+            each of which gets as much noise.
+        popularity_share, content_share: shares of the privacy budget (of 1/z², z the noise multiplier) for
+            the items' popularity and for the users' content profiles. The pairs get the rest.
+        content_norm: largest length of a user's content profile. A shorter one needs less noise, and a
+            profile that is shortened says less.
+        regularisation: ridge penalty of the weights.
+        forgetting: an item used k places before has the weight k^-forgetting in a history.
+        family: the family's name.
+
+    Raises:
+        InvalidConfig: the shares leave nothing for the pairs.
+    """
+
+    paired_items: Annotated[int, Ge(2)] = 300
+    popularity_share: Annotated[float, Gt(0), Le(0.8)] = 0.2
+    content_share: Annotated[float, Gt(0), Le(0.8)] = 0.3
+    content_norm: Annotated[float, Gt(0), Le(1)] = 0.6
+    regularisation: Annotated[float, Gt(0)] = 3.0
+    forgetting: Annotated[float, Ge(0)] = 0.7
+    family: Literal["dp_items"] = "dp_items"
+
+    def __post_init__(self) -> None:
+        if self.pairs_share <= 0.0:
+            raise InvalidConfig(
+                f"popularity_share {self.popularity_share:g} and content_share {self.content_share:g} leave "
+                "nothing of the privacy budget for the pairs of items.",
+                next_step="Choose shares whose sum is below 1.",
+                key="content_share",
+            )
+
+    @property
+    def pairs_share(self) -> float:
+        """Return the share of the privacy budget for the pairs of items."""
+        return 1.0 - self.popularity_share - self.content_share
