@@ -22,7 +22,7 @@ from models.recommenders.private.denoising import Spectrum, denoised
 from models.recommenders.private.spec import DpItemsSpec
 
 # An item's popularity counts at least this share of the noise in it, and at least a twentieth of a user.
-_FLOOR_OF_NOISE, _FLOOR = 0.25, 0.05
+_FLOOR_OF_NOISE, _FLOOR = 0.5, 0.05
 # Popular items have a little more weight in the basis of contents: a power of their popularity.
 _BASIS_EXPONENT = 0.4
 # Directions of the features whose singular value is a smaller share of the largest one are left out.

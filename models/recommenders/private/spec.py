@@ -33,11 +33,11 @@ class DpItemsSpec:
     """
 
     paired_items: Annotated[int, Ge(2)] = 300
-    popularity_share: Annotated[float, Gt(0), Le(0.8)] = 0.2
+    popularity_share: Annotated[float, Gt(0), Le(0.8)] = 0.3
     content_share: Annotated[float, Gt(0), Le(0.8)] = 0.3
     content_norm: Annotated[float, Gt(0), Le(1)] = 0.6
-    regularisation: Annotated[float, Gt(0)] = 3.0
-    forgetting: Annotated[float, Ge(0)] = 0.7
+    regularisation: Annotated[float, Gt(0)] = 4.0
+    forgetting: Annotated[float, Ge(0)] = 0.9
     family: Literal["dp_items"] = "dp_items"
 
     def __post_init__(self) -> None:

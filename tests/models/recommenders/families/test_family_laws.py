@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from models.errors import InvalidInput
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks
@@ -35,6 +34,7 @@ from models.recommenders.families.registry import (
     model_types,
     spec_of,
 )
+from models.recommenders.items.features import ItemFeatures
 from models.recommenders.scoring.scorers import scorer_of_kind
 from tasks.exchange.codec import decode_model, decode_update, encode_model, encode_update
 
@@ -114,7 +114,12 @@ def client(first: int, last: int) -> Client:
 
 
 ASH, BIRCH, TOGETHER = client(0, 6), client(6, 10), client(0, 10)
-FEATURES = sp.csr_matrix(np.eye(3)[np.arange(ITEMS) % 3])
+FEATURES = ItemFeatures(
+    items=ITEMS,
+    columns=("kind",),
+    labels={"kind": {name: np.arange(place, ITEMS, 3) for place, name in enumerate("abc")}},
+    numbers={},
+)
 
 
 @dataclass(frozen=True)
@@ -340,9 +345,9 @@ def test_a_model_is_judged_by_the_metrics_of_its_family(
     assert np.isfinite(judged.worth).all()
 
 
-@pytest.mark.parametrize("features", [None, lambda: FEATURES], ids=["bare", "described"])
+@pytest.mark.parametrize("features", [None, FEATURES.matrix], ids=["bare", "described"])
 def test_a_scorer_made_again_of_its_parts_answers_the_same(
-    family: Family, model: ItemModel, features: Callable[[], sp.csr_matrix] | None
+    family: Family, model: ItemModel, features: Callable[[], Any] | None
 ) -> None:
     scorer = family.scorer(model, features)
     assert type(scorer) is family.scorer_type

@@ -20,16 +20,20 @@ from models.errors import InvalidConfig, InvalidInput
 from models.evaluation.judgement import RANKINGS
 from models.federation.model import ClientUpdate, GlobalModel
 from models.kernel.histories import Histories
+from models.privacy.noise_plan import NoisePlan
+from models.privacy.noised import noised
 from models.recommenders.base.family import LocalRound
 from models.recommenders.base.ratings import RatedData, Ratings
 from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.families.registry import families, family_of
 from models.recommenders.lightfm.spec import LightFMSpec
+from models.recommenders.private.spec import DpItemsSpec
 from models.recommenders.rating.spec import RatingSpec
 
-ITEMS, USERS, EACH, SEED = 30, 8, 12, 5
+ITEMS, USERS, EACH, SEED = 80, 8, 12, 5
 SPECS: tuple[type[Any], ...] = tuple(family.spec_type for family in families())
-ROUNDS = {RatingSpec: 24}  # enough for kept draws with the default settings and with each other value
+# Enough for kept draws with the default settings and with each other value; as many as the family has.
+ROUNDS = {RatingSpec: 24, DpItemsSpec: 2}
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,15 @@ def data_of(client: str) -> Data:
 
 
 CLIENTS = {client: data_of(client) for client in "ab"}
+NOISE = NoisePlan(multiplier=0.5, summands=2)
+KEYS = {client: client.encode() * 32 for client in CLIENTS}
 
 
 @cache
 def learned(spec: Any) -> str:
     """Return a digest of the model after a small federation, and of what it answers to a client's users."""
     rounds = ROUNDS.get(type(spec), 4)
-    family = family_of(spec)
+    family = family_of(spec).with_noise(NOISE)
     family.check_rounds(rounds)
     model = GlobalModel(0, "catalogue", family.initial(ITEMS, seed=SEED))
     users: dict[str, Any] = dict.fromkeys(CLIENTS)
@@ -78,6 +84,10 @@ def learned(spec: Any) -> str:
             contribution, residuals[client] = family.sent(
                 rule.contribution(arrays, len(data.training)), residuals[client], rule.rounded
             )
+            if noise := family.unit_noise(done + 1):
+                # Shares of the privacy budget matter only where there is noise.
+                deviations = NOISE.client_deviations(noise)
+                contribution = noised(contribution, deviations, KEYS[client], (str(done),))
             state = rule.add(state, model, ClientUpdate(client, done, "base", "catalogue", contribution))
         model = rule.finish(state, model)
     digest = hashlib.sha256(b"".join(array.tobytes() for _, array in model.items.named()))
