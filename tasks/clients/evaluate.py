@@ -9,6 +9,7 @@ from models.evaluation.benefit import paired_difference
 from models.evaluation.judgement import RATINGS
 from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import Metric
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.base.data import Part
 from models.recommenders.base.family import Judged
 from tasks.clients.client_data import base_of, data_of, users_of
@@ -19,6 +20,7 @@ from tasks.clients.sum_steps import masked_evaluation
 from tasks.messages.answers import ClientEvaluation, SumAnswer
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
+from tasks.privacy.client_noise import noisy_figures
 
 
 def evaluate_client(order: ClientOrder, rules: SumRules | None = None) -> ClientEvaluation | SumAnswer:
@@ -72,7 +74,9 @@ def compare_client(
     if rules is not None:
         keep_comparison(order.silo, job.job_id, order.round, found)
     answer = _answer("compare", found, order, rules)
-    if isinstance(answer, SumAnswer) and rules is not None and "benefit" in rules.publish:
+    # Of a job with noise, the comparison has none, so it stays with the owner.
+    is_published = rules is not None and "benefit" in rules.publish and not job.noise
+    if isinstance(answer, SumAnswer) and is_published:
         return replace(answer, published=found)
     return answer
 
@@ -80,7 +84,19 @@ def compare_client(
 def _answer(
     step: Step, found: ClientEvaluation, order: ClientOrder, rules: SumRules | None
 ) -> ClientEvaluation | SumAnswer:
-    return masked_evaluation(step, order, found, rules) if order.sum else found
+    noise = order.job.noise
+    sent = _with_noise(step, found, order, noise) if noise else found
+    return masked_evaluation(step, order, sent, rules) if order.sum else sent
+
+
+def _with_noise(
+    step: Step, found: ClientEvaluation, order: ClientOrder, noise: NoisePlan
+) -> ClientEvaluation:
+    """Return what leaves the client if the job promises privacy: the model's metrics, with noise."""
+    job = order.job
+    names, scope = job.family.judgement.metrics, (job.job_id, str(order.round), step)
+    metrics = noisy_figures(found.metrics, names, noise, order.silo, scope)
+    return replace(found, metrics=metrics, alone={}, benefit={}, choice={}, alone_s=0.0)
 
 
 def _federated(order: ClientOrder, data: SiloData, part: Part) -> Judged:

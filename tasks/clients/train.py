@@ -21,6 +21,7 @@ from tasks.exchange.store import ArtifactRef
 from tasks.messages.answers import Delivery
 from tasks.messages.orders import ClientOrder
 from tasks.messages.sum_forms import USERS
+from tasks.privacy.client_noise import noisy_contribution
 
 
 def train_client(order: ClientOrder) -> Delivery:
@@ -91,6 +92,14 @@ def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[b
         residual_of(order),
         lambda given: rule.rounded(given, job.ranges),
     )
+    if job.noise:
+        contribution = noisy_contribution(
+            contribution,
+            job.family.unit_noise(order.round),
+            job.noise,
+            order.silo,
+            (job.job_id, str(order.round)),
+        )
     update = ClientUpdate(
         client_id=order.client_id,
         base_round=base.round,

@@ -69,7 +69,8 @@ class JobContext:
     @cached_property
     def family(self) -> Family:
         """Return the family that clients train."""
-        return family_of(self.spec)
+        family = family_of(self.spec)
+        return family.with_noise(self.noise) if self.noise else family
 
     @property
     def exchange(self) -> Exchange:

@@ -166,15 +166,6 @@ class Family(ABC):
         """Return the family of a job whose clients add this noise. Most families ignore it."""
         return self
 
-    def unit_noise(self, round_: int) -> Mapping[str, float] | None:
-        """Return how much noise the sums of a round need; None if a user's part in them has no bound.
-
-        Returns:
-            array name -> standard deviation of the noise in a sum for a noise multiplier of 1. All rounds of
-            a job are together one Gaussian mechanism of that multiplier. Neighbours differ by one user.
-        """
-        return None
-
     @abstractmethod
     def initial(self, n_items: int, seed: int) -> ItemModel:
         """Return the model of round 0."""

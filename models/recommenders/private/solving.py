@@ -5,8 +5,9 @@ The item weights are those of EASE (`models.recommenders.additive.ease`), of the
     M = D + Q C Q' + R,      A = M^-1,      B_ij = -A_ij / A_jj
 
 of users' vectors of length 1. D is diagonal and says how popular items are, C is what is left of the content
-sums, and R what is left of the pairs beside what the content says of them. Items outside the pairs have a row
-of Q, so they are recommended by what they are.
+sums, and R what is left of the pairs. Items outside the pairs have a row of Q, so they are recommended by
+what they are. Popular items are in both C and R: without the content in the pairs, what both have in common
+would be lost in the noise, and the lists are worse.
 """
 
 from __future__ import annotations
@@ -83,21 +84,18 @@ def content_spectrum(content: Float64Array, basis: FloatArray) -> Spectrum:
 
 
 def pair_spectrum(
-    pairs: Float64Array, paired: npt.NDArray[np.int64], basis: FloatArray, deviation: float
+    pairs: Float64Array, paired: npt.NDArray[np.int64], items: int, deviation: float
 ) -> Spectrum:
-    """Return R: what the pairs say beside what the content says of them.
+    """Return R.
 
     Args:
         pairs: (popular items, popular items), the noisy sums.
         paired: rows of these items.
-        basis: (items, contents), Q.
+        items: number of all items.
         deviation: standard deviation of the noise on the diagonal.
     """
-    directions, values, _ = np.linalg.svd(basis[paired], full_matrices=False)
-    said = directions[:, values > _LEAST_DIRECTION]
-    beside = pairs - said @ (said.T @ pairs @ said) @ said.T
-    found = denoised(beside, deviation)
-    vectors = np.zeros((len(basis), len(found.values)))
+    found = denoised(pairs, deviation)
+    vectors = np.zeros((items, len(found.values)))
     vectors[paired] = found.vectors
     return Spectrum(vectors, found.values)
 
@@ -150,6 +148,6 @@ def solved(
     diagonal = users * popularity.shares + spec.regularisation
     parts = (
         content_spectrum(content, basis),
-        pair_spectrum(pairs, paired, basis, deviation),
+        pair_spectrum(pairs, paired, len(basis), deviation),
     )
     return weights_of(diagonal, parts)

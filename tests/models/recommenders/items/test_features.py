@@ -125,3 +125,25 @@ def test_placed_scores_are_the_scores_of_placed_vectors():
 
     assert scores == pytest.approx(placement.placed(vectors) @ users.T)
     assert scores[trained].tolist() == (vectors @ users.T)[trained].tolist()
+
+
+def test_smooth_features_are_a_constant_labels_and_bumps_over_numbers():
+    smooth = ItemFeatures.of(CATALOG).smooth()
+
+    assert smooth[:, 0].tolist() == [1, 1, 1, 1]
+    assert smooth[:, 1:4].tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]]  # Comedy, Drama, War
+    bumps = smooth[:, 4:]
+    assert bumps[3].tolist() == [0] * bumps.shape[1]  # an unknown year has none
+    np.testing.assert_array_equal(bumps[:3].max(axis=1), [1, 1, 1])  # each known year is the middle of one
+    # A year is more like its neighbour than like the last one.
+    assert bumps[0] @ bumps[1] > 2 * bumps[0] @ bumps[2]
+
+
+def test_smooth_features_of_equal_or_unknown_numbers_and_of_many_labels():
+    same = ItemFeatures.of(pd.DataFrame({"year": [1990.0, 1990.0, np.nan]})).smooth()
+    assert same.tolist() == [[1, 1], [1, 1], [1, 0]]
+    assert ItemFeatures.of(pd.DataFrame({"year": [np.nan, np.nan]})).smooth().tolist() == [[1], [1]]
+    tags = [[f"tag{number}" for number in range(item, 70)] for item in range(3)]
+    many = ItemFeatures.of(pd.DataFrame({"tags": tags})).smooth()
+    assert many.shape == (3, 65)  # the constant, and the 64 labels of most items
+    assert many[2].sum() == 65
