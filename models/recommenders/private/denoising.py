@@ -17,6 +17,8 @@ import numpy as np
 
 from models.kernel.histories import Float64Array
 
+# The largest eigenvalues of noise lie a little beyond e, by chance. With this factor few of them are kept.
+_MARGIN = 1.1
 _NOTHING = 1e-9
 
 
@@ -46,6 +48,6 @@ def denoised(noisy: Float64Array, deviation: float) -> Spectrum:
         deviation: standard deviation of the noise on the diagonal; 0 without noise.
     """
     values, vectors = np.linalg.eigh(noisy)
-    limit = 2.0 * deviation / math.sqrt(2.0) * math.sqrt(len(noisy))
+    limit = _MARGIN * 2.0 * deviation / math.sqrt(2.0) * math.sqrt(len(noisy))
     kept = values > max(limit, _NOTHING)
     return Spectrum(vectors[:, kept], np.sqrt(np.square(values[kept]) - limit**2))

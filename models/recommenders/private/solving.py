@@ -25,7 +25,7 @@ from models.recommenders.private.spec import DpItemsSpec
 # An item's popularity counts at least this share of the noise in it, and at least a twentieth of a user.
 _FLOOR_OF_NOISE, _FLOOR = 0.5, 0.05
 # Popular items have a little more weight in the basis of contents: a power of their popularity.
-_BASIS_EXPONENT = 0.4
+_BASIS_EXPONENT = 0.3
 # Directions of the features whose singular value is a smaller share of the largest one are left out.
 _LEAST_DIRECTION = 1e-3
 

