@@ -5,7 +5,6 @@ Value number i of width w takes the bits i·w to (i+1)·w - 1 of a little-endian
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from models.errors import InvalidInput
 Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 MOST_BITS = 64
 _HALF = 32
+_WORD_BYTES = 8
 
 
 def word_type(width: int) -> type[np.uint32 | np.uint64]:
@@ -51,19 +51,23 @@ def pack(values: Unsigned, width: int) -> bytes:
         )
     if len(values) and int(values.max()) >> width:
         raise InvalidInput(f"A value to pack is {int(values.max())}, which needs more than {width} bits.")
-    rows, words = _group(width)
-    groups = -(-len(values) // rows)
-    padded = np.zeros(groups * rows, np.uint64)
+    rows, size = _group(width)
+    groups = max(1, -(-len(values) // rows))
+    padded = np.zeros(groups * rows, values.dtype)
     padded[: len(values)] = values
     # Each row has the values of one place in all groups, so that numpy works on long rows.
-    columns = np.ascontiguousarray(padded.reshape(groups, rows).T)
-    out = np.zeros((words, groups), np.uint64)
+    columns = padded.reshape(groups, rows).T.astype(np.uint64, order="C")
+    words = np.zeros((-(-size // _WORD_BYTES), groups), np.uint64)
     for row in range(rows):
         word, shift = divmod(row * width, MOST_BITS)
-        out[word] |= columns[row] << np.uint64(shift)
+        words[word] |= columns[row] << np.uint64(shift)
         if shift + width > MOST_BITS:
-            out[word + 1] |= columns[row] >> np.uint64(MOST_BITS - shift)
-    return out.T.astype("<u8").tobytes()[: packed_size(len(values), width)]
+            words[word + 1] |= columns[row] >> np.uint64(MOST_BITS - shift)
+    out = np.zeros(groups * size + _WORD_BYTES, np.uint8)
+    # The last word of a group also covers bytes of the next group, which that one's first word sets.
+    for word in reversed(range(len(words))):
+        _words(out, word * _WORD_BYTES, size, groups)[:] = words[word]
+    return out[: packed_size(len(values), width)].tobytes()
 
 
 def unpack(data: bytes | memoryview, count: int, width: int) -> Unsigned:
@@ -89,23 +93,28 @@ def unpack(data: bytes | memoryview, count: int, width: int) -> Unsigned:
         raise InvalidInput(
             f"The last byte of {count} packed values of {width} bits has bits after the last value."
         )
-    rows, words = _group(width)
-    groups = -(-count // rows)
-    padded = np.zeros(groups * words * 8, np.uint8)
+    rows, stride = _group(width)
+    groups = max(1, -(-count // rows))
+    padded = np.zeros(groups * stride + 2 * _WORD_BYTES, np.uint8)
     padded[:size] = np.frombuffer(data, np.uint8)
-    columns = np.ascontiguousarray(padded.view("<u8").reshape(groups, words).T)
-    out = np.empty((rows, groups), kind)
-    mask = np.uint64((1 << width) - 1)
+    out = np.empty((groups, rows), kind)
     for row in range(rows):
-        word, shift = divmod(row * width, MOST_BITS)
-        value = columns[word] >> np.uint64(shift)
+        start, shift = divmod(row * width, 8)
+        value = _words(padded, start, stride, groups) >> np.uint64(shift)
         if shift + width > MOST_BITS:
-            value |= columns[word + 1] << np.uint64(MOST_BITS - shift)
-        out[row] = value & mask
-    return np.ascontiguousarray(out.T).reshape(-1)[:count]
+            following = _words(padded, start + _WORD_BYTES, stride, groups)
+            value |= following << np.uint64(MOST_BITS - shift)
+        out[:, row] = value
+    out &= kind((1 << width) - 1)
+    return out.reshape(-1)[:count]
 
 
 def _group(width: int) -> tuple[int, int]:
-    """Return how many values of this width fill how many words of 64 bits exactly."""
-    common = math.gcd(width, MOST_BITS)
-    return MOST_BITS // common, width // common
+    """Return how many values of this width fill how many bytes exactly, which are at least a word."""
+    rows = 8 if width >= _WORD_BYTES else MOST_BITS
+    return rows, rows * width // 8
+
+
+def _words(data: npt.NDArray[np.uint8], start: int, stride: int, count: int) -> npt.NDArray[np.uint64]:
+    """Return words of 64 bits, the first of them at this byte, and each `stride` bytes after the one before."""
+    return np.ndarray((count,), "<u8", data, start, (stride,))
