@@ -142,8 +142,11 @@ class VectorForm:
 
 def _modulo(values: Integers, width: int) -> Unsigned:
     """Return whole numbers modulo 2^width."""
-    wide = values.astype(np.int64).astype(np.uint64) & np.uint64(2**width - 1)
-    return wide.astype(np.uint32) if width <= _NARROW else wide
+    # Conversion of a negative number to an unsigned type is modulo 2^32 or 2^64, which 2^width divides.
+    most = 2**width - 1
+    if width <= _NARROW:
+        return values.astype(np.uint32) & np.uint32(most)
+    return values.astype(np.uint64) & np.uint64(most)
 
 
 def _signed(block: Unsigned, width: int, highest: int) -> npt.NDArray[np.float64]:

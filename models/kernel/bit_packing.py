@@ -51,22 +51,22 @@ def pack(values: Unsigned, width: int) -> bytes:
         )
     if len(values) and int(values.max()) >> width:
         raise InvalidInput(f"A value to pack is {int(values.max())}, which needs more than {width} bits.")
-    rows, size = _group(width)
+    rows, stride = _group(width)
     groups = max(1, -(-len(values) // rows))
-    padded = np.zeros(groups * rows, values.dtype)
-    padded[: len(values)] = values
-    # Each row has the values of one place in all groups, so that numpy works on long rows.
-    columns = padded.reshape(groups, rows).T.astype(np.uint64, order="C")
-    words = np.zeros((-(-size // _WORD_BYTES), groups), np.uint64)
-    for row in range(rows):
-        word, shift = divmod(row * width, MOST_BITS)
-        words[word] |= columns[row] << np.uint64(shift)
-        if shift + width > MOST_BITS:
-            words[word + 1] |= columns[row] >> np.uint64(MOST_BITS - shift)
-    out = np.zeros(groups * size + _WORD_BYTES, np.uint8)
+    padded = values
+    if len(values) < groups * rows:
+        padded = np.zeros(groups * rows, values.dtype)
+        padded[: len(values)] = values
+    by_row = padded.reshape(groups, rows).T
+    out = np.zeros(groups * stride + _WORD_BYTES, np.uint8)
     # The last word of a group also covers bytes of the next group, which that one's first word sets.
-    for word in reversed(range(len(words))):
-        _words(out, word * _WORD_BYTES, size, groups)[:] = words[word]
+    for word in reversed(range(-(-stride // _WORD_BYTES))):
+        begin = word * MOST_BITS
+        total = np.zeros(groups, np.uint64)
+        for row in range(begin // width, min(rows, -(-(begin + MOST_BITS) // width))):
+            shift, value = row * width - begin, by_row[row].astype(np.uint64)
+            total |= value << np.uint64(shift) if shift >= 0 else value >> np.uint64(-shift)
+        _words(out, word * _WORD_BYTES, stride, groups)[:] = total
     return out[: packed_size(len(values), width)].tobytes()
 
 
@@ -116,5 +116,5 @@ def _group(width: int) -> tuple[int, int]:
 
 
 def _words(data: npt.NDArray[np.uint8], start: int, stride: int, count: int) -> npt.NDArray[np.uint64]:
-    """Return words of 64 bits, the first of them at this byte, and each `stride` bytes after the one before."""
+    """Return a view of words of 64 bits, each `stride` bytes after the one before."""
     return np.ndarray((count,), "<u8", data, start, (stride,))

@@ -89,15 +89,17 @@ class Range:
         Raises:
             InvalidInput: a value is not one of the range.
         """
-        steps = array.astype(np.float64) / self.step
+        steps = np.divide(array, self.step, dtype=np.float64)
         lowest, highest = self.ends(weight)
-        # Comparisons with NaN are false.
-        if not bool(((steps >= lowest) & (steps <= highest) & (np.rint(steps) == steps)).all()):
+        # Comparisons with NaN are false, and the smallest of values with NaN is NaN.
+        is_within = lowest <= steps.min(initial=0) and steps.max(initial=0) <= highest
+        found = steps.astype(self.dtype(weight)) if is_within else steps
+        if not (is_within and np.array_equal(found, steps)):
             raise InvalidInput(
                 f"A value is not one of {lowest} to {highest} steps of {self.step:g}.",
                 next_step="Round the contribution before it is encoded.",
             )
-        return steps.astype(self.dtype(weight))
+        return found
 
     def of_steps(self, steps: Integers) -> FloatArray:
         """Return the values (float32) that `in_steps` read."""

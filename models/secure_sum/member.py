@@ -69,7 +69,8 @@ def prepare(member: MemberKeys, session: Session) -> tuple[MemberRecord, bytes]:
         mask_key(session, member.name, seeds.mask).public_key().public_bytes_raw(),
         commitment(session, member.name, seeds.own),
     )
-    return MemberRecord(session.digest, seeds), write_prepared(member, session, public, sealed)
+    message = write_prepared(member, session, public, sealed)
+    return MemberRecord(session.digest, seeds, message), message
 
 
 def mask(
@@ -99,13 +100,13 @@ def mask(
     prepared, statements = read_mask_request(session, member.name, request)
     if not session.suffices(prepared, member.name):
         raise breach(COORDINATOR, MASK, "prepared", f"lists {len(prepared)} members, which are too few here")
-    vector = VectorSum(layout)
+    vector, form = VectorSum(layout), layout.digest
     vector.add(blocks)
-    vector.add_mask(self_mask(session, member.name, record.seeds.own, layout.digest))
+    vector.add_mask(self_mask(session, member.name, record.seeds.own, form))
     private = mask_key(session, member.name, record.seeds.mask)
     for other, statement in statements.items():
         public = read_public(session, other, statement).mask_key
-        key = pair_mask(session, private, public, (member.name, other), layout.digest)
+        key = pair_mask(session, private, public, (member.name, other), form)
         vector.add_mask(key, times=sign_of(member.name, other))
     packed = vector.packed()
     # The masked vector depends on nothing but the record and what was asked, so equal requests have equal

@@ -21,6 +21,7 @@ class MemberRecord:
     Attributes:
         session: the session's digest.
         seeds: of the member.
+        message: with which it prepared the session.
         prepared: who prepared, as the member was told when it masked; empty before.
         view: digest of that and of the layout; empty before.
         masked: SHA-256 of the masked vector; None before.
@@ -29,6 +30,7 @@ class MemberRecord:
 
     session: str
     seeds: Seeds
+    message: bytes
     prepared: tuple[str, ...] = ()
     view: str = ""
     masked: str | None = None
@@ -48,6 +50,7 @@ class MemberRecord:
                 "session": self.session,
                 "mask_seed": self.seeds.mask.hex(),
                 "self_seed": self.seeds.own.hex(),
+                "message": self.message.hex(),
                 "prepared": self.prepared,
                 "view": self.view,
                 "masked": self.masked,
@@ -69,6 +72,7 @@ class MemberRecord:
             record = cls(
                 session=found["session"],
                 seeds=seeds,
+                message=bytes.fromhex(found["message"]),
                 prepared=tuple(found["prepared"]),
                 view=found["view"],
                 masked=found["masked"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
@@ -58,7 +59,7 @@ class VectorSum:
         for count, width in zip(layout.counts, layout.widths, strict=True):
             starts.append(size)
             size += -(-count * np.dtype(word_type(width)).itemsize // _ALIGNED) * _ALIGNED
-        self._zeros, self._stream = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+        self._zeros, self._stream = _zeros(size), np.zeros(size, np.uint8)
         self._sums = self._views(np.zeros(size, np.uint8), starts)
         # As numbers, the keystream is little-endian on every machine.
         self._masks = [view.view(view.dtype.newbyteorder("<")) for view in self._views(self._stream, starts)]
@@ -94,7 +95,7 @@ class VectorSum:
     def add_mask(self, key: bytes, *, times: int = 1) -> None:
         """Add the mask of a key of 32 bytes, or subtract it (`times` = -1)."""
         Cipher(algorithms.ChaCha20(key, _NONCE), mode=None).encryptor().update_into(
-            self._zeros.data, self._stream.data
+            self._zeros, self._stream.data
         )
         change = np.add if times > 0 else np.subtract
         for total, mask in zip(self._sums, self._masks, strict=True):
@@ -128,3 +129,9 @@ class VectorSum:
             kind = np.dtype(word_type(width))
             views.append(data[start : start + count * kind.itemsize].view(kind))
         return views
+
+
+# All vectors of a job have a few layouts.
+@lru_cache(maxsize=4)
+def _zeros(size: int) -> bytes:
+    return bytes(size)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,13 +27,14 @@ from models.secure_sum.cohort import Cohort, announce, read_cohort
 from models.secure_sum.primitives.keys import MemberKeys
 from models.secure_sum.record import MemberRecord
 from models.secure_sum.session import Session
-from tasks.local.atomic import write_atomically
+from tasks.local.atomic import append, write_atomically
 from tasks.messages.orders import ClientOrder
 from tasks.messages.sum_orders import SumOrder
 
 _OWNER_ONLY = 0o700
-# Ending of the empty file of a sum whose seeds are erased.
-_OVER = ".over"
+# Endings of a sum's file: of the newest record, which is its last line, and of the empty file of a sum whose
+# seeds are erased.
+_RECORD, _OVER = ".record", ".over"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,11 @@ class SumMember:
     def __init__(self, order: ClientOrder, rules: SumRules | None = None) -> None:
         self._job_id, self._rules, self._sum = order.job.job_id, rules, order.sum or SumOrder()
         self._folder = order.silo / "sums" / self._job_id
+        self._keys_file = self._folder / "keys.json"
         # A simulated client loses its records with the coordinator, so it need not outlive a power cut.
         self._durable = rules is not None
-        self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
+        if not self._keys_file.exists():
+            self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
         with self._alone():
             self._forget(order.round)
             self._member = self._opened(order.client_id)
@@ -88,12 +91,11 @@ class SumMember:
             InvalidInput: the contribution does not fit the form.
         """
         session, blocks = self._only_session(), form.blocks(contribution)
-        with self._alone():
-            record, message = moments.mask(
-                self._member, session, self._record(session), self._sum.request, form.layout, blocks
-            )
-            self._write(session, record)
-        return message
+
+        def masked(record: MemberRecord) -> tuple[MemberRecord, bytes]:
+            return moments.mask(self._member, session, record, self._sum.request, form.layout, blocks)
+
+        return self._answered(session, masked)
 
     def agree(self) -> bytes:
         """Return the vote for the members whose masked summands are in the sum.
@@ -102,10 +104,11 @@ class SumMember:
             ProtocolBreach: the request is faulty, or the client voted otherwise before.
         """
         session = self._only_session()
-        with self._alone():
-            record, message = moments.agree(self._member, session, self._record(session), self._sum.request)
-            self._write(session, record)
-        return message
+
+        def agreed(record: MemberRecord) -> tuple[MemberRecord, bytes]:
+            return moments.agree(self._member, session, record, self._sum.request)
+
+        return self._answered(session, agreed)
 
     def reveal(self) -> bytes:
         """Return the message that opens the sum that the client voted for.
@@ -156,27 +159,47 @@ class SumMember:
         return tuple((each, roster[each].public_bytes_raw()) for each in members)
 
     def _prepared(self, session: Session) -> bytes:
-        path = self._path(session, "prepared")
-        if self._path(session, "record").exists() or self._is_over(session):
-            self._record(session).require(session)
+        path = self._path(session, _RECORD)
+        if path.exists() or self._is_over(session):
+            record = self._record(session)
+            record.require(session)
         else:
-            record, message = moments.prepare(self._member, session)
-            # In this order, because what has no record was never sent.
-            write_atomically(path, message, durable=self._durable)
-            self._write(session, record)
-        return path.read_bytes()
+            record, _ = moments.prepare(self._member, session)
+            write_atomically(path, record.to_bytes(), durable=self._durable)
+        return record.message
+
+    def _answered(
+        self, session: Session, answer: Callable[[MemberRecord], tuple[MemberRecord, bytes]]
+    ) -> bytes:
+        """Write down what the client answers, and return the message."""
+        with self._alone():
+            before = self._record(session)
+            record, message = answer(before)
+            if record != before:
+                self._write(session, record)
+        return message
+
+    def _write(self, session: Session, record: MemberRecord) -> None:
+        if self._durable:
+            write_atomically(self._path(session, _RECORD), record.to_bytes())
+        else:
+            append(self._path(session, _RECORD), b"\n" + record.to_bytes())
 
     def _forget(self, round_: int) -> None:
         """Erase the seeds of earlier rounds' sums, except the last one's. That they are over stays known."""
-        for path in self._folder.glob("*.record"):
+        with os.scandir(self._folder) as files:
+            names = [each.name for each in files if each.name.endswith(_RECORD)]
+        for name in names:
+            path = self._folder / name
             if int(path.stem.rpartition("-")[2]) < round_ - 1:
-                write_atomically(path.with_suffix(_OVER), b"", durable=self._durable)
-                for ending in (".prepared", ".record"):
-                    path.with_suffix(ending).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    # An empty record is refused, so a crash in between changes no answer.
+                    os.truncate(path, 0)
+                    path.rename(path.with_suffix(_OVER))
 
     def _record(self, session: Session) -> MemberRecord:
         try:
-            return MemberRecord.from_bytes(self._path(session, "record").read_bytes())
+            data = self._path(session, _RECORD).read_bytes()
         except FileNotFoundError as error:
             if self._is_over(session):
                 raise EgressRefused(
@@ -188,21 +211,19 @@ class SumMember:
                 f"Client {self._member.name!r} has not prepared sum {session.id!r} of job {self._job_id}.",
                 next_step="It takes part again from the next sums that are prepared.",
             ) from error
+        return MemberRecord.from_bytes(data.rpartition(b"\n")[2])
 
     def _is_over(self, session: Session) -> bool:
-        return self._path(session, _OVER[1:]).exists()
-
-    def _write(self, session: Session, record: MemberRecord) -> None:
-        write_atomically(self._path(session, "record"), record.to_bytes(), durable=self._durable)
+        return self._path(session, _OVER).exists()
 
     def _path(self, session: Session, ending: str) -> Path:
         # By the sum alone: over another cohort it would be a second sum of the same summand, and their
         # difference may be a member's own. `MemberRecord.require` refuses that.
-        return self._folder / f"{session.id}.{ending}"
+        return self._folder / f"{session.id}{ending}"
 
     def _opened(self, name: str) -> MemberKeys:
         """Return the client's keys for the job, which it makes for its first order."""
-        path = self._folder / "keys.json"
+        path = self._keys_file
         if not path.exists():
             _create_keys(path, is_simulated=self._rules is None)
         written = path.stat()

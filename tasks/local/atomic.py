@@ -75,6 +75,21 @@ def create_for_owner_only(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Append `data` to a file that exists. If that fails, as on a full disk, the file is as before.
+
+    A power cut may leave a part of it, unlike `write_atomically`, which takes ten times as long.
+    """
+    with path.open("r+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file for the block to write, then rename it to `path`.

@@ -69,6 +69,8 @@ def derive(secret: bytes, purpose: str, *context: str, size: int = KEY_BYTES) ->
         size: number of bytes.
     """
     # Each part follows its length, so that no two lists of parts give the same bytes.
-    parts = [part.encode() for part in (purpose, *context)]
-    info = _CONTEXT + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    info = _CONTEXT
+    for part in (purpose, *context):
+        text = part.encode()
+        info += len(text).to_bytes(4, "big") + text
     return HKDF(SHA256(), size, salt=None, info=info).derive(secret)

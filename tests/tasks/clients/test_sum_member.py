@@ -8,15 +8,20 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.errors import CorruptArtifact, EgressRefused, ProtocolBreach
 from models.kernel.metric import Metric
+from models.secure_sum.cohort import read_cohort
+from models.secure_sum.coordinator import SecureSum
 from models.secure_sum.primitives.statements import statement_of
-from tasks.clients.sum_member import SumMember
+from models.secure_sum.session import Session
+from tasks.clients.sum_member import SumMember, SumRules
 from tasks.messages.sum_orders import SumOrder
 from tests.worlds.sums.silo_sums import SUM, USERS, SiloSums
 
@@ -241,3 +246,59 @@ def test_seeds_are_erased_two_rounds_later_and_the_sum_stays_over(silos: SiloSum
             answer()
     with pytest.raises(EgressRefused, match="is over"):
         silos.mask("ash", ALL, b"")
+
+
+@dataclass
+class SimulatedSums(SiloSums):
+    """The same members as clients of a simulation, which have no owners."""
+
+    def member(
+        self,
+        name: str,
+        members: tuple[str, ...] = (),
+        request: bytes = b"",
+        sum_id: str = SUM,
+        rules: SumRules | None = None,
+    ) -> SumMember:
+        asked = SumOrder({sum_id: members}, self.announcements, self.keys, request) if members else None
+        return SumMember(self.order(name, asked))
+
+    @cached_property
+    def keys(self) -> dict[str, bytes]:
+        return {name: self.member(name).identity for name in self.names}
+
+    def protocol(self, members: tuple[str, ...], sum_id: str = SUM) -> SecureSum:
+        roster = {name: Ed25519PublicKey.from_public_bytes(self.keys[name]) for name in members}
+        return SecureSum(Session(read_cohort("job-1", roster, self.announcements), sum_id), self.form.layout)
+
+
+def test_simulated_clients_that_restart_before_each_answer_make_the_sum(tmp_path: Path) -> None:
+    clients = SimulatedSums(tmp_path)
+    protocol = clients.masked(ALL)
+    for name in THREE:
+        request = protocol.agree_request(name)
+        vote = clients.member(name, ALL, request).agree()
+        protocol.add_agreed(name, vote)
+        again = clients.member(name, ALL, request).agree()
+        assert json.loads(statement_of(again))["body"]["agreement"] == protocol.agreement.digest
+    for name in THREE:
+        protocol.add_revealed(name, clients.member(name, ALL, protocol.reveal_request(name)).reveal())
+    assert clients.form.running_sum(protocol.total(), ALL).metrics == {USERS: Metric(10.0, 4.0)}
+
+
+def test_a_simulated_client_keeps_what_it_answered_until_the_sum_is_over(tmp_path: Path) -> None:
+    clients = SimulatedSums(tmp_path)
+    first = clients.member("ash", ALL).prepare()
+    protocol, fewer = clients.masked(ALL), clients.masked(ALL, THREE)
+    assert clients.member("ash", ALL).prepare() == first
+    clients.member("ash", ALL, protocol.agree_request("ash")).agree()
+    with pytest.raises(ProtocolBreach, match="other survivors than the member voted for"):
+        clients.member("ash", ALL, fewer.agree_request("ash")).agree()
+    record = clients.home("ash") / f"{SUM}.record"
+    record.write_bytes(record.read_bytes()[:-1])
+    with pytest.raises(CorruptArtifact, match="record of a secure sum is damaged"):
+        clients.member("ash", ALL, protocol.agree_request("ash")).agree()
+    SumMember(replace(clients.order("ash"), round=3))
+    assert {path.name: path.stat().st_size for path in clients.home("ash").glob(f"{SUM}.*")} == {
+        f"{SUM}.over": 0
+    }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
+import signal
+from pathlib import Path
+
 import pytest
 
-from tasks.local.atomic import create_exclusively, replacing, write_atomically
+from tasks.local.atomic import append, create_exclusively, replacing, write_atomically
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -69,3 +74,36 @@ def test_a_failed_block_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_appended_bytes_follow_what_a_file_has(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"first")
+    append(path, b" second")
+    append(path, b"")
+    assert path.read_bytes() == b"first second"
+
+
+def test_to_a_missing_file_nothing_is_appended(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        append(tmp_path / "file", b"more")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_as_before_if_what_is_appended_does_not_fit(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    process = multiprocessing.get_context("fork").Process(target=append_beyond_a_limit, args=(path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert path.read_bytes() == b"old"
+
+
+def append_beyond_a_limit(path: Path) -> None:
+    """Append more than fits, of which the system writes a part before it fails."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, most))
+    with pytest.raises(OSError, match="File too large"):
+        append(path, b"longer than the limit")
