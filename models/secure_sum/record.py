@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import CorruptArtifact
@@ -30,7 +30,7 @@ class MemberRecord:
 
     session: str
     seeds: Seeds
-    message: bytes
+    message: bytes = field(repr=False)
     prepared: tuple[str, ...] = ()
     view: str = ""
     masked: str | None = None

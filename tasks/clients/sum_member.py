@@ -27,7 +27,7 @@ from models.secure_sum.cohort import Cohort, announce, read_cohort
 from models.secure_sum.primitives.keys import MemberKeys
 from models.secure_sum.record import MemberRecord
 from models.secure_sum.session import Session
-from tasks.local.atomic import append, write_atomically
+from tasks.local.atomic import append, sync_file, write_atomically
 from tasks.messages.orders import ClientOrder
 from tasks.messages.sum_orders import SumOrder
 
@@ -195,6 +195,8 @@ class SumMember:
                 with suppress(FileNotFoundError):
                     # An empty record is refused, so a crash in between changes no answer.
                     os.truncate(path, 0)
+                    if self._durable:
+                        sync_file(path)
                     path.rename(path.with_suffix(_OVER))
 
     def _record(self, session: Session) -> MemberRecord:
