@@ -18,6 +18,7 @@ from tasks.local.home import Home
 from tasks.promotion import ledger
 from tasks.promotion import promote as shell
 from tasks.promotion.shown_items import shown_items
+from tasks.promotion.spend import spend_of
 from tasks.promotion.versions import decision_of
 
 # The command's output: the decision, and the current champion.
@@ -32,6 +33,7 @@ class Steps:
         settle: makes ledger and aliases agree.
         gather: loads and scores a candidate.
         show: counts the items that a candidate and earlier champions recommend.
+        find_spend: reads what the account of a candidate with privacy says.
         find_target: loads and scores an earlier champion.
         record: writes the decision and moves the aliases.
     """
@@ -39,6 +41,7 @@ class Steps:
     settle: Callable[..., Any] = shell.settle
     gather: Callable[..., Any] = shell.gather
     show: Callable[..., Any] = shown_items
+    find_spend: Callable[..., Any] = spend_of
     find_target: Callable[..., Any] = shell.rollback_target
     record: Callable[..., Any] = shell.record
 
@@ -127,13 +130,13 @@ def decide_promotion(
         # The lock is free while a person decides. The gates run again afterwards.
         with ledger.locked(home):
             standing = steps.settle(home, client, name)
-            judged = _judged(client, name, candidate, standing, policy, steps)
+            judged = _judged(home, client, name, candidate, standing, policy, steps)
         if judged is not None and judged.is_askable:
             seen = judged.exposure
             answer = ask(candidate, standing.instead(), judged.verdicts)
     with ledger.locked(home):
         standing = steps.settle(home, client, name)
-        judged = _judged(client, name, candidate, standing, policy, steps)
+        judged = _judged(home, client, name, candidate, standing, policy, steps)
         if judged is None:
             return _already_champion(name, home, standing)
         verdicts = judged.verdicts
@@ -190,7 +193,13 @@ def decide_rollback(
 
 
 def _judged(
-    client: Any, name: str, candidate: int, standing: Standing, policy: PromotionPolicy, steps: Steps
+    home: Home,
+    client: Any,
+    name: str,
+    candidate: int,
+    standing: Standing,
+    policy: PromotionPolicy,
+    steps: Steps,
 ) -> _Judged | None:
     """Return the current results of the gates; None if the candidate is the champion."""
     if candidate == standing.champion:
@@ -198,7 +207,8 @@ def _judged(
     evidence, trial = steps.gather(client, name, candidate)
     champion, lost = shell.compared_with(client, name, standing)
     shown = steps.show(client, name, candidate, standing, policy.exposure)
-    return _Judged(evidence, judge(evidence, trial, champion, shown, policy, lost))
+    spend = steps.find_spend(home, evidence) if evidence.privacy else None
+    return _Judged(evidence, judge(evidence, trial, champion, shown, policy, lost, spend))
 
 
 def _outcome(entry: Entry, standing: Standing) -> Outcome:

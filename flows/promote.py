@@ -32,6 +32,7 @@ from tasks.orchestration.run_names import named_after
 from tasks.promotion import promote as shell
 from tasks.promotion.candidate import default_candidate
 from tasks.promotion.shown_items import shown_items
+from tasks.promotion.spend import spend_of
 from tasks.tracking import registry
 from tasks.tracking.outage import names_outages
 from tasks.tracking.outbox_sender import send_what_waits
@@ -40,6 +41,7 @@ TASKS = Steps(
     settle=task(name="settle ledger and aliases", cache_policy=NO_CACHE)(shell.settle),
     gather=task(name="load and score candidate", cache_policy=NO_CACHE)(shell.gather),
     show=task(name="count recommended items", cache_policy=NO_CACHE)(shown_items),
+    find_spend=task(name="read privacy account", cache_policy=NO_CACHE)(spend_of),
     find_target=task(name="load and score earlier champion", cache_policy=NO_CACHE)(shell.rollback_target),
     record=task(name="record decision and move aliases", cache_policy=NO_CACHE)(shell.record),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
 from flows.jobs.late import note_late_updates
-from flows.jobs.privacy import require_summands
+from flows.jobs.privacy import account_settled, require_summands
 from flows.settings.training_config import EvaluationSection
 from flows.terminal.progress import announce
 from models.errors import CorruptArtifact, FedrecError
@@ -102,6 +102,8 @@ def _concluded(job: Job, stopped_by: FedrecError | None, compared: Compared) -> 
         build_data_docs(_outcomes(job, contracts), folder / "data_docs")
         explanation = _explained(job)
         result = _result(job, stopped_by, compared, contracts)
+        if stopped_by is None:
+            result = replace(result, account_epsilon=account_settled(job.home, job.journal))
         result = replace(result, examples=_examples(job, explanation))
         write_explanation(explanation, folder / "explanation.json")
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))

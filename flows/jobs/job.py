@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from flows.jobs.continuation import branches_of, taking_over, tell_of_job_left
 from flows.jobs.downloads import Downloads
 from flows.jobs.job_context import job_context
 from flows.jobs.prerequisites import import_ahead, require_clients, require_memory, require_ratings
-from flows.jobs.privacy import guarantee_of, promising, tell
+from flows.jobs.privacy import charge, charging, guarantee_of, is_charged, tell
 from flows.jobs.secure_sums import SecureSums
 from flows.jobs.tracking import Tracking
 from flows.runners.runner import Late, Runner
@@ -261,6 +261,7 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
         NotFound, CorruptArtifact: the partition is missing or damaged.
         InvalidConfig: the job's experiment was deleted in MLflow, or the memory is too small.
         JobBusy: another process works on the job, or has taken it over within the block (LeaseLost).
+        BudgetExceeded: the job's account has too little left of its budget.
     """
     home, clock = apply(), Stopwatch()
     with clock.measure("startup"):
@@ -287,9 +288,11 @@ def opened(config: TrainingConfig, *, again: bool = False) -> Iterator[Job]:
     take_over = None if again else taking_over(home, config, partition)
     promised = guarantee_of(config, tuple(client.id for client in partition.clients))
     if promised:
-        take_over = promising(promised)
-    with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over) as journal:
+        take_over = charging(home, promised)
+    is_used = partial(is_charged, home, promised)
+    with held(home.jobs, config.name, key, opening, config.runner.lease_s, take_over, is_used) as journal:
         with clock.measure("startup"):
+            charge(home, journal.job_id, journal.opening)
             job = _job(home, config, partition, journal, initial)
             import_ahead()
         job.clock = clock

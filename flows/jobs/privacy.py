@@ -9,19 +9,22 @@ from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
 from models.errors import QuorumNotReached
 from models.federation.rounds import plan_round
+from models.privacy.account import Reservation
 from models.privacy.guarantee import Guarantee
-from models.privacy.mechanisms import multiplier_for
+from models.privacy.mechanisms import epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
 from models.secure_sum.graph import threshold
 from tasks.jobs.journal import Journal, TakeOver
+from tasks.local.home import Home
 from tasks.messages.answers import Checked
 from tasks.messages.job_opening import JobOpening
+from tasks.privacy.account_file import read_account, reserve, settle
 
 
 def guarantee_of(config: TrainingConfig, client_ids: tuple[str, ...]) -> Guarantee | None:
     """Return what a new job of these clients promises; None if its clients add no noise."""
     asked = config.privacy
-    if asked.unit is None or asked.epsilon is None:
+    if asked.unit is None or asked.epsilon is None or asked.budget is None:
         return None
     return Guarantee(
         unit=asked.unit,
@@ -37,16 +40,68 @@ def guarantee_of(config: TrainingConfig, client_ids: tuple[str, ...]) -> Guarant
     )
 
 
-def promising(guarantee: Guarantee) -> TakeOver:
-    """Return the function by which a new job notes its promise before it exists.
+def charging(home: Home, guarantee: Guarantee) -> TakeOver:
+    """Return the function by which a new job charges its account before it exists.
 
     Such a job takes over no rounds of another one, whose noise was planned for other rounds.
+
+    Raises:
+        BudgetExceeded: when called, if the account has too little left. Nothing is left behind.
     """
 
-    def promise(draft: Journal, opening: JobOpening) -> JobOpening:
-        return replace(opening, privacy=guarantee, series=None, shared_rounds=None)
+    def charged(draft: Journal, opening: JobOpening) -> JobOpening:
+        promised = replace(opening, privacy=guarantee, series=None, shared_rounds=None)
+        charge(home, draft.job_id, promised)
+        return promised
 
-    return promise
+    return charged
+
+
+def charge(home: Home, job_id: str, opening: JobOpening) -> None:
+    """Charge the account for all that a job may release, unless it has been charged for this job.
+
+    A job that continues finds its reservation. If the account was lost in between, this charges it again.
+
+    Raises:
+        BudgetExceeded: the account has too little left.
+    """
+    if (promised := opening.privacy) is not None:
+        reserve(
+            home,
+            promised.account,
+            Reservation(
+                job_id=job_id,
+                config_name=opening.name,
+                model_name=opening.model_name,
+                mechanisms=promised.mechanisms,
+                epsilon=promised.epsilon,
+                delta=promised.delta,
+                budget=promised.budget,
+                unit=promised.unit,
+                period=promised.period,
+            ),
+        )
+
+
+def account_settled(home: Home, journal: Journal) -> float | None:
+    """Note in the account that a finished job has released all, and return the epsilon spent in its period.
+
+    Returns:
+        None if its clients add no noise.
+    """
+    if (promised := journal.opening.privacy) is None:
+        return None
+    settle(home, promised.account, journal.job_id, promised.mechanisms)
+    account, _ = read_account(home, promised.account)
+    return epsilon_of(account.spent(promised.period, account.at), promised.delta)
+
+
+def is_charged(home: Home, guarantee: Guarantee | None, job_id: str) -> bool:
+    """Return whether an account was charged for a job of this id, which another job must not have again.
+
+    Its noise would be that of the other job, or the account would be charged for one of them only.
+    """
+    return guarantee is not None and job_id in read_account(home, guarantee.account)[0].earlier
 
 
 def tell(guarantee: Guarantee) -> None:

@@ -44,7 +44,7 @@ class PrivacySection(Section):
         None,
         gt=0,
         description="The epsilon that all jobs of the account may spend together within a period. A job that "
-        "would spend more does not train. If empty, what is spent is only counted.",
+        "would spend more does not train. Needed with a unit.",
     )
     period: Literal["ever", "year", "month"] = Field(
         "ever", description="What the budget is for: all time, or a calendar year or month in UTC."
@@ -89,8 +89,6 @@ def without_unit(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         for name in ("delta", *BUDGET_KEYS, "figures_share"):
             yield f"privacy.{name}", "privacy.unit"
         return
-    if config.privacy.budget is None:
-        yield "privacy.period", "privacy.budget"
     # Clients that add noise tell no numbers of interactions.
     yield "contracts.updates.min_interactions", "privacy.unit"
     if not config.privacy.figures_share:
@@ -112,6 +110,12 @@ def _incomplete(config: TrainingConfig) -> Iterator[tuple[str, str, str]]:
             "privacy.epsilon",
             f"privacy.unit {privacy.unit!r} does not say how much may be learned of one.",
             "Set privacy.epsilon, such as 1.0, or leave privacy.unit out.",
+        )
+    if privacy.unit is not None and privacy.budget is None:
+        yield (
+            "privacy.budget",
+            f"privacy.unit {privacy.unit!r} does not say how much all jobs together may learn of one.",
+            "Set privacy.budget, at least privacy.epsilon.",
         )
 
 

@@ -28,7 +28,7 @@ class Guarantee:
         noise_by: who adds the noise. Without secure sums the coordinator receives single contributions, which
             have too little noise to keep the promise towards it.
         account: name of the account.
-        budget: the epsilon that the account may spend in a period; None if it is only counted.
+        budget: the epsilon that all jobs of the account may spend together in a period.
         period: what the budget is for.
     """
 
@@ -41,7 +41,7 @@ class Guarantee:
     figures_share: float
     noise_by: NoiseBy
     account: str
-    budget: float | None
+    budget: float
     period: Period
 
     @property

@@ -54,7 +54,7 @@ def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | 
 
 def is_over_budget(promised: Guarantee, spent: float) -> bool:
     """Return whether an account that has spent this epsilon is beyond the budget of a job."""
-    return promised.budget is not None and spent > promised.budget + _ROUNDING
+    return spent > promised.budget + _ROUNDING
 
 
 def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Iterator[str]:
@@ -73,5 +73,4 @@ def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Ite
 
 def _balance(promised: Guarantee, spent: float) -> str:
     period = "" if promised.period == "ever" else f" of its {promised.period}"
-    limit = f" of {promised.budget:g}" if promised.budget is not None else ", without a limit"
-    return f"has spent {spent:.4g}{limit}{period}"
+    return f"has spent {spent:.4g} of {promised.budget:g}{period}"

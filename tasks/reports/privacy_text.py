@@ -51,8 +51,6 @@ def _balance(promised: Guarantee, spent: float | None) -> str:
     if spent is None:
         return f"{account} is charged for the whole job, also if it never finishes."
     period = _PERIODS[promised.period]
-    if promised.budget is None:
-        return f"{account} has spent an epsilon of {spent:.4g} {period}, and has no budget."
     left = max(0.0, promised.budget - spent)
     return (
         f"{account} has spent an epsilon of {spent:.4g} of its budget of {promised.budget:g} {period}, which "

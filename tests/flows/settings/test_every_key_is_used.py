@@ -80,7 +80,7 @@ def test_a_job_reads_every_key(
         **here,
         "name": "private",
         "train": {"family": "bounded"},
-        "privacy": {"unit": "user", "epsilon": 1.0},
+        "privacy": {"unit": "user", "epsilon": 1.0, "budget": 1.0},
     }
     with bounded_family():
         for each in (elsewhere, clustered, behind, private):

@@ -22,6 +22,9 @@ def bounded() -> Iterator[None]:
         yield
 
 
+NOBODY = {"unit": None, "epsilon": None, "budget": None}
+
+
 def private(**sections: Any) -> dict[str, Any]:
     """Return a configuration with noise; `sections` override it key by key."""
     raw: dict[str, Any] = {
@@ -30,7 +33,7 @@ def private(**sections: Any) -> dict[str, Any]:
         "data": {"dir": "/partition"},
         "train": {"family": "bounded"},
         "federation": {"rounds": 1},
-        "privacy": {"unit": "user", "epsilon": 1.0},
+        "privacy": {"unit": "user", "epsilon": 1.0, "budget": 3.0},
     }
     for name, section in sections.items():
         raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
@@ -53,6 +56,7 @@ def test_a_job_with_noise_makes_no_models_of_silos_alone_and_stays_so_when_it_is
     [
         ({"privacy": {"unit": None}}, "privacy.unit", "epsilon 1 does not say who is protected"),
         ({"privacy": {"epsilon": None}}, "privacy.epsilon", "does not say how much may be learned"),
+        ({"privacy": {"budget": None}}, "privacy.budget", "does not say how much all jobs together"),
         ({"train": {"family": "ease"}}, "train.family", "'ease' bounds no user's part"),
         ({"federation": {"robust": {"method": "median"}}}, "federation.robust.method", "single vectors"),
         ({"postprocessors": [{"name": Times.name}]}, "postprocessors", "after its users' parts"),
@@ -94,12 +98,11 @@ def test_one_evaluation_in_all_rounds_is_accepted(every: int) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "beside", "other"),
     [
-        ("privacy.delta", 1e-6, {"unit": None, "epsilon": None}, "privacy.unit"),
-        ("privacy.budget", 4.0, {"unit": None, "epsilon": None}, "privacy.unit"),
-        ("privacy.period", "year", {"unit": None, "epsilon": None}, "privacy.unit"),
-        ("privacy.account", "staff", {"unit": None, "epsilon": None}, "privacy.unit"),
-        ("privacy.figures_share", 0.5, {"unit": None, "epsilon": None}, "privacy.unit"),
-        ("privacy.period", "year", {}, "privacy.budget"),
+        ("privacy.delta", 1e-6, NOBODY, "privacy.unit"),
+        ("privacy.budget", 4.0, NOBODY, "privacy.unit"),
+        ("privacy.period", "year", NOBODY, "privacy.unit"),
+        ("privacy.account", "staff", NOBODY, "privacy.unit"),
+        ("privacy.figures_share", 0.5, NOBODY, "privacy.unit"),
         ("contracts.updates.min_interactions", 2, {}, "privacy.unit"),
         ("evaluation.every", 9, {"figures_share": 0}, "privacy.figures_share"),
         ("evaluation.negatives", 9, {"figures_share": 0}, "privacy.figures_share"),

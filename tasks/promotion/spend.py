@@ -1,0 +1,54 @@
+"""What the account of a version's job says, for the gate of differential privacy."""
+
+from __future__ import annotations
+
+from models.errors import LedgerTampered
+from models.privacy.account import PERIODS, Account, JobSpending
+from models.privacy.guarantee import Guarantee
+from models.privacy.mechanisms import epsilon_of
+from models.promotion.evidence import RoundEvidence
+from models.promotion.privacy_gate import Spend
+from tasks.local.home import Home
+from tasks.privacy.account_file import read_account
+
+
+def spend_of(home: Home, evidence: RoundEvidence) -> Spend | None:
+    """Return what the account that a version names was charged for its job, and spent in that period.
+
+    Args:
+        home: contains the accounts.
+        evidence: of the version.
+
+    Returns:
+        None if the version promises no privacy.
+    """
+    promised = evidence.privacy
+    if promised is None:
+        return None
+    try:
+        account, _ = read_account(home, promised.account)
+    except LedgerTampered as error:
+        return Spend(error=str(error))
+    return spend_in(account, promised, evidence.job_id)
+
+
+def spend_in(account: Account, promised: Guarantee, job_id: str) -> Spend:
+    """Return what an account was charged for a job, and what all jobs spent in the period of the charge.
+
+    Args:
+        account: that the job names.
+        promised: what the job promises.
+        job_id: the job.
+    """
+    charged = account.earlier.get(job_id)
+    if charged is None:
+        return Spend()
+    size = PERIODS[promised.period]
+
+    def counts(each: JobSpending) -> bool:
+        # Nobody knows when a job that is not settled releases something.
+        return not each.settled or each.at[:size] == charged.at[:size]
+
+    together = [one for each in account.jobs.values() if counts(each) for one in each.mechanisms]
+    own = epsilon_of(charged.mechanisms, promised.delta)
+    return Spend(charged=own, spent=epsilon_of(together, promised.delta))
