@@ -116,7 +116,7 @@ class Job:
     @property
     def rule(self) -> MergeRule[Any, Any]:
         """Return the merge rule of the job's next round."""
-        return family_of(self.config.train).rule(self.done, self.config.seed)
+        return self.context.family.rule(self.done, self.config.seed)
 
     @property
     def has_figures(self) -> bool:

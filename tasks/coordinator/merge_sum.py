@@ -85,9 +85,10 @@ def merge_sum(
     require_quorum(plan, accepted, rejected)
     require_vectors(plan, robust, len(kept), accepted, rejected)
     state = robust.total(RunningSum.joined(kept), {each.clients[0]: each.total for each in kept})
-    interactions = Metric(float(state.interactions), len(state.clients))
-    told = replace(state, metrics={**state.metrics, INTERACTIONS: interactions})
-    return merged_by(job, plan, rule, base, told, rejected, outcome, update_bytes)
+    if not job.noise:
+        interactions = Metric(float(state.interactions), len(state.clients))
+        state = replace(state, metrics={**state.metrics, INTERACTIONS: interactions})
+    return merged_by(job, plan, rule, base, state, rejected, outcome, update_bytes)
 
 
 def _name(place: int, state: RunningSum[Any]) -> str:
