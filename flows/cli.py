@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "silos": ("gateway.silos", "Show the silos of the gateway, and when each was last there."),
     "trust": ("trust", "Trust a silo's public key, as the coordinator."),
     "witness": ("witness", "Show the heads that silos signed about their egress ledgers."),
+    "privacy": ("privacy", "Show what jobs spent of privacy budgets; count from zero again."),
     "outbox": ("outbox", "Show, send again or drop the records that MLflow does not have."),
     "up": (
         "home.up",

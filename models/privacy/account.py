@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from models.errors import BudgetExceeded, InvalidInput
@@ -106,7 +106,8 @@ class Account:
     Attributes:
         name: of the account.
         jobs: job id -> what counts for it since the last reset, in the order of the last entries.
-        earlier: job id -> what counted for it, of all jobs, also before a reset.
+        earlier: the same of all jobs, also of those before a reset, which do not count.
+        newest: period -> the newest reservation that has a budget for it.
         resets: all resets, the newest last.
         at: time of the last entry; empty without one.
     """
@@ -114,6 +115,7 @@ class Account:
     name: str
     jobs: Mapping[str, JobSpending]
     earlier: Mapping[str, JobSpending]
+    newest: Mapping[str, Reservation] = field(default_factory=dict)
     resets: tuple[AccountReset, ...] = ()
     at: str = ""
 
@@ -270,7 +272,7 @@ def _after(account: Account, body: Mapping[str, Any]) -> Account:
         account.settles(job_id, released)
         spending = JobSpending(account.earlier[job_id].reservation, released, True, at)
     elif kind == "reserve":
-        _require_parts(body, {field.name for field in fields(Reservation)})
+        _require_parts(body, {each.name for each in fields(Reservation)})
         asked = Reservation(
             job_id=_text(body, "job_id"),
             config_name=_text(body, "config_name"),
@@ -283,10 +285,20 @@ def _after(account: Account, body: Mapping[str, Any]) -> Account:
             period=_text(body, "period"),
         )
         job_id, spending = asked.job_id, JobSpending(asked, asked.mechanisms, False, at)
+        account = replace(account, newest={**account.newest, asked.period: asked})
     else:
         raise ValueError(f"its type is {kind!r}")
-    others = {name: each for name, each in account.jobs.items() if name != job_id}
-    return replace(account, jobs={**others, job_id: spending}, earlier={**account.earlier, job_id: spending})
+    return replace(
+        account,
+        jobs=_with_last(account.jobs, job_id, spending),
+        earlier=_with_last(account.earlier, job_id, spending),
+    )
+
+
+def _with_last(
+    jobs: Mapping[str, JobSpending], job_id: str, spending: JobSpending
+) -> Mapping[str, JobSpending]:
+    return {**{name: each for name, each in jobs.items() if name != job_id}, job_id: spending}
 
 
 def _as_json(mechanisms: Iterable[Mechanism]) -> list[dict[str, Any]]:

@@ -63,6 +63,14 @@ def round_of(tags: Mapping[str, str]) -> int:
     return int(text) if text.isdecimal() and text.isascii() and len(text) < _LONGEST_ROUND else -1
 
 
+def versions_by_job(client: MlflowClient, model_name: str) -> dict[str, list[int]]:
+    """Return job id -> the versions of a model that are tagged as the job's, ascending."""
+    found: dict[str, list[int]] = {}
+    for each in client.reads.newest_versions(model_name):
+        found.setdefault(each.tags.get("fedrec.job", ""), []).insert(0, each.version)
+    return found
+
+
 def existence(client: MlflowClient, model_name: str) -> Callable[[Champion], bool]:
     """Return a function that tells whether a champion's version exists in the registry.
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.silos.keys import public_pem
-from tests.flows.commands.test_silo import answered, fedrec, refused
+from tests.flows.commands.silo.test_silo import answered, fedrec, refused
 
 
 @pytest.fixture
