@@ -15,5 +15,6 @@ command = lazy_group(
     leak="Show how much a leak in published code raises the metrics.",
     secure="Measure what secure sums cost, beside plain ones.",
     attacks="Read users off updates and lift an item by false ones, with each defence.",
+    privacy="Measure quality against epsilon, beside two floors.",
     ratings="Measure predicted ratings: RMSE, MAE and accuracies.",
 )

@@ -1,0 +1,1 @@
+"""Quality against the privacy that a model promises."""
