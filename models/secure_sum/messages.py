@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.secure_sum.cohort import public_key
 from models.secure_sum.openings import Opening, opening_bytes
@@ -137,9 +138,22 @@ def require_votes(agreement: Agreement, votes: Mapping[str, bytes]) -> None:
         agreement: that they should vote for.
         votes: survivor -> the statement of what `write_agreed` returned there.
     """
-    wanted = _agreeing(agreement, "", AGREED)
-    for name, statement in votes.items():
-        read_statement(statement, agreement.session.cohort.identities[name], {**wanted, "member": name})
+    identities, wanted = agreement.session.cohort.identities, _agreeing(agreement, "", AGREED)
+    signed = tuple((name, identities[name], statement) for name, statement in votes.items())
+    _require_signed(tuple(wanted.items()), signed)
+
+
+# In a simulation each member of a process gets the same votes. What is refused is not remembered.
+@lru_cache(maxsize=4)
+def _require_signed(wanted: tuple[tuple[str, str], ...], votes: tuple[tuple[str, bytes, bytes], ...]) -> None:
+    """Raise `ProtocolBreach` unless each statement says that and is signed.
+
+    Args:
+        wanted: what a statement says, besides its member's name.
+        votes: (name, raw public key, statement) of each member.
+    """
+    for name, identity, statement in votes:
+        read_statement(statement, identity, {**dict(wanted), "member": name})
 
 
 def write_revealed(member: MemberKeys, agreement: Agreement, opening: Opening) -> bytes:
