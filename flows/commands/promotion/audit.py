@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.commands.promotion.audit_privacy import (
+    NOTHING,
+    epsilon_of_decision,
+    privacy_of,
+    promise_of_decision,
+    show_accounts,
+    show_privacy,
+    verified_accounts,
+)
 from flows.commands.promotion.promote import model_option
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
@@ -17,6 +26,8 @@ from models.promotion.champions import Champion, champions, entries_about, pendi
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from tasks.local.home import Home
 
 
 @click.command("audit")
@@ -37,7 +48,8 @@ def command(
 ) -> None:
     """Show the decisions about VERSION or about all versions. With --verify, check that the ledger is intact.
 
-    The history includes refused promotions. A copy of the ledger is always checked. A copy alone does not
+    The history includes refused promotions, and of versions with differential privacy what their accounts
+    spent when. A copy of the ledger is always checked. A copy alone does not
     show that its end was cut off, so compare its head with that of `fedrec audit --verify`.
     """
     if verify and version is not None:
@@ -60,7 +72,7 @@ def _show_history(version: int | None, model_name: str | None, as_json: bool) ->
     client = registry.open_registry(home)
     name = _named(client, ledger.read(home).entries, model_name)
     entries = ledger.read_verified(home, client, name).entries
-    _emit_history(entries, name, existence(client, name), version, as_json)
+    _emit_history(entries, name, existence(client, name), version, as_json, home)
 
 
 def _named(client: MlflowClient, entries: Sequence[Entry], model_name: str | None) -> str:
@@ -124,7 +136,9 @@ def _emit_history(
     exists: Callable[[Champion], bool],
     version: int | None,
     as_json: bool,
+    home: Home | None = None,
 ) -> None:
+    """Print the decisions about a model. The home contains the privacy accounts; None for a copy alone."""
     entries = entries_about(entries, name)
     chosen = [decision for decision in _decisions(entries) if version in (None, decision["version"])]
     if version is not None and not chosen:
@@ -140,6 +154,7 @@ def _emit_history(
         "champion": applied.champion,
         "gone": list(applied.gone),
         "decisions": chosen,
+        "privacy": privacy_of(home, chosen) if home else NOTHING,
     }
     emit(result, as_json=as_json, show=lambda: _show(result, detailed=version is not None))
 
@@ -186,6 +201,7 @@ def _show(result: Mapping[str, Any], detailed: bool) -> None:
         if result["gone"]
         else ""
     )
+    show_privacy(result["privacy"])
     click.echo(f"Champion of {name}: {f'version {champion}' if champion else 'none'}{gone}.")
 
 
@@ -197,12 +213,14 @@ def _promote(name: str) -> str:
 def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
     from flows.terminal.table import Column, print_table
 
+    is_private = any("privacy" in decision["evidence"] for decision in decisions)
     print_table(
         (
             Column("decided (UTC)"),
             Column("kind"),
             Column("version", is_number=True),
             Column("before", is_number=True),
+            *((Column("epsilon", is_number=True),) if is_private else ()),
             Column("outcome", wraps=True),
             Column("actor"),
             Column("reason", wraps=True),
@@ -213,6 +231,7 @@ def _show_table(decisions: Sequence[Mapping[str, Any]]) -> None:
                 decision["kind"],
                 str(decision["version"]),
                 str(decision["previous"] or "-"),
+                *((epsilon_of_decision(decision),) if is_private else ()),
                 _outcome(decision),
                 decision["actor"],
                 decision["reason"],
@@ -241,6 +260,7 @@ def _show_decision(decision: Mapping[str, Any]) -> None:
         "instead of": f"version {decision['previous']}" if decision["previous"] else "no champion",
         "model": f"job {evidence['job_id']}, round {evidence['round']}, SHA-256 {evidence['sha256']}",
         "data": f"{evidence['data_digest']}, catalogue {evidence['catalog_digest']}",
+        **({"privacy": promise} if (promise := promise_of_decision(decision)) else {}),
         "entry": f"{decision['entry']} of the ledger, {decision['decision_id']}",
     }
     for word, text in lines.items():
@@ -266,6 +286,7 @@ def _verify(model_name: str | None, as_json: bool) -> None:
             models = [_named(client, found.entries, model_name)]
         interrupted = _interrupted_or_raise(client, found.entries, models)
         gone = _gone(client, found.entries)
+        accounts = verified_accounts(home)
     result = {
         "intact": True,
         "entries": len(found.entries),
@@ -274,6 +295,7 @@ def _verify(model_name: str | None, as_json: bool) -> None:
         "interrupted": interrupted,
         "gone": gone,
         "torn_bytes": len(found.torn),
+        "privacy_accounts": accounts,
     }
     emit(result, as_json=as_json, show=lambda: _show_verified(result))
 
@@ -350,6 +372,7 @@ def _what_was_verified(models: Sequence[str] | None) -> str:
 
 
 def _show_verified(result: Mapping[str, Any]) -> None:
+    show_accounts(result.get("privacy_accounts", ()))
     if not result["entries"]:
         click.echo("The ledger is empty: there is no decision yet.")
         return

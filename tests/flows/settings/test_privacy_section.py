@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,14 +12,6 @@ from flows.settings.settings_file import validated
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
 from tests.worlds.postprocessors import Times
-from tests.worlds.sums.bounded import bounded_family
-
-
-@pytest.fixture(autouse=True)
-def bounded() -> Iterator[None]:
-    with bounded_family():
-        yield
-
 
 NOBODY = {"unit": None, "epsilon": None, "budget": None}
 
@@ -31,8 +22,8 @@ def private(**sections: Any) -> dict[str, Any]:
         "name": "job",
         "model_name": "model",
         "data": {"dir": "/partition"},
-        "train": {"family": "bounded"},
-        "federation": {"rounds": 1},
+        "train": {"family": "dp_items"},
+        "federation": {"rounds": 2},
         "privacy": {"unit": "user", "epsilon": 1.0, "budget": 3.0},
     }
     for name, section in sections.items():
@@ -65,9 +56,9 @@ def test_a_job_with_noise_makes_no_models_of_silos_alone_and_stays_so_when_it_is
         ({"evaluation": {"pooling_allowed": True}}, "evaluation.pooling_allowed", "models without noise"),
         ({"privacy": {"budget": 0.5}}, "privacy.budget", "0.5 is below privacy.epsilon 1"),
         (
-            {"federation": {"rounds": 4}, "evaluation": {"every": 3}},
+            {"evaluation": {"every": 1}},
             "evaluation.every",
-            "3 evaluates more than once in 4 rounds",
+            "1 evaluates more than once in 2 rounds",
         ),
     ],
 )
@@ -85,13 +76,13 @@ def test_a_setting_that_breaks_the_promise_names_the_key_and_the_way_out(
 def test_a_family_without_bounds_names_those_that_have_them() -> None:
     with pytest.raises(InvalidConfig) as error:
         parse_config(private(train={"family": "ease"}), "the file")
-    assert "bounded" in error.value.next_step
+    assert "dp_items" in error.value.next_step
     assert "lightfm" not in error.value.next_step
 
 
-@pytest.mark.parametrize("every", [4, 9])
+@pytest.mark.parametrize("every", [2, 9])
 def test_one_evaluation_in_all_rounds_is_accepted(every: int) -> None:
-    raw = private(federation={"rounds": 4}, evaluation={"every": every})
+    raw = private(evaluation={"every": every})
     assert parse_config(raw, "the file").evaluation.every == every
 
 

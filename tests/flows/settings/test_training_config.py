@@ -304,7 +304,9 @@ class TestFamilies:
         with pytest.raises(InvalidConfig) as caught:
             parse_config({**NEEDED, "train": {"family": family}}, "file")
         assert caught.value.what == f"file: train.family: there is no family {family!r}."
-        assert caught.value.next_step == ("Choose one of lightfm, ials, ease, next_item, blend, bayesian_mf.")
+        assert caught.value.next_step == (
+            "Choose one of lightfm, ials, ease, next_item, blend, bayesian_mf, dp_items."
+        )
 
     def test_a_key_of_another_family_is_unknown(self) -> None:
         with pytest.raises(InvalidConfig, match=r"unknown key train\.dims"):

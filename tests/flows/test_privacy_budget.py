@@ -1,0 +1,281 @@
+"""A privacy budget from end to end: retrainings spend it, one too many is refused, and the audit tells it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import cli
+from flows.jobs.job import finished_before
+from flows.settings.training_config import TrainingConfig
+from models.errors import BudgetExceeded, LedgerTampered
+from models.kernel.metric import Metric
+from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
+from models.recommenders.private.spec import DpItemsSpec
+from tasks.jobs.journal import Journal
+from tasks.local.home import Home
+from tasks.messages.job_result import JobResult
+from tasks.messages.round_record import EvaluatedRound
+from tasks.privacy.account_file import read_account
+from tasks.promotion import ledger
+from tasks.tracking import registry
+from tests.worlds.mlflow_home import put_database
+from tests.worlds.small_jobs import small_job
+
+MODEL = "small-model"
+EPSILON, DELTA, BUDGET = 4.0, 1e-5, 8.0
+MULTIPLIER = multiplier_for(EPSILON, DELTA)
+# Noise of several jobs adds up less fast than their epsilons: three fit into the budget, and four do not.
+THREE, FOUR = (epsilon_of([Mechanism(MULTIPLIER, count=count)], DELTA) for count in (3, 4))
+
+
+def job(partition: Path, seed: int, *, secure: bool = True, budget: float = BUDGET) -> TrainingConfig:
+    return small_job(
+        partition,
+        seed=seed,
+        train=DpItemsSpec(),
+        federation={"rounds": 2},
+        evaluation={"negatives": 99},
+        privacy={"unit": "user", "epsilon": EPSILON, "budget": budget, "secure_sum": secure},
+    )
+
+
+@dataclass
+class Spent:
+    """A home in which three jobs have spent most of the budget, the second one without secure sums."""
+
+    home: Home
+    partition: Path
+    results: tuple[JobResult, ...]
+
+    @property
+    def account(self) -> Path:
+        return self.home.privacy / "users.jsonl"
+
+    def record(self, place: int) -> EvaluatedRound:
+        """Return the verified record of the last round of a job."""
+        version = self.results[place].rounds[-1].version
+        assert version is not None
+        return registry.load_record(registry.open_registry(self.home), MODEL, version)
+
+    def version(self, place: int) -> str:
+        return str(self.results[place].rounds[-1].version)
+
+
+def train(config: TrainingConfig) -> JobResult:
+    from flows.train import run_locally
+
+    result, exit_code = run_locally(config)
+    assert exit_code == 0
+    return result
+
+
+@pytest.fixture(scope="module")
+def spent(
+    popular_dir: Path, empty_database: Path, prefect_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> Spent:
+    with pytest.MonkeyPatch.context() as patch:
+        home = Home(tmp_path_factory.mktemp("budget") / "home")
+        put_database(home, empty_database)
+        enter(home, patch)
+        results = tuple(train(job(popular_dir, seed, secure=seed != 2)) for seed in (1, 2, 3))
+        return Spent(home, popular_dir, results)
+
+
+def enter(home: Home, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("FEDREC_HOME", str(home.root))
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home.mlflow / 'mlflow.db'}")
+    patch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture
+def world(spent: Spent, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spent]:
+    """Let the environment name the home. What a test changes of account and ledger is undone."""
+    enter(spent.home, monkeypatch)
+    kept = spent.home.root.with_name("kept")
+    for name in ("privacy", "ledger"):
+        if (spent.home.root / name).exists():
+            shutil.copytree(spent.home.root / name, kept / name)
+    database = (spent.home.mlflow / "mlflow.db").read_bytes()
+    yield spent
+    (spent.home.mlflow / "mlflow.db").write_bytes(database)
+    for name in ("privacy", "ledger"):
+        shutil.rmtree(spent.home.root / name, ignore_errors=True)
+        if (kept / name).exists():
+            shutil.copytree(kept / name, spent.home.root / name)
+    shutil.rmtree(kept)
+
+
+def fedrec(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), standalone_mode=False)
+
+
+def answer(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
+    """Return the one object on stdout."""
+    result = fedrec(*arguments, "--json")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == exit_code, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def privacy_verdict(outcome: dict[str, Any]) -> dict[str, Any]:
+    return next(each for each in outcome["verdicts"] if each["gate"] == "privacy")
+
+
+def test_each_job_is_charged_once_and_settled(world: Spent) -> None:
+    account, _ = read_account(world.home, "users")
+    assert list(account.jobs) == [each.job_id for each in world.results]
+    for each in account.jobs.values():
+        assert each.settled
+        assert each.mechanisms == (Mechanism(MULTIPLIER),)
+        assert (each.reservation.config_name, each.reservation.model_name) == ("small", MODEL)
+    assert [each.account_epsilon for each in world.results] == pytest.approx(
+        [epsilon_of([Mechanism(MULTIPLIER, count=count)], DELTA) for count in (1, 2, 3)]
+    )
+
+
+def test_one_job_too_many_is_refused_and_leaves_nothing_behind(world: Spent) -> None:
+    before = world.account.read_bytes()
+    jobs = {path.name for path in world.home.jobs.iterdir() if path.is_dir()}
+    for _ in range(2):
+        with pytest.raises(BudgetExceeded) as refused:
+            train(job(world.partition, seed=4))
+        facts = refused.value.facts
+        assert (facts["account"], facts["budget"], facts["asked"]) == ("users", BUDGET, EPSILON)
+        assert facts["spent"] == pytest.approx(THREE)
+        assert f"which would make it {FOUR:.4g}" in refused.value.what
+    assert world.account.read_bytes() == before
+    assert {path.name for path in world.home.jobs.iterdir() if path.is_dir()} == jobs
+    assert not any(world.home.silos.glob("*/state/small-*4*"))
+
+
+def test_a_finished_job_spends_nothing_when_it_is_run_again(world: Spent) -> None:
+    before = world.account.read_bytes()
+    found = finished_before(job(world.partition, seed=1, budget=2 * BUDGET))
+    assert found is not None
+    assert found.job_id == world.results[0].job_id
+    assert world.account.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "noise_by", "summands"), [(0, "clients under secure sums", 3), (1, "clients", 2)]
+)
+def test_the_promise_is_on_every_record(world: Spent, place: int, noise_by: str, summands: int) -> None:
+    record, result = world.record(place), world.results[place]
+    promised = record.privacy
+    assert promised is not None
+    assert (promised.unit, promised.epsilon, promised.delta) == ("user", EPSILON, DELTA)
+    assert promised.multiplier == MULTIPLIER
+    # Of three clients, a secure sum needs all three, and the quorum of half of them two.
+    assert (promised.noise_by, promised.summands) == (noise_by, summands)
+    journal = Journal(world.home.jobs / result.job_id)
+    assert journal.opening.privacy == result.privacy == promised
+    assert journal.committed()[0].privacy is None
+
+    client = registry.client(world.home)
+    assert result.run_id is not None
+    parameters = client.get_run(result.run_id).data.params
+    tags = registry.tags_of(client, MODEL, int(world.version(place)))
+    for name, value in (("epsilon", "4.0"), ("multiplier", str(MULTIPLIER)), ("noise_by", noise_by)):
+        assert parameters[f"privacy.{name}"] == value
+        assert tags[f"fedrec.privacy.{name}"] == value
+    assert "epsilon 4 for each user" in client.get_model_version(MODEL, world.version(place)).description
+
+
+def test_nothing_is_told_but_noisy_totals(world: Spent) -> None:
+    for place, result in enumerate(world.results):
+        record = world.record(place)
+        assert (result.data.users, result.data.interactions, result.clients) == (None, None, ())
+        assert (result.final.silo_only, result.final.centralised) == (None, None)
+        assert result.final.federated is not None
+        assert record.training == {}
+        assert record.evaluation is not None
+        assert record.evaluation.clients == {}
+        cases = record.evaluation.metrics["ndcg@10"]
+        assert isinstance(cases, Metric)
+        # 300 users have a case each, so an exact weight would be 300.
+        assert cases.weight != 300.0
+        assert 100.0 < cases.weight < 500.0
+        journal = Journal(world.home.jobs / result.job_id)
+        for text in journal.outcomes():
+            outcome = json.loads(text)
+            assert outcome["subject"].startswith("round-") or outcome["result"] == {}
+
+
+def test_the_report_says_it_in_words(world: Spent) -> None:
+    text = (Path(world.results[1].report) / "report.html").read_text()
+    assert "with epsilon 4 and delta 1e-05" in text
+    assert "has a share of the noise only" in text
+    two = epsilon_of([Mechanism(MULTIPLIER, count=2)], DELTA)
+    assert f"has spent an epsilon of {two:.4g} of its budget of 8 in all" in text
+    assert "users," not in text.partition("Federated training took")[0].rpartition("<p")[2]
+    secure = (Path(world.results[0].report) / "report.html").read_text()
+    assert "The sums were secure" in secure
+
+
+def test_a_version_within_its_budget_passes_and_is_audited(world: Spent) -> None:
+    outcome = answer("promote", "--version", world.version(0), "--max-epsilon", "4", "--actor", "ada")
+    assert outcome["promoted"], outcome["verdicts"]
+    assert f"has spent {THREE:.4g} of 8" in privacy_verdict(outcome)["observed"]
+    body = ledger.read(world.home).entries[0].body
+    assert body["evidence"]["privacy"]["epsilon"] == EPSILON
+    assert body["policy"]["max_epsilon"] == EPSILON
+
+    told = answer("audit")["privacy"]
+    (version,) = told["versions"]
+    assert (version["version"], version["epsilon"]) == (int(world.version(0)), EPSILON)
+    assert version["spent"] == pytest.approx(THREE)
+    assert not version["over_budget"]
+    (account,) = told["accounts"]
+    assert [line["job_id"] for line in account["jobs"]] == [each.job_id for each in world.results]
+    assert account["head"] == read_account(world.home, "users")[1].sha256
+    shown = fedrec("audit").stdout
+    assert f"the account users has spent {THREE:.4g} of 8." in shown
+    assert "OVER BUDGET" not in shown
+    verified = answer("audit", "--verify")["privacy_accounts"]
+    assert verified == [{"account": "users", "entries": 6, "head": account["head"]}]
+
+
+def test_a_larger_epsilon_than_required_is_refused(world: Spent) -> None:
+    outcome = answer("promote", "--version", world.version(0), "--max-epsilon", "3.9", exit_code=4)
+    assert "above the epsilon of 3.9" in privacy_verdict(outcome)["observed"]
+
+
+def test_a_version_over_its_budget_is_refused_whoever_approves(world: Spent) -> None:
+    answer("promote", "--version", world.version(0))
+    fourth = train(job(world.partition, seed=4, budget=2 * BUDGET))
+    # Models with so much noise differ, so the exposure gate may refuse it; its own budget is larger.
+    tried = fedrec("promote", "--version", str(fourth.rounds[-1].version), "--json")
+    own = privacy_verdict(json.loads(tried.stdout))
+    assert own["passed"]
+    assert f"has spent {FOUR:.4g} of 16" in own["observed"]
+
+    for arguments in ((), ("--approve-exposure",)):
+        outcome = answer("promote", "--version", world.version(1), *arguments, exit_code=4)
+        verdict = privacy_verdict(outcome)
+        assert not verdict["passed"]
+        assert f"is over its budget: it has spent {FOUR:.4g} of 8" in verdict["observed"]
+    shown = fedrec("audit").stdout
+    assert f"Version {world.version(0)}: epsilon 4; OVER BUDGET, the account users has spent" in shown
+    refused = [each for each in answer("audit", world.version(1))["decisions"] if not each["accepted"]]
+    assert len(refused) == 2
+
+
+def test_an_account_that_was_lost_or_edited_proves_nothing(world: Spent) -> None:
+    whole = world.account.read_text()
+    world.account.write_text(whole.replace('"epsilon":4.0', '"epsilon":1.0', 1))
+    outcome = answer("promote", "--version", world.version(0), exit_code=4)
+    assert "cannot be read" in privacy_verdict(outcome)["observed"]
+    assert isinstance(fedrec("audit", "--verify").exception, LedgerTampered)
+    world.account.unlink()
+    outcome = answer("promote", "--version", world.version(0), exit_code=4)
+    assert "was never charged for it" in privacy_verdict(outcome)["observed"]
