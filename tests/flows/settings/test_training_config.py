@@ -305,7 +305,7 @@ class TestFamilies:
             parse_config({**NEEDED, "train": {"family": family}}, "file")
         assert caught.value.what == f"file: train.family: there is no family {family!r}."
         assert caught.value.next_step == (
-            "Choose one of lightfm, ials, ease, next_item, blend, bayesian_mf, dp_items."
+            "Choose one of lightfm, ials, ease, next_item, blend, dp_items, bayesian_mf."
         )
 
     def test_a_key_of_another_family_is_unknown(self) -> None:
