@@ -2,8 +2,8 @@
 
 It is a file of chained lines, like the ledger of decisions, in the silo's own folder and for its owner. It
 may contain too much but never too little: an object whose sending failed is recorded as sent, and a refused
-object as refused. The chain reveals every edit. To reveal that the file was truncated or replaced, the silo
-signs the ledger's head with each answer, and the coordinator keeps it
+object or step as refused. The chain reveals every edit. To reveal that the file was truncated or replaced,
+the silo signs the ledger's head with each answer, and the coordinator keeps it
 (`tasks/coordinator/egress_witness.py`).
 """
 
@@ -75,12 +75,13 @@ class EgressLedger:
         """Append an entry for an object that leaves now or was refused, and write it to the disk.
 
         Args:
-            what: kind of object, such as "client_update" or "evaluate".
+            what: kind of object, such as "client_update" or "evaluate"; the step, if that was refused.
             job_id, round: the job and round that it belongs to.
-            bytes: its size.
-            sha256: of its bytes.
+            bytes: its size; 0 if a step was refused, so that no object was made.
+            sha256: of its bytes; empty without an object.
             fields: names of the arrays and figures in it.
-            treatment: names of the postprocessors that changed it, or "none".
+            treatment: names of what changed it, and whether it is masked, sealed or readable; "none" if
+                nothing left.
             to: the folder of the exchange that it goes to.
             refused: why it does not leave; empty if it leaves.
             privacy: of an object with noise: the job's noise multiplier, epsilon and delta, and the silo's

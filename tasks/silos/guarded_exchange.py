@@ -38,6 +38,8 @@ POLICY_WORDS = {
     "compare": "evaluation",
     "evaluation": "evaluation",
 }
+# Answers with figures, and those with what only other members, or all of them together, can open.
+_FIGURES, _SEALED = ("evaluate", "compare"), ("prepare", "agree")
 
 
 class Policy(Protocol):
@@ -61,7 +63,8 @@ class Border:
         policy: of its owner.
         silo: its name; it writes only below `silos/<silo>/`.
         job_id, round: the order's job and round.
-        treatment: names of what changed an update, postprocessors and masks, or "none".
+        changes: names of the postprocessors that change an update.
+        members: number of members of the order's secure sum; 0 without one.
         privacy: of a job with noise, what the ledger says about it.
     """
 
@@ -70,7 +73,8 @@ class Border:
     silo: str
     job_id: str
     round: int
-    treatment: str = "none"
+    changes: tuple[str, ...] = ()
+    members: int = 0
     privacy: Mapping[str, float] | None = None
 
     @property
@@ -93,7 +97,7 @@ class Border:
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
             fields=fields,
-            treatment=self.treatment if kind in (UPDATE, MASKED) else "none",
+            treatment=self._treatment(kind, fields),
             to=folder,
             refused=fault,
             privacy=self.privacy if self._has_noise(kind) else None,
@@ -107,16 +111,30 @@ class Border:
                 silo=self.silo,
                 kind=kind,
                 reason=fault,
+                is_recorded=True,
             )
 
+    def _treatment(self, kind: str, fields: list[str]) -> str:
+        """Return what changed an object, and who can read it: masked, sealed or readable."""
+        words = [*self.changes] if kind in (UPDATE, MASKED) else []
+        if self.privacy is not None and self._has_noise(kind):
+            words.append("discrete Gaussian noise")
+        is_summand = _step(kind) in _FIGURES and any(each.startswith("messages.") for each in fields)
+        if kind == MASKED or is_summand:
+            words.append(f"masked among {self.members} members")
+            if any(each.startswith("published.") for each in fields):
+                words.append("published.* readable")
+        else:
+            words.append("sealed" if _step(kind) in _SEALED else "readable")
+        return ", ".join(words)
+
     def _has_noise(self, kind: str) -> bool:
-        return kind in (UPDATE, MASKED) or kind.split("-", maxsplit=1)[0] in ("evaluate", "compare")
+        return kind in (UPDATE, MASKED) or _step(kind) in _FIGURES
 
     def _fault(self, kind: str, folder: str, size: int) -> str:
         if not within(self.prefix, folder):
             return f"it writes only below {self.prefix}"
-        # Answers of secure sums have the digest of their request behind the step.
-        word = POLICY_WORDS.get(kind.split("-", maxsplit=1)[0])
+        word = POLICY_WORDS.get(_step(kind))
         if word is None:
             return "it is neither an update nor a signed answer of a known kind"
         if word not in self.policy.may_leave:
@@ -124,6 +142,11 @@ class Border:
         if size > self.policy.max_update_bytes:
             return f"policy.max_update_bytes allows {self.policy.max_update_bytes} bytes"
         return ""
+
+
+def _step(kind: str) -> str:
+    # Answers of secure sums have the digest of their request behind the step.
+    return kind.split("-", maxsplit=1)[0]
 
 
 class GuardedExchange(Exchange):

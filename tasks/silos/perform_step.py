@@ -33,7 +33,7 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
 from tasks.silos.signed_answers import sign_answer
-from tasks.silos.sum_policy import privacy_of, require_sum, sum_rules, treatment_of, without_counts
+from tasks.silos.sum_policy import privacy_of, require_sum, sum_rules, without_counts
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,33 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
     The silo uses its own paths and data, whatever paths the order names.
 
     Raises:
-        EgressRefused: the order is for another silo, or its answer must not leave.
+        EgressRefused: the order is for another silo, or its answer must not leave; the ledger records the
+            refusal.
         LedgerTampered: the egress ledger is not the one whose head the silo signed before.
         FedrecError: the step cannot be done; a retry cannot succeed.
     """
+    ledger = EgressLedger(silo.home)
+    try:
+        return _answered(silo, step_order, ledger)
+    except EgressRefused as error:
+        # The border records an object that it refuses, with the object's size and fields.
+        if not error.facts.get("is_recorded"):
+            ledger.record(
+                what=step_order.step,
+                job_id=step_order.order.job.job_id,
+                round=step_order.order.round,
+                bytes=0,
+                sha256="",
+                fields=(),
+                refused=error.what.removesuffix("."),
+            )
+        raise
+
+
+def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[ArtifactRef, ...]:
     order = step_order.order
     if order.client_id != silo.name:
         raise EgressRefused(f"Silo {silo.name!r} received an order for {order.client_id!r}.")
-    ledger = EgressLedger(silo.home)
     ledger.require(step_order.witnessed)
     snapshot = _snapshot(silo, step_order)
     _require_users(silo, step_order, snapshot)
@@ -91,8 +110,16 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
         silos_dir=str(silo.home.silos),
     )
     order = replace(order, job=job)
-    treatment = treatment_of(order)
-    border = Border(ledger, silo.policy, silo.name, job.job_id, order.round, treatment, privacy_of(order))
+    border = Border(
+        ledger,
+        silo.policy,
+        silo.name,
+        job.job_id,
+        order.round,
+        changes=tuple(each.name for each in job.postprocessors),
+        members=len(order.sum.one[1]) if order.sum and order.sum.request else 0,
+        privacy=privacy_of(order),
+    )
     exchange = GuardedExchange(silo.exchange_url, border)
     rules = sum_rules(silo)
     answer = _perform(replace(step_order, order=order), exchange, rules)

@@ -47,16 +47,6 @@ def require_sum(silo: Silo, step_order: StepOrder) -> None:
     )
 
 
-def treatment_of(order: ClientOrder) -> str:
-    """Return what changes an update before it leaves, for the egress ledger."""
-    names = [each.name for each in order.job.postprocessors]
-    if order.job.noise:
-        names.append("discrete Gaussian noise")
-    if order.sum and order.sum.request:
-        names.append(f"masked among {len(order.sum.one[1])} members")
-    return ", ".join(names) or "none"
-
-
 def privacy_of(order: ClientOrder) -> dict[str, float] | None:
     """Return what the egress ledger says about the noise in an answer; None if the job has none.
 

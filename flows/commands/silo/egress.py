@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def command(job_id: str | None, verify: bool, witness: Path | None, as_json: bool) -> None:
     """Show what left this silo: amounts and figures for each job, round and kind.
 
-    Every object is recorded in the ledger FEDREC_HOME/egress.jsonl before it leaves. Objects that the policy
-    refused are recorded too.
+    Every object is recorded in the ledger FEDREC_HOME/egress.jsonl before it leaves. Objects and steps that
+    the policy refused are recorded too.
     """
     from tasks.local.home import current_home
     from tasks.silos.egress_ledger import EgressLedger, summarise
@@ -84,8 +84,10 @@ def _show(result: Mapping[str, Any], job_id: str | None) -> None:
     else:
         click.echo(f"Nothing left this silo{for_job}.")
     for body in result["refused"]:
+        # A step that was refused made no object.
+        size = f" of {body['bytes']:,} bytes" if body["sha256"] else ""
         click.echo(
-            f"Refused {body['at'][:16].replace('T', ' ')}: {body['what']} of {body['bytes']:,} bytes, "
+            f"Refused {body['at'][:16].replace('T', ' ')}: {body['what']}{size}, "
             f"job {body['job_id']}, round {body['round']}: {body['reason']}."
         )
     if result["verified"]:

@@ -32,6 +32,8 @@ ASKED = {
             "secure_sum": False,
             "max_weight": 1,
             "update_limits": {"max_norm": 1.0, "min_interactions": 1},
+            "noise": None,
+            "delta": None,
         },
         "client_id": "ash",
         "round": 1,

@@ -67,6 +67,16 @@ def test_a_pipe_gets_one_line_for_each_row(printed):
     assert "\x1b" not in "".join(lines)
 
 
+def test_a_pipe_s_other_lines_are_as_long_as_what_they_say(printed):
+    lines = printed(80, is_terminal=False)
+    assert all(line == line.rstrip() for line in lines)
+    (short,) = [line for line in lines if "f" * 64 in line]
+    # The columns before the reason, which this row lacks.
+    widths = len(JOB) + len(NUMBER) + len("f" * 64)
+    assert len(short) == widths + len("  ") + 2 * len("   ")
+    assert sum(len(line) > len(short) + len("   reason") for line in lines) == 1
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_text_of_others_moves_no_cursor_and_is_no_markup(printed, is_terminal):
     lines = printed(80, [("a\x1b[2Jb\nc", "1", "[red]x[/red]", "\\")], is_terminal=is_terminal)

@@ -68,7 +68,7 @@ def recorded(border: Border) -> list[dict]:
 
 
 def test_everything_that_leaves_is_in_the_ledger(border, url):
-    exchange = GuardedExchange(url, replace(border, treatment="clipped"))
+    exchange = GuardedExchange(url, replace(border, changes=("clipped",)))
     ref = exchange.put(FOLDER, UPDATE)
     assert Exchange(url).get(ref) == exchange.get(ref) == UPDATE
     (body,) = recorded(border)
@@ -85,7 +85,7 @@ def test_everything_that_leaves_is_in_the_ledger(border, url):
             *("base_digest", "base_round", "catalog_digest", "client_id"),
             *("interactions", "kind", "metrics.users", "weight"),
         ],
-        "treatment": "clipped",
+        "treatment": "clipped, readable",
         "to": FOLDER,
     }
 

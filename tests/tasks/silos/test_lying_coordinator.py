@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -33,11 +34,14 @@ def silos(tmp_path: Path) -> SummingSilos:
 
 
 def refused(silos: SummingSilos, error: type[FedrecError], match: str, ask: Ask) -> None:
-    """Assert that "ash" refuses, and that nothing leaves it."""
-    before = silos.left("ash")
+    """Assert that "ash" refuses, that nothing leaves it, and that its ledger says what its policy refused."""
+    before, entries = silos.left("ash"), silos.entries("ash")
     with pytest.raises(error, match=match):
         ask()
     assert silos.left("ash") == before
+    added = silos.entries("ash")[len(entries) :]
+    assert [each["type"] for each in added] == ["refused"] * (error is EgressRefused)
+    assert all(re.search(match, each["reason"]) for each in added)
 
 
 def test_the_sum_is_that_of_the_plain_updates(silos: SummingSilos) -> None:
@@ -58,10 +62,16 @@ def test_the_sum_is_that_of_the_plain_updates(silos: SummingSilos) -> None:
 
 
 def test_the_ledger_says_among_how_many_an_update_was_masked(silos: SummingSilos) -> None:
-    silos.masked()
+    silos.agreed(silos.masked())
     (update,) = [each for each in silos.entries("ash") if each["what"] == "masked_update"]
     assert (update["type"], update["treatment"]) == ("sent", "masked among 4 members")
-    assert {each["treatment"] for each in silos.entries("ash") if each["what"] != "masked_update"} == {"none"}
+    others = {each["what"].split("-")[0]: each["treatment"] for each in silos.entries("ash")}
+    del others["masked_update"]
+    # Keys, counts and sizes can be read; shares and votes only by those that they are sealed for.
+    assert others == {
+        **dict.fromkeys(("check", "announce", "train"), "readable"),
+        **dict.fromkeys(("prepare", "agree"), "sealed"),
+    }
 
 
 def test_other_survivors_get_no_second_vote(silos: SummingSilos) -> None:
@@ -119,6 +129,12 @@ def test_a_member_that_is_not_in_the_roster_gets_nothing(silos: SummingSilos) ->
     announcements = {each: silos.announcements[each] for each in NAMES[:3]}
     lie = SumOrder({TRAIN: members}, announcements | {"oak": announce(invented, "job-1")}, {})
     refused(silos, EgressRefused, "nobody in the roster", lambda: silos.ask("prepare", "ash", lie))
+
+
+def test_a_sum_of_fewer_members_than_the_owner_wants_gets_nothing(silos: SummingSilos) -> None:
+    silos.silos["ash"] = replace(silos.silos["ash"], min_cohort=5)
+    lie = silos.sum_order()
+    refused(silos, EgressRefused, "4 members", lambda: silos.ask("prepare", "ash", lie))
 
 
 def test_a_member_s_name_with_a_key_of_the_coordinator_s_gets_nothing(silos: SummingSilos) -> None:

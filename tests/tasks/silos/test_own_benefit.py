@@ -43,6 +43,7 @@ def test_the_owner_sees_what_nobody_else_can_read(silos: SummingSilos) -> None:
     assert found.alone == {name: each.value for name, each in expected.alone.items()}
     (entry,) = [each for each in silos.entries("ash") if each["what"].startswith("compare")]
     assert not any("published" in each for each in entry["fields"])
+    assert entry["treatment"] == "masked among 4 members"
     assert own_comparisons(silos.silos[NAMES[1]].home.silos / NAMES[1]) == []
 
 
@@ -57,6 +58,7 @@ def test_an_owner_can_publish_the_comparison(silos: SummingSilos) -> None:
     # The ledger says that figures left readable.
     (entry,) = [each for each in silos.entries("ash") if each["what"].startswith("compare")]
     assert "published.benefit.benefit.total" in entry["fields"]
+    assert entry["treatment"] == "masked among 4 members, published.* readable"
 
 
 def test_a_comparison_without_cases_compares_nothing(tmp_path: Path) -> None:

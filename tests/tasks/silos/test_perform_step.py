@@ -172,9 +172,9 @@ def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(ch
     update = world.do("train", order).update
     world.do("evaluate", world.order("evaluate"))
     assert [(each["what"], each["treatment"]) for each in checked.entries] == [
-        ("client_update", "test-times, test-times"),
-        ("train", "none"),
-        ("evaluate", "none"),
+        ("client_update", "test-times, test-times, readable"),
+        ("train", "readable"),
+        ("evaluate", "readable"),
     ]
     # Values that are 16 times as large, in steps that are 16 times as wide.
     ranges = {
@@ -294,6 +294,10 @@ def test_nothing_about_too_few_users_leaves(checked: World, step: Step) -> None:
     with pytest.raises(EgressRefused, match="8 users"):
         perform_step(silo, checked.step_order(step, checked.order(step), alone_rounds=1))
     assert checked.left == []
+    (body,) = checked.entries
+    assert (body["type"], body["what"], body["bytes"], body["sha256"]) == ("refused", step, 0, "")
+    assert (body["job_id"], body["round"]) == ("job-1", checked.order(step).round)
+    assert "its policy requires at least 9" in body["reason"]
     perform_step(replace(silo, min_users=8), checked.step_order("train", checked.order("train")))
     assert len(checked.left) == 2
 
@@ -303,6 +307,7 @@ def test_an_order_for_another_silo_is_refused(checked: World) -> None:
     with pytest.raises(EgressRefused, match="received an order for 'birch'"):
         perform_step(checked.silo, checked.step_order("train", order))
     assert checked.left == []
+    assert [(each["type"], each["what"]) for each in checked.entries] == [("refused", "train")]
     assert not (checked.silo.home.silos).exists()
 
 

@@ -147,12 +147,18 @@ def test_the_owner_sees_what_left(folder):
     assert result["head"] == ledger.read().entries[-1].hash
     assert (result["verified"], result["torn_bytes"]) == (True, 0)
 
+    ledger.record(
+        what="prepare", job_id="job-1", round=3, bytes=0, sha256="", fields=(), refused="its sum has 2"
+    )
+    shown = fedrec(folder, "silo", "egress").stdout
+    assert "prepare, job job-1, round 3: its sum has 2." in shown
+
     shown = fedrec(folder, "silo", "egress", "--verify").stdout
     assert "1,234" in shown
     assert "biases, embeddings" in shown
     assert "2 objects of 1,300 bytes left this silo." in shown
     assert "train of 9,999 bytes, job job-1, round 2: policy.max_update_bytes allows 5 bytes." in shown
-    assert f"The ledger is intact: 3 entries, head {result['head']}." in shown
+    assert f"The ledger is intact: 4 entries, head {ledger.read().entries[-1].hash}." in shown
     assert (
         "Nothing left this silo for job job-9." in fedrec(folder, "silo", "egress", "--job", "job-9").stdout
     )
