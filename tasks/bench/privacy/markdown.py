@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.bench.privacy.table_rows import SHOWN
+from tasks.bench.privacy.table_rows import EXACT, FLOOR, SHOWN
 from tasks.bench.quality.markdown import head, line, put_between
 
 BEGIN, END = "<!-- table: fedrec bench privacy -->", "<!-- end of privacy table -->"
@@ -28,6 +28,10 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(_lines(rows))
 
 
+def _above(row: Row) -> str:
+    return f"{row['above']:+.3f} ({row['above_low']:+.3f} to {row['above_high']:+.3f})"
+
+
 def _lines(rows: Sequence[Row]) -> Iterator[str]:
     first = rows[0]
     yield (
@@ -35,7 +39,8 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
         f"{first['delta']:g}, mean of {first['seeds']} draws of the noise with its 95 % interval over users "
         "and draws.\n"
     )
-    yield from head("epsilon", "noise multiplier", "recommender", *SHOWN)
+    shown = SHOWN[1]
+    yield from head("epsilon", "noise multiplier", "recommender", *SHOWN, f"{shown} above {FLOOR}")
     for epsilon, arm in dict.fromkeys((row["epsilon"], row["arm"]) for row in rows):
         own = {row["metric"]: row for row in rows if (row["epsilon"], row["arm"]) == (epsilon, arm)}
         multiplier = own[SHOWN[0]].get("multiplier")
@@ -44,5 +49,6 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
             "-" if multiplier is None else f"{multiplier:.2f}",
             arm,
             *(f"{own[name]['value']:.3f} ({own[name]['low']:.3f}-{own[name]['high']:.3f})" for name in SHOWN),
+            _above(own[shown]) if arm not in (EXACT, FLOOR) else "",
         )
     yield ""

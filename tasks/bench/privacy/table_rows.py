@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from models.evaluation.bootstrap import interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.privacy.mechanisms import multiplier_for
@@ -19,6 +21,8 @@ from tasks.bench.quality.table_rows import Announce, Evaluator, numbers
 from tasks.datasets.partition_reader import Partition, read_items
 
 SHOWN = ("loo_hr@10", "loo_ndcg@10", "hr@10", "ndcg@10")
+# What a private model must be better than.
+FLOOR = "content only"
 # What the same sums are worth without noise.
 EXACT, _EXACT_SPEC = "ease, no privacy", EaseSpec()
 
@@ -35,7 +39,8 @@ def privacy_rows(
     """Yield the rows: dataset, clients, users, arm, epsilon, delta, multiplier, metric,
     value, low, high and seeds.
 
-    The rows of the model without privacy have the epsilon None.
+    The rows of the model without privacy have the epsilon None. Rows of the other recommenders have their
+    difference to `FLOOR`, paired over the same users and draws: "above", "above_low" and "above_high".
 
     Args:
         partition: the data, with one client per silo.
@@ -55,11 +60,14 @@ def privacy_rows(
     }
     for epsilon in epsilons:
         multiplier = multiplier_for(epsilon, delta)
+        curves = {}
         for arm, train in ARMS.items():
             announce(f"epsilon {epsilon:g}: {arm}")
-            found = everyone.measure(
+            measured = everyone.measure(
                 partial(train, learners, features, multiplier), seeds, by_client=False
-            ).curves
+            )
+            curves[arm] = measured.curves
+        for arm, found in curves.items():
             promise = {"arm": arm, "epsilon": epsilon, "delta": delta, "multiplier": multiplier}
             for metric in SHOWN:
                 yield {
@@ -67,6 +75,7 @@ def privacy_rows(
                     **promise,
                     "metric": metric,
                     **numbers(interval(found[metric])),
+                    **_above(found[metric], curves[FLOOR][metric]),
                     "seeds": len(seeds),
                 }
     announce(EXACT)
@@ -80,6 +89,12 @@ def privacy_rows(
             **numbers(interval(exact[metric])),
             "seeds": 1,
         }
+
+
+def _above(runs: np.ndarray, floor: np.ndarray) -> dict[str, float]:
+    """Return the difference of two recommenders over the same replicates, with its interval."""
+    found = numbers(interval(runs - floor))
+    return {"above": found["value"], "above_low": found["low"], "above_high": found["high"]}
 
 
 def _exact(learners: Learners, seed: int) -> Trained:
