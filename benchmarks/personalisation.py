@@ -49,7 +49,7 @@ from tasks.tuning.trial import open_clients
 Variant = tuple[str, str, Scores]
 ADDITIVE: dict[str, AdditiveFamily[Any, Any]] = {
     "blend": BlendFamily(BlendSpec()),
-    "ease": EaseFamily(EaseSpec()),
+    "ease": EaseFamily(EaseSpec(regularisation=300.0, forgetting=0.0)),
 }
 LIGHTFM = LightFMFamily(LightFMSpec())
 OWN, ALONE, POPULAR, EPOCHS = (1.0, 3.0, 10.0), (0.1, 0.25, 0.5, 1.0), (0.1, 0.25), (1, 3, 10)

@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -78,29 +78,35 @@ def candidates(learners: Mapping[str, Learner]) -> Iterator[Candidate]:
         bpr = BaselineSpec(dims=dims, epochs=epochs, learning_rate=rate, regularisation=ridge)
         shown = {"dims": dims, "epochs": epochs, "learning_rate": rate, "regularisation": ridge}
         yield "bpr_mf", shown, partial(train_baseline, "bpr_mf", learners, bpr)
-    for ridge in (100.0, 200.0, 300.0, 500.0):
-        shallow = EaseSpec(ridge)
-        yield "ease", asdict(shallow), partial(ItemToItem(shallow).centralised, learners)
+    own = pooled(learners).histories
+    for ridge in (100.0, 200.0, 300.0, 500.0, 800.0):
+        shallow = _solved(EaseFamily(EaseSpec(ridge)), own)
+        for memory in (0.0, 0.3, 0.5, 0.7, 0.85, 1.0):
+            yield "ease", asdict(EaseSpec(ridge, memory)), partial(forgetting, shallow, memory)
     for unobserved, (ridge, exponent) in product((0.1, 0.3), ((0.05, 0.5), (0.2, 0.5), (0.01, 1.0))):
         factors = IalsSpec(32, ridge, unobserved, exponent)
         yield "ials", asdict(factors), partial(Additive(factors, 8).centralised, learners)
-    for forgetting, ridge, dropout in product((0.25, 0.5, 0.75), (250.0, 500.0), (1.0,)):
-        after = NextItemSpec(forgetting, ridge, dropout)
+    for fading, ridge, dropout in product((0.25, 0.5, 0.75), (250.0, 500.0), (1.0,)):
+        after = NextItemSpec(fading, ridge, dropout)
         yield "next_item", asdict(after), partial(ItemToItem(after).centralised, learners)
-    own = pooled(learners).histories
-    for forgetting, ridge in product((0.5, 0.75), (250.0,)):
-        following = NextItemSpec(forgetting, ridge)
+    for fading, ridge in product((0.5, 0.75), (250.0,)):
+        following = NextItemSpec(fading, ridge)
         follows = _solved(NextItemFamily(following), own)
         for lasting in (EaseSpec(300.0), EaseSpec(500.0)):
             lasts = _solved(EaseFamily(lasting), own)
             for memory, weight in product((0.3, 0.5, 0.7), (0.15, 0.25, 0.5, 1.0)):
-                spec = BlendSpec(forgetting, ridge, 1.0, lasting.regularisation, memory, weight)
+                spec = BlendSpec(fading, ridge, 1.0, lasting.regularisation, memory, weight)
                 yield "blend", asdict(spec), partial(blended, follows, lasts, spec)
 
 
 def _solved(family: ItemToItemFamily[Any], histories: Histories) -> ItemWeights:
     part = family.statistics(family.initial(histories.n_items, 0), histories)
     return family.solve(part.map(lambda array: array.astype(np.float64)), histories.n_items)
+
+
+def forgetting(model: ItemWeights, memory: float, seed: int) -> Trained:
+    """Return a model that is already solved, with this `forgetting`."""
+    return Trained(scores_by_history(replace(model, forgetting=np.array([memory], dtype=np.float32))))
 
 
 def blended(follows: ItemWeights, lasts: ItemWeights, spec: BlendSpec, seed: int) -> Trained:

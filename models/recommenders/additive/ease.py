@@ -6,6 +6,7 @@ items) of 0 and 1, the item weights B that minimise |X - X B|² + l |B|² under 
     P = ( X'X + l I )^-1,    B_ij = - P_ij / P_jj
 
 X'X counts how many users used both of two items, so each client adds up its own users' and the server solves.
+Training knows no order. A history that is scored does: its older items have less weight, as in `next_item`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Histories
@@ -32,10 +33,13 @@ class EaseSpec:
 
     Attributes:
         regularisation: l above.
+        forgetting: an item used k places before has the weight k^-forgetting in a history that is scored; 0
+            weighs all items equally.
         family: the family's name.
     """
 
-    regularisation: Annotated[float, Gt(0)] = 300.0
+    regularisation: Annotated[float, Gt(0)] = 800.0
+    forgetting: Annotated[float, Ge(0)] = 0.85
     family: Literal["ease"] = "ease"
 
 
@@ -97,4 +101,4 @@ class EaseFamily(CooccurrenceFamily):
         inverse = np.linalg.inv(gram + self.spec.regularisation * np.eye(n_items))
         weights = inverse / -np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
-        return ItemWeights.of(weights, 0.0, popularity=np.diag(gram))
+        return ItemWeights.of(weights, self.spec.forgetting, popularity=np.diag(gram))

@@ -55,8 +55,7 @@ def scores(model: ItemWeights, histories: Histories) -> np.ndarray:
 def test_the_federated_blend_is_the_weighted_sum_of_both_models_on_pooled_data(size):
     clients = [users(range(first, min(first + size, 20))) for first in range(0, 20, size)]
     following = model_of(NextItemFamily(NextItemSpec(0.6, 3.0)), [EVERYONE])
-    lasting = model_of(EaseFamily(EaseSpec(4.0)), [EVERYONE])
-    # Without forgetting EASE's input is the history itself.
+    lasting = model_of(EaseFamily(EaseSpec(4.0, forgetting=0.0)), [EVERYONE])
     expected = scores(following, EVERYONE) + 0.4 * scores(lasting, EVERYONE)
     np.testing.assert_allclose(scores(model_of(BLEND, clients), EVERYONE), expected, rtol=1e-4, atol=1e-6)
 

@@ -29,7 +29,7 @@ from models.recommenders.scoring.scorer import Scorer
 
 USERS, ITEMS = 60, 25
 IALS = IalsSpec(dims=5, regularisation=0.05, unobserved_weight=0.2, frequency_exponent=0.7)
-EASE = EaseSpec(regularisation=8.0)
+EASE = EaseSpec(regularisation=8.0, forgetting=0.4)
 NEXT = NextItemSpec(forgetting=0.6, regularisation=5.0, dropout=1.5)
 
 
@@ -113,7 +113,7 @@ def ials_by_formula() -> np.ndarray:
 
 
 def ease_by_formula() -> np.ndarray:
-    """Return column by column the ridge regression of an item on all others."""
+    """Return column by column the ridge regression of an item on all others, for a history that fades."""
     used = CENTRAL[0].matrix().toarray()
     weights = np.zeros((ITEMS, ITEMS))
     for item in range(ITEMS):
@@ -121,7 +121,11 @@ def ease_by_formula() -> np.ndarray:
         rest = used[:, others]
         left = rest.T @ rest + EASE.regularisation * np.eye(ITEMS - 1)
         weights[others, item] = np.linalg.solve(left, rest.T @ used[:, item])
-    return used @ weights
+    memory = np.zeros((USERS, ITEMS))
+    for user, history in enumerate(CENTRAL[0]):
+        for place, item in enumerate(history):
+            memory[user, item] = (len(history) - place) ** -EASE.forgetting
+    return memory @ weights
 
 
 def next_item_by_formula() -> np.ndarray:
