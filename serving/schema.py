@@ -280,7 +280,10 @@ class PrivacyFacts(BaseModel):
     noise_by: str = Field(
         description="Who adds the noise. Without secure sums the coordinator itself may learn more."
     )
+    figures_share: float = Field(description="Share of the privacy loss that the job's evaluations had.")
     account: str = Field(description="The account that was charged, see fedrec privacy status.")
+    budget: float = Field(description="Epsilon that all jobs of the account may spend together in a period.")
+    period: str = Field(description="What the budget is for: ever, or a calendar year or month.")
 
 
 class ModelFacts(ModelVersion):

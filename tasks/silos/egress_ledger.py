@@ -175,6 +175,7 @@ class _Sum:
     fields: dict[str, None] = field(default_factory=dict)
     treatments: dict[str, None] = field(default_factory=dict)
     last_at: str = ""
+    privacy: Mapping[str, float] | None = None
 
     def add(self, body: Mapping[str, Any]) -> None:
         self.objects[body["to"], body["sha256"]] = body["bytes"]
@@ -182,6 +183,7 @@ class _Sum:
         self.fields |= dict.fromkeys(body["fields"])
         self.treatments |= dict.fromkeys([body["treatment"]])
         self.last_at = body["at"]
+        self.privacy = body.get("privacy", self.privacy)
 
 
 def summarise(entries: Iterable[Entry], job_id: str | None = None) -> dict[str, Any]:
@@ -193,9 +195,9 @@ def summarise(entries: Iterable[Entry], job_id: str | None = None) -> dict[str, 
 
     Returns:
         `sent`: one row for each job, round and kind, with the number of objects (one that was sent again
-        after a crash counts once), their bytes, the number of sendings, names of fields, treatments, and the
-        time of the last sending. `refused`: the bodies of those entries. `objects`, `bytes` and `sendings`:
-        totals over everything that was sent.
+        after a crash counts once), their bytes, the number of sendings, names of fields, treatments, the time
+        of the last sending, and of objects with noise what the ledger says of it. `refused`: the bodies of
+        those entries. `objects`, `bytes` and `sendings`: totals over everything that was sent.
     """
     sums: dict[tuple[str, int, str], _Sum] = {}
     refused: list[dict[str, Any]] = []
@@ -218,6 +220,7 @@ def summarise(entries: Iterable[Entry], job_id: str | None = None) -> dict[str, 
             "fields": list(one.fields),
             "treatments": list(one.treatments),
             "last_at": one.last_at,
+            **({"privacy": dict(one.privacy)} if one.privacy else {}),
         }
         for (job, round_, what), one in sums.items()
     ]

@@ -14,18 +14,25 @@ from click.testing import CliRunner, Result
 
 from flows.cli import cli
 from flows.jobs.job import finished_before
+from flows.jobs.privacy import require_summands
 from flows.settings.training_config import TrainingConfig
-from models.errors import BudgetExceeded, LedgerTampered
+from models.errors import BudgetExceeded, LedgerTampered, QuorumNotReached
 from models.kernel.metric import Metric
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.private.spec import DpItemsSpec
+from tasks.datasets.client_assignment import ByChance
+from tasks.datasets.partition import make_partition
 from tasks.jobs.journal import Journal
 from tasks.local.home import Home
 from tasks.messages.job_result import JobResult
+from tasks.messages.record import as_json_object
 from tasks.messages.round_record import EvaluatedRound
 from tasks.privacy.account_file import read_account
 from tasks.promotion import ledger
+from tasks.publishing.publish import facts_of
 from tasks.tracking import registry
+from tests.conftest import small_tables
 from tests.worlds.mlflow_home import put_database
 from tests.worlds.small_jobs import small_job
 
@@ -188,6 +195,8 @@ def test_the_promise_is_on_every_record(world: Spent, place: int, noise_by: str,
     for name, value in (("epsilon", "4.0"), ("multiplier", str(MULTIPLIER)), ("noise_by", noise_by)):
         assert parameters[f"privacy.{name}"] == value
         assert tags[f"fedrec.privacy.{name}"] == value
+    loaded = registry.load_version(client, MODEL, int(world.version(place)))
+    assert facts_of(loaded, MODEL)["privacy"] == as_json_object(promised)
     assert "epsilon 4 for each user" in client.get_model_version(MODEL, world.version(place)).description
 
 
@@ -268,6 +277,34 @@ def test_a_version_over_its_budget_is_refused_whoever_approves(world: Spent) -> 
     assert f"Version {world.version(0)}: epsilon 4; OVER BUDGET, the account users has spent" in shown
     refused = [each for each in answer("audit", world.version(1))["decisions"] if not each["accepted"]]
     assert len(refused) == 2
+
+
+def test_a_sum_of_too_few_clients_is_never_opened(
+    tmp_path: Path, mlflow_home: Home, prefect_server: None
+) -> None:
+    """Of five clients, two are gone. The other three are enough for a secure sum, but not for its noise."""
+    paths = small_tables(tmp_path / "tables")
+    partition = tmp_path / "partition"
+    make_partition(paths["interactions"], partition, ByChance(5, 1), items=paths["items"], users=None)
+    clients = sorted((partition / "clients").iterdir())
+    for folder in clients[:2]:
+        (folder / "interactions.parquet").write_bytes(b"damaged")
+    from flows.train import run_locally
+
+    result, exit_code = run_locally(job(partition, seed=1))
+    assert (result.status, exit_code, result.rounds) == ("stopped", 3, ())
+    assert "has 3 summands, and needs 4: each has that share of the noise" in str(result.stop_reason)
+    account, _ = read_account(mlflow_home, "users")
+    assert [each.settled for each in account.jobs.values()] == [False]
+    assert result.account_epsilon is None
+    assert "is charged for the whole job" in (Path(result.report) / "report.html").read_text()
+
+
+def test_figures_of_too_few_clients_have_too_little_noise() -> None:
+    noise = NoisePlan(multiplier=1.0, summands=3)
+    require_summands(noise, "evaluation", ["ash", "birch", "cedar"])
+    with pytest.raises(QuorumNotReached, match="the figures of 2 clients, and needs 3"):
+        require_summands(noise, "evaluation", ["ash", "birch"])
 
 
 def test_an_account_that_was_lost_or_edited_proves_nothing(world: Spent) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from html import unescape
 
 import numpy as np
 import pytest
 
+from models.privacy.guarantee import Guarantee
 from models.recommenders.scoring.recommender import Recommender
-from tests.worlds.served import ITEMS, factors, facts, ids, labels, serving, titles
+from serving.schema import PrivacyFacts
+from tasks.bundles.bundle import write_bundle
+from tasks.bundles.pointer import Pointer, Target, write_pointer
+from tests.worlds.served import ITEMS, factors, facts, ids, labels, put_bundle, serving, titles
 
 MODEL = {"version": 1, "round": 10, "sha256": f"{1:064x}"}
 
@@ -156,6 +161,28 @@ def test_the_model_endpoint_names_the_version(server):
     assert {name: found[name] for name in MODEL} == MODEL
     assert (found["model_name"], found["items"], found["dims"]) == ("movies", ITEMS, 8)
     assert found["challenger"] is None
+    assert found["privacy"] is None
+
+
+def test_the_model_endpoint_tells_what_the_model_promises_its_users(tmp_path):
+    promised = Guarantee(
+        unit="user",
+        epsilon=1.0,
+        delta=1e-5,
+        multiplier=3.73,
+        summands=15,
+        figures_share=0.1,
+        noise_by="clients under secure sums",
+        account="users",
+        budget=3.0,
+        period="year",
+    )
+    write_pointer(tmp_path, Pointer(put_bundle(tmp_path, privacy=asdict(promised))))
+    with serving(tmp_path, tmp_path / "log") as server:
+        server.wait_until(server.is_ready)
+        found = server.get("/v1/model")
+    assert found["privacy"] == asdict(promised)
+    assert set(PrivacyFacts.model_fields) == set(found["privacy"])
 
 
 def test_replies_carry_protective_headers(server):
@@ -249,9 +276,6 @@ def test_the_serving_process_imports_no_heavy_library(tmp_path):
 
 
 def test_an_id_may_hold_a_slash(tmp_path):
-    from tasks.bundles.bundle import write_bundle
-    from tasks.bundles.pointer import Pointer, Target, write_pointer
-
     names = [f"shop/{row}" for row in range(ITEMS)]
     digest = write_bundle(tmp_path / "1-x", facts(), factors(), names, titles(), labels())
     write_pointer(tmp_path, Pointer(Target("1-x", digest, {})))

@@ -77,6 +77,7 @@ def _show(result: Mapping[str, Any], job_id: str | None) -> None:
     for_job = f" for job {job_id}" if job_id else ""
     if result["sent"]:
         _show_table(result["sent"])
+        _show_noise(result["sent"])
     if result["objects"]:
         click.echo(
             f"{_count(result['objects'], 'object')} of {result['bytes']:,} bytes left this silo{for_job}."
@@ -132,6 +133,16 @@ def _show_table(rows: list[dict[str, Any]]) -> None:
             for row in rows
         ],
     )
+
+
+def _show_noise(rows: list[dict[str, Any]]) -> None:
+    """Print one line for each job in which the silo added noise."""
+    for job_id, noise in {row["job_id"]: row["privacy"] for row in rows if "privacy" in row}.items():
+        click.echo(
+            f"Job {job_id}: this silo added {noise['own_share']:.1%} of the variance of noise of multiplier "
+            f"{noise['multiplier']:.4g}. With the noise of the others each user has epsilon "
+            f"{noise['epsilon']:.4g} for delta {noise['delta']:g}."
+        )
 
 
 def _count(number: int, one: str, many: str = "") -> str:

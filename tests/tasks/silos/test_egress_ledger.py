@@ -38,6 +38,13 @@ def test_a_record_is_on_disk_when_the_call_returns(ledger, home):
     assert body == {**facts(), "type": "sent", "treatment": "none"}
 
 
+def test_what_is_said_of_noise_is_in_the_entry_and_in_the_summary(ledger):
+    noise = {"multiplier": 3.0, "own_share": 0.25, "epsilon": 1.2, "delta": 1e-5}
+    assert ledger.record(**facts(privacy=noise)).body["privacy"] == noise
+    ledger.record(**facts(what="train"))
+    assert [row.get("privacy") for row in summarise(ledger.read().entries)["sent"]] == [noise, None]
+
+
 def test_a_refusal_holds_its_reason(ledger):
     body = ledger.record(**facts(refused="too large", treatment="clipped")).body
     assert (body["type"], body["reason"], body["treatment"]) == ("refused", "too large", "clipped")

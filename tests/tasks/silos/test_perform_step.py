@@ -19,8 +19,11 @@ from models.federation.envelope import AnswerContext
 from models.federation.model import GlobalModel
 from models.kernel.metric import Metric
 from models.ledger.head import Head
+from models.privacy.mechanisms import Mechanism, epsilon_of
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
+from models.recommenders.private.spec import DpItemsSpec
 from tasks.clients.check_data import judge, profile_client
 from tasks.clients.evaluate import compare_client, evaluate_client
 from tasks.clients.train import train_client
@@ -90,7 +93,8 @@ class World:
         (ref,) = self.exchange.listed(silo_answers_folder("ash", "job-1", order.round, step))
         question = AnswerContext("ash", step, "job-1", order.round, order.base.sha256)
         public = load_key(self.silo.home).public
-        return answer_of_json(step, "ash", open_sealed(self.exchange.get(ref), question, public), 0.0)
+        body = open_sealed(self.exchange.get(ref), question, public)
+        return answer_of_json(step, "ash", body, 0.0, is_noisy=order.job.noise is not None)
 
     @property
     def left(self) -> list[Path]:
@@ -187,6 +191,37 @@ def test_the_ledger_names_the_postprocessors_of_an_update_and_of_nothing_else(ch
     )
     for (name, got), (_, expected) in zip(sent.named(), untreated.named(), strict=True):
         np.testing.assert_array_equal(got, 16 * expected, err_msg=name)
+
+
+def test_a_silo_that_adds_noise_tells_no_counts_and_its_ledger_says_how_much_noise(world: World) -> None:
+    noise, delta = NoisePlan(multiplier=3.0, summands=4, figures_share=0.1), 1e-5
+    private = replace(world, local=replace(world.local, spec=DpItemsSpec(), noise=noise, delta=delta))
+    checked = private.do("check", private.order("check", 0))
+    assert (checked.users, checked.interactions, checked.outcome.result) == (0, 0, {})
+
+    catalog = open_partition(world.local.data_dir).catalog
+    model = GlobalModel(0, catalog.digest, private.local.family.initial(len(catalog), 7))
+    base = private.exchange.put("job-1/models", encode_model(model))
+    order = ClientOrder(private.local, "ash", 1, base, StartingPoint(None, 0))
+    sent = decode_update(private.exchange.get(private.do("train", order).update)).contribution
+    assert (sent.interactions, dict(sent.metrics)) == (0, {})
+    figures = private.do("evaluate", order)
+    # An exact weight is the number of the silo's users.
+    assert figures.metrics["ndcg@10"].weight != 8.0
+    assert (figures.alone, figures.benefit) == ({}, {})
+
+    said = {
+        "multiplier": 3.0,
+        "own_share": 0.25,
+        "epsilon": epsilon_of([Mechanism(3.0)], delta),
+        "delta": delta,
+    }
+    assert [(each["what"], each["treatment"], each.get("privacy")) for each in private.entries] == [
+        ("check", "none", None),
+        ("client_update", "discrete Gaussian noise", said),
+        ("train", "none", None),
+        ("evaluate", "none", said),
+    ]
 
 
 def test_a_breach_is_reported_without_the_values_that_break_the_rule(world: World) -> None:
