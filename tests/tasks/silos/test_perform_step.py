@@ -217,10 +217,10 @@ def test_a_silo_that_adds_noise_tells_no_counts_and_its_ledger_says_how_much_noi
         "delta": delta,
     }
     assert [(each["what"], each["treatment"], each.get("privacy")) for each in private.entries] == [
-        ("check", "none", None),
-        ("client_update", "discrete Gaussian noise", said),
-        ("train", "none", None),
-        ("evaluate", "none", said),
+        ("check", "readable", None),
+        ("client_update", "discrete Gaussian noise, readable", said),
+        ("train", "readable", None),
+        ("evaluate", "discrete Gaussian noise, readable", said),
     ]
 
 
