@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from data_contracts.updates import UpdateLimits
+from models.privacy.mechanisms import multiplier_for
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
+from models.recommenders.private.family import DpItemsFamily
+from models.recommenders.private.spec import DpItemsSpec
 from tasks.bench.attacks import defences
 from tasks.bench.attacks.blend_lies import FollowsAll, checked_columns
 from tasks.bench.attacks.defences import Defence
 from tasks.bench.attacks.lies import Lie, MadeUpUsers
 from tasks.bench.attacks.lightfm_lies import AHum, FedRecAttack, LargestBias
 from tasks.bench.attacks.poisoning import PoisoningPlan, Scene
-from tasks.bench.attacks.reading import BlendReader, LightFMReader, ReadingPlan
+from tasks.bench.attacks.reading import BlendReader, Hidden, LightFMReader, PopularityReader, ReadingPlan
 
 CLIENTS = 100  # or as many as there are users
 # A few rounds suffice for a model near the best one of these settings, and keep a federation at 3 s.
@@ -27,6 +31,8 @@ MOST_USERS = 10
 # Numbers of other clients in a sum that is read, and the largest number of clients that are read.
 OTHERS, TARGETS = (1, 4, 20), 40
 MADE_UP_LENGTH, MADE_UP_POOL = 30, 200
+# Promises of the private item model. The threshold of a secure sum of 21 silos is 15.
+EPSILONS, DELTA, SUMMANDS = (8.0, 1.0), 1e-5, 15
 
 LIGHTFM_DEFENCES = (
     defences.NONE,
@@ -79,6 +85,20 @@ def lightfm_reading() -> ReadingPlan:
 def blend_reading() -> ReadingPlan:
     """Return the plan to read the blend's only updates."""
     return ReadingPlan(BLEND, BlendReader(), 1, (1,), OTHERS, TARGETS)
+
+
+def private_readings() -> tuple[ReadingPlan, ...]:
+    """Return the plans to read the first sums of the private item model, without noise and with it."""
+    family = DpItemsFamily(DpItemsSpec())
+    bare = ReadingPlan(family, PopularityReader(), 1, (1,), OTHERS, TARGETS)
+    unit = family.unit_noise(1)["popularity"]
+    return (
+        bare,
+        *(
+            replace(bare, hidden=Hidden(epsilon, unit * multiplier_for(epsilon, DELTA), SUMMANDS))
+            for epsilon in EPSILONS
+        ),
+    )
 
 
 def _lightfm_lies(scene: Scene) -> Mapping[str, Lie]:

@@ -24,6 +24,8 @@ from models.recommenders.additive.blend import BlendStatistics
 from models.recommenders.base.family import Family, LocalRound
 from models.recommenders.items.item_weights import ItemWeights
 from models.recommenders.items.symmetric import symmetric
+from models.recommenders.private.model import ContentWeights
+from models.recommenders.private.statistics import PopularitySums
 from tasks.bench.attacks.federation import initial_users
 from tasks.bench.quality.cases import Learner
 from tasks.bench.quality.table_rows import Announce
@@ -83,6 +85,34 @@ class BlendReader(Reader[BlendStatistics, ItemWeights]):
         return items.popularity
 
 
+class PopularityReader(Reader[PopularitySums, ContentWeights]):
+    """Reads the first sums of the private item model."""
+
+    def seen(self, arrays: PopularitySums) -> np.ndarray:
+        return arrays.popularity.astype(np.float64)[:, np.newaxis]
+
+    def scores(self, seen: np.ndarray) -> dict[str, np.ndarray]:
+        return {"sum": seen[:, 0]}
+
+    def popularity(self, items: ContentWeights) -> np.ndarray:
+        return items.popularity
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The noise in what is read.
+
+    Attributes:
+        epsilon: what the model promises each user.
+        deviation: standard deviation of the noise in a sum.
+        summands: number of clients that share it.
+    """
+
+    epsilon: float
+    deviation: float
+    summands: int
+
+
 @dataclass(frozen=True)
 class ReadingPlan:
     """What is measured of one family.
@@ -95,6 +125,7 @@ class ReadingPlan:
         others: numbers of other clients in a sum.
         targets: largest number of clients that it tries to read.
         seed: seed of all randomness.
+        hidden: the noise in each sum, and its share in each update; None without noise.
     """
 
     family: Family
@@ -104,6 +135,20 @@ class ReadingPlan:
     others: Sequence[int]
     targets: int
     seed: int = 1
+    hidden: Hidden | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the family in the tables, with what it promises."""
+        name = self.family.name()
+        return f"{name}, epsilon {self.hidden.epsilon:g}" if self.hidden else name
+
+    def noise(self, shape: tuple[int, ...], share: int, *scope: str | int) -> np.ndarray:
+        """Return the noise in a sum, divided among `share` updates."""
+        if self.hidden is None:
+            return np.zeros(shape)
+        random = generator_for(self.seed, "noise", *scope)
+        return np.asarray(random.standard_normal(shape) * self.hidden.deviation / share**0.5)
 
 
 def reading_rows(
@@ -117,7 +162,7 @@ def reading_rows(
         announce: is called with a line of text for each deal.
     """
     for deal, learners in deals.items():
-        announce(f"reading {plan.family.name()}, {len(learners)} clients: {deal}")
+        announce(f"reading {plan.name}, {len(learners)} clients: {deal}")
         names = sorted(learners)
         used = np.stack([_used(learners[name]) for name in names])
         # Nothing is to be told of clients whose users used every item.
@@ -229,14 +274,23 @@ def _views(
     seen: np.ndarray, later: np.ndarray | None, targets: np.ndarray, plan: ReadingPlan, deal: str
 ) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Yield each view's name, and what it shows of each target, (items, n)."""
-    yield "one update", [seen[target] for target in targets]
+    of_client = plan.hidden.summands if plan.hidden else 1
+
+    def noisy(pictures: Sequence[np.ndarray], share: int, view: str) -> list[np.ndarray]:
+        return [each + plan.noise(each.shape, share, deal, view, at) for at, each in enumerate(pictures)]
+
+    yield "one update", noisy([seen[target] for target in targets], of_client, "update")
     for count in plan.others:
         if count >= len(seen):
             continue
         groups = [_others(len(seen), target, count, plan.seed, deal) for target in targets]
         yield (
             f"sum of {count + 1}",
-            [seen[target] + seen[own].sum(axis=0) for target, own in zip(targets, groups, strict=True)],
+            noisy(
+                [seen[target] + seen[own].sum(axis=0) for target, own in zip(targets, groups, strict=True)],
+                1,
+                f"sum of {count}",
+            ),
         )
         if later is not None:
             # The client is in the first sum only. The others trained once more for the second one.
@@ -267,7 +321,7 @@ def _rows(
             error = _Z * float(figures.std(ddof=1)) / len(figures) ** 0.5
             value = float(figures.mean())
             yield {
-                "family": plan.family.name(),
+                "family": plan.name,
                 "deal": deal,
                 "clients": clients,
                 "round": round_,

@@ -14,6 +14,7 @@ from tasks.bench.attacks.plans import (
     blend_reading,
     lightfm_plan,
     lightfm_reading,
+    private_readings,
 )
 from tasks.bench.attacks.poisoning import poisoning_rows
 from tasks.bench.attacks.reading import reading_rows
@@ -40,7 +41,8 @@ def attack_rows(
     """
     clients = clients_of(partition, LEAVE_ONE_OUT, "validation")
     deals = {"silos": by_client(clients)} if quick else deals_of(clients)
-    for reading in (lightfm_reading(),) if quick else (lightfm_reading(), blend_reading()):
+    families = (lightfm_reading(),) if quick else (lightfm_reading(), blend_reading())
+    for reading in (*families, *private_readings()):
         for row in reading_rows(deals, reading, announce):
             yield {"part": "reading"} | row
     count = min(CLIENTS, sum(len(client.user_ids) for client in clients))

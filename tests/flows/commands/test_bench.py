@@ -108,6 +108,9 @@ def test_attacks_prints_one_json_object_and_writes_the_tables(tmp_path, home, pa
     rows = json.loads(done.stdout)["rows"]
     assert {(row["part"], row["family"]) for row in rows} == {
         ("reading", "lightfm"),
+        ("reading", "dp_items"),
+        ("reading", "dp_items, epsilon 8"),
+        ("reading", "dp_items, epsilon 1"),
         ("poisoning", "lightfm"),
     }
     assert "lightfm, none, 5 liars by largest bias: exposure 1.000" in done.stderr

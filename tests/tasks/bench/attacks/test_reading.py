@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,12 +14,16 @@ from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.lightfm.family import LightFMFamily
 from models.recommenders.lightfm.spec import LightFMSpec
+from models.recommenders.private.family import DpItemsFamily
+from models.recommenders.private.spec import DpItemsSpec
 from tasks.bench.attacks.markdown import tables
 from tasks.bench.attacks.reading import (
     FITTED,
     FLOOR,
     BlendReader,
+    Hidden,
     LightFMReader,
+    PopularityReader,
     ReadingPlan,
     auc,
     best_f1,
@@ -29,6 +35,7 @@ from tasks.datasets.partition_reader import open_partition
 
 LIGHTFM = ReadingPlan(LightFMFamily(LightFMSpec(dims=4)), LightFMReader(), 3, (1,), (1, 100), 8)
 BLEND = ReadingPlan(BlendFamily(BlendSpec(0.5, 5.0)), BlendReader(), 1, (1,), (1, 4), 8)
+PRIVATE = ReadingPlan(DpItemsFamily(DpItemsSpec()), PopularityReader(), 1, (1,), (1, 4), 8)
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=12).filter(
     lambda pairs: len({used for _, used in pairs}) == 2
 )
@@ -74,6 +81,21 @@ def test_the_blends_update_of_one_user_reveals_the_users_items(of_blend):
     assert value(of_blend, "one update", "gram diagonal") == 1.0
     assert value(of_blend, "one update", "gram diagonal", "f1") == 1.0
     assert value(of_blend, "one update", FLOOR) < 0.9
+
+
+def test_noise_hides_a_user_in_a_sum_and_hardly_in_an_update(learners):
+    bare, weak, strong = (
+        list(reading_rows({"1 user": learners}, replace(PRIVATE, hidden=hidden), lambda _: None))
+        for hidden in (None, Hidden(8.0, 0.2, 9), Hidden(1.0, 20.0, 9))
+    )
+    assert value(bare, "one update", "sum") == 1.0
+    assert value(weak, "one update", "sum") > 0.95
+    assert value(strong, "one update", "sum") < 0.65
+    assert value(strong, "sum of 5", "sum") < 0.6
+    assert {row["family"] for row in strong} == {"dp_items, epsilon 1"}
+    assert "### Reading dp_items, epsilon 1's updates" in tables(
+        [{"part": "reading"} | row for row in strong]
+    )
 
 
 def test_a_sum_reveals_less_the_more_clients_it_has(of_blend):
