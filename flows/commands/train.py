@@ -44,7 +44,8 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
     finished on the same data is not trained again, because it would give the same model. With a larger
     federation.rounds a new job continues from the last round that both have in common, and gives the same
     model as training all rounds. Exit code 3 means that a round missed its quorum, 5 that a merged model
-    broke its contract. In both cases the newest committed model is kept.
+    broke its contract. In both cases the newest committed model is kept. Exit code 7 means that the job would
+    pass its privacy budget, and nothing was trained.
     """
     from flows.settings.training_config import load_config
 
