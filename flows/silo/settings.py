@@ -65,6 +65,12 @@ class PolicySection(Section):
     plain: bool = Field(
         True, description="Whether updates and figures may also leave outside of secure sums, readable."
     )
+    max_epsilon: float | None = Field(
+        None,
+        gt=0,
+        description="The silo takes part only in jobs whose noise promises each user at most this epsilon, "
+        "with delta 1e-5.",
+    )
     publish: tuple[Literal["benefit"], ...] = Field(
         (), description="What leaves readable beside secure sums: benefit, the comparison at a job's end."
     )
@@ -127,6 +133,7 @@ class SiloSettings(Section):
             min_cohort=self.policy.min_cohort,
             plain=self.policy.plain,
             publish=self.policy.publish,
+            max_epsilon=self.policy.max_epsilon,
         )
 
     def data_source(self) -> Source:

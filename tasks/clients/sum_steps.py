@@ -10,6 +10,7 @@ from data_contracts.updates import breaches_of, profile_update, update_rules
 from models.errors import ContractViolation, EgressRefused
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel
+from models.secure_sum.graph import threshold
 from tasks.clients.sum_member import SumMember, SumRules
 from tasks.exchange.codec import encode_masked
 from tasks.messages.answers import ClientEvaluation, SumAnswer
@@ -65,6 +66,7 @@ def masked_update(
             next_step="Set federation.rounds to 1. More rounds give the same model.",
             silo=order.client_id,
         )
+    _require_noise(order)
     form = training_form(job, rule, base, members)
     profile = profile_update(update, base, order.base.sha256, form.form, rule.weight_of, ranges=form.ranges)
     limits = update_rules(base.round, order.base.sha256, base.catalog_digest, job.update_limits)
@@ -84,12 +86,25 @@ def masked_evaluation(
     step: Step, order: ClientOrder, evaluation: ClientEvaluation, rules: SumRules | None = None
 ) -> SumAnswer:
     """Return a client's evaluation as a masked summand of this step's sum."""
+    _require_noise(order)
     form = evaluation_form(order.job, len(_members(order)))
     name = _only_id(order, step)
     message = SumMember(order, rules).mask(form, evaluation_summand(evaluation))
     return SumAnswer(
         order.client_id, {name: message}, evaluation.started, time.perf_counter(), evaluation.alone_s
     )
+
+
+def _require_noise(order: ClientOrder) -> None:
+    """Raise `EgressRefused` if the sum can be opened with fewer members than share the noise."""
+    noise, members = order.job.noise, len(_members(order))
+    if noise and noise.summands > threshold(members):
+        raise EgressRefused(
+            f"Job {order.job.job_id} splits its noise among {noise.summands} clients, but a sum of {members} "
+            f"members opens with {threshold(members)}, which would have too little noise.",
+            next_step="Ask the coordinator's operator why: an honest coordinator never does this.",
+            silo=order.client_id,
+        )
 
 
 # The steps of which nothing of the client's data comes out.

@@ -33,7 +33,7 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
 from tasks.silos.signed_answers import sign_answer
-from tasks.silos.sum_policy import privacy_of, require_sum, sum_rules, without_counts
+from tasks.silos.sum_policy import privacy_of, require_noise, require_sum, sum_rules, without_counts
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Silo:
         keep_jobs: number of newest jobs whose snapshots and answers are kept.
         min_cohort: the least number of members of a secure sum in which the silo takes part.
         plain: whether updates and figures may also leave outside of secure sums.
+        max_epsilon: the largest epsilon of a job that it takes part in; None for any job.
         publish: what leaves readable beside secure sums.
     """
 
@@ -63,6 +64,7 @@ class Silo:
     min_cohort: int = 3
     plain: bool = True
     publish: tuple[str, ...] = ()
+    max_epsilon: float | None = None
 
 
 def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
@@ -102,6 +104,7 @@ def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[
     snapshot = _snapshot(silo, step_order)
     _require_users(silo, step_order, snapshot)
     require_sum(silo, step_order)
+    require_noise(silo, step_order)
     job = replace(
         order.job,
         exchange_url=silo.exchange_url,

@@ -1,4 +1,4 @@
-"""What a silo's owner decided about secure sums, applied to an order."""
+"""What a silo's owner decided about secure sums and noise, applied to an order."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tasks.silos.perform_step import Silo
 
 _KEY_BYTES = 32
+# With which an owner's limit is held, whatever delta a job names.
+OWNERS_DELTA = 1e-5
+# Multipliers are searched for until they are this near.
+_ROUNDING = 1e-6
 # The steps whose answers tell something of the data.
 _TELLING = ("train", "evaluate", "compare")
 
@@ -43,6 +47,28 @@ def require_sum(silo: Silo, step_order: StepOrder) -> None:
     raise EgressRefused(
         f"Silo {silo.name!r} sends updates and figures in secure sums only. Job {order.job.job_id} has none.",
         next_step="Set privacy.secure_sum in the job's configuration, or policy.plain in silo.yaml.",
+        silo=silo.name,
+    )
+
+
+def require_noise(silo: Silo, step_order: StepOrder) -> None:
+    """Raise `EgressRefused` if the answer would tell more of a user than the owner allows."""
+    limit, noise = silo.max_epsilon, step_order.order.job.noise
+    if limit is None or step_order.step not in _TELLING:
+        return
+    job = f"Job {step_order.order.job.job_id}"
+    if noise is None:
+        told = f"{job} has no noise"
+    else:
+        epsilon = epsilon_of([Mechanism(noise.multiplier)], OWNERS_DELTA)
+        if epsilon <= limit * (1.0 + _ROUNDING):
+            return
+        told = f"{job} has noise for epsilon {epsilon:.3g}"
+    raise EgressRefused(
+        f"Silo {silo.name!r} takes part only in jobs that promise each user an epsilon of at most {limit:g}, "
+        f"with delta {OWNERS_DELTA:g}. {told}.",
+        next_step="Lower privacy.epsilon in the job's configuration, or raise policy.max_epsilon in "
+        "silo.yaml.",
         silo=silo.name,
     )
 

@@ -42,6 +42,7 @@ def test_omitted_keys_have_their_defaults(tmp_path):
         "min_cohort": 3,
         "plain": True,
         "publish": (),
+        "max_epsilon": None,
     }
     assert settings.data_source() == FolderSource(Path("/data"))
 

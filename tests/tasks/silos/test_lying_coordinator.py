@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from models.errors import EgressRefused, FedrecError, InvalidInput, ProtocolBreach
 from models.kernel.packed import whole
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.secure_sum.cohort import announce
 from models.secure_sum.primitives.keys import MemberKeys
@@ -26,6 +27,7 @@ from tasks.silos.perform_step import perform_step
 from tests.worlds.sums.summing_silos import NAMES, TRAIN, SummingSilos
 
 Ask = Callable[[], Any]
+EVALUATE = "evaluate-000000"
 
 
 @pytest.fixture
@@ -72,6 +74,26 @@ def test_the_ledger_says_among_how_many_an_update_was_masked(silos: SummingSilos
         **dict.fromkeys(("check", "announce", "train"), "readable"),
         **dict.fromkeys(("prepare", "agree"), "sealed"),
     }
+
+
+def test_noise_that_more_clients_share_than_open_the_sum_gets_nothing(silos: SummingSilos) -> None:
+    protocol = silos.prepared(sum_id=EVALUATE)
+    asked = silos.sum_order(protocol.mask_request("ash"), sum_id=EVALUATE)
+    lie = NoisePlan(2.0, summands=4, figures_share=0.5)
+    refused(silos, EgressRefused, "opens with 3", lambda: silos.ask("evaluate", "ash", asked, noise=lie))
+    silos.ask("evaluate", "ash", asked, noise=replace(lie, summands=3))
+
+
+def test_an_owner_s_limit_of_epsilon_holds_whatever_the_job_says(silos: SummingSilos) -> None:
+    protocol = silos.prepared(sum_id=EVALUATE)
+    asked = silos.sum_order(protocol.mask_request("ash"), sum_id=EVALUATE)
+    silos.silos["ash"] = replace(silos.silos["ash"], max_epsilon=2.0)
+    ask = partial(silos.ask, "evaluate", "ash", asked)
+    refused(silos, EgressRefused, "at most 2, with delta 1e-05.*has no noise", ask)
+    # The analytic Gaussian mechanism: a multiplier of .6 is epsilon 8, one of 2 just below 2.
+    weak, strong = (NoisePlan(each, summands=3, figures_share=0.5) for each in (0.6, 2.0))
+    refused(silos, EgressRefused, "noise for epsilon 8", partial(ask, noise=weak, delta=0.5))
+    ask(noise=strong, delta=1e-5)
 
 
 def test_other_survivors_get_no_second_vote(silos: SummingSilos) -> None:
