@@ -261,7 +261,14 @@ def test_audit_reports_who_when_why_on_which_data_and_with_which_gates(world, ev
 def test_audit_without_any_decision_says_so(world, evaluated):
     world.register(1, evaluated(0.30))
 
-    assert answer("audit") == {"model_name": "movies", "champion": None, "gone": [], "decisions": []}
+    nothing = {"versions": [], "accounts": []}
+    assert answer("audit") == {
+        "model_name": "movies",
+        "champion": None,
+        "gone": [],
+        "decisions": [],
+        "privacy": nothing,
+    }
     assert "No decision about movies yet" in fedrec("audit").stdout
     assert "ledger is empty" in fedrec("audit", "--verify").stdout
     assert "No decision was ever made about version 1" in str(refusal("audit", "1"))
