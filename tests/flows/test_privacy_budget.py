@@ -293,7 +293,7 @@ def test_a_sum_of_too_few_clients_is_never_opened(
 
     result, exit_code = run_locally(job(partition, seed=1))
     assert (result.status, exit_code, result.rounds) == ("stopped", 3, ())
-    assert "has 3 summands, and needs 4: each has that share of the noise" in str(result.stop_reason)
+    assert "and needs 4: each has that share of the noise" in str(result.stop_reason)
     account, _ = read_account(mlflow_home, "users")
     assert [each.settled for each in account.jobs.values()] == [False]
     assert result.account_epsilon is None
