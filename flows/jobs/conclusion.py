@@ -55,12 +55,14 @@ class Compared:
     Attributes:
         clients: the evaluation of each client; of secure sums only what silos publish.
         metrics, alone: sums over all clients of the final model and of models of each client alone.
+        benefit: sums over all clients of the differences between the two.
         pooled: sums of a model of the pooled data; None without one.
     """
 
     clients: tuple[ClientEvaluation, ...] = ()
     metrics: dict[str, Metric] = field(default_factory=dict)
     alone: dict[str, Metric] = field(default_factory=dict)
+    benefit: dict[str, Metric] = field(default_factory=dict)
     pooled: dict[str, Metric] | None = None
 
 
@@ -166,15 +168,16 @@ def _compare_clients(job: Job, alone_rounds: int) -> tuple[Compared, Sequence[Cl
         summed = job.sums.collect(
             "compare", job.rounds[-1].round, partial(evaluation_form, job.context), alone_rounds=alone_rounds
         )
-        metrics, alone = (metrics_of(part, summed.state.metrics) for part in ("metrics", "alone"))
+        sums = (metrics_of(part, summed.state.metrics) for part in ("metrics", "alone", "benefit"))
         published = tuple(each.published for each in summed.figures if each.published)
-        return Compared(published, metrics, alone), summed.figures
+        return Compared(published, *sums), summed.figures
     answers = job.ask("compare", job.reachable, alone_rounds=alone_rounds).values()
     found = tuple(answer for answer in answers if isinstance(answer, ClientEvaluation))
     if job.context.noise:
         require_summands(job.context.noise, "comparison", [each.client_id for each in found])
         return Compared(metrics=total(each.metrics for each in found)), found
-    return Compared(found, total(each.metrics for each in found), total(each.alone for each in found)), found
+    parts = ([getattr(each, part) for each in found] for part in ("metrics", "alone", "benefit"))
+    return Compared(found, *map(total, parts)), found
 
 
 def _result(
@@ -206,6 +209,7 @@ def _result(
             silo_only=_values(compared.alone),
         ),
         clients=tuple(_client(job, each) for each in compared.clients),
+        benefit=_benefit(compared.benefit),
         contracts=tuple(contracts),
         timings=_timings(job),
         continued=job.journal.opening.continued,
@@ -221,19 +225,20 @@ def _data(job: Job) -> DataFacts:
 
     With noise nobody tells them.
     """
-    users: int | None = sum(checked.users for checked in job.checked.values())
-    interactions: int | None = sum(checked.interactions for checked in job.checked.values())
-    if job.context.noise:
-        users = interactions = None
-    elif not users and len(job.rounds) > 1:
-        summed = job.rounds[1].training
-        users, interactions = (int(summed[name].total) for name in (USERS, INTERACTIONS))
+    fit = [each for each in job.checked.values() if each.outcome.passed or each.users]
+    # Data without a user keep no contract, so a silo that says so does not tell its numbers.
+    is_told = bool(fit) and all(each.users for each in fit)
+    is_summed = job.context.secure_sum and not (is_told or job.context.noise) and len(job.rounds) > 1
+    training = job.rounds[1].training if is_summed else {}
+    trained = {name: int(training[name].total) if training else None for name in (USERS, INTERACTIONS)}
     return DataFacts(
         digest=job.partition.digest,
         clients=len(job.client_ids),
-        users=users,
+        users=sum(each.users for each in fit) if is_told else None,
         items=len(job.partition.catalog),
-        interactions=interactions,
+        interactions=sum(each.interactions for each in fit) if is_told else None,
+        trained_users=trained[USERS],
+        trained_interactions=trained[INTERACTIONS],
     )
 
 
@@ -288,8 +293,8 @@ def _client(job: Job, compared: ClientEvaluation) -> ClientResult:
     benefit, choice = (_benefit(sums) if cases else None for sums in (compared.benefit, compared.choice))
     return ClientResult(
         client_id=compared.client_id,
-        users=client.users,
-        interactions=client.interactions,
+        users=client.users or None,
+        interactions=client.interactions or None,
         cases=int(cases),
         federated=_values(compared.metrics),
         silo_only=_values(compared.alone),

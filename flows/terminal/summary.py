@@ -12,7 +12,9 @@ from rich.text import Text
 
 from tasks.messages.job_result import JobResult
 from tasks.reports.result_rows import (
+    ClientBenefit,
     MetricComparison,
+    benefit_together,
     benefits,
     comparisons,
     contract_tallies,
@@ -20,6 +22,7 @@ from tasks.reports.result_rows import (
     judgement,
     notes,
     overall_benefit,
+    publishers,
     rejections,
     time_shares,
     verdict,
@@ -90,19 +93,25 @@ def _comparison_table(rows: Sequence[MetricComparison]) -> Table:
 
 
 def _show_benefits(result: JobResult, console: Console) -> None:
-    gains = benefits(result)
-    overall = overall_benefit(gains)
-    if overall is None:
+    gains, label = benefits(result), judgement(result).benefit_label
+    overall, together = overall_benefit(result), benefit_together(gains)
+    if overall is not None:
+        console.print(
+            f"[bold]Joining[/bold] changes {label} by {_difference(overall)} over all {overall.cases} cases.",
+            highlight=False,
+        )
+    if together is None:
         return
-    margin = "" if overall.margin is None else f" ± {overall.margin:.4f}"
     losers = [one for one in reversed(gains) if one.clearly_loses]
     gainers = sum(one.clearly_gains for one in gains)
-    console.print(
-        f"[bold]Joining[/bold] changes {judgement(result).benefit_label} by {overall.mean:+.4f}{margin} over "
-        f"all {overall.cases} cases. Beyond chance it helps {gainers} and harms {len(losers)} of "
-        f"{len(gains)} clients.",
-        highlight=False,
-    )
+    whose = f"{len(gains)} clients"
+    if publishers(result):
+        whose = "the silos that published"
+        console.print(
+            f"Over the {together.cases} cases of {whose}, it changes it by {_difference(together)}.",
+            highlight=False,
+        )
+    console.print(f"Beyond chance it helps {gainers} and harms {len(losers)} of {whose}.", highlight=False)
     if losers:
         named = ", ".join(f"{escape(one.client_id)} ({one.mean:+.4f})" for one in losers[:_NAMED_CLIENTS])
         more = f" and {len(losers) - _NAMED_CLIENTS} more" if len(losers) > _NAMED_CLIENTS else ""
@@ -114,6 +123,10 @@ def _show_benefits(result: JobResult, console: Console) -> None:
         console.print(
             f"  Offered their own model, by their validation cases: {named}{more}.", highlight=False
         )
+
+
+def _difference(benefit: ClientBenefit) -> str:
+    return f"{benefit.mean:+.4f}" + ("" if benefit.margin is None else f" ± {benefit.margin:.4f}")
 
 
 def _show_checks(result: JobResult, console: Console) -> None:

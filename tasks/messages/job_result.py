@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from data_contracts.outcome import ContractName
+from models.evaluation.benefit import Benefit
 from models.evaluation.judgement import judgement_of
 from models.federation.client_drift import ClientDrift
 from models.federation.rounds import Rejection
@@ -32,7 +33,10 @@ class DataFacts:
     Attributes:
         digest: digest of the data.
         clients, items: their numbers.
-        users, interactions: their numbers; None if they are not told, because they have no noise.
+        users, interactions: their numbers; None if a client does not tell them, because it takes part in
+            secure sums or adds noise.
+        trained_users, trained_interactions: those that the first round trained on, without held-out cases;
+            known from its secure sums, and None if clients tell all of their own or add noise.
     """
 
     digest: str
@@ -40,6 +44,8 @@ class DataFacts:
     users: int | None
     items: int
     interactions: int | None
+    trained_users: int | None = None
+    trained_interactions: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +157,7 @@ class ClientResult:
 
     Attributes:
         client_id: the client.
-        users, interactions: numbers of users and interactions in its training.
+        users, interactions: numbers of its users and interactions; None if it does not tell them.
         cases: number of its test cases.
         federated, silo_only: metrics on them by name; None if not computed.
         benefit, benefit_se: mean benefit of joining per test case, and its standard error; None if unknown.
@@ -160,8 +166,8 @@ class ClientResult:
     """
 
     client_id: str
-    users: int
-    interactions: int
+    users: int | None
+    interactions: int | None
     cases: int
     federated: Values | None
     silo_only: Values | None
@@ -240,7 +246,9 @@ class JobResult(Record):
         rounds: the rounds, from round 1 on.
         late: updates that came after their rounds.
         final: metrics on the test cases.
-        clients: the result of each client.
+        clients: the result of each client; of secure sums only of those that publish it.
+        benefit: of joining, over the test cases of all clients; None if it was not computed, and in results
+            of older versions.
         contracts: every check of a contract.
         timings: where the wall time went.
         user_vectors: how the federated model scored users: by vectors trained with the items, or folded in
@@ -285,6 +293,7 @@ class JobResult(Record):
     left_out: LeftOut | None = None
     privacy: Guarantee | None = None
     account_epsilon: float | None = None
+    benefit: Benefit | None = None
 
     @property
     def best_round(self) -> BestRound | None:

@@ -15,6 +15,7 @@ from tasks.reports import tables
 from tasks.reports.explanation import NOTHING_SHOWN, Explanation
 from tasks.reports.privacy_text import privacy_paragraph
 from tasks.reports.result_rows import (
+    benefit_together,
     benefits,
     client_drifts,
     comparisons,
@@ -25,6 +26,7 @@ from tasks.reports.result_rows import (
     notes,
     offered_benefit,
     overall_benefit,
+    publishers,
     rejections,
     time_shares,
     verdict,
@@ -96,7 +98,9 @@ def render_report(
         clients=tables.clients_table(result),
         by_round=tables.rounds_table(result),
         gains=gains,
-        overall=overall_benefit(gains),
+        overall=overall_benefit(result),
+        together=benefit_together(gains),
+        publishers=publishers(result),
         offered=offered_benefit(gains) if gains else None,
         drifts=client_drifts(result),
         explanation=explanation,

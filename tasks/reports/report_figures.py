@@ -279,10 +279,10 @@ def _finish_bars(axes: Axes, rounds: Sequence[RoundResult], label: str) -> None:
 
 def _shown_clients(result: JobResult) -> list[str]:
     """Return all clients or, if they do not fit into the figure, those that were rejected."""
-    clients = [one.client_id for one in result.clients]
     rejected = {one.client_id for each in result.rounds for one in each.rejected}
-    if not clients:
-        clients = sorted(rejected | {client_id for one in result.rounds for client_id in one.accepted})
+    # Of secure sums the result has only the clients that publish theirs.
+    accepted = {client_id for one in result.rounds for client_id in one.accepted}
+    clients = sorted(rejected | accepted | {one.client_id for one in result.clients})
     if len(clients) > SHOWN_CLIENTS:
         clients = [client_id for client_id in clients if client_id in rejected][:SHOWN_CLIENTS]
     return clients

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -169,7 +169,24 @@ def benefits(result: JobResult) -> list[ClientBenefit]:
     return sorted(known, key=lambda one: (-one.mean, one.client_id))
 
 
-def overall_benefit(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
+def overall_benefit(result: JobResult) -> ClientBenefit | None:
+    """Return the benefit over the test cases of all clients; None if it is not known."""
+    found = result.benefit
+    if found is not None and _is_fair(result):
+        return ClientBenefit("all clients", found.cases, found.mean, found.standard_error)
+    # A result of an older version has the benefit of single clients only.
+    return None if publishers(result) else benefit_together(benefits(result))
+
+
+def publishers(result: JobResult) -> tuple[int, int] | None:
+    """Return how many silos published their comparison, and of how many; None if each client's is known."""
+    privacy = result.config.get("privacy")
+    is_secure = isinstance(privacy, Mapping) and bool(privacy.get("secure_sum"))
+    published = len(result.clients)
+    return (published, result.data.clients) if is_secure and published < result.data.clients else None
+
+
+def benefit_together(gains: Sequence[ClientBenefit]) -> ClientBenefit | None:
     """Return the benefit over all cases of these clients together; None without clients.
 
     A client's sums follow from its mean and error: sum = n * mean, and the sum of squares is
@@ -250,7 +267,7 @@ def verdict(result: JobResult) -> str:
     if row.to_centralised is not None:
         against.append(f"{row.to_centralised:.1%} of what pooling all data reaches")
     if row.to_silo_only is not None:
-        overall = overall_benefit(benefits(result))
+        overall = overall_benefit(result)
         is_chance = overall is not None and not (overall.clearly_gains or overall.clearly_loses)
         against.append(
             f"{row.to_silo_only:.2f} times what the clients reach alone"
@@ -267,6 +284,7 @@ def notes(result: JobResult) -> list[str]:
         _taken_over(result),
         _origin(result),
         _left_out(result),
+        _published(result),
         privacy_note(result),
     )
     return [each for each in said if each]
@@ -339,6 +357,18 @@ def _origin(result: JobResult) -> str | None:
     has_baseline = bool(result.final.silo_only or result.final.centralised)
     beside = ", as many as each baseline has had on these data" if has_baseline else ""
     return f"{started} and has had {rounds} rounds in all{beside}."
+
+
+def _published(result: JobResult) -> str | None:
+    """Return the sentence that some silos published their comparison; None if none or all did."""
+    found = publishers(result)
+    if found is None or not found[0]:
+        return None
+    published, silos = found
+    return (
+        f"{published} of {silos} silos published {'its' if published == 1 else 'their'} comparison; the "
+        "figures of all are sums."
+    )
 
 
 def _left_out(result: JobResult) -> str | None:

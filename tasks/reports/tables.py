@@ -99,7 +99,7 @@ def comparison_table(result: JobResult) -> ReportTable:
     Only the deciding metric has an interval, so only its ratio is marked if joining clearly harms.
     """
     rows, by = comparisons(result), judgement(result)
-    overall = overall_benefit(benefits(result))
+    overall = overall_benefit(result)
     harms = overall is not None and overall.clearly_loses
     columns = [
         _column("Federated", [row.federated for row in rows], metric, "main"),
@@ -127,8 +127,8 @@ def clients_table(result: JobResult) -> ReportTable:
         return [_cell(value(one), form) for one in clients]
 
     columns = [
-        _Column("Users", of(lambda one: one.users, count)),
-        _Column("Interactions", of(lambda one: one.interactions, count)),
+        _Column("Users", [Cell(_told(one.users)) for one in clients]),
+        _Column("Interactions", [Cell(_told(one.interactions)) for one in clients]),
         _Column("Cases", of(lambda one: one.cases, count)),
         _Column(f"{label} federated", of(lambda one: (one.federated or {}).get(quality), metric)),
         _Column("silo-only", of(lambda one: (one.silo_only or {}).get(quality), metric)),
@@ -169,6 +169,10 @@ def rounds_table(result: JobResult) -> ReportTable:
         _Column("Downloads", of(lambda one: one.download_bytes, in_bytes)),
     ]
     return _table("Round", [str(one.round) for one in rounds], columns)
+
+
+def _told(number: int | None) -> str:
+    return "not told" if number is None else count(number)
 
 
 def _mark(benefit: ClientBenefit | None) -> str:

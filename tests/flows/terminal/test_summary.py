@@ -12,8 +12,9 @@ from rich.console import Console
 
 from data_contracts.outcome import ContractName
 from flows.terminal.summary import show_result
+from models.evaluation.benefit import Benefit
 from tasks.messages.job_opening import Continued
-from tasks.messages.job_result import ContractSummary, FinalMetrics, JobResult, Timings
+from tasks.messages.job_result import ContractSummary, DataFacts, FinalMetrics, JobResult, Timings
 from tests.worlds.records import client_result, job_result, rejection, round_result
 
 NURSE = client_result("[red]nurse", -0.03, 0.01)
@@ -85,11 +86,26 @@ def test_gains_losses_contracts_and_rejections_have_a_line_each():
     text = shown(job(), width=200)
     # 9 * 0.05 + 2 * 0.01 - 9 * 0.03 = 0.2 over 20 cases. The doctor has no interval.
     assert "NDCG@10 by +0.0100 ± " in text
-    assert "over all 20 cases. Beyond chance it helps 1 and harms 1 of 3 clients." in text
+    assert "over all 20 cases." in text
+    assert "Beyond chance it helps 1 and harms 1 of 3 clients." in text
     # Square brackets in names are text, not markup.
     assert "Served worse: [red]nurse (-0.0300)." in text
     assert "interactions 1/1, updates 1/2." in text
     assert "Rejections: 1; the last in round 2: [red]nurse at deadline: deadline [5 s] passed" in text
+
+
+def test_published_comparisons_are_beside_the_benefit_of_all():
+    own = client_result("ash", 0.0339, 0.01, cases=40, users=None, interactions=None)
+    facts = DataFacts("d" * 64, 3, None, 50, None)
+    secure = {"config": {"privacy": {"secure_sum": True}}, "data": facts}
+    text = shown(job(**secure, clients=(own,), benefit=Benefit(0.0051, None, 120)), width=200)
+    assert "1 of 3 silos published its comparison" in text
+    assert "Joining changes NDCG@10 by +0.0051 over all 120 cases." in text
+    assert "Over the 40 cases of the silos that published, it changes it by +0.0339 ± " in text
+    assert "Beyond chance it helps 1 and harms 0 of the silos that published." in text
+    text = shown(job(**secure, clients=(), benefit=Benefit(0.0051, None, 120)), width=200)
+    assert "Joining changes NDCG@10 by +0.0051 over all 120 cases." in text
+    assert "Beyond chance" not in text
 
 
 def test_a_difference_that_may_be_chance_is_no_loss():

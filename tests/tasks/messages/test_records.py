@@ -263,6 +263,7 @@ def test_an_old_record_is_written_unchanged() -> None:
     assert TrackedRound.of_json(OLD_NOTE, "the file").to_json() == OLD_NOTE | {"format": 1}
     late = OLD_RESULT | {"late": [OLD_LATE | {"format": 1}], "format": 1}
     late["timings"] = OLD_RESULT["timings"] | {"tracking_beside_s": 0.0}
+    late["data"] = OLD_RESULT["data"] | dict.fromkeys(("trained_users", "trained_interactions"))
     late["rounds"] = [each | {"download_bytes": None} for each in OLD_RESULT["rounds"]]
     assert JobResult.of_json(OLD_RESULT, "the file").to_json() == late
     assert JobOpening.of_json(OLD_OPENING, "the file").to_json() == OLD_OPENING | {"format": 1}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from models.evaluation.benefit import Benefit
 from models.federation.client_drift import ClientDrift
 from tasks.messages.job_opening import Continued
 from tasks.messages.job_result import (
@@ -335,6 +336,45 @@ def test_a_job_without_baselines_says_so():
     assert "entralised" not in text.split("The configuration")[0].split("<main>")[1]
     assert "pooled the clients" not in text
     assert 'aria-label="Benefit' not in text
+
+
+SECURE = {"privacy": {"secure_sum": True}}
+
+
+def test_a_published_comparison_is_not_that_of_the_whole_federation():
+    """One of three silos published. The sums tell what joining changes for all, and what was trained on."""
+    (one,) = job(clients=1).clients
+    facts = DataFacts("cd" * 32, 3, None, 50, None, trained_users=120, trained_interactions=1560)
+    own = replace(one, users=None, interactions=None, benefit=0.0339, offer="global")
+    result = job(config=SECURE, data=facts, benefit=Benefit(0.0051, 0.001, 120))
+    text = render_report(replace(result, clients=(own,)))
+    Page(text)
+    found = " ".join(text.split('id="benefit"')[1].split("<figure>")[0].split())
+    assert "Over all 120 test cases together NDCG@10 changes by <b>+0.0051</b>" in found
+    assert "1 of 3 silos published its comparison. Of its 3 cases: NDCG@10 changes by <b>+0.0339</b>" in found
+    assert "Each of them is offered" in found
+    assert "1 of 1</b><span>published comparisons show a gain" in text
+    assert cells(text, own.client_id, 0)[:2] == ["not told", "not told"]
+    head = " ".join(text.split("<main>")[0].split("</style>")[1].split())
+    assert "trained on 1 560 interactions of 120 users, without the held-out ones." in head
+    # The rounds show the others, which published nothing.
+    assert "silo-1" in text.split('id="rounds"')[1]
+
+
+def test_sums_tell_the_benefit_of_all_if_no_silo_published_its_own():
+    unknown = job(config=SECURE, data=DataFacts("c" * 64, 3, None, 50, None))
+    assert 'id="benefit"' not in render_report(replace(unknown, clients=()))
+    known = job(config=SECURE, benefit=Benefit(0.0051, 0.001, 120))
+    found = render_report(replace(known, clients=())).split('id="benefit"')[1]
+    assert "<b>+0.0051</b>" in found
+    assert "No silo published its own comparison." in found
+
+
+def test_numbers_that_nobody_told_are_not_shown_as_zeros():
+    facts = DataFacts("c" * 64, 3, None, 50, None)
+    text = render_report(job_result(status="stopped", stop_reason="quorum", config=SECURE, data=facts))
+    head = text.split("<main>")[0].split("</style>")[1]
+    assert "3 clients, 50 items." in head
 
 
 def test_a_job_that_stopped_before_its_first_round_still_has_a_report():

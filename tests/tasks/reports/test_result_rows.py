@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from statistics import stdev
+from typing import Any
 
 import pytest
 
+from models.evaluation.benefit import Benefit
 from tasks.messages.earlier_training import EarlierTraining
-from tasks.messages.job_result import ContractSummary, FinalMetrics, LeftOut, Timings
+from tasks.messages.job_result import ContractSummary, DataFacts, FinalMetrics, JobResult, LeftOut, Timings
 from tasks.reports.result_rows import (
     ClientBenefit,
+    benefit_together,
     benefits,
     comparisons,
     contract_tallies,
@@ -79,11 +82,47 @@ def test_the_benefit_over_all_cases_is_that_of_their_union():
         )
         for name, values in zip("abc", cases, strict=True)
     ]
-    overall = overall_benefit(gains)
+    overall = benefit_together(gains)
     # The sum is 1.2 over six cases, the mean 0.2. The squares of the distances from it add up to 0.22.
     assert (overall.cases, overall.mean) == (6, pytest.approx(0.2))
     assert overall.standard_error == pytest.approx((0.22 / 5 / 6) ** 0.5)
-    assert overall_benefit([]) is None
+    assert benefit_together([]) is None
+
+
+SECURE = {"privacy": {"secure_sum": True}}
+
+
+def published(count: int, **changes: Any) -> JobResult:
+    """Return the result of a job of three silos in secure sums, of which some published a gain."""
+    final = FinalMetrics(federated={"ndcg@10": 0.06}, silo_only={"ndcg@10": 0.05})
+    clients = tuple(client_result(name, 0.05, 0.01) for name in "abc"[:count])
+    facts = DataFacts("d" * 64, 3, None, 50, None, 120, 1560)
+    parts = {"final": final, "clients": clients, "config": SECURE, "data": facts}
+    return job_result(**parts | changes)
+
+
+def test_the_benefit_over_all_cases_is_that_of_the_sums_and_not_that_of_who_published():
+    result = published(1, benefit=Benefit(0.01, 0.01, 120))
+    assert overall_benefit(result) == ClientBenefit("all clients", 120, 0.01, 0.01)
+    assert verdict(result).endswith("alone (chance can explain the difference).")
+    # Without the sums nothing is known of the others.
+    assert overall_benefit(published(1)) is None
+    assert verdict(published(1)).endswith("1.20 times what the clients reach alone.")
+    assert overall_benefit(published(3)).cases == 27
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, []),
+        (1, ["1 of 3 silos published its comparison; the figures of all are sums."]),
+        (2, ["2 of 3 silos published their comparison; the figures of all are sums."]),
+        (3, []),
+    ],
+)
+def test_a_note_says_how_many_silos_published(count, said):
+    assert [each for each in notes(published(count)) if "published" in each] == said
+    assert not any("published" in each for each in notes(published(count, config={})))
 
 
 def test_time_outside_all_stages_is_shown():
