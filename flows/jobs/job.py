@@ -19,7 +19,7 @@ from flows.jobs.client_orders import orders_of
 from flows.jobs.continuation import branches_of, taking_over, tell_of_job_left
 from flows.jobs.downloads import Downloads
 from flows.jobs.job_context import job_context
-from flows.jobs.prerequisites import import_ahead, require_clients, require_memory, require_ratings
+from flows.jobs.prerequisites import import_ahead, require_memory, require_participants, require_ratings
 from flows.jobs.privacy import charge, charging, guarantee_of, is_charged, tell
 from flows.jobs.secure_sums import SecureSums
 from flows.jobs.tracking import Tracking
@@ -226,15 +226,15 @@ def open_data(home: Home, config: TrainingConfig) -> Partition:
     """Return the data as the coordinator sees them: a local partition, or the names of remote silos.
 
     Raises:
-        NotFound, CorruptArtifact, InvalidInput: the data are missing, damaged, or break a rule, or there are
-            too few clients.
+        NotFound, CorruptArtifact, InvalidInput: the data are missing, damaged, or break a rule, there are too
+            few clients, or one never enrolled.
     """
     if config.runner.has_silos:
         partition = open_membership(home, Path(str(config.data.items)), config.runner.silos)
     else:
         partition = open_partition(str(config.data.dir))
         require_ratings(config, partition)
-    require_clients(config, partition)
+    require_participants(home, config, partition)
     return partition
 
 

@@ -9,7 +9,10 @@ from models.evaluation.judgement import RATINGS
 from models.federation.rounds import cohort_size
 from models.recommenders.base.family import Family
 from models.recommenders.families.registry import families, family_of
+from models.secure_sum.cohort import FEWEST
+from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import Partition
+from tasks.local.home import Home
 from tasks.local.memory import available_bytes
 
 _GIGABYTE = 1e9
@@ -37,6 +40,13 @@ def require_ratings(config: TrainingConfig, partition: Partition) -> None:
         )
 
 
+def require_participants(home: Home, config: TrainingConfig, partition: Partition) -> None:
+    """Raise `InvalidConfig` if a silo never enrolled, or there are too few clients for what a round does."""
+    require_enrolled(home, config)
+    require_clients(config, partition)
+    require_sum_members(config, partition)
+
+
 def require_clients(config: TrainingConfig, partition: Partition) -> None:
     """Raise `InvalidConfig` if the rounds have too few clients for their robust merge."""
     federation = config.federation
@@ -50,6 +60,51 @@ def require_clients(config: TrainingConfig, partition: Partition) -> None:
             next_step=few.next_step,
             key="federation.robust",
         ) from few
+
+
+def require_sum_members(config: TrainingConfig, partition: Partition) -> None:
+    """Raise `InvalidConfig` if the rounds select too few clients for a secure sum."""
+    federation, clients = config.federation, len(partition.clients)
+    cohort = cohort_size(clients, federation.cohort_share)
+    if not config.privacy.secure_sum or cohort >= FEWEST:
+        return
+    few = clients < FEWEST
+    key = ("runner.silos" if config.runner.has_silos else "data.dir") if few else "federation.cohort_share"
+    raise InvalidConfig(
+        f"privacy.secure_sum needs rounds of at least {FEWEST} clients, because with two each learns the "
+        f"other's values from the sum. The job has {clients} clients, of which a round selects {cohort}.",
+        next_step="Wait for more silos, or set privacy.secure_sum to false."
+        if few
+        else f"Raise {key} to at least {FEWEST / clients:.2g}.",
+        key=key,
+    )
+
+
+def require_enrolled(home: Home, config: TrainingConfig) -> None:
+    """Raise `InvalidConfig` if the runner's silos include one of which the coordinator never had a key.
+
+    One whose key was removed later does not stop a job: the others go on without it.
+    """
+    if not config.runner.has_silos:
+        return
+    trust = TrustStore(home)
+    known = {*trust.keys(), *trust.revoked().values()}
+    unknown = [each for each in config.runner.silos if each not in known]
+    if not unknown:
+        return
+    first = unknown[0]
+    invite = (
+        f"Invite it: fedrec invite {first}"
+        if config.runner.kind == "gateway"
+        else f"Have it run fedrec silo enrol --name {first}, then run fedrec trust {first} FILE with its "
+        "public.pem"
+    )
+    raise InvalidConfig(
+        f"runner.silos names {', '.join(map(repr, unknown))}, of which no key was ever trusted here, so no "
+        "answer could be verified.",
+        next_step=f"{invite}. Or leave it out of runner.silos.",
+        key="runner.silos",
+    )
 
 
 def require_memory(config: TrainingConfig, partition: Partition) -> None:

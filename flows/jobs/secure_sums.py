@@ -10,7 +10,7 @@ sums have one id, and the members of all groups are asked at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from models.errors import QuorumNotReached
 from models.federation.contribution import RunningSum
 from models.federation.rounds import Rejection, is_evaluated, named, plan_round
 from models.federation.vector_form import VectorForm
-from models.secure_sum.cohort import read_cohort
+from models.secure_sum.cohort import FEWEST, read_cohort
 from models.secure_sum.coordinator import SecureSum
 from models.secure_sum.session import Session
 from tasks.clients.sum_steps import ANNOUNCEMENT, IDENTITY
@@ -80,13 +80,16 @@ class SecureSums:
 
     Args:
         job: the job, whose clients' data have been checked.
+
+    Raises:
+        QuorumNotReached: too few clients say their keys for any sum. The job can continue when they do.
     """
 
     def __init__(self, job: Job) -> None:
         self._job, self._journal = job, SumJournal(job.journal.folder)
-        self._announcements, self._identities = self._journal.members() or self._announced()
-        # Why members did not prepare when they were last asked.
+        # Why members did not say their keys, or did not prepare, when they were last asked.
         self._unprepared: dict[str, Rejection] = {}
+        self._announcements, self._identities = self._journal.members() or self._announced()
 
     def prepare(self, round_: int) -> None:
         """Let the members prepare the sums of this round, and of a few rounds ahead.
@@ -131,7 +134,10 @@ class SecureSums:
             QuorumNotReached: all groups are lost. The job can continue with the same sums when the members
                 are back.
         """
-        sums = [self._opened(each, form_of) for each in self._groups(step, round_)]
+        groups = self._groups(step, round_)
+        for each in groups:
+            self._require_members(step, each.members)
+        sums = [self._opened(each, form_of) for each in groups]
         self._mask(step, sums, **arguments)
         if noise := self._job.context.noise:
             for each in sums:
@@ -194,8 +200,31 @@ class SecureSums:
     def _announced(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
         answers = self._job.ask("announce", self._job.reachable, sums={})
         announcements, identities = _said(answers, ANNOUNCEMENT), _said(answers, IDENTITY)
+        self._unprepared = {
+            each: why for each, answer in answers.items() if (why := unanswered(each, answer))
+        }
+        # Before they are noted, because the job goes on with those that are.
+        self._require_members("announce", announcements)
         self._journal.note_members(announcements, identities)
         return announcements, identities
+
+    def _require_members(self, step: Step, members: Collection[str]) -> None:
+        """Raise `QuorumNotReached` if a sum would have fewer members than hide a single one."""
+        if len(members) >= FEWEST:
+            return
+        job = self._job
+        known = self._unprepared | job.busy | job.unfit
+        away = [
+            known.get(each, Rejection(each, "deadline", "it is not in the sums of this job"))
+            for each in job.client_ids
+            if each not in members
+        ]
+        raise QuorumNotReached(
+            f"A secure sum needs {FEWEST} members, and for {step!r} there are {len(members)} "
+            f"({', '.join(sorted(members)) or 'none'}). Missing: {named(away)}.",
+            next_step="The same command continues when they are there.",
+            rejected=tuple(away),
+        )
 
     def _opened(self, group: Group, form_of: Callable[[int], VectorForm]) -> GroupSum:
         """Return the sum of a group after its members have prepared it."""

@@ -7,15 +7,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from flows.jobs.job import finished_before
+from flows.jobs.job import finished_before, open_data
 from flows.jobs.prerequisites import memory_line, require_clients, require_memory
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import InvalidConfig
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
+from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.client_assignment import ByUser
 from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import Partition, open_partition
+from tasks.local.home import Home
 
 # Their pairs take more than a terabyte.
 ITEMS = 300_000
@@ -77,6 +80,57 @@ def test_only_clients_of_this_process_take_its_memory(many_items: Partition) -> 
     family = EaseFamily(EaseSpec())
     assert needed == [family.pair_bytes(2), family.pair_bytes(0)]
     assert family.pair_bytes(0) <= family.pair_bytes(2) < family.pair_bytes(20)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_secure_sum_of_two_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, many_items: Partition, partition_dir: Path, share: float
+) -> None:
+    """Either there are two clients, or a round selects two of three."""
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
+    partition = many_items if share == 1.0 else open_partition(partition_dir)
+    more = {"privacy": {"secure_sum": True}, "federation": {"cohort_share": share}}
+    with pytest.raises(InvalidConfig, match=r"at least 3 clients.* a round selects 2") as refused:
+        finished_before(config_of(partition, "ials", **more))
+    assert refused.value.facts["key"] == ("data.dir" if share == 1.0 else "federation.cohort_share")
+
+
+def silos_of(tmp_path: Path, kind: str, *silos: str, secure: bool = False) -> TrainingConfig:
+    """Return the configuration of a job of these silos, whose home is `tmp_path`."""
+    items = tmp_path / "items.csv"
+    items.write_text("item_id\na\nb\n")
+    raw = {"name": "job", "model_name": "job", "data": {"items": str(items)}}
+    runner = {"kind": kind, "silos": list(silos)}
+    return parse_config(raw | {"runner": runner, "privacy": {"secure_sum": secure}}, "file")
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("gateway", "fedrec invite elm"), ("silos", "fedrec silo enrol --name elm")],
+)
+def test_a_silo_that_never_enrolled_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, command: str
+) -> None:
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
+    trust, config = TrustStore(Home(tmp_path)), silos_of(tmp_path, kind, "ash", "elm")
+    trust.trust("ash", Ed25519PrivateKey.generate().public_key())
+    with pytest.raises(InvalidConfig, match="names 'elm', of which no key was ever trusted") as refused:
+        open_data(Home(tmp_path), config)
+    assert command in refused.value.next_step
+    trust.trust("elm", Ed25519PrivateKey.generate().public_key())
+    open_data(Home(tmp_path), config)
+    # The others of a job go on without a silo that leaves.
+    trust.remove("elm")
+    open_data(Home(tmp_path), config)
+
+
+def test_two_silos_make_no_secure_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FEDREC_HOME", str(tmp_path))
+    for name in ("ash", "birch"):
+        TrustStore(Home(tmp_path)).trust(name, Ed25519PrivateKey.generate().public_key())
+    with pytest.raises(InvalidConfig, match="has 2 clients") as refused:
+        open_data(Home(tmp_path), silos_of(tmp_path, "gateway", "ash", "birch", secure=True))
+    assert refused.value.facts["key"] == "runner.silos"
 
 
 # The partition has three clients.
