@@ -15,7 +15,7 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.gateway_client import PROTOCOL, GatewayAway, GatewayClient
 from tasks.silos.joined import joined
 from tasks.silos.keys import fingerprint, load_key, public_pem
-from tasks.silos.roster import read_roster
+from tasks.silos.roster import own_public, read_roster
 
 _LEAST_FREE_BYTES = 1_000_000_000
 # The gateway refuses requests from a clock that is off by more than 300 s.
@@ -107,18 +107,33 @@ def _policy(settings: SiloSettings, users: Sequence[int]) -> str:
         )
     kinds = ", ".join(policy.may_leave) or "nothing"
     most, least = f"{policy.max_update_bytes:,} bytes", f"{policy.min_users:,} users"
-    return f"{kinds} may leave, at most {most}, with at least {least}."
+    readable = (
+        "plain: true lets updates and figures leave readable, if a job has no secure sums"
+        if policy.plain
+        else "plain: false lets updates and figures leave in secure sums only"
+    )
+    published = f"; publish lets {', '.join(policy.publish)} leave readable" if policy.publish else ""
+    return f"{kinds} may leave, at most {most}, with at least {least}; {readable}{published}."
 
 
 def _roster(home: Home, settings: SiloSettings) -> str:
     members, least = read_roster(home), settings.policy.min_cohort
+    own = own_public(home)
+    itself = [name for name, public in members.items() if name == settings.name or public == own]
+    if itself:
+        raise FedrecError(
+            f"the roster has this silo itself, as {', '.join(itself)}.",
+            next_step=f"Remove it: fedrec silo roster {itself[0]} --remove",
+        )
     if len(members) + 1 >= least:
         return f"this silo takes part in secure sums with {', '.join(members)}."
     if settings.policy.plain and not members:
         return "empty, so this silo takes part in no secure sums."
     raise FedrecError(
         f"the roster has {len(members)} other silos, and the least secure sum that the policy allows has "
-        f"{least} members with this one: there is none."
+        f"{least} members with this one: there is none.",
+        next_step="Get public.pem from the owners of other silos, and add it: fedrec silo roster NAME "
+        "public.pem. If there are no more silos, lower policy.min_cohort, which is at least 3.",
     )
 
 
@@ -145,7 +160,8 @@ def _connection(home: Home, settings: SiloSettings | None, url: str | None) -> I
         facts, silos = client.facts(), client.roster()
     except FedrecError as error:
         away = "Check the address, the firewall and the proxy between; or the gateway does not run now."
-        yield Check("gateway", False, error.what, away if isinstance(error, GatewayAway) else error.next_step)
+        is_away = isinstance(error, GatewayAway) and not error.facts.get("is_untrusted")
+        yield Check("gateway", False, error.what, away if is_away else error.next_step)
         return
     yield Check("gateway", True, f"{address.url} answers, with version {facts['version']}.")
     oldest, newest = int(facts["oldest_protocol"]), int(facts["protocol"])

@@ -135,11 +135,19 @@ class SumMember:
     def _session(self, name: str) -> Session:
         members = self._sum.sums[name]
         least = self._rules.min_cohort if self._rules else 0
-        if self._member.name not in members or len(members) < least:
+        if self._member.name not in members:
             raise EgressRefused(
-                f"The sum {name!r} of job {self._job_id} has {len(members)} members, and client "
-                f"{self._member.name!r} takes part in sums of itself and at least {least} members.",
-                next_step="policy.min_cohort sets the least number of members.",
+                f"The sum {name!r} of job {self._job_id} is without client {self._member.name!r}, which "
+                "takes part in its own sums only.",
+                next_step="Ask the coordinator's operator why: an honest coordinator never does this.",
+                silo=self._member.name,
+            )
+        if len(members) < least:
+            raise EgressRefused(
+                f"The sum {name!r} of job {self._job_id} has {len(members)} members with client "
+                f"{self._member.name!r}, which takes part in sums of at least {least}.",
+                next_step="policy.min_cohort sets the least number of members, with the silo itself. Wait "
+                "for more silos, or lower policy.min_cohort.",
                 silo=self._member.name,
             )
         announcements = tuple((each, self._sum.announcements[each]) for each in members)

@@ -54,6 +54,45 @@ def self_signed(home: Home, host: str) -> tuple[Path, Path]:
     return certificate, private
 
 
+def hosts_of(pem: bytes) -> list[str]:
+    """Return the names and addresses that the first certificate in a PEM file is valid for.
+
+    Raises:
+        ValueError: it is no certificate.
+    """
+    try:
+        names = (
+            x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(
+                x509.SubjectAlternativeName
+            )
+        ).value
+    except x509.ExtensionNotFound:
+        return []
+    found = names.get_values_for_type(x509.DNSName)
+    return found + [str(each) for each in names.get_values_for_type(x509.IPAddress)]
+
+
+def is_valid_for(hosts: list[str], host: str) -> bool:
+    """Return whether a certificate for these hosts is one for `host`; `*.example` is for each name below."""
+    name = host.lower()
+    return any(
+        each.lower() == name or (each.startswith("*.") and name.partition(".")[2] == each[2:].lower())
+        for each in hosts
+    )
+
+
+def valid_host(pem: bytes, host: str) -> str:
+    """Return `host` if the certificate is valid for it, else the first host that it is valid for."""
+    hosts = hosts_of(pem)
+    names = [each for each in hosts if not each.startswith("*")]
+    return host if is_valid_for(hosts, host) or not names else names[0]
+
+
+def own_certificates(home: Home) -> list[Path]:
+    """Return the files of the certificates that this coordinator's gateway signed itself, sorted."""
+    return sorted((home.root / "gateway" / "tls").glob("*.crt"))
+
+
 def _named(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))

@@ -332,10 +332,16 @@ class GatewayClient:
                     keep(piece)
                 return _Reply(status, response.headers, bytes(data), digest.hexdigest())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            is_untrusted = _is_untrusted(error)
             raise GatewayAway(
                 f"The gateway at {self._address.url} does not answer: {type(error).__name__}: "
                 f"{printable(str(error))}.",
-                next_step="fedrec silo doctor examines the connection.",
+                next_step="Its TLS certificate is not valid for this address, or of no authority that this "
+                "silo trusts. Ask the coordinator for an invitation with the gateway's certificate and an "
+                "address that it is valid for: fedrec invite NAME --url URL --ca FILE."
+                if is_untrusted
+                else "fedrec silo doctor examines the connection.",
+                is_untrusted=is_untrusted,
             ) from error
 
 
@@ -347,6 +353,14 @@ def _problem(reply: _Reply) -> FedrecError:
     if status >= 500 or status in (408, 429) or (status, kind) == (409, "replayed"):  # noqa: PLR2004  # of HTTP
         return GatewayAway(f"The gateway cannot answer now: {detail}", status=status)
     return GatewayRefused(f"The gateway refused: {detail}", status=status, kind=kind)
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    """Return whether a connection failed because of the gateway's TLS certificate."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _trusted(ca: str | None) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from models.errors import InvalidInput, NotFound
 from tasks.local.atomic import write_atomically
 from tasks.local.home import Home
-from tasks.silos.keys import key_id, public_pem, read_public
+from tasks.silos.keys import key_id, load_key, public_pem, read_public
 
 _ENDING = ".pem"
 
@@ -34,8 +34,13 @@ def add_member(home: Home, name: str, public: Ed25519PublicKey, *, force: bool =
     """Add a member, or replace its key if `force`; return the id of the key that was replaced.
 
     Raises:
-        InvalidInput: the member has another key, or another member has this one.
+        InvalidInput: the member has another key, or another member or this silo has this one.
     """
+    if public == own_public(home):
+        raise InvalidInput(
+            f"Key {key_id(public)} is this silo's own, and the roster has the other silos only.",
+            next_step=f"Ask the owner of {name!r} for its public.pem.",
+        )
     roster = read_roster(home)
     before = roster.get(name)
     for other, known in roster.items():
@@ -51,6 +56,14 @@ def add_member(home: Home, name: str, public: Ed25519PublicKey, *, force: bool =
         )
     write_atomically(_folder(home) / f"{name}{_ENDING}", public_pem(public))
     return key_id(before) if before is not None and before != public else None
+
+
+def own_public(home: Home) -> Ed25519PublicKey | None:
+    """Return the silo's own public key; None before it has one."""
+    try:
+        return load_key(home).public
+    except NotFound:
+        return None
 
 
 def remove_member(home: Home, name: str) -> None:

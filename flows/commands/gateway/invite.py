@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -19,6 +20,9 @@ from flows.commands.gateway.orders_option import orders_option
 from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from tasks.local.home import Home
 
 _DAY_S, _MOST_DAYS = 86_400, 3650
 
@@ -51,8 +55,7 @@ def command(
 
     require_silo_name(name)
     home, until = current_home(), time.time() + days * _DAY_S
-    own = home.root / "gateway" / "tls" / f"{_host_of(url)}.crt"
-    trusted = ca or (own if own.exists() else None)
+    trusted = ca or _own_certificate(home, url)
     invitation = Invitation(
         silo=name,
         url=url.rstrip("/"),
@@ -76,6 +79,34 @@ def command(
         click.echo(f"Tell the owner this fingerprint over another channel: {invitation.coordinator}")
 
     emit(result, as_json=as_json, show=show)
+
+
+def _own_certificate(home: Home, url: str) -> Path | None:
+    """Return the certificate of --self-signed that is valid for an address; None without one.
+
+    If there are others only, a silo may be unable to connect, so say for which hosts they are.
+    """
+    from tasks.gateway.certificates import hosts_of, is_valid_for, own_certificates
+
+    host, others = _host_of(url), []
+    for file in own_certificates(home):
+        hosts = hosts_of(file.read_bytes())
+        if is_valid_for(hosts, host):
+            return file
+        others += hosts
+    if others and urlsplit(url).scheme == "https":
+        click.echo(
+            f"Warning: the gateway's own certificate is valid for {', '.join(others)}, not for {host}. So "
+            "the invitation has none, and the silo trusts its system's authorities only. Unless one of them "
+            f"signed the gateway's certificate, invite with --url https://{others[0]}:{_port_of(url)}, or "
+            "with --ca FILE.",
+            err=True,
+        )
+    return None
+
+
+def _port_of(url: str) -> int:
+    return urlsplit(url).port or 443
 
 
 def _host_of(url: str) -> str:

@@ -55,6 +55,7 @@ def command(
     coordinator's key: tell it to the silos' owners over another channel.
     """
     from tasks.gateway.certificates import self_signed as make_certificate
+    from tasks.gateway.certificates import valid_host
     from tasks.gateway.own_key import own_key
     from tasks.gateway.settings import GatewaySettings
     from tasks.local.home import current_home
@@ -91,9 +92,12 @@ def command(
         max_object_bytes=max_object_bytes,
         metrics_port=metrics_port,
     ).to_environment(os.environ)
-    scheme = "http" if no_tls else "https"
+    shown = valid_host(certificate.read_bytes(), host) if certificate else host
     click.echo(f"The coordinator's fingerprint: {mark}", err=True)
-    click.echo(f"The gateway listens at {scheme}://{host}:{port}; stop it with Ctrl-C.", err=True)
+    address = f"{'http' if no_tls else 'https'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    click.echo(f"The gateway listens at {address}; stop it with Ctrl-C.", err=True)
+    if shown != host:
+        click.echo(f"It listens on {host}, for which the certificate is not valid.", err=True)
     tls = ["--certificate", str(certificate), "--private-key", str(private_key)] if certificate else []
     serving = ["-m", "tasks.gateway", "--host", host, "--port", str(port), "--workers", str(workers), *tls]
     os.execv(sys.executable, [sys.executable, *serving])  # noqa: S606

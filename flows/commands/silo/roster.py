@@ -41,6 +41,7 @@ def command(
 
 
 def _add(name: str, file: BinaryIO, expected: str | None, force: bool, as_json: bool) -> None:
+    from flows.silo.settings import default_settings_path, load_silo_settings
     from models.errors import InvalidInput
     from tasks.datasets.partition_reader import CLIENT_ID
     from tasks.local.home import current_home
@@ -49,6 +50,11 @@ def _add(name: str, file: BinaryIO, expected: str | None, force: bool, as_json: 
 
     if not CLIENT_ID.fullmatch(name):
         raise InvalidInput(f"{name!r} is no name of a silo.", next_step="Use its name in its silo.yaml.")
+    if default_settings_path().exists() and name == load_silo_settings().name:
+        raise InvalidInput(
+            f"{name!r} is this silo itself, and the roster has the other silos only.",
+            next_step="Give public.pem to their owners, and add what you got from each of them.",
+        )
     public = read_expected(file.read(), file.name, expected)
     found = fingerprint(public)
     replaced = add_member(current_home(), name, public, force=force)

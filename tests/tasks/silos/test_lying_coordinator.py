@@ -156,7 +156,7 @@ def test_a_member_that_is_not_in_the_roster_gets_nothing(silos: SummingSilos) ->
 def test_a_sum_of_fewer_members_than_the_owner_wants_gets_nothing(silos: SummingSilos) -> None:
     silos.silos["ash"] = replace(silos.silos["ash"], min_cohort=5)
     lie = silos.sum_order()
-    refused(silos, EgressRefused, "4 members", lambda: silos.ask("prepare", "ash", lie))
+    refused(silos, EgressRefused, "sums of at least 5", lambda: silos.ask("prepare", "ash", lie))
 
 
 def test_a_member_s_name_with_a_key_of_the_coordinator_s_gets_nothing(silos: SummingSilos) -> None:

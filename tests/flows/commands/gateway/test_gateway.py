@@ -148,6 +148,19 @@ def test_a_silo_joins_is_examined_and_is_listed(place: Place) -> None:
     assert "ash" in place.fedrec("coordinator", "silos")
 
 
+def test_a_silo_that_cannot_trust_the_certificate_says_what_to_ask_for(place: Place) -> None:
+    """The gateway's certificate is for 127.0.0.1, and the invitation names localhost."""
+    assert f"The gateway listens at https://127.0.0.1:{place.port};" in (place.root / "log").read_text()
+    (place.root / "yew").mkdir()
+    path = place.root / "yew.json"
+    place.fedrec(
+        "coordinator", "invite", "yew", "--url", f"https://localhost:{place.port}", "--out", str(path)
+    )
+    failed = place.json_of("yew", "silo", "join", str(path), "--yes", code=1)["error"]
+    assert "CERTIFICATE_VERIFY_FAILED" in failed["message"]
+    assert "Ask the coordinator for an invitation with the gateway's certificate" in failed["message"]
+
+
 def test_a_silo_serves_what_is_promoted_without_a_registry(place: Place, tmp_path: Path) -> None:
     (place.root / "fir").mkdir()
     settings = SETTINGS.format(name="fir", folder=place.root / "data")

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from flows.commands.gateway import invite, serve, silos
 from models.errors import InvalidInput
 from tasks.coordinator.trust_store import TrustStore
-from tasks.gateway.certificates import self_signed
+from tasks.gateway.certificates import hosts_of, is_valid_for, self_signed, valid_host
 from tasks.gateway.database import open_database
 from tasks.gateway.invitations import Invitation, Invitations
 from tasks.gateway.visits import Visits
@@ -57,6 +57,40 @@ def test_an_invitation_is_written_with_the_token_of_its_row(home: Home, tmp_path
     assert made.until > time.time() + 3649 * 86_400
     assert Invitations(open_database(home)).use("ash", made.token, "1" * 64)
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_an_invitation_has_the_certificate_that_is_valid_for_its_address(home: Home, tmp_path: Path) -> None:
+    certificate, _ = self_signed(home, "localhost")
+    out = tmp_path / "ash.json"
+    done = run(invite.command, "ash", "--url", "https://LocalHost:8443", "--out", str(out))
+    assert Invitation.of_json(out.read_bytes()).ca == certificate.read_text()
+    assert "Warning" not in done.output
+    other = run(invite.command, "ash", "--url", URL, "--out", str(out))
+    assert other.exit_code == 0
+    assert Invitation.of_json(out.read_bytes()).ca is None
+    assert "valid for localhost, not for 127.0.0.1" in other.output
+    assert "--url https://localhost:8443, or" in other.output
+    given = run(invite.command, "ash", "--url", URL, "--out", str(out), "--ca", str(certificate))
+    assert "Warning" not in given.output
+
+
+@pytest.mark.parametrize(
+    ("made_for", "host", "shown"),
+    [
+        ("localhost", "127.0.0.1", "localhost"),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("gateway.example", "192.0.2.7", "gateway.example"),
+        ("*.example", "gateway.example", "gateway.example"),
+        ("*.example", "a.gateway.example", "a.gateway.example"),
+    ],
+)
+def test_a_gateway_shows_an_address_that_its_certificate_is_valid_for(
+    tmp_path: Path, made_for: str, host: str, shown: str
+) -> None:
+    certificate, _ = self_signed(Home(tmp_path), made_for)
+    assert valid_host(certificate.read_bytes(), host) == shown
+    is_valid = is_valid_for(hosts_of(certificate.read_bytes()), host)
+    assert is_valid == (made_for == host or (made_for, host) == ("*.example", "gateway.example"))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,17 @@ def test_another_key_needs_force(folder: Path) -> None:
     assert f"It replaces key {fingerprint[:16]}." in forced.stdout
 
 
+def test_a_silo_is_no_member_of_its_own_roster(folder: Path) -> None:
+    answered(fedrec(folder, "silo", "enrol", "--name", "ash", "--json"))
+    own = folder / "silo" / "keys" / "public.pem"
+    assert "is this silo's own" in refused(fedrec(folder, "silo", "roster", "elm", str(own)), 2)
+    (folder / "silo" / "silo.yaml").write_text("name: ash\nsource: {folder: /srv/shop}\n")
+    other, _ = key_file(folder, "other")
+    assert "is this silo itself" in refused(fedrec(folder, "silo", "roster", "ash", str(other)), 2)
+    assert answered(fedrec(folder, "silo", "roster", "--json")) == {"members": []}
+    assert answered(fedrec(folder, "silo", "roster", "elm", str(other), "--json"))["name"] == "elm"
+
+
 @pytest.mark.parametrize("name", ["../ash", "", "a/b", ".ash", "ash\n"])
 def test_a_name_cannot_lead_out_of_the_roster(folder: Path, name: str) -> None:
     path, _ = key_file(folder, "key")
