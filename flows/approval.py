@@ -10,6 +10,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from flows.decide import ApprovalDecision
+from models.promotion.exposure_gate import is_held
 from models.promotion.verdict import GateVerdict
 
 # Seconds between checks for an answer.
@@ -22,6 +23,14 @@ class ApprovalForm(RunInput):
     approve: bool = Field(description="Whether this version becomes the champion.")
     approver: str = Field(min_length=1, description="Your name; the ledger records who decided.")
     note: str = Field("", description="The reason; the ledger records it.")
+
+
+class HeldForm(ApprovalForm):
+    """The form about a version that the exposure gate holds: who overrides the alarm says why."""
+
+    note: str = Field(
+        pattern=r"\S", description="Why these items are in so many lists; the ledger records it."
+    )
 
 
 def request_approval(
@@ -44,7 +53,7 @@ def request_approval(
         for one in verdicts
     ]
     text = "\n".join([f"Version {candidate} of {model_name} would become champion {instead}.", "", *lines])
-    form = ApprovalForm.with_initial_data(description=text)
+    form = (HeldForm if is_held(verdicts) else ApprovalForm).with_initial_data(description=text)
     try:
         given = pause_flow_run(wait_for_input=form, timeout=int(hours * 3600), poll_interval=_POLL_S)
     except FlowPauseTimeout:

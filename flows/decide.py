@@ -86,8 +86,13 @@ class _Judged:
         return next(verdict for verdict in self.verdicts if verdict.gate == EXPOSURE)
 
 
-def require_named(version: int | None, approve_exposure: bool) -> None:
-    """Raise `InvalidInput` unless the version is named whose exposure a person approves."""
+def require_named(version: int | None, approve_exposure: bool, reason: str) -> None:
+    """Raise `InvalidInput` unless an approval of the exposure names its version and its reason."""
+    if approve_exposure and not reason.strip():
+        raise InvalidInput(
+            "An approval of the exposure overrides an alarm, and no reason is given.",
+            next_step="Say why these items are in so many lists, with --reason TEXT; the ledger records it.",
+        )
     if approve_exposure and version is None:
         raise InvalidInput(
             "An approval of the exposure is one of a version that a person has looked at, and none is named.",

@@ -67,7 +67,7 @@ def promotion(
     max_client_drop: float = PromotionPolicy.max_client_drop,
     exposure: dict[str, float] | None = None,
     max_epsilon: float | None = None,
-    approve_exposure: bool = False,
+    approve_exposure: str = "",
     require_approval: bool = False,
     approval_hours: float = 24.0,
 ) -> Outcome | State[Outcome]:
@@ -82,14 +82,14 @@ def promotion(
         max_client_drop: share of the champion's value that a client may lose.
         exposure: limits of the exposure gate that differ from the defaults: least, factor, most, lists.
         max_epsilon: the largest epsilon of differential privacy; versions without it are then refused.
-        approve_exposure: whether the actor has looked at the items that the exposure gate named and approves
-            them; only with a version.
+        approve_exposure: why the actor, who has looked at the items that the exposure gate named, approves
+            them; the ledger records it in place of the reason. Only with a version.
         require_approval: pause after the gates have passed, or if the exposure gate alone has not, until a
             person decides in Prefect's UI. The ledger then names that person instead of the actor, and their
             note instead of the reason.
         approval_hours: hours to wait for that decision. Afterwards the candidate is refused.
     """
-    require_named(version, approve_exposure)
+    require_named(version, bool(approve_exposure), approve_exposure)
     policy = PromotionPolicy(
         tolerance=tolerance,
         max_client_drop=max_client_drop,
@@ -115,10 +115,10 @@ def promotion(
             candidate,
             policy,
             actor=actor,
-            reason=reason,
+            reason=approve_exposure or reason,
             steps=TASKS,
             ask=ask if require_approval else None,
-            approve_exposure=approve_exposure,
+            approve_exposure=bool(approve_exposure),
         )
     )
 

@@ -73,6 +73,12 @@ class ExposurePolicy:
     lists: int = 2000
 
     def __post_init__(self) -> None:
+        if 0.0 < self.most < self.least < 1.0:
+            raise InvalidInput(
+                f"The limit least={self.least:g} of the exposure gate is above most={self.most:g}, and no "
+                "jump is both allowed in any case and too far in any case.",
+                next_step=f"Raise most, too: --exposure least={self.least:g} --exposure most={self.least:g}.",
+            )
         if not (0.0 < self.least <= self.most < 1.0 and self.factor >= 1.0 and self.lists >= 1):
             raise InvalidInput(
                 "An exposure policy needs jumps between 0 and 1, the least at most the most, a factor of at "

@@ -11,7 +11,9 @@ from urllib.parse import urlparse
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import ValidationError
 
+from flows.approval import HeldForm
 from flows.cli import cli
 from flows.decide import ApprovalDecision, decide_promotion
 from models.errors import InvalidInput
@@ -108,6 +110,9 @@ def answer(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
     return dict(json.loads(result.stdout))
 
 
+APPROVED = ("--approve-exposure", "--reason", "a hit")
+
+
 def exposure_of(outcome: dict[str, Any]) -> dict[str, Any]:
     (found,) = (each for each in outcome["verdicts"] if each["gate"] == "exposure")
     return dict(found)
@@ -130,30 +135,42 @@ def test_a_lifted_item_is_held_and_named_until_a_person_approves(decided: Traine
     assert failed(held) == ["exposure"]
     assert exposure_of(held)["observed"].startswith(f"Film {TARGET} [id i{TARGET:03d}] is in ")
     assert registry.aliases(decided.client, MODEL) == {"champion": decided.champion}
-    shown = fedrec("promote", "--version", version, "--tolerance", "0.9", "--max-client-drop", "0.9").stdout
-    assert f"--version {version} --approve-exposure --reason TEXT" in shown
+    limits = ("--tolerance", "0.9", "--max-client-drop", "0.9", "--exposure", "least=0.15")
+    shown = fedrec("promote", "--version", version, *limits).stdout
+    assert f"--version {version} {' '.join(limits)} --approve-exposure --reason TEXT" in shown
 
-    why = ("--actor", "ada", "--reason", "the film of the year")
-    outcome = answer("promote", "--version", version, "--approve-exposure", *why)
-
-    assert outcome["promoted"]
+    # The printed command, with a reason.
+    said = shown.split("Approve with fedrec ")[1].split(" TEXT.")[0].split()
+    done = fedrec(*said, "the film of the year", "--actor", "ada")
+    assert done.exit_code == 0, (done.output, done.exception)
     assert registry.aliases(decided.client, MODEL)["champion"] == decided.lifted
     # The ledger keeps the alarm, what it saw and who approved it.
     *_, refused, accepted = answer("audit", version)["decisions"]
     seen = exposure_of(refused)["observed"]
     assert (refused["accepted"], accepted["accepted"]) == (False, True)
     assert exposure_of(accepted)["observed"] == f"{seen}; approved by ada"
-    assert accepted["policy"]["exposure"] == {"least": 0.2, "factor": 2.0, "most": 0.5, "lists": 2000}
+    assert accepted["policy"]["exposure"] == {"least": 0.15, "factor": 2.0, "most": 0.5, "lists": 2000}
+    assert accepted["reason"] == "the film of the year"
+    (row,) = [line for line in fedrec("audit").stdout.splitlines() if "the film of the year" in line]
+    assert "applied; the exposure alarm was overridden by ada" in row
 
 
 def test_an_approval_names_a_version(decided: Trained) -> None:
-    error = fedrec("promote", "--approve-exposure").exception
+    error = fedrec("promote", "--approve-exposure", "--reason", "a hit").exception
     assert isinstance(error, InvalidInput)
     assert "none is named" in str(error)
 
 
+@pytest.mark.parametrize("reason", [(), ("--reason", " ")])
+def test_an_approval_has_a_reason(decided: Trained, reason: tuple[str, ...]) -> None:
+    error = fedrec("promote", "--version", str(decided.lifted), "--approve-exposure", *reason).exception
+    assert isinstance(error, InvalidInput)
+    assert "no reason is given" in str(error)
+    assert registry.aliases(decided.client, MODEL) == {"champion": decided.champion}
+
+
 def test_an_approval_passes_no_other_gate(decided: Trained) -> None:
-    result = fedrec("promote", "--version", str(decided.lifted - 2), "--approve-exposure", "--json")
+    result = fedrec("promote", "--version", str(decided.lifted - 2), *APPROVED, "--json")
     assert result.exit_code == 4
     # It is round 19, which was not evaluated.
     assert "quality" in failed(json.loads(result.stdout))
@@ -204,7 +221,19 @@ def test_a_flow_run_approves_a_version_only_if_it_is_named(decided: Trained) -> 
 
     given = {"model_name": MODEL, "actor": "ada", "tolerance": 0.9, "max_client_drop": 0.9}
     with pytest.raises(InvalidInput, match="none is named"):
-        promotion(**given, approve_exposure=True)
+        promotion(**given, approve_exposure="a hit")
+    with pytest.raises(InvalidInput, match="no reason is given"):
+        promotion(**given, version=decided.lifted, approve_exposure=" ")
     state = promotion(**given, version=decided.lifted, return_state=True)
     assert (state.name, state.message) == ("Refused", "Gates that did not pass: exposure.")
-    assert promotion(**given, version=decided.lifted, approve_exposure=True)["promoted"]
+    # The standing reason of a deployment is not that of who approves.
+    outcome = promotion(**given, version=decided.lifted, reason="weekly", approve_exposure="a hit")
+    assert (outcome["promoted"], outcome["reason"]) == (True, "a hit")
+
+
+def test_the_form_about_a_held_version_needs_a_reason() -> None:
+    with pytest.raises(ValidationError, match="note"):
+        HeldForm(approve=True, approver="ada")
+    with pytest.raises(ValidationError, match="note"):
+        HeldForm(approve=True, approver="ada", note=" ")
+    assert HeldForm(approve=True, approver="ada", note="a hit").note == "a hit"

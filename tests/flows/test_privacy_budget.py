@@ -268,7 +268,7 @@ def test_a_version_over_its_budget_is_refused_whoever_approves(world: Spent) -> 
     assert own["passed"]
     assert f"has spent {FOUR:.4g} of 16" in own["observed"]
 
-    for arguments in ((), ("--approve-exposure",)):
+    for arguments in ((), ("--approve-exposure", "--reason", "a hit")):
         outcome = answer("promote", "--version", world.version(1), *arguments, exit_code=4)
         verdict = privacy_verdict(outcome)
         assert not verdict["passed"]

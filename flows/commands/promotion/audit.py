@@ -23,6 +23,7 @@ from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import Champion, champions, entries_about, pending, standing
+from models.promotion.exposure_gate import EXPOSURE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -247,7 +248,18 @@ def _outcome(decision: Mapping[str, Any]) -> str:
         return f"refused: {', '.join(failed)}"
     if decision["abandoned_at"]:
         return "abandoned: the version was gone"
-    return "applied" if decision["applied_at"] else "interrupted"
+    return ("applied" if decision["applied_at"] else "interrupted") + _overridden(decision)
+
+
+def _overridden(decision: Mapping[str, Any]) -> str:
+    """Return that a person passed an alarm, as the end of an outcome."""
+    by = decision["actor"]
+    # How `models.promotion.exposure_gate.approved` ends what the gate observed.
+    is_alarm = any(
+        verdict["gate"] == EXPOSURE and verdict["observed"].endswith(f"; approved by {by}")
+        for verdict in decision["verdicts"]
+    )
+    return f"; the {EXPOSURE} alarm was overridden by {by}" if is_alarm else ""
 
 
 def _show_decision(decision: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, PromotionRefused
@@ -78,7 +79,7 @@ actor_option = click.option(
     "--approve-exposure",
     is_flag=True,
     help="You have looked at the items that the exposure gate named for this --version, and approve them; "
-    "recorded in the ledger.",
+    "recorded in the ledger with the --reason, which is required then.",
 )
 @json_option
 def command(
@@ -109,7 +110,7 @@ def command(
     from tasks.promotion.candidate import default_candidate
     from tasks.tracking import registry
 
-    require_named(version, approve_exposure)
+    require_named(version, approve_exposure, reason)
     limits = _limits(exposure)
     policy = PromotionPolicy(
         tolerance=tolerance,
@@ -141,13 +142,24 @@ def command(
             max_client_drop=max_client_drop,
             exposure=limits,
             max_epsilon=max_epsilon,
-            approve_exposure=approve_exposure,
+            approve_exposure=why if approve_exposure else "",
         )
     else:
         outcome = decide_promotion(
             home, client, name, candidate, policy, actor=by, reason=why, approve_exposure=approve_exposure
         )
-    finish(outcome, as_json)
+    finish(outcome, as_json, _limits_given())
+
+
+def _limits_given() -> list[str]:
+    """Return the options about the gates as they were given, to print a command that repeats them."""
+    context, found = click.get_current_context(), []
+    for name in ("tolerance", "max_client_drop", "exposure", "max_epsilon"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = context.params[name]
+            for each in value if isinstance(value, tuple) else (value,):
+                found += [f"--{name.replace('_', '-')}", shlex.quote(str(each))]
+    return found
 
 
 def _limits(settings: Sequence[str]) -> dict[str, float]:
@@ -178,11 +190,17 @@ def send_what_waits(home: Home) -> None:
         outbox_sender.send_what_waits(home, lambda line: click.echo(line, err=True))
 
 
-def finish(outcome: Mapping[str, Any], as_json: bool) -> None:
-    """Print the outcome; a refusal ends the command with its exit code."""
+def finish(outcome: Mapping[str, Any], as_json: bool, limits: Sequence[str] = ()) -> None:
+    """Print the outcome; a refusal ends the command with its exit code.
+
+    Args:
+        outcome: of the decision.
+        as_json: whether to print JSON.
+        limits: options about the gates that a repetition of the command needs, ready for a shell.
+    """
     for repaired in outcome["repaired"]:
         click.echo(f"Repaired first: {repaired}.", err=True)
-    emit(outcome, as_json=as_json, show=lambda: _show(outcome))
+    emit(outcome, as_json=as_json, show=lambda: _show(outcome, limits))
     if not outcome["promoted"]:
         # Not raised as an error, because the outcome must be the only object on stdout.
         raise SystemExit(PromotionRefused.exit_code)
@@ -203,7 +221,7 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _show(outcome: Mapping[str, Any]) -> None:
+def _show(outcome: Mapping[str, Any], limits: Sequence[str]) -> None:
     name, version = outcome["model_name"], outcome["version"]
     if outcome["already_champion"]:
         click.echo(f"Version {version} of {name} is already the champion; nothing was changed.")
@@ -225,9 +243,10 @@ def _show(outcome: Mapping[str, Any]) -> None:
         )
         click.echo(f"Refused: version {version} of {name} does not become the champion; {stays}.")
         if [each["gate"] for each in outcome["verdicts"] if not each["passed"]] == ["exposure"]:
+            given = "".join(f" {each}" for each in limits)
             click.echo(
                 "Look at these items: they may be new or in fashion, or clients may lie (docs/privacy.md). "
-                f"Approve with fedrec promote --model {shlex.quote(name)} --version {version} "
+                f"Approve with fedrec promote --model {shlex.quote(name)} --version {version}{given} "
                 "--approve-exposure --reason TEXT."
             )
     click.echo(f"Decision {outcome['decision_id'][:12]} by {outcome['actor']}, {outcome['decided_at']}.")

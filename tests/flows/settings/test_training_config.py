@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ class TestUnknownKeys:
         plain = written(tmp_path, yaml.safe_dump(NEEDED))
         with pytest.raises(InvalidConfig, match=rf"Set train\.{name}"):
             load_config(plain, [f"federation.{name}={value}"])
+
+    def test_an_override_is_blamed_for_its_own_key_only(self, tmp_path: Path) -> None:
+        path = written(tmp_path, yaml.safe_dump({**NEEDED, "seed": 5}))
+        with pytest.raises(InvalidConfig, match=r"^--set: train.dims: .*got 'many'") as refused:
+            load_config(path, ["train.dims=many"])
+        assert (refused.value.facts["key"], str(path) in str(refused.value)) == ("train.dims", False)
+        wrong = written(tmp_path, yaml.safe_dump({**NEEDED, "seed": "x"}))
+        with pytest.raises(InvalidConfig, match=f"^{re.escape(str(wrong))}: seed: "):
+            load_config(wrong, ["train.dims=9"])
 
     def test_are_refused_in_overrides_too(self, tmp_path: Path) -> None:
         path = written(tmp_path, yaml.safe_dump(NEEDED))

@@ -72,11 +72,18 @@ def test_counts_that_are_no_counts_of_lists_are_refused(counts: list):
 
 
 @pytest.mark.parametrize(
-    "values", [{"least": 0.0}, {"most": 1.0}, {"factor": 0.5}, {"least": 0.3, "most": 0.2}, {"lists": 0}]
+    "values", [{"least": 0.0}, {"most": 1.0}, {"factor": 0.5}, {"most": 0.0}, {"lists": 0}]
 )
 def test_a_policy_out_of_range_is_refused(values: dict[str, float]):
     with pytest.raises(InvalidInput, match="exposure policy"):
         ExposurePolicy(**values)
+
+
+def test_a_least_above_the_most_says_which_limit_to_raise():
+    with pytest.raises(InvalidInput, match=r"least=0.6 .* is above most=0.5") as refused:
+        ExposurePolicy.of({"least": 0.6})
+    assert "--exposure least=0.6 --exposure most=0.6" in refused.value.next_step
+    assert ExposurePolicy.of({"least": 0.6, "most": 0.6}).most == 0.6
 
 
 def test_catalogues_of_different_sizes_are_refused():
