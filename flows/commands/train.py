@@ -60,14 +60,15 @@ def command(ctx: click.Context, path: Path, overrides: tuple[str, ...], again: b
 
     progress = ProgressConsole()
     from flows.jobs.job import finished_before
-    from tasks.orchestration.server import stop_temporary_server
+    from tasks.orchestration.server import is_temporary_server_starting, stop_temporary_server
 
     if not again and (found := finished_before(config)):
         stop_temporary_server()
         _end_finished(found, as_json, progress)
         return
     with _Shown(progress) as shown:
-        shown.print("Starting Prefect's server and the job.")
+        server = "Prefect's server and " if is_temporary_server_starting() else ""
+        shown.print(f"Starting {server}the job.")
         from flows.terminal.interrupts import EXIT_CODE, quiet_interrupts
 
         try:

@@ -214,10 +214,17 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
     Raises:
         InvalidConfig: the file cannot be read, a key is unknown, or a value is out of range.
     """
-    raw = read_yaml(path, "The configuration")
+    raw, overrides = read_yaml(path, "The configuration"), tuple(overrides)
     for override in overrides:
         apply_override(raw, override)
-    return parse_config(raw, str(path))
+    try:
+        return parse_config(raw, str(path))
+    except InvalidConfig as error:
+        if error.facts.get("key") not in {each.partition("=")[0] for each in overrides}:
+            raise
+        # The file is not at fault.
+        what = f"--set{error.what.removeprefix(str(path))}"
+        raise InvalidConfig(what, next_step=error.next_step, **error.facts) from error
 
 
 def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:

@@ -17,11 +17,14 @@ class _OwnErrors(logging.Filter):
     """Drops Prefect's report of a `FedrecError`, because the caller of the flow or task reports the error.
 
     Groups of tasks are left out too, because their errors are those of their tasks. The error stays in
-    Prefect's records, as the message of the failed run's state.
+    Prefect's records, as the message of the failed run's state. A report without an error has no trace.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            # A task that ends in a failed state, as that of a silo, raises nothing: "NoneType: None".
+            record.exc_info = None
         return not isinstance(error, FedrecError) and getattr(record, "task_name", None) != GROUP
 
 
