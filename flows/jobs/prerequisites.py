@@ -9,7 +9,7 @@ from models.evaluation.judgement import RATINGS
 from models.federation.rounds import cohort_size
 from models.recommenders.base.family import Family
 from models.recommenders.families.registry import families, family_of
-from models.secure_sum.cohort import FEWEST
+from models.secure_sum.graph import FEWEST
 from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import Partition
 from tasks.local.home import Home

@@ -21,8 +21,9 @@ from models.errors import QuorumNotReached
 from models.federation.contribution import RunningSum
 from models.federation.rounds import Rejection, is_evaluated, named, plan_round
 from models.federation.vector_form import VectorForm
-from models.secure_sum.cohort import FEWEST, read_cohort
+from models.secure_sum.cohort import read_cohort
 from models.secure_sum.coordinator import SecureSum
+from models.secure_sum.graph import FEWEST
 from models.secure_sum.session import Session
 from tasks.clients.sum_steps import ANNOUNCEMENT, IDENTITY
 from tasks.exchange.codec import decode_masked
@@ -135,9 +136,9 @@ class SecureSums:
                 are back.
         """
         groups = self._groups(step, round_)
-        for each in groups:
-            self._require_members(step, each.members)
-        sums = [self._opened(each, form_of) for each in groups]
+        for group in groups:
+            self._require_members(step, group.members)
+        sums = [self._opened(group, form_of) for group in groups]
         self._mask(step, sums, **arguments)
         if noise := self._job.context.noise:
             for each in sums:

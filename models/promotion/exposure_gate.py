@@ -62,9 +62,18 @@ def approved(verdicts: Sequence[GateVerdict], by: str) -> tuple[GateVerdict, ...
     if not is_held(verdicts):
         return tuple(verdicts)
     return tuple(
-        each if each.passed else replace(each, passed=True, observed=f"{each.observed}; approved by {by}")
+        each if each.passed else replace(each, passed=True, observed=f"{each.observed}{_approval(by)}")
         for each in verdicts
     )
+
+
+def was_approved(observed: str, by: str) -> bool:
+    """Return whether a person approved what the gate observed in an accepted decision of this actor."""
+    return observed.endswith(_approval(by))
+
+
+def _approval(by: str) -> str:
+    return f"; approved by {by}"
 
 
 def _said(jump: Jump, shown: ShownItems) -> str:

@@ -23,7 +23,7 @@ from flows.terminal.output import emit, json_option
 from models.errors import InvalidInput, LedgerTampered, NotFound
 from models.ledger.chain import Entry
 from models.promotion.champions import Champion, champions, entries_about, pending, standing
-from models.promotion.exposure_gate import EXPOSURE
+from models.promotion.exposure_gate import was_approved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -248,18 +248,10 @@ def _outcome(decision: Mapping[str, Any]) -> str:
         return f"refused: {', '.join(failed)}"
     if decision["abandoned_at"]:
         return "abandoned: the version was gone"
-    return ("applied" if decision["applied_at"] else "interrupted") + _overridden(decision)
-
-
-def _overridden(decision: Mapping[str, Any]) -> str:
-    """Return that a person passed an alarm, as the end of an outcome."""
     by = decision["actor"]
-    # How `models.promotion.exposure_gate.approved` ends what the gate observed.
-    is_alarm = any(
-        verdict["gate"] == EXPOSURE and verdict["observed"].endswith(f"; approved by {by}")
-        for verdict in decision["verdicts"]
-    )
-    return f"; the {EXPOSURE} alarm was overridden by {by}" if is_alarm else ""
+    overridden = [each["gate"] for each in decision["verdicts"] if was_approved(each["observed"], by)]
+    alarm = f"; the {overridden[0]} alarm was overridden by {by}" if overridden else ""
+    return ("applied" if decision["applied_at"] else "interrupted") + alarm
 
 
 def _show_decision(decision: Mapping[str, Any]) -> None:
