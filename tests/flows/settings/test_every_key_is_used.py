@@ -22,7 +22,9 @@ from data_contracts.interactions import InteractionLimits, interaction_rules
 from data_contracts.updates import UpdateLimits, update_rules
 from flows.settings.settings_file import Section
 from flows.settings.training_config import ContractsSection, TrainingConfig, parse_config
+from tasks.coordinator.trust_store import TrustStore
 from tasks.local.home import Home
+from tasks.silos.keys import make_key
 
 
 def keys_of(kind: type[BaseModel], prefix: str = "") -> dict[str, tuple[type[BaseModel], str]]:
@@ -67,6 +69,8 @@ def test_a_job_reads_every_key(
     run_locally(parse_config(here, "the test"))
     items = tmp_path / "items.csv"
     pd.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"]}).to_csv(items, index=False)
+    for silo in ("ash", "birch"):
+        TrustStore(mlflow_home).trust(silo, make_key(Home(tmp_path / silo)).public)
     elsewhere = {
         **named,
         "name": "remote",
