@@ -16,5 +16,6 @@ command = lazy_group(
     secure="Measure what secure sums cost, beside plain ones.",
     attacks="Read users off updates and lift an item by false ones, with each defence.",
     privacy="Measure quality against epsilon, beside two floors.",
+    canaries="Show by attacks what noise really hides, beside what is claimed.",
     ratings="Measure predicted ratings: RMSE, MAE and accuracies.",
 )

@@ -14,7 +14,8 @@ from models.privacy.mechanisms import multiplier_for
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.base.data import Part
 from models.recommenders.items.features import ItemFeatures
-from tasks.bench.privacy.arms import ARMS, Learners
+from tasks.bench.privacy.arms import ARMS
+from tasks.bench.privacy.noisy_sums import Learners
 from tasks.bench.quality.arms import ItemToItem, Trained
 from tasks.bench.quality.cases import by_client, clients_of
 from tasks.bench.quality.table_rows import Announce, Evaluator, numbers
