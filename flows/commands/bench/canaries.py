@@ -9,7 +9,7 @@ import click
 from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 
-_QUICK_RUNS, _QUICK_CANARIES = 100, 100
+_QUICK_RUNS, _QUICK_CANARIES = 60, 100
 
 
 @click.command("canaries")
@@ -29,7 +29,7 @@ _QUICK_RUNS, _QUICK_CANARIES = 100, 100
     show_default=True,
     help="Delta of all claims and bounds.",
 )
-@number_option("--runs", click.IntRange(min=100), 2000, "Trainings with the canary, and as many without.")
+@number_option("--runs", click.IntRange(min=60), 2000, "Trainings with the canary, and as many without.")
 @number_option("--canaries", click.IntRange(min=100), 1000, "Canaries of the one training that has many.")
 @number_option("--seed", click.IntRange(min=0), 1, "Seed of all noise and coins.")
 @click.option("--quick", is_flag=True, help=f"{_QUICK_RUNS} trainings and {_QUICK_CANARIES} canaries.")

@@ -17,7 +17,7 @@ HONEST, TOO_LITTLE = 1.0, 0.1
 # Such trainings are easy to tell apart, so fewer are enough.
 _FEWER = 4
 # Below it too little noise would not be found.
-LEAST_RUNS = 100
+LEAST_RUNS = 60
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,30 @@ import pytest
 from models.errors import InvalidInput
 from models.privacy.mechanisms import multiplier_for
 from models.recommenders.base.family import LocalRound
-from tasks.bench.privacy.canaries import Effort, canary_rows, shown_by_one_run, shown_by_runs
-from tasks.bench.privacy.canary_attack import CANARY, one_run_scores, seen_in_runs
+from tasks.bench.privacy.canaries import HONEST, TOO_LITTLE, Effort, canary_rows, shown_by_runs
+from tasks.bench.privacy.canary_attack import one_run_scores, seen_in_runs
 from tasks.bench.privacy.canary_markdown import BEGIN, END, put_table, table
 from tasks.bench.privacy.canary_world import small_world, wide_world
 from tasks.bench.privacy.noisy_sums import noisy_rounds
 
 DELTA = 1e-5
-RUNS = 160
-BOUNDS = ("sums", "sums_gaussian", "model", "model_gaussian")
-
-
-def shown(epsilon, noise=1.0, joining=CANARY):
-    multiplier = noise * multiplier_for(epsilon, DELTA)
-    return shown_by_runs(multiplier, DELTA, RUNS, 1, lambda line: None, "", joining)
-
-
-def shown_at_once(epsilon, noise=1.0, canaries=200):
-    multiplier = noise * multiplier_for(epsilon, DELTA)
-    return shown_by_one_run(multiplier, DELTA, Effort(RUNS, canaries), lambda line: None, "")
+CLAIMS = (1.0, 8.0)
+EFFORT = Effort(runs=60, canaries=100)
+BOUNDS = ("sums", "sums_gaussian", "model", "model_gaussian", "one_run")
 
 
 @pytest.fixture(scope="module")
-def of_eight():
-    """What attackers show of the noise of an epsilon of 8."""
-    return shown(8.0)
+def rows():
+    """The rows of two claims, each with its noise and with a tenth of it."""
+    said = []
+    found = list(canary_rows(CLAIMS, DELTA, EFFORT, said.append))
+    assert len(said) == len(found) * 3
+    return found
+
+
+def row_of(rows, epsilon, noise):
+    (found,) = (row for row in rows if (row["epsilon"], row["noise"]) == (epsilon, noise))
+    return found
 
 
 @pytest.mark.parametrize("world", [small_world(), wide_world(60)], ids=["small", "wide"])
@@ -57,34 +56,27 @@ def test_nobody_but_the_canary_used_two_of_its_items():
     assert set().union(*used) == own
 
 
-def test_honest_noise_keeps_all_bounds_below_the_claim(of_eight):
-    for name in BOUNDS:
-        assert of_eight[name] < 8.0
-        assert shown(1.0)[name] < 1.0
-    assert of_eight["sums_gaussian"] > 3.0, "the attack is worth something"
+def test_honest_noise_keeps_all_bounds_below_the_claim(rows):
+    for epsilon in CLAIMS:
+        for name in BOUNDS:
+            assert row_of(rows, epsilon, HONEST)[name] < epsilon
 
 
-def test_a_tenth_of_the_noise_is_found():
-    for epsilon in (1.0, 8.0):
-        found = shown(epsilon, noise=0.1)
-        assert found["sums_gaussian"] > epsilon
-        assert found["model_gaussian"] > 1.0
-    assert shown(1.0, noise=0.1)["sums"] > 1.0
+def test_a_tenth_of_the_noise_is_found(rows):
+    for epsilon in CLAIMS:
+        assert row_of(rows, epsilon, TOO_LITTLE)["sums_gaussian"] > epsilon
+    for name in ("sums", "model_gaussian", "one_run"):
+        assert row_of(rows, 1.0, TOO_LITTLE)[name] > 1.0
 
 
-def test_noise_of_eight_that_is_claimed_to_be_of_one_is_found(of_eight):
-    assert of_eight["sums"] > 1.0
-    assert of_eight["sums_gaussian"] > 1.0
+def test_noise_of_eight_that_is_claimed_to_be_of_one_is_found(rows):
+    assert row_of(rows, 8.0, HONEST)["sums_gaussian"] > 1.0
 
 
-def test_a_user_whose_part_is_twice_as_long_as_promised_is_found():
-    assert shown(4.0, joining=(0, 0))["sums_gaussian"] > 4.0
-
-
-def test_one_training_shows_less_than_the_claim_and_more_with_a_tenth_of_its_noise():
-    for epsilon in (1.0, 8.0):
-        assert shown_at_once(epsilon) < epsilon
-    assert shown_at_once(1.0, noise=0.1) > 1.0
+def test_a_user_whose_part_is_three_times_as_long_as_promised_is_found():
+    multiplier, thrice = multiplier_for(8.0, DELTA), (0, 0, 0)
+    found = shown_by_runs(multiplier, DELTA, EFFORT.runs, 1, lambda line: None, "", joining=thrice)
+    assert found["sums_gaussian"] > 8.0
 
 
 def test_the_same_seed_shows_the_same():
@@ -98,26 +90,27 @@ def test_the_same_seed_shows_the_same():
     assert scores[0] == scores[1] != scores[2]
 
 
-def test_each_claim_has_a_row_with_its_noise_and_one_with_a_tenth_and_they_become_a_table(tmp_path):
-    said = []
-    rows = list(canary_rows([4.0, 6.0], DELTA, Effort(100, 60), said.append))
-    assert [(row["epsilon"], row["noise"], row["runs"]) for row in rows] == [
-        *((4.0, 1.0, 100), (6.0, 1.0, 100)),
-        *((4.0, 0.1, 100), (6.0, 0.1, 100)),
+def test_each_claim_has_a_row_with_its_noise_and_one_with_a_tenth(rows):
+    assert [(row["epsilon"], row["noise"]) for row in rows] == [
+        *((epsilon, HONEST) for epsilon in CLAIMS),
+        *((epsilon, TOO_LITTLE) for epsilon in CLAIMS),
     ]
-    assert rows[2]["multiplier"] == pytest.approx(0.1 * rows[0]["multiplier"])
-    for honest, too_little in zip(rows[:2], rows[2:], strict=True):
-        assert honest["sums_gaussian"] < honest["epsilon"] < too_little["sums_gaussian"]
-    assert len(said) == 4 * 3
+    for epsilon in CLAIMS:
+        honest, too_little = (row_of(rows, epsilon, noise)["multiplier"] for noise in (HONEST, TOO_LITTLE))
+        assert honest == multiplier_for(epsilon, DELTA)
+        assert too_little == pytest.approx(0.1 * honest)
+
+
+def test_the_table_lies_between_its_marks(rows, tmp_path):
     document = tmp_path / "privacy.md"
     document.write_text("\n".join(["before", BEGIN, "old", END, "after"]))
     put_table(document, rows)
     text = document.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter") and "old" not in text
     assert table(rows) in text
-    assert "| 4 | as claimed | " in text and "| 6 | 0.1 of it | " in text
-    # 60 right guesses of 60: q^60 = 0.05, so epsilon = log(q / (1 - q)), and delta hardly matters.
-    assert "one training with 60 canaries, at most 3.0." in text
+    assert "| 1 | as claimed | " in text and "| 8 | 0.1 of it | " in text
+    # 100 right guesses of 100: q^100 = 0.05, so epsilon = log(q / (1 - q)), and delta hardly matters.
+    assert "one training with 100 canaries, at most 3.5." in text
     document.write_text("no marks")
     with pytest.raises(InvalidInput):
         put_table(document, rows)
