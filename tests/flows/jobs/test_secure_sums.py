@@ -1,8 +1,10 @@
-"""A job of secure sums that too few clients can take part in stops, and goes on when they are back."""
+"""Jobs of secure sums: what their results tell, and what happens if too few clients can take part."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from tasks.datasets.partition_reader import open_partition
 from tasks.local.home import Home
@@ -28,3 +30,25 @@ def test_a_job_without_enough_members_stops_at_its_quorum_and_continues(
     result, exit_code = run_locally(config)
     assert (result.job_id, result.status, exit_code) == (stopped.job_id, "finished", 0)
     assert result.rounds[0].accepted == ("ash", "birch", "cedar")
+
+
+def test_the_sum_tells_what_joining_changes_for_all(
+    prefect_server: None, mlflow_home: Home, partition_dir: Path
+) -> None:
+    from flows.train import run_locally
+
+    plain, secure = (
+        run_locally(
+            small_job(partition_dir, privacy={"secure_sum": is_secure}, evaluation={"silo_only": True})
+        )[0]
+        for is_secure in (False, True)
+    )
+    assert plain.benefit is not None
+    assert secure.benefit is not None
+    assert secure.clients == ()
+    assert secure.benefit.cases == plain.benefit.cases == sum(each.cases for each in plain.clients)
+    total = sum(each.cases * (each.benefit or 0.0) for each in plain.clients)
+    assert plain.benefit.mean == pytest.approx(total / plain.benefit.cases)
+    # Figures in sums are whole numbers of steps.
+    assert secure.benefit.mean == pytest.approx(plain.benefit.mean, abs=1e-4)
+    assert secure.benefit.standard_error == pytest.approx(plain.benefit.standard_error, abs=1e-4)
