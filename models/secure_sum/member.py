@@ -80,6 +80,7 @@ def mask(
     request: bytes,
     layout: Layout,
     blocks: Sequence[Unsigned],
+    fewest: int = 0,
 ) -> tuple[MemberRecord, bytes]:
     """Return the record with what was masked, and the message with the masked vector.
 
@@ -90,6 +91,7 @@ def mask(
         request: what the coordinator's `mask_request` returned.
         layout: of the vector, the same for all members.
         blocks: the vector: uint32 for widths up to 32 bits, else uint64; values are taken modulo 2^width.
+        fewest: the least number of survivors that the member will vote for, such as those that share a noise.
 
     Raises:
         ProtocolBreach: too few prepared, a statement is not the neighbour's own, or the member has masked
@@ -118,7 +120,8 @@ def mask(
         )
     seen = view(prepared, layout)
     message = write_masked(member, session, seen, packed)
-    return replace(record, prepared=prepared, view=seen, masked=masked), message
+    fewest = max(fewest, record.fewest)
+    return replace(record, prepared=prepared, view=seen, masked=masked, fewest=fewest), message
 
 
 def agree(
@@ -149,6 +152,13 @@ def agree(
             AGREE,
             "survivors",
             f"lists {len(survivors)} survivors: too few, not all of them prepared, or not the member itself",
+        )
+    if len(survivors) < record.fewest:
+        raise breach(
+            COORDINATOR,
+            AGREE,
+            "survivors",
+            f"lists {len(survivors)} survivors, and the member votes for at least {record.fewest}",
         )
     if record.survivors not in {None, survivors}:
         raise breach(

@@ -25,6 +25,7 @@ class MemberRecord:
         prepared: who prepared, as the member was told when it masked; empty before.
         view: digest of that and of the layout; empty before.
         masked: SHA-256 of the masked vector; None before.
+        fewest: the least number of survivors that the member votes for, besides what the session asks.
         survivors: the set for which the member voted; None before.
     """
 
@@ -34,6 +35,7 @@ class MemberRecord:
     prepared: tuple[str, ...] = ()
     view: str = ""
     masked: str | None = None
+    fewest: int = 0
     survivors: tuple[str, ...] | None = None
 
     def require(self, session: Session) -> None:
@@ -54,6 +56,7 @@ class MemberRecord:
                 "prepared": self.prepared,
                 "view": self.view,
                 "masked": self.masked,
+                "fewest": self.fewest,
                 "survivors": self.survivors,
             }
         )
@@ -76,6 +79,7 @@ class MemberRecord:
                 prepared=tuple(found["prepared"]),
                 view=found["view"],
                 masked=found["masked"],
+                fewest=int(found["fewest"]),
                 survivors=None if survivors is None else tuple(survivors),
             )
             intact = record.to_bytes() == data and len(seeds.mask) == len(seeds.own) == SEED_BYTES

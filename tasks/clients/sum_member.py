@@ -64,6 +64,8 @@ class SumMember:
 
     def __init__(self, order: ClientOrder, rules: SumRules | None = None) -> None:
         self._job_id, self._rules, self._sum = order.job.job_id, rules, order.sum or SumOrder()
+        # Fewer summands would have too little noise.
+        self._fewest = order.job.noise.summands if order.job.noise else 0
         self._folder = order.silo / "sums" / self._job_id
         self._keys_file = self._folder / "keys.json"
         # A simulated client loses its records with the coordinator, so it need not outlive a power cut.
@@ -93,7 +95,9 @@ class SumMember:
         session, blocks = self._only_session(), form.blocks(contribution)
 
         def masked(record: MemberRecord) -> tuple[MemberRecord, bytes]:
-            return moments.mask(self._member, session, record, self._sum.request, form.layout, blocks)
+            return moments.mask(
+                self._member, session, record, self._sum.request, form.layout, blocks, self._fewest
+            )
 
         return self._answered(session, masked)
 

@@ -10,7 +10,6 @@ from data_contracts.updates import breaches_of, profile_update, update_rules
 from models.errors import ContractViolation, EgressRefused
 from models.federation.merge import MergeRule
 from models.federation.model import ClientUpdate, GlobalModel
-from models.secure_sum.graph import threshold
 from tasks.clients.sum_member import SumMember, SumRules
 from tasks.exchange.codec import encode_masked
 from tasks.messages.answers import ClientEvaluation, SumAnswer
@@ -96,13 +95,13 @@ def masked_evaluation(
 
 
 def _require_noise(order: ClientOrder) -> None:
-    """Raise `EgressRefused` if the sum can be opened with fewer members than share the noise."""
+    """Raise `EgressRefused` if the sum has fewer members than share the noise."""
     noise, members = order.job.noise, len(_members(order))
-    if noise and noise.summands > threshold(members):
+    if noise and noise.summands > members:
         raise EgressRefused(
-            f"Job {order.job.job_id} splits its noise among {noise.summands} clients, but a sum of {members} "
-            f"members opens with {threshold(members)}, which would have too little noise.",
-            next_step="Ask the coordinator's operator why: an honest coordinator never does this.",
+            f"Job {order.job.job_id} splits its noise among {noise.summands} clients, but the sum has "
+            f"{members} members and would have too little of it.",
+            next_step="Run the job when the other clients are back.",
             silo=order.client_id,
         )
 

@@ -19,9 +19,11 @@ from models.kernel.packed import whole
 from models.privacy.noise_plan import NoisePlan
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.secure_sum.cohort import announce
+from models.secure_sum.coordinator import SecureSum
 from models.secure_sum.primitives.keys import MemberKeys
 from tasks.clients.train import train_client
 from tasks.exchange.codec import decode_update
+from tasks.messages.sum_forms import evaluation_form
 from tasks.messages.sum_orders import SumOrder
 from tasks.silos.perform_step import perform_step
 from tests.worlds.sums.summing_silos import NAMES, TRAIN, SummingSilos
@@ -76,12 +78,29 @@ def test_the_ledger_says_among_how_many_an_update_was_masked(silos: SummingSilos
     }
 
 
-def test_noise_that_more_clients_share_than_open_the_sum_gets_nothing(silos: SummingSilos) -> None:
+def test_noise_that_more_clients_share_than_are_in_the_sum_gets_nothing(silos: SummingSilos) -> None:
     protocol = silos.prepared(sum_id=EVALUATE)
     asked = silos.sum_order(protocol.mask_request("ash"), sum_id=EVALUATE)
-    lie = NoisePlan(2.0, summands=4, figures_share=0.5)
-    refused(silos, EgressRefused, "opens with 3", lambda: silos.ask("evaluate", "ash", asked, noise=lie))
-    silos.ask("evaluate", "ash", asked, noise=replace(lie, summands=3))
+    lie = NoisePlan(2.0, summands=5, figures_share=0.5)
+    refused(silos, EgressRefused, "too little of it", lambda: silos.ask("evaluate", "ash", asked, noise=lie))
+
+
+def test_a_sum_of_fewer_survivors_than_share_the_noise_gets_no_vote(silos: SummingSilos) -> None:
+    noise = NoisePlan(2.0, summands=4, figures_share=0.5)
+    layout = evaluation_form(silos.job, len(NAMES)).layout
+    protocol = SecureSum(silos.session(sum_id=EVALUATE), layout)
+    for name in NAMES:
+        answer = silos.ask("prepare", name, silos.sum_order(sum_id=EVALUATE))
+        protocol.add_prepared(name, answer.messages[EVALUATE])
+    for name in NAMES[:3]:
+        asked = silos.sum_order(protocol.mask_request(name), sum_id=EVALUATE)
+        answer = silos.ask("evaluate", name, asked, noise=noise, delta=1e-5)
+        protocol.add_masked(name, answer.messages[EVALUATE])
+    asked = silos.sum_order(protocol.agree_request("ash"), sum_id=EVALUATE)
+    # Another promise when it votes changes nothing: the silo knows with what noise it masked.
+    for later in (noise, replace(noise, summands=3), None):
+        ask = partial(silos.ask, "agree", "ash", asked, round_=0, noise=later)
+        refused(silos, ProtocolBreach, "votes for at least 4", ask)
 
 
 def test_an_owner_s_limit_of_epsilon_holds_whatever_the_job_says(silos: SummingSilos) -> None:
