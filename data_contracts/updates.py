@@ -70,6 +70,7 @@ def profile_update(
     weight_of: Callable[[int], float] = lambda _: 1.0,
     reported: int | None = None,
     ranges: Mapping[str, Range] | None = None,
+    noisy: bool = False,
 ) -> dict[str, object]:
     """Describe an update by one row of plain scalars. It raises no error, whatever the update contains.
 
@@ -81,6 +82,7 @@ def profile_update(
         weight_of: returns the weight of a client by its training interactions (`MergeRule.weight_of`).
         reported: number of interactions that the client had when its data were checked; None if unknown.
         ranges: array name -> the range to which the values must be rounded; None if they need not be.
+        noisy: whether clients add noise, which makes counts negative.
 
     Returns:
         A value for each of `PROFILE_COLUMNS`. `embedding_norm` is the norm of the arrays with several axes
@@ -107,7 +109,7 @@ def profile_update(
             "shape_ok": shapes_of(group) == shapes_of(expected),
             "dtype_ok": all(array.dtype == np.float32 for _, array in group.named()),
             "finite": all(bool(np.isfinite(array).all()) for array in arrays.values()),
-            "accumulators_nonnegative": not any(bool((array < 0.0).any()) for array in growing),
+            "accumulators_nonnegative": noisy or not any(bool((array < 0.0).any()) for array in growing),
             "embedding_norm": _norm((array for array in directional if array.ndim > 1), weight),
             "bias_norm": _norm((array for array in directional if array.ndim == 1), weight),
         }

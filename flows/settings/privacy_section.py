@@ -182,5 +182,9 @@ def _contradicting(config: TrainingConfig) -> Iterator[tuple[str, str, str]]:
 
 
 def _bounded() -> str:
-    found = (family(family.spec_type()) for family in families())
-    return ", ".join(each.name() for each in found if each.unit_noise(1) is not None) or "none is installed"
+    found = []
+    for kind in families():
+        if kind(kind.spec_type(**kind.bounding)).unit_noise(1) is not None:
+            settings = " and ".join(f"train.{name}: {value}" for name, value in kind.bounding.items())
+            found.append(f"{kind.name()} with {settings}" if settings else kind.name())
+    return ", ".join(found) or "none is installed"

@@ -67,7 +67,15 @@ def masked_update(
         )
     _require_noise(order)
     form = training_form(job, rule, base, members)
-    profile = profile_update(update, base, order.base.sha256, form.form, rule.weight_of, ranges=form.ranges)
+    profile = profile_update(
+        update,
+        base,
+        order.base.sha256,
+        form.form,
+        rule.weight_of,
+        ranges=form.ranges,
+        noisy=job.noise is not None,
+    )
     limits = update_rules(base.round, order.base.sha256, base.catalog_digest, job.update_limits)
     if broken := breaches_of(profile, limits):
         raise ContractViolation(

@@ -91,7 +91,8 @@ def merge_round(
         QuorumNotReached: too few usable updates, also for the robust merge.
     """
     base = fetch_model(job.exchange_url, base_ref)
-    intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries, reported, job.ranges)
+    noisy = job.noise is not None
+    intake = UpdateIntake(job.exchange, rule, base, base_ref, deliveries, reported, job.ranges, noisy)
     rejected = [*missing, *_rejections(intake.refused)]
     require_quorum(plan, [str(each["client_id"]) for each in intake.profiles], rejected)
     outcome = check_updates(

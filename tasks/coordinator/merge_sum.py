@@ -60,7 +60,8 @@ def merge_sum(
     base = fetch_model(job.exchange_url, base_ref)
     require_quorum(plan, [each for state in sums for each in state.clients], missing)
     named = {_name(place, state): state for place, state in enumerate(sums, start=1)}
-    profiles = [_profile(rule, base, base_ref, name, state) for name, state in named.items()]
+    noisy = job.noise is not None
+    profiles = [_profile(rule, base, base_ref, name, state, noisy) for name, state in named.items()]
     outcome = check_updates(
         pd.DataFrame(profiles), base, base_ref.sha256, job.update_limits, f"round-{plan.round}"
     )
@@ -97,10 +98,16 @@ def _name(place: int, state: RunningSum[Any]) -> str:
 
 
 def _profile(
-    rule: MergeRule[Any, Any], base: GlobalModel, base_ref: ArtifactRef, name: str, state: RunningSum[Any]
+    rule: MergeRule[Any, Any],
+    base: GlobalModel,
+    base_ref: ArtifactRef,
+    name: str,
+    state: RunningSum[Any],
+    noisy: bool,
 ) -> dict[str, object]:
     """Return the profile of a sum, with the interactions of its mean."""
     arrays = state.total.map(lambda array: array.astype(np.float32))
     contribution = Contribution(arrays, state.weight, state.interactions // len(state.clients), state.metrics)
     summed = ClientUpdate(name, base.round, base_ref.sha256, base.catalog_digest, contribution)
-    return profile_update(summed, base, base_ref.sha256, rule.zero(base.items), lambda _: state.weight)
+    form = rule.zero(base.items)
+    return profile_update(summed, base, base_ref.sha256, form, lambda _: state.weight, noisy=noisy)

@@ -48,6 +48,7 @@ class UpdateIntake:
         deliveries: the updates that arrived, in any order.
         reported: client id -> number of interactions that it had when its data were checked.
         own_ranges: array name -> the job's range of its values, in place of the rule's.
+        noisy: whether clients add noise.
 
     Attributes:
         arrived: the deliveries, by client id.
@@ -64,8 +65,9 @@ class UpdateIntake:
         deliveries: Sequence[Delivery],
         reported: Mapping[str, int] = MappingProxyType({}),
         own_ranges: Mapping[str, Range] = MappingProxyType({}),
+        noisy: bool = False,
     ) -> None:
-        self._reported = reported
+        self._reported, self._noisy = reported, noisy
         self._exchange, self._rule, self._base, self._base_ref = exchange, rule, base, base_ref
         self._form: ArrayGroup = rule.zero(base.items)
         self._ranges = ranges_for(type(self._form), rule.ranges, own_ranges)
@@ -143,6 +145,7 @@ class UpdateIntake:
             self._rule.weight_of,
             self._reported.get(delivery.client_id),
             self._ranges,
+            self._noisy,
         )
         self.profiles.append(profile)
         if self._holds:

@@ -255,6 +255,8 @@ def test_statistics_are_compared_with_the_form_of_their_own_family() -> None:
     assert profile["bias_norm"] == 5.0
     shrunk = EaseStatistics(np.array([3, -1, 0, 4, 0, 0], dtype=np.float32))
     assert profile_update(update(deltas=shrunk), base, DIGEST, form)["accumulators_nonnegative"] is False
+    noisy = profile_update(update(deltas=shrunk), base, DIGEST, form, noisy=True)
+    assert noisy["accumulators_nonnegative"] is True
     assert profile_update(update(deltas=EaseStatistics.zero(2)), base, DIGEST, form)["shape_ok"] is False
     assert profile_update(update(), base, DIGEST, form)["shape_ok"] is False  # of another family
 

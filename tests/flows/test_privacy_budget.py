@@ -20,6 +20,7 @@ from models.errors import BudgetExceeded, LedgerTampered, QuorumNotReached
 from models.kernel.metric import Metric
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
+from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.private.spec import DpItemsSpec
 from tasks.datasets.client_assignment import ByChance
 from tasks.datasets.partition import make_partition
@@ -43,12 +44,19 @@ MULTIPLIER = multiplier_for(EPSILON, DELTA)
 THREE, FOUR = (epsilon_of([Mechanism(MULTIPLIER, count=count)], DELTA) for count in (3, 4))
 
 
-def job(partition: Path, seed: int, *, secure: bool = True, budget: float = BUDGET) -> TrainingConfig:
+def job(
+    partition: Path,
+    seed: int,
+    *,
+    secure: bool = True,
+    budget: float = BUDGET,
+    spec: DpItemsSpec | EaseSpec | None = None,
+) -> TrainingConfig:
     return small_job(
         partition,
         seed=seed,
-        train=DpItemsSpec(),
-        federation={"rounds": 2},
+        train=spec or DpItemsSpec(),
+        federation={"rounds": 1 if spec else 2},
         evaluation={"negatives": 99},
         privacy={"unit": "user", "epsilon": EPSILON, "budget": budget, "secure_sum": secure},
     )
@@ -163,6 +171,21 @@ def test_one_job_too_many_is_refused_and_leaves_nothing_behind(world: Spent) -> 
     assert world.account.read_bytes() == before
     assert {path.name for path in world.home.jobs.iterdir() if path.is_dir()} == jobs
     assert not any(world.home.silos.glob("*/state/small-*4*"))
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_sums_of_counts_that_noise_made_negative_are_merged(world: Spent, secure: bool) -> None:
+    spec = EaseSpec(user_norm="unit")
+    result = train(job(world.partition, seed=5, secure=secure, budget=2 * BUDGET, spec=spec))
+    assert (result.status, len(result.rounds)) == ("finished", 1)
+    account, _ = read_account(world.home, "users")
+    charged = account.jobs[result.job_id]
+    assert (charged.settled, charged.mechanisms) == (True, (Mechanism(MULTIPLIER),))
+    version = result.rounds[-1].version
+    assert version is not None
+    model = registry.load_version(registry.client(world.home), MODEL, version).model().items
+    # Nobody used an item less than never: the noise did that.
+    assert model.popularity.min() < 0.0
 
 
 def test_a_finished_job_spends_nothing_when_it_is_run_again(world: Spent) -> None:

@@ -98,6 +98,8 @@ class Family(ABC):
         is_additive: whether contributions are sums over users, so that federated training equals training on
             the pooled data, up to rounding.
         judgement: the metrics that judge its models.
+        bounding: settings with which it bounds each user's part, if it does not by default. Privacy needs
+            them (`unit_noise`).
     """
 
     spec_type: ClassVar[type[FamilySpec]]
@@ -108,6 +110,7 @@ class Family(ABC):
     is_iterative: ClassVar[bool] = True
     is_additive: ClassVar[bool] = False
     judgement: ClassVar[Judgement] = RANKINGS
+    bounding: ClassVar[Mapping[str, Any]] = {}
 
     spec: FamilySpec
 

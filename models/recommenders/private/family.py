@@ -20,6 +20,7 @@ from models.privacy.noise_plan import NoisePlan
 from models.recommenders.base.data import LocalData
 from models.recommenders.base.family import CatalogFeatures, Family, FamilySpec, Features, LocalRound
 from models.recommenders.base.users import UserArrays
+from models.recommenders.items.unit_pairs import matrix_of
 from models.recommenders.items.weight_scores import weight_scores
 from models.recommenders.private.model import ContentWeights
 from models.recommenders.private.solving import (
@@ -33,7 +34,6 @@ from models.recommenders.private.spec import ROUNDS, DpItemsSpec
 from models.recommenders.private.statistics import (
     PairSums,
     PopularitySums,
-    matrix_of,
     no_pairs,
     pair_sums,
     popularity_sums,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from models.kernel.arrays import FloatArray
 from models.kernel.histories import Float64Array
-from models.recommenders.private.denoising import Spectrum, denoised
+from models.privacy.denoising import Spectrum, denoised
 from models.recommenders.private.spec import DpItemsSpec
 
 # An item's popularity counts at least this share of the noise in it, and at least a twentieth of a user.

@@ -6,9 +6,8 @@ Let x be a user's items as a vector of 0 and 1, and n their number. The user's p
     pairs        u u' with u = x_S / |x_S|, over the most popular items S  of Frobenius norm 1
     content      p p' with p = Q'x / |x|, shortened to |p| <= c            of Frobenius norm c²
 
-with a public orthonormal basis Q (items, contents) of item features. Of symmetric matrices one triangle is
-sent, its off-diagonal values times sqrt 2, so that its length as a vector is the Frobenius norm. All values
-are whole numbers of `STEP`, rounded towards zero user by user: that makes no part longer, and sums are exact.
+with a public orthonormal basis Q (items, contents) of item features. Triangles, steps and rounding are those
+of `models.recommenders.items.unit_pairs`.
 """
 
 from __future__ import annotations
@@ -24,11 +23,9 @@ import numpy.typing as npt
 from models.kernel.arrays import ArrayGroup, FloatArray
 from models.kernel.histories import Float64Array, Histories
 from models.kernel.ranges import Range
-from models.recommenders.items.symmetric import symmetric, triangle, triangle_size
+from models.recommenders.items.symmetric import triangle_size
+from models.recommenders.items.unit_pairs import RANGE, STEP, unit_pairs
 
-STEP = 2.0**-12
-# Whole numbers that float32 holds exactly: a client's own sums below 4096, so of some ten thousand users.
-_RANGE = Range.symmetric(2.0**12, 25)
 # Keeps a shortened profile, whose length is rounded, from being too long.
 _INSIDE = 1.0 - 2.0**-40
 _USERS_AT_ONCE = 4096
@@ -42,7 +39,7 @@ class PopularitySums(ArrayGroup):
         popularity: (items,), sum of x / |x|.
     """
 
-    RANGES: ClassVar[Mapping[str, Range]] = {"popularity": _RANGE}
+    RANGES: ClassVar[Mapping[str, Range]] = {"popularity": RANGE}
     AXES: ClassVar[Mapping[str, str]] = {"popularity": "items"}
 
     popularity: FloatArray
@@ -57,7 +54,7 @@ class PairSums(ArrayGroup):
         pairs: (triangle of the popular items,), sum of u u'.
     """
 
-    RANGES: ClassVar[Mapping[str, Range]] = {"content": _RANGE, "pairs": _RANGE}
+    RANGES: ClassVar[Mapping[str, Range]] = {"content": RANGE, "pairs": RANGE}
     AXES: ClassVar[Mapping[str, str]] = {"content": "content-triangle", "pairs": "triangle"}
 
     content: FloatArray
@@ -85,7 +82,7 @@ def pair_sums(
     """
     return PairSums(
         content=_content(histories, basis.astype(np.float64), content_norm),
-        pairs=_pairs(histories, paired),
+        pairs=unit_pairs(histories, paired),
     )
 
 
@@ -93,24 +90,6 @@ def no_pairs(contents: int, paired: int) -> PairSums:
     """Return the sums over no users."""
     sizes = (triangle_size(contents), triangle_size(paired))
     return PairSums(*(np.zeros(size, dtype=np.float32) for size in sizes))
-
-
-def matrix_of(sums: FloatArray, size: int) -> Float64Array:
-    """Return the symmetric matrix (size, size) of which `sums` is the triangle that clients send."""
-    found = np.asarray(symmetric(sums.astype(np.float64), size)) / math.sqrt(2.0)
-    found[np.diag_indices(size)] *= math.sqrt(2.0)
-    return found
-
-
-def _pairs(histories: Histories, paired: npt.NDArray[np.int64]) -> FloatArray:
-    import scipy.sparse as sp
-
-    used = histories.matrix()[:, paired]
-    lengths = np.maximum(np.asarray(used.sum(axis=1)).ravel(), 1.0)
-    same, other = (np.floor(factor / (STEP * lengths)) for factor in (1.0, math.sqrt(2.0)))
-    steps = (used.T @ sp.diags(other) @ used).toarray()
-    steps[np.diag_indices(len(paired))] = used.T @ same
-    return (triangle(steps) * STEP).astype(np.float32)
 
 
 def _content(histories: Histories, basis: Float64Array, norm: float) -> FloatArray:

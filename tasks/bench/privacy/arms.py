@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from models.federation.model import require
+from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.recommenders.items.features import ItemFeatures
 from models.recommenders.items.item_weights import ItemWeights
+from models.recommenders.items.unit_pairs import matrix_of
 from models.recommenders.private.family import DpItemsFamily
 from models.recommenders.private.solving import Popularity, basis_of, content_spectrum, weights_of
 from models.recommenders.private.spec import ROUNDS, DpItemsSpec
-from models.recommenders.private.statistics import matrix_of, pair_sums, popularity_sums
+from models.recommenders.private.statistics import PairSums, PopularitySums, pair_sums, popularity_sums
 from tasks.bench.privacy.noisy_sums import Learners, noisy_rounds, noisy_sum
 from tasks.bench.quality.arms import Trained, scores_by_history
 from tasks.bench.quality.cases import BenchClient
@@ -56,6 +58,7 @@ def content_only(learners: Learners, features: ItemFeatures, multiplier: float, 
         {"content": deviation, "pairs": deviation},
         multiplier,
         seed,
+        PairSums.RANGES,
     )
     users = sum(len(learner.user_ids) for learner in learners.values())
     spectrum = content_spectrum(matrix_of(sums.total.content, basis.shape[1]), basis)
@@ -71,10 +74,23 @@ def dp_items(learners: Learners, features: ItemFeatures, multiplier: float, seed
     return Trained(scores_by_history(items), ROUNDS, model=items)
 
 
-ARMS: Mapping[str, Arm] = {"popularity": popularity, "content only": content_only, "dp_items": dp_items}
+def ease(learners: Learners, features: ItemFeatures, multiplier: float, seed: int) -> Trained:
+    """Return EASE of all items' pairs, whose users' parts have the length 1."""
+    family = EaseFamily(EaseSpec(user_norm="unit"))
+    (only,) = noisy_rounds(learners, family, multiplier, seed, rounds=1)
+    items = require(only.model.items, ItemWeights)
+    return Trained(scores_by_history(items), 1, model=items)
+
+
+ARMS: Mapping[str, Arm] = {
+    "popularity": popularity,
+    "content only": content_only,
+    "ease": ease,
+    "dp_items": dp_items,
+}
 
 
 def _popularity(learners: Learners, multiplier: float, share: float, seed: int) -> np.ndarray:
     parts = {name: popularity_sums(learner.histories) for name, learner in learners.items()}
-    sums = noisy_sum(parts, {"popularity": share**-0.5}, multiplier, seed)
+    sums = noisy_sum(parts, {"popularity": share**-0.5}, multiplier, seed, PopularitySums.RANGES)
     return np.asarray(sums.total.popularity)

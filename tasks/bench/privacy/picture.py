@@ -11,7 +11,12 @@ from tasks.bench.privacy.table_rows import EXACT
 
 _METRIC, _LABEL = "loo_ndcg@10", "NDCG@10 among 99 other items"
 # Of the palette by Okabe & Ito for the colour-blind.
-_STYLES = {"popularity": ("#999999", "s"), "content only": ("#E69F00", "^"), "dp_items": ("#0072B2", "o")}
+_STYLES = {
+    "popularity": ("#999999", "s"),
+    "content only": ("#E69F00", "^"),
+    "ease": ("#CC79A7", "D"),
+    "dp_items": ("#0072B2", "o"),
+}
 _SETTINGS: Any = {"svg.hashsalt": "fedrec", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 

@@ -31,6 +31,15 @@ def private(**sections: Any) -> dict[str, Any]:
     return raw
 
 
+def test_the_families_that_bound_a_users_part_are_named_with_the_settings_for_it() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        parse_config(private(train={"family": "ials"}), "the file")
+    assert "ease with train.user_norm: unit" in caught.value.next_step
+    assert "dp_items" in caught.value.next_step
+    chosen = private(train={"family": "ease", "user_norm": "unit"}, federation={"rounds": 1})
+    assert parse_config(chosen, "the file").privacy.unit == "user"
+
+
 def test_a_job_with_noise_makes_no_models_of_silos_alone_and_stays_so_when_it_is_read_again() -> None:
     config = parse_config(private(), "the file")
     assert not config.evaluation.silo_only

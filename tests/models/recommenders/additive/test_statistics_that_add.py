@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -161,7 +161,12 @@ ROUNDS = {"ials": 5, "ease": 1, "next_item": 1}
 FORMULAS = {"ials": ials_by_formula, "ease": ease_by_formula, "next_item": next_item_by_formula}
 # The sums of iALS are rounded for each client and round, in steps of 1/16384.
 TOLERANCES = {"ials": 1e-3, "ease": 1e-6, "next_item": 1e-6}
-EXACT = [EaseFamily(EASE), NextItemFamily(NEXT), BlendFamily(BlendSpec())]
+EXACT = [
+    EaseFamily(EASE),
+    EaseFamily(replace(EASE, user_norm="unit")),
+    NextItemFamily(NEXT),
+    BlendFamily(BlendSpec()),
+]
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
 
@@ -181,7 +186,7 @@ def test_training_alone_is_the_formula_on_these_data(name):
     np.testing.assert_allclose(found, FORMULAS[name](), rtol=1e-4, atol=TOLERANCES[name])
 
 
-@pytest.mark.parametrize("family", EXACT, ids=lambda family: family.name())
+@pytest.mark.parametrize("family", EXACT, ids=["ease", "unit", "next_item", "blend"])
 @pytest.mark.parametrize("clients", [SILOS, ONE_USER_CLIENTS], ids=["silos", "users"])
 def test_a_federated_model_equals_the_pooled_one_to_the_byte(family, clients):
     """Every user adds whole numbers of steps, so it does not matter which client adds them up."""

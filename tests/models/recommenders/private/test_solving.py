@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.recommenders.private.denoising import Spectrum, denoised
+from models.privacy.denoising import Spectrum, denoised
 from models.recommenders.private.solving import (
     Popularity,
     basis_of,

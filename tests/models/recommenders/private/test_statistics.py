@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.kernel.histories import Histories
+from models.recommenders.items.unit_pairs import STEP, matrix_of
 from models.recommenders.private.statistics import (
-    STEP,
     PairSums,
-    matrix_of,
     no_pairs,
     pair_sums,
     popularity_sums,

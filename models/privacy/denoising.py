@@ -17,8 +17,6 @@ import numpy as np
 
 from models.kernel.histories import Float64Array
 
-# The largest eigenvalues of noise lie a little beyond e, by chance. With this factor few of them are kept.
-_MARGIN = 1.1
 _NOTHING = 1e-9
 
 
@@ -40,14 +38,19 @@ class Spectrum:
         return np.asarray(np.square(self.vectors) @ self.values)
 
 
-def denoised(noisy: Float64Array, deviation: float) -> Spectrum:
+def denoised(noisy: Float64Array, deviation: float, *, margin: float = 1.1, least: int = 0) -> Spectrum:
     """Return the part of a noisy symmetric matrix (d, d) that stands out from the noise.
 
     Args:
         noisy: the matrix.
         deviation: standard deviation of the noise on the diagonal; 0 without noise.
+        margin: is multiplied with e. The largest eigenvalues of noise lie a little beyond e, by chance. With
+            1.1 few of them are kept.
+        least: number of the largest eigenvalues that are kept even if they do not stand out, as tiny ones.
     """
     values, vectors = np.linalg.eigh(noisy)
-    limit = _MARGIN * 2.0 * deviation / math.sqrt(2.0) * math.sqrt(len(noisy))
+    limit = margin * 2.0 * deviation / math.sqrt(2.0) * math.sqrt(len(noisy))
     kept = values > max(limit, _NOTHING)
-    return Spectrum(vectors[:, kept], np.sqrt(np.square(values[kept]) - limit**2))
+    kept[len(values) - least :] = True
+    squares = np.square(np.maximum(values[kept], 0.0)) - limit**2
+    return Spectrum(vectors[:, kept], np.sqrt(np.maximum(squares, _NOTHING**2)))
