@@ -50,7 +50,7 @@ def command(
     A canary is a made-up user who is as visible as a user can be. An attacker that knows all other users
     tells trainings with it from those without, by the noisy sums and by the final model alone. Another one
     tells which of many canaries are in one training. How often they are right gives lower bounds on epsilon.
-    Each must be below the claim, and above it if a tenth of the noise is added. Takes a quarter of an hour,
+    Each must be below the claim, and above it if a tenth of the noise is added. Takes ten minutes,
     or a minute with --quick.
     """
     from tasks.bench.privacy.canaries import Effort, canary_rows

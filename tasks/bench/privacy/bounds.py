@@ -13,8 +13,9 @@ from models.privacy.mechanisms import Mechanism, epsilon_of
 CONFIDENCE = 0.95
 # Thresholds that are tried.
 _THRESHOLDS = 300
-# Shares of the canaries that are told to be in, and of those that are told to be out.
-_SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4, 0.5)
+# Shares of the canaries that are told to be in, and as many to be out. Coins rarely fall so evenly that half
+# would be right.
+_SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4)
 _LEAST = 1e-300
 
 
