@@ -30,7 +30,7 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.private.spec import DpItemsSpec
 from models.recommenders.rating.spec import RatingSpec
 
-ITEMS, USERS, EACH, SEED = 80, 8, 12, 5
+ITEMS, USERS, EACH, SEED = 90, 8, 12, 5
 SPECS: tuple[type[Any], ...] = tuple(family.spec_type for family in families())
 # Enough for kept draws with the default settings and with each other value; as many as the family has.
 ROUNDS = {RatingSpec: 24, DpItemsSpec: 2}
