@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tasks.jobs.journal import Journal
 from tests.faults.driven import driver, end_of
 
@@ -51,6 +53,8 @@ def newest(jobs: Path) -> tuple[int | None, int | None]:
     return max(committed, default=None), max(tracked, default=None)
 
 
+# Seventeen starts of a job, each of which takes twenty seconds on a busy machine.
+@pytest.mark.timeout(1200)
 def test_a_job_killed_at_every_step_ends_as_an_undisturbed_one(federation: Any) -> None:
     config = federation.config(federation={"rounds": 6})
     with driver(config) as process:

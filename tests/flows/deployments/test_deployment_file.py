@@ -204,5 +204,6 @@ def test_the_form_accepts_a_training_section_that_names_no_family() -> None:
         "EaseSpec",
         "NextItemSpec",
         "BlendSpec",
+        "DpItemsSpec",
         "RatingSpec",
     }

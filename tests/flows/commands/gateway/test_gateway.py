@@ -151,12 +151,12 @@ def test_a_silo_joins_is_examined_and_is_listed(place: Place) -> None:
 def test_a_silo_that_cannot_trust_the_certificate_says_what_to_ask_for(place: Place) -> None:
     """The gateway's certificate is for 127.0.0.1, and the invitation names localhost."""
     assert f"The gateway listens at https://127.0.0.1:{place.port};" in (place.root / "log").read_text()
-    (place.root / "yew").mkdir()
+    (place.root / "willow").mkdir()
     path = place.root / "yew.json"
     place.fedrec(
-        "coordinator", "invite", "yew", "--url", f"https://localhost:{place.port}", "--out", str(path)
+        "coordinator", "invite", "willow", "--url", f"https://localhost:{place.port}", "--out", str(path)
     )
-    failed = place.json_of("yew", "silo", "join", str(path), "--yes", code=1)["error"]
+    failed = place.json_of("willow", "silo", "join", str(path), "--yes", code=1)["error"]
     assert "CERTIFICATE_VERIFY_FAILED" in failed["message"]
     assert "Ask the coordinator for an invitation with the gateway's certificate" in failed["message"]
 
