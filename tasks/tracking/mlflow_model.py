@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 # The families whose scoring the code repeats. It cannot know those of other packages.
-FAMILIES = frozenset({"bayesian_mf", "blend", "ease", "ials", "lightfm", "next_item"})
+FAMILIES = frozenset({"bayesian_mf", "blend", "dp_items", "ease", "ials", "lightfm", "next_item"})
 _CODE = "mlflow_scorer.py"
 _PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "scipy")
 

@@ -26,6 +26,7 @@ from models.recommenders.base.training_set import TrainingSet
 from models.recommenders.families.registry import family_of
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_users
+from models.recommenders.private.spec import DpItemsSpec
 from models.recommenders.rating.spec import RatingSpec
 from models.recommenders.scoring.rating_scorer import RatingScorer
 from models.recommenders.scoring.recommender import Recommender
@@ -56,6 +57,7 @@ SPECS: dict[str, FamilySpec] = {
     "ease": EaseSpec(regularisation=5.0),
     "next_item": NextItemSpec(regularisation=5.0),
     "blend": BlendSpec(regularisation=5.0, lasting_regularisation=5.0),
+    "dp_items": DpItemsSpec(regularisation=0.5),
     "bayesian_mf": RatingSpec(dims=2, directions=4, direction_rounds=1, burn_in=2, thinning=1, draws=3),
 }
 VERSIONS = {name: number + 1 for number, name in enumerate(SPECS)}
@@ -149,7 +151,7 @@ def test_families_replace_each_other_under_load_and_answer_as_recommend_does(fam
         load = Load(port)
         client = threading.Thread(target=load.run)
         client.start()
-        for name in ["blend", "lightfm", "bayesian_mf", "ials", "blend", "ease", "next_item"]:
+        for name in ["blend", "lightfm", "bayesian_mf", "ials", "blend", "ease", "dp_items", "next_item"]:
             version = VERSIONS[name]
             decide(families, "promotion", version)
             assert server.ask("POST", "/v1/refresh")[0] == 202
