@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from flows.terminal.bench_options import Decorator, data_option
 from flows.terminal.output import json_option
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quality.yaml"
@@ -20,15 +21,8 @@ part_option = click.option(
     show_default=True,
     help="Held-out part. Use validation for choices and test for reports.",
 )
-_OPTIONS = (
-    click.option(
-        "--data",
-        "data_dir",
-        default="$FEDREC_HOME/data/ml-100k",
-        show_default=True,
-        metavar="DIR",
-        help="A partition with one client per silo.",
-    ),
+_OPTIONS: tuple[Decorator, ...] = (
+    data_option(),
     click.option(
         "--config",
         "config_file",
@@ -82,10 +76,13 @@ def table_command(name: str, *, quick: str) -> Callable[[Callable[[TableRequest]
     """
 
     def decorated(measure: Callable[[TableRequest], None]) -> click.Command:
-        def command(**values: Any) -> None:
+        def run(**values: Any) -> None:
             measure(TableRequest(**values))
 
-        for option in (json_option, click.option("--quick", is_flag=True, help=quick), *reversed(_OPTIONS)):
+        quick_option: Decorator = click.option("--quick", is_flag=True, help=quick)
+        options: tuple[Decorator, ...] = (json_option, quick_option, *reversed(_OPTIONS))
+        command: Callable[..., Any] = run
+        for option in options:
             command = option(command)
         return click.command(name, help=measure.__doc__)(command)
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from models.errors import CorruptArtifact, EgressRefused, ForgedAnswer
 from models.federation.envelope import read_envelope
+from models.privacy.guarantee import MECHANISM
 from tasks.exchange.codec import decode_masked, decode_packed, decode_update
 from tasks.exchange.layout import silo_folder
 from tasks.exchange.store import ArtifactRef, Exchange
@@ -118,7 +119,7 @@ class Border:
         """Return what changed an object, and who can read it: masked, sealed or readable."""
         words = [*self.changes] if kind in (UPDATE, MASKED) else []
         if self.privacy is not None and self._has_noise(kind):
-            words.append("discrete Gaussian noise")
+            words.append(f"{MECHANISM} noise")
         is_summand = _step(kind) in _FIGURES and any(each.startswith("messages.") for each in fields)
         if kind == MASKED or is_summand:
             words.append(f"masked among {self.members} members")

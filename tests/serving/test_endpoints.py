@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import unescape
 
 import numpy as np
 import pytest
 
-from models.privacy.guarantee import Guarantee
 from models.recommenders.scoring.recommender import Recommender
 from serving.schema import PrivacyFacts
 from tasks.bundles.bundle import write_bundle
 from tasks.bundles.pointer import Pointer, Target, write_pointer
+from tests.worlds.records import PROMISED
 from tests.worlds.served import ITEMS, factors, facts, ids, labels, put_bundle, serving, titles
 
 MODEL = {"version": 1, "round": 10, "sha256": f"{1:064x}"}
@@ -165,18 +165,7 @@ def test_the_model_endpoint_names_the_version(server):
 
 
 def test_the_model_endpoint_tells_what_the_model_promises_its_users(tmp_path):
-    promised = Guarantee(
-        unit="user",
-        epsilon=1.0,
-        delta=1e-5,
-        multiplier=3.73,
-        summands=15,
-        figures_share=0.1,
-        noise_by="clients under secure sums",
-        account="users",
-        budget=3.0,
-        period="year",
-    )
+    promised = replace(PROMISED, noise_by="clients under secure sums")
     write_pointer(tmp_path, Pointer(put_bundle(tmp_path, privacy=asdict(promised))))
     with serving(tmp_path, tmp_path / "log") as server:
         server.wait_until(server.is_ready)

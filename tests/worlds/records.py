@@ -6,11 +6,26 @@ from typing import Any
 
 from models.federation.rounds import Rejection
 from models.kernel.metric import Metric
+from models.privacy.guarantee import Guarantee
 from models.promotion.evidence import RoundEvaluation
 from tasks.messages.job_opening import JobOpening
 from tasks.messages.job_result import ClientResult, DataFacts, FinalMetrics, JobResult, RoundResult, Timings
 from tasks.messages.late_update import LateUpdate
 from tasks.messages.round_record import EvaluatedRound, RoundRecord
+
+# What a job of a few silos promises to each user.
+PROMISED = Guarantee(
+    unit="user",
+    epsilon=1.0,
+    delta=1e-5,
+    multiplier=3.73,
+    summands=15,
+    figures_share=0.1,
+    noise_by="clients",
+    account="users",
+    budget=3.0,
+    period="year",
+)
 
 CONFIG = {
     "name": "films",

@@ -6,18 +6,12 @@ from pathlib import Path
 
 import click
 
+from flows.terminal.bench_options import data_option
 from flows.terminal.output import emit, json_option
 
 
 @click.command("attacks")
-@click.option(
-    "--data",
-    "data_dir",
-    default="$FEDREC_HOME/data/ml-100k",
-    show_default=True,
-    metavar="DIR",
-    help="A partition with one client per silo.",
-)
+@data_option()
 @click.option(
     "--liars",
     type=click.IntRange(min=1),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from flows.terminal.bench_options import epsilon_option
 from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 
@@ -13,21 +14,12 @@ _QUICK_RUNS, _QUICK_CANARIES = 60, 100
 
 
 @click.command("canaries")
-@click.option(
-    "--epsilon",
-    "epsilons",
-    type=click.FloatRange(min=0, min_open=True),
-    multiple=True,
-    default=(1.0, 2.0, 4.0, 8.0),
-    show_default=True,
-    help="What is claimed; repeatable.",
-)
-@click.option(
+@epsilon_option("What is claimed; repeatable.")
+@number_option(
     "--delta",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=1e-5,
-    show_default=True,
-    help="Delta of all claims and bounds.",
+    click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    1e-5,
+    "Delta of all claims and bounds.",
 )
 @number_option("--runs", click.IntRange(min=60), 2000, "Trainings with the canary, and as many without.")
 @number_option("--canaries", click.IntRange(min=100), 1000, "Canaries of the one training that has many.")

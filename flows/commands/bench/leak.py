@@ -7,18 +7,12 @@ from typing import Any
 
 import click
 
+from flows.terminal.bench_options import data_option
 from flows.terminal.output import emit, json_option
 
 
 @click.command("leak")
-@click.option(
-    "--data",
-    "data_dir",
-    default="$FEDREC_HOME/data/ml-100k",
-    show_default=True,
-    metavar="DIR",
-    help="A partition whose interactions have timestamps.",
-)
+@data_option("A partition whose interactions have timestamps.")
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Epochs of LightFM."
 )

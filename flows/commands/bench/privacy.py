@@ -7,35 +7,20 @@ from typing import Literal
 
 import click
 
+from flows.terminal.bench_options import data_option, epsilon_option
 from flows.terminal.number_option import number_option
 from flows.terminal.output import emit, json_option
 from flows.terminal.table_options import part_option
 
 
 @click.command("privacy")
-@click.option(
-    "--data",
-    "data_dir",
-    default="$FEDREC_HOME/data/ml-100k",
-    show_default=True,
-    metavar="DIR",
-    help="A partition with one client per silo.",
-)
-@click.option(
-    "--epsilon",
-    "epsilons",
-    type=click.FloatRange(min=0, min_open=True),
-    multiple=True,
-    default=(1.0, 2.0, 4.0, 8.0),
-    show_default=True,
-    help="What each model promises to each user; repeatable.",
-)
-@click.option(
+@data_option()
+@epsilon_option("What each model promises to each user; repeatable.")
+@number_option(
     "--delta",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=1e-5,
-    show_default=True,
-    help="Delta of all promises; below one over the number of users.",
+    click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    1e-5,
+    "Delta of all promises; below one over the number of users.",
 )
 @number_option("--seeds", click.IntRange(min=1), 3, "Draws of the noise.")
 @part_option

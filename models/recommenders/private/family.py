@@ -84,13 +84,8 @@ class DpItemsFamily(Family):
         return replace(self, noise=noise)
 
     def unit_noise(self, round_: int) -> Mapping[str, float]:
-        spec = self.spec
-        if round_ == 1:
-            return {"popularity": spec.popularity_share**-0.5}
-        return {
-            "content": spec.content_norm**2 * spec.content_share**-0.5,
-            "pairs": spec.pairs_share**-0.5,
-        }
+        first, later = self.spec.unit_noise
+        return first if round_ == 1 else later
 
     def initial(self, n_items: int, seed: int) -> ContentWeights:
         content = np.ones((n_items, 1)) if self.content is None else self.content
@@ -166,9 +161,8 @@ class PrivateSums(MergeRule[ContentWeights, PopularitySums | PairSums]):
 
     def _deviations(self, clients: int) -> dict[str, float]:
         """Return array name -> the standard deviation of the noise in a sum over so many clients."""
-        names = (*PopularitySums.names(), *PairSums.names())
+        first, later = self.spec.unit_noise
+        units = first | later
         if self.noise is None:
-            return dict.fromkeys(names, 0.0)
-        family = DpItemsFamily(self.spec)
-        units = {**family.unit_noise(1), **family.unit_noise(2)}
+            return dict.fromkeys(units, 0.0)
         return {name: each * clients**0.5 for name, each in self.noise.client_deviations(units).items()}

@@ -65,7 +65,8 @@ def basis_of(features: FloatArray, popularity: Popularity) -> Float64Array:
 
     Features that depend on others add nothing, so there may be fewer contents.
     """
-    weights = (popularity.shares / popularity.shares.max()) ** _BASIS_EXPONENT
+    shares = popularity.shares
+    weights = (shares / shares.max()) ** _BASIS_EXPONENT
     vectors, values, _ = np.linalg.svd(features * weights[:, np.newaxis], full_matrices=False)
     return np.asarray(vectors[:, values > _LEAST_DIRECTION * values.max(initial=0.0)])
 

@@ -53,3 +53,14 @@ class DpItemsSpec:
     def pairs_share(self) -> float:
         """Return the share of the privacy budget for the pairs of items."""
         return 1.0 - self.popularity_share - self.content_share
+
+    @property
+    def unit_noise(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return of each round: array name -> the noise in a sum, as `Family.unit_noise` says."""
+        return (
+            {"popularity": self.popularity_share**-0.5},
+            {
+                "content": self.content_norm**2 * self.content_share**-0.5,
+                "pairs": self.pairs_share**-0.5,
+            },
+        )

@@ -15,19 +15,8 @@ from models.privacy.noise_plan import NoisePlan
 from models.promotion.evidence import RoundEvaluation, RoundEvidence, ShownItems, Trial
 from models.promotion.gates import PromotionPolicy, clients_gate, judge, quality_gate
 from models.promotion.privacy_gate import Spend, privacy_gate
+from tests.worlds.records import PROMISED
 
-PROMISED = Guarantee(
-    unit="user",
-    epsilon=1.0,
-    delta=1e-5,
-    multiplier=3.73,
-    summands=15,
-    figures_share=0.1,
-    noise_by="clients",
-    account="users",
-    budget=3.0,
-    period="year",
-)
 WITHIN = Spend(charged=1.0, spent=2.2)
 
 
