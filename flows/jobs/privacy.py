@@ -7,26 +7,36 @@ from dataclasses import replace
 
 from flows.settings.training_config import TrainingConfig
 from flows.terminal.progress import announce
-from models.errors import QuorumNotReached
+from models.errors import InvalidConfig, QuorumNotReached
+from models.federation.fixed_point import METRIC_STEP, ranges_for
 from models.federation.rounds import plan_round
+from models.kernel.ranges import Range
 from models.privacy.account import Reservation
+from models.privacy.discrete_gaussian import LARGEST_DEVIATION, LEAST_DEVIATION
 from models.privacy.guarantee import Guarantee
 from models.privacy.mechanisms import epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
+from models.recommenders.families.registry import family_of
 from models.secure_sum.graph import threshold
 from tasks.jobs.journal import Journal, TakeOver
 from tasks.local.home import Home
 from tasks.messages.answers import Checked
 from tasks.messages.job_opening import JobOpening
 from tasks.privacy.account_file import read_account, reserve, settle
+from tasks.privacy.client_noise import figures_deviation
 
 
 def guarantee_of(config: TrainingConfig, client_ids: tuple[str, ...]) -> Guarantee | None:
-    """Return what a new job of these clients promises; None if its clients add no noise."""
+    """Return what a new job of these clients promises; None if its clients add no noise.
+
+    Raises:
+        InvalidConfig: its noise cannot be drawn in the steps of an array or of the figures, or does not fit
+            into an array's range. Clients would find that out after the account was charged.
+    """
     asked = config.privacy
     if asked.unit is None or asked.epsilon is None or asked.budget is None:
         return None
-    return Guarantee(
+    promised = Guarantee(
         unit=asked.unit,
         epsilon=asked.epsilon,
         delta=asked.delta,
@@ -38,6 +48,8 @@ def guarantee_of(config: TrainingConfig, client_ids: tuple[str, ...]) -> Guarant
         budget=asked.budget,
         period=asked.period,
     )
+    _require_drawable(config, promised.plan)
+    return promised
 
 
 def charging(home: Home, guarantee: Guarantee) -> TakeOver:
@@ -134,6 +146,36 @@ def require_summands(noise: NoisePlan, what: str, answered: Collection[str]) -> 
             found=len(answered),
             needed=noise.summands,
         )
+
+
+def _require_drawable(config: TrainingConfig, noise: NoisePlan) -> None:
+    """Raise `InvalidConfig` unless clients can draw the noise of all that they send."""
+    family = family_of(config.train)
+    ranges: dict[str, Range] = {}
+    for kind in family.contribution_types:
+        ranges |= ranges_for(kind, family.rule().ranges, config.fixed_point)
+    for round_ in range(1, config.federation.rounds + 1):
+        deviations = noise.client_deviations(family.unit_noise(round_) or {})
+        for name, deviation in deviations.items():
+            most = min(LARGEST_DEVIATION, float(ranges[name].highest))
+            _require_steps(f"the array {name!r}", deviation / ranges[name].step, most)
+    if config.privacy.figures_share:
+        deviation = figures_deviation(family.judgement.metrics, noise)
+        _require_steps("the figures", deviation / METRIC_STEP, LARGEST_DEVIATION)
+
+
+def _require_steps(what: str, deviation: float, most: float) -> None:
+    if LEAST_DEVIATION <= deviation <= most:
+        return
+    too_little = deviation < LEAST_DEVIATION
+    raise InvalidConfig(
+        f"With privacy.epsilon, each client's noise in {what} has a standard deviation of {deviation:.3g} "
+        f"steps, expected {LEAST_DEVIATION:g} to {most:.3g}.",
+        next_step="Lower privacy.epsilon, or choose a finer step for the array in fixed_point."
+        if too_little
+        else "Raise privacy.epsilon.",
+        key="privacy.epsilon",
+    )
 
 
 def _fewest_summands(config: TrainingConfig, client_ids: tuple[str, ...]) -> int:

@@ -166,6 +166,7 @@ def _contradicting(config: TrainingConfig) -> Iterator[tuple[str, str, str]]:
                 f"its figures come from models without noise, which {unit} does not allow.",
                 f"Set evaluation.{name}: false.",
             )
+    yield from _telling_more(config, unit)
     if privacy.budget is not None and privacy.budget < privacy.epsilon:
         yield (
             "privacy.budget",
@@ -179,6 +180,31 @@ def _contradicting(config: TrainingConfig) -> Iterator[tuple[str, str, str]]:
             "privacy.figures_share pays for one evaluation on the validation cases.",
             f"Set evaluation.every to at least {federation.rounds}, which evaluates the last round.",
         )
+
+
+def _telling_more(config: TrainingConfig, unit: str) -> Iterator[tuple[str, str, str]]:
+    """Yield key, fault and next step of each setting with which a job would release more than it is charged.
+
+    Users' parts are whole numbers of the family's steps. Rounding their sum to coarser ones may change as
+    many values by a whole step as a user has items, whatever the length of its part.
+    """
+    family, rounds = family_of(config.train), config.federation.rounds
+    if not family.is_iterative and rounds > 1:
+        yield (
+            "federation.rounds",
+            f"clients of train.family {config.train.family!r} contribute the same statistics in each of "
+            f"{rounds} rounds, and with {unit} the job is charged for one noise upon them.",
+            "Set federation.rounds to 1. More rounds give the same model.",
+        )
+    own = family.rule().ranges
+    for name, range_ in config.fixed_point.items():
+        if name in own and range_.step > own[name].step:
+            yield (
+                f"fixed_point.{name}",
+                f"its step {range_.step:g} is coarser than the family's {own[name].step:g}, and rounding to "
+                f"it changes more of a sum than one user may, as {unit} promises.",
+                f"Choose a step of at most {own[name].step:g}, or leave it out.",
+            )
 
 
 def _bounded() -> str:

@@ -47,14 +47,19 @@ class Split:
 
 
 def split_leave_one_out(
-    users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
+    users: IntArray,
+    items: IntArray,
+    timestamps: IntArray | None,
+    n_users: int,
+    seed: int,
+    numbers: Keys | None = None,
 ) -> Split:
     """Split interactions: each user's latest is the test case, the second latest is validation.
 
     All other interactions are for training. Among a user's interactions with equal timestamps, the later row
     is the later interaction; otherwise the order of the rows does not matter. Without timestamps, each user's
-    order is a random permutation that depends only on the seed and on the user's own rows. Users with fewer
-    than three interactions have all of them in training and are not evaluated.
+    order is a random permutation that depends only on the seed, the user's number and its own rows. Users
+    with fewer than three interactions have all of them in training and are not evaluated.
 
     Args:
         users: (n,), user rows.
@@ -62,11 +67,12 @@ def split_leave_one_out(
         timestamps: (n,), any unit, or None if the data have none.
         n_users: number of users of the client.
         seed: the split's seed; used only without timestamps.
+        numbers: (n_users,), the number of each user; None for its row, which changes with other users.
 
     Raises:
         InvalidInput: `user_order` raises it.
     """
-    order = user_order(users, items, timestamps, n_users, seed)
+    order = user_order(users, items, timestamps, n_users, seed, numbers)
     counts = np.bincount(users, minlength=n_users)
     owner = users[order]
     steps_from_last = np.cumsum(counts)[owner] - 1 - np.arange(len(order))
@@ -83,7 +89,12 @@ def split_leave_one_out(
 
 
 def user_order(
-    users: IntArray, items: IntArray, timestamps: IntArray | None, n_users: int, seed: int
+    users: IntArray,
+    items: IntArray,
+    timestamps: IntArray | None,
+    n_users: int,
+    seed: int,
+    numbers: Keys | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the rows sorted by user and then by time, (n,). Without timestamps a user's order is random.
 
@@ -105,7 +116,7 @@ def user_order(
             next_step="Keep one interaction of each user with each item.",
         )
     if timestamps is None:
-        return np.lexsort((items, pair_keys(users, items, seed), users))
+        return np.lexsort((items, pair_keys(_numbers_of(users, numbers), items, seed), users))
     if len(timestamps) != len(users):
         raise InvalidInput(f"Got {len(timestamps)} timestamps for {len(users)} interactions.")
     return np.lexsort((timestamps, users))
@@ -141,6 +152,15 @@ def sampled_users(user_ids: Sequence[str], share: float, seed: int) -> npt.NDArr
     return np.asarray(drawn < share)
 
 
+def user_numbers(user_ids: Sequence[str], seed: int) -> Keys:
+    """Return a number for each user that depends on its id alone, (users,), for splits and negatives.
+
+    With these, one user more or less changes nothing that others hold out. Privacy needs that: noise hides
+    what one user changes, and no more.
+    """
+    return user_keys(seed, "held out", user_ids)
+
+
 def sample_negatives(
     case_users: IntArray,
     users: IntArray,
@@ -151,11 +171,12 @@ def sample_negatives(
     seed: int,
     client_id: str,
     split_name: str,
+    numbers: Keys | None = None,
 ) -> Rows:
     """Draw items that each case's user never used, (n_cases, n), uniformly and without replacement.
 
     If a user has fewer than `n` such items, the case gets all of them and -1 in the remaining columns. A
-    case's items depend on seed, client, split name, the user's row and the user's own items, not on other
+    case's items depend on seed, client, split name, the user's number and the user's own items, not on other
     users.
 
     Args:
@@ -167,6 +188,7 @@ def sample_negatives(
         seed: the job's seed.
         client_id: the client that the users belong to.
         split_name: "validation" or "test", which draw separately.
+        numbers: (users,), the number of each user; None for its row, which changes with other users.
 
     Raises:
         InvalidInput: the arrays differ in length, or a row is out of range.
@@ -180,7 +202,7 @@ def sample_negatives(
     drawn = np.empty((len(case_users), n), dtype=np.int32)
     for start in range(0, len(case_users), _CASES_AT_ONCE):
         part = case_users[start : start + _CASES_AT_ONCE].astype(np.int64)
-        keys = mix(base + GOLDEN * (part.astype(np.uint64) + np.uint64(1)))
+        keys = mix(base + GOLDEN * (_numbers_of(part, numbers) + np.uint64(1)))
         positions = _draw_positions(keys, n_items - gaps.counts[part], n)
         drawn[start : start + _CASES_AT_ONCE] = gaps.items_at(part, positions)
     return drawn
@@ -249,6 +271,10 @@ def pair_keys(users: IntArray, items: IntArray, seed: int) -> Keys:
     base = np.uint64(seed_for(seed, "leave_one_out"))
     user_keys = mix(base + GOLDEN * (users.astype(np.uint64) + np.uint64(1)))
     return mix(user_keys + GOLDEN * (items.astype(np.uint64) + np.uint64(1)))
+
+
+def _numbers_of(users: IntArray, numbers: Keys | None) -> Keys:
+    return users.astype(np.uint64) if numbers is None else numbers[users]
 
 
 def _require_pairs(users: IntArray, items: IntArray, n_users: int) -> None:

@@ -5,6 +5,7 @@ reservation counts in full until the job is settled with what it really released
 little. Where in doubt, the account counts too much:
 
 - An open reservation counts in every period, because nobody knows when the job releases something.
+- The smallest delta of the jobs that count is that of all together.
 - An entry counts as no earlier than the one before it, so a clock that is behind hides nothing.
 - A reset forgets what was reserved before. A job that goes on afterwards is settled, or reserves again.
 """
@@ -144,9 +145,11 @@ class Account:
         if mine is not None and costs_no_more(asked.mechanisms, mine.mechanisms):
             return False
         others = self.spent(asked.period, now, besides=asked.job_id)
-        together = epsilon_of([*others, *asked.mechanisms], asked.delta)
+        # A job of a larger delta must not make the epsilon of those before it small.
+        delta = min([asked.delta, *(each.reservation.delta for each in counted.values())])
+        together = epsilon_of([*others, *asked.mechanisms], delta)
         if together > asked.budget:
-            raise _exceeded(self.name, asked, now, others, together)
+            raise _exceeded(self.name, asked, now, others, together, delta)
         return True
 
     def settles(self, job_id: str, released: Sequence[Mechanism]) -> bool:
@@ -229,16 +232,16 @@ def left_of(budget: float, delta: float, spent: Sequence[Mechanism]) -> float:
 
 
 def _exceeded(
-    account: str, asked: Reservation, now: str, others: Sequence[Mechanism], together: float
+    account: str, asked: Reservation, now: str, others: Sequence[Mechanism], together: float, delta: float
 ) -> BudgetExceeded:
-    spent, left = epsilon_of(others, asked.delta), left_of(asked.budget, asked.delta, others)
+    spent, left = epsilon_of(others, delta), left_of(asked.budget, delta, others)
     when = "" if asked.period == "ever" else f" in the {asked.period} {now[: PERIODS[asked.period]]}"
     lower = f"Choose a privacy.epsilon of at most {_floor(left)}, or " if _floor(left) else ""
     wait = "" if asked.period == "ever" else f"wait for the next {asked.period}, or "
     steps = f"{lower}{wait}raise privacy.budget with the agreement of those who set it"
     return BudgetExceeded(
         f"The privacy account {account!r} has spent an epsilon of {spent:.4g} of its budget of "
-        f"{asked.budget:g}{when}, for a delta of {asked.delta:g}. Job {asked.job_id} asks for "
+        f"{asked.budget:g}{when}, for a delta of {delta:g}. Job {asked.job_id} asks for "
         f"{asked.epsilon:g}, which would make it {together:.4g}.",
         next_step=f"{steps[0].upper()}{steps[1:]}. fedrec privacy status shows what was spent on.",
         account=account,

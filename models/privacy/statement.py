@@ -18,7 +18,7 @@ class BudgetLine:
     Attributes:
         period: "ever", "year" or "month".
         current: the present one, such as "2026-11"; empty for "ever".
-        delta: for which the epsilons are.
+        delta: for which the epsilons are, the smallest of the jobs that count.
         budget: the epsilon that may be spent in the period, by the newest job that named one for it.
         spent: the epsilon of all that counts in it.
         left: the greatest epsilon that one more job may have. It is more than the difference of the two.
@@ -65,14 +65,15 @@ def budget_lines(account: Account, now: str) -> list[BudgetLine]:
     found = []
     for period in (each for each in PERIODS if each in account.newest):
         asked, spent = account.newest[period], account.spent(period, now)
+        delta = min([asked.delta, *(each.reservation.delta for each in account.counted(period, now))])
         found.append(
             BudgetLine(
                 period=period,
                 current=now[: PERIODS[period]],
-                delta=asked.delta,
+                delta=delta,
                 budget=asked.budget,
-                spent=epsilon_of(spent, asked.delta),
-                left=left_of(asked.budget, asked.delta, spent),
+                spent=epsilon_of(spent, delta),
+                left=left_of(asked.budget, delta, spent),
             )
         )
     return found

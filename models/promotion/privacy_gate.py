@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models.privacy.guarantee import Guarantee
+from models.privacy.mechanisms import epsilon_of
 from models.promotion.verdict import GateVerdict
 
 PRIVACY = "privacy"
+# With which a required epsilon is meant. A job of a larger delta is judged with this one.
+LARGEST_DELTA = 1e-5
 # The last digits of what accountants compute.
 _ROUNDING = 1e-6
 
@@ -36,8 +39,8 @@ def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | 
     Args:
         promised: what the version promises; None if it promises nothing.
         spend: what its account says.
-        max_epsilon: the largest epsilon that is accepted; a version that promises nothing is then refused.
-            None to accept any version.
+        max_epsilon: the largest epsilon that is accepted, with a delta of at most `LARGEST_DELTA`; a version
+            that promises nothing is then refused. None to accept any version.
     """
     required = "the account was charged for what it promises, and is within its budget"
     if max_epsilon is not None:
@@ -61,12 +64,21 @@ def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Ite
     account = f"the account {promised.account!r}"
     if max_epsilon is not None and promised.epsilon > max_epsilon:
         yield f"above the epsilon of {max_epsilon:g} that is required"
+    elif max_epsilon is not None and promised.delta > LARGEST_DELTA:
+        told = epsilon_of(promised.mechanisms, LARGEST_DELTA)
+        if told > max_epsilon + _ROUNDING:
+            yield (
+                f"with delta {LARGEST_DELTA:g} it is epsilon {told:.4g}, above the one of {max_epsilon:g} "
+                "that is required"
+            )
     if spend.error is not None:
         yield f"{account} cannot be read: {spend.error}"
     elif spend.charged is None:
         yield f"{account} was never charged for it"
     elif spend.charged < promised.epsilon - _ROUNDING:
         yield f"{account} was charged an epsilon of {spend.charged:g} only"
+    elif spend.charged > promised.epsilon + _ROUNDING:
+        yield f"{account} was charged an epsilon of {spend.charged:.4g}, more than the version promises"
     elif is_over_budget(promised, spend.spent):
         yield f"{account} is over its budget: it {_balance(promised, spend.spent)}"
 

@@ -192,6 +192,8 @@ def data_of(order: ClientOrder) -> SiloData:
         job.earlier_jobs,
         job.earlier_records,
         job.users_share,
+        # Otherwise one user more would change what noise cannot hide: the other users' held-out cases.
+        by_id=job.noise is not None,
     )
 
 

@@ -13,7 +13,13 @@ import numpy as np
 from models.errors import InvalidInput
 from models.evaluation.ranking import HeldOutRanks, Scores, held_out_ranks
 from models.evaluation.rating_split import split_ratings
-from models.evaluation.split import Split, sample_negatives, sampled_users, split_leave_one_out
+from models.evaluation.split import (
+    Split,
+    sample_negatives,
+    sampled_users,
+    split_leave_one_out,
+    user_numbers,
+)
 from models.evaluation.trained_pairs import pair_keys
 from models.kernel.histories import Histories
 from models.kernel.metric import Metric
@@ -47,6 +53,8 @@ class SiloData:
         seen: (n,), whether an earlier training of the model has seen the interaction, in the same order. It
             is no held-out case then. None if the model starts fresh.
         users_share: share of the users whose held-out cases are evaluated.
+        by_id: whether all that is random of a user follows from its id. Otherwise it follows from its row,
+            which one user more or less changes for others.
     """
 
     client_id: str
@@ -58,6 +66,7 @@ class SiloData:
     rating_values: np.ndarray | None
     seen: np.ndarray | None = None
     users_share: float = 1.0
+    by_id: bool = False
 
     @cached_property
     def training(self) -> TrainingSet:
@@ -202,6 +211,7 @@ class SiloData:
             seed=self.seed,
             client_id=self.client_id,
             split_name=part,
+            numbers=user_numbers(self.user_ids, self.seed) if self.by_id else None,
         )
 
     def _rating_parts(self, values: np.ndarray) -> RatingParts:
@@ -253,6 +263,7 @@ class _Source(NamedTuple):
     earlier_jobs: tuple[str, ...] = ()
     earlier_records: tuple[int, ...] = ()
     users_share: float = 1.0
+    by_id: bool = False
 
 
 class KeptSilos:
@@ -312,6 +323,7 @@ def load_silo(
     earlier_jobs: tuple[str, ...] = (),
     earlier_records: tuple[int, ...] = (),
     users_share: float = 1.0,
+    by_id: bool = False,
 ) -> SiloData:
     """Return a client's data, split for leave-one-out evaluation.
 
@@ -325,12 +337,15 @@ def load_silo(
         earlier_jobs: the jobs whose training interactions are no held-out cases.
         earlier_records: how many records each of them must have left, at least.
         users_share: share of the users whose held-out cases are evaluated.
+        by_id: whether a user's split and negatives depend on no other user, as privacy needs.
 
     Raises:
         CorruptArtifact: the data are not those that the job was opened with.
         CatalogMismatch: an interaction is with an item that the catalogue does not have.
     """
-    source = _Source(data_dir, digest, seed, negatives, silos_dir, earlier_jobs, earlier_records, users_share)
+    source = _Source(
+        data_dir, digest, seed, negatives, silos_dir, earlier_jobs, earlier_records, users_share, by_id
+    )
     return _KEPT.get(source, client_id, lambda: _laid_out(source, client_id))
 
 
@@ -343,12 +358,20 @@ def _laid_out(source: _Source, client_id: str) -> SiloData:
         client_id=client_id,
         user_ids=user_ids,
         n_items=len(partition.catalog),
-        split=split_leave_one_out(users, items, times, len(user_ids), source.seed),
+        split=split_leave_one_out(
+            users,
+            items,
+            times,
+            len(user_ids),
+            source.seed,
+            user_numbers(user_ids, source.seed) if source.by_id else None,
+        ),
         seed=source.seed,
         negatives=source.negatives,
         rating_values=None if ratings is None else ratings[order],
         seen=_seen(source, rows)[order] if source.earlier_jobs else None,
         users_share=source.users_share,
+        by_id=source.by_id,
     )
 
 

@@ -99,6 +99,7 @@ def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[b
             job.noise,
             order.silo,
             (job.job_id, str(order.round)),
+            rule.ranges,
         )
     update = ClientUpdate(
         client_id=order.client_id,

@@ -109,6 +109,9 @@ def merge_round(
         state = robust.total(state, intake.sums_of(groups, kept))
     update_bytes = sum(delivery.update.size for delivery in kept)
     merged = merged_by(job, plan, rule, base, state, rejected, outcome, update_bytes)
+    if noisy:
+        # A single update has a share of the noise only, so nothing of it goes into a record.
+        return merged
     direction = MergedDirection.of(state.total)
     return replace(
         merged,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.errors import EgressRefused
 from models.federation.contribution import Contribution
 from models.kernel.metric import Metric
+from models.kernel.ranges import Range
 from models.privacy.noise_plan import NoisePlan
 from models.privacy.noised import noised, noised_metrics
 from tasks.privacy.noise_key import noise_key
@@ -26,6 +28,7 @@ def noisy_contribution(
     noise: NoisePlan,
     folder: Path,
     scope: tuple[str, ...],
+    own_ranges: Mapping[str, Range] = MappingProxyType({}),
 ) -> Contribution[Any]:
     """Return what leaves a client in a round: its contribution with noise, and no counts.
 
@@ -35,15 +38,25 @@ def noisy_contribution(
         noise: of the job.
         folder: the client's private folder, which contains its key.
         scope: job and round.
+        own_ranges: array name -> the family's range. Its step is that of users' parts.
 
     Raises:
-        EgressRefused: the family bounds no user's part, so no noise would hide it.
+        EgressRefused: the family bounds no user's part, so no noise would hide it, or the job's steps are
+            coarser than the family's, so that rounding made a user's part longer.
     """
     if unit_noise is None:
         raise EgressRefused(
             "The job promises privacy, but nothing bounds a user's part in what its family sends.",
             next_step="Train a family that can be private, such as dp_items.",
         )
+    for name, range_ in contribution.ranges.items():
+        if name in own_ranges and range_.step > own_ranges[name].step:
+            raise EgressRefused(
+                f"The job rounds {name!r} to steps of {range_.step:g}, and users' parts are whole numbers of "
+                f"{own_ranges[name].step:g}. Rounded to coarser steps, one user may change more than the "
+                "noise hides.",
+                next_step=f"Leave fixed_point.{name} out of the job's configuration, or choose a finer step.",
+            )
     return noised(contribution, noise.client_deviations(unit_noise), noise_key(folder), scope)
 
 
@@ -70,8 +83,19 @@ def noisy_figures(
         InvalidConfig: the job's evaluations get no share of the noise.
     """
     none = Metric(0.0, 0.0)
-    sensitivity = math.sqrt(2.0 * len(names)) * (1.0 + _ROUNDING)
-    deviation = noise.figures_deviation(sensitivity * math.sqrt(_EVALUATIONS))
     return noised_metrics(
-        {name: metrics.get(name, none) for name in names}, deviation, noise_key(folder), scope
+        {name: metrics.get(name, none) for name in names},
+        figures_deviation(names, noise),
+        noise_key(folder),
+        scope,
     )
+
+
+def figures_deviation(names: Collection[str], noise: NoisePlan) -> float:
+    """Return the standard deviation of the noise that a client adds to each figure of these metrics.
+
+    Raises:
+        InvalidConfig: the job's evaluations get no share of the noise.
+    """
+    sensitivity = math.sqrt(2.0 * len(names)) * (1.0 + _ROUNDING)
+    return noise.figures_deviation(sensitivity * math.sqrt(_EVALUATIONS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from click.testing import CliRunner, Result
 
 from flows.cli import cli
 from flows.jobs.job import finished_before
-from flows.jobs.privacy import require_summands
-from flows.settings.training_config import TrainingConfig
-from models.errors import BudgetExceeded, LedgerTampered, QuorumNotReached
+from flows.jobs.privacy import guarantee_of, require_summands
+from flows.settings.training_config import TrainingConfig, parse_config
+from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumNotReached
 from models.kernel.metric import Metric
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
@@ -321,6 +322,48 @@ def test_a_sum_of_too_few_clients_is_never_opened(
     assert [each.settled for each in account.jobs.values()] == [False]
     assert result.account_epsilon is None
     assert "is charged for the whole job" in (Path(result.report) / "report.html").read_text()
+
+
+def of_four(sections: dict[str, Any]) -> TrainingConfig:
+    """Return a configuration for four clients without secure sums; `sections` override it key by key."""
+    raw: dict[str, Any] = {
+        "name": "job",
+        "model_name": "model",
+        "data": {"dir": "/partition"},
+        "train": {"family": "dp_items"},
+        "privacy": {"unit": "user", "epsilon": EPSILON, "budget": BUDGET},
+    }
+    return parse_config(raw | {name: raw[name] | each for name, each in sections.items()}, "the test")
+
+
+FOUR_CLIENTS = ("ash", "birch", "cedar", "elm")
+# What each client adds if two share a noise of 1, in steps of 2^-12, for a multiplier of 1.
+SHARE = 2.0**12 / math.sqrt(1 - 0.1) / math.sqrt(2)
+
+
+@pytest.mark.parametrize(
+    ("sections", "what", "steps", "step"),
+    [
+        ({"train": {"content_norm": 0.01}}, "'content'", 1e-4 / math.sqrt(0.3) * MULTIPLIER * SHARE, "Lower"),
+        ({"privacy": {"epsilon": 1e-4}}, "'popularity'", 2.0 * multiplier_for(1e-4, DELTA) * SHARE, "Raise"),
+    ],
+)
+def test_noise_that_clients_cannot_draw_is_refused_before_the_account_is_charged(
+    sections: dict[str, Any], what: str, steps: float, step: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=what) as refused:
+        guarantee_of(of_four(sections), FOUR_CLIENTS)
+    assert f"a standard deviation of {steps:.3g} steps" in refused.value.what
+    assert refused.value.next_step.startswith(step)
+
+
+def test_figures_whose_noise_cannot_be_drawn_are_refused_too() -> None:
+    drowned = of_four({"privacy": {"epsilon": 0.05, "figures_share": 1e-9}})
+    with pytest.raises(InvalidConfig, match="noise in the figures"):
+        guarantee_of(drowned, FOUR_CLIENTS)
+    promised = guarantee_of(of_four({}), FOUR_CLIENTS)
+    assert promised is not None
+    assert promised.multiplier == MULTIPLIER
 
 
 def test_figures_of_too_few_clients_have_too_little_noise() -> None:

@@ -16,7 +16,7 @@ from models.evaluation.protocols import (
     Protocol,
     hold_out_share,
 )
-from models.evaluation.split import sample_negatives, split_leave_one_out
+from models.evaluation.split import sample_negatives, split_leave_one_out, user_numbers
 from models.kernel.histories import Histories
 from models.recommenders.base.data import Part
 from models.recommenders.base.ratings import RatedData
@@ -87,7 +87,13 @@ class Learner:
 
 
 def clients_of(
-    partition: Partition, protocol: Protocol, part: Part, *, seed: int = 0, negatives: int = 99
+    partition: Partition,
+    protocol: Protocol,
+    part: Part,
+    *,
+    seed: int = 0,
+    negatives: int = 99,
+    by_id: bool = False,
 ) -> tuple[BenchClient, ...]:
     """Return the clients with the cases of one part held out.
 
@@ -100,12 +106,13 @@ def clients_of(
         part: "validation" or "test".
         seed: of sampled items and random hold-outs.
         negatives: sampled items of a case; leave-one-out only.
+        by_id: whether a user's cases depend on no other user, as in jobs with privacy; leave-one-out only.
 
     Raises:
         InvalidInput: a user has an item twice, or the data lack timestamps that the protocol needs.
     """
     return tuple(
-        _client(partition, each.id, protocol, part, seed, negatives)
+        _client(partition, each.id, protocol, part, seed, negatives, by_id)
         for each in sorted(partition.clients, key=lambda client: client.id)
     )
 
@@ -133,19 +140,34 @@ def pooled(learners: Mapping[str, Learner]) -> Learner:
 
 
 def _client(
-    partition: Partition, client_id: str, protocol: Protocol, part: Part, seed: int, negatives: int
+    partition: Partition,
+    client_id: str,
+    protocol: Protocol,
+    part: Part,
+    seed: int,
+    negatives: int,
+    by_id: bool,
 ) -> BenchClient:
     user_ids, users, items, times, _ = client_rows(partition, client_id)
     shape = (len(user_ids), len(partition.catalog))
     if protocol != LEAVE_ONE_OUT:
         held = _share(users, items, times, shape, protocol, part, seed)
         return BenchClient(client_id, user_ids, held)
-    split = split_leave_one_out(users, items, times, shape[0], seed)
+    numbers = user_numbers(user_ids, seed) if by_id else None
+    split = split_leave_one_out(users, items, times, shape[0], seed, numbers)
     histories = Histories.of(split.train_users, split.train_items, split.train_places, shape)
     case_users = split.validation_users if part == "validation" else split.test_users
     case_items = split.validation_items if part == "validation" else split.test_items
     drawn = sample_negatives(
-        case_users, users, items, shape[1], n=negatives, seed=seed, client_id=client_id, split_name=part
+        case_users,
+        users,
+        items,
+        shape[1],
+        n=negatives,
+        seed=seed,
+        client_id=client_id,
+        split_name=part,
+        numbers=numbers,
     )
     return BenchClient(client_id, user_ids, HeldOut(histories, case_users, case_items, drawn))
 

@@ -90,7 +90,14 @@ def evaluate_version(
     scores = scores_by_history(items)
     own_seed = _seed_of(client, name, found)
     used_seed = seed if own_seed is None else own_seed
-    every = clients_of(partition, LEAVE_ONE_OUT, part, seed=used_seed, negatives=negatives)
+    every = clients_of(
+        partition,
+        LEAVE_ONE_OUT,
+        part,
+        seed=used_seed,
+        negatives=negatives,
+        by_id=found.record.privacy is not None,
+    )
     some = (one.of_users(sampled_users(one.user_ids, users_share, used_seed)) for one in every)
     all_cases = [one for one in some if one.user_ids]
     split = None if own_seed is None else SplitFacts(partition.digest, own_seed)

@@ -51,6 +51,11 @@ def test_a_job_with_noise_makes_no_models_of_silos_alone_and_stays_so_when_it_is
     assert not validated(TrainingConfig, private(), "the form").evaluation.silo_only
 
 
+def test_a_finer_step_than_the_family_s_keeps_the_promise() -> None:
+    finer = {"pairs": {"lowest": -9, "highest": 9, "step": 2.0**-13}}
+    assert parse_config(private(fixed_point=finer), "the file").fixed_point["pairs"].step == 2.0**-13
+
+
 @pytest.mark.parametrize(
     ("sections", "key", "what"),
     [
@@ -64,6 +69,16 @@ def test_a_job_with_noise_makes_no_models_of_silos_alone_and_stays_so_when_it_is
         ({"evaluation": {"silo_only": True}}, "evaluation.silo_only", "models without noise"),
         ({"evaluation": {"pooling_allowed": True}}, "evaluation.pooling_allowed", "models without noise"),
         ({"privacy": {"budget": 0.5}}, "privacy.budget", "0.5 is below privacy.epsilon 1"),
+        (
+            {"train": {"family": "ease", "user_norm": "unit"}, "evaluation": {"every": 2}},
+            "federation.rounds",
+            "the same statistics in each of 2 rounds",
+        ),
+        (
+            {"fixed_point": {"pairs": {"lowest": -9, "highest": 9, "step": 2.0**-11}}},
+            "fixed_point.pairs",
+            "coarser than the family's 0.00024",
+        ),
         (
             {"evaluation": {"every": 1}},
             "evaluation.every",

@@ -250,3 +250,20 @@ def test_a_sample_of_users_depends_on_no_other_user_and_is_in_every_larger_one()
     assert abs(some.sum() - 200) < 4 * (2_000 * 0.1 * 0.9) ** 0.5
     assert sampled_users(names, 0.1, 4).tolist() != some.tolist()
     assert sampled_users(names, 1.0, 3).all()
+
+
+def test_numbers_of_users_keep_their_draws_when_a_row_changes():
+    """With numbers, user 2's held-out interactions and negatives are the same in row 0 as in row 2."""
+    numbers = np.array([11, 12, 13], dtype=np.uint64)
+    own, others = rows(range(9)), rows([*range(9), *range(9)])
+    owners = rows([0] * 9 + [1] * 9 + [2] * 9)
+    together = split_leave_one_out(owners, np.concatenate([others, own]), None, 3, 1, numbers)
+    alone = split_leave_one_out(rows([0] * 9), own, None, 1, 1, numbers[2:])
+    assert parts(alone)[2] == [(0, together.test_items[2])]
+    assert parts(alone)[1] == [(0, together.validation_items[2])]
+    drawn = {"n_items": 900, "n": 20, "seed": 1, "client_id": "a", "split_name": "test"}
+    first = sample_negatives(rows([2]), owners, np.concatenate([others, own]), **drawn, numbers=numbers)
+    second = sample_negatives(rows([0]), rows([0] * 9), own, **drawn, numbers=numbers[2:])
+    assert np.array_equal(first, second)
+    by_row = sample_negatives(rows([0]), rows([0] * 9), own, **drawn)
+    assert not np.array_equal(second, by_row)

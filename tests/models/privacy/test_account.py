@@ -281,3 +281,13 @@ def test_an_entry_that_does_not_follow_is_named(body):
 def test_a_reservation_out_of_range_is_refused(change):
     with pytest.raises(InvalidInput, match="A job reserves"):
         replace(ASKED, **change)
+
+
+def test_a_job_of_a_larger_delta_does_not_make_the_others_small():
+    """Both together cost more than the budget with the delta of the first, whatever that of the second."""
+    two = epsilon_of([FOUR, FOUR], DELTA)
+    loose = replace(ASKED, job_id="job-b", delta=0.5, budget=two * 0.99)
+    with pytest.raises(BudgetExceeded, match="for a delta of 1e-05") as refused:
+        account(reserved()).needs(loose, NOVEMBER)
+    assert refused.value.facts["spent"] == pytest.approx(epsilon_of([FOUR], DELTA))
+    assert account(reserved()).needs(replace(loose, budget=two * 1.01), NOVEMBER)

@@ -45,11 +45,11 @@ def test_each_period_has_the_budget_of_its_newest_reservation():
         NOVEMBER,
     )
     assert [(each.period, each.current, each.budget, each.delta) for each in found] == [
-        ("ever", "", 9.0, DELTA),
+        ("ever", "", 9.0, 1e-6),
         ("month", "2026-11", 5.0, 1e-6),
     ]
     # The second job is not settled, so it counts in each month. The first one was settled in October.
-    assert found[0].spent == pytest.approx(epsilon_of([FOUR, FOUR, ONE], DELTA))
+    assert found[0].spent == pytest.approx(epsilon_of([FOUR, FOUR, ONE], 1e-6))
     assert found[1].spent == pytest.approx(epsilon_of([FOUR, ONE], 1e-6))
     assert all(each.budget - each.spent < each.left < each.budget for each in found)
 

@@ -49,6 +49,7 @@ def test_a_charged_version_within_its_budget_passes_with_the_balance() -> None:
         (Spend(), None, "was never charged for it"),
         (Spend(charged=0.5, spent=0.5), None, "was charged an epsilon of 0.5 only"),
         (Spend(charged=1.0, spent=3.01), None, "is over its budget: it has spent 3.01 of 3 of its year"),
+        (Spend(charged=8.0, spent=2.2), 1.0, "was charged an epsilon of 8, more than the version promises"),
         (Spend(error="entry 2 was changed."), None, "cannot be read: entry 2 was changed."),
         (WITHIN, 0.9, "above the epsilon of 0.9 that is required"),
         (Spend(), 0.9, "above the epsilon of 0.9 that is required; the account 'users' was never charged"),
@@ -58,6 +59,16 @@ def test_a_broken_promise_is_named(spend: Spend, max_epsilon: float | None, obse
     verdict = privacy_gate(PROMISED, spend, max_epsilon)
     assert not verdict.passed
     assert observed in verdict.observed
+
+
+def test_a_larger_delta_does_not_make_an_epsilon_small() -> None:
+    """The analytic Gaussian mechanism: a multiplier of .6 is epsilon 8 with delta 1e-5."""
+    weak = replace(PROMISED, epsilon=1.0, delta=0.4, multiplier=0.6)
+    verdict = privacy_gate(weak, WITHIN, 1.0)
+    assert not verdict.passed
+    assert "with delta 1e-05 it is epsilon 8" in verdict.observed
+    assert privacy_gate(weak, WITHIN, 8.1).passed
+    assert privacy_gate(weak, WITHIN, None).passed
 
 
 def test_the_last_digits_of_an_accountant_do_not_decide() -> None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
 
+from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.evaluation.split import sampled_users
 from models.recommenders.base.data import Part
+from models.recommenders.private.statistics import popularity_sums
+from tasks.bench.quality.cases import clients_of
 from tasks.clients.client_rows import client_rows
 from tasks.clients.silo_data import KeptSilos, SiloData, _Source, load_silo
+from tasks.datasets.client_assignment import ByColumn
+from tasks.datasets.partition import make_partition
 from tasks.datasets.partition_reader import open_partition, read_interactions
+from tests.conftest import small_tables
 
 PARTS_MADE_WHEN_USED = {"training", "histories", "validation_negatives", "test_negatives", "ratings"}
 
@@ -122,3 +130,45 @@ def test_a_share_of_the_users_is_evaluated_as_among_all_users(partition_dir):
         assert cases.full.tolist() == all_cases.full[chosen].tolist()
         assert cases.sampled.tolist() == all_cases.sampled[chosen].tolist()
     assert some.split.train_items.tolist() == every.split.train_items.tolist()
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_by_id_one_user_less_changes_nothing_of_the_others(tmp_path: Path, timed: bool) -> None:
+    """What a job with noise adds up differs by the one user alone, so by a length of at most 1."""
+
+    def without(left_out: str) -> SiloData:
+        paths = small_tables(tmp_path / f"tables{left_out}", users=60, items=200)
+        table = pd.read_csv(paths["interactions"])
+        table = table[table.user_id != left_out]
+        (table if timed else table.drop(columns="timestamp")).to_csv(paths["interactions"], index=False)
+        out = tmp_path / f"partition{left_out}"
+        make_partition(
+            paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"]
+        )
+        return load_silo(str(out), open_partition(out).digest, "ash", 5, 20, by_id=True)
+
+    every, fewer = without(""), without("u000")
+    assert every.user_ids[1:] == fewer.user_ids
+    for one, other in zip(list(every.histories)[1:], fewer.histories, strict=True):
+        assert np.array_equal(one, other)
+    for part in ("validation_negatives", "test_negatives"):
+        assert np.array_equal(getattr(every, part)[1:], getattr(fewer, part))
+    sums = [popularity_sums(each.histories).popularity.astype(np.float64) for each in (every, fewer)]
+    assert 0.0 < np.linalg.norm(sums[0] - sums[1]) <= 1.0
+
+
+def test_a_version_with_privacy_is_evaluated_on_what_its_job_held_out(tmp_path: Path) -> None:
+    paths = small_tables(tmp_path / "tables", users=60, items=200)
+    pd.read_csv(paths["interactions"]).drop(columns="timestamp").to_csv(paths["interactions"], index=False)
+    out = tmp_path / "partition"
+    make_partition(paths["interactions"], out, ByColumn("town"), items=paths["items"], users=paths["users"])
+    partition = open_partition(out)
+    for by_id in (True, False):
+        of_job = load_silo(str(out), partition.digest, "ash", 5, 20, by_id=by_id)
+        (held, *_) = clients_of(partition, LEAVE_ONE_OUT, "test", seed=5, negatives=20, by_id=by_id)
+        assert np.array_equal(held.held_out.items, of_job.split.test_items)
+        assert np.array_equal(held.held_out.negatives, of_job.test_negatives)
+    assert not np.array_equal(
+        clients_of(partition, LEAVE_ONE_OUT, "test", seed=5, by_id=True)[0].held_out.items,
+        clients_of(partition, LEAVE_ONE_OUT, "test", seed=5)[0].held_out.items,
+    )

@@ -14,6 +14,7 @@ from models.federation.model import GlobalModel
 from models.kernel.metric import Metric
 from models.kernel.packed import whole
 from models.kernel.ranges import Range
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items, initial_users, train_round
@@ -42,6 +43,11 @@ def stored_base(job: JobContext, round_: int = 0) -> ArtifactRef:
 def order_of(job: JobContext, round_: int = 1, start: StartingPoint | None = None, **changes: object):
     order = ClientOrder(job, "ash", round_, stored_base(job, round_ - 1), start or StartingPoint(None, 0))
     return replace(order, **changes)
+
+
+def test_with_noise_a_user_s_split_depends_on_no_other_user(job):
+    assert not data_of(order_of(job)).by_id
+    assert data_of(order_of(replace(job, noise=NoisePlan(2.0, summands=2)))).by_id
 
 
 def test_the_update_is_what_training_and_the_merge_rule_make_of_the_silo_s_data(job):

@@ -19,6 +19,7 @@ from models.federation.rounds import Rejection, RoundPlan
 from models.kernel.metric import Metric
 from models.kernel.packed import whole, with_rows
 from models.kernel.ranges import Range
+from models.privacy.noise_plan import NoisePlan
 from models.recommenders.lightfm.merge_rules import merge_rule
 from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.lightfm.training import initial_items
@@ -114,6 +115,14 @@ def test_the_shares_of_clients_in_a_merge_add_up_to_one(world, rule):
     parts = [each.norm * each.cosine for each in merged.client_drift.values()]
     assert sum(parts) == pytest.approx(1.0)
     assert all(0.5 < each.cosine < 1.0 for each in merged.client_drift.values())  # all values are positive
+
+
+def test_drift_of_single_updates_with_a_share_of_the_noise_is_not_told(world):
+    deliveries = [world.delivery(name) for name in ("cedar", "ash")]
+    world.job = replace(world.job, noise=NoisePlan(2.0, summands=2))
+    merged = world.merge(deliveries)
+    assert (merged.accepted, merged.client_drift) == (("ash", "cedar"), {})
+    assert merged.drift > 0.0
 
 
 def test_drift_is_not_measured_for_very_many_clients(world):

@@ -11,6 +11,7 @@ from models.errors import EgressRefused, InvalidConfig
 from models.federation.contribution import Contribution
 from models.federation.fixed_point import rounded
 from models.kernel.metric import Metric
+from models.kernel.ranges import Range
 from models.privacy.noise_plan import NoisePlan
 from models.recommenders.additive.ease import EaseStatistics
 from models.recommenders.private.statistics import PopularitySums
@@ -42,6 +43,15 @@ def test_a_client_refuses_a_family_that_bounds_no_user(tmp_path):
     zero = Contribution(EaseStatistics.zero(3))
     with pytest.raises(EgressRefused, match="nothing bounds a user's part"):
         noisy_contribution(rounded(zero, EaseStatistics.RANGES), None, NOISE, tmp_path, SCOPE)
+
+
+def test_a_client_refuses_steps_that_are_coarser_than_its_users_parts(tmp_path):
+    coarse = {"popularity": Range.symmetric(2.0**12, 23)}
+    given = rounded(Contribution(PopularitySums(np.zeros(3, np.float32))), coarse)
+    with pytest.raises(EgressRefused, match=r"'popularity' to steps of 0\.00097"):
+        noisy_contribution(given, {"popularity": 3.0}, NOISE, tmp_path, SCOPE, PopularitySums.RANGES)
+    same = contribution(np.zeros(3))
+    assert noisy_contribution(same, {"popularity": 3.0}, NOISE, tmp_path, SCOPE, PopularitySums.RANGES)
 
 
 def test_figures_have_the_noise_that_hides_one_case_in_two_evaluations(tmp_path):
