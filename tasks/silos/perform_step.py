@@ -33,7 +33,14 @@ from tasks.silos.egress_ledger import EgressLedger
 from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
 from tasks.silos.signed_answers import sign_answer
-from tasks.silos.sum_policy import privacy_of, require_noise, require_sum, sum_rules, without_counts
+from tasks.silos.sum_policy import (
+    privacy_of,
+    require_noise,
+    require_promise,
+    require_sum,
+    sum_rules,
+    without_counts,
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[
     _require_users(silo, step_order, snapshot)
     require_sum(silo, step_order)
     require_noise(silo, step_order)
+    require_promise(silo, step_order)
     job = replace(
         order.job,
         exchange_url=silo.exchange_url,

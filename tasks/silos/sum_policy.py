@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from models.errors import EgressRefused
 from models.privacy.mechanisms import Mechanism, epsilon_of
+from models.recommenders.base.family import Family
+from models.secure_sum.primitives.canonical import digest
 from tasks.clients.sum_member import SumRules
+from tasks.local.atomic import create_exclusively
 from tasks.messages.answers import Checked
-from tasks.messages.orders import ClientOrder
+from tasks.messages.orders import ClientOrder, JobContext
 from tasks.messages.steps import StepOrder
 from tasks.silos.keys import load_key
 from tasks.silos.roster import read_roster
@@ -71,6 +75,53 @@ def require_noise(silo: Silo, step_order: StepOrder) -> None:
         "silo.yaml.",
         silo=silo.name,
     )
+
+
+def require_promise(silo: Silo, step_order: StepOrder) -> None:
+    """Raise `EgressRefused` if a job asks for more than the noise of its first request pays for.
+
+    A job's rounds and evaluations share one noise, each by its part. So the silo writes the promise down with
+    the first request, and answers no other one. It trains in the rounds of the family, and evaluates the
+    last model only.
+    """
+    order, step = step_order.order, step_order.step
+    path = silo.home.silos / silo.name / "promises" / f"{order.job.job_id}.sha256"
+    if step not in _TELLING or (order.job.noise is None and not path.exists()):
+        return
+    job, wrong = f"job {order.job.job_id}", None
+    rounds = _promised_rounds(order.job.family)
+    if rounds and (order.round > rounds or (step != "train" and order.round < rounds)):
+        wrong = f"round {order.round} of a job that promises {rounds} round{'s' * (rounds > 1)}"
+    promise = _promise(order.job).encode()
+    if wrong is None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):  # another request of the job wrote it meanwhile
+            create_exclusively(path, promise)
+    if wrong is None and path.read_bytes() != promise:
+        wrong = "another promise than the job's first request"
+    if wrong:
+        raise EgressRefused(
+            f"Silo {silo.name!r} refuses step {step!r} of {job}: {wrong}. Its noise pays for no more.",
+            next_step="Ask the coordinator's operator why: an honest coordinator never does this.",
+            silo=silo.name,
+        )
+
+
+def _promise(job: JobContext) -> str:
+    """Return the digest of all that decides how much noise a job's answers have."""
+    spec: Any = job.spec
+    ranges = {name: asdict(each) for name, each in job.ranges.items()}
+    return digest([job.noise and asdict(job.noise), job.delta, asdict(spec), ranges])
+
+
+def _promised_rounds(family: Family) -> int | None:
+    """Return the rounds of a family whose users noise can hide; None if they are not known."""
+    if family.unit_noise(1) is None:
+        return None
+    planned = family.planned(())
+    if planned is not None:
+        return planned[1]
+    return None if family.is_iterative else 1
 
 
 def privacy_of(order: ClientOrder) -> dict[str, float] | None:

@@ -115,6 +115,43 @@ def test_an_owner_s_limit_of_epsilon_holds_whatever_the_job_says(silos: SummingS
     ask(noise=strong, delta=1e-5)
 
 
+def private(silos: SummingSilos) -> None:
+    """Let the silos' job be one of unit statistics, which has one round."""
+    family = EaseFamily(EaseSpec(user_norm="unit"))
+    silos.job = replace(silos.job, spec=family.spec, noise=NoisePlan(2.0, 3, figures_share=0.5), delta=1e-5)
+    silos.base = replace(silos.base, items=family.initial(len(silos.base.items), 1))
+
+
+def test_a_job_with_noise_gets_no_more_evaluations_than_it_promises(silos: SummingSilos) -> None:
+    private(silos)
+    for round_ in (0, 2):
+        name = f"evaluate-{round_:06d}"
+        asked = silos.sum_order(silos.prepared(sum_id=name).mask_request("ash"), sum_id=name)
+        ask = partial(silos.ask, "evaluate", "ash", asked, round_=round_)
+        refused(silos, EgressRefused, f"round {round_} of a job that promises 1 round", ask)
+    last = "evaluate-000001"
+    silos.ask(
+        "evaluate",
+        "ash",
+        silos.sum_order(silos.prepared(sum_id=last).mask_request("ash"), sum_id=last),
+        round_=1,
+    )
+
+
+def test_a_job_that_changes_its_promise_gets_nothing_more(silos: SummingSilos) -> None:
+    private(silos)
+    first, last = "evaluate-000001", "compare-000001"
+    asked = silos.sum_order(silos.prepared(sum_id=first).mask_request("ash"), sum_id=first)
+    silos.ask("evaluate", "ash", asked, round_=1)
+    asked = silos.sum_order(silos.prepared(sum_id=last).mask_request("ash"), sum_id=last)
+    noise = silos.job.noise
+    assert noise is not None
+    for lie in (replace(noise, figures_share=0.9), replace(noise, multiplier=1.0), None):
+        ask = partial(silos.ask, "compare", "ash", asked, round_=1, noise=lie)
+        refused(silos, EgressRefused, "another promise", ask)
+    silos.ask("compare", "ash", asked, round_=1)
+
+
 def test_other_survivors_get_no_second_vote(silos: SummingSilos) -> None:
     protocol, fewer = silos.masked(), silos.masked(NAMES[:3])
     silos.agreed(protocol)
