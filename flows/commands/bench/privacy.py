@@ -24,6 +24,13 @@ from flows.terminal.table_options import part_option
 )
 @number_option("--seeds", click.IntRange(min=1), 3, "Draws of the noise.")
 @part_option
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set dp_items.KEY, as `train` has it in a job of this family, or ease.KEY; repeatable.",
+)
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the table into this document.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Write the picture, an SVG, to this file.")
 @json_option
@@ -33,6 +40,7 @@ def command(
     delta: float,
     seeds: int,
     part: Literal["test", "validation"],
+    overrides: tuple[str, ...],
     markdown: Path | None,
     picture: Path | None,
     as_json: bool,
@@ -42,6 +50,7 @@ def command(
     The floors are the most popular items, and a recommender that knows features and content profiles but no
     pair of items. What a private model is worth is what it has above them.
     """
+    from flows.settings.private_specs import private_specs
     from flows.settings.settings_file import absolute_folder
     from tasks.bench.privacy.markdown import put_table, table
     from tasks.bench.privacy.picture import picture as drawn
@@ -56,7 +65,13 @@ def command(
     numbers = range(1, seeds + 1)
     rows = list(
         privacy_rows(
-            partition, epsilons=sorted(epsilons), delta=delta, seeds=numbers, part=part, announce=announce
+            partition,
+            specs=private_specs(overrides),
+            epsilons=sorted(epsilons),
+            delta=delta,
+            seeds=numbers,
+            part=part,
+            announce=announce,
         )
     )
     if markdown:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from models.kernel.arrays import FloatArray
-from models.kernel.histories import Float64Array, Histories, IntArray
+from models.kernel.histories import Float64Array, Histories
 from models.kernel.ranges import Range
 from models.recommenders.items.symmetric import symmetric, triangle
 
@@ -22,16 +22,11 @@ STEP = 2.0**-12
 RANGE = Range.symmetric(2.0**12, 25)
 
 
-def unit_pairs(histories: Histories, items: IntArray | None = None) -> FloatArray:
-    """Return the triangle (float32) of the sum of u u' over these users.
-
-    Args:
-        histories: of the users.
-        items: rows of the items to count; None for all items.
-    """
+def unit_pairs(histories: Histories) -> FloatArray:
+    """Return the triangle (float32) of the sum of u u' over these users."""
     import scipy.sparse as sp
 
-    used = histories.matrix() if items is None else histories.matrix()[:, items]
+    used = histories.matrix()
     lengths = np.maximum(np.asarray(used.sum(axis=1)).ravel(), 1.0)
     same, other = (np.floor(factor / (STEP * lengths)) for factor in (1.0, math.sqrt(2.0)))
     steps = (used.T @ sp.diags(other) @ used).toarray()

@@ -23,6 +23,7 @@ from models.recommenders.base.users import UserArrays
 from models.recommenders.items.unit_pairs import matrix_of
 from models.recommenders.items.weight_scores import weight_scores
 from models.recommenders.private.model import ContentWeights
+from models.recommenders.private.near_pairs import near_matrix
 from models.recommenders.private.solving import (
     Popularity,
     basis_of,
@@ -106,7 +107,7 @@ class DpItemsFamily(Family):
         if not model.is_started:
             return popularity_sums(data.histories), None
         paired = most_popular(model.popularity, self.spec.paired_items)
-        return pair_sums(data.histories, paired, model.content, self.spec.content_norm), None
+        return pair_sums(self.spec, data.histories, paired, model.content), None
 
     @classmethod
     def scorer(cls, items: ItemModel, features: Features | None = None) -> WeightsScorer:
@@ -152,7 +153,8 @@ class PrivateSums(MergeRule[ContentWeights, PopularitySums | PairSums]):
             self.spec,
             Popularity.of(base.popularity, deviations["popularity"]),
             content=matrix_of(total.content, base.content.shape[1]),
-            pairs=matrix_of(total.pairs, len(paired)),
+            pairs=near_matrix(total.pairs, len(paired)),
+            users=float(total.users[0]),
             basis=base.content,
             paired=paired,
             deviation=deviations["pairs"],

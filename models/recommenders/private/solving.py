@@ -93,7 +93,7 @@ def pair_spectrum(
         pairs: (popular items, popular items), the noisy sums.
         paired: rows of these items.
         items: number of all items.
-        deviation: standard deviation of the noise on the diagonal.
+        deviation: standard deviation of the noise of sqrt 2 times a value.
     """
     found = denoised(pairs, deviation)
     vectors = np.zeros((items, len(found.values)))
@@ -130,6 +130,7 @@ def solved(
     popularity: Popularity,
     content: Float64Array,
     pairs: Float64Array,
+    users: float,
     basis: FloatArray,
     paired: npt.NDArray[np.int64],
     deviation: float,
@@ -139,14 +140,12 @@ def solved(
     Args:
         spec: the settings.
         popularity: the sums of the first round.
-        content, pairs: the noisy sums of the second round.
+        content, pairs, users: the noisy sums of the second round.
         basis: (items, contents), Q.
         paired: rows of the items of the pairs.
-        deviation: standard deviation of the noise on the diagonal of the pairs.
+        deviation: standard deviation of the noise of a pair as it is sent, so of sqrt 2 times a value.
     """
-    # Each user's vector has length 1, so the pairs' trace counts the users.
-    users = max(float(np.trace(pairs)), 1.0)
-    diagonal = users * popularity.shares + spec.regularisation
+    diagonal = max(users, 1.0) * popularity.shares + spec.regularisation
     parts = (
         content_spectrum(content, basis),
         pair_spectrum(pairs, paired, len(basis), deviation),

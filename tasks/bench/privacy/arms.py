@@ -6,6 +6,7 @@ Each is one Gaussian mechanism of that multiplier.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,15 +23,31 @@ from tasks.bench.privacy.noisy_sums import Learners, noisy_rounds, noisy_sum
 from tasks.bench.quality.arms import Trained, scores_by_history
 from tasks.bench.quality.cases import BenchClient
 
-# (silos, features, noise multiplier, seed of the noise) -> a recommender
-Arm = Callable[[Learners, ItemFeatures, float, int], Trained]
+
+@dataclass(frozen=True)
+class PrivateSpecs:
+    """The settings of the recommenders.
+
+    Attributes:
+        dp_items: of the private item model, and of what its floor shares with it.
+        ease: of EASE, with privacy and without.
+    """
+
+    dp_items: DpItemsSpec = field(default_factory=DpItemsSpec)
+    ease: EaseSpec = field(default_factory=EaseSpec)
+
+
+# (silos, features, settings, noise multiplier, seed of the noise) -> a recommender
+Arm = Callable[[Learners, ItemFeatures, PrivateSpecs, float, int], Trained]
 
 # The popularity's share of the budget if contents get all the rest.
 _SHARE = 0.45
-_NOBODY = np.zeros(0, dtype=np.int64)
+_NOTHING = np.zeros(0, dtype=np.int64)
 
 
-def popularity(learners: Learners, features: ItemFeatures, multiplier: float, seed: int) -> Trained:
+def popularity(
+    learners: Learners, features: ItemFeatures, specs: PrivateSpecs, multiplier: float, seed: int
+) -> Trained:
     """Return a recommender of the most popular items. The popularity gets the whole budget."""
     counts = _popularity(learners, multiplier, 1.0, seed)
 
@@ -40,22 +57,21 @@ def popularity(learners: Learners, features: ItemFeatures, multiplier: float, se
     return Trained(scores)
 
 
-def content_only(learners: Learners, features: ItemFeatures, multiplier: float, seed: int) -> Trained:
+def content_only(
+    learners: Learners, features: ItemFeatures, specs: PrivateSpecs, multiplier: float, seed: int
+) -> Trained:
     """Return a recommender that knows features, popularity and content profiles, and no pair of items.
 
     It is told the number of users, which `dp_items` has to estimate.
     """
-    spec = DpItemsSpec(popularity_share=_SHARE)
+    spec = replace(specs.dp_items, popularity_share=_SHARE, content_share=_SHARE)
     noisy = _popularity(learners, multiplier, _SHARE, seed)
     known = Popularity.of(noisy, multiplier * _SHARE**-0.5)
     basis = basis_of(features.smooth(), known)
     deviation = spec.content_norm**2 * (1.0 - _SHARE) ** -0.5
     sums = noisy_sum(
-        {
-            name: pair_sums(learner.histories, _NOBODY, basis, spec.content_norm)
-            for name, learner in learners.items()
-        },
-        {"content": deviation, "pairs": deviation},
+        {name: pair_sums(spec, learner.histories, _NOTHING, basis) for name, learner in learners.items()},
+        {**spec.unit_noise[1], "content": deviation},
         multiplier,
         seed,
         PairSums.RANGES,
@@ -66,17 +82,21 @@ def content_only(learners: Learners, features: ItemFeatures, multiplier: float, 
     return Trained(scores_by_history(ItemWeights.of(weights, spec.forgetting, noisy)))
 
 
-def dp_items(learners: Learners, features: ItemFeatures, multiplier: float, seed: int) -> Trained:
-    """Return the private item model with its default settings."""
-    family = DpItemsFamily(DpItemsSpec()).with_features(lambda: features)
+def dp_items(
+    learners: Learners, features: ItemFeatures, specs: PrivateSpecs, multiplier: float, seed: int
+) -> Trained:
+    """Return the private item model."""
+    family = DpItemsFamily(specs.dp_items).with_features(lambda: features)
     *_, last = noisy_rounds(learners, family, multiplier, seed)
     items = require(last.model.items, ItemWeights)
     return Trained(scores_by_history(items), ROUNDS, model=items)
 
 
-def ease(learners: Learners, features: ItemFeatures, multiplier: float, seed: int) -> Trained:
+def ease(
+    learners: Learners, features: ItemFeatures, specs: PrivateSpecs, multiplier: float, seed: int
+) -> Trained:
     """Return EASE of all items' pairs, whose users' parts have the length 1."""
-    family = EaseFamily(EaseSpec(user_norm="unit"))
+    family = EaseFamily(replace(specs.ease, user_norm="unit"))
     (only,) = noisy_rounds(learners, family, multiplier, seed, rounds=1)
     items = require(only.model.items, ItemWeights)
     return Trained(scores_by_history(items), 1, model=items)

@@ -90,27 +90,28 @@ def small_world(*, items_of_taste: int = 10, users: int = 150, seed: int = 1) ->
 
 
 def wide_world(canaries: int, *, users: int = 300, seed: int = 1) -> CanaryWorld:
-    """Return a world of as many items as canaries. Each canary used one item that no other canary used.
+    """Return a world with two items for each canary, which no other canary used.
 
     Their parts of the popularity and of the pairs have nothing in common, so each is as visible as if it were
     alone. All items' pairs are counted. Profiles of contents are shortened to half of their usual length, so
     that those of the canaries reach it.
     """
     random = generator_for(seed, "wide world")
-    lists = [random.choice(canaries, random.integers(2, 7), replace=False) for _ in range(users)]
+    n_items = 2 * canaries
+    lists = [random.choice(n_items, random.integers(2, 7), replace=False) for _ in range(users)]
     names = [f"number {each}" for each in range(10)]
     features = ItemFeatures(
-        items=canaries,
+        items=n_items,
         columns=tuple(names),
         labels={},
-        numbers={name: random.uniform(0.0, 1.0, canaries) for name in names},
+        numbers={name: random.uniform(0.0, 1.0, n_items) for name in names},
     )
-    spec = replace(DpItemsSpec(), paired_items=canaries, content_norm=0.2)
+    spec = replace(DpItemsSpec(), paired_items=n_items, content_norm=0.2)
     return CanaryWorld(
         family=DpItemsFamily(spec).with_features(lambda: features),
         users=_in_silos(lists),
-        canaries=tuple(np.array([item]) for item in range(canaries)),
-        n_items=canaries,
+        canaries=tuple(np.array([first, first + canaries]) for first in range(canaries)),
+        n_items=n_items,
     )
 
 

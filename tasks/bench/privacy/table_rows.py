@@ -11,12 +11,10 @@ import numpy as np
 from models.evaluation.bootstrap import interval
 from models.evaluation.protocols import LEAVE_ONE_OUT
 from models.privacy.mechanisms import multiplier_for
-from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.base.data import Part
 from models.recommenders.items.features import ItemFeatures
-from tasks.bench.privacy.arms import ARMS
-from tasks.bench.privacy.noisy_sums import Learners
-from tasks.bench.quality.arms import ItemToItem, Trained
+from tasks.bench.privacy.arms import ARMS, PrivateSpecs
+from tasks.bench.quality.arms import ItemToItem
 from tasks.bench.quality.cases import by_client, clients_of
 from tasks.bench.quality.table_rows import Announce, Evaluator, numbers
 from tasks.datasets.partition_reader import Partition, read_items
@@ -25,12 +23,13 @@ SHOWN = ("loo_hr@10", "loo_ndcg@10", "hr@10", "ndcg@10")
 # What a private model must be better than.
 FLOOR = "content only"
 # What the same sums are worth without noise.
-EXACT, _EXACT_SPEC = "ease, no privacy", EaseSpec()
+EXACT = "ease, no privacy"
 
 
 def privacy_rows(
     partition: Partition,
     *,
+    specs: PrivateSpecs,
     epsilons: Sequence[float],
     delta: float,
     seeds: Sequence[int],
@@ -45,6 +44,7 @@ def privacy_rows(
 
     Args:
         partition: the data, with one client per silo.
+        specs: the settings of the recommenders.
         epsilons: what each model promises to each user.
         delta: the same for all.
         seeds: of the noise. The interval is over users and over these.
@@ -65,7 +65,7 @@ def privacy_rows(
         for arm, train in ARMS.items():
             announce(f"epsilon {epsilon:g}: {arm}")
             measured = everyone.measure(
-                partial(train, learners, features, multiplier), seeds, by_client=False
+                partial(train, learners, features, specs, multiplier), seeds, by_client=False
             )
             curves[arm] = measured.curves
         for arm, found in curves.items():
@@ -80,7 +80,9 @@ def privacy_rows(
                     "seeds": len(seeds),
                 }
     announce(EXACT)
-    exact = everyone.measure(partial(_exact, learners), seeds[:1], by_client=False).curves
+    exact = everyone.measure(
+        partial(ItemToItem(specs.ease).federated, learners), seeds[:1], by_client=False
+    ).curves
     for metric in SHOWN:
         yield {
             **facts,
@@ -96,7 +98,3 @@ def _above(runs: np.ndarray, floor: np.ndarray) -> dict[str, float]:
     """Return the difference of two recommenders over the same replicates, with its interval."""
     found = numbers(interval(runs - floor))
     return {"above": found["value"], "above_low": found["low"], "above_high": found["high"]}
-
-
-def _exact(learners: Learners, seed: int) -> Trained:
-    return ItemToItem(_EXACT_SPEC).federated(learners, seed)

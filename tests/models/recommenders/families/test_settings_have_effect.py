@@ -30,7 +30,7 @@ from models.recommenders.lightfm.spec import LightFMSpec
 from models.recommenders.private.spec import DpItemsSpec
 from models.recommenders.rating.spec import RatingSpec
 
-# More items than `dp_items` pairs with a fifth of its default, few enough that LightFM needs many samples.
+# More items than `dp_items` pairs with a tenth of its default, few enough that LightFM needs many samples.
 ITEMS, USERS, EACH, SEED = 81, 8, 12, 5
 SPECS: tuple[type[Any], ...] = tuple(family.spec_type for family in families())
 # Enough for kept draws with the default settings and with each other value; as many as the family has.
@@ -108,7 +108,7 @@ def other_values(kind: type[Any], name: str) -> list[Any]:
     low = next((each.ge for each in limits if isinstance(each, Ge)), -math.inf)
     above = next((each.gt for each in limits if isinstance(each, Gt)), -math.inf)
     high = next((each.le for each in limits if isinstance(each, Le)), math.inf)
-    wanted = [default // 5, default + 3] if isinstance(default, int) else [default / 2, 2 * default + 0.7]
+    wanted = [default // 10, default + 3] if isinstance(default, int) else [default / 2, 2 * default + 0.7]
     if low == 0:
         wanted.append(type(default)(0))
     found = {value for value in wanted if low <= value <= high and value > above and value != default}

@@ -107,6 +107,7 @@ def test_the_noise_of_all_arrays_is_together_that_of_the_multiplier():
         family.unit_noise(1)["popularity"] / 1.0,
         family.unit_noise(2)["content"] / 0.4**2,
         family.unit_noise(2)["pairs"] / 1.0,
+        family.unit_noise(2)["users"] / 1.0,
     ]
     assert sum(each**-2 for each in multipliers) == pytest.approx(1.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.errors import InvalidInput
-from tasks.bench.privacy.arms import ARMS
+from tasks.bench.privacy.arms import ARMS, PrivateSpecs
 from tasks.bench.privacy.markdown import BEGIN, END, put_table, table
 from tasks.bench.privacy.picture import picture
 from tasks.bench.privacy.table_rows import EXACT, SHOWN, privacy_rows
@@ -19,6 +19,7 @@ def rows(popular_dir):
     found = list(
         privacy_rows(
             partition,
+            specs=PrivateSpecs(),
             epsilons=[0.01, 1000.0],
             delta=1e-3,
             seeds=[1, 2],
