@@ -46,9 +46,10 @@ def command(
 
     Users are folded in from their training histories, as in serving. The job's own figures stand beside it.
     They differ if the job scored users by the vectors that it trained with the items, which only the clients
-    have. A version that was trained on other data is refused, because it may have been trained on
-    interactions that are held out here. The version's own evaluation.seed is used, and cases that an earlier
-    training of its lineage saw do not count.
+    have, or if its figures have noise. Those here have none, and no privacy account is charged: show them
+    only to those who may see the data. A version that was trained on other data is refused, because it may
+    have been trained on interactions that are held out here. The version's own evaluation.seed is used, and
+    cases that an earlier training of its lineage saw do not count.
     """
     from flows.settings.training_config import load_config
     from tasks.bench.quality.evaluate_version import evaluate_version
@@ -106,6 +107,11 @@ def _show(result: Mapping[str, Any]) -> None:
     for name, found in result["metrics"].items():
         own = f"  job: {job['metrics'][name]:.4f}" if name in job["metrics"] else ""
         click.echo(f"{name:14} {found['value']:.4f}  ({found['low']:.4f} to {found['high']:.4f}){own}")
+    if result["job_has_noise"]:
+        click.echo(
+            "The job's figures have noise, which keeps its promise of privacy. Those here have none and were "
+            "charged to no account, so show them only to those who may see the data."
+        )
     if job["user_vectors"] == "trained":
         click.echo(
             "The job scored users by the vectors that it trained with the items, which only their clients "

@@ -30,7 +30,9 @@ def command() -> None:
 @click.option("--account", "name", metavar="NAME", help="Only this account.")
 @json_option
 def status(name: str | None, as_json: bool) -> None:
-    """Show the epsilon that is spent and left of each account, by period, job and version.
+    """Show what is spent and left of each account.
+
+    It shows the epsilon by period, and that of each job with its versions.
 
     Epsilons do not simply add up: several jobs together cost less than the sum of theirs.
     """

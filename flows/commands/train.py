@@ -99,9 +99,12 @@ def _end_finished(result: JobResult, as_json: bool, progress: Any) -> None:
     # MLflow may have assigned versions only now.
     result = Journal(home.jobs / result.job_id).result() or result
     emit(result.to_json(), as_json=as_json, show=lambda: _show(result))
+    more = " More federation.rounds continue it."
+    if result.privacy:
+        more = f" Its noise was charged to the account {result.privacy.account!r} then, and nothing is now."
     progress.print(
         f"Job {result.job_id} has finished this configuration on these data, so nothing was trained. Change "
-        "the configuration or the data, or train a new job with --again. More federation.rounds continue it.",
+        f"the configuration or the data, or train a new job with --again.{more}",
         markup=False,
         highlight=False,
     )

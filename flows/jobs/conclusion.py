@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from models.evaluation.benefit import DIFFERENCE, SQUARED_DIFFERENCE, Benefit, b
 from models.evaluation.judgement import judgement_of
 from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import Metric, as_json, total, values
+from models.privacy.figure_noise import noise_margin
 from tasks.jobs.stopwatch import share_of_wall_time
 from tasks.jobs.timings import timings_of
 from tasks.local.home import current_home
@@ -217,7 +218,20 @@ def _result(
         left_out=_left_out(job, compared),
         user_vectors="folded_in" if job.context.family.answers_by_history else "trained",
         privacy=job.journal.opening.privacy,
+        figures_noise=_figures_noise(job, compared.metrics),
     )
+
+
+def _figures_noise(job: Job, metrics: Mapping[str, Metric]) -> dict[str, float] | None:
+    """Return by how much noise alone moves each metric; None without noise or figures."""
+    noise = job.context.noise
+    if noise is None or not metrics:
+        return None
+    return {
+        name: noise_margin(metric, noise, len(metrics))
+        for name, metric in metrics.items()
+        if metric.weight > 0.0
+    }
 
 
 def _data(job: Job) -> DataFacts:

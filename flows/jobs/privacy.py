@@ -13,6 +13,7 @@ from models.federation.rounds import plan_round
 from models.kernel.ranges import Range
 from models.privacy.account import Reservation
 from models.privacy.discrete_gaussian import LARGEST_DEVIATION, LEAST_DEVIATION
+from models.privacy.figure_noise import figures_deviation
 from models.privacy.guarantee import Guarantee
 from models.privacy.mechanisms import epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
@@ -23,7 +24,6 @@ from tasks.local.home import Home
 from tasks.messages.answers import Checked
 from tasks.messages.job_opening import JobOpening
 from tasks.privacy.account_file import read_account, reserve, settle
-from tasks.privacy.client_noise import figures_deviation
 
 
 def guarantee_of(config: TrainingConfig, client_ids: tuple[str, ...]) -> Guarantee | None:
@@ -160,7 +160,7 @@ def _require_drawable(config: TrainingConfig, noise: NoisePlan) -> None:
             most = min(LARGEST_DEVIATION, float(ranges[name].highest))
             _require_steps(f"the array {name!r}", deviation / ranges[name].step, most)
     if config.privacy.figures_share:
-        deviation = figures_deviation(family.judgement.metrics, noise)
+        deviation = figures_deviation(noise, len(family.judgement.metrics))
         _require_steps("the figures", deviation / METRIC_STEP, LARGEST_DEVIATION)
 
 

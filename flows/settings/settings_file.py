@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from flows.settings.passwords import holds_password
 from models.errors import InvalidConfig, InvalidInput
+from models.kernel.settings import as_written
 from tasks.local.home import current_home
 
 
@@ -114,7 +115,7 @@ def validated(
         hidden = key.split(".", maxsplit=1)[0] in private or (
             isinstance(value, str) and holds_password(value)
         )
-        got = "" if hidden else f", got {value!r}"
+        got = "" if hidden else f", got {as_written(value)}"
         what = f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}."
         raise InvalidConfig(what, key=key) from (None if hidden else error)
     _refuse_odd_numbers(raw, settings, origin, "")
@@ -180,7 +181,7 @@ def _refuse_odd_numbers(raw: Any, settings: Any, origin: str, key: str) -> None:
         for index, (value, read) in enumerate(zip(raw, settings, strict=False)):
             _refuse_odd_numbers(value, read, origin, f"{key}.{index}")
     elif isinstance(raw, bool) and type(settings) in (int, float):
-        raise InvalidConfig(f"{origin}: {key}: expected a number, got {raw!r}.", key=key)
+        raise InvalidConfig(f"{origin}: {key}: expected a number, got {as_written(raw)}.", key=key)
     elif isinstance(settings, float) and not math.isfinite(settings):
         raise InvalidConfig(f"{origin}: {key}: expected a finite number, got {raw!r}.", key=key)
 

@@ -244,8 +244,9 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> TrainingConfig:
     _require_arrays(config, origin)
     _require_all_rows(config, origin)
     _require_one_sum(config, origin)
-    _require_groups(config, origin)
+    # Before the groups of a robust merge, which noise does not allow at all.
     require_private(config, origin)
+    _require_groups(config, origin)
     refuse_without_effect(config, origin)
     return config.model_copy(update={"data": data})
 

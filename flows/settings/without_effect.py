@@ -12,6 +12,7 @@ from flows.settings.privacy_section import without_unit
 from models.errors import InvalidConfig
 from models.evaluation.judgement import RATINGS
 from models.federation.model import ItemModel
+from models.kernel.settings import as_written
 from models.recommenders.families.registry import family_of
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def refuse_without_effect(config: TrainingConfig, origin: str) -> None:
         value, default = _value(config, key), _default(config, key)
         if value != default:
             raise InvalidConfig(
-                f"{origin}: {key} {value!r} has no effect with {other} {_value(config, other)!r}.",
-                next_step=f"Leave {key} at {default!r}, or change {other}.",
+                f"{origin}: {key} {as_written(value)} has no effect with {other} "
+                f"{as_written(_value(config, other))}.",
+                next_step=f"Leave {key} at {as_written(default)}, or change {other}.",
                 key=key,
             )
 
@@ -64,7 +66,9 @@ def _check_rounds(config: TrainingConfig, origin: str) -> None:
     try:
         family_of(config.train).check_rounds(config.federation.rounds)
     except InvalidConfig as error:
-        key = f"train.{error.facts['key']}"
+        # Families name their own settings without their section.
+        named = str(error.facts["key"])
+        key = named if named.startswith("federation.") else f"train.{named}"
         raise InvalidConfig(f"{origin}: {key}: {error.what}", next_step=error.next_step, key=key) from error
 
 

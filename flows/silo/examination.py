@@ -113,7 +113,10 @@ def _policy(settings: SiloSettings, users: Sequence[int]) -> str:
         else "plain: false lets updates and figures leave in secure sums only"
     )
     published = f"; publish lets {', '.join(policy.publish)} leave readable" if policy.publish else ""
-    return f"{kinds} may leave, at most {most}, with at least {least}; {readable}{published}."
+    noise = ""
+    if policy.max_epsilon is not None:
+        noise = f"; max_epsilon allows only jobs with noise for an epsilon of at most {policy.max_epsilon:g}"
+    return f"{kinds} may leave, at most {most}, with at least {least}; {readable}{published}{noise}."
 
 
 def _roster(home: Home, settings: SiloSettings) -> str:

@@ -68,21 +68,23 @@ def show_result(result: JobResult, console: Console, open_next: Sequence[str] = 
 
 def _comparison_table(rows: Sequence[MetricComparison]) -> Table:
     """Return the table with only the columns that the job has numbers for."""
-    table = Table(
-        title="Test split, side by side",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
     columns = [
         ("federated", [row.federated for row in rows], "{:.4f}"),
+        ("± noise", [row.noise for row in rows], "{:.4f}"),
         ("centralised", [row.centralised for row in rows], "{:.4f}"),
         ("silo-only", [row.silo_only for row in rows], "{:.4f}"),
         ("÷ centralised", [row.to_centralised for row in rows], "{:.3f}"),
         ("÷ silo-only", [row.to_silo_only for row in rows], "{:.3f}"),
     ]
     known = [column for column in columns if any(value is not None for value in column[1])]
+    is_compared = any(name in ("centralised", "silo-only") for name, _, _ in known)
+    table = Table(
+        title=f"Test split{', side by side' if is_compared else ''}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
     table.add_column("metric")
     for name, _, _ in known:
         table.add_column(name, justify="right", style="bold" if name == "federated" else "")

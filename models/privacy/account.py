@@ -242,7 +242,7 @@ def _exceeded(
     return BudgetExceeded(
         f"The privacy account {account!r} has spent an epsilon of {spent:.4g} of its budget of "
         f"{asked.budget:g}{when}, for a delta of {delta:g}. Job {asked.job_id} asks for "
-        f"{asked.epsilon:g}, which would make it {together:.4g}.",
+        f"{asked.epsilon:g}, which would make it {_above(together, asked.budget)}.",
         next_step=f"{steps[0].upper()}{steps[1:]}. fedrec privacy status shows what was spent on.",
         account=account,
         period=asked.period,
@@ -251,6 +251,12 @@ def _exceeded(
         asked=asked.epsilon,
         left=left,
     )
+
+
+def _above(epsilon: float, budget: float) -> str:
+    """Return an epsilon above the budget with as many digits as show that it is above."""
+    text = f"{epsilon:.4g}"
+    return text if float(text) > budget else repr(epsilon)
 
 
 def _floor(epsilon: float) -> float:

@@ -13,6 +13,7 @@ from models.errors import InvalidInput
 from models.evaluation.judgement import judgement_of
 from models.evaluation.trained_pairs import LEFT_OUT
 from models.kernel.metric import LOWER_IS_BETTER, Metric, display_value
+from models.privacy.figure_noise import noise_margin
 from models.promotion.evidence import RoundEvaluation, RoundEvidence, ShownItems, Trial
 from models.promotion.exposure import ExposurePolicy
 from models.promotion.exposure_gate import exposure_gate
@@ -143,8 +144,8 @@ def quality_gate(
     if mine is None:
         return GateVerdict("quality", False, _lacks(candidate, name), required)
     if champion is None:
-        alone = f"{name} {mine:.4f}; there is no champion to compare with{_left_out(candidate)}"
-        return GateVerdict("quality", True, alone, required)
+        alone = f"{name} {_with_noise(candidate, name, mine)}; there is no champion to compare with"
+        return GateVerdict("quality", True, f"{alone}{_left_out(candidate)}", required)
     theirs = _value(champion.evaluation, name)
     if theirs is None:
         return GateVerdict("quality", False, _lacks(champion, name), required)
@@ -152,7 +153,8 @@ def quality_gate(
     return GateVerdict(
         gate="quality",
         passed=mine <= limit + _ROUNDING if is_error else mine >= limit - _ROUNDING,
-        observed=f"{name} {mine:.4f} against {theirs:.4f} of version {champion.version}"
+        observed=f"{name} {_with_noise(candidate, name, mine)} against "
+        f"{_with_noise(champion, name, theirs)} of version {champion.version}"
         f"{_across_data(candidate, champion)}{_left_out(candidate, champion)}",
         required=f"{required}: {limit:.4f}",
     )
@@ -267,11 +269,25 @@ def _value(evaluation: RoundEvaluation | None, name: str) -> float | None:
     return display_value(name, metric.value) if metric and metric.weight > 0.0 else None
 
 
+def _with_noise(evidence: RoundEvidence, name: str, value: float) -> str:
+    """Return a metric's value as text, and by how much noise alone moves it."""
+    metrics = evidence.evaluation.metrics if evidence.evaluation else {}
+    if evidence.privacy is None or not evidence.privacy.figures_share:
+        return f"{value:.4f}"
+    margin = noise_margin(metrics[name], evidence.privacy.plan, len(metrics))
+    return f"{value:.4f} (± {margin:.4f} by noise)"
+
+
 def _lacks(evidence: RoundEvidence, name: str) -> str:
     if evidence.evaluation is None and evidence.privacy and not evidence.privacy.figures_share:
         return (
             f"version {evidence.version} (round {evidence.round}) was not evaluated, because its job spent "
             "nothing on figures; train with privacy.figures_share above 0"
+        )
+    if evidence.evaluation is None and evidence.privacy:
+        return (
+            f"version {evidence.version} (round {evidence.round}) was not evaluated, because its job "
+            "pays for the noise of one evaluation; promote the version of its last round"
         )
     if evidence.evaluation is None:
         return (

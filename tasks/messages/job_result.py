@@ -265,6 +265,8 @@ class JobResult(Record):
         privacy: what the job promises to each of its users; None if clients add no noise.
         account_epsilon: the epsilon that the account had spent in its period at the end of the job; None
             without `privacy`.
+        figures_noise: by how much noise alone moves each metric of the final federated model, as half the
+            width of a 95 % interval; None without noise or figures, and in results of older versions.
     """
 
     job_id: str
@@ -293,6 +295,7 @@ class JobResult(Record):
     left_out: LeftOut | None = None
     privacy: Guarantee | None = None
     account_epsilon: float | None = None
+    figures_noise: Values | None = None
     benefit: Benefit | None = None
 
     @property

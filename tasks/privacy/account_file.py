@@ -145,7 +145,7 @@ def _file(home: Home, name: str) -> ChainedFile:
     if not is_plain_name(name):
         raise InvalidConfig(
             f"A privacy account cannot have the name {name!r}.",
-            next_step="Choose letters, digits, '_', '.' and '-' for privacy.account, such as users.",
+            next_step="Choose lower-case letters, digits and '-' for privacy.account, such as users.",
             key="privacy.account",
         )
     return ChainedFile(

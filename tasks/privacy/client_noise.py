@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,14 +11,10 @@ from models.errors import EgressRefused
 from models.federation.contribution import Contribution
 from models.kernel.metric import Metric
 from models.kernel.ranges import Range
+from models.privacy.figure_noise import figures_deviation
 from models.privacy.noise_plan import NoisePlan
 from models.privacy.noised import noised, noised_metrics
 from tasks.privacy.noise_key import noise_key
-
-# A model is evaluated on validation cases, and once more on test cases.
-_EVALUATIONS = 2
-# The rounding of figures to whole steps adds less than this share to what a user changes.
-_ROUNDING = 2.0**-15
 
 
 def noisy_contribution(
@@ -69,9 +64,6 @@ def noisy_figures(
 ) -> dict[str, Metric]:
     """Return a client's sums over its cases with noise.
 
-    A user has one case, whose value of each metric is from 0 to 1, and which counts once in its weight. So a
-    user changes 2 n numbers of n metrics by at most 1 each.
-
     Args:
         metrics: of the evaluation.
         names: of all its metrics, whether or not the client has cases.
@@ -83,19 +75,5 @@ def noisy_figures(
         InvalidConfig: the job's evaluations get no share of the noise.
     """
     none = Metric(0.0, 0.0)
-    return noised_metrics(
-        {name: metrics.get(name, none) for name in names},
-        figures_deviation(names, noise),
-        noise_key(folder),
-        scope,
-    )
-
-
-def figures_deviation(names: Collection[str], noise: NoisePlan) -> float:
-    """Return the standard deviation of the noise that a client adds to each figure of these metrics.
-
-    Raises:
-        InvalidConfig: the job's evaluations get no share of the noise.
-    """
-    sensitivity = math.sqrt(2.0 * len(names)) * (1.0 + _ROUNDING)
-    return noise.figures_deviation(sensitivity * math.sqrt(_EVALUATIONS))
+    found = {name: metrics.get(name, none) for name in names}
+    return noised_metrics(found, figures_deviation(noise, len(found)), noise_key(folder), scope)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from models.evaluation.judgement import judgement_of
+from models.privacy.account import left_of
 from models.privacy.guarantee import Guarantee
+from models.privacy.mechanisms import Mechanism, multiplier_for
 from tasks.messages.job_result import JobResult
 
 _PERIODS = {"ever": "in all", "year": "of this calendar year", "month": "of this calendar month"}
@@ -31,8 +34,9 @@ def privacy_paragraph(result: JobResult) -> list[str]:
         f"The clients add {promised.mechanism} noise. Its multiplier is {promised.multiplier:.4g} over all "
         f"that the job releases, and each sum has the noise of at least {promised.summands} clients.",
         _towards_coordinator(promised),
-        "Figures are sums over all clients, with noise, so they differ from exact ones by chance. Numbers of "
-        "users and interactions, figures of single clients and baselines without noise are not told.",
+        _figures(result),
+        "Numbers of users and interactions, figures of single clients and baselines without noise are not "
+        "told.",
         _balance(promised, result.account_epsilon),
     ]
 
@@ -46,13 +50,30 @@ def _towards_coordinator(promised: Guarantee) -> str:
     return "The sums were secure, so nobody had one without noise, and nobody an update of a single client."
 
 
+def _figures(result: JobResult) -> str:
+    text = "Figures are sums over all clients, with noise, so they differ from exact ones by chance"
+    margins = result.figures_noise or {}
+    by = judgement_of(margins)
+    if by.quality not in margins:
+        return f"{text}."
+    return (
+        f"{text}: noise alone moves {by.quality_label} by up to {margins[by.quality]:.4f} in 95 of 100 jobs, "
+        "and the difference of two such jobs by 1.4 times as much."
+    )
+
+
 def _balance(promised: Guarantee, spent: float | None) -> str:
     account = f"The account {promised.account!r}"
     if spent is None:
         return f"{account} is charged for the whole job, also if it never finishes."
     period = _PERIODS[promised.period]
-    left = max(0.0, promised.budget - spent)
     return (
-        f"{account} has spent an epsilon of {spent:.4g} of its budget of {promised.budget:g} {period}, which "
-        f"leaves {left:.4g}."
+        f"{account} has spent an epsilon of {spent:.4g} of its budget of {promised.budget:g} {period}. One "
+        f"more job may have {_left(promised, spent):.4g}."
     )
+
+
+def _left(promised: Guarantee, spent: float) -> float:
+    """Return the epsilon that one more job may have. One mechanism stands for all, which are Gaussian."""
+    before = [Mechanism(multiplier_for(spent, promised.delta))] if spent else []
+    return left_of(promised.budget, promised.delta, before)

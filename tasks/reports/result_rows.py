@@ -40,12 +40,16 @@ _WORTH_NAMING = 0.005
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric on the test split for each kind of training; None if it was not computed."""
+    """One metric on the test split for each kind of training; None if it was not computed.
+
+    `noise` is by how much noise alone moves the federated one; None without noise.
+    """
 
     metric: str
     federated: float | None
     silo_only: float | None
     centralised: float | None
+    noise: float | None = None
 
     @property
     def to_silo_only(self) -> float | None:
@@ -154,7 +158,11 @@ def comparisons(result: JobResult) -> list[MetricComparison]:
     if not _is_fair(result):
         sides |= {"silo_only": {}, "centralised": {}}
     return [
-        MetricComparison(name, **{side: values.get(name) for side, values in sides.items()})
+        MetricComparison(
+            name,
+            **{side: values.get(name) for side, values in sides.items()},
+            noise=(result.figures_noise or {}).get(name),
+        )
         for name in judgement(result).metrics
     ]
 

@@ -103,6 +103,7 @@ def comparison_table(result: JobResult) -> ReportTable:
     harms = overall is not None and overall.clearly_loses
     columns = [
         _column("Federated", [row.federated for row in rows], metric, "main"),
+        _column("± noise", [row.noise for row in rows], metric),
         _column("Silo-only", [row.silo_only for row in rows], metric),
         _column("Centralised", [row.centralised for row in rows], metric),
         _Column(

@@ -195,7 +195,7 @@ def test_a_configuration_is_read_back_from_its_json(partition_dir):
         (["outside-clip"], ".0", "a postprocessor needs a name, got 'outside-clip'"),
         ("outside-clip", "", "expected a list of postprocessors"),
         ([{"name": "outside-clip", "max_norm": "long"}], ".0.max_norm", "valid number.* got 'long'"),
-        ([{"name": "outside-clip", "max_norm": True}], ".0.max_norm", "expected a number, got True"),
+        ([{"name": "outside-clip", "max_norm": True}], ".0.max_norm", "expected a number, got true"),
         ([{"name": "outside-clip", "max_norm": ".inf"}], ".0.max_norm", "valid number"),
         (
             [{"name": "outside-clip", "max_norm": math.inf}],

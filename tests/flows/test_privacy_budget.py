@@ -19,6 +19,7 @@ from flows.jobs.privacy import guarantee_of, require_summands
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumNotReached
 from models.kernel.metric import Metric
+from models.privacy.account import left_of
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
 from models.recommenders.additive.ease import EaseSpec
@@ -249,10 +250,33 @@ def test_the_report_says_it_in_words(world: Spent) -> None:
     assert "with epsilon 4 and delta 1e-05" in text
     assert "has a share of the noise only" in text
     two = epsilon_of([Mechanism(MULTIPLIER, count=2)], DELTA)
-    assert f"has spent an epsilon of {two:.4g} of its budget of 8 in all" in text
+    left = left_of(BUDGET, DELTA, [Mechanism(MULTIPLIER, count=2)])
+    assert f"has spent an epsilon of {two:.4g} of its budget of 8 in all. One more job may have" in text
+    assert f"may have {left:.4g}." in text
+    noise = world.results[1].figures_noise or {}
+    assert f"noise alone moves NDCG@10 by up to {noise['ndcg@10']:.4f}" in text
+    assert noise.keys() == (world.results[1].final.federated or {}).keys()
     assert "users," not in text.partition("Federated training took")[0].rpartition("<p")[2]
     secure = (Path(world.results[0].report) / "report.html").read_text()
     assert "The sums were secure" in secure
+
+
+def test_an_evaluation_of_the_data_themselves_says_that_it_has_no_noise(world: Spent) -> None:
+    told = fedrec("evaluate", "--model", MODEL, "--version", world.version(0))
+    assert told.exit_code == 0, told.output
+    assert "300 users" in told.output
+    assert "charged to no account" in " ".join(told.output.split())
+
+
+def test_a_finished_job_is_not_charged_again_and_says_who_paid(world: Spent) -> None:
+    before = world.account.read_bytes()
+    path = world.home.root / "job.json"
+    path.write_text(json.dumps(job(world.partition, 1).model_dump(mode="json")))
+    done = fedrec("train", "--config", str(path), "--set", "privacy.account=others")
+    path.unlink()
+    assert "charged to the account 'users'" in " ".join(done.stderr.split())
+    assert world.account.read_bytes() == before
+    assert [each.name for each in world.home.privacy.glob("*.jsonl")] == ["users.jsonl"]
 
 
 def test_a_version_within_its_budget_passes_and_is_audited(world: Spent) -> None:

@@ -48,7 +48,8 @@ def command(
     """Measure private recommenders at several epsilons, beside two floors and a model without privacy.
 
     The floors are the most popular items, and a recommender that knows features and content profiles but no
-    pair of items. What a private model is worth is what it has above them.
+    pair of items. What a private model is worth is what it has above them. On MovieLens-100K each draw of the
+    noise takes about half a minute for each epsilon.
     """
     from flows.settings.private_specs import private_specs
     from flows.settings.settings_file import absolute_folder

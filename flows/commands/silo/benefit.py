@@ -48,7 +48,10 @@ def _show(jobs: list[dict[str, Any]]) -> None:
     from flows.terminal.table import Column, print_table
 
     if not jobs:
-        click.echo("No comparison yet: it is made in the last round of a job.")
+        click.echo(
+            "No comparison yet: it is made in the last round of a job. Jobs with noise (privacy.epsilon) "
+            "have none."
+        )
     for job in jobs:
         click.echo(f"Job {job['job_id']}, round {job['round']}, {job['cases']:,} cases of this silo's users:")
         print_table(

@@ -47,7 +47,7 @@ def evaluate_version(
 
     Users are folded in from their histories, because a version has no user vectors: these stay with their
     clients. "job" holds the figures of the job itself on the same cases, if they are known, and how it scored
-    the users.
+    the users. "job_has_noise" is whether these have noise; those here never do.
 
     Cases that earlier jobs of the version's lineage saw do not count, as in its own job.
 
@@ -133,6 +133,7 @@ def evaluate_version(
         "user_vectors": "folded_in",
         "metrics": metrics,
         "job": _of_job(client, name, found, part),
+        "job_has_noise": found.record.privacy is not None,
     }
 
 

@@ -139,6 +139,29 @@ def test_a_setting_without_effect_is_refused_and_its_default_is_not(
     assert error.value.key == key
 
 
+def test_nothing_is_written_as_a_file_has_it() -> None:
+    with pytest.raises(InvalidConfig) as error:
+        parse_config(private(privacy={"unit": None, "epsilon": None}), "the file")
+    assert "has no effect with privacy.unit null" in error.value.what
+    assert error.value.next_step == "Leave privacy.budget at null, or change privacy.unit."
+    with pytest.raises(InvalidConfig, match=r"privacy.delta: .* got null\."):
+        parse_config(private(privacy={"delta": None}), "the file")
+
+
+def test_a_robust_merge_with_noise_is_refused_before_its_groups() -> None:
+    robust = private(federation={"robust": {"method": "median"}}, privacy={"secure_sum": True})
+    with pytest.raises(InvalidConfig, match="only the sum over all has the noise"):
+        parse_config(robust, "the file")
+
+
+def test_other_rounds_than_the_familys_are_named_by_their_own_key() -> None:
+    with pytest.raises(
+        InvalidConfig, match=r"^the file: federation\.rounds: train\.family 'dp_items'"
+    ) as error:
+        parse_config(private(federation={"rounds": 3}), "the file")
+    assert error.value.key == "federation.rounds"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -52,6 +52,10 @@ def test_a_silo_does_not_count_itself_twice(tmp_path: Path, own: str) -> None:
             {"plain": False, "publish": ["benefit"]},
             "in secure sums only; publish lets benefit leave readable.",
         ),
+        (
+            {"plain": False, "max_epsilon": 4},
+            "in secure sums only; max_epsilon allows only jobs with noise for an epsilon of at most 4.",
+        ),
     ],
 )
 def test_the_policy_says_what_leaves_readable(tmp_path: Path, policy: dict[str, object], said: str) -> None:

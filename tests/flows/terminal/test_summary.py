@@ -82,6 +82,15 @@ def test_all_numbers_fit_into_the_columns(width):
     assert "times that" not in text
 
 
+def test_a_job_with_noise_has_one_model_and_says_how_far_noise_moves_its_figures():
+    noise = dict.fromkeys(METRICS, 0.0321)
+    private = job(final=FinalMetrics(federated=dict.fromkeys(METRICS, 0.06)), figures_noise=noise)
+    text = shown(private)
+    assert "Test split\n" in "\n".join(line.rstrip() for line in text.splitlines())
+    assert row(text, "metric") == ["metric", "federated", "±", "noise"]
+    assert row(text, "ndcg@10") == ["ndcg@10", "0.0600", "0.0321"]
+
+
 def test_gains_losses_contracts_and_rejections_have_a_line_each():
     text = shown(job(), width=200)
     # 9 * 0.05 + 2 * 0.01 - 9 * 0.03 = 0.2 over 20 cases. The doctor has no interval.

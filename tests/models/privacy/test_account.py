@@ -132,6 +132,17 @@ def test_without_a_rest_no_lower_epsilon_is_proposed():
     assert caught.value.next_step.startswith("Raise privacy.budget")
 
 
+def test_a_refusal_by_a_little_shows_that_it_is_one():
+    found = account(reserved())
+    together = epsilon_of([FOUR, FOUR], DELTA)
+    for budget in (together - 1e-7, together - 0.1):
+        with pytest.raises(BudgetExceeded) as caught:
+            found.needs(replace(ASKED, job_id="job-b", budget=budget), NOVEMBER)
+        shown = caught.value.what.rpartition(" ")[2].removesuffix(".")
+        assert float(shown) > budget
+        assert float(shown) == pytest.approx(together, abs=1e-3)
+
+
 def test_more_is_left_than_the_difference_because_noise_adds_up_less_fast():
     spent = epsilon_of([FOUR], DELTA)
     assert 3.0 - spent < left_of(3.0, DELTA, [FOUR]) < 3.0

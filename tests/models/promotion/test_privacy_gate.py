@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.kernel.metric import Metric
+from models.privacy.figure_noise import noise_margin
 from models.privacy.guarantee import Guarantee
 from models.privacy.mechanisms import Mechanism
 from models.privacy.noise_plan import NoisePlan
@@ -110,7 +111,20 @@ def test_a_job_without_a_share_for_figures_says_why_it_has_no_quality() -> None:
     verdict = quality_gate(silent, None, PromotionPolicy())
     assert not verdict.passed
     assert "train with privacy.figures_share above 0" in verdict.observed
-    assert "shorter evaluation interval" in quality_gate(evidence(PROMISED), None, PromotionPolicy()).observed
+    early = quality_gate(evidence(PROMISED), None, PromotionPolicy()).observed
+    assert early.endswith("pays for the noise of one evaluation; promote the version of its last round")
+
+
+def test_figures_with_noise_say_how_far_it_moves_them() -> None:
+    metrics = {"ndcg@10": Metric(30.0, 1000.0), "hr@10": Metric(60.0, 1000.0)}
+    margin = noise_margin(metrics["ndcg@10"], PROMISED.plan, 2)
+    alone = quality_gate(evidence(PROMISED, metrics), None, PromotionPolicy())
+    said = f"ndcg@10 0.0300 (± {margin:.4f} by noise)"
+    assert alone.observed == f"{said}; there is no champion to compare with"
+    plain = quality_gate(evidence(PROMISED, metrics), evidence(None, metrics), PromotionPolicy())
+    assert plain.observed == f"{said} against 0.0300 of version 4"
+    silent = replace(PROMISED, figures_share=0.0)
+    assert "noise" not in quality_gate(evidence(silent, metrics), None, PromotionPolicy()).observed
 
 
 def test_noise_larger_than_the_cases_is_no_quality() -> None:
