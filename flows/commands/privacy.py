@@ -140,6 +140,7 @@ def _budget(budget: Mapping[str, Any]) -> str:
 
 def _show_jobs(jobs: list[dict[str, Any]]) -> None:
     from flows.terminal.table import Column, print_table
+    from models.privacy.statement import budget_text
 
     columns = (
         Column("job"),
@@ -148,6 +149,7 @@ def _show_jobs(jobs: list[dict[str, Any]]) -> None:
         Column("versions", wraps=True),
         Column("epsilon", is_number=True),
         Column("delta", is_number=True),
+        Column("budget"),
         Column("state", wraps=True),
         Column("since (UTC)"),
     )
@@ -159,6 +161,7 @@ def _show_jobs(jobs: list[dict[str, Any]]) -> None:
             ", ".join(map(str, job["versions"])),
             f"{job['epsilon']:.4g}",
             f"{job['delta']:g}",
+            budget_text(job["budget"], job["period"]),
             job["state"],
             job["at"][:16].replace("T", " "),
         )

@@ -40,6 +40,8 @@ class JobLine:
         job_id, config_name, model_name, unit: of the job.
         epsilon: of what counts for it alone.
         delta: for which that is.
+        budget, period: the epsilon that the account might spend, and in which period, by the job's
+            configuration. A later job may name more.
         state: "reserved" until it is settled with what it released. What was reserved "before a reset" counts
             no more.
         at: time of the last entry about it.
@@ -51,6 +53,8 @@ class JobLine:
     unit: str
     epsilon: float
     delta: float
+    budget: float
+    period: str
     state: State
     at: str
 
@@ -93,8 +97,15 @@ def job_lines(account: Account) -> list[JobLine]:
                 unit=asked.unit,
                 epsilon=epsilon_of(each.mechanisms, asked.delta),
                 delta=asked.delta,
+                budget=asked.budget,
+                period=asked.period,
                 state=state if asked.job_id in account.jobs else "before a reset",
                 at=each.at,
             )
         )
     return found
+
+
+def budget_text(budget: float, period: str) -> str:
+    """Return a budget and what it is for, such as "20 a year"; without a period the number alone."""
+    return f"{budget:g}" if period == "ever" else f"{budget:g} a {period}"

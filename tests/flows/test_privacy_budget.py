@@ -368,7 +368,12 @@ SHARE = 2.0**12 / math.sqrt(1 - 0.1) / math.sqrt(2)
 @pytest.mark.parametrize(
     ("sections", "what", "steps", "step"),
     [
-        ({"train": {"content_norm": 0.01}}, "'content'", 1e-4 / math.sqrt(0.3) * MULTIPLIER * SHARE, "Lower"),
+        (
+            {"train": {"content_norm": 0.01, "content_share": 0.3}},
+            "'content'",
+            1e-4 / math.sqrt(0.3) * MULTIPLIER * SHARE,
+            "Lower",
+        ),
         ({"privacy": {"epsilon": 1e-4}}, "'popularity'", 2.0 * multiplier_for(1e-4, DELTA) * SHARE, "Raise"),
     ],
 )

@@ -106,6 +106,7 @@ def promise_of_decision(decision: Mapping[str, Any]) -> str | None:
 def show_privacy(found: Mapping[str, Any]) -> None:
     """Print what the accounts spent when, and what promoted versions promise; nothing if there are none."""
     from flows.terminal.table import Column, print_table
+    from models.privacy.statement import budget_text
 
     for account in found["accounts"]:
         click.echo(
@@ -119,6 +120,7 @@ def show_privacy(found: Mapping[str, Any]) -> None:
                 Column("model"),
                 Column("epsilon", is_number=True),
                 Column("delta", is_number=True),
+                Column("budget"),
                 Column("state", wraps=True),
             ),
             [
@@ -128,6 +130,7 @@ def show_privacy(found: Mapping[str, Any]) -> None:
                     line["model_name"],
                     f"{line['epsilon']:.4g}",
                     f"{line['delta']:g}",
+                    budget_text(line["budget"], line["period"]),
                     line["state"],
                 )
                 for line in account["jobs"]

@@ -86,6 +86,8 @@ def test_status_is_readable(world: World, evaluated: Any) -> None:
     assert f": epsilon {one:.4g} of 3 for delta 1e-05. One more job may have 2." in lines[1]
     (row,) = (line for line in lines if line.strip().startswith(world.job_id))
     assert row.split()[:6] == [world.job_id, "movies.yaml", "movies", "1,", "2", f"{one:.4g}"]
+    # Whoever raises the budget shows.
+    assert row.split()[6:10] == ["1e-05", "3", "a", "month"]
 
 
 def test_a_reset_counts_from_zero_and_says_who_and_why(world: World) -> None:

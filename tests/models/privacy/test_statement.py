@@ -12,7 +12,7 @@ from models.privacy.account import reservation_body as reserve
 from models.privacy.account import reset_body as reset
 from models.privacy.account import settlement_body as settle
 from models.privacy.mechanisms import Mechanism, epsilon_of
-from models.privacy.statement import JobLine, budget_lines, job_lines
+from models.privacy.statement import JobLine, budget_lines, budget_text, job_lines
 
 DELTA = 1e-5
 FOUR, ONE = Mechanism(4.0), Mechanism(8.0)
@@ -55,7 +55,10 @@ def test_each_period_has_the_budget_of_its_newest_reservation():
 
 
 def test_each_job_has_what_counts_for_it_and_why():
-    second, third = replace(ASKED, job_id="job-b"), replace(ASKED, job_id="job-c", config_name="c.yaml")
+    second, third = (
+        replace(ASKED, job_id="job-b"),
+        replace(ASKED, job_id="job-c", config_name="c.yaml", budget=9.0),
+    )
     found = job_lines(
         account(
             reserve(ASKED, OCTOBER),
@@ -67,12 +70,20 @@ def test_each_job_has_what_counts_for_it_and_why():
     )
     four, one = epsilon_of([FOUR], DELTA), epsilon_of([ONE], DELTA)
     assert found == [
-        JobLine("job-a", "a.yaml", "shops", "user", four, DELTA, "before a reset", OCTOBER),
-        JobLine("job-c", "c.yaml", "shops", "user", four, DELTA, "reserved", OCTOBER),
-        JobLine("job-b", "a.yaml", "shops", "user", one, DELTA, "settled", NOVEMBER),
+        JobLine("job-a", "a.yaml", "shops", "user", four, DELTA, 3.0, "month", "before a reset", OCTOBER),
+        JobLine("job-c", "c.yaml", "shops", "user", four, DELTA, 9.0, "month", "reserved", OCTOBER),
+        JobLine("job-b", "a.yaml", "shops", "user", one, DELTA, 3.0, "month", "settled", NOVEMBER),
     ]
 
 
 def test_after_a_reset_the_budget_is_whole_again():
     (found,) = budget_lines(account(reserve(ASKED, OCTOBER), reset("Ada", "other people", OCTOBER)), OCTOBER)
     assert (found.spent, found.left) == (0.0, pytest.approx(3.0))
+
+
+def test_a_budget_is_for_a_period_or_for_all_time():
+    assert [budget_text(20.0, period) for period in ("year", "month", "ever")] == [
+        "20 a year",
+        "20 a month",
+        "20",
+    ]
