@@ -173,7 +173,7 @@ def _require_steps(what: str, deviation: float, most: float) -> None:
         f"steps, expected {LEAST_DEVIATION:g} to {most:.3g}.",
         next_step="Lower privacy.epsilon, or choose a finer step for the array in fixed_point."
         if too_little
-        else "Raise privacy.epsilon.",
+        else "Raise privacy.epsilon, or let privacy.figures_share leave more of it.",
         key="privacy.epsilon",
     )
 

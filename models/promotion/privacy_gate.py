@@ -24,11 +24,13 @@ class Spend:
         charged: the epsilon that it was charged for the job; None if it never was.
         spent: the epsilon of all jobs in the period of the budget in which the job was charged.
         error: why the account cannot be read, or None.
+        is_other: whether the account reserved another promise for the job than the version states.
     """
 
     charged: float | None = None
     spent: float = 0.0
     error: str | None = None
+    is_other: bool = False
 
 
 def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | None) -> GateVerdict:
@@ -75,6 +77,8 @@ def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Ite
         yield f"{account} cannot be read: {spend.error}"
     elif spend.charged is None:
         yield f"{account} was never charged for it"
+    elif spend.is_other:
+        yield f"{account} reserved another promise for its job, so the version's record was changed"
     elif spend.charged < promised.epsilon - _ROUNDING:
         yield f"{account} was charged an epsilon of {spend.charged:g} only"
     elif spend.charged > promised.epsilon + _ROUNDING:

@@ -50,5 +50,18 @@ def spend_in(account: Account, promised: Guarantee, job_id: str) -> Spend:
         return not each.settled or each.at[:size] == charged.at[:size]
 
     together = [one for each in account.jobs.values() if counts(each) for one in each.mechanisms]
-    own = epsilon_of(charged.mechanisms, promised.delta)
-    return Spend(charged=own, spent=epsilon_of(together, promised.delta))
+    kept = charged.reservation
+    reserved = (kept.mechanisms, kept.epsilon, kept.delta, kept.budget, kept.unit, kept.period)
+    stated = (
+        promised.mechanisms,
+        promised.epsilon,
+        promised.delta,
+        promised.budget,
+        promised.unit,
+        promised.period,
+    )
+    return Spend(
+        charged=epsilon_of(charged.mechanisms, promised.delta),
+        spent=epsilon_of(together, promised.delta),
+        is_other=reserved != stated,
+    )

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from tasks.messages.record import as_json_object
 from tasks.messages.round_record import EvaluatedRound
 from tasks.privacy.account_file import read_account
 from tasks.promotion import ledger
+from tasks.promotion.spend import spend_in
 from tasks.publishing.publish import facts_of
 from tasks.tracking import registry
 from tests.conftest import small_tables
@@ -400,6 +401,22 @@ def test_figures_of_too_few_clients_have_too_little_noise() -> None:
     require_summands(noise, "evaluation", ["ash", "birch", "cedar"])
     with pytest.raises(QuorumNotReached, match="the figures of 2 clients, and needs 3"):
         require_summands(noise, "evaluation", ["ash", "birch"])
+
+
+def test_a_version_whose_record_was_changed_is_not_what_the_account_was_charged_for(world: Spent) -> None:
+    account, _ = read_account(world.home, "users")
+    job_id, promised = world.results[0].job_id, world.record(0).privacy
+    assert promised is not None
+    assert not spend_in(account, promised, job_id).is_other
+    changes: list[dict[str, Any]] = [
+        {"epsilon": 1.0},
+        {"delta": 0.1},
+        {"multiplier": 9.0},
+        {"budget": 99.0},
+        {"period": "month"},
+    ]
+    for change in changes:
+        assert spend_in(account, replace(promised, **change), job_id).is_other
 
 
 def test_an_account_that_was_lost_or_edited_proves_nothing(world: Spent) -> None:
