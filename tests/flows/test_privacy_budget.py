@@ -18,7 +18,6 @@ from flows.jobs.job import finished_before
 from flows.jobs.privacy import guarantee_of, require_summands
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumNotReached
-from models.kernel.metric import Metric
 from models.privacy.account import left_of
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
@@ -235,11 +234,10 @@ def test_nothing_is_told_but_noisy_totals(world: Spent) -> None:
         assert record.training == {}
         assert record.evaluation is not None
         assert record.evaluation.clients == {}
-        cases = record.evaluation.metrics["ndcg@10"]
-        assert isinstance(cases, Metric)
-        # 300 users have a case each, so an exact weight would be 300.
-        assert cases.weight != 300.0
-        assert 100.0 < cases.weight < 500.0
+        weights = [each.weight for each in record.evaluation.metrics.values()]
+        # 300 users have a case each, so exact weights would be 300. In whole numbers one of noise may be, too.
+        assert any(each != 300.0 for each in weights)
+        assert all(100.0 < each < 500.0 for each in weights)
         journal = Journal(world.home.jobs / result.job_id)
         for text in journal.outcomes():
             outcome = json.loads(text)
