@@ -235,7 +235,7 @@ def test_nothing_is_told_but_noisy_totals(world: Spent) -> None:
         assert record.evaluation is not None
         assert record.evaluation.clients == {}
         weights = [each.weight for each in record.evaluation.metrics.values()]
-        # 300 users have a case each, so exact weights would be 300. In whole numbers one of noise may be, too.
+        # 300 users have a case each. A noise of whole numbers may leave one of these weights as it is.
         assert any(each != 300.0 for each in weights)
         assert all(100.0 < each < 500.0 for each in weights)
         journal = Journal(world.home.jobs / result.job_id)
