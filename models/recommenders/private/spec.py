@@ -41,7 +41,7 @@ class DpItemsSpec:
     popularity_share: Annotated[float, Gt(0), Le(0.8)] = 0.25
     content_share: Annotated[float, Gt(0), Le(0.8)] = 0.25
     content_norm: Annotated[float, Gt(0), Le(1)] = 0.4
-    nearness: Annotated[float, Ge(0)] = 0.4
+    nearness: Annotated[float, Ge(0), Le(4)] = 0.4
     regularisation: Annotated[float, Gt(0)] = 2.0
     forgetting: Annotated[float, Ge(0)] = 0.9
     family: Literal["dp_items"] = "dp_items"
