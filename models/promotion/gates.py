@@ -132,6 +132,10 @@ def quality_gate(
 
     If the metric is an error, its value must be at most (1 + tolerance) times the champion's.
 
+    Noise moves the figures of versions with differential privacy. The candidate may be worse by so much more
+    as noise alone moves the difference of its value and (1 - tolerance) times the champion's, as half the
+    width of a 95 % interval. Without that a lucky champion would refuse all that follow.
+
     Each version is measured on the validation split of its own data. If the data changed in between, the two
     splits differ. The gate compares them nevertheless, because retraining on new data is the usual case, and
     the verdict says that the data differ.
@@ -150,13 +154,19 @@ def quality_gate(
     if theirs is None:
         return GateVerdict("quality", False, _lacks(champion, name), required)
     limit = factor * theirs
+    margin = math.hypot(_margin(candidate, name), factor * _margin(champion, name))
+    bound = limit + margin if is_error else limit - margin
+    required = f"{required}: {limit:.4f}"
+    if margin:
+        required = f"{required}, {'plus' if is_error else 'less'} {margin:.4f} for noise: {bound:.4f}"
     return GateVerdict(
         gate="quality",
-        passed=mine <= limit + _ROUNDING if is_error else mine >= limit - _ROUNDING,
+        passed=mine <= bound + _ROUNDING if is_error else mine >= bound - _ROUNDING,
         observed=f"{name} {_with_noise(candidate, name, mine)} against "
         f"{_with_noise(champion, name, theirs)} of version {champion.version}"
+        f"{_within_noise(mine, limit, margin, is_error=is_error)}"
         f"{_across_data(candidate, champion)}{_left_out(candidate, champion)}",
-        required=f"{required}: {limit:.4f}",
+        required=required,
     )
 
 
@@ -269,13 +279,26 @@ def _value(evaluation: RoundEvaluation | None, name: str) -> float | None:
     return display_value(name, metric.value) if metric and metric.weight > 0.0 else None
 
 
-def _with_noise(evidence: RoundEvidence, name: str, value: float) -> str:
-    """Return a metric's value as text, and by how much noise alone moves it."""
+def _margin(evidence: RoundEvidence, name: str) -> float:
+    """Return by how much noise alone moves a metric's value; 0 without noise."""
     metrics = evidence.evaluation.metrics if evidence.evaluation else {}
     if evidence.privacy is None or not evidence.privacy.figures_share:
-        return f"{value:.4f}"
-    margin = noise_margin(metrics[name], evidence.privacy.plan, len(metrics))
-    return f"{value:.4f} (± {margin:.4f} by noise)"
+        return 0.0
+    return noise_margin(metrics[name], evidence.privacy.plan, len(metrics))
+
+
+def _with_noise(evidence: RoundEvidence, name: str, value: float) -> str:
+    """Return a metric's value as text, and by how much noise alone moves it."""
+    margin = _margin(evidence, name)
+    return f"{value:.4f} (± {margin:.4f} by noise)" if margin else f"{value:.4f}"
+
+
+def _within_noise(mine: float, limit: float, margin: float, *, is_error: bool) -> str:
+    """Return what noise of this margin lets the gate tell, as further text."""
+    worse = mine - limit if is_error else limit - mine
+    if margin and margin >= limit:
+        return " (noise is as large as the limit, so these figures do not tell which version is better)"
+    return " (worse than the tolerance, by no more than noise)" if _ROUNDING < worse <= margin else ""
 
 
 def _lacks(evidence: RoundEvidence, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from models.errors import InvalidInput
 from models.kernel.metric import Metric
-from models.privacy.figure_noise import noise_margin
+from models.privacy.figure_noise import figures_deviation, noise_margin
 from models.privacy.guarantee import Guarantee
 from models.privacy.mechanisms import Mechanism
 from models.privacy.noise_plan import NoisePlan
@@ -123,9 +124,62 @@ def test_figures_with_noise_say_how_far_it_moves_them() -> None:
     said = f"ndcg@10 0.0300 (± {margin:.4f} by noise)"
     assert alone.observed == f"{said}; there is no champion to compare with"
     plain = quality_gate(evidence(PROMISED, metrics), evidence(None, metrics), PromotionPolicy())
-    assert plain.observed == f"{said} against 0.0300 of version 4"
+    assert plain.observed.startswith(f"{said} against 0.0300 of version 4 (")
     silent = replace(PROMISED, figures_share=0.0)
     assert "noise" not in quality_gate(evidence(silent, metrics), None, PromotionPolicy()).observed
+
+
+CASES = 100_000.0
+
+
+def of_value(value: float, privacy: Guarantee | None) -> RoundEvidence:
+    """Return a version of this NDCG@10, of an evaluation of one metric."""
+    return evidence(privacy, {"ndcg@10": Metric(value * CASES, CASES)})
+
+
+@pytest.mark.parametrize(
+    ("of_candidate", "of_champion"), [(PROMISED, PROMISED), (PROMISED, None), (None, PROMISED)]
+)
+def test_a_candidate_may_be_worse_by_the_noise_of_both_versions(
+    of_candidate: Guarantee | None, of_champion: Guarantee | None
+) -> None:
+    # 1.96 s / W for each noisy value v, times sqrt(1 + v²); the champion's counts .98 times. Both values are
+    # about .3, for which sqrt(1 + v²) is 1.044.
+    s = figures_deviation(PROMISED.plan, 1) * math.sqrt(PROMISED.summands)
+    parts = 0.0 if of_candidate is None else 1.0, 0.0 if of_champion is None else 0.98
+    margin = 1.96 * 1.044 * s / CASES * math.hypot(*parts)
+    champion = of_value(0.3, of_champion)
+    limit = 0.98 * 0.3
+    just = quality_gate(of_value(limit - 0.98 * margin, of_candidate), champion, PromotionPolicy())
+    assert just.passed
+    assert "(worse than the tolerance, by no more than noise)" in just.observed
+    assert "0.98 times the champion's, on validation: 0.2940, less " in just.required
+    assert just.required.endswith(f" for noise: {limit - margin:.4f}")
+    worse = quality_gate(of_value(limit - 1.02 * margin, of_candidate), champion, PromotionPolicy())
+    assert not worse.passed
+    assert "no more than noise" not in worse.observed
+    better = quality_gate(of_value(0.295, of_candidate), champion, PromotionPolicy())
+    assert "no more than noise" not in better.observed
+
+
+def test_an_error_may_be_larger_by_the_noise_of_both_versions() -> None:
+    policy = PromotionPolicy(quality_metric="mae")
+    champion = evidence(PROMISED, {"mae": Metric(0.5 * CASES, CASES)})
+    s = figures_deviation(PROMISED.plan, 1) * math.sqrt(PROMISED.summands)
+    margin = 1.96 * s / CASES * math.hypot(1.0, 0.5) * math.hypot(1.0, 1.02)
+    just, worse = (
+        quality_gate(evidence(PROMISED, {"mae": Metric(value * CASES, CASES)}), champion, policy)
+        for value in (0.51 + 0.98 * margin, 0.51 + 1.02 * margin)
+    )
+    assert (just.passed, worse.passed) == (True, False)
+    assert "0.5100, plus " in worse.required
+
+
+def test_a_gate_that_noise_blinds_says_so() -> None:
+    metrics = {"ndcg@10": Metric(1.0, 1000.0)}
+    verdict = quality_gate(evidence(PROMISED, metrics), evidence(PROMISED, metrics), PromotionPolicy())
+    assert verdict.passed
+    assert "these figures do not tell which version is better" in verdict.observed
 
 
 def test_noise_larger_than_the_cases_is_no_quality() -> None:
