@@ -38,7 +38,8 @@ def noised(
         contribution: rounded to its ranges (`fixed_point.rounded`), of weight 1.
         deviations: array name -> standard deviation of its noise, in the array's units, for each array.
         key: the client's secret, of 32 random bytes.
-        scope: what the noise is for, such as job and round.
+        scope: what the noise is for, such as job, client and round. Without the client, two clients with
+            one key and equal sums would have equal noise.
 
     Raises:
         InvalidInput: the contribution is not rounded, its weight is not 1, an array has no deviation, or a
@@ -81,7 +82,7 @@ def noised_metrics(
         metrics: of one client. Which names there are must not depend on users.
         deviation: standard deviation of the noise of each total and each weight.
         key: the client's secret, of 32 random bytes.
-        scope: what the noise is for, such as job, round and split.
+        scope: what the noise is for, such as job, client, round and split.
 
     Raises:
         InvalidInput: the deviation is out of the range of `discrete_gaussian.draw` in steps.

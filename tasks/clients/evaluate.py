@@ -94,8 +94,8 @@ def _with_noise(
 ) -> ClientEvaluation:
     """Return what leaves the client if the job promises privacy: the model's metrics, with noise."""
     job = order.job
-    names, scope = job.family.judgement.metrics, (job.job_id, str(order.round), step)
-    metrics = noisy_figures(found.metrics, names, noise, order.silo, scope)
+    scope = (job.job_id, order.client_id, str(order.round), step)
+    metrics = noisy_figures(found.metrics, job.family.judgement.metrics, noise, order.silo, scope)
     return replace(found, metrics=metrics, alone={}, benefit={}, choice={}, alone_s=0.0)
 
 

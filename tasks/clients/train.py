@@ -98,7 +98,7 @@ def trained_update(order: ClientOrder, rules: SumRules | None = None) -> tuple[b
             job.family.unit_noise(order.round),
             job.noise,
             order.silo,
-            (job.job_id, str(order.round)),
+            (job.job_id, order.client_id, str(order.round)),
             rule.ranges,
         )
     update = ClientUpdate(

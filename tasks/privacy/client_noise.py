@@ -32,12 +32,13 @@ def noisy_contribution(
         unit_noise: of the family in this round (`Family.unit_noise`).
         noise: of the job.
         folder: the client's private folder, which contains its key.
-        scope: job and round.
+        scope: job, client and round.
         own_ranges: array name -> the family's range. Its step is that of users' parts.
 
     Raises:
         EgressRefused: the family bounds no user's part, so no noise would hide it, or the job's steps are
-            coarser than the family's, so that rounding made a user's part longer.
+            coarser than the family's, so that rounding made a user's part longer. Or the key is another one
+            than before in the job.
     """
     if unit_noise is None:
         raise EgressRefused(
@@ -52,7 +53,7 @@ def noisy_contribution(
                 "noise hides.",
                 next_step=f"Leave fixed_point.{name} out of the job's configuration, or choose a finer step.",
             )
-    return noised(contribution, noise.client_deviations(unit_noise), noise_key(folder), scope)
+    return noised(contribution, noise.client_deviations(unit_noise), noise_key(folder, scope[0]), scope)
 
 
 def noisy_figures(
@@ -69,11 +70,12 @@ def noisy_figures(
         names: of all its metrics, whether or not the client has cases.
         noise: of the job.
         folder: the client's private folder, which contains its key.
-        scope: job, round and step.
+        scope: job, client, round and step.
 
     Raises:
         InvalidConfig: the job's evaluations get no share of the noise.
+        EgressRefused: the key is another one than before in the job.
     """
     none = Metric(0.0, 0.0)
     found = {name: metrics.get(name, none) for name in names}
-    return noised_metrics(found, figures_deviation(noise, len(found)), noise_key(folder), scope)
+    return noised_metrics(found, figures_deviation(noise, len(found)), noise_key(folder, scope[0]), scope)

@@ -1,33 +1,41 @@
 """The secret key from which a client draws its noise.
 
-With it a repeated round sends the same bytes. A client that loses it draws other noise for a round that it
-sent before, and both together tell more than the job reserved. Whoever reads it can take the noise off what
-the client sent.
+With it a repeated round sends the same bytes. With another key, a client would draw other noise for a round
+that it sent before, and both together tell more than the job reserved. So a client writes down a digest of
+its key for each job, before anything with noise leaves it, and has no other key for that job. Whoever reads
+the key can take the noise off what the client sent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from pathlib import Path
 
-from models.errors import CorruptArtifact, InvalidInput
+from models.errors import CorruptArtifact, EgressRefused, InvalidInput
 from models.secure_sum.primitives.keys import KEY_BYTES
-from tasks.local.atomic import create_for_owner_only
+from tasks.local.atomic import create_exclusively, create_for_owner_only
 
 _NAME = "noise.key"
 _OTHERS = 0o077
+_PURPOSE = b"fedrec noise key of a job: "
 
 
-def noise_key(folder: Path) -> bytes:
-    """Return the key (32 bytes) in a client's private folder. The first call makes it.
+def noise_key(folder: Path, job_id: str) -> bytes:
+    """Return the key (32 bytes) in a client's private folder, the same for all of a job.
+
+    The first call makes it. The first call of a job writes down its digest.
 
     Raises:
+        EgressRefused: the key is not the one of the job's first call.
         InvalidInput: others than its owner can access the file.
         CorruptArtifact: the file does not contain a key.
     """
-    path = folder / _NAME
+    path, pin = folder / _NAME, folder / "promises" / f"{job_id}.key.sha256"
     if not path.exists():
+        if pin.exists():
+            raise _other_key(path, job_id, "is missing")
         # Another process may make it in the meantime, and then that one counts.
         with contextlib.suppress(FileExistsError):
             create_for_owner_only(path, secrets.token_bytes(KEY_BYTES))
@@ -47,4 +55,21 @@ def noise_key(folder: Path) -> bytes:
             "than it reserved, so remove it for new jobs only.",
             path=path,
         )
+    digest = hashlib.sha256(_PURPOSE + key).hexdigest().encode()
+    if not pin.exists():
+        pin.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):  # another process wrote it meanwhile
+            create_exclusively(pin, digest)
+    if pin.read_bytes() != digest:
+        raise _other_key(path, job_id, "has changed")
     return key
+
+
+def _other_key(path: Path, job_id: str, fault: str) -> EgressRefused:
+    return EgressRefused(
+        f"The key of a client's noise {path} {fault} since the first answer to job {job_id}. With another "
+        "key the client would draw its noise again, and both draws tell more than the job reserved.",
+        next_step="Restore the file from a backup. Without it, the client takes part from the next job on.",
+        path=path,
+        job_id=job_id,
+    )
