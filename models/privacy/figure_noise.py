@@ -16,10 +16,11 @@ _NORMAL = 1.96
 
 
 def figures_deviation(noise: NoisePlan, metrics: int) -> float:
-    """Return the standard deviation of the noise that one client adds to each total and each weight.
+    """Return the standard deviation of the noise that one client adds to each total, and to the weight.
 
-    A user has one case, whose value of each metric is from 0 to 1, and which counts once in its weight. So a
-    user changes 2 n numbers of n metrics by at most 1 each, in each evaluation.
+    A user has one case, whose value of each metric is from 0 to 1, and which counts once in the weight that
+    all metrics have in common. So a user changes n + 1 numbers of n metrics by at most 1 each, in each
+    evaluation.
 
     Args:
         noise: of the job.
@@ -28,7 +29,7 @@ def figures_deviation(noise: NoisePlan, metrics: int) -> float:
     Raises:
         InvalidConfig: the job's evaluations get no share of the noise.
     """
-    sensitivity = math.sqrt(2.0 * metrics) * (1.0 + _ROUNDING)
+    sensitivity = math.sqrt(metrics + 1.0) * (1.0 + _ROUNDING)
     return noise.figures_deviation(sensitivity * math.sqrt(EVALUATIONS))
 
 

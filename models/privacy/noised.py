@@ -73,27 +73,35 @@ def noised(
 def noised_metrics(
     metrics: Mapping[str, Metric], deviation: float, key: bytes, scope: Sequence[str]
 ) -> dict[str, Metric]:
-    """Return the metrics with noise in all totals and weights, in whole numbers of `METRIC_STEP`.
+    """Return the metrics with noise in all totals and in their weight, in whole numbers of `METRIC_STEP`.
 
+    All metrics of an evaluation count the same cases, so they have one weight, and its noise is drawn once.
     The metrics are rounded first, which adds up to one step to what a user changes. With noise, totals and
-    weights may be negative. They are not clipped, because a sum of clipped values would be too large.
+    the weight may be negative. They are not clipped, because a sum of clipped values would be too large.
 
     Args:
-        metrics: of one client. Which names there are must not depend on users.
-        deviation: standard deviation of the noise of each total and each weight.
+        metrics: of one client, of equal weights. Which names there are must not depend on users.
+        deviation: standard deviation of the noise of each total and of the weight.
         key: the client's secret, of 32 random bytes.
         scope: what the noise is for, such as job, client, round and split.
 
     Raises:
-        InvalidInput: the deviation is out of the range of `discrete_gaussian.draw` in steps.
+        InvalidInput: the weights differ, or the deviation is out of the range of `discrete_gaussian.draw` in
+            steps.
     """
     names = sorted(metrics)
-    parts = [part for name in names for part in (metrics[name].total, metrics[name].weight)]
-    steps = [round(part / METRIC_STEP) for part in parts]
+    weights = {each.weight for each in metrics.values()}
+    if len(weights) != 1:
+        raise InvalidInput(
+            f"The metrics of an evaluation with privacy have {len(weights)} weights, expected one: the noise "
+            "hides one number of cases.",
+            next_step="Report this: it is an error of the family or of fedrec.",
+        )
+    steps = [round(part / METRIC_STEP) for part in (*(metrics[name].total for name in names), *weights)]
     stream = SecretStream(key, "metrics", *scope, digest([names, steps, deviation]))
     noise = draw(deviation / METRIC_STEP, len(steps), stream.words).tolist()
-    noisy = [(step + each) * METRIC_STEP for step, each in zip(steps, noise, strict=True)]
-    return {name: Metric(noisy[2 * at], noisy[2 * at + 1]) for at, name in enumerate(names)}
+    *totals, weight = [(step + each) * METRIC_STEP for step, each in zip(steps, noise, strict=True)]
+    return {name: Metric(total, weight) for name, total in zip(names, totals, strict=True)}
 
 
 def _noised(array: FloatArray, range_: Range, deviation: float, stream: SecretStream) -> FloatArray:

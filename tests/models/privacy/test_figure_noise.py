@@ -16,9 +16,9 @@ from models.privacy.noise_plan import NoisePlan
 NOISE = NoisePlan(multiplier=1.0, summands=4, figures_share=0.25)
 
 
-def test_a_user_changes_a_total_and_a_weight_of_each_metric_in_two_evaluations() -> None:
-    # Two metrics: sqrt(2 * 2) = 2; two evaluations: sqrt(2); four clients: a quarter of the variance each.
-    assert figures_deviation(NOISE, 2) == pytest.approx(2.0 * 2.0 * math.sqrt(2.0) / 2.0, rel=1e-4)
+def test_a_user_changes_a_total_of_each_metric_and_their_weight_in_two_evaluations() -> None:
+    # Three metrics: sqrt(3 + 1) = 2; two evaluations: sqrt(2); four clients: a quarter of the variance each.
+    assert figures_deviation(NOISE, 3) == pytest.approx(2.0 * 2.0 * math.sqrt(2.0) / 2.0, rel=1e-4)
 
 
 def test_the_margin_is_that_of_a_ratio_of_two_noisy_sums() -> None:

@@ -151,13 +151,21 @@ def test_an_array_without_noise_is_refused():
 METRICS = {"ndcg@10": Metric(12.3456789, 40.0), "hits": Metric(7.0, 40.0)}
 
 
-def test_totals_and_weights_of_metrics_have_noise_in_steps():
+def test_totals_of_metrics_and_their_one_weight_have_noise_in_steps():
     found = noised_metrics(METRICS, 3.0, KEY, SCOPE)
     assert found.keys() == METRICS.keys()
     parts = [part for each in found.values() for part in (each.total, each.weight)]
     assert all(part != round(part) and (part / METRIC_STEP).is_integer() for part in parts)
     assert found == noised_metrics(dict(reversed(METRICS.items())), 3.0, KEY, SCOPE)
-    assert len({*parts}) == 4
+    # Two totals, and the weight of both.
+    assert len({*parts}) == 3
+    assert len({each.weight for each in found.values()}) == 1
+
+
+@pytest.mark.parametrize("metrics", [{}, {**METRICS, "hits": Metric(7.0, 39.0)}])
+def test_metrics_that_count_other_cases_are_refused(metrics):
+    with pytest.raises(InvalidInput, match=f"have {len(metrics)} weights, expected one"):
+        noised_metrics(metrics, 3.0, KEY, SCOPE)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_a_sum_of_metrics_has_the_variance_that_was_asked_for():
         sums = total(
             noised_metrics(METRICS, 3.0, client.to_bytes(32, "big"), (f"{round_}",)) for client in range(21)
         )
-        for name, metric in METRICS.items():
-            noise += [sums[name].total - 21 * metric.total, sums[name].weight - 21 * metric.weight]
+        noise += [sums[name].total - 21 * metric.total for name, metric in METRICS.items()]
+        noise.append(sums["hits"].weight - 21 * METRICS["hits"].weight)
     law = stats.chi2(len(noise))
     assert law.ppf(1e-4) < np.square(noise).sum() / (21 * 3.0**2) < law.ppf(1 - 1e-4)
