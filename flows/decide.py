@@ -13,6 +13,7 @@ from models.promotion.decision import PromotionDecision
 from models.promotion.evidence import RoundEvidence
 from models.promotion.exposure_gate import EXPOSURE, approved, is_held
 from models.promotion.gates import PromotionPolicy, artefact_gate, judge
+from models.promotion.privacy_gate import Spend, privacy_gate
 from models.promotion.verdict import GateVerdict
 from tasks.local.home import Home
 from tasks.promotion import ledger
@@ -71,19 +72,26 @@ Ask = Callable[[int, str, tuple[GateVerdict, ...]], ApprovalDecision]
 
 @dataclass(frozen=True)
 class _Judged:
-    """The results of the gates for a candidate that is not the champion."""
+    """The results of the gates for a candidate; of the champion itself, of the gate `privacy` alone."""
 
     evidence: RoundEvidence
     verdicts: tuple[GateVerdict, ...]
+    is_champion: bool = False
 
     @property
     def is_askable(self) -> bool:
         """Return whether a person's decision is what is missing."""
-        return all(verdict.passed for verdict in self.verdicts) or is_held(self.verdicts)
+        passed = all(verdict.passed for verdict in self.verdicts) or is_held(self.verdicts)
+        return passed and not self.is_champion
 
     @property
-    def exposure(self) -> GateVerdict:
-        return next(verdict for verdict in self.verdicts if verdict.gate == EXPOSURE)
+    def stays(self) -> bool:
+        """Return whether it is the champion, and nothing speaks against it."""
+        return self.is_champion and all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def exposure(self) -> GateVerdict | None:
+        return next((verdict for verdict in self.verdicts if verdict.gate == EXPOSURE), None)
 
 
 def require_named(version: int | None, approve_exposure: bool, reason: str) -> None:
@@ -115,6 +123,9 @@ def decide_promotion(
 ) -> Outcome:
     """Run the gates on a version, make it champion if it passes all, and write the decision to the ledger.
 
+    The champion itself is judged only if an epsilon is required, and only by the gate `privacy`. If it fails,
+    that is written down as a refusal, and it stays champion.
+
     Args:
         home: contains the ledger.
         client: the registry.
@@ -142,7 +153,7 @@ def decide_promotion(
     with ledger.locked(home):
         standing = steps.settle(home, client, name)
         judged = _judged(home, client, name, candidate, standing, policy, steps)
-        if judged is None:
+        if judged is None or judged.stays:
             return _already_champion(name, home, standing)
         verdicts = judged.verdicts
         if answer is not None and answer.verdict.passed and seen == judged.exposure:
@@ -163,7 +174,7 @@ def decide_promotion(
             gone=standing.gone,
         )
         entry = steps.record(home, client, decision)
-    return _outcome(entry, standing)
+    return _outcome(entry, standing) | {"already_champion": judged.is_champion}
 
 
 def decide_rollback(
@@ -206,9 +217,14 @@ def _judged(
     policy: PromotionPolicy,
     steps: Steps,
 ) -> _Judged | None:
-    """Return the current results of the gates; None if the candidate is the champion."""
+    """Return the current results of the gates; None if it is the champion, and no gate is asked."""
     if candidate == standing.champion:
-        return None
+        if policy.max_epsilon is None:
+            return None
+        evidence = shell.facts_of(client, name, candidate)
+        spend = steps.find_spend(home, evidence) if evidence.privacy else None
+        verdict = privacy_gate(evidence.privacy, spend or Spend(), policy.max_epsilon)
+        return _Judged(evidence, (verdict,), is_champion=True)
     evidence, trial = steps.gather(client, name, candidate)
     champion, lost = shell.compared_with(client, name, standing)
     shown = steps.show(client, name, candidate, standing, policy.exposure)

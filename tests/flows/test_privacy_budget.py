@@ -307,6 +307,29 @@ def test_a_larger_epsilon_than_required_is_refused(world: Spent) -> None:
     assert "above the epsilon of 3.9" in privacy_verdict(outcome)["observed"]
 
 
+def test_the_champion_is_held_to_a_required_epsilon(world: Spent) -> None:
+    version = world.version(0)
+    answer("promote", "--version", version)
+    entries = len(ledger.read(world.home).entries)
+    kept = answer("promote", "--version", version, "--max-epsilon", "4")
+    assert (kept["promoted"], kept["already_champion"]) == (True, True)
+    assert "nothing was changed" in fedrec("promote", "--version", version).stdout
+    assert len(ledger.read(world.home).entries) == entries
+
+    above = answer("promote", "--version", version, "--max-epsilon", "3.9", exit_code=4)
+    assert (above["promoted"], above["already_champion"], above["version"]) == (False, True, int(version))
+    assert [each["gate"] for each in above["verdicts"]] == ["privacy"]
+    assert "above the epsilon of 3.9" in privacy_verdict(above)["observed"]
+    told = fedrec("promote", "--version", version, "--max-epsilon", "3.9")
+    assert told.exit_code == 4
+    assert f"promote --model {MODEL} --version N --max-epsilon 3.9" in told.stdout
+    assert f"fedrec rollback --model {MODEL}" in told.stdout
+    # Both refusals are written down, and the version stays champion.
+    history = answer("audit", version)
+    assert [each["accepted"] for each in history["decisions"]] == [True, False, False]
+    assert history["champion"] == int(version)
+
+
 def test_a_version_over_its_budget_is_refused_whoever_approves(world: Spent) -> None:
     answer("promote", "--version", world.version(0))
     fourth = train(job(world.partition, seed=4, budget=2 * BUDGET))

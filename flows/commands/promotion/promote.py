@@ -73,7 +73,8 @@ actor_option = click.option(
     "--max-epsilon",
     type=click.FloatRange(0, min_open=True),
     metavar="EPSILON",
-    help="Largest epsilon of differential privacy. Versions without differential privacy are then refused.",
+    help="Largest epsilon of differential privacy. Versions without differential privacy are then refused, "
+    "and the champion itself is judged, too.",
 )
 @click.option(
     "--approve-exposure",
@@ -223,7 +224,7 @@ def clean(text: str) -> str:
 
 def _show(outcome: Mapping[str, Any], limits: Sequence[str]) -> None:
     name, version = outcome["model_name"], outcome["version"]
-    if outcome["already_champion"]:
+    if outcome["already_champion"] and outcome["promoted"]:
         click.echo(f"Version {version} of {name} is already the champion; nothing was changed.")
         return
     for verdict in outcome["verdicts"]:
@@ -237,6 +238,13 @@ def _show(outcome: Mapping[str, Any], limits: Sequence[str]) -> None:
     if outcome["promoted"]:
         instead = f" instead of version {outcome['previous']}" if outcome["previous"] else ""
         click.echo(f"Version {version} of {name} is the champion now{instead}.")
+    elif outcome["already_champion"]:
+        model, given = shlex.quote(name), "".join(f" {each}" for each in limits)
+        click.echo(
+            f"Refused: version {version} of {name} is the champion and does not pass; it stays the champion "
+            f"until you promote another one with fedrec promote --model {model} --version N{given}, or "
+            f"return to the one before with fedrec rollback --model {model}."
+        )
     else:
         stays = (
             f"version {outcome['previous']} stays" if outcome["previous"] else "there is still no champion"
