@@ -190,8 +190,12 @@ def breaches_of(profile: Mapping[str, object], rules: Iterable[Rule]) -> list[st
     return [rule.required for rule in rules if rule.columns and not rule.holds(profile[rule.columns[0]])]
 
 
-def rejected_clients(outcome: ContractOutcome) -> dict[str, str]:
+def rejected_clients(outcome: ContractOutcome, *, with_values: bool = True) -> dict[str, str]:
     """Return client id -> reason, in one sentence, for each client in breach of the updates contract.
+
+    Args:
+        outcome: of the contract.
+        with_values: whether reasons say what was found in the client's update.
 
     Raises:
         ContractViolation: a breach names no client because there was no update, so rejecting clients does
@@ -208,7 +212,7 @@ def rejected_clients(outcome: ContractOutcome) -> dict[str, str]:
                 subject=outcome.subject,
                 breach=breach,
             )
-        for client_id, text in _reasons(breach, details[breach.expectation]):
+        for client_id, text in _reasons(breach, details[breach.expectation], with_values):
             if text not in reasons.setdefault(client_id, []):
                 reasons[client_id].append(text)
     return {
@@ -217,10 +221,10 @@ def rejected_clients(outcome: ContractOutcome) -> dict[str, str]:
     }
 
 
-def _reasons(breach: Breach, details: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _reasons(breach: Breach, details: Mapping[str, Any], with_values: bool) -> list[tuple[str, str]]:
     found = []
     for row in details["unexpected_index_list"]:
-        value = row.get(breach.column)
+        value = row.get(breach.column) if with_values else None
         shown = "" if isinstance(value, bool) or value is None else f" (got {value})"
         found.append((str(row["client_id"]), breach.required + shown))
     return found

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
@@ -34,6 +35,7 @@ from tasks.messages.answers import Checked, ClientEvaluation, Delivery, Profiled
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
 from tasks.messages.round_record import RoundRecord, TrackedRound
 from tasks.messages.sum_forms import evaluation_form, metrics_of, training_form
+from tasks.privacy.own_log import note
 from tasks.tracking.metric_names import metrics_of_round
 
 # Rejected clients that a round's line names.
@@ -52,11 +54,18 @@ def check_silos(job: Job) -> None:
             if isinstance(answer, Checked):
                 told = without_figures(answer) if job.context.noise else answer
                 outcome = told.outcome
+                reason = outcome.summary()
+                if job.context.noise and not outcome.passed:
+                    where = "the silo's own log"
+                    if client_id in profiled:
+                        log = note(Path(job.context.silos_dir) / client_id, answer.outcome.summary())
+                        where = f"the client's own log {log}"
+                    reason = f"Its data break the interactions contract; {where} has the details."
                 job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
                 # The details are in the journal. Those of ten thousand clients would fill a quarter gigabyte.
                 job.checked[client_id] = replace(told, outcome=replace(outcome, result={}))
                 if not outcome.passed:
-                    job.unfit[client_id] = Rejection(client_id, "interactions", outcome.summary())
+                    job.unfit[client_id] = Rejection(client_id, "interactions", reason)
             elif isinstance(answer, Exception):
                 job.unfit[client_id] = Rejection(client_id, "interactions", str(answer))
             else:

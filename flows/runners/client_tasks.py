@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,7 +16,9 @@ from tasks.clients.sum_steps import SUM_STEPS
 from tasks.clients.train import train_client, train_in_group
 from tasks.messages.orders import ClientOrder
 from tasks.messages.steps import Step
+from tasks.privacy.own_log import without_details
 
+T = TypeVar("T")
 # Without a task of its own, a client is one of many.
 _IN_GROUP: dict[Step, Any] = {
     "check": profile_client,
@@ -25,9 +29,31 @@ _IN_GROUP: dict[Step, Any] = {
 }
 
 
+def private(step: Callable[..., T]) -> Callable[..., T]:
+    """Return a step that fails with the kind of error alone if the job has noise; see `without_details`.
+
+    An error of the system stays as it is: it names files, not data.
+    """
+
+    @functools.wraps(step)
+    def done(order: ClientOrder, *args: Any, **kwargs: Any) -> T:
+        try:
+            return step(order, *args, **kwargs)
+        except OSError:
+            raise
+        except Exception as error:
+            if order.job.noise is None:
+                raise
+            failed = without_details(order.silo, error)
+        # Here and not above, so that the error has no context that somebody could print.
+        raise failed
+
+    return done
+
+
 def perform(step: Step, order: ClientOrder, **arguments: Any) -> Any:
     """Return the client's answer to its order, outside a Prefect task of its own."""
-    return _IN_GROUP[step](order, **arguments)
+    return private(_IN_GROUP[step])(order, **arguments)
 
 
 def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
@@ -50,15 +76,15 @@ _RETRIED: dict[str, Any] = {
 }
 TASKS: dict[Step, Any] = {
     "check": task(name="check-interactions", task_run_name="check-interactions-{order.client_id}", **_PLAIN)(
-        profile_client
+        private(profile_client)
     ),
     "train": task(
         name="train-client", task_run_name="train-{order.client_id}-round-{order.round}", **_RETRIED
-    )(train_client),
+    )(private(train_client)),
     "evaluate": task(
         name="evaluate-client", task_run_name="evaluate-{order.client_id}-round-{order.round}", **_RETRIED
-    )(evaluate_client),
+    )(private(evaluate_client)),
     "compare": task(name="compare-client", task_run_name="compare-{order.client_id}", **_RETRIED)(
-        compare_client
+        private(compare_client)
     ),
 }

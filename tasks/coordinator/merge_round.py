@@ -98,7 +98,10 @@ def merge_round(
     outcome = check_updates(
         pd.DataFrame(intake.profiles), base, base_ref.sha256, limits, f"round-{plan.round}"
     )
-    refused = intake.refused | rejected_clients(outcome)
+    refused = intake.refused | rejected_clients(outcome, with_values=not noisy)
+    if noisy and not outcome.passed:
+        # A single update has a share of the noise only, so nothing of it goes into a record.
+        outcome = _without_values(outcome)
     rejected = [*missing, *_rejections(refused)]
     kept = [delivery for delivery in intake.arrived if delivery.client_id not in refused]
     require_quorum(plan, [delivery.client_id for delivery in kept], rejected)
@@ -110,7 +113,6 @@ def merge_round(
     update_bytes = sum(delivery.update.size for delivery in kept)
     merged = merged_by(job, plan, rule, base, state, rejected, outcome, update_bytes)
     if noisy:
-        # A single update has a share of the noise only, so nothing of it goes into a record.
         return merged
     direction = MergedDirection.of(state.total)
     return replace(
@@ -172,6 +174,12 @@ def _groups(
     dealt = robust.groups([each for each in plan.cohort if each not in unfit], plan.seed)
     found = [tuple(each for each in group if each in clients) for group in dealt]
     return [group for group in found if group]
+
+
+def _without_values(outcome: ContractOutcome) -> ContractOutcome:
+    """Return which clients broke which rule, without what was found in their updates."""
+    breaches = tuple(replace(each, observed=f"{each.count} updates in breach") for each in outcome.breaches)
+    return replace(outcome, breaches=breaches, result={})
 
 
 def _rejections(refused: dict[str, str]) -> list[Rejection]:

@@ -1,1 +1,1 @@
-"""Privacy on disk: the accounts of what was spent of budgets, and the secret key of a client's noise."""
+"""Privacy on disk: the accounts of what was spent of budgets, and a client's secret key of noise and own log."""

@@ -209,6 +209,14 @@ def test_reasons_name_every_rule_that_a_client_breaks() -> None:
     }
 
 
+def test_reasons_without_values_name_the_rules_only() -> None:
+    outcome = check_updates(profiles(embedding_norm=156345.4), BASE, DIGEST)
+    assert "(got 156345.4)" in rejected_clients(outcome)["b"]
+    assert rejected_clients(outcome, with_values=False) == {
+        "b": "The update breaks its contract, which requires an embedding norm between 0 and 100000."
+    }
+
+
 def test_all_clients_in_breach_are_rejected_however_many() -> None:
     frame = pd.DataFrame([profile_update(update(f"c{i:03}"), BASE, DIGEST) for i in range(60)])
     outcome = check_updates(frame.assign(finite=False), BASE, DIGEST)

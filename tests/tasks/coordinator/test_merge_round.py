@@ -125,6 +125,20 @@ def test_drift_of_single_updates_with_a_share_of_the_noise_is_not_told(world):
     assert merged.drift > 0.0
 
 
+def test_nothing_of_a_refused_update_with_a_share_of_the_noise_is_told(world):
+    deliveries = [world.delivery(name) for name in ("cedar", "ash")]
+    told, untold = (
+        world.merge(deliveries, quorum=0, min_interactions=11)
+        for world.job in (world.job, replace(world.job, noise=NoisePlan(2.0, summands=2)))
+    )
+    reason = "The update breaks its contract, which requires an interaction count of at least 11"
+    assert told.rejected == (Rejection("ash", "update", f"{reason} (got 10)."),)
+    assert untold.rejected == (Rejection("ash", "update", f"{reason}."),)
+    assert (untold.accepted, untold.outcome.result) == (("cedar",), {})
+    (breach,) = untold.outcome.breaches
+    assert (breach.keys, breach.observed) == (("ash",), "1 updates in breach")
+
+
 def test_drift_is_not_measured_for_very_many_clients(world):
     update = world.update("ash")
     deliveries = [
