@@ -1,1 +1,1 @@
-"""Privacy on disk: the accounts of what was spent of budgets, and a client's secret key of noise and own log."""
+"""Privacy on disk: the accounts of what was spent of budgets, a client's key of noise, and its own log."""
