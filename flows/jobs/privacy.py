@@ -103,7 +103,8 @@ def account_settled(home: Home, journal: Journal) -> float | None:
     """
     if (promised := journal.opening.privacy) is None:
         return None
-    settle(home, promised.account, journal.job_id, promised.mechanisms)
+    model_sha256 = journal.committed()[-1].model_sha256
+    settle(home, promised.account, journal.job_id, promised.mechanisms, model_sha256)
     account, _ = read_account(home, promised.account)
     return epsilon_of(account.spent(promised.period, account.at), promised.delta)
 

@@ -77,12 +77,15 @@ class JobSpending:
         mechanisms: what counts: those reserved, or those that a settlement named.
         settled: whether the job was settled since it reserved.
         at: time of the last entry about the job.
+        model_sha256: digest of the model that the settlement named. None before, and in settlements of
+            earlier versions of fedrec.
     """
 
     reservation: Reservation
     mechanisms: tuple[Mechanism, ...]
     settled: bool
     at: str
+    model_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,12 @@ class Account:
             raise _exceeded(self.name, asked, now, others, together, delta)
         return True
 
-    def settles(self, job_id: str, released: Sequence[Mechanism]) -> bool:
+    def settles(self, job_id: str, released: Sequence[Mechanism], model_sha256: str | None) -> bool:
         """Return whether a settlement changes what is known about a job.
 
         Raises:
-            InvalidInput: the job reserved nothing, or less than it released.
+            InvalidInput: the job reserved nothing, or less than it released, or was settled with another
+                model.
         """
         known = self.earlier.get(job_id)
         if known is None:
@@ -172,7 +176,15 @@ class Account:
                 next_step="Report this: it is an error of fedrec.",
                 job_id=job_id,
             )
-        return not known.settled or known.mechanisms != tuple(released)
+        if known.model_sha256 is not None and known.model_sha256 != model_sha256:
+            raise InvalidInput(
+                f"Job {job_id} was settled in the privacy account {self.name!r} with the model "
+                f"{known.model_sha256[:12]}, not {str(model_sha256)[:12]}, and was charged once.",
+                next_step="Give each home an account of its own. This model was not paid for, so delete it.",
+                job_id=job_id,
+            )
+        was = known.settled, known.mechanisms, known.model_sha256
+        return was != (True, tuple(released), model_sha256)
 
 
 def reservation_body(asked: Reservation, now: str) -> dict[str, Any]:
@@ -180,9 +192,21 @@ def reservation_body(asked: Reservation, now: str) -> dict[str, Any]:
     return {"type": "reserve", "at": now, **asdict(asked), "mechanisms": _as_json(asked.mechanisms)}
 
 
-def settlement_body(job_id: str, released: Sequence[Mechanism], now: str) -> dict[str, Any]:
-    """Return the body of the entry that settles a job with what it released, at the time `now`."""
-    return {"type": "settle", "at": now, "job_id": job_id, "mechanisms": _as_json(released)}
+def settlement_body(
+    job_id: str, released: Sequence[Mechanism], model_sha256: str, now: str
+) -> dict[str, Any]:
+    """Return the body of the entry that settles a job with what it released, at the time `now`.
+
+    It names the digest of the last model. Another home may have a job of the same id, and its model was not
+    paid for here.
+    """
+    return {
+        "type": "settle",
+        "at": now,
+        "job_id": job_id,
+        "mechanisms": _as_json(released),
+        "model_sha256": model_sha256,
+    }
 
 
 def reset_body(by: str, reason: str, now: str) -> dict[str, Any]:
@@ -276,10 +300,11 @@ def _after(account: Account, body: Mapping[str, Any]) -> Account:
         reset = AccountReset(_text(body, "by"), _text(body, "reason"), at)
         return replace(account, jobs={}, resets=(*account.resets, reset))
     if kind == "settle":
-        _require_parts(body, {"job_id", "mechanisms"})
+        _require_parts(body, {"job_id", "mechanisms", *({"model_sha256"} & body.keys())})
         job_id, released = _text(body, "job_id"), _mechanisms(body)
-        account.settles(job_id, released)
-        spending = JobSpending(account.earlier[job_id].reservation, released, True, at)
+        model = _text(body, "model_sha256") if "model_sha256" in body else None
+        account.settles(job_id, released, model)
+        spending = JobSpending(account.earlier[job_id].reservation, released, True, at, model)
     elif kind == "reserve":
         _require_parts(body, {each.name for each in fields(Reservation)})
         asked = Reservation(

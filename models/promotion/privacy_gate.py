@@ -25,12 +25,16 @@ class Spend:
         spent: the epsilon of all jobs in the period of the budget in which the job was charged.
         error: why the account cannot be read, or None.
         is_other: whether the account reserved another promise for the job than the version states.
+        is_open: whether the job is not settled, so that the account does not say which model it released.
+        other_model: digest of the model with which the job was settled, if it is not the version's.
     """
 
     charged: float | None = None
     spent: float = 0.0
     error: str | None = None
     is_other: bool = False
+    is_open: bool = False
+    other_model: str | None = None
 
 
 def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | None) -> GateVerdict:
@@ -79,6 +83,13 @@ def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Ite
         yield f"{account} was never charged for it"
     elif spend.is_other:
         yield f"{account} reserved another promise for its job, so the version's record was changed"
+    elif spend.is_open:
+        yield f"{account} was not settled for its job yet; run the job's command again to finish it"
+    elif spend.other_model is not None:
+        yield (
+            f"{account} was charged for another model of this job, {spend.other_model[:12]}: promote the "
+            "version of the job's last round, and none of another home's job of the same name"
+        )
     elif spend.charged < promised.epsilon - _ROUNDING:
         yield f"{account} was charged an epsilon of {spend.charged:g} only"
     elif spend.charged > promised.epsilon + _ROUNDING:

@@ -69,7 +69,7 @@ def reserve(home: Home, name: str, asked: Reservation) -> Head:
     return _append(home, name, body)
 
 
-def settle(home: Home, name: str, job_id: str, released: Sequence[Mechanism]) -> Head:
+def settle(home: Home, name: str, job_id: str, released: Sequence[Mechanism], model_sha256: str) -> Head:
     """Write down what a concluded job released, which from then on counts in place of its reservation.
 
     Settling again with the same changes nothing.
@@ -79,17 +79,20 @@ def settle(home: Home, name: str, job_id: str, released: Sequence[Mechanism]) ->
         name: of the account.
         job_id: the job.
         released: without the rounds that never released anything.
+        model_sha256: digest of the job's last model.
 
     Returns:
         The head of the ledger.
 
     Raises:
-        InvalidInput: the job reserved nothing, or less than it released.
+        InvalidInput: the job reserved nothing, or less than it released, or was settled with another model.
         LedgerTampered: an entry is invalid.
     """
 
     def body(account: Account, at: str) -> Mapping[str, Any] | None:
-        return settlement_body(job_id, released, at) if account.settles(job_id, released) else None
+        if not account.settles(job_id, released, model_sha256):
+            return None
+        return settlement_body(job_id, released, model_sha256, at)
 
     return _append(home, name, body)
 

@@ -29,16 +29,17 @@ def spend_of(home: Home, evidence: RoundEvidence) -> Spend | None:
         account, _ = read_account(home, promised.account)
     except LedgerTampered as error:
         return Spend(error=str(error))
-    return spend_in(account, promised, evidence.job_id)
+    return spend_in(account, promised, evidence.job_id, evidence.model_sha256)
 
 
-def spend_in(account: Account, promised: Guarantee, job_id: str) -> Spend:
+def spend_in(account: Account, promised: Guarantee, job_id: str, model_sha256: str) -> Spend:
     """Return what an account was charged for a job, and what all jobs spent in the period of the charge.
 
     Args:
         account: that the job names.
-        promised: what the job promises.
+        promised: what the version's job promises.
         job_id: the job.
+        model_sha256: digest of the version's model.
     """
     charged = account.earlier.get(job_id)
     if charged is None:
@@ -64,4 +65,6 @@ def spend_in(account: Account, promised: Guarantee, job_id: str) -> Spend:
         charged=epsilon_of(charged.mechanisms, promised.delta),
         spent=epsilon_of(together, promised.delta),
         is_other=reserved != stated,
+        is_open=not charged.settled,
+        other_model=charged.model_sha256 if charged.model_sha256 != model_sha256 else None,
     )

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from flows.cli import cli
 from flows.jobs.job import finished_before
-from flows.jobs.privacy import guarantee_of, require_summands
+from flows.jobs.privacy import charge, guarantee_of, require_summands
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumNotReached
 from models.privacy.account import left_of
@@ -30,7 +30,7 @@ from tasks.local.home import Home
 from tasks.messages.job_result import JobResult
 from tasks.messages.record import as_json_object
 from tasks.messages.round_record import EvaluatedRound
-from tasks.privacy.account_file import read_account
+from tasks.privacy.account_file import read_account, settle
 from tasks.promotion import ledger
 from tasks.promotion.spend import spend_in
 from tasks.publishing.publish import facts_of
@@ -151,9 +151,11 @@ def privacy_verdict(outcome: dict[str, Any]) -> dict[str, Any]:
 def test_each_job_is_charged_once_and_settled(world: Spent) -> None:
     account, _ = read_account(world.home, "users")
     assert list(account.jobs) == [each.job_id for each in world.results]
+    models = {each.job_id: each.model_sha256 for each in world.results}
     for each in account.jobs.values():
         assert each.settled
         assert each.mechanisms == (Mechanism(MULTIPLIER),)
+        assert each.model_sha256 == models[each.reservation.job_id]
         assert (each.reservation.config_name, each.reservation.model_name) == ("small", MODEL)
     assert [each.account_epsilon for each in world.results] == pytest.approx(
         [epsilon_of([Mechanism(MULTIPLIER, count=count)], DELTA) for count in (1, 2, 3)]
@@ -429,7 +431,8 @@ def test_a_version_whose_record_was_changed_is_not_what_the_account_was_charged_
     account, _ = read_account(world.home, "users")
     job_id, promised = world.results[0].job_id, world.record(0).privacy
     assert promised is not None
-    assert not spend_in(account, promised, job_id).is_other
+    model = world.record(0).model_sha256
+    assert not spend_in(account, promised, job_id, model).is_other
     changes: list[dict[str, Any]] = [
         {"epsilon": 1.0},
         {"delta": 0.1},
@@ -438,7 +441,24 @@ def test_a_version_whose_record_was_changed_is_not_what_the_account_was_charged_
         {"period": "month"},
     ]
     for change in changes:
-        assert spend_in(account, replace(promised, **change), job_id).is_other
+        assert spend_in(account, replace(promised, **change), job_id, model).is_other
+
+
+def test_an_account_that_paid_for_another_home_s_model_of_the_same_job_proves_nothing(world: Spent) -> None:
+    version, job_id = world.version(0), world.results[0].job_id
+    answer("promote", "--version", version)
+    # The other home's job has the same id, and its version was copied into this registry.
+    world.account.unlink()
+    charge(world.home, job_id, Journal(world.home.jobs / job_id).opening)
+    outcome = answer("promote", "--version", version, "--max-epsilon", "4", exit_code=4)
+    assert "was not settled for its job yet" in privacy_verdict(outcome)["observed"]
+    settle(world.home, "users", job_id, [Mechanism(MULTIPLIER)], "7" * 64)
+    outcome = answer("promote", "--version", version, "--max-epsilon", "4", exit_code=4)
+    assert "was charged for another model of this job, 777777777777" in privacy_verdict(outcome)["observed"]
+    (told,) = answer("audit", version)["privacy"]["versions"]
+    assert told["other_model"] == "7" * 64
+    said = f"the account users was charged for another model of job {job_id}, 777777777777."
+    assert said in fedrec("audit").stdout
 
 
 def test_an_account_that_was_lost_or_edited_proves_nothing(world: Spent) -> None:

@@ -23,8 +23,9 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
 
     Returns:
         `versions`: of each promoted version with privacy its promise, what its account was charged for it,
-        and what all jobs spent in that period. `accounts`: of each of their accounts the number of entries,
-        the head, a line for each job, and the resets.
+        what all jobs spent in that period, and the model for which it was charged if that is another one.
+        `accounts`: of each of their accounts the number of entries, the head, a line for each job, and the
+        resets.
 
     Raises:
         LedgerTampered: an entry of an account does not follow.
@@ -47,8 +48,8 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
     accounts = {name: read_account(home, name) for name in sorted({p.account for p in promises.values()})}
     versions = []
     for version, promised in sorted(promises.items()):
-        job_id = promoted[version]["job_id"]
-        spend = spend_in(accounts[promised.account][0], promised, job_id)
+        job_id, model_sha256 = promoted[version]["job_id"], promoted[version]["sha256"]
+        spend = spend_in(accounts[promised.account][0], promised, job_id, model_sha256)
         versions.append(
             {
                 "version": version,
@@ -57,6 +58,7 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
                 "charged": spend.charged,
                 "spent": spend.spent,
                 "over_budget": is_over_budget(promised, spend.spent),
+                "other_model": spend.other_model,
             }
         )
     return {
@@ -146,6 +148,11 @@ def _balance(version: Mapping[str, Any]) -> str:
     name = f"Version {version['version']}"
     if version["charged"] is None:
         return f"{name}: the account {version['account']} was never charged for job {version['job_id']}."
+    if version["other_model"] is not None:
+        return (
+            f"{name}: the account {version['account']} was charged for another model of job "
+            f"{version['job_id']}, {version['other_model'][:12]}."
+        )
     period = "" if version["period"] == "ever" else f" of its {version['period']}"
     over = "OVER BUDGET, " if version["over_budget"] else ""
     return (

@@ -57,7 +57,7 @@ def test_status_shows_spent_and_left_by_period_job_and_version(world: World, eva
     world.register(2, evaluated(0.4))
     reserve(world.home, "users", asked(world))
     reserve(world.home, "users", asked(world, job_id="job-b", model_name="unknown"))
-    settle(world.home, "users", world.job_id, [FOUR])
+    settle(world.home, "users", world.job_id, [FOUR], "5" * 64)
     head = reserve(world.home, "others", asked(world, period="ever"))
     others, users = status()
     assert (others["account"], others["entries"], others["head"]) == ("others", 1, head.sha256)

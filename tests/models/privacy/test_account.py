@@ -27,6 +27,7 @@ DELTA = 1e-5
 # Four of them together cost as much as one of half the multiplier.
 ONE = Mechanism(8.0)
 FOUR = Mechanism(4.0)
+MODEL = "5" * 64
 ASKED = Reservation("job-a", "shops.yaml", "shops", (FOUR,), epsilon=1.0, delta=DELTA, budget=3.0)
 OCTOBER, NOVEMBER, DECEMBER = (f"2026-{month}-15T12:00:00+00:00" for month in (10, 11, 12))
 
@@ -43,7 +44,7 @@ def reserved(job_id: str = "job-a", at: str = NOVEMBER, *mechanisms: Mechanism) 
 
 
 def settled(job_id: str = "job-a", at: str = NOVEMBER, *mechanisms: Mechanism) -> dict[str, Any]:
-    return settlement_body(job_id, mechanisms, at)
+    return settlement_body(job_id, mechanisms, MODEL, at)
 
 
 def test_an_account_without_entries_has_spent_nothing():
@@ -192,27 +193,48 @@ def test_a_reset_needs_a_person_and_a_reason(by, reason):
 
 def test_a_settlement_changes_something_once():
     found = account(reserved())
-    assert found.settles("job-a", [ONE])
-    assert found.settles("job-a", [FOUR])
+    assert found.settles("job-a", [ONE], MODEL)
+    assert found.settles("job-a", [FOUR], MODEL)
     done = account(reserved(), settled("job-a", NOVEMBER, ONE))
-    assert not done.settles("job-a", [ONE])
-    assert done.settles("job-a", [])
+    assert not done.settles("job-a", [ONE], MODEL)
+    assert done.settles("job-a", [], MODEL)
+
+
+def test_a_job_is_settled_with_one_model():
+    done = account(reserved(), settled("job-a", NOVEMBER, FOUR))
+    assert done.jobs["job-a"].model_sha256 == MODEL
+    assert not done.settles("job-a", [FOUR], MODEL)
+    with pytest.raises(InvalidInput, match="with the model 555555555555, not 777777777777") as refused:
+        done.settles("job-a", [FOUR], "7" * 64)
+    assert "delete it" in refused.value.next_step
+    # After a reset a job that goes on reserves again, and releases another model.
+    again = account(reserved(), settled(), reset_body("Ada", "other people", NOVEMBER), reserved())
+    assert again.jobs["job-a"].model_sha256 is None
+    assert again.settles("job-a", [FOUR], "7" * 64)
+
+
+def test_settlements_of_earlier_versions_name_no_model():
+    body = settled("job-a", NOVEMBER, FOUR)
+    del body["model_sha256"]
+    earlier = account(reserved(), body)
+    assert (earlier.jobs["job-a"].settled, earlier.jobs["job-a"].model_sha256) == (True, None)
+    assert earlier.settles("job-a", [FOUR], MODEL)
 
 
 def test_a_settlement_only_lowers_what_was_reserved():
     found = account(reserved())
     with pytest.raises(InvalidInput, match=r"reserved less .* than it released"):
-        found.settles("job-a", [Mechanism(3.9)])
+        found.settles("job-a", [Mechanism(3.9)], MODEL)
     with pytest.raises(InvalidInput, match="job-b reserved nothing"):
-        found.settles("job-b", [])
+        found.settles("job-b", [], MODEL)
 
 
 def test_a_settlement_of_sampled_mechanisms_only_lowers_their_counts():
     found = account(reserved("job-a", NOVEMBER, Mechanism(1.0, 0.1, 5)))
-    assert found.settles("job-a", [Mechanism(1.0, 0.1, 3), Mechanism(1.0, 0.1, 2)])
+    assert found.settles("job-a", [Mechanism(1.0, 0.1, 3), Mechanism(1.0, 0.1, 2)], MODEL)
     for more in (Mechanism(1.0, 0.1, 6), Mechanism(1.0, 0.2, 1), Mechanism(9.0)):
         with pytest.raises(InvalidInput, match="reserved less"):
-            found.settles("job-a", [more])
+            found.settles("job-a", [more], MODEL)
 
 
 @settings(max_examples=40)

@@ -39,8 +39,8 @@ def test_each_period_has_the_budget_of_its_newest_reservation():
             reserve(ASKED, OCTOBER),
             reserve(ever, OCTOBER),
             reserve(higher, OCTOBER),
-            settle("job-a", (FOUR,), OCTOBER),
-            settle("job-c", (ONE,), NOVEMBER),
+            settle("job-a", (FOUR,), "5" * 64, OCTOBER),
+            settle("job-c", (ONE,), "5" * 64, NOVEMBER),
         ),
         NOVEMBER,
     )
@@ -65,7 +65,7 @@ def test_each_job_has_what_counts_for_it_and_why():
             reset("Ada", "other people", OCTOBER),
             reserve(second, OCTOBER),
             reserve(third, OCTOBER),
-            settle("job-b", (ONE,), NOVEMBER),
+            settle("job-b", (ONE,), "5" * 64, NOVEMBER),
         )
     )
     four, one = epsilon_of([FOUR], DELTA), epsilon_of([ONE], DELTA)

@@ -53,6 +53,12 @@ def test_a_charged_version_within_its_budget_passes_with_the_balance() -> None:
         (Spend(charged=1.0, spent=3.01), None, "is over its budget: it has spent 3.01 of 3 of its year"),
         (Spend(charged=8.0, spent=2.2), 1.0, "was charged an epsilon of 8, more than the version promises"),
         (Spend(charged=1.0, spent=2.2, is_other=True), None, "reserved another promise for its job"),
+        (Spend(charged=1.0, spent=2.2, is_open=True), None, "was not settled for its job yet; run the job's"),
+        (
+            Spend(charged=1.0, spent=2.2, other_model="7" * 64),
+            None,
+            "was charged for another model of this job, 777777777777: promote the version of the job's last",
+        ),
         (Spend(error="entry 2 was changed."), None, "cannot be read: entry 2 was changed."),
         (WITHIN, 0.9, "above the epsilon of 0.9 that is required"),
         (Spend(), 0.9, "above the epsilon of 0.9 that is required; the account 'users' was never charged"),

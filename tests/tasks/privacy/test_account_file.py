@@ -19,6 +19,7 @@ from tasks.privacy.account_file import accounts, now, read_account, reserve, res
 
 DELTA = 1e-5
 FOUR, ONE = Mechanism(4.0), Mechanism(8.0)
+MODEL = "5" * 64
 ASKED = Reservation("job-a", "shops.yaml", "shops", (FOUR,), epsilon=1.0, delta=DELTA, budget=3.0)
 
 
@@ -35,7 +36,7 @@ def test_what_was_written_is_read_back(place):
     assert (accounts(place), read_account(place, "users")[1]) == ([], EMPTY)
     reserve(place, "users", ASKED)
     assert spent(place) == [FOUR]
-    head = settle(place, "users", "job-a", [ONE])
+    head = settle(place, "users", "job-a", [ONE], MODEL)
     account, found = read_account(place, "users")
     assert (found, head.count, accounts(place)) == (head, 2, ["users"])
     assert account.jobs["job-a"].reservation == ASKED
@@ -45,7 +46,7 @@ def test_what_was_written_is_read_back(place):
 def test_accounts_are_independent(place):
     reserve(place, "users", ASKED)
     reserve(place, "guests.2026", ASKED)
-    settle(place, "guests.2026", "job-a", [])
+    settle(place, "guests.2026", "job-a", [], MODEL)
     assert accounts(place) == ["guests.2026", "users"]
     assert (spent(place), spent(place, "guests.2026")) == ([FOUR], [])
 
@@ -53,8 +54,8 @@ def test_accounts_are_independent(place):
 def test_reserving_and_settling_again_write_nothing(place):
     head = reserve(place, "users", ASKED)
     assert reserve(place, "users", ASKED) == head
-    head = settle(place, "users", "job-a", [ONE])
-    assert settle(place, "users", "job-a", [ONE]) == head
+    head = settle(place, "users", "job-a", [ONE], MODEL)
+    assert settle(place, "users", "job-a", [ONE], MODEL) == head
 
 
 def test_a_refused_job_writes_nothing(place):
@@ -63,7 +64,7 @@ def test_a_refused_job_writes_nothing(place):
     with pytest.raises(BudgetExceeded):
         reserve(place, "users", replace(ASKED, job_id="job-b", budget=1.01))
     with pytest.raises(InvalidInput, match="job-b reserved nothing"):
-        settle(place, "users", "job-b", [])
+        settle(place, "users", "job-b", [], MODEL)
     assert (place.privacy / "users.jsonl").read_bytes() == before
 
 
