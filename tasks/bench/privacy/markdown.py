@@ -28,6 +28,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(_lines(rows))
 
 
+def _draws(seeds: int) -> str:
+    if seeds == 1:
+        return "one draw of the noise with its 95 % interval over users"
+    return f"mean of {seeds} draws of the noise with its 95 % interval over users and draws"
+
+
 def _above(row: Row) -> str:
     return f"{row['above']:+.3f} ({row['above_low']:+.3f} to {row['above_high']:+.3f})"
 
@@ -36,8 +42,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
     first = rows[0]
     yield (
         f"\n{first['dataset']}: {first['users']:,} users in {first['clients']} silos, delta "
-        f"{first['delta']:g}, mean of {first['seeds']} draws of the noise with its 95 % interval over users "
-        "and draws.\n"
+        f"{first['delta']:g}, {_draws(first['seeds'])}.\n"
     )
     shown = SHOWN[1]
     yield from head("epsilon", "noise multiplier", "recommender", *SHOWN, f"{shown} above {FLOOR}")

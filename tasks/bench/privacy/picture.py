@@ -27,7 +27,7 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
         for arm in ARMS:
             own = [row for row in rows if (row["arm"], row["metric"]) == (arm, _METRIC)]
@@ -55,7 +55,7 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
         axes.minorticks_off()
         axes.set_xlabel(f"epsilon of each user (delta {rows[0]['delta']:g}); less is more private")
         axes.set_ylabel(_LABEL)
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize="small")
         buffer = io.StringIO()
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
