@@ -77,12 +77,19 @@ class _Judged:
     evidence: RoundEvidence
     verdicts: tuple[GateVerdict, ...]
     is_champion: bool = False
+    spend: Spend | None = None
 
     @property
     def is_askable(self) -> bool:
         """Return whether a person's decision is what is missing."""
         passed = all(verdict.passed for verdict in self.verdicts) or is_held(self.verdicts)
         return passed and not self.is_champion
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what a decision records of the candidate, with the head of the account that the gate saw."""
+        head = self.spend.head if self.spend else None
+        return self.evidence.identity() | ({"account_head": asdict(head)} if head else {})
 
     @property
     def stays(self) -> bool:
@@ -169,7 +176,7 @@ def decide_promotion(
             actor=answer.actor or actor if answer else actor,
             reason=answer.note or reason if answer else reason,
             decided_at=shell.now(),
-            evidence=judged.evidence.identity(),
+            evidence=judged.facts,
             policy=asdict(policy.of(judged.evidence)),
             gone=standing.gone,
         )
@@ -224,12 +231,13 @@ def _judged(
         evidence = shell.facts_of(client, name, candidate)
         spend = steps.find_spend(home, evidence) if evidence.privacy else None
         verdict = privacy_gate(evidence.privacy, spend or Spend(), policy.max_epsilon)
-        return _Judged(evidence, (verdict,), is_champion=True)
+        return _Judged(evidence, (verdict,), is_champion=True, spend=spend)
     evidence, trial = steps.gather(client, name, candidate)
     champion, lost = shell.compared_with(client, name, standing)
     shown = steps.show(client, name, candidate, standing, policy.exposure)
     spend = steps.find_spend(home, evidence) if evidence.privacy else None
-    return _Judged(evidence, judge(evidence, trial, champion, shown, policy, lost, spend))
+    verdicts = judge(evidence, trial, champion, shown, policy, lost, spend)
+    return _Judged(evidence, verdicts, spend=spend)
 
 
 def _outcome(entry: Entry, standing: Standing) -> Outcome:

@@ -11,6 +11,7 @@ from models.errors import InvalidConfig, QuorumNotReached
 from models.federation.fixed_point import METRIC_STEP, ranges_for
 from models.federation.rounds import plan_round
 from models.kernel.ranges import Range
+from models.ledger.head import Head
 from models.privacy.account import Reservation
 from models.privacy.discrete_gaussian import LARGEST_DEVIATION, LEAST_DEVIATION
 from models.privacy.figure_noise import figures_deviation
@@ -63,36 +64,39 @@ def charging(home: Home, guarantee: Guarantee) -> TakeOver:
 
     def charged(draft: Journal, opening: JobOpening) -> JobOpening:
         promised = replace(opening, privacy=guarantee, series=None, shared_rounds=None)
-        charge(home, draft.job_id, promised)
-        return promised
+        return replace(promised, account_head=charge(home, draft.job_id, promised))
 
     return charged
 
 
-def charge(home: Home, job_id: str, opening: JobOpening) -> None:
+def charge(home: Home, job_id: str, opening: JobOpening) -> Head | None:
     """Charge the account for all that a job may release, unless it has been charged for this job.
 
     A job that continues finds its reservation. If the account was lost in between, this charges it again.
 
+    Returns:
+        The head of the account, which the job's opening keeps; None if its clients add no noise.
+
     Raises:
         BudgetExceeded: the account has too little left.
     """
-    if (promised := opening.privacy) is not None:
-        reserve(
-            home,
-            promised.account,
-            Reservation(
-                job_id=job_id,
-                config_name=opening.name,
-                model_name=opening.model_name,
-                mechanisms=promised.mechanisms,
-                epsilon=promised.epsilon,
-                delta=promised.delta,
-                budget=promised.budget,
-                unit=promised.unit,
-                period=promised.period,
-            ),
-        )
+    if (promised := opening.privacy) is None:
+        return None
+    return reserve(
+        home,
+        promised.account,
+        Reservation(
+            job_id=job_id,
+            config_name=opening.name,
+            model_name=opening.model_name,
+            mechanisms=promised.mechanisms,
+            epsilon=promised.epsilon,
+            delta=promised.delta,
+            budget=promised.budget,
+            unit=promised.unit,
+            period=promised.period,
+        ),
+    )
 
 
 def account_settled(home: Home, journal: Journal) -> float | None:

@@ -25,7 +25,7 @@ class PromotionDecision:
         reason: the actor's reason; may be empty.
         decided_at: ISO 8601 in UTC.
         evidence: identity of the candidate's round: sha256, manifest_sha256, job_id, round, data_digest,
-            catalog_digest.
+            catalog_digest; of a version with privacy its promise and the head of its account.
         policy: the thresholds that the gates applied; empty for a rollback.
         gone: champions that leave the stack, because they no longer exist or their artefacts are missing.
     """

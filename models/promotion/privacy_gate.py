@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from models.ledger.head import Head
 from models.privacy.guarantee import Guarantee
 from models.privacy.mechanisms import epsilon_of
 from models.promotion.verdict import GateVerdict
@@ -26,6 +27,8 @@ class Spend:
         error: why the account cannot be read, or None.
         is_other: whether the account reserved another promise for the job than the version states.
         is_open: whether the job is not settled, so that the account does not say which model it released.
+        lost: how the account differs from one that a job or a decision knew, or None.
+        head: of the account that says all this; None if it cannot be read.
         other_model: digest of the model with which the job was settled, if it is not the version's.
     """
 
@@ -35,6 +38,8 @@ class Spend:
     is_other: bool = False
     is_open: bool = False
     other_model: str | None = None
+    lost: str | None = None
+    head: Head | None = None
 
 
 def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | None) -> GateVerdict:
@@ -79,6 +84,8 @@ def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Ite
             )
     if spend.error is not None:
         yield f"{account} cannot be read: {spend.error}"
+    elif spend.lost is not None:
+        yield f"{account} is not what it was: {spend.lost}; restore it from a copy"
     elif spend.charged is None:
         yield f"{account} was never charged for it"
     elif spend.is_other:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from models.errors import CorruptArtifact
+from models.ledger.head import Head
 from models.privacy.guarantee import Guarantee
 from tasks.messages.record import Record
 
@@ -58,6 +59,8 @@ class JobOpening(Record):
         continued: the job whose first rounds this one has taken over; None if it trained all itself.
         privacy: what the job promises to each of its users, for which its account was charged before it was
             opened; None if clients add no noise.
+        account_head: the head of that account once it was charged; None without privacy, and in records of
+            older versions.
     """
 
     config: Mapping[str, JsonValue]
@@ -72,6 +75,7 @@ class JobOpening(Record):
     shared_rounds: int | None = None
     continued: Continued | None = None
     privacy: Guarantee | None = None
+    account_head: Head | None = None
 
     @property
     def name(self) -> str:

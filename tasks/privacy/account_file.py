@@ -7,13 +7,13 @@ have released.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from models.errors import InvalidConfig, NotFound
 from models.ledger import chain
-from models.ledger.head import Head, head_of
+from models.ledger.head import Head, divergence, head_of
 from models.privacy.account import (
     Account,
     Reservation,
@@ -46,6 +46,27 @@ def read_account(home: Home, name: str) -> tuple[Account, Head]:
         LedgerTampered: an entry is invalid.
     """
     return _read(_file(home, name), name)
+
+
+def lost_since(home: Home, name: str, heads: Iterable[tuple[str, Head]]) -> str | None:
+    """Return how an account differs from the one that had these heads, or None.
+
+    Args:
+        home: contains the account.
+        name: of the account.
+        heads: when the account had a head, and the head.
+
+    Raises:
+        InvalidConfig: the name is not one of a file.
+        LedgerTampered: an entry is invalid.
+    """
+    file = _file(home, name)
+    entries = file.read().entries
+    chain.verify(entries, ledger=file.ledger)
+    for when, head in heads:
+        if differs := divergence(entries, head):
+            return f"{differs}, when {when}"
+    return None
 
 
 def reserve(home: Home, name: str, asked: Reservation) -> Head:

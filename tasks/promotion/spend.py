@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from models.errors import LedgerTampered
 from models.privacy.account import PERIODS, Account, JobSpending
 from models.privacy.guarantee import Guarantee
@@ -10,6 +12,7 @@ from models.promotion.evidence import RoundEvidence
 from models.promotion.privacy_gate import Spend
 from tasks.local.home import Home
 from tasks.privacy.account_file import read_account
+from tasks.promotion.account_heads import lost
 
 
 def spend_of(home: Home, evidence: RoundEvidence) -> Spend | None:
@@ -26,10 +29,13 @@ def spend_of(home: Home, evidence: RoundEvidence) -> Spend | None:
     if promised is None:
         return None
     try:
-        account, _ = read_account(home, promised.account)
+        # What is missing is found before the rest is read, because the account only grows.
+        missing = lost(home, promised.account)
+        account, head = read_account(home, promised.account)
     except LedgerTampered as error:
         return Spend(error=str(error))
-    return spend_in(account, promised, evidence.job_id, evidence.model_sha256)
+    found = spend_in(account, promised, evidence.job_id, evidence.model_sha256)
+    return replace(found, lost=missing, head=head)
 
 
 def spend_in(account: Account, promised: Guarantee, job_id: str, model_sha256: str) -> Spend:

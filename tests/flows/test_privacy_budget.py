@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import cli
+from flows.commands.promotion.audit_privacy import privacy_of, show_privacy
 from flows.jobs.job import finished_before
 from flows.jobs.privacy import charge, guarantee_of, require_summands
 from flows.settings.training_config import TrainingConfig, parse_config
@@ -21,6 +22,8 @@ from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumN
 from models.privacy.account import left_of
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
+from models.promotion.privacy_gate import privacy_gate
+from models.promotion.verdict import GateVerdict
 from models.recommenders.additive.ease import EaseSpec
 from models.recommenders.private.spec import DpItemsSpec
 from tasks.datasets.client_assignment import ByChance
@@ -32,7 +35,8 @@ from tasks.messages.record import as_json_object
 from tasks.messages.round_record import EvaluatedRound
 from tasks.privacy.account_file import read_account, settle
 from tasks.promotion import ledger
-from tasks.promotion.spend import spend_in
+from tasks.promotion.promote import evidence_of
+from tasks.promotion.spend import spend_in, spend_of
 from tasks.publishing.publish import facts_of
 from tasks.tracking import registry
 from tests.conftest import small_tables
@@ -114,15 +118,19 @@ def enter(home: Home, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def world(spent: Spent, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spent]:
-    """Let the environment name the home. What a test changes of account and ledger is undone."""
+    """Let the environment name the home. What a test changes of account, ledger and jobs is undone."""
     enter(spent.home, monkeypatch)
     kept = spent.home.root.with_name("kept")
     for name in ("privacy", "ledger"):
         if (spent.home.root / name).exists():
             shutil.copytree(spent.home.root / name, kept / name)
+    jobs = {path.name for path in spent.home.jobs.iterdir()}
     database = (spent.home.mlflow / "mlflow.db").read_bytes()
     yield spent
     (spent.home.mlflow / "mlflow.db").write_bytes(database)
+    for path in spent.home.jobs.iterdir():
+        if path.name not in jobs:
+            shutil.rmtree(path)
     for name in ("privacy", "ledger"):
         shutil.rmtree(spent.home.root / name, ignore_errors=True)
         if (kept / name).exists():
@@ -444,21 +452,65 @@ def test_a_version_whose_record_was_changed_is_not_what_the_account_was_charged_
         assert spend_in(account, replace(promised, **change), job_id, model).is_other
 
 
-def test_an_account_that_paid_for_another_home_s_model_of_the_same_job_proves_nothing(world: Spent) -> None:
-    version, job_id = world.version(0), world.results[0].job_id
-    answer("promote", "--version", version)
-    # The other home's job has the same id, and its version was copied into this registry.
-    world.account.unlink()
-    charge(world.home, job_id, Journal(world.home.jobs / job_id).opening)
-    outcome = answer("promote", "--version", version, "--max-epsilon", "4", exit_code=4)
-    assert "was not settled for its job yet" in privacy_verdict(outcome)["observed"]
-    settle(world.home, "users", job_id, [Mechanism(MULTIPLIER)], "7" * 64)
-    outcome = answer("promote", "--version", version, "--max-epsilon", "4", exit_code=4)
-    assert "was charged for another model of this job, 777777777777" in privacy_verdict(outcome)["observed"]
-    (told,) = answer("audit", version)["privacy"]["versions"]
-    assert told["other_model"] == "7" * 64
+def test_another_home_s_account_of_the_same_job_proves_nothing(world: Spent, tmp_path: Path) -> None:
+    """Another home has a job of the same id and promise, and the version was copied into its registry."""
+    job_id, record, other = world.results[0].job_id, world.record(0), Home(tmp_path / "other")
+    evidence = evidence_of(1, record, "m" * 64)
+    charge(other, job_id, Journal(world.home.jobs / job_id).opening)
+
+    def verdict() -> GateVerdict:
+        spend = spend_of(other, evidence)
+        assert spend is not None
+        return privacy_gate(record.privacy, spend, EPSILON)
+
+    assert "was not settled for its job yet" in verdict().observed
+    settle(other, "users", job_id, [Mechanism(MULTIPLIER)], "7" * 64)
+    assert "was charged for another model of this job, 777777777777" in verdict().observed
+    decision = {"version": 1, "accepted": True, "evidence": evidence.identity()}
+    told = privacy_of(other, [decision])
+    assert told["versions"][0]["other_model"] == "7" * 64
+
+
+def test_the_audit_names_a_model_that_was_not_paid_for(
+    world: Spent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer("promote", "--version", world.version(0))
+    told = answer("audit")["privacy"]
+    assert [each["other_model"] for each in told["versions"]] == [None]
+    show_privacy({"accounts": [], "versions": [told["versions"][0] | {"other_model": "7" * 64}]})
+    job_id = world.results[0].job_id
     said = f"the account users was charged for another model of job {job_id}, 777777777777."
-    assert said in fedrec("audit").stdout
+    assert said in capsys.readouterr().out
+
+
+def test_an_account_that_was_cut_at_its_end_is_noticed(world: Spent) -> None:
+    version, (first, second, third) = world.version(0), (each.job_id for each in world.results)
+    openings = [Journal(world.home.jobs / each).opening for each in (first, second, third)]
+    assert [each.account_head.count for each in openings if each.account_head] == [1, 3, 5]
+    answer("promote", "--version", version)
+    entry = ledger.read(world.home).entries[0]
+    head = read_account(world.home, "users")[1]
+    assert entry.body["evidence"]["account_head"] == {"count": 6, "sha256": head.sha256}
+
+    # Without its last entry only the decision knows better; without the last three the third job does, too.
+    lines = world.account.read_text().splitlines(keepends=True)
+    decided = "it has 5 entries, but had 6 before, when entry 1 of the ledger of decisions was written"
+    charged = f"it has 3 entries, but had 5 before, when job {third} was charged"
+    for kept, said in ((5, decided), (3, charged)):
+        world.account.write_text("".join(lines[:kept]))
+        outcome = answer("promote", "--version", version, "--max-epsilon", "4", exit_code=4)
+        assert f"is not what it was: {said}; restore it" in privacy_verdict(outcome)["observed"]
+        assert f"NOT WHAT IT WAS: {said}." in fedrec("audit").stdout
+        with pytest.raises(LedgerTampered, match=said):
+            answer("audit", "--verify")
+    # Gone altogether, it is missed as well.
+    world.account.unlink()
+    with pytest.raises(LedgerTampered, match=r"it has 0 entries, but had \d before, when job"):
+        answer("audit", "--verify")
+    world.account.write_text("".join(lines))
+    assert answer("audit", "--verify")["privacy_accounts"] == [
+        {"account": "users", "entries": 6, "head": head.sha256}
+    ]
 
 
 def test_an_account_that_was_lost_or_edited_proves_nothing(world: Spent) -> None:
@@ -469,4 +521,4 @@ def test_an_account_that_was_lost_or_edited_proves_nothing(world: Spent) -> None
     assert isinstance(fedrec("audit", "--verify").exception, LedgerTampered)
     world.account.unlink()
     outcome = answer("promote", "--version", world.version(0), exit_code=4)
-    assert "was never charged for it" in privacy_verdict(outcome)["observed"]
+    assert "is not what it was: it has 0 entries, but had " in privacy_verdict(outcome)["observed"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.errors import LedgerTampered
+
 if TYPE_CHECKING:
     from tasks.local.home import Home
 
@@ -24,8 +26,8 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
     Returns:
         `versions`: of each promoted version with privacy its promise, what its account was charged for it,
         what all jobs spent in that period, and the model for which it was charged if that is another one.
-        `accounts`: of each of their accounts the number of entries, the head, a line for each job, and the
-        resets.
+        `accounts`: of each of their accounts the number of entries, the head, how it differs from one
+        that jobs or decisions knew, a line for each job, and the resets.
 
     Raises:
         LedgerTampered: an entry of an account does not follow.
@@ -42,6 +44,7 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
     from models.privacy.statement import job_lines
     from models.promotion.privacy_gate import is_over_budget
     from tasks.privacy.account_file import read_account
+    from tasks.promotion.account_heads import lost
     from tasks.promotion.spend import spend_in
 
     promises = {version: read_strictly(Guarantee, each["privacy"]) for version, each in promoted.items()}
@@ -68,6 +71,7 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
                 "account": name,
                 "entries": head.count,
                 "head": head.sha256,
+                "lost": lost(home, name),
                 "jobs": [asdict(line) for line in job_lines(account)],
                 "resets": [asdict(each) for each in account.resets],
             }
@@ -80,10 +84,18 @@ def verified_accounts(home: Home) -> list[dict[str, Any]]:
     """Return name, number of entries and head of each privacy account of the home.
 
     Raises:
-        LedgerTampered: an entry of an account does not follow.
+        LedgerTampered: an entry of an account does not follow, or one that a job or a decision knew is gone.
     """
     from tasks.privacy.account_file import accounts, read_account
+    from tasks.promotion.account_heads import accounts_with_heads, lost
 
+    for name in accounts_with_heads(home):
+        if missing := lost(home, name):
+            raise LedgerTampered(
+                f"The privacy account {name!r} is not what it was: {missing}.",
+                next_step=f"Restore {home.privacy / name}.jsonl from a copy, and ask who could write to it.",
+                account=name,
+            )
     heads = {name: read_account(home, name)[1] for name in accounts(home)}
     return [{"account": name, "entries": head.count, "head": head.sha256} for name, head in heads.items()]
 
@@ -115,6 +127,8 @@ def show_privacy(found: Mapping[str, Any]) -> None:
             f"Privacy account {account['account']}: {account['entries']} entries, each follows from the one "
             f"before; head {account['head'][:12]}."
         )
+        if account["lost"]:
+            click.echo(f"NOT WHAT IT WAS: {account['lost']}. Restore it from a copy.")
         print_table(
             (
                 Column("at (UTC)"),

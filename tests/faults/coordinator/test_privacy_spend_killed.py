@@ -8,6 +8,7 @@ from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.recommenders.private.spec import DpItemsSpec
 from tasks.local.home import Home
 from tasks.privacy.account_file import now, read_account
+from tasks.promotion.account_heads import lost
 from tests.faults.conftest import Federation
 from tests.faults.driven import driver, end_of
 
@@ -62,4 +63,8 @@ def test_a_job_killed_at_every_step_never_loses_what_it_may_have_spent(federatio
     # The settlement was written once, before the last crash.
     assert head.count == 3
     assert len(list(federation.home.jobs.glob("*/job.json"))) == 1
+    # The job keeps the head of the account after its own reservation, which the account continues.
+    kept = federation.journal(result).opening.account_head
+    assert kept is not None
+    assert (kept.count, lost(federation.home, "users")) == (2, None)
     assert federation.journal(result).opening.privacy == federation.journal(result).committed()[-1].privacy

@@ -59,6 +59,11 @@ def test_a_charged_version_within_its_budget_passes_with_the_balance() -> None:
             None,
             "was charged for another model of this job, 777777777777: promote the version of the job's last",
         ),
+        (
+            Spend(charged=1.0, spent=2.2, lost="it has 1 entries, but had 2 before, when it was"),
+            None,
+            "is not what it was: it has 1 entries, but had 2 before, when it was; restore it from a copy",
+        ),
         (Spend(error="entry 2 was changed."), None, "cannot be read: entry 2 was changed."),
         (WITHIN, 0.9, "above the epsilon of 0.9 that is required"),
         (Spend(), 0.9, "above the epsilon of 0.9 that is required; the account 'users' was never charged"),
