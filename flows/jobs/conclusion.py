@@ -107,6 +107,9 @@ def _concluded(job: Job, stopped_by: FedrecError | None, compared: Compared) -> 
         result = _result(job, stopped_by, compared, contracts)
         if stopped_by is None:
             result = replace(result, account_epsilon=account_settled(job.home, job.journal))
+        else:
+            # Of a job that was stopped before it asked any client to train.
+            result = replace(result, account_epsilon=stopped_by.facts.get("account_epsilon"))
         result = replace(result, examples=_examples(job, explanation))
         write_explanation(explanation, folder / "explanation.json")
         write_report(result, folder / "report.html", explanation=explanation, open_next=open_next(result))

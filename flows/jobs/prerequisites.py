@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from flows.jobs.privacy import fewest_summands, settled_with_nothing
 from flows.runners.local_threads import threads_of
 from flows.settings.training_config import TrainingConfig
-from models.errors import InvalidConfig, InvalidInput
+from flows.terminal.progress import announce
+from models.errors import InvalidConfig, InvalidInput, QuorumNotReached
 from models.evaluation.judgement import RATINGS
 from models.federation.rounds import cohort_size
 from models.recommenders.base.family import Family
@@ -14,6 +19,10 @@ from tasks.coordinator.trust_store import TrustStore
 from tasks.datasets.partition_reader import Partition
 from tasks.local.home import Home
 from tasks.local.memory import available_bytes
+from tasks.messages.answers import Declined
+
+if TYPE_CHECKING:
+    from flows.jobs.job import Job
 
 _GIGABYTE = 1e9
 
@@ -155,3 +164,55 @@ def _families_without_pairs(like: Family) -> list[str]:
 
 def _amount(count: int) -> str:
     return f"{count / _GIGABYTE:,.1f} GB"
+
+
+def require_willing(job: Job, declined: Mapping[str, Declined]) -> None:
+    """Raise `QuorumNotReached` if the job needs the silos that decline. Otherwise it goes on without them.
+
+    Then the account is charged nothing if no client was asked to train.
+
+    Args:
+        job: whose clients' data have been checked.
+        declined: silo -> what its owner requires.
+    """
+    if not declined:
+        return
+    reasons = _reasons(declined)
+    left, needed = len(job.client_ids) - len(declined), fewest_summands(job.config, job.client_ids)
+    if left >= needed:
+        announce(f"{reasons} The job goes on without.")
+        return
+    account_epsilon = settled_with_nothing(job.home, job.journal)
+    charge = ""
+    if promised := job.journal.opening.privacy:
+        paid = "stays charged for the job" if account_epsilon is None else "is charged nothing"
+        charge = f" The account {promised.account!r} {paid}."
+    raise QuorumNotReached(
+        f"{reasons} So {left} of {len(job.client_ids)} silos are left, and the job needs {needed}.{charge}",
+        next_step=_next_step(declined),
+        account_epsilon=account_epsilon,
+        declined=tuple(sorted(declined)),
+    )
+
+
+def _next_step(declined: Mapping[str, Declined]) -> str:
+    least = min(declined.values(), key=lambda each: each.most)
+    limit = f"{least.most:g} or less, with privacy.delta {least.delta:g}"
+    lower = f"Lower privacy.epsilon to {limit}"
+    if any(each.epsilon is None for each in declined.values()):
+        lower = f"Set privacy.unit, privacy.budget and a privacy.epsilon of {limit}"
+    return f"{lower}, or agree on a larger policy.max_epsilon with whoever owns {_listed(declined)}."
+
+
+def _reasons(declined: Mapping[str, Declined]) -> str:
+    """Return a sentence for all silos that decline for the same reason."""
+    sentences = []
+    for why in sorted(set(declined.values()), key=str):
+        names = [name for name, each in declined.items() if each == why]
+        who = f"Silo {names[0]!r}" if len(names) == 1 else f"Each of the silos {_listed(names)}"
+        sentences.append(f"{who} {why}.")
+    return " ".join(sentences)
+
+
+def _listed(silos: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(silos)))

@@ -42,7 +42,7 @@ def guarantee_of(config: TrainingConfig, client_ids: tuple[str, ...]) -> Guarant
         epsilon=asked.epsilon,
         delta=asked.delta,
         multiplier=multiplier_for(asked.epsilon, asked.delta),
-        summands=_fewest_summands(config, client_ids),
+        summands=fewest_summands(config, client_ids),
         figures_share=asked.figures_share,
         noise_by="clients under secure sums" if asked.secure_sum else "clients",
         account=asked.account,
@@ -64,7 +64,9 @@ def charging(home: Home, guarantee: Guarantee) -> TakeOver:
 
     def charged(draft: Journal, opening: JobOpening) -> JobOpening:
         promised = replace(opening, privacy=guarantee, series=None, shared_rounds=None)
-        return replace(promised, account_head=charge(home, draft.job_id, promised))
+        paid = replace(promised, account_head=charge(home, draft.job_id, promised))
+        draft.note_unasked()
+        return paid
 
     return charged
 
@@ -110,6 +112,27 @@ def account_settled(home: Home, journal: Journal) -> float | None:
     model_sha256 = journal.committed()[-1].model_sha256
     settle(home, promised.account, journal.job_id, promised.mechanisms, model_sha256)
     account, _ = read_account(home, promised.account)
+    return epsilon_of(account.spent(promised.period, account.at), promised.delta)
+
+
+def settled_with_nothing(home: Home, journal: Journal) -> float | None:
+    """Note in the account that a job released nothing, and return the epsilon spent in its period.
+
+    Nothing is noted unless it is sure that no client was asked to train. A job that continues is charged
+    again when it is opened (`charge`), by this process or another one, which cannot open it meanwhile.
+
+    Returns:
+        None if the job stays charged, or its clients add no noise.
+
+    Raises:
+        LeaseLost: another process has taken the job over.
+    """
+    promised = journal.opening.privacy
+    with journal.guarded():
+        if promised is None or not journal.is_unasked:
+            return None
+        settle(home, promised.account, journal.job_id, (), None)
+        account, _ = read_account(home, promised.account)
     return epsilon_of(account.spent(promised.period, account.at), promised.delta)
 
 
@@ -183,7 +206,7 @@ def _require_steps(what: str, deviation: float, most: float) -> None:
     )
 
 
-def _fewest_summands(config: TrainingConfig, client_ids: tuple[str, ...]) -> int:
+def fewest_summands(config: TrainingConfig, client_ids: tuple[str, ...]) -> int:
     """Return the least number of clients with which a round or an evaluation completes."""
     if config.privacy.secure_sum:
         return threshold(len(client_ids))

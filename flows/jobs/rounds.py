@@ -12,6 +12,7 @@ from pathlib import Path
 from data_contracts.outcome import ContractOutcome
 from flows.jobs.job import Job
 from flows.jobs.late import note_late_updates
+from flows.jobs.prerequisites import require_willing
 from flows.jobs.privacy import require_summands, without_figures
 from flows.jobs.secure_sums import SecureSums, Summed
 from flows.terminal.progress import announce
@@ -31,7 +32,7 @@ from tasks.exchange.layout import updates_folder
 from tasks.exchange.models import fetch_model
 from tasks.jobs.journal import round_subject
 from tasks.jobs.stopwatch import Stopwatch, busy_seconds, share_of_wall_time
-from tasks.messages.answers import Checked, ClientEvaluation, Delivery, Profiled
+from tasks.messages.answers import Checked, ClientEvaluation, Declined, Delivery, Profiled
 from tasks.messages.outbox_messages import BreachMessage, LineageMessage, RoundMessage
 from tasks.messages.round_record import RoundRecord, TrackedRound
 from tasks.messages.sum_forms import evaluation_form, metrics_of, training_form
@@ -43,12 +44,17 @@ _NAMED = 3
 
 
 def check_silos(job: Job) -> None:
-    """Check every client's data against the interactions contract. Clients that break it are rejected."""
+    """Check every client's data against the interactions contract. Clients that break it are rejected.
+
+    Raises:
+        QuorumNotReached: the owners of too many silos do not let them take part in the job.
+    """
     announce(f"Checking the data of {len(job.client_ids)} silos against the interactions contract.")
     with job.clock.measure("contracts"):
         limits = job.config.contracts.interactions
         answers = job.ask("check", job.client_ids, limits=limits)
         # A silo judged itself. The local clients are judged together.
+        declined: dict[str, Declined] = {}
         profiled = {client_id: each for client_id, each in answers.items() if isinstance(each, Profiled)}
         for client_id, answer in (answers | judge(profiled, limits)).items():
             if isinstance(answer, Checked):
@@ -66,6 +72,9 @@ def check_silos(job: Job) -> None:
                 job.checked[client_id] = replace(told, outcome=replace(outcome, result={}))
                 if not outcome.passed:
                     job.unfit[client_id] = Rejection(client_id, "interactions", reason)
+            elif isinstance(answer, Declined):
+                declined[client_id] = answer
+                job.unfit[client_id] = Rejection(client_id, "policy", f"it {answer}")
             elif isinstance(answer, Exception):
                 job.unfit[client_id] = Rejection(client_id, "interactions", str(answer))
             else:
@@ -75,6 +84,7 @@ def check_silos(job: Job) -> None:
     places = {client.id: client.path.as_uri() for client in job.partition.clients}
     data = {name: (each.digest, places[name]) for name, each in job.checked.items()}
     job.send(LineageMessage(data=data))
+    require_willing(job, declined)
 
 
 def run_round(job: Job) -> None:
@@ -93,6 +103,8 @@ def run_round(job: Job) -> None:
         cohort_share=federation.cohort_share,
         quorum_share=federation.quorum_share,
     )
+    if job.context.noise:
+        job.journal.note_asked()
     with clock.measure("fan_out"), job.polling(clock):
         if job.sums:
             summed = _train_in_sum(job, job.sums, plan)
@@ -200,7 +212,7 @@ def _train_cohort(job: Job, plan: RoundPlan) -> tuple[list[Delivery], list[Rejec
 
 
 def _unfit(job: Job, plan: RoundPlan) -> list[Rejection]:
-    """Return the clients of the cohort whose data broke the interactions contract."""
+    """Return the clients of the cohort whose data broke the interactions contract, or that take no part."""
     return [job.unfit[client_id] for client_id in plan.cohort if client_id in job.unfit]
 
 
@@ -242,7 +254,7 @@ def _record(
     deliveries: Sequence[Delivery],
     summed: Summed | None,
 ) -> RoundRecord:
-    is_unfit = bool(job.unfit.keys() & set(plan.cohort))
+    is_unfit = any(each.stage == "interactions" for each in _unfit(job, plan))
     return RoundRecord(
         job_id=job.journal.job_id,
         round=plan.round,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from flows.jobs.group_sum import Group, GroupSum, Requests, unanswered
-from models.errors import QuorumNotReached
+from models.errors import EgressRefused, QuorumNotReached
 from models.federation.contribution import RunningSum
 from models.federation.rounds import Rejection, is_evaluated, named, plan_round
 from models.federation.vector_form import VectorForm
@@ -162,7 +162,9 @@ class SecureSums:
         if not found and (few := sums[0].lost):
             reasons = [reason for each in sums for reason in each.own_reasons()]
             raise QuorumNotReached(
-                f"{few.what} Missing: {named(reasons)}.", next_step=few.next_step, rejected=gone
+                f"{few.what} Missing: {named(reasons)}.",
+                next_step=next_step_after(reasons, few.next_step),
+                rejected=gone,
             )
         return Summed(
             tuple(found),
@@ -223,7 +225,7 @@ class SecureSums:
         raise QuorumNotReached(
             f"A secure sum needs {FEWEST} members, and for {step!r} there are {len(members)} "
             f"({', '.join(sorted(members)) or 'none'}). Missing: {named(away)}.",
-            next_step="The same command continues when they are there.",
+            next_step=next_step_after(away, "The same command continues when they are there."),
             rejected=tuple(away),
         )
 
@@ -293,6 +295,17 @@ class SecureSums:
         roster = {each: Ed25519PublicKey.from_public_bytes(self._identities[each]) for each in members}
         announcements = {each: self._announcements[each] for each in roster}
         return read_cohort(self._job.journal.job_id, roster, announcements)
+
+
+def next_step_after(missing: Iterable[Rejection], otherwise: str) -> str:
+    """Return what to do about members that are missing, if a policy of theirs refuses, or `otherwise`."""
+    refusing = sorted({each.client_id for each in missing if EgressRefused.__name__ in each.reason})
+    if not refusing:
+        return otherwise
+    return (
+        f"A policy that refuses does so again. Ask whoever owns {', '.join(refusing)} what the silo's own "
+        "log says, and run the same command when that has changed."
+    )
 
 
 def _messages(answers: Mapping[str, Any], group: Group) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ _CORRECT_DATA = (
     "Correct their data, or set the limits in contracts.interactions to what they hold, and run the command "
     "again."
 )
-Stage = Literal["interactions", "training", "deadline", "update"]
+Stage = Literal["policy", "interactions", "training", "deadline", "update"]
 
 
 @dataclass(frozen=True)

@@ -193,20 +193,15 @@ def reservation_body(asked: Reservation, now: str) -> dict[str, Any]:
 
 
 def settlement_body(
-    job_id: str, released: Sequence[Mechanism], model_sha256: str, now: str
+    job_id: str, released: Sequence[Mechanism], model_sha256: str | None, now: str
 ) -> dict[str, Any]:
     """Return the body of the entry that settles a job with what it released, at the time `now`.
 
-    It names the digest of the last model. Another home may have a job of the same id, and its model was not
-    paid for here.
+    It names the digest of the last model, if the job released any. Another home may have a job of the same
+    id, and its model was not paid for here.
     """
-    return {
-        "type": "settle",
-        "at": now,
-        "job_id": job_id,
-        "mechanisms": _as_json(released),
-        "model_sha256": model_sha256,
-    }
+    body = {"type": "settle", "at": now, "job_id": job_id, "mechanisms": _as_json(released)}
+    return body if model_sha256 is None else {**body, "model_sha256": model_sha256}
 
 
 def reset_body(by: str, reason: str, now: str) -> dict[str, Any]:

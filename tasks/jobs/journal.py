@@ -34,6 +34,7 @@ from tasks.messages.round_record import RoundRecord, TrackedRound
 R = TypeVar("R", bound=Record)
 
 _ROUND = "{:06d}.json"
+_UNASKED = "unasked"
 # The folder, beside the jobs, of jobs that are about to be opened.
 _DRAFTS = ".drafts"
 _NEXT_STEP = "Restore it from a backup, or start a new job."
@@ -116,6 +117,22 @@ class Journal:
             if path != self._round(round_):
                 raise CorruptArtifact(f"Job {self.job_id} has {path.name} but no record of round {round_}.")
         return [_read(path, RoundRecord.of_json) for path in paths]
+
+    def note_unasked(self) -> None:
+        """Note, when the job is made, that no client was asked for anything that its noise pays for."""
+        create_exclusively(self.folder / _UNASKED, b"")
+
+    def note_asked(self) -> None:
+        """Remove the note of `note_unasked`, before clients are asked. A power cut does not bring it back."""
+        with self.guarded():
+            if self.is_unasked:
+                (self.folder / _UNASKED).unlink()
+                sync_folder(self.folder)
+
+    @property
+    def is_unasked(self) -> bool:
+        """Return whether it is sure that no client was asked; a job of an earlier version is not sure."""
+        return (self.folder / _UNASKED).exists()
 
     def note_tracked(self, round_: int, note: TrackedRound) -> None:
         """Note that a committed round is evaluated and tracked. Its message may be deleted afterwards."""

@@ -56,6 +56,30 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Declined:
+    """A silo's answer to the check of a job in which its owner does not let it take part.
+
+    It tells the owner's limit, and nothing of the data.
+
+    Attributes:
+        most: the largest epsilon of a job that the silo takes part in.
+        delta: with which the limit is meant.
+        epsilon: of the job by the noise in its order, for this delta; None without noise.
+    """
+
+    most: float
+    delta: float
+    epsilon: float | None
+
+    def __str__(self) -> str:
+        told = "has no noise" if self.epsilon is None else f"has noise for epsilon {self.epsilon:.3g}"
+        return (
+            f"takes part only in jobs that promise each user an epsilon of at most {self.most:g}, with delta "
+            f"{self.delta:g}, and this one {told}"
+        )
+
+
+@dataclass(frozen=True)
 class Delivery:
     """A client's answer to an order.
 
@@ -123,7 +147,7 @@ class SumAnswer:
     published: ClientEvaluation | None = None
 
 
-Answer = Checked | Delivery | ClientEvaluation | SumAnswer
+Answer = Checked | Declined | Delivery | ClientEvaluation | SumAnswer
 
 
 def answer_as_json(answer: Answer) -> JsonObject:
@@ -135,6 +159,8 @@ def answer_as_json(answer: Answer) -> JsonObject:
             "interactions": answer.interactions,
             "digest": answer.digest,
         }
+    if isinstance(answer, Declined):
+        return {"declined": as_json_object(answer)}
     if isinstance(answer, SumAnswer):
         return {
             "messages": as_text(answer.messages),
@@ -175,6 +201,8 @@ def answer_of_json(
         InvalidInput: the values are not such an answer.
     """
     try:
+        if step == "check" and "declined" in body:
+            return _declined(body["declined"])
         if step == "check":
             outcome = ContractOutcome.from_json(read_strictly(str, body["outcome"]))
             if (outcome.contract, outcome.subject) != ("interactions", client_id):
@@ -225,4 +253,11 @@ def evaluation_of_json(
     started = received - number(body["seconds"])
     return ClientEvaluation(
         client_id, metrics, alone, benefit, choice, started, received, number(body["alone_s"])
+    )
+
+
+def _declined(value: Mapping[str, Any]) -> Declined:
+    epsilon = value["epsilon"]
+    return Declined(
+        number(value["most"]), number(value["delta"]), None if epsilon is None else number(epsilon)
     )

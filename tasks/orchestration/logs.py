@@ -9,6 +9,8 @@ from models.errors import FedrecError
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _RUN_LOGGER = "fedrec"
+# With what Prefect reports a state that a task returned, before it reports how the task ended.
+_ENDED_BADLY = "Task run failed with state"
 # Name of the tasks of `tasks.orchestration.groups`.
 GROUP = "group"
 
@@ -16,15 +18,20 @@ GROUP = "group"
 class _OwnErrors(logging.Filter):
     """Drops Prefect's report of a `FedrecError`, because the caller of the flow or task reports the error.
 
+    A task that ends in a failed state, as that of a silo, raises nothing. Of its two reports the first one is
+    left out, because the second one says the same.
+
     Groups of tasks are left out too, because their errors are those of their tasks. The error stays in
-    Prefect's records, as the message of the failed run's state. A report without an error has no trace.
+    Prefect's records, as the message of the failed run's state.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
-            # A task that ends in a failed state, as that of a silo, raises nothing: "NoneType: None".
+            # Otherwise the trace of no error is written: "NoneType: None".
             record.exc_info = None
+            if record.getMessage().startswith(_ENDED_BADLY):
+                return False
         return not isinstance(error, FedrecError) and getattr(record, "task_name", None) != GROUP
 
 

@@ -90,7 +90,9 @@ def reserve(home: Home, name: str, asked: Reservation) -> Head:
     return _append(home, name, body)
 
 
-def settle(home: Home, name: str, job_id: str, released: Sequence[Mechanism], model_sha256: str) -> Head:
+def settle(
+    home: Home, name: str, job_id: str, released: Sequence[Mechanism], model_sha256: str | None
+) -> Head:
     """Write down what a concluded job released, which from then on counts in place of its reservation.
 
     Settling again with the same changes nothing.
@@ -100,7 +102,7 @@ def settle(home: Home, name: str, job_id: str, released: Sequence[Mechanism], mo
         name: of the account.
         job_id: the job.
         released: without the rounds that never released anything.
-        model_sha256: digest of the job's last model.
+        model_sha256: digest of the job's last model; None if it released nothing.
 
     Returns:
         The head of the ledger.

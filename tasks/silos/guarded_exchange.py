@@ -7,7 +7,7 @@ other data by calling it an update.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -66,7 +66,7 @@ class Border:
         job_id, round: the order's job and round.
         changes: names of the postprocessors that change an update.
         members: number of members of the order's secure sum; 0 without one.
-        privacy: of a job with noise, what the ledger says about it.
+        privacy: of a job with noise, returns what the ledger says about it.
     """
 
     ledger: EgressLedger
@@ -76,7 +76,7 @@ class Border:
     round: int
     changes: tuple[str, ...] = ()
     members: int = 0
-    privacy: Mapping[str, float] | None = None
+    privacy: Callable[[], Mapping[str, float]] | None = None
 
     @property
     def prefix(self) -> str:
@@ -101,7 +101,7 @@ class Border:
             treatment=self._treatment(kind, fields),
             to=folder,
             refused=fault,
-            privacy=self.privacy if self._has_noise(kind) else None,
+            privacy=self.privacy() if self.privacy and self._has_noise(kind) else None,
         )
         if fault:
             raise EgressRefused(

@@ -34,11 +34,12 @@ from tasks.silos.guarded_exchange import Border, GuardedExchange, Policy
 from tasks.silos.keys import load_key
 from tasks.silos.signed_answers import sign_answer
 from tasks.silos.sum_policy import (
+    declined,
     privacy_of,
-    require_noise,
     require_promise,
     require_sum,
     sum_rules,
+    too_little_noise,
     without_counts,
 )
 
@@ -91,15 +92,7 @@ def perform_step(silo: Silo, step_order: StepOrder) -> tuple[ArtifactRef, ...]:
     except EgressRefused as error:
         # The border records an object that it refuses, with the object's size and fields.
         if not error.facts.get("is_recorded"):
-            ledger.record(
-                what=step_order.step,
-                job_id=step_order.order.job.job_id,
-                round=step_order.order.round,
-                bytes=0,
-                sha256="",
-                fields=(),
-                refused=error.what.removesuffix("."),
-            )
+            _record_refusal(ledger, step_order, error)
         raise
 
 
@@ -108,10 +101,18 @@ def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[
     if order.client_id != silo.name:
         raise EgressRefused(f"Silo {silo.name!r} received an order for {order.client_id!r}.")
     ledger.require(step_order.witnessed)
+    # At the check, so that the coordinator knows before any silo trains.
+    if why := declined(silo, order.job):
+        refusal = too_little_noise(silo, order.job, why)
+        if step_order.step != "check":
+            raise refusal
+        _record_refusal(ledger, step_order, refusal)
+        exchange = _guarded(silo, order, ledger)
+        _put_answer(silo, step_order, exchange, ledger, why)
+        return tuple(exchange.left)
     snapshot = _snapshot(silo, step_order)
     _require_users(silo, step_order, snapshot)
     require_sum(silo, step_order)
-    require_noise(silo, step_order)
     require_promise(silo, step_order)
     job = replace(
         order.job,
@@ -121,17 +122,7 @@ def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[
         silos_dir=str(silo.home.silos),
     )
     order = replace(order, job=job)
-    border = Border(
-        ledger,
-        silo.policy,
-        silo.name,
-        job.job_id,
-        order.round,
-        changes=tuple(each.name for each in job.postprocessors),
-        members=len(order.sum.one[1]) if order.sum and order.sum.request else 0,
-        privacy=privacy_of(order),
-    )
-    exchange = GuardedExchange(silo.exchange_url, border)
+    exchange = _guarded(silo, order, ledger)
     rules = sum_rules(silo)
     answer = _perform(replace(step_order, order=order), exchange, rules)
     if isinstance(answer, Checked):
@@ -140,14 +131,47 @@ def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[
         answer = replace(answer, outcome=without_values(answer.outcome))
         if job.secure_sum or job.noise or not silo.plain:
             answer = without_counts(answer, rules)
+    _put_answer(silo, step_order, exchange, ledger, answer)
+    return tuple(exchange.left)
+
+
+def _guarded(silo: Silo, order: ClientOrder, ledger: EgressLedger) -> GuardedExchange:
+    border = Border(
+        ledger,
+        silo.policy,
+        silo.name,
+        order.job.job_id,
+        order.round,
+        changes=tuple(each.name for each in order.job.postprocessors),
+        members=len(order.sum.one[1]) if order.sum and order.sum.request else 0,
+        privacy=privacy_of(silo, order.job),
+    )
+    return GuardedExchange(silo.exchange_url, border)
+
+
+def _put_answer(
+    silo: Silo, step_order: StepOrder, exchange: GuardedExchange, ledger: EgressLedger, answer: Answer
+) -> None:
+    order, job_id = step_order.order, step_order.order.job.job_id
     kind = order.answer_kind(step_order.step)
-    context = AnswerContext(silo.name, kind, job.job_id, order.round, order.base.sha256)
+    context = AnswerContext(silo.name, kind, job_id, order.round, order.base.sha256)
     # The head already covers the step's update. It cannot cover the answer that carries it. The answer's own
     # entry comes next, with the SHA-256 by which the coordinator knows the answer.
     body = answer_as_json(answer) | {"egress": vars(ledger.head())}
     data = sign_answer(context, body, load_key(silo.home))
-    exchange.put(silo_answers_folder(silo.name, job.job_id, order.round, kind), data)
-    return tuple(exchange.left)
+    exchange.put(silo_answers_folder(silo.name, job_id, order.round, kind), data)
+
+
+def _record_refusal(ledger: EgressLedger, step_order: StepOrder, error: EgressRefused) -> None:
+    ledger.record(
+        what=step_order.step,
+        job_id=step_order.order.job.job_id,
+        round=step_order.order.round,
+        bytes=0,
+        sha256="",
+        fields=(),
+        refused=error.what.removesuffix("."),
+    )
 
 
 def note_failure(home: Home, error: Exception) -> None:

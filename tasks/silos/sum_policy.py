@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from data_contracts.strict_json import read_strictly
 from models.errors import EgressRefused
 from models.privacy.mechanisms import Mechanism, epsilon_of
 from models.recommenders.base.family import Family
 from models.secure_sum.primitives.canonical import digest
 from tasks.clients.sum_member import SumRules
-from tasks.local.atomic import create_exclusively
-from tasks.messages.answers import Checked
-from tasks.messages.orders import ClientOrder, JobContext
+from tasks.local.atomic import create_exclusively, write_atomically
+from tasks.messages.answers import Checked, Declined
+from tasks.messages.orders import JobContext
 from tasks.messages.steps import StepOrder
 from tasks.silos.keys import load_key
 from tasks.silos.roster import read_roster
@@ -55,22 +59,20 @@ def require_sum(silo: Silo, step_order: StepOrder) -> None:
     )
 
 
-def require_noise(silo: Silo, step_order: StepOrder) -> None:
-    """Raise `EgressRefused` if the answer would tell more of a user than the owner allows."""
-    limit, noise = silo.max_epsilon, step_order.order.job.noise
-    if limit is None or step_order.step not in _TELLING:
-        return
-    job = f"Job {step_order.order.job.job_id}"
-    if noise is None:
-        told = f"{job} has no noise"
-    else:
-        epsilon = epsilon_of([Mechanism(noise.multiplier)], OWNERS_DELTA)
-        if epsilon <= limit * (1.0 + _ROUNDING):
-            return
-        told = f"{job} has noise for epsilon {epsilon:.3g}"
-    raise EgressRefused(
-        f"Silo {silo.name!r} takes part only in jobs that promise each user an epsilon of at most {limit:g}, "
-        f"with delta {OWNERS_DELTA:g}. {told}.",
+def declined(silo: Silo, job: JobContext) -> Declined | None:
+    """Return why the owner does not let the silo take part in a job; None if it takes part."""
+    if silo.max_epsilon is None:
+        return None
+    epsilon = None if job.noise is None else epsilon_in(silo, job, OWNERS_DELTA)
+    if epsilon is not None and epsilon <= silo.max_epsilon * (1.0 + _ROUNDING):
+        return None
+    return Declined(silo.max_epsilon, OWNERS_DELTA, epsilon)
+
+
+def too_little_noise(silo: Silo, job: JobContext, why: Declined) -> EgressRefused:
+    """Return the refusal of a step of a job in which the owner does not let the silo take part."""
+    return EgressRefused(
+        f"Silo {silo.name!r} refuses job {job.job_id}: it {why}.",
         next_step="Lower privacy.epsilon in the job's configuration, or raise policy.max_epsilon in "
         "silo.yaml.",
         silo=silo.name,
@@ -85,7 +87,7 @@ def require_promise(silo: Silo, step_order: StepOrder) -> None:
     last model only.
     """
     order, step = step_order.order, step_order.step
-    path = silo.home.silos / silo.name / "promises" / f"{order.job.job_id}.sha256"
+    path = _promises(silo) / f"{order.job.job_id}.sha256"
     if step not in _TELLING or (order.job.noise is None and not path.exists()):
         return
     job, wrong = f"job {order.job.job_id}", None
@@ -124,20 +126,49 @@ def _promised_rounds(family: Family) -> int | None:
     return None if family.is_iterative else 1
 
 
-def privacy_of(order: ClientOrder) -> dict[str, float] | None:
-    """Return what the egress ledger says about the noise in an answer; None if the job has none.
+def privacy_of(silo: Silo, job: JobContext) -> Callable[[], dict[str, float]] | None:
+    """Return a function of what the egress ledger says about the noise in an answer; None without noise.
 
     The silo works out epsilon itself, from the noise that it adds.
     """
-    noise, delta = order.job.noise, order.job.delta
+    noise, delta = job.noise, job.delta
     if noise is None or delta is None:
         return None
-    return {
+    return lambda: {
         "multiplier": noise.multiplier,
         "own_share": 1.0 / noise.summands,
-        "epsilon": epsilon_of([Mechanism(noise.multiplier)], delta),
+        "epsilon": epsilon_in(silo, job, delta),
         "delta": delta,
     }
+
+
+def epsilon_in(silo: Silo, job: JobContext, delta: float) -> float:
+    """Return the epsilon of a job's noise for this delta. It is worked out once for each job.
+
+    Each step may have a process of its own, and what works epsilon out takes seconds to import.
+    """
+    assert job.noise is not None  # noqa: S101  # callers ask for jobs with noise
+    path, multiplier = _promises(silo) / f"{job.job_id}.epsilon.json", job.noise.multiplier
+    known = [each for each in _known_epsilons(path) if each[0] == multiplier]
+    for _, its_delta, epsilon in known:
+        if its_delta == delta:
+            return epsilon
+    epsilon = epsilon_of([Mechanism(multiplier)], delta)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(path, json.dumps([*known, (multiplier, delta, epsilon)]).encode(), durable=False)
+    return epsilon
+
+
+def _known_epsilons(path: Path) -> list[tuple[float, float, float]]:
+    """Return (multiplier, delta, epsilon) as `epsilon_in` wrote them; a damaged file has none."""
+    try:
+        return read_strictly(list[tuple[float, float, float]], json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return []
+
+
+def _promises(silo: Silo) -> Path:
+    return silo.home.silos / silo.name / "promises"
 
 
 def without_counts(answer: Checked, rules: SumRules) -> Checked:

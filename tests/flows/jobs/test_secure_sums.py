@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.jobs.secure_sums import next_step_after
+from models.federation.rounds import Rejection
 from tasks.datasets.partition_reader import open_partition
 from tasks.local.home import Home
 from tests.worlds.small_jobs import small_job
@@ -30,6 +32,14 @@ def test_a_job_without_enough_members_stops_at_its_quorum_and_continues(
     result, exit_code = run_locally(config)
     assert (result.job_id, result.status, exit_code) == (stopped.job_id, "finished", 0)
     assert result.rounds[0].accepted == ("ash", "birch", "cedar")
+
+
+def test_nobody_is_told_to_repeat_what_a_policy_refuses() -> None:
+    away = Rejection("elm", "deadline", "no answer within 5 s")
+    refused = Rejection("ash", "training", "SiloFailed: Silo 'ash' did not finish 'train': EgressRefused.")
+    assert next_step_after([away], "Repeat it.") == "Repeat it."
+    found = next_step_after([away, refused, refused], "Repeat it.")
+    assert found.startswith("A policy that refuses does so again. Ask whoever owns ash what")
 
 
 def test_the_sum_tells_what_joining_changes_for_all(

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from prefect import State, flow, task
+from prefect.states import Failed
 
 from models.errors import NotFound
 from tasks.orchestration.logs import report_own_errors_once
@@ -24,10 +26,26 @@ def written() -> Iterator[io.StringIO]:
     logger.removeHandler(handler)
 
 
-def test_a_task_that_ends_in_a_failed_state_has_no_trace(written: io.StringIO) -> None:
+def test_a_task_that_ends_in_a_failed_state_is_reported_once(
+    written: io.StringIO, prefect_server: None
+) -> None:
+    @flow
+    def training() -> None:
+        @task
+        def silo() -> State[None]:
+            return Failed(message="Silo 'ash' did not finish 'train'.")
+
+        silo(return_state=True)
+
+    training()
+    lines = [each for each in written.getvalue().splitlines() if "ash" in each]
+    assert lines == ["""Finished in state Failed("Silo 'ash' did not finish 'train'.")"""]
+
+
+def test_a_report_without_an_error_has_no_trace(written: io.StringIO) -> None:
     # As Prefect reports it, outside of any `except`.
-    logging.getLogger("prefect.task_runs").error("Task run failed with state: x", exc_info=True)
-    assert written.getvalue() == "Task run failed with state: x\n"
+    logging.getLogger("prefect.task_runs").error("It failed.", exc_info=True)
+    assert written.getvalue() == "It failed.\n"
 
 
 def test_only_errors_of_others_have_one(written: io.StringIO) -> None:

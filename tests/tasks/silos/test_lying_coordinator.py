@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from models.errors import EgressRefused, FedrecError, InvalidInput, ProtocolBreach
 from models.kernel.packed import whole
+from models.privacy.mechanisms import Mechanism, epsilon_of
 from models.privacy.noise_plan import NoisePlan
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.secure_sum.cohort import announce
@@ -23,6 +24,7 @@ from models.secure_sum.coordinator import SecureSum
 from models.secure_sum.primitives.keys import MemberKeys
 from tasks.clients.train import train_client
 from tasks.exchange.codec import decode_update
+from tasks.messages.answers import Declined
 from tasks.messages.sum_forms import evaluation_form
 from tasks.messages.sum_orders import SumOrder
 from tasks.silos.perform_step import perform_step
@@ -113,6 +115,35 @@ def test_an_owner_s_limit_of_epsilon_holds_whatever_the_job_says(silos: SummingS
     weak, strong = (NoisePlan(each, summands=3, figures_share=0.5) for each in (0.6, 2.0))
     refused(silos, EgressRefused, "noise for epsilon 8", partial(ask, noise=weak, delta=0.5))
     ask(noise=strong, delta=1e-5)
+
+
+@pytest.mark.parametrize("step", ["announce", "prepare", "train", "evaluate", "compare"])
+def test_an_owner_s_limit_of_epsilon_holds_at_each_step(silos: SummingSilos, step: Any) -> None:
+    asked = silos.sum_order() if step != "announce" else None
+    silos.silos["ash"] = replace(silos.silos["ash"], max_epsilon=2.0)
+    weak = NoisePlan(0.6, summands=3, figures_share=0.5)
+    ask = partial(silos.ask, step, "ash", asked, noise=weak, delta=1e-5)
+    refused(silos, EgressRefused, "noise for epsilon 8", ask)
+
+
+def test_a_silo_says_at_the_check_that_its_owner_wants_more_noise(silos: SummingSilos) -> None:
+    silo = silos.silos["ash"] = replace(silos.silos["ash"], max_epsilon=2.0)
+    assert silos.ask("check", "ash") == Declined(2.0, 1e-5, None)
+    weak, strong = (NoisePlan(each, summands=3, figures_share=0.5) for each in (0.6, 2.0))
+    answer = silos.ask("check", "ash", noise=weak, delta=0.5)
+    # The owner's delta counts, not that of the job.
+    assert answer == Declined(2.0, 1e-5, epsilon_of([Mechanism(0.6)], 1e-5))
+    assert str(answer).endswith("of at most 2, with delta 1e-05, and this one has noise for epsilon 8")
+    # Nothing of the data was read or left, and the ledger says what was refused.
+    assert not (silo.home.root / "snapshots").exists()
+    first, second, third, fourth = silos.entries("ash")
+    assert [each["type"] for each in (first, second, third, fourth)] == ["refused", "sent"] * 2
+    assert "this one has no noise" in first["reason"]
+    assert second["fields"] == [
+        *("declined.delta", "declined.epsilon", "declined.most"),
+        *("egress.count", "egress.sha256"),
+    ]
+    assert silos.ask("check", "ash", noise=strong, delta=1e-5).outcome.passed
 
 
 def private(silos: SummingSilos) -> None:
