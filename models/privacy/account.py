@@ -7,7 +7,8 @@ little. Where in doubt, the account counts too much:
 - An open reservation counts in every period, because nobody knows when the job releases something.
 - The smallest delta of the jobs that count is that of all together.
 - An entry counts as no earlier than the one before it, so a clock that is behind hides nothing.
-- A reset forgets what was reserved before. A job that goes on afterwards is settled, or reserves again.
+- A reset lets later jobs count from zero, and forgives nothing of what was charged before. A job that goes on
+  afterwards is settled, or reserves again.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class Account:
         newest: period -> the newest reservation that has a budget for it.
         resets: all resets, the newest last.
         at: time of the last entry; empty without one.
+        before_resets: what counted at each reset, as in `jobs`.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Account:
     newest: Mapping[str, Reservation] = field(default_factory=dict)
     resets: tuple[AccountReset, ...] = ()
     at: str = ""
+    before_resets: tuple[Mapping[str, JobSpending], ...] = ()
 
     def counted(self, period: str, now: str) -> list[JobSpending]:
         """Return what counts in the period of the time `now`, in the order of the last entries."""
@@ -136,6 +139,14 @@ class Account:
             if each.reservation.job_id != besides
             for mechanism in each.mechanisms
         ]
+
+    def spent_around(self, job_id: str, period: str) -> list[list[Mechanism]]:
+        """Return all mechanisms that counted in the period in which a job was charged, its own among them.
+
+        A reset pays nothing back. So there is a list for each reset, of what counted until then, and a last
+        one of what counts now. It is empty where the job did not count.
+        """
+        return [_around(jobs, job_id, PERIODS[period]) for jobs in (*self.before_resets, self.jobs)]
 
     def needs(self, asked: Reservation, now: str) -> bool:
         """Return whether a job must be written down, because less than it asks for counts in its period.
@@ -293,7 +304,8 @@ def _after(account: Account, body: Mapping[str, Any]) -> Account:
     if kind == "reset":
         _require_parts(body, {"by", "reason"})
         reset = AccountReset(_text(body, "by"), _text(body, "reason"), at)
-        return replace(account, jobs={}, resets=(*account.resets, reset))
+        before = (*account.before_resets, account.jobs)
+        return replace(account, jobs={}, resets=(*account.resets, reset), before_resets=before)
     if kind == "settle":
         _require_parts(body, {"job_id", "mechanisms", *({"model_sha256"} & body.keys())})
         job_id, released = _text(body, "job_id"), _mechanisms(body)
@@ -322,6 +334,16 @@ def _after(account: Account, body: Mapping[str, Any]) -> Account:
         jobs=_with_last(account.jobs, job_id, spending),
         earlier=_with_last(account.earlier, job_id, spending),
     )
+
+
+def _around(jobs: Mapping[str, JobSpending], job_id: str, size: int) -> list[Mechanism]:
+    """Return what counts of these jobs in the period of a job; nothing if it is not among them."""
+    if job_id not in jobs:
+        return []
+    period = jobs[job_id].at[:size]
+    # Nobody knows when a job that is not settled releases something.
+    counted = (each for each in jobs.values() if not each.settled or each.at[:size] == period)
+    return [mechanism for each in counted for mechanism in each.mechanisms]
 
 
 def _with_last(

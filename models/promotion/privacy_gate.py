@@ -24,6 +24,7 @@ class Spend:
     Attributes:
         charged: the epsilon that it was charged for the job; None if it never was.
         spent: the epsilon of all jobs in the period of the budget in which the job was charged.
+        is_before_reset: whether that is what they had spent when the account was reset.
         error: why the account cannot be read, or None.
         is_other: whether the account reserved another promise for the job than the version states.
         is_open: whether the job is not settled, so that the account does not say which model it released.
@@ -40,6 +41,7 @@ class Spend:
     other_model: str | None = None
     lost: str | None = None
     head: Head | None = None
+    is_before_reset: bool = False
 
 
 def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | None) -> GateVerdict:
@@ -61,7 +63,7 @@ def privacy_gate(promised: Guarantee | None, spend: Spend, max_epsilon: float | 
     faults = [*_faults(promised, spend, max_epsilon)]
     said = (
         f"each {promised.unit} has epsilon {promised.epsilon:g}, delta {promised.delta:g}",
-        *(faults or [f"the account {promised.account!r} {_balance(promised, spend.spent)}"]),
+        *(faults or [f"the account {promised.account!r} {_balance(promised, spend)}"]),
     )
     return GateVerdict(PRIVACY, not faults, "; ".join(said), required)
 
@@ -102,9 +104,10 @@ def _faults(promised: Guarantee, spend: Spend, max_epsilon: float | None) -> Ite
     elif spend.charged > promised.epsilon + _ROUNDING:
         yield f"{account} was charged an epsilon of {spend.charged:.4g}, more than the version promises"
     elif is_over_budget(promised, spend.spent):
-        yield f"{account} is over its budget: it {_balance(promised, spend.spent)}"
+        yield f"{account} is over its budget: it {_balance(promised, spend)}"
 
 
-def _balance(promised: Guarantee, spent: float) -> str:
+def _balance(promised: Guarantee, spend: Spend) -> str:
     period = "" if promised.period == "ever" else f" of its {promised.period}"
-    return f"has spent {spent:.4g} of {promised.budget:g}{period}"
+    has, when = ("had", " before a reset") if spend.is_before_reset else ("has", "")
+    return f"{has} spent {spend.spent:.4g} of {promised.budget:g}{period}{when}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from models.errors import LedgerTampered
-from models.privacy.account import PERIODS, Account, JobSpending
+from models.privacy.account import Account
 from models.privacy.guarantee import Guarantee
 from models.privacy.mechanisms import epsilon_of
 from models.promotion.evidence import RoundEvidence
@@ -41,6 +41,8 @@ def spend_of(home: Home, evidence: RoundEvidence) -> Spend | None:
 def spend_in(account: Account, promised: Guarantee, job_id: str, model_sha256: str) -> Spend:
     """Return what an account was charged for a job, and what all jobs spent in the period of the charge.
 
+    Of a job that was charged before a reset, it is what they had spent at the reset.
+
     Args:
         account: that the job names.
         promised: what the version's job promises.
@@ -50,13 +52,8 @@ def spend_in(account: Account, promised: Guarantee, job_id: str, model_sha256: s
     charged = account.earlier.get(job_id)
     if charged is None:
         return Spend()
-    size = PERIODS[promised.period]
-
-    def counts(each: JobSpending) -> bool:
-        # Nobody knows when a job that is not settled releases something.
-        return not each.settled or each.at[:size] == charged.at[:size]
-
-    together = [one for each in account.jobs.values() if counts(each) for one in each.mechanisms]
+    around = account.spent_around(job_id, promised.period)
+    spent = [epsilon_of(each, promised.delta) for each in around]
     kept = charged.reservation
     reserved = (kept.mechanisms, kept.epsilon, kept.delta, kept.budget, kept.unit, kept.period)
     stated = (
@@ -69,7 +66,8 @@ def spend_in(account: Account, promised: Guarantee, job_id: str, model_sha256: s
     )
     return Spend(
         charged=epsilon_of(charged.mechanisms, promised.delta),
-        spent=epsilon_of(together, promised.delta),
+        spent=max(spent),
+        is_before_reset=max(spent) > spent[-1],
         is_other=reserved != stated,
         is_open=not charged.settled,
         other_model=charged.model_sha256 if charged.model_sha256 != model_sha256 else None,

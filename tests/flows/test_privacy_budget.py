@@ -19,7 +19,7 @@ from flows.jobs.job import finished_before
 from flows.jobs.privacy import charge, guarantee_of, require_summands
 from flows.settings.training_config import TrainingConfig, parse_config
 from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumNotReached
-from models.privacy.account import left_of
+from models.privacy.account import Reservation, left_of
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
 from models.privacy.noise_plan import NoisePlan
 from models.promotion.privacy_gate import privacy_gate
@@ -33,7 +33,7 @@ from tasks.local.home import Home
 from tasks.messages.job_result import JobResult
 from tasks.messages.record import as_json_object
 from tasks.messages.round_record import EvaluatedRound
-from tasks.privacy.account_file import read_account, settle
+from tasks.privacy.account_file import read_account, reserve, settle
 from tasks.promotion import ledger
 from tasks.promotion.promote import evidence_of
 from tasks.promotion.spend import spend_in, spend_of
@@ -450,6 +450,26 @@ def test_a_version_whose_record_was_changed_is_not_what_the_account_was_charged_
     ]
     for change in changes:
         assert spend_in(account, replace(promised, **change), job_id, model).is_other
+
+
+def test_a_reset_forgives_no_version_that_was_over_its_budget(world: Spent) -> None:
+    first, second = world.version(0), world.version(1)
+    answer("promote", "--version", first)
+    others = [
+        Reservation(f"other-{at}", "other", "other", (Mechanism(MULTIPLIER),), EPSILON, DELTA, 99.0)
+        for at in (1, 2)
+    ]
+    reserve(world.home, "users", others[0])
+    answer("privacy", "reset", "--account", "users", "--by", "ada", "--reason", "other people")
+    reserve(world.home, "users", others[1])
+    outcome = answer("promote", "--version", second, exit_code=4)
+    said = f"is over its budget: it had spent {FOUR:.4g} of 8 before a reset"
+    assert said in privacy_verdict(outcome)["observed"]
+    (told,) = answer("audit", first)["privacy"]["versions"]
+    assert (told["over_budget"], told["before_reset"]) == (True, True)
+    assert told["spent"] == pytest.approx(FOUR)
+    shown = fedrec("audit").stdout
+    assert f"OVER BUDGET, the account users had spent {FOUR:.4g} of 8 before a reset." in shown
 
 
 def test_another_home_s_account_of_the_same_job_proves_nothing(world: Spent, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
 
     Returns:
         `versions`: of each promoted version with privacy its promise, what its account was charged for it,
-        what all jobs spent in that period, and the model for which it was charged if that is another one.
+        what all jobs spent in that period, whether they did before a reset, and the model for which it was
+        charged if that is another one.
         `accounts`: of each of their accounts the number of entries, the head, how it differs from one
         that jobs or decisions knew, a line for each job, and the resets.
 
@@ -60,6 +61,7 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
                 **asdict(promised),
                 "charged": spend.charged,
                 "spent": spend.spent,
+                "before_reset": spend.is_before_reset,
                 "over_budget": is_over_budget(promised, spend.spent),
                 "other_model": spend.other_model,
             }
@@ -169,9 +171,10 @@ def _balance(version: Mapping[str, Any]) -> str:
         )
     period = "" if version["period"] == "ever" else f" of its {version['period']}"
     over = "OVER BUDGET, " if version["over_budget"] else ""
+    has, when = ("had", " before a reset") if version["before_reset"] else ("has", "")
     return (
-        f"{name}: epsilon {version['epsilon']:g}; {over}the account {version['account']} has spent "
-        f"{version['spent']:.4g} of {version['budget']:g}{period}."
+        f"{name}: epsilon {version['epsilon']:g}; {over}the account {version['account']} {has} spent "
+        f"{version['spent']:.4g} of {version['budget']:g}{period}{when}."
     )
 
 

@@ -191,6 +191,26 @@ def test_a_reset_needs_a_person_and_a_reason(by, reason):
         reset_body(by, reason, NOVEMBER)
 
 
+def test_a_reset_forgives_nothing_of_what_was_charged_before_it():
+    before = [
+        reserved("job-a", OCTOBER),
+        settled("job-a", OCTOBER, ONE),
+        reserved("job-b", NOVEMBER),
+        settled("job-b", NOVEMBER, FOUR),
+    ]
+    first, second = (reset_body("Ada", "other people", each) for each in (NOVEMBER, DECEMBER))
+    found = account(*before, first, reserved("job-c", NOVEMBER), second)
+    # A list for each reset, and one for now. The jobs of October and November are of two months of one year.
+    assert found.spent_around("job-a", "month") == [[ONE], [], []]
+    assert found.spent_around("job-a", "year") == [[ONE, FOUR], [], []]
+    assert found.spent_around("job-c", "year") == [[], [FOUR], []]
+    # One that was open at the reset counted in each month then, and is settled afterwards.
+    running = account(reserved("job-b", OCTOBER), *before[:2], first, settled("job-b", NOVEMBER, ONE))
+    assert running.spent_around("job-a", "month") == [[FOUR, ONE], []]
+    assert running.spent_around("job-b", "month") == [[FOUR, ONE], [ONE]]
+    assert running.spent_around("job-d", "month") == [[], []]
+
+
 def test_a_settlement_changes_something_once():
     found = account(reserved())
     assert found.settles("job-a", [ONE], MODEL)

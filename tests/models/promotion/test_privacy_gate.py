@@ -51,6 +51,11 @@ def test_a_charged_version_within_its_budget_passes_with_the_balance() -> None:
         (Spend(), None, "was never charged for it"),
         (Spend(charged=0.5, spent=0.5), None, "was charged an epsilon of 0.5 only"),
         (Spend(charged=1.0, spent=3.01), None, "is over its budget: it has spent 3.01 of 3 of its year"),
+        (
+            Spend(charged=1.0, spent=3.01, is_before_reset=True),
+            None,
+            "is over its budget: it had spent 3.01 of 3 of its year before a reset",
+        ),
         (Spend(charged=8.0, spent=2.2), 1.0, "was charged an epsilon of 8, more than the version promises"),
         (Spend(charged=1.0, spent=2.2, is_other=True), None, "reserved another promise for its job"),
         (Spend(charged=1.0, spent=2.2, is_open=True), None, "was not settled for its job yet; run the job's"),
