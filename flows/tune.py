@@ -167,8 +167,8 @@ def open_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Searc
     """Return the search on the data that the configuration names.
 
     Raises:
-        InvalidConfig: a searched key or value is invalid, or the arm needs pooled data and the configuration
-            does not allow pooling.
+        InvalidConfig: a searched key or value is invalid, the configuration has what no trial has, or the arm
+            needs pooled data and the configuration does not allow pooling.
         NotFound, CorruptArtifact: the partition is missing or damaged.
     """
     if config.data.dir is None:
@@ -183,18 +183,38 @@ def open_search(config: TrainingConfig, tuning: TuningConfig, arm: Arm) -> Searc
             next_step="Tune the federated arm, or set evaluation.pooling_allowed to true.",
             key="evaluation.pooling_allowed",
         )
-    if config.postprocessors:
-        raise InvalidConfig(
-            "fedrec tune simulates the clients without postprocessors, but the configuration has some.",
-            next_step="Tune without them, and train with them.",
-            key="postprocessors",
-        )
+    _require_simulated(config, arm)
     search = Search(config, tuning, arm, open_partition(str(config.data.dir)).digest)
     for key, one in tuning.space(arm).items():
         for value in one.choices or (one.low, one.high):
             search.with_values({key: value})
     _require_effects(search)
     return search
+
+
+def _require_simulated(config: TrainingConfig, arm: Arm) -> None:
+    """Raise `InvalidConfig` if the job would train otherwise than a trial, which sums updates of LightFM."""
+    if config.privacy.unit is not None:
+        raise InvalidConfig(
+            "fedrec tune simulates the clients without noise, but the configuration has privacy.unit "
+            f"{config.privacy.unit!r}.",
+            next_step="Choose the settings of a private job on other people's data, such as public ones.",
+            key="privacy.unit",
+        )
+    _lightfm(config)
+    if config.postprocessors:
+        raise InvalidConfig(
+            "fedrec tune simulates the clients without postprocessors, but the configuration has some.",
+            next_step="Tune without them, and train with them.",
+            key="postprocessors",
+        )
+    if arm == "federated" and not config.federation.robust.is_plain:
+        raise InvalidConfig(
+            "fedrec tune simulates rounds that add up all updates, but federation.robust.method is "
+            f"{config.federation.robust.method!r}.",
+            next_step="Tune with federation.robust.method none, and train with it.",
+            key="federation.robust.method",
+        )
 
 
 def _require_effects(search: Search) -> None:

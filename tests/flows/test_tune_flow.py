@@ -9,7 +9,7 @@ import pytest
 
 from flows.settings.training_config import TrainingConfig, parse_config
 from flows.settings.tuning_config import TuningConfig
-from flows.tune import open_search, tune
+from flows.tune import open_search, run_locally, tune
 from models.errors import InvalidConfig
 from tasks.local.home import Home
 from tasks.tracking.registry import client as registry_client
@@ -109,6 +109,41 @@ def test_a_search_refuses_postprocessors_because_its_trials_have_none(partition_
     with pytest.raises(InvalidConfig, match="simulates the clients without postprocessors") as caught:
         open_search(processed, search(), "federated")
     assert caught.value.facts["key"] == "postprocessors"
+
+
+@pytest.mark.parametrize(
+    ("sections", "key", "message"),
+    [
+        ({"train": {"family": "ease"}}, "train.family", "only searches settings of LightFM"),
+        (
+            {
+                "train": {"family": "dp_items"},
+                "evaluation": {"negatives": 9},
+                "privacy": {"unit": "user", "epsilon": 4.0, "budget": 8.0},
+            },
+            "privacy.unit",
+            "simulates the clients without noise",
+        ),
+        (
+            {"federation": {"robust": {"method": "median"}}},
+            "federation.robust.method",
+            "robust.method is 'median'",
+        ),
+    ],
+)
+def test_what_no_trial_does_is_refused_before_the_search(
+    home: Path, partition_dir: Path, sections: dict[str, Any], key: str, message: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=message) as caught:
+        run_locally(config(partition_dir, **sections), search(), "federated", 1)
+    assert caught.value.facts["key"] == key
+    # No study, no run, and no server of Prefect's.
+    assert not home.exists() or not any(path.is_file() for path in home.rglob("*"))
+
+
+def test_a_robust_merge_does_not_matter_where_nothing_is_merged(partition_dir: Path) -> None:
+    robust = config(partition_dir, federation={"robust": {"method": "median"}})
+    assert open_search(robust, search(), "centralised").arm == "centralised"
 
 
 def test_data_are_pooled_only_if_that_is_allowed(partition_dir: Path) -> None:
