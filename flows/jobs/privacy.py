@@ -145,12 +145,17 @@ def is_charged(home: Home, guarantee: Guarantee | None, job_id: str) -> bool:
 
 
 def tell(guarantee: Guarantee) -> None:
-    """Announce what a job promises, in one line."""
+    """Announce what a job promises, and towards whom it does not hold."""
     announce(
         f"Each {guarantee.unit} has differential privacy of epsilon {guarantee.epsilon:g} and delta "
         f"{guarantee.delta:g}: noise multiplier {guarantee.multiplier:.3g}, added by {guarantee.noise_by}, "
         f"charged to the account {guarantee.account!r}."
     )
+    if not guarantee.covers_coordinator:
+        announce(
+            "Without secure sums the coordinator reads each client's update, which has a share of the noise "
+            "only: the promise does not hold towards it. Set privacy.secure_sum: true to let it hold."
+        )
 
 
 def without_figures(answer: Checked) -> Checked:

@@ -18,6 +18,8 @@ Config = TypeVar("Config", bound="TrainingConfig")
 
 # Settings of the budget. They decide whether a job may train, and nothing of its result.
 BUDGET_KEYS = ("budget", "period", "account")
+# A promise that fails more often than in one of a thousand cases is none.
+_LARGEST_DELTA = 1e-3
 
 
 class PrivacySection(Section):
@@ -38,7 +40,11 @@ class PrivacySection(Section):
         None, gt=0, le=100, description="The epsilon that a job spends on its model and its figures."
     )
     delta: float = Field(
-        1e-5, gt=0, lt=1, description="The delta of differential privacy, well below one over the users."
+        1e-5,
+        gt=0,
+        lt=1,
+        description="The probability with which differential privacy may fail, its delta: well below one over "
+        "the users, and at most 0.001.",
     )
     budget: float | None = Field(
         None,
@@ -166,6 +172,13 @@ def _contradicting(config: TrainingConfig) -> Iterator[tuple[str, str, str]]:
                 f"its figures come from models without noise, which {unit} does not allow.",
                 f"Set evaluation.{name}: false.",
             )
+    if privacy.delta > _LARGEST_DELTA:
+        yield (
+            "privacy.delta",
+            f"with a probability of {privacy.delta:g} the promise may fail and tell everything of a user, "
+            f"expected at most {_LARGEST_DELTA:g}.",
+            "Choose a delta well below one over the number of users, such as privacy.delta: 1.0e-5.",
+        )
     yield from _telling_more(config, unit)
     if privacy.budget is not None and privacy.budget < privacy.epsilon:
         yield (

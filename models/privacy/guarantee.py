@@ -45,6 +45,11 @@ class Guarantee:
     period: Period
 
     @property
+    def covers_coordinator(self) -> bool:
+        """Return whether the promise holds towards the coordinator, too, who reads sums only."""
+        return self.noise_by != "clients"
+
+    @property
     def plan(self) -> NoisePlan:
         """Return the noise that clients add."""
         return NoisePlan(self.multiplier, self.summands, self.figures_share)

@@ -12,14 +12,17 @@ _PERIODS = {"ever": "in all", "year": "of this calendar year", "month": "of this
 
 
 def privacy_note(result: JobResult) -> str | None:
-    """Return the promise in one sentence; None if clients add no noise."""
+    """Return the promise, and towards whom it does not hold; None if clients add no noise."""
     promised = result.privacy
     if promised is None:
         return None
-    return (
+    note = (
         f"Each {promised.unit} has differential privacy with epsilon {promised.epsilon:g} and delta "
-        f"{promised.delta:g}."
+        f"{promised.delta:g}"
     )
+    if promised.covers_coordinator:
+        return f"{note}."
+    return f"{note}, but not towards the coordinator: it read updates with a share of the noise only."
 
 
 def privacy_paragraph(result: JobResult) -> list[str]:
@@ -42,7 +45,7 @@ def privacy_paragraph(result: JobResult) -> list[str]:
 
 
 def _towards_coordinator(promised: Guarantee) -> str:
-    if promised.noise_by == "clients":
+    if not promised.covers_coordinator:
         return (
             "The coordinator received each client's update, which has a share of the noise only. So the "
             "promise holds towards all others; with privacy.secure_sum it holds towards the coordinator, too."

@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 from flows.cli import cli
 from flows.commands.promotion.audit_privacy import privacy_of, show_privacy
 from flows.jobs.job import finished_before
-from flows.jobs.privacy import charge, guarantee_of, require_summands
+from flows.jobs.privacy import charge, guarantee_of, require_summands, tell
 from flows.settings.training_config import TrainingConfig, parse_config
+from flows.terminal.progress import listening
 from models.errors import BudgetExceeded, InvalidConfig, LedgerTampered, QuorumNotReached
 from models.privacy.account import Reservation, left_of
 from models.privacy.mechanisms import Mechanism, epsilon_of, multiplier_for
@@ -289,6 +290,25 @@ def test_a_finished_job_is_not_charged_again_and_says_who_paid(world: Spent) -> 
     assert [each.name for each in world.home.privacy.glob("*.jsonl")] == ["users.jsonl"]
 
 
+def test_the_terminal_says_that_a_plain_coordinator_reads_more(world: Spent) -> None:
+    for seed, secure in ((1, True), (2, False)):
+        path = world.home.root / "job.json"
+        path.write_text(json.dumps(job(world.partition, seed, secure=secure).model_dump(mode="json")))
+        done = fedrec("train", "--config", str(path))
+        path.unlink()
+        said = " ".join(done.output.split())
+        assert "differential privacy with epsilon 4 and delta 1e-05" in said
+        assert ("but not towards the coordinator" in said) is not secure
+    announced: list[str] = []
+    promised = world.results[1].privacy
+    assert promised is not None
+    with listening(lambda event: announced.append(event.text)):
+        tell(promised)
+        tell(replace(promised, noise_by="clients under secure sums"))
+    assert [text.partition(" ")[0] for text in announced] == ["Each", "Without", "Each"]
+    assert "reads each client's update, which has a share of the noise only" in announced[1]
+
+
 def test_a_version_within_its_budget_passes_and_is_audited(world: Spent) -> None:
     outcome = answer("promote", "--version", world.version(0), "--max-epsilon", "4", "--actor", "ada")
     assert outcome["promoted"], outcome["verdicts"]
@@ -358,6 +378,10 @@ def test_a_version_over_its_budget_is_refused_whoever_approves(world: Spent) -> 
     assert f"Version {world.version(0)}: epsilon 4; OVER BUDGET, the account users has spent" in shown
     refused = [each for each in answer("audit", world.version(1))["decisions"] if not each["accepted"]]
     assert len(refused) == 2
+    # The second job had no secure sums, the first one had.
+    read = "the coordinator read updates with a share of it only"
+    assert read in fedrec("audit", world.version(1)).stdout
+    assert read not in fedrec("audit", world.version(0)).stdout
 
 
 def test_a_sum_of_too_few_clients_is_never_opened(

@@ -113,9 +113,11 @@ def promise_of_decision(decision: Mapping[str, Any]) -> str | None:
     promised = decision["evidence"].get("privacy")
     if not promised:
         return None
+    is_plain = promised["noise_by"] == "clients"
+    read = "; the coordinator read updates with a share of it only" if is_plain else ""
     return (
         f"epsilon {promised['epsilon']:g}, delta {promised['delta']:g} for each {promised['unit']}; noise of "
-        f"multiplier {promised['multiplier']:.4g} by {promised['noise_by']}"
+        f"multiplier {promised['multiplier']:.4g} by {promised['noise_by']}{read}"
     )
 
 

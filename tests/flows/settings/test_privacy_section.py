@@ -69,6 +69,8 @@ def test_a_finer_step_than_the_family_s_keeps_the_promise() -> None:
         ({"evaluation": {"silo_only": True}}, "evaluation.silo_only", "models without noise"),
         ({"evaluation": {"pooling_allowed": True}}, "evaluation.pooling_allowed", "models without noise"),
         ({"privacy": {"budget": 0.5}}, "privacy.budget", "0.5 is below privacy.epsilon 1"),
+        ({"privacy": {"delta": 0.5}}, "privacy.delta", "with a probability of 0.5 the promise may fail"),
+        ({"privacy": {"delta": 0.00101}}, "privacy.delta", "expected at most 0.001"),
         (
             {"train": {"family": "ease", "user_norm": "unit"}, "evaluation": {"every": 2}},
             "federation.rounds",
@@ -95,6 +97,10 @@ def test_a_setting_that_breaks_the_promise_names_the_key_and_the_way_out(
     assert error.value.key == key
     assert error.value.what.startswith(f"the file: {key}: ")
     assert error.value.next_step
+
+
+def test_the_largest_delta_is_one_of_a_thousand() -> None:
+    assert parse_config(private(privacy={"delta": 1e-3}), "the file").privacy.delta == 1e-3
 
 
 def test_a_family_without_bounds_names_those_that_have_them() -> None:

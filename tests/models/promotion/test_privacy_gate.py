@@ -33,6 +33,8 @@ def evidence(privacy: Guarantee | None, metrics: dict[str, Metric] | None = None
 def test_the_noise_and_the_charge_follow_from_the_promise() -> None:
     assert PROMISED.plan == NoisePlan(3.73, 15, 0.1)
     assert PROMISED.mechanisms == (Mechanism(3.73),)
+    assert not PROMISED.covers_coordinator
+    assert replace(PROMISED, noise_by="clients under secure sums").covers_coordinator
 
 
 def test_a_charged_version_within_its_budget_passes_with_the_balance() -> None:
