@@ -43,8 +43,8 @@ class PrivacySection(Section):
         1e-5,
         gt=0,
         lt=1,
-        description="The probability with which differential privacy may fail, its delta: well below one over "
-        "the users, and at most 0.001.",
+        description="The probability with which differential privacy may fail: well below one over the "
+        "users, and at most 0.001.",
     )
     budget: float | None = Field(
         None,
