@@ -231,7 +231,7 @@ def _figures_noise(job: Job, metrics: Mapping[str, Metric]) -> dict[str, float] 
     if noise is None or not metrics:
         return None
     return {
-        name: noise_margin(metric, noise, len(metrics))
+        name: noise_margin(metric, noise, len(metrics), len(job.rounds[-1].accepted))
         for name, metric in metrics.items()
         if metric.weight > 0.0
     }

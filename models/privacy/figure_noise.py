@@ -33,19 +33,21 @@ def figures_deviation(noise: NoisePlan, metrics: int) -> float:
     return noise.figures_deviation(sensitivity * math.sqrt(EVALUATIONS))
 
 
-def noise_margin(metric: Metric, noise: NoisePlan, metrics: int) -> float:
+def noise_margin(metric: Metric, noise: NoisePlan, metrics: int, clients: int = 0) -> float:
     """Return by how much noise alone moves a metric's mean, as half the width of a 95 % interval.
 
     Total T and weight W have independent noise of standard deviation s. To first order that of T / W is
-    s / W * sqrt(1 + (T / W)^2). Of a sum of more clients than the fewest it is larger.
+    s / W * sqrt(1 + (T / W)^2). Each client adds its share of the noise, so it is larger if more than the
+    fewest did.
 
     Args:
         metric: the sum over all clients, of positive weight.
         noise: of the job.
         metrics: number of metrics of the evaluation.
+        clients: number of clients in the sum; if it is not known, the fewest.
 
     Raises:
         InvalidConfig: the job's evaluations get no share of the noise.
     """
-    deviation = figures_deviation(noise, metrics) * math.sqrt(noise.summands)
+    deviation = figures_deviation(noise, metrics) * math.sqrt(max(clients, noise.summands))
     return _NORMAL * deviation / metric.weight * math.hypot(1.0, metric.value)

@@ -42,6 +42,7 @@ class RoundEvidence:
         evaluation_seed: seed of the evaluation, which splits ratings and histories without times; None if it
             was not recorded.
         privacy: what its job promised to each user; None if its clients added no noise.
+        clients: number of clients whose updates are in the model; 0 if it is not known.
     """
 
     version: int
@@ -55,6 +56,7 @@ class RoundEvidence:
     evaluation: RoundEvaluation | None
     evaluation_seed: int | None = None
     privacy: Guarantee | None = None
+    clients: int = 0
 
     def identity(self) -> dict[str, Any]:
         """Return the facts that a decision records: enough to find and verify the round, and its privacy."""

@@ -284,7 +284,7 @@ def _margin(evidence: RoundEvidence, name: str) -> float:
     metrics = evidence.evaluation.metrics if evidence.evaluation else {}
     if evidence.privacy is None or not evidence.privacy.figures_share:
         return 0.0
-    return noise_margin(metrics[name], evidence.privacy.plan, len(metrics))
+    return noise_margin(metrics[name], evidence.privacy.plan, len(metrics), evidence.clients)
 
 
 def _with_noise(evidence: RoundEvidence, name: str, value: float) -> str:

@@ -175,6 +175,7 @@ def evidence_of(version: int, record: EvaluatedRound, manifest_sha256: str) -> R
         evaluation=record.evaluation,
         evaluation_seed=record.evaluation_seed,
         privacy=record.privacy,
+        clients=len(record.accepted),
     )
 
 

@@ -31,6 +31,13 @@ def test_the_margin_is_that_of_a_ratio_of_two_noisy_sums() -> None:
     assert np.mean(abs(means - metric.value) < margin) == pytest.approx(0.95, abs=0.01)
 
 
+def test_more_clients_than_the_fewest_add_more_noise() -> None:
+    metric = Metric(600.0, 2000.0)
+    # Nine shares of a quarter of the variance.
+    assert noise_margin(metric, NOISE, 2, 9) == pytest.approx(1.5 * noise_margin(metric, NOISE, 2))
+    assert noise_margin(metric, NOISE, 2, 3) == noise_margin(metric, NOISE, 2)
+
+
 def test_without_a_share_there_is_no_margin() -> None:
     with pytest.raises(InvalidConfig, match="not evaluated"):
         noise_margin(Metric(1.0, 2.0), NoisePlan(1.0, 3), 2)

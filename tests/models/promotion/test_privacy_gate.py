@@ -193,6 +193,15 @@ def test_an_error_may_be_larger_by_the_noise_of_both_versions() -> None:
     assert "0.5100, plus " in worse.required
 
 
+def test_the_noise_of_a_figure_is_that_of_all_its_clients() -> None:
+    metrics = {"ndcg@10": Metric(0.3 * CASES, CASES)}
+    few = evidence(PROMISED, metrics)
+    # Four times the 15 clients that share the noise.
+    verdict = quality_gate(replace(few, clients=60), None, PromotionPolicy())
+    margin = 2.0 * noise_margin(metrics["ndcg@10"], PROMISED.plan, 1)
+    assert f"0.3000 (± {margin:.4f} by noise)" in verdict.observed
+
+
 def test_a_gate_that_noise_blinds_says_so() -> None:
     metrics = {"ndcg@10": Metric(1.0, 1000.0)}
     verdict = quality_gate(evidence(PROMISED, metrics), evidence(PROMISED, metrics), PromotionPolicy())
