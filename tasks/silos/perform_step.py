@@ -107,6 +107,7 @@ def _answered(silo: Silo, step_order: StepOrder, ledger: EgressLedger) -> tuple[
         if step_order.step != "check":
             raise refusal
         _record_refusal(ledger, step_order, refusal)
+        _note(silo.home, f"{refusal}\n")
         exchange = _guarded(silo, order, ledger)
         _put_answer(silo, step_order, exchange, ledger, why)
         return tuple(exchange.left)

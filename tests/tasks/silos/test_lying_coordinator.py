@@ -139,6 +139,7 @@ def test_a_silo_says_at_the_check_that_its_owner_wants_more_noise(silos: Summing
     first, second, third, fourth = silos.entries("ash")
     assert [each["type"] for each in (first, second, third, fourth)] == ["refused", "sent"] * 2
     assert "this one has no noise" in first["reason"]
+    assert "or raise policy.max_epsilon in silo.yaml" in (silo.home.root / "silo.log").read_text()
     assert second["fields"] == [
         *("declined.delta", "declined.epsilon", "declined.most"),
         *("egress.count", "egress.sha256"),
