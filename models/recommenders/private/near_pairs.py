@@ -45,16 +45,18 @@ def near_pairs(histories: Histories, items: npt.NDArray[np.int64], nearness: flo
     """
     places = np.full(histories.n_items, -1)
     places[items] = np.arange(len(items))
-    steps = np.zeros((len(items), len(items)))
+    steps = np.zeros(pairs_size(len(items)))
     rows = places[histories.items]
-    by_length: dict[int, Float64Array] = {}
     for first, last in pairwise(histories.starts):
         own = rows[first:last]
         own = own[own >= 0]
-        if len(own) not in by_length:
-            by_length[len(own)] = _steps(len(own), nearness)
-        steps[np.ix_(own, own)] += by_length[len(own)]
-    return (steps[np.triu_indices(len(items), 1)] * STEP).astype(np.float32)
+        before, after = np.triu_indices(len(own), 1)
+        one, other = own[before], own[after]
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        # Where the upper triangle, row after row, has these pairs. A user has no pair twice.
+        at = low * (2 * len(items) - low - 1) // 2 + high - low - 1
+        steps[at] += _steps(len(own), nearness)[after - before]
+    return (steps * STEP).astype(np.float32)
 
 
 def near_matrix(sums: FloatArray, items: int) -> Float64Array:
@@ -69,12 +71,11 @@ def near_matrix(sums: FloatArray, items: int) -> Float64Array:
 
 
 def _steps(length: int, nearness: float) -> Float64Array:
-    """Return (length, length): a user's part in whole steps, with a diagonal of zeros."""
-    order = np.arange(length)
-    heights = np.power(order + 1.0, -nearness)
+    """Return (length,): what pairs that are 0, 1, 2, ... places apart count, in whole steps."""
+    apart = np.arange(length)
+    heights = np.power(apart + 1.0, -nearness)
     heights[:1] = 0.0
-    # So many pairs of a history are 0, 1, 2, ... places apart.
-    squares = ((length - order) * np.square(heights)).sum()
-    if squares:
-        heights = np.floor(_INSIDE * heights / (STEP * math.sqrt(squares)))
-    return np.asarray(heights[np.abs(order[:, np.newaxis] - order)])
+    # A history has `length - apart` pairs of each kind.
+    squares = ((length - apart) * np.square(heights)).sum()
+    scale = STEP * math.sqrt(squares) or 1.0
+    return np.asarray(np.floor(_INSIDE * heights / scale))
