@@ -43,7 +43,7 @@ def command(
     tells trainings with it from those without, by the noisy sums and by the final model alone. Another one
     tells which of many canaries are in one training. How often they are right gives lower bounds on epsilon.
     Each must be below the claim. If a tenth of the noise is added, those that take it to be Gaussian must be
-    above it. Takes ten minutes, or a minute with --quick.
+    above it. Takes half an hour, or a minute with --quick.
     """
     from tasks.bench.privacy.canaries import Effort, canary_rows
     from tasks.bench.privacy.canary_markdown import put_table, table
