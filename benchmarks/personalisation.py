@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -29,11 +29,10 @@ from models.evaluation.split import Split, sample_negatives
 from models.federation.contribution import Contribution, RunningSum
 from models.federation.model import ItemArrays, require
 from models.kernel.arrays import ArrayGroup
-from models.kernel.histories import Histories
 from models.recommenders.additive.blend import BlendFamily, BlendSpec
 from models.recommenders.additive.ease import EaseFamily, EaseSpec
 from models.recommenders.additive.family import AdditiveFamily
-from models.recommenders.base.training_set import TrainingSet
+from models.recommenders.base.data import Part
 from models.recommenders.base.users import UserArrays
 from models.recommenders.families.registry import history_scores
 from models.recommenders.lightfm.family import LightFMFamily
@@ -65,9 +64,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     partition = open_partition(current_home().data / "ml-100k")
-    silos = {
-        name: one_step_earlier(name, silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()
-    }
+    silos = {name: one_step_earlier(silo) for name, silo in open_clients(partition, 0, _NEGATIVES).items()}
     if arguments.family in ADDITIVE:
         variants = additive_variants(ADDITIVE[arguments.family], silos)
     else:
@@ -82,7 +79,31 @@ def main() -> None:
         print(json.dumps({"family": arguments.family, "seed": arguments.seed} | line), flush=True)
 
 
-def one_step_earlier(client_id: str, silo: SiloData) -> SiloData:
+@dataclass(frozen=True)
+class EarlierSilo(SiloData):
+    """A silo without the latest interaction of each user, which is no sampled negative either.
+
+    Attributes:
+        later: the whole silo.
+    """
+
+    later: SiloData = field(kw_only=True)
+
+    def _negatives(self, part: Part) -> np.ndarray:
+        if part == "test":
+            return self.later.validation_negatives
+        split = self.later.split
+        users, items = (
+            np.concatenate([getattr(split, f"{name}_{column}") for name in ("train", "validation", "test")])
+            for column in ("users", "items")
+        )
+        return sample_negatives(
+            self.split.validation_users, users, items, self.n_items, n=self.negatives, seed=self.seed,
+            client_id=self.client_id, split_name="a step earlier",
+        )  # fmt: skip
+
+
+def one_step_earlier(silo: SiloData) -> SiloData:
     """Return the silo with its validation cases as test, and its latest training cases as validation."""
     split, histories = silo.split, silo.histories
     order = np.lexsort((split.train_places, split.train_users))
@@ -94,22 +115,8 @@ def one_step_earlier(client_id: str, silo: SiloData) -> SiloData:
         split.train_users[~last], split.train_items[~last], split.train_places[~last],
         split.train_users[last], split.train_items[last], split.validation_users, split.validation_items,
     )  # fmt: skip
-    users, items = (
-        np.concatenate([getattr(split, f"{part}_{column}") for part in ("train", "validation", "test")])
-        for column in ("users", "items")
-    )
-    shape = (len(histories), histories.n_items)
-    return replace(
-        silo,
-        split=new,
-        training=TrainingSet(new.train_users, new.train_items, shape),
-        histories=Histories.of(new.train_users, new.train_items, new.train_places, shape),
-        validation_negatives=sample_negatives(
-            new.validation_users, users, items, shape[1], n=_NEGATIVES, seed=0, client_id=client_id,
-            split_name="a step earlier",
-        ),
-        test_negatives=silo.validation_negatives,
-    )  # fmt: skip
+    kept = {each.name: getattr(silo, each.name) for each in fields(silo)}
+    return EarlierSilo(**kept | {"split": new}, later=silo)
 
 
 def additive_variants(family: AdditiveFamily[Any, Any], silos: Mapping[str, SiloData]) -> Iterator[Variant]:
