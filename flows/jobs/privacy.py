@@ -111,8 +111,7 @@ def account_settled(home: Home, journal: Journal) -> float | None:
         return None
     model_sha256 = journal.committed()[-1].model_sha256
     settle(home, promised.account, journal.job_id, promised.mechanisms, model_sha256)
-    account, _ = read_account(home, promised.account)
-    return epsilon_of(account.spent(promised.period, account.at), promised.delta)
+    return _spent(home, promised)
 
 
 def settled_with_nothing(home: Home, journal: Journal) -> float | None:
@@ -132,7 +131,12 @@ def settled_with_nothing(home: Home, journal: Journal) -> float | None:
         if promised is None or not journal.is_unasked:
             return None
         settle(home, promised.account, journal.job_id, (), None)
-        account, _ = read_account(home, promised.account)
+        return _spent(home, promised)
+
+
+def _spent(home: Home, promised: Guarantee) -> float:
+    """Return the epsilon that a job's account has spent in its present period."""
+    account, _ = read_account(home, promised.account)
     return epsilon_of(account.spent(promised.period, account.at), promised.delta)
 
 

@@ -140,6 +140,13 @@ class Account:
             for mechanism in each.mechanisms
         ]
 
+    def delta_with(self, asked: Reservation, now: str) -> float:
+        """Return the smallest delta of a job and of all that counts in its period.
+
+        A job of a larger delta must not make the epsilon of those before it small.
+        """
+        return min([asked.delta, *(each.reservation.delta for each in self.counted(asked.period, now))])
+
     def spent_around(self, job_id: str, period: str) -> list[list[Mechanism]]:
         """Return all mechanisms that counted in the period in which a job was charged, its own among them.
 
@@ -159,8 +166,7 @@ class Account:
         if mine is not None and costs_no_more(asked.mechanisms, mine.mechanisms):
             return False
         others = self.spent(asked.period, now, besides=asked.job_id)
-        # A job of a larger delta must not make the epsilon of those before it small.
-        delta = min([asked.delta, *(each.reservation.delta for each in counted.values())])
+        delta = self.delta_with(asked, now)
         together = epsilon_of([*others, *asked.mechanisms], delta)
         if together > asked.budget:
             raise _exceeded(self.name, asked, now, others, together, delta)

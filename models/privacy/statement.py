@@ -69,7 +69,7 @@ def budget_lines(account: Account, now: str) -> list[BudgetLine]:
     found = []
     for period in (each for each in PERIODS if each in account.newest):
         asked, spent = account.newest[period], account.spent(period, now)
-        delta = min([asked.delta, *(each.reservation.delta for each in account.counted(period, now))])
+        delta = account.delta_with(asked, now)
         found.append(
             BudgetLine(
                 period=period,

@@ -54,6 +54,18 @@ def create_exclusively(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def kept_first(path: Path, data: bytes) -> bytes:
+    """Return what the file at `path` holds. If there is none, write `data` to it first.
+
+    A folder that is missing is made, for its owner only.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):  # another process wrote it meanwhile
+            create_exclusively(path, data)
+    return path.read_bytes()
+
+
 def create_for_owner_only(path: Path, data: bytes) -> None:
     """Write a secret to a new file at `path`, which nobody but its owner can read at any moment.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from models.errors import CorruptArtifact, EgressRefused, InvalidInput
 from models.secure_sum.primitives.keys import KEY_BYTES
-from tasks.local.atomic import create_exclusively, create_for_owner_only
+from tasks.local.atomic import create_for_owner_only, kept_first
 
 _NAME = "noise.key"
 _OTHERS = 0o077
@@ -56,11 +56,7 @@ def noise_key(folder: Path, job_id: str) -> bytes:
             path=path,
         )
     digest = hashlib.sha256(_PURPOSE + key).hexdigest().encode()
-    if not pin.exists():
-        pin.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):  # another process wrote it meanwhile
-            create_exclusively(pin, digest)
-    if pin.read_bytes() != digest:
+    if kept_first(pin, digest) != digest:
         raise _other_key(path, job_id, "has changed")
     return key
 

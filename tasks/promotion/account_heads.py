@@ -8,6 +8,7 @@ the head that the gate saw.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from models.errors import CorruptArtifact
@@ -17,10 +18,19 @@ from tasks.local.home import Home
 from tasks.privacy.account_file import lost_since
 from tasks.promotion import ledger
 
+Heads = list[tuple[str, Head]]
 
-def accounts_with_heads(home: Home) -> list[str]:
-    """Return the names of the accounts of which a job or a decision keeps a head, sorted."""
-    return sorted({account for account, _, _ in _kept(home, ledger.read(home).entries)})
+
+def kept_heads(home: Home) -> dict[str, Heads]:
+    """Return account -> when it had a head, and the head, for each that a job or a decision keeps.
+
+    Raises:
+        LedgerTampered: a line of the decisions is no entry.
+    """
+    found = defaultdict[str, Heads](list)
+    for account, when, head in _kept(home, ledger.read(home).entries):
+        found[account].append((when, head))
+    return dict(sorted(found.items()))
 
 
 def lost(home: Home, account: str) -> str | None:
@@ -34,8 +44,8 @@ def lost(home: Home, account: str) -> str | None:
         LedgerTampered: an entry of the account does not follow, or a line of the decisions is no entry.
     """
     # The account is read last, because it only grows.
-    kept = _kept(home, ledger.read(home).entries)
-    return lost_since(home, account, [(when, head) for name, when, head in kept if name == account])
+    kept = kept_heads(home).get(account, [])
+    return lost_since(home, account, kept)
 
 
 def _kept(home: Home, decisions: Sequence[Entry]) -> Iterator[tuple[str, str, Head]]:

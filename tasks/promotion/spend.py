@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 
 from models.errors import LedgerTampered
 from models.privacy.account import Account
@@ -13,6 +14,9 @@ from models.promotion.privacy_gate import Spend
 from tasks.local.home import Home
 from tasks.privacy.account_file import read_account
 from tasks.promotion.account_heads import lost
+
+# What a version's record states, and the account reserved.
+_STATED = attrgetter("mechanisms", "epsilon", "delta", "budget", "unit", "period")
 
 
 def spend_of(home: Home, evidence: RoundEvidence) -> Spend | None:
@@ -54,21 +58,11 @@ def spend_in(account: Account, promised: Guarantee, job_id: str, model_sha256: s
         return Spend()
     around = account.spent_around(job_id, promised.period)
     spent = [epsilon_of(each, promised.delta) for each in around]
-    kept = charged.reservation
-    reserved = (kept.mechanisms, kept.epsilon, kept.delta, kept.budget, kept.unit, kept.period)
-    stated = (
-        promised.mechanisms,
-        promised.epsilon,
-        promised.delta,
-        promised.budget,
-        promised.unit,
-        promised.period,
-    )
     return Spend(
         charged=epsilon_of(charged.mechanisms, promised.delta),
         spent=max(spent),
         is_before_reset=max(spent) > spent[-1],
-        is_other=reserved != stated,
+        is_other=_STATED(charged.reservation) != _STATED(promised),
         is_open=not charged.settled,
         other_model=charged.model_sha256 if charged.model_sha256 != model_sha256 else None,
     )

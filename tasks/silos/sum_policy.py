@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
@@ -20,7 +19,7 @@ from models.privacy.mechanisms import Mechanism, epsilon_of
 from models.recommenders.base.family import Family
 from models.secure_sum.primitives.canonical import digest
 from tasks.clients.sum_member import SumRules
-from tasks.local.atomic import create_exclusively, write_atomically
+from tasks.local.atomic import kept_first, write_atomically
 from tasks.messages.answers import Checked, Declined
 from tasks.messages.orders import JobContext
 from tasks.messages.steps import StepOrder
@@ -95,11 +94,7 @@ def require_promise(silo: Silo, step_order: StepOrder) -> None:
     if rounds and (order.round > rounds or (step != "train" and order.round < rounds)):
         wrong = f"round {order.round} of a job that promises {rounds} round{'s' * (rounds > 1)}"
     promise = _promise(order.job).encode()
-    if wrong is None and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):  # another request of the job wrote it meanwhile
-            create_exclusively(path, promise)
-    if wrong is None and path.read_bytes() != promise:
+    if wrong is None and kept_first(path, promise) != promise:
         wrong = "another promise than the job's first request"
     if wrong:
         raise EgressRefused(

@@ -44,8 +44,8 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
     from models.privacy.guarantee import Guarantee
     from models.privacy.statement import job_lines
     from models.promotion.privacy_gate import is_over_budget
-    from tasks.privacy.account_file import read_account
-    from tasks.promotion.account_heads import lost
+    from tasks.privacy.account_file import lost_since, read_account
+    from tasks.promotion.account_heads import kept_heads
     from tasks.promotion.spend import spend_in
 
     promises = {version: read_strictly(Guarantee, each["privacy"]) for version, each in promoted.items()}
@@ -66,6 +66,7 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
                 "other_model": spend.other_model,
             }
         )
+    kept = kept_heads(home)
     return {
         "versions": versions,
         "accounts": [
@@ -73,7 +74,7 @@ def privacy_of(home: Home, decisions: Sequence[Mapping[str, Any]]) -> Mapping[st
                 "account": name,
                 "entries": head.count,
                 "head": head.sha256,
-                "lost": lost(home, name),
+                "lost": lost_since(home, name, kept.get(name, [])),
                 "jobs": [asdict(line) for line in job_lines(account)],
                 "resets": [asdict(each) for each in account.resets],
             }
@@ -88,11 +89,11 @@ def verified_accounts(home: Home) -> list[dict[str, Any]]:
     Raises:
         LedgerTampered: an entry of an account does not follow, or one that a job or a decision knew is gone.
     """
-    from tasks.privacy.account_file import accounts, read_account
-    from tasks.promotion.account_heads import accounts_with_heads, lost
+    from tasks.privacy.account_file import accounts, lost_since, read_account
+    from tasks.promotion.account_heads import kept_heads
 
-    for name in accounts_with_heads(home):
-        if missing := lost(home, name):
+    for name, kept in kept_heads(home).items():
+        if missing := lost_since(home, name, kept):
             raise LedgerTampered(
                 f"The privacy account {name!r} is not what it was: {missing}.",
                 next_step=f"Restore {home.privacy / name}.jsonl from a copy, and ask who could write to it.",

@@ -18,6 +18,8 @@ from models.kernel.ranges import Range
 from models.recommenders.items.symmetric import symmetric, triangle
 
 STEP = 2.0**-12
+# Keeps a part whose length is rounded from being too long.
+INSIDE = 1.0 - 2.0**-40
 # Whole numbers that float32 holds exactly: a client's own sums below 4096, so of some ten thousand users.
 RANGE = Range.symmetric(2.0**12, 25)
 

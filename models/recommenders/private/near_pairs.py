@@ -22,10 +22,7 @@ import numpy.typing as npt
 
 from models.kernel.arrays import FloatArray
 from models.kernel.histories import Float64Array, Histories
-from models.recommenders.items.unit_pairs import STEP
-
-# Keeps a part whose length is rounded from being too long.
-_INSIDE = 1.0 - 2.0**-40
+from models.recommenders.items.unit_pairs import INSIDE, STEP
 
 
 def pairs_size(items: int) -> int:
@@ -78,4 +75,4 @@ def _steps(length: int, nearness: float) -> Float64Array:
     # A history has `length - apart` pairs of each kind.
     squares = ((length - apart) * np.square(heights)).sum()
     scale = STEP * math.sqrt(squares) or 1.0
-    return np.asarray(np.floor(_INSIDE * heights / scale))
+    return np.asarray(np.floor(INSIDE * heights / scale))

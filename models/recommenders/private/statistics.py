@@ -27,12 +27,10 @@ from models.kernel.histories import Float64Array, Histories
 from models.kernel.ranges import Range
 from models.recommenders.items.item_weights import remembered
 from models.recommenders.items.symmetric import triangle_size
-from models.recommenders.items.unit_pairs import RANGE, STEP
+from models.recommenders.items.unit_pairs import INSIDE, RANGE, STEP
 from models.recommenders.private.near_pairs import near_pairs, pairs_size
 from models.recommenders.private.spec import DpItemsSpec
 
-# Keeps a shortened profile, whose length is rounded, from being too long.
-_INSIDE = 1.0 - 2.0**-40
 _USERS_AT_ONCE = 4096
 # In steps of 1/256, so that little noise has enough of them.
 _USERS_RANGE = Range.symmetric(2.0**16, 25)
@@ -112,7 +110,7 @@ def _content(spec: DpItemsSpec, histories: Histories, basis: Float64Array) -> Fl
     lengths = np.sqrt(np.asarray(used.multiply(used).sum(axis=1)))
     profiles = (used @ basis) / np.where(lengths > 0.0, lengths, 1.0)
     long = np.sqrt(np.square(profiles).sum(axis=1, keepdims=True))
-    profiles *= np.minimum(1.0, _INSIDE * norm / np.maximum(long, norm))
+    profiles *= np.minimum(1.0, INSIDE * norm / np.maximum(long, norm))
     rows, columns = np.triu_indices(basis.shape[1])
     factors = np.where(rows == columns, 1.0, math.sqrt(2.0)) / STEP
     steps = np.zeros(len(rows))
