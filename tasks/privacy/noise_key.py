@@ -33,8 +33,10 @@ def noise_key(folder: Path, job_id: str) -> bytes:
         CorruptArtifact: the file does not contain a key.
     """
     path, pin = folder / _NAME, folder / "promises" / f"{job_id}.key.sha256"
+    # Asked before the key, which is made before it: another process may make both in the meantime.
+    is_pinned = pin.exists()
     if not path.exists():
-        if pin.exists():
+        if is_pinned:
             raise _other_key(path, job_id, "is missing")
         # Another process may make it in the meantime, and then that one counts.
         with contextlib.suppress(FileExistsError):
