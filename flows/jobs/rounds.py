@@ -60,17 +60,11 @@ def check_silos(job: Job) -> None:
             if isinstance(answer, Checked):
                 told = without_figures(answer) if job.context.noise else answer
                 outcome = told.outcome
-                reason = outcome.summary()
-                if job.context.noise and not outcome.passed:
-                    where = "the silo's own log"
-                    if client_id in profiled:
-                        log = note(Path(job.context.silos_dir) / client_id, answer.outcome.summary())
-                        where = f"the client's own log {log}"
-                    reason = f"Its data break the interactions contract; {where} has the details."
                 job.journal.add_outcome(client_id, outcome.contract, outcome.to_json())
                 # The details are in the journal. Those of ten thousand clients would fill a quarter gigabyte.
                 job.checked[client_id] = replace(told, outcome=replace(outcome, result={}))
                 if not outcome.passed:
+                    reason = _breach(job, client_id, answer.outcome, is_local=client_id in profiled)
                     job.unfit[client_id] = Rejection(client_id, "interactions", reason)
             elif isinstance(answer, Declined):
                 declined[client_id] = answer
@@ -85,6 +79,16 @@ def check_silos(job: Job) -> None:
     data = {name: (each.digest, places[name]) for name, each in job.checked.items()}
     job.send(LineageMessage(data=data))
     require_willing(job, declined)
+
+
+def _breach(job: Job, client_id: str, outcome: ContractOutcome, *, is_local: bool) -> str:
+    """Return how a client's data break the interactions contract; with noise, where that is written."""
+    if not job.context.noise:
+        return outcome.summary()
+    where = "the silo's own log"
+    if is_local:
+        where = f"the client's own log {note(Path(job.context.silos_dir) / client_id, outcome.summary())}"
+    return f"Its data break the interactions contract; {where} has the details."
 
 
 def run_round(job: Job) -> None:
